@@ -1,0 +1,64 @@
+# make run and make test are all a newcomer needs: Python 3.11 or newer, and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PROTOS := $(sort $(wildcard protos/*/*/*.proto))
+SERVICES := protos/backupsharing/v2/backup_catalog.proto protos/backupsharing/v2/backup_sharing.proto
+IMAGE := protos/backupsharing/image.binpb
+BUF_LINT := {"version":"v1","lint":{"use":["STANDARD","COMMENTS"],"ignore":["google"]}}
+
+.PHONY: help run test lint format generate bench clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+run: $(VENV)/.run ## Run the demo: server and gateway on this machine (ARGS='--listen 127.0.0.1:9090')
+	@exec $(BIN)/backup-sharing demo $(ARGS)
+
+test: $(VENV)/.dev ## Run all tests (ARGS='-k sharing')
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev ## Check style, types, protos, and that generated code is up to date
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/buf format --diff --exit-code protos
+	$(MAKE) --no-print-directory generate OUT=build/generated
+	$(BIN)/buf lint build/generated/backupsharing/image.binpb --config '$(BUF_LINT)'
+	@for file in $$(cd build/generated && find . -type f); do \
+		cmp "build/generated/$$file" "protos/$$file" || { echo "run 'make generate' and commit"; exit 1; }; done
+
+format: $(VENV)/.dev ## Bring code and protos into shape
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/buf format --write protos
+
+OUT ?= protos
+generate: $(VENV)/.dev ## Make the Python stubs and the descriptor image from the protos
+	@mkdir -p $(OUT)/backupsharing
+	@PATH="$(BIN):$$PATH"; \
+	include=$$($(BIN)/python -c 'import google.api.http_pb2 as p; print(p.__file__[: -len("google/api/http_pb2.py")])'); \
+	protoc="$(BIN)/python -m grpc_tools.protoc -I protos -I $$include"; \
+	$$protoc --python_out=$(OUT) --mypy_out=quiet:$(OUT) $(PROTOS:protos/%=%) && \
+	$$protoc --grpc_python_out=$(OUT) --mypy_grpc_out=quiet:$(OUT) $(SERVICES:protos/%=%) && \
+	$$protoc --include_imports --include_source_info \
+		--descriptor_set_out=$(OUT)/backupsharing/image.binpb $(PROTOS:protos/%=%)
+
+bench: $(VENV)/.dev ## Measure the calls through both doors (a minute)
+	$(BIN)/python -m bench.calls
+
+clean: ## Remove everything that was installed or built
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name it: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

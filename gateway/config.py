@@ -1,0 +1,148 @@
+"""Settings: defaults < file < environment < flags, checked as a whole at start.
+
+The program's name, the prefix of its settings and the descriptor set it comes with stand here and
+nowhere else in this package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import os
+import sys
+import tomllib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+PROGRAM = "backup-sharing-gateway"
+ENVIRONMENT_PREFIX = "BACKUP_SHARING_"
+
+
+def packaged_descriptor_set() -> bytes:
+    """The descriptor set to serve when no other is named."""
+    return resources.files("backupsharing").joinpath("image.binpb").read_bytes()
+
+
+def _address(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not (host and colon and port.isascii() and port.isdigit() and int(port) < 65536):
+        raise ValueError("expected HOST:PORT")
+    return value
+
+
+def _target(value: str) -> str:
+    return value if value.startswith("unix:") and len(value) > len("unix:") else _address(value)
+
+
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+        raise ValueError("expected http(s)://HOST[:PORT][/PATH]")
+    return value
+
+
+def _network(value: str) -> str:
+    ipaddress.ip_network(value)
+    return value
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Address = Annotated[str, AfterValidator(_address)]
+Target = Annotated[str, AfterValidator(_target)]
+Url = Annotated[str, AfterValidator(_url)]
+Network = Annotated[str, AfterValidator(_network)]
+Networks = Annotated[list[Network], NoDecode, BeforeValidator(_split)]
+
+
+class Settings(BaseSettings):
+    """Serve a gRPC service annotated with google.api.http as REST.
+
+    Every option can also be given in the environment (--body-timeout as BACKUP_SHARING_BODY_TIMEOUT)
+    or in a TOML file (body_timeout = 10.0) named by --config. Flags win over the environment, the
+    environment over the file.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX,
+        cli_prog_name=PROGRAM,
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+        cli_enforce_required=False,
+        extra="forbid",
+        frozen=True,
+    )
+
+    config: Path | None = Field(None, description="TOML file with settings")
+    listen: Address = Field("127.0.0.1:8080", description="HOST:PORT to serve REST on")
+    upstream: Target = Field("127.0.0.1:50051", description="HOST:PORT or unix:PATH of the gRPC server")
+    timeout: float = Field(30.0, gt=0, description="seconds that a call may take; a client's Grpc-Timeout can be less")
+    commit_margin: float = Field(
+        1.0, ge=0, description="seconds to wait for the server's last word beyond the time a call may take"
+    )
+    body_timeout: float = Field(10.0, gt=0, description="seconds that a client has to send a body")
+    max_body: int = Field(1 << 20, ge=1, description="bytes that a body may have")
+    max_header: int = Field(16384, ge=1024, description="bytes that the request line or one header may have")
+    max_depth: int = Field(100, ge=1, description="levels of objects and lists that a body may have")
+    public_url: Url | None = Field(
+        None, description="what links in answers begin with, such as https://vbs.example.com"
+    )
+    trusted_proxy: Networks = Field(
+        [],
+        description="network whose X-Forwarded-Proto and X-Forwarded-Host are believed; may be given several times,"
+        " or as a list with commas",
+    )
+    drain_timeout: float = Field(10.0, ge=0, description="seconds that requests in progress get when the gateway stops")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    stop_on_stdin_close: bool = Field(
+        False, description="drain when standard input closes, so that the gateway does not outlive its parent"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: what is passed in comes from the file, so the environment wins over it."""
+        return env_settings, init_settings
+
+
+def load(arguments: Sequence[str]) -> Settings:
+    """Read all settings. If any is bad, list every one on standard error and exit with 2."""
+    try:
+        # The argument is pydantic-settings' own, unknown to the model that mypy sees.
+        return Settings(_cli_parse_args=list(arguments), **_file(arguments))  # type: ignore[call-arg]
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "_".join(str(part) for part in problem["loc"])
+            flag = f"--{name.replace('_', '-')} ({ENVIRONMENT_PREFIX}{name.upper()})"
+            message = "is missing" if problem["type"] == "missing" else f"{problem['msg']}, got {problem['input']!r}"
+            print(f"{flag}: {message}", file=sys.stderr)  # noqa: T201 - no log is set up yet
+        raise SystemExit(2) from None
+
+
+def _file(arguments: Sequence[str]) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", default=os.environ.get(f"{ENVIRONMENT_PREFIX}CONFIG"))
+    path = parser.parse_known_args(list(arguments))[0].config
+    if not path:
+        return {}
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        print(f"--config: {path}: {error}", file=sys.stderr)  # noqa: T201 - no log is set up yet
+        raise SystemExit(2) from None

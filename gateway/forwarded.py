@@ -1,0 +1,50 @@
+"""How this gateway is called from outside: what a link in an answer has to begin with."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Sequence
+
+from aiohttp.web import BaseRequest
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_HOST = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
+
+
+class PublicUrl:
+    """Knows scheme and host as clients see them."""
+
+    def __init__(self, public_url: str | None, trusted_proxies: Sequence[Network], listen: str) -> None:
+        """Prepare.
+
+        Args:
+            public_url: what all links begin with, whatever a request says; None: ask the request.
+            trusted_proxies: from where ``X-Forwarded-Proto`` and ``X-Forwarded-Host`` are believed.
+            listen: ``HOST:PORT`` to fall back on for a request without a usable ``Host``.
+        """
+        self._public_url = public_url.rstrip("/") if public_url else None
+        self._trusted_proxies = tuple(trusted_proxies)
+        self._listen = listen
+
+    def base(self, request: BaseRequest) -> str:
+        """``scheme://host`` of the request, without a slash at the end."""
+        if self._public_url:
+            return self._public_url
+        scheme, host = request.scheme, request.headers.get("Host", "")
+        if self._is_trusted(request.remote):
+            # A chain of proxies appends; the first value is what the client used.
+            forwarded_scheme = request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
+            scheme = forwarded_scheme if forwarded_scheme in ("http", "https") else scheme
+            host = request.headers.get("X-Forwarded-Host", "").partition(",")[0].strip() or host
+        return f"{scheme}://{host if _HOST.fullmatch(host) else self._listen}"
+
+    def _is_trusted(self, remote: str | None) -> bool:
+        if not self._trusted_proxies or not remote:
+            return False
+        try:
+            address = ipaddress.ip_address(remote)
+        except ValueError:
+            return False
+        return any(address in network for network in self._trusted_proxies)

@@ -1,0 +1,120 @@
+"""Which headers become metadata, and which metadata become headers; what a header asks for."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+
+from multidict import CIMultiDict, CIMultiDictProxy
+
+from gateway.errors import InvalidRequest, RequestFailed, Violation
+
+REQUEST_ID = "X-Openstack-Request-Id"
+
+TO_METADATA = ("authorization", "x-auth-token", "traceparent", "tracestate")
+"""Request headers that the server sees, by the same name."""
+
+TO_HEADERS = {"www-authenticate": "WWW-Authenticate", "proxy-authenticate": "Proxy-Authenticate"}
+"""Metadata of an answer that the client sees, and under which name."""
+
+_REQUEST_ID = re.compile(r"req-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_PRINTABLE = re.compile(r"[ -~]*")
+_TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
+_UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+
+Headers = CIMultiDictProxy[str]
+
+NO_HEADERS: Headers = CIMultiDictProxy(CIMultiDict())
+
+
+def request_id(headers: Headers) -> str:
+    """The id that the client gave the request, if it is well formed, or a fresh one."""
+    given = headers.get(REQUEST_ID, "")
+    return given if _REQUEST_ID.fullmatch(given) else f"req-{uuid.uuid4()}"
+
+
+def to_metadata(headers: Headers) -> list[tuple[str, str]]:
+    """The metadata that a request's headers become.
+
+    Raises:
+        InvalidRequest: one of them is given twice or holds characters that metadata cannot.
+    """
+    metadata: list[tuple[str, str]] = []
+    for name in TO_METADATA:
+        values = headers.getall(name, ())
+        if len(values) > 1:
+            raise InvalidRequest(Violation(name, f"the header is given {len(values)} times, expected once"))
+        if values and not _PRINTABLE.fullmatch(values[0]):
+            raise InvalidRequest(Violation(name, "the header holds characters that are not printable ASCII"))
+        metadata += [(name, value) for value in values]
+    return metadata
+
+
+def from_metadata(metadata: Sequence[tuple[str, str | bytes]]) -> Mapping[str, str]:
+    """The headers that an answer's metadata become."""
+    return {TO_HEADERS[key]: value for key, value in metadata if key in TO_HEADERS and isinstance(value, str)}
+
+
+def timeout(headers: Headers, most: float) -> float:
+    """Seconds the call may take: the client's ``Grpc-Timeout``, but at most ``most``.
+
+    Raises:
+        InvalidRequest: the header is not up to eight digits and a unit (H, M, S, m, u or n).
+    """
+    value = headers.get("Grpc-Timeout")
+    if value is None:
+        return most
+    found = _TIMEOUT.fullmatch(value)
+    if not found:
+        raise InvalidRequest(Violation("Grpc-Timeout", f"{value!r} is no timeout, expected up to 8 digits and a unit"))
+    return min(int(found[1]) * _UNITS[found[2]], most)
+
+
+def check_accepts_json(headers: Headers) -> None:
+    """Return if ``Accept`` lets JSON through.
+
+    Raises:
+        RequestFailed: 406.
+    """
+    accept = ",".join(headers.getall("Accept", ()))
+    if not accept.strip():
+        return
+    best = (0, 0.0)
+    for text in accept.split(","):
+        media, quality = _media_range(text)
+        precision = {"*/*": 1, "application/*": 2, "application/json": 3}.get(media)
+        if precision:
+            best = max(best, (precision, quality))
+    if best[1] <= 0:
+        raise RequestFailed(406, f"The answer is application/json, which 'Accept: {accept[:100]}' rules out.")
+
+
+def check_is_json(headers: Headers) -> None:
+    """Return if the body may be read as JSON; a body without a content type may.
+
+    Raises:
+        InvalidRequest: ``Content-Type`` or ``Content-Encoding`` says that it is something else.
+    """
+    value = headers.get("Content-Type", "application/json")
+    media, _, parameters = value.partition(";")
+    names = (part.partition("=") for part in parameters.split(";") if part.strip())
+    charsets = {text.strip(' "').lower() for name, _, text in names if name.strip().lower() == "charset"}
+    if media.strip().lower() != "application/json" or not charsets <= {"utf-8", "utf8", "us-ascii"}:
+        expected = "application/json in UTF-8 is expected"
+        raise InvalidRequest(Violation("Content-Type", f"{value!r} is not what this call takes, {expected}"))
+    encoding = headers.get("Content-Encoding", "identity")
+    if encoding.strip().lower() not in ("identity", ""):
+        raise InvalidRequest(Violation("Content-Encoding", f"{encoding!r} is not read here, send the body as it is"))
+
+
+def _media_range(text: str) -> tuple[str, float]:
+    media, _, parameters = text.partition(";")
+    for part in parameters.split(";"):
+        name, _, value = part.partition("=")
+        if name.strip().lower() == "q":
+            try:
+                return media.strip().lower(), float(value)
+            except ValueError:
+                return media.strip().lower(), 0.0
+    return media.strip().lower(), 1.0

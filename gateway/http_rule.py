@@ -1,0 +1,212 @@
+"""Path templates of ``google.api.http``, after the grammar in ``google/api/http.proto``.
+
+::
+
+    Template  = "/" Segments [ Verb ] ;
+    Segments  = Segment { "/" Segment } ;
+    Segment   = "*" | "**" | LITERAL | Variable ;
+    Variable  = "{" FieldPath [ "=" Segments ] "}" ;
+    FieldPath = IDENT { "." IDENT } ;
+    Verb      = ":" LITERAL ;
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+from urllib.parse import unquote_to_bytes
+
+_IDENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# What RFC 3986 allows in a path segment, less what the grammar keeps for itself (`*` and `:`), plus unescaped
+# characters beyond ASCII: literals are compared in decoded form, so both spellings of one mean the same.
+_LITERAL = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()+,;=@%]|[^\x00-\xa0])+")
+_BAD_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
+_SLASH = re.compile("(%2[Ff])")
+
+
+class TemplateError(ValueError):
+    """A path template that does not follow the grammar; says the template, the column (from 1) and what is wrong."""
+
+    def __init__(self, template: str, column: int, problem: str) -> None:
+        super().__init__(f"path template {template!r}, column {column}: {problem}")
+        self.template = template
+        self.column = column
+
+
+class Wildcard(Enum):
+    """A segment of a template that takes any text."""
+
+    ONE = "*"
+    """Exactly one segment, never an empty one."""
+    REMAINING = "**"
+    """All segments that remain, also none."""
+
+
+Segment = str | Wildcard
+"""A literal in decoded form, or a wildcard."""
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A field of the request that takes part of the path: the segments from ``start`` to before ``end``."""
+
+    field_path: tuple[str, ...]
+    """Names of the fields from the request inwards: ``{a.b}`` is ``("a", "b")``."""
+    start: int
+    end: int | None
+    """None: open, all segments from ``start`` on, as ``**`` ends the variable."""
+
+    @property
+    def name(self) -> str:
+        """The field path as the template has it, joined by dots."""
+        return ".".join(self.field_path)
+
+    @property
+    def is_multi_segment(self) -> bool:
+        """Whether ``/`` separates parts of the value, so that an encoded ``%2F`` must stay what it is."""
+        return self.end is None or self.end - self.start > 1
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A parsed path template; two with equal ``segments`` and ``verb`` match the same paths."""
+
+    text: str
+    """As it was written."""
+    segments: tuple[Segment, ...]
+    """Never empty; ``Wildcard.REMAINING`` only as the last."""
+    variables: tuple[Variable, ...]
+    """In the order of the path; no field path occurs twice."""
+    verb: str
+    """Decoded, without its colon; empty for none."""
+
+
+def percent_decoded(text: str) -> str:
+    """Text with each ``%XX`` resolved, read as UTF-8.
+
+    Characters beyond ASCII, also such that stand for undecodable bytes (surrogate escapes), count as the bytes
+    they came from.
+
+    Raises:
+        ValueError: a ``%`` without two hexadecimal digits, or bytes that are not UTF-8; the text says which.
+    """
+    if "%" not in text and text.isascii():
+        return text
+    bad = _BAD_PERCENT.search(text)
+    if bad:
+        raise ValueError(
+            f"{text[bad.start() : bad.start() + 3]!r} is no percent-encoding, expected % and two hex digits"
+        )
+    try:
+        return unquote_to_bytes(text.encode("utf-8", "surrogateescape")).decode("utf-8")
+    except UnicodeError:
+        raise ValueError("the percent-encoded bytes are not UTF-8") from None
+
+
+def percent_decoded_except_slash(text: str) -> str:
+    """As `percent_decoded`, with ``%2F`` and ``%2f`` left as they are: the rule for variables of several segments.
+
+    Raises:
+        ValueError: as `percent_decoded`.
+    """
+    return "".join(part if _SLASH.fullmatch(part) else percent_decoded(part) for part in _SLASH.split(text))
+
+
+def parse(text: str) -> Template:
+    """The template that a text means.
+
+    Raises:
+        TemplateError: the text does not follow the grammar, a variable occurs twice, or ``**`` is not last.
+    """
+    return _Parser(text).template()
+
+
+class _Parser:
+    """Recursive descent over one template; each method takes its part of the text and moves on."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._at = 0
+        self._segments: list[Segment] = []
+        self._variables: list[Variable] = []
+
+    def template(self) -> Template:
+        self._expect("/")
+        self._take_segments(inside_variable=False)
+        verb = self._literal("a verb") if self._take(":") else ""
+        if self._at < len(self._text):
+            raise self._error(f"{self._next()} is not expected here")
+        return Template(self._text, tuple(self._segments), tuple(self._variables), verb)
+
+    def _take_segments(self, *, inside_variable: bool) -> None:
+        self._take_segment(inside_variable)
+        while self._text.startswith("/", self._at):
+            if self._segments[-1] is Wildcard.REMAINING:
+                raise self._error("'**' must be the last segment")
+            self._at += 1
+            self._take_segment(inside_variable)
+
+    def _take_segment(self, inside_variable: bool) -> None:
+        if self._take("**"):
+            self._segments.append(Wildcard.REMAINING)
+        elif self._take("*"):
+            self._segments.append(Wildcard.ONE)
+        elif not self._text.startswith("{", self._at):
+            self._segments.append(self._literal("a literal, '*', '**' or a variable"))
+        elif inside_variable:
+            raise self._error("a variable must not contain another")
+        else:
+            self._take_variable()
+
+    def _take_variable(self) -> None:
+        column = self._at
+        self._expect("{")
+        path = [self._ident()]
+        while self._take("."):
+            path.append(self._ident())
+        start = len(self._segments)
+        if self._take("="):
+            self._take_segments(inside_variable=True)
+        else:
+            self._segments.append(Wildcard.ONE)
+        self._expect("}")
+        end = None if self._segments[-1] is Wildcard.REMAINING else len(self._segments)
+        variable = Variable(tuple(path), start, end)
+        if any(other.field_path == variable.field_path for other in self._variables):
+            raise self._error(f"the variable {variable.name!r} occurs twice", column)
+        self._variables.append(variable)
+
+    def _ident(self) -> str:
+        match = _IDENT.match(self._text, self._at)
+        if match is None:
+            raise self._error(f"expected the name of a field, found {self._next()}")
+        self._at = match.end()
+        return match.group()
+
+    def _literal(self, expected: str) -> str:
+        match = _LITERAL.match(self._text, self._at)
+        if match is None:
+            raise self._error(f"expected {expected}, found {self._next()}")
+        try:
+            decoded = percent_decoded(match.group())
+        except ValueError as error:
+            raise self._error(str(error)) from None
+        self._at = match.end()
+        return decoded
+
+    def _take(self, text: str) -> bool:
+        taken = self._text.startswith(text, self._at)
+        if taken:
+            self._at += len(text)
+        return taken
+
+    def _expect(self, text: str) -> None:
+        if not self._take(text):
+            raise self._error(f"expected {text!r}, found {self._next()}")
+
+    def _next(self) -> str:
+        return repr(self._text[self._at]) if self._at < len(self._text) else "the end"
+
+    def _error(self, problem: str, at: int | None = None) -> TemplateError:
+        return TemplateError(self._text, (self._at if at is None else at) + 1, problem)

@@ -1,0 +1,94 @@
+"""Finds out whether what answers behind speaks gRPC, by asking it, never by guessing from an error's text."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import h2.config
+import h2.connection
+import h2.events
+import h2.exceptions
+
+ASK_SECONDS = 1.0
+"""How long the other side may take to show what it is."""
+
+KEEP_SECONDS = 5.0
+"""How long an answer is believed."""
+
+
+class Probe:
+    """Asks one address, and keeps the answer for some seconds."""
+
+    def __init__(self, target: str) -> None:
+        """Prepare to ask ``target``, ``HOST:PORT`` or ``unix:PATH``."""
+        self._target = target
+        self._known: tuple[float, bool] | None = None
+        self._asking = asyncio.Lock()
+
+    async def speaks_something_else(self) -> bool:
+        """Whether something answers there that is not gRPC. False also when nothing answers, or not in time."""
+        async with self._asking:
+            if self._known is None or time.monotonic() - self._known[0] > KEEP_SECONDS:
+                found = await self._ask()
+                self._known = (time.monotonic(), found)
+            return self._known[1]
+
+    async def _ask(self) -> bool:
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                reader, writer = await self._connect()
+                try:
+                    return not await _is_grpc(reader, writer)
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError):
+            return False
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._target.startswith("unix:"):
+            return await asyncio.open_unix_connection(self._target.removeprefix("unix:"))
+        host, _, port = self._target.rpartition(":")
+        return await asyncio.open_connection(host.strip("[]"), int(port))
+
+
+async def _is_grpc(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    """Call a method; whether the answer has the content type of gRPC, which even a failure has.
+
+    Raises:
+        ConnectionError: the other side went away without a word, as a server does that is stopping.
+    """
+    connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    connection.initiate_connection()
+    headers = (
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":authority", "probe"),
+        (":path", "/grpc.health.v1.Health/Check"),
+        ("te", "trailers"),
+        ("content-type", "application/grpc"),
+    )
+    connection.send_headers(1, headers)
+    # A call's message is a flag byte, its length in four, and here nothing.
+    connection.send_data(1, bytes(5), end_stream=True)
+    writer.write(connection.data_to_send())
+    heard = False
+    while data := await reader.read(65536):
+        heard = True
+        try:
+            events = connection.receive_data(data)
+        except h2.exceptions.ProtocolError:
+            return False
+        for event in events:
+            if isinstance(event, h2.events.ResponseReceived):
+                return _content_type(event).startswith("application/grpc")
+        writer.write(connection.data_to_send())
+    if heard:
+        return False
+    raise ConnectionResetError
+
+
+def _content_type(event: h2.events.ResponseReceived) -> str:
+    values = (value for name, value in event.headers or () if name in ("content-type", b"content-type"))
+    value = next(values, "")
+    return value.decode("ascii", "replace") if isinstance(value, bytes) else value

@@ -1,0 +1,1 @@
+"""The gRPC server: who may share what with whom. Knows no HTTP."""

@@ -1,0 +1,109 @@
+"""The one place that wires the parts of the server together; starts, drains and stops it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+
+import grpc
+import structlog
+import uuid_utils
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from server.catalog import Catalog
+from server.config import Settings
+from server.identity.static import StaticTokens
+from server.lifetime import Lifetime
+from server.model import Micros
+from server.rpc import catalog_service, sharing_service, unary
+from server.rpc.health import Health
+from server.rpc.pipeline import Method, Pipeline
+from server.sharing import SharingLimits, Sharings
+from server.store.interface import OnConflict, Store
+from server.store.sqlite import SqliteStore
+
+SERVICES = (sharing_service.SERVICE, catalog_service.SERVICE)
+
+_SERVER_OPTIONS = (
+    # Otherwise two servers would share one port and each get half of the calls.
+    ("grpc.so_reuseport", 0),
+    # Otherwise gRPC refuses a long token as overload, by chance beyond 8 KiB and always beyond 16 KiB.
+    ("grpc.max_metadata_size", 128 * 1024),
+    ("grpc.absolute_max_metadata_size", 128 * 1024),
+)
+
+
+class CannotListen(Exception):
+    """The address is in use or not ours; the message names it."""
+
+
+def now() -> Micros:
+    """The time by the machine's clock."""
+    return time.time_ns() // 1000
+
+
+def new_sharing_id() -> str:
+    """A fresh UUID of version 7: ids made later sort behind, so that they are stored side by side."""
+    return str(uuid_utils.uuid7())
+
+
+def new_request_id() -> str:
+    """A fresh request id."""
+    return f"req-{uuid.uuid4()}"
+
+
+def methods(store: Store, settings: Settings) -> Sequence[Method]:
+    """Everything that can be called."""
+    limits = SharingLimits(
+        max_recipients=settings.max_recipients,
+        max_active=settings.max_active_sharings,
+        on_conflict=OnConflict(settings.on_conflict),
+        key_lifetime=round(settings.idempotency_key_lifetime * 1_000_000),
+    )
+    sharings = sharing_service.SharingService(Sharings(store, limits, now, new_sharing_id))
+    catalog = catalog_service.CatalogService(Catalog(store, now))
+    return [*sharings.methods(), *catalog.methods()]
+
+
+async def serve(settings: Settings, lifetime: Lifetime) -> None:
+    """Serve until ``lifetime`` says to stop, then finish the calls in progress.
+
+    Raises:
+        BadTokenFile, UnusableDatabase, CannotListen: the server cannot start.
+    """
+    log = structlog.get_logger("server")
+    identity = StaticTokens.load(settings.tokens, time.time)
+    async with AsyncExitStack() as cleanups:
+        store = await SqliteStore.open(
+            settings.database,
+            max_waiting=settings.max_waiting_changes,
+            read_threads=settings.read_threads,
+            busy_timeout=settings.busy_timeout,
+        )
+        cleanups.push_async_callback(store.close)
+        served = methods(store, settings)
+        pipeline = Pipeline(served, identity, settings.commit_margin, new_request_id)
+        health = Health(store, SERVICES)
+        server = _server(settings, pipeline, served, health)
+        await server.start()
+        cleanups.push_async_callback(server.stop, settings.drain_timeout)
+        log.info("serving", grpc_listen=settings.grpc_listen)
+        await lifetime.stopping()
+        log.info("draining")
+        health.drain()
+
+
+def _server(settings: Settings, pipeline: Pipeline, served: Sequence[Method], health: Health) -> grpc.aio.Server:
+    server = grpc.aio.server(maximum_concurrent_rpcs=settings.max_concurrent_calls, options=_SERVER_OPTIONS)
+    server.add_generic_rpc_handlers(tuple(unary.handlers(pipeline, served)))
+    health_pb2_grpc.add_HealthServicer_to_server(health, server)
+    names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
+    reflection.enable_server_reflection(names, server)
+    try:
+        server.add_insecure_port(settings.grpc_listen)
+    except RuntimeError as error:
+        raise CannotListen(f"cannot listen on {settings.grpc_listen}; is it in use?") from error
+    return server

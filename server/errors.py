@@ -1,0 +1,197 @@
+"""What can go wrong, as types. A failure knows its reason; what it looks like on the wire is `rpc.status`.
+
+``reason`` is a value of ``backupsharing.v2.ErrorReason`` without its prefix. The message is for
+the caller: it says which member, which value and what is expected, and never holds SQL, a path,
+a driver's text or a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+MOST_NAMED = 20
+"""As many projects as a message names: the status of a call has to fit into 8 KiB of HTTP/2 trailers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One member of a request that is not what is expected."""
+
+    field: str
+    """Path of the member in the request message: ``shared.to_project_ids[1]``."""
+    description: str
+    """What is wrong, with the value, and what is expected."""
+    reason: str = "INVALID_REQUEST"
+    """A more specific reason, where the contract has one for this member."""
+
+
+class Failure(Exception):
+    """Base of everything a caller can be told. Anything else that is raised is a defect."""
+
+    reason: ClassVar[str]
+
+    def __init__(self, message: str, **metadata: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.metadata = metadata
+        """Facts for ``ErrorInfo.metadata``: identifiers of what the message is about."""
+
+
+class TokenMissing(Failure):
+    """No credential came with the call."""
+
+    reason = "TOKEN_MISSING"
+
+
+class TokenInvalid(Failure):
+    """The credential is unknown or has expired; the two look alike to the caller."""
+
+    reason = "TOKEN_INVALID"
+
+
+class ProjectForbidden(Failure):
+    """The caller belongs to another project than the one it names."""
+
+    reason = "PROJECT_FORBIDDEN"
+
+
+class RoleMissing(Failure):
+    """None of the caller's roles allows this call."""
+
+    reason = "ROLE_MISSING"
+
+
+class InvalidArgument(Failure):
+    """The request's values are not acceptable; all violations at once."""
+
+    reason = "INVALID_REQUEST"
+
+    def __init__(self, violations: Iterable[Violation]) -> None:
+        self.violations = tuple(violations)
+        super().__init__("; ".join(violation.description for violation in self.violations))
+        specific = (violation.reason for violation in self.violations if violation.reason != type(self).reason)
+        self.specific_reason = next(specific, type(self).reason)
+        """The first reason that is more specific than this class's."""
+
+
+class BackupNotFound(Failure):
+    """No such backup, or it belongs to another project: one answer for both."""
+
+    reason = "BACKUP_NOT_FOUND"
+
+    def __init__(self, backup_id: str) -> None:
+        super().__init__(f"Backup {backup_id} could not be found.", backup_id=backup_id)
+
+
+class SharingNotFound(Failure):
+    """No such active sharing, or one between other projects: one answer for both."""
+
+    reason = "SHARING_NOT_FOUND"
+
+    def __init__(self, sharing_id: str) -> None:
+        super().__init__(f"Sharing {sharing_id} could not be found.", sharing_id=sharing_id)
+
+
+class NotTheGiver(Failure):
+    """The recipient asked to cancel a sharing; only the giver may."""
+
+    reason = "NOT_THE_GIVER"
+
+    def __init__(self, sharing_id: str) -> None:
+        super().__init__(
+            f"Sharing {sharing_id} can be cancelled only by the project that gave it.", sharing_id=sharing_id
+        )
+
+
+class BackupNotAvailable(Failure):
+    """The backup's status does not allow sharing it."""
+
+    reason = "BACKUP_NOT_AVAILABLE"
+
+    def __init__(self, backup_id: str, status: str) -> None:
+        super().__init__(
+            f"Backup {backup_id} has status '{status}'; only a backup with status 'available' can be shared.",
+            backup_id=backup_id,
+            status=status,
+        )
+
+
+class BackupOwnerFixed(Failure):
+    """An upsert would give a backup to another project."""
+
+    reason = "BACKUP_OWNER_FIXED"
+
+    def __init__(self, backup_id: str) -> None:
+        super().__init__(
+            f"Backup {backup_id} belongs to another project; the owner of a backup cannot be changed.",
+            backup_id=backup_id,
+        )
+
+
+class AlreadyShared(Failure):
+    """Some recipients already have an active sharing of the backup; nothing was stored."""
+
+    reason = "ALREADY_SHARED"
+
+    def __init__(self, backup_id: str, project_ids: Iterable[str]) -> None:
+        self.project_ids = tuple(project_ids)
+        projects = ", ".join(self.project_ids[:MOST_NAMED])
+        others = len(self.project_ids) - MOST_NAMED
+        more = f" and {others} more" if others > 0 else ""
+        super().__init__(
+            f"Backup {backup_id} is already shared with {projects}{more}.",
+            backup_id=backup_id,
+            to_project_ids=projects,
+        )
+
+
+class IdempotencyKeyReused(Failure):
+    """The idempotency key was used before for another request."""
+
+    reason = "IDEMPOTENCY_KEY_REUSED"
+
+    def __init__(self) -> None:
+        super().__init__("The idempotency key was used before with another request; use a new key for a new request.")
+
+
+class QuotaUsedUp(Failure):
+    """The call would give a backup more active sharings than the setting allows; nothing was stored."""
+
+    reason = "SHARING_QUOTA_USED_UP"
+
+    def __init__(self, backup_id: str, limit: int) -> None:
+        self.backup_id = backup_id
+        super().__init__(
+            f"Backup {backup_id} would have more than {limit} active sharings, the most one backup may have.",
+            backup_id=backup_id,
+            limit=str(limit),
+        )
+
+
+class Overloaded(Failure):
+    """More calls are waiting than the server takes on; nothing was stored."""
+
+    reason = "OVERLOADED"
+
+
+class Unavailable(Failure):
+    """The server or its store cannot be used now; nothing was stored."""
+
+    reason = "UNAVAILABLE"
+
+
+class DeadlineTooClose(Failure):
+    """The deadline left no time to commit safely; nothing was stored."""
+
+    reason = "DEADLINE_TOO_CLOSE"
+
+    def __init__(self) -> None:
+        super().__init__("The deadline passed before the call could be carried out; nothing was stored.")
+
+
+class StoredDataUnreadable(Failure):
+    """What is stored cannot be read."""
+
+    reason = "STORED_DATA_UNREADABLE"

@@ -1,0 +1,1 @@
+"""Who is calling. Identity services are asked only from in here."""

@@ -1,0 +1,122 @@
+"""``backup-sharing import``: backups from a file into a running server."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+import grpc
+from click.termui import progressbar
+from google.protobuf import json_format
+
+from backupsharing.v2 import backup_catalog_pb2, backup_catalog_pb2_grpc
+from backupsharing.v2.backup_pb2 import Backup
+
+if TYPE_CHECKING:
+    _Stub = backup_catalog_pb2_grpc.BackupCatalogServiceAsyncStub
+
+_Metadata = tuple[tuple[str, str], ...]
+
+IN_FLIGHT = 32
+"""Calls at once: enough to keep the server's writer busy."""
+
+CALL_SECONDS = 30.0
+LONGEST_LINE = 1 << 20
+
+_TIMES = ("created_at", "data_timestamp", "updated_at")
+
+
+class CannotImport(Exception):
+    """Nothing can be imported at all; the message says why."""
+
+
+def parse_line(line: bytes) -> Backup:
+    """Read one backup.
+
+    Raises:
+        ValueError: the line is not a JSON object with the expected keys; says which and why.
+    """
+    if len(line) > LONGEST_LINE:
+        raise ValueError(f"longer than {LONGEST_LINE} bytes")
+    try:
+        members = json.loads(line.decode("utf-8"), object_pairs_hook=_without_duplicates)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    if not isinstance(members, dict):
+        raise ValueError("not a JSON object")
+    for name in _TIMES:
+        # The documented times have no offset and mean UTC; the JSON mapping of protobuf wants it said.
+        if isinstance(members.get(name), str) and not members[name].endswith(("Z", "z")):
+            members[name] += "Z"
+    try:
+        return json_format.ParseDict(members, Backup())
+    except json_format.ParseError as error:
+        raise ValueError(str(error)) from error
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        raise ValueError("a key is given twice")
+    return members
+
+
+async def import_backups(file: IO[bytes], server: str, token: str) -> int:
+    """Import every line of ``file``; list the bad ones on standard error and answer how many there were.
+
+    Raises:
+        CannotImport: the server cannot be reached, or refuses the token.
+    """
+    if not (token.isascii() and token.isprintable()):
+        raise CannotImport("the token has characters that no token has; is there a line break at its end?")
+    async with grpc.aio.insecure_channel(server) as channel:
+        stub: _Stub = backup_catalog_pb2_grpc.BackupCatalogServiceStub(channel)
+        metadata = (("x-auth-token", token),)
+        await _greet(stub, metadata, server)
+        imported = failed = 0
+        with progressbar(length=_size(file), label="Importing", file=sys.stderr) as bar:
+            for batch in _batches(file):
+                problems = await asyncio.gather(*(_put(stub, metadata, line) for _, line in batch))
+                for (number, _), problem in zip(batch, problems, strict=True):
+                    if problem is not None:
+                        click.echo(f"line {number}: {problem}", err=True)
+                        failed += 1
+                imported += problems.count(None)
+                bar.update(sum(len(line) for _, line in batch))
+    click.echo(f"{imported} imported, {failed} failed", err=True)
+    return failed
+
+
+async def _put(stub: _Stub, metadata: _Metadata, line: bytes) -> str | None:
+    try:
+        request = backup_catalog_pb2.PutBackupRequest(backup=parse_line(line))
+        await stub.PutBackup(request, metadata=metadata, timeout=CALL_SECONDS)
+    except ValueError as error:
+        return str(error)
+    except grpc.aio.AioRpcError as error:
+        return error.details() or error.code().name
+    return None
+
+
+def _batches(file: IO[bytes]) -> Iterator[Sequence[tuple[int, bytes]]]:
+    lines = ((number, line) for number, line in enumerate(file, 1) if line.strip())
+    while batch := list(islice(lines, IN_FLIGHT)):
+        yield batch
+
+
+def _size(file: IO[bytes]) -> int:
+    return os.fstat(file.fileno()).st_size
+
+
+async def _greet(stub: _Stub, metadata: _Metadata, server: str) -> None:
+    try:
+        request = backup_catalog_pb2.ListBackupsRequest(limit=1)
+        await stub.ListBackups(request, metadata=metadata, timeout=CALL_SECONDS)
+    except grpc.aio.AioRpcError as error:
+        raise CannotImport(f"{server}: {error.details() or error.code().name}") from None

@@ -1,0 +1,88 @@
+"""The things this service is about. No imports of ours: every other room may use them.
+
+Times are whole microseconds since 1970-01-01 UTC; identifiers are in canonical form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+Micros = int
+"""A point in time: microseconds since 1970-01-01T00:00:00 UTC, negative before."""
+
+T = TypeVar("T")
+
+AVAILABLE = "available"
+"""The one ``Backup.status`` in which a backup can be shared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """A volume backup as its owner's backup service described it; None is what it did not say."""
+
+    id: str
+    project_id: str
+    """The owner: the only project that may share it."""
+    status: str
+    name: str | None = None
+    volume_id: str | None = None
+    availability_zone: str | None = None
+    size: int | None = None
+    """GiB."""
+    object_count: int | None = None
+    container: str | None = None
+    description: str | None = None
+    fail_reason: str | None = None
+    snapshot_id: str | None = None
+    service_metadata: str | None = None
+    is_incremental: bool | None = None
+    has_dependent_backups: bool | None = None
+    created_at: Micros | None = None
+    data_timestamp: Micros | None = None
+    updated_at: Micros | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """One backup made visible to one project. Active until cancelled, then kept as history."""
+
+    id: str
+    backup_id: str
+    from_project_id: str
+    """The giver: the backup's owner."""
+    to_project_id: str
+    """The recipient."""
+    created_at: Micros
+    updated_at: Micros | None = None
+    deleted_at: Micros | None = None
+    """When it was cancelled; None while it is active."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharingDetail:
+    """An active sharing with the backup it is about."""
+
+    sharing: Sharing
+    backup: Backup
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is calling, as an identity provider vouches for it."""
+
+    project_id: str
+    """Empty for a caller that belongs to no project, such as an internal service."""
+    roles: frozenset[str]
+    user_id: str = ""
+    """The caller's name in logs and events; never a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a longer list."""
+
+    items: Sequence[T]
+    more: bool
+    """Whether items remain behind this page."""

@@ -1,0 +1,58 @@
+"""Who may do what: one table from roles to permissions, one from methods to permissions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+
+from server.errors import ProjectForbidden, RoleMissing
+from server.model import Principal
+
+
+class Permission(Enum):
+    """What a role allows."""
+
+    READ = "read"
+    """List, count and get a project's sharings."""
+    SHARE = "share"
+    """Share a project's backups and cancel its sharings."""
+    CATALOG = "catalog"
+    """Say which backups exist, for all projects."""
+
+
+ROLES: Mapping[str, frozenset[Permission]] = {
+    "reader": frozenset({Permission.READ}),
+    "member": frozenset({Permission.READ, Permission.SHARE}),
+    "admin": frozenset({Permission.READ, Permission.SHARE}),
+    "service": frozenset({Permission.CATALOG}),
+}
+
+ANY_PROJECT = "admin"
+"""The role that may act for a project other than its own."""
+
+METHODS: Mapping[str, Permission] = {
+    "/backupsharing.v2.BackupSharingService/ShareBackup": Permission.SHARE,
+    "/backupsharing.v2.BackupSharingService/CancelSharing": Permission.SHARE,
+    "/backupsharing.v2.BackupSharingService/ListSharings": Permission.READ,
+    "/backupsharing.v2.BackupSharingService/CountSharings": Permission.READ,
+    "/backupsharing.v2.BackupSharingService/GetSharing": Permission.READ,
+    "/backupsharing.v2.BackupCatalogService/PutBackup": Permission.CATALOG,
+    "/backupsharing.v2.BackupCatalogService/GetBackup": Permission.CATALOG,
+    "/backupsharing.v2.BackupCatalogService/ListBackups": Permission.CATALOG,
+    "/backupsharing.v2.BackupCatalogService/RemoveBackup": Permission.CATALOG,
+}
+"""What each method needs. A method that is not listed cannot be served."""
+
+
+def authorize(principal: Principal, permission: Permission, project_id: str | None) -> None:
+    """Return if the caller may use ``permission`` on ``project_id`` (None: on no project in particular).
+
+    Raises:
+        ProjectForbidden: the caller belongs to another project and is no administrator.
+        RoleMissing: none of the caller's roles gives the permission.
+    """
+    if project_id is not None and principal.project_id != project_id and ANY_PROJECT not in principal.roles:
+        raise ProjectForbidden("The token does not belong to the project of the request.")
+    if not any(permission in ROLES.get(role, ()) for role in principal.roles):
+        allowed = " or ".join(f"'{role}'" for role, permissions in ROLES.items() if permission in permissions)
+        raise RoleMissing(f"The call needs the role {allowed}.")

@@ -1,0 +1,49 @@
+"""``BackupCatalogService``: message → use case → message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backupsharing.v2 import backup_catalog_pb2 as pb
+from server.catalog import Catalog
+from server.rpc import mapping
+from server.rpc.pipeline import Method
+from server.sharing import Caller
+
+SERVICE = pb.DESCRIPTOR.services_by_name["BackupCatalogService"].full_name
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogService:
+    """The catalogue over the wire. Its calls are about no project in particular: the role decides."""
+
+    catalog: Catalog
+
+    def methods(self) -> Sequence[Method]:
+        """List what can be called."""
+        return (
+            Method(f"/{SERVICE}/PutBackup", pb.PutBackupRequest, None, self.put),
+            Method(f"/{SERVICE}/GetBackup", pb.GetBackupRequest, None, self.get),
+            Method(f"/{SERVICE}/ListBackups", pb.ListBackupsRequest, None, self.list),
+            Method(f"/{SERVICE}/RemoveBackup", pb.RemoveBackupRequest, None, self.remove),
+        )
+
+    async def put(self, caller: Caller, request: pb.PutBackupRequest) -> pb.PutBackupResponse:
+        """Carry out ``PutBackup``."""
+        given, misread = mapping.to_backup(request.backup) if request.HasField("backup") else (None, ())
+        return pb.PutBackupResponse(backup=mapping.backup(await self.catalog.put(caller, given, misread)))
+
+    async def get(self, _: Caller, request: pb.GetBackupRequest) -> pb.GetBackupResponse:
+        """Carry out ``GetBackup``."""
+        return pb.GetBackupResponse(backup=mapping.backup(await self.catalog.get(request.backup_id)))
+
+    async def list(self, _: Caller, request: pb.ListBackupsRequest) -> pb.ListBackupsResponse:
+        """Carry out ``ListBackups``."""
+        limit = request.limit if request.HasField("limit") else None
+        page, token = await self.catalog.list(request.project_id, limit, request.page_token)
+        return pb.ListBackupsResponse(backups=[mapping.backup(item) for item in page.items], next_page_token=token)
+
+    async def remove(self, caller: Caller, request: pb.RemoveBackupRequest) -> pb.RemoveBackupResponse:
+        """Carry out ``RemoveBackup``."""
+        return pb.RemoveBackupResponse(shared=mapping.sharings(await self.catalog.remove(caller, request.backup_id)))

@@ -1,0 +1,128 @@
+"""``BackupSharingService``: message → use case → message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from backupsharing.v2 import backup_sharing_pb2 as pb
+from server.errors import Violation
+from server.rpc import mapping
+from server.rpc.pipeline import Method
+from server.sharing import (
+    Caller,
+    CancelRequest,
+    FilterRequest,
+    ListRequest,
+    Recipients,
+    ShareRequest,
+    Sharings,
+)
+from server.store.interface import OnConflict
+
+SERVICE = pb.DESCRIPTOR.services_by_name["BackupSharingService"].full_name
+
+_FILTERS = (
+    "share_to_me",
+    "volume_id",
+    "name",
+    "status",
+    "backup_id",
+    "from_project_id",
+    "to_project_id",
+    "availability_zone",
+)
+"""Fields that list and count have in common; each is a field of `FilterRequest` too."""
+
+_ON_CONFLICT = {
+    pb.CONFLICT_POLICY_UNSPECIFIED: None,
+    pb.CONFLICT_POLICY_REFUSE: OnConflict.REFUSE,
+    pb.CONFLICT_POLICY_RETURN_STANDING: OnConflict.RETURN,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SharingService:
+    """The five documented calls over the wire."""
+
+    sharings: Sharings
+
+    def methods(self) -> Sequence[Method]:
+        """List what can be called."""
+
+        def project_id(
+            request: pb.ShareBackupRequest
+            | pb.CancelSharingRequest
+            | pb.ListSharingsRequest
+            | pb.CountSharingsRequest
+            | pb.GetSharingRequest,
+        ) -> str:
+            return request.project_id
+
+        return (
+            Method(f"/{SERVICE}/ShareBackup", pb.ShareBackupRequest, project_id, self.share),
+            Method(f"/{SERVICE}/CancelSharing", pb.CancelSharingRequest, project_id, self.cancel),
+            Method(f"/{SERVICE}/ListSharings", pb.ListSharingsRequest, project_id, self.list),
+            Method(f"/{SERVICE}/CountSharings", pb.CountSharingsRequest, project_id, self.count),
+            Method(f"/{SERVICE}/GetSharing", pb.GetSharingRequest, project_id, self.get),
+        )
+
+    async def share(self, caller: Caller, request: pb.ShareBackupRequest) -> pb.ShareBackupResponse:
+        """Carry out ``ShareBackup``."""
+        misread = []
+        if request.conflict_policy not in _ON_CONFLICT:
+            text = f"The value of conflict_policy is incorrect: {request.conflict_policy} is no ConflictPolicy."
+            misread.append(Violation("conflict_policy", text))
+        shared = Recipients(request.shared.backup_id, tuple(request.shared.to_project_ids))
+        given = await self.sharings.share(
+            caller,
+            ShareRequest(
+                project_id=request.project_id,
+                shared=shared if request.HasField("shared") else None,
+                idempotency_key=request.idempotency_key if request.HasField("idempotency_key") else None,
+                on_conflict=_ON_CONFLICT.get(request.conflict_policy),
+                misread=misread,
+            ),
+        )
+        return pb.ShareBackupResponse(shared=mapping.sharings(given))
+
+    async def cancel(self, caller: Caller, request: pb.CancelSharingRequest) -> pb.CancelSharingResponse:
+        """Carry out ``CancelSharing``."""
+        ended = await self.sharings.cancel(
+            caller,
+            CancelRequest(
+                project_id=request.project_id,
+                id=request.id,
+                is_backup_id=request.is_backup_id,
+                idempotency_key=request.idempotency_key if request.HasField("idempotency_key") else None,
+            ),
+        )
+        return pb.CancelSharingResponse(shared=mapping.sharings(ended))
+
+    async def list(self, _: Caller, request: pb.ListSharingsRequest) -> pb.ListSharingsResponse:
+        """Carry out ``ListSharings``."""
+        page, token = await self.sharings.list(
+            ListRequest(
+                filter=_filter(request),
+                sort_key=request.sort_key if request.HasField("sort_key") else None,
+                sort_dir=request.sort_dir if request.HasField("sort_dir") else None,
+                limit=request.limit if request.HasField("limit") else None,
+                offset=request.offset if request.HasField("offset") else None,
+                page_token=request.page_token,
+            )
+        )
+        return pb.ListSharingsResponse(shared=[mapping.detail(item) for item in page.items], next_page_token=token)
+
+    async def count(self, _: Caller, request: pb.CountSharingsRequest) -> pb.CountSharingsResponse:
+        """Carry out ``CountSharings``."""
+        return pb.CountSharingsResponse(count=await self.sharings.count(_filter(request)))
+
+    async def get(self, _: Caller, request: pb.GetSharingRequest) -> pb.GetSharingResponse:
+        """Carry out ``GetSharing``."""
+        found = await self.sharings.get(request.project_id, request.id)
+        return pb.GetSharingResponse(shared=mapping.detail(found))
+
+
+def _filter(request: pb.ListSharingsRequest | pb.CountSharingsRequest) -> FilterRequest:
+    given = {field.name: value for field, value in request.ListFields() if field.name in _FILTERS}
+    return FilterRequest(project_id=request.project_id, **given)

@@ -1,0 +1,1 @@
+"""Where backups and sharings are kept. Database drivers are imported only in here."""

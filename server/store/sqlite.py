@@ -1,0 +1,143 @@
+"""The store in one SQLite file: for one machine, with any number of processes on it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from server.errors import Unavailable
+from server.model import Backup, Page, Sharing, SharingDetail
+from server.store import sqlite_changes as changes
+from server.store import sqlite_reads as reads
+from server.store.interface import Cancel, CancelAll, Cause, Share, SharingFilter, SharingQuery
+from server.store.sqlite_connection import connect
+from server.store.sqlite_file import UnusableDatabase, prepare
+from server.store.sqlite_readers import Readers
+from server.store.sqlite_writer import Writer
+
+__all__ = ["SqliteStore", "UnusableDatabase"]
+
+_PING_WITHIN: Final = 0.8
+"""Seconds: what `Store.ping` promises, less the time to say so."""
+
+
+class SqliteStore:
+    """A `server.store.interface.Store`. Open one with `open`; close it with `close`."""
+
+    def __init__(self, writer: Writer, readers: Readers) -> None:
+        self._writer = writer
+        self._readers = readers
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path | str,
+        *,
+        max_waiting: int = 10_000,
+        max_batch: int = 256,
+        read_threads: int = 2,
+        busy_timeout: float = 5.0,
+    ) -> SqliteStore:
+        """Open the database file at ``path``, in a folder that exists; make it, and migrate it, where needed.
+
+        ``max_waiting``: the most changes that wait; one more is `Overloaded`.
+        ``max_batch``: the most changes that share a commit.
+        ``read_threads``: how many reads run at once.
+        ``busy_timeout``: seconds to wait for other processes before a call is `Unavailable`.
+
+        Raises UnusableDatabase if the file is no database, cannot be written, or was made by a
+        newer version of this program.
+        """
+        path = Path(path)
+        await asyncio.to_thread(prepare, path, busy_timeout=busy_timeout)
+        try:
+            writing, *reading = await asyncio.to_thread(_connect, path, read_threads, busy_timeout)
+        except sqlite3.Error as error:
+            raise UnusableDatabase(path, f"the database cannot be opened: {error}") from error
+        writer = Writer(writing, max_waiting=max_waiting, max_batch=max_batch, busy_timeout=busy_timeout)
+        return cls(writer, Readers(reading))
+
+    async def share(self, command: Share) -> Sequence[Sharing]:
+        """Do what `Store.share` promises."""
+        return await self._writer.make(partial(changes.share, command=command), command.cause.commit_by)
+
+    async def cancel(self, command: Cancel) -> Sequence[Sharing]:
+        """Do what `Store.cancel` promises."""
+        return await self._writer.make(partial(changes.cancel, command=command), command.cause.commit_by)
+
+    async def cancel_all(self, command: CancelAll) -> Sequence[Sharing]:
+        """Do what `Store.cancel_all` promises."""
+        return await self._writer.make(partial(changes.cancel_all, command=command), command.cause.commit_by)
+
+    async def get_sharing(self, project_id: str, sharing_id: str) -> SharingDetail:
+        """Do what `Store.get_sharing` promises."""
+        return await self._readers.read(partial(reads.get_sharing, project_id=project_id, sharing_id=sharing_id))
+
+    async def list_sharings(self, query: SharingQuery) -> Page[SharingDetail]:
+        """Do what `Store.list_sharings` promises."""
+        return await self._readers.read(partial(reads.list_sharings, query=query))
+
+    async def count_sharings(self, filter: SharingFilter) -> int:
+        """Do what `Store.count_sharings` promises."""
+        return await self._readers.read(partial(reads.count_sharings, filter=filter))
+
+    async def put_backup(self, backup: Backup, cause: Cause) -> Backup:
+        """Do what `Store.put_backup` promises."""
+        return await self._writer.make(partial(changes.put_backup, backup=backup, cause=cause), cause.commit_by)
+
+    async def get_backup(self, backup_id: str) -> Backup:
+        """Do what `Store.get_backup` promises."""
+        return await self._readers.read(partial(reads.get_backup, backup_id=backup_id))
+
+    async def list_backups(self, project_id: str | None, limit: int, after_id: str | None) -> Page[Backup]:
+        """Do what `Store.list_backups` promises."""
+        return await self._readers.read(
+            partial(reads.list_backups, project_id=project_id, limit=limit, after_id=after_id)
+        )
+
+    async def remove_backup(self, backup_id: str, cause: Cause) -> Sequence[Sharing]:
+        """Do what `Store.remove_backup` promises."""
+        return await self._writer.make(
+            partial(changes.remove_backup, backup_id=backup_id, cause=cause), cause.commit_by
+        )
+
+    async def ping(self) -> None:
+        """Do what `Store.ping` promises: read, and take the write lock, through the queue of changes."""
+        try:
+            async with asyncio.timeout(_PING_WITHIN):
+                await self._readers.read(_look)
+                await self._writer.make(_look, commit_by=None)
+        except Exception as error:
+            raise Unavailable("The store cannot be read and written now.") from error
+
+    async def close(self) -> None:
+        """Do what `Store.close` promises; may be called again."""
+        self._writer.stop()
+        self._readers.stop()
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        self._readers.close()
+        self._writer.close()
+
+
+def _connect(path: Path, read_threads: int, busy_timeout: float) -> list[sqlite3.Connection]:
+    """Open the writer's connection, then the readers'."""
+    with ExitStack() as opened:
+        connections = [connect(path, busy_timeout=busy_timeout)]
+        opened.callback(connections[0].close)
+        connections[0].execute("PRAGMA busy_timeout = 0")  # the writer waits for locks in its own way
+        for _ in range(read_threads):
+            connections.append(connect(path, busy_timeout=busy_timeout, query_only=True))
+            opened.callback(connections[-1].close)
+        opened.pop_all()
+        return connections
+
+
+def _look(connection: sqlite3.Connection) -> None:
+    connection.execute("SELECT 1 FROM backups LIMIT 1").fetchone()

@@ -1,0 +1,162 @@
+"""Many changes in one transaction, so that one commit to the disk serves them all.
+
+First all changes are made as if none could fail. If one does, everything is rolled back and made
+again with a savepoint before each: a failing change never touches its neighbours.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from server.errors import DeadlineTooClose
+from server.store.sqlite_connection import LOCK_POLL, failure_of, is_locked, log_fault
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """Something to do to the data, once or again from the start, but committed at most once."""
+
+    make: Callable[[sqlite3.Connection], object]
+    commit_by: float | None
+    """Reading of ``time.monotonic()`` after which no commit may begin; None: no limit."""
+    given_up: Callable[[], bool]
+    """Whether nobody wants it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The change is committed."""
+
+    answer: object
+
+
+@dataclass(frozen=True, slots=True)
+class NotMade:
+    """Nothing of the change is stored."""
+
+    failure: Exception
+
+
+Outcome: TypeAlias = Made | NotMade
+
+
+def carry_out(
+    connection: sqlite3.Connection, changes: Iterable[Change], busy_timeout: float
+) -> Mapping[Change, Outcome]:
+    """Make the changes, in order, in one transaction; return when it is on the disk.
+
+    The write lock is waited for up to ``busy_timeout`` seconds. Answers what became of each
+    change; those that were given up before their turn are missing. Raises nothing of SQLite's.
+    """
+    batch = _Batch(connection, changes)
+    try:
+        batch.run(time.monotonic() + busy_timeout)
+    except sqlite3.Error as error:
+        batch.fail_all(error)
+    return batch.outcomes
+
+
+class _Batch:
+    """One batch on its way to a commit."""
+
+    def __init__(self, connection: sqlite3.Connection, changes: Iterable[Change]) -> None:
+        self._connection = connection
+        self._waiting = list(changes)
+        self.outcomes: dict[Change, Outcome] = {}
+
+    def run(self, give_up_at: float) -> None:
+        """Try until the changes are committed or none is left to try; raises sqlite3.Error if it cannot be done."""
+        self._roll_back()
+        separately = len(self._waiting) == 1
+        while self._keep_wanted():
+            if not self._lock(give_up_at):
+                continue
+            outcomes = self._make_separately() if separately else self._make_together()
+            if outcomes is None:
+                separately = True
+            elif not any(map(_is_late, self._waiting)):
+                self._finish(outcomes)
+                return
+            self._roll_back()
+
+    def fail_all(self, error: sqlite3.Error) -> None:
+        """Roll back; every change that is not settled fails for this reason."""
+        log_fault(error)
+        self.outcomes |= {change: NotMade(failure_of(error)) for change in self._waiting}
+        try:
+            self._roll_back()
+        except sqlite3.Error:
+            _log.exception("a failed transaction could not be rolled back; the next one tries again")
+
+    def _keep_wanted(self) -> bool:
+        """Settle those that are late and forget those that were given up; whether any is left."""
+        late = [change for change in self._waiting if _is_late(change)]
+        self.outcomes |= {change: NotMade(DeadlineTooClose()) for change in late}
+        self._waiting = [change for change in self._waiting if change not in self.outcomes and not change.given_up()]
+        return bool(self._waiting)
+
+    def _lock(self, give_up_at: float) -> bool:
+        """Begin with the write lock, or pause and answer False; raises the failure to lock when it is time."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if not is_locked(error) or time.monotonic() > give_up_at:
+                raise
+            time.sleep(LOCK_POLL)
+            return False
+        return True
+
+    def _make_together(self) -> dict[Change, Outcome] | None:
+        """Make all; None if one failed."""
+        outcomes: dict[Change, Outcome] = {}
+        for change in self._waiting:
+            if not change.given_up():
+                try:
+                    outcomes[change] = Made(change.make(self._connection))
+                except Exception:  # noqa: BLE001 -- made again alone, where it is told
+                    return None
+        return outcomes
+
+    def _make_separately(self) -> dict[Change, Outcome]:
+        """Make each that does not fail; raises sqlite3.Error if a failure ended the whole transaction."""
+        outcomes: dict[Change, Outcome] = {}
+        for change in self._waiting:
+            if not change.given_up():
+                self._connection.execute("SAVEPOINT change")
+                outcomes[change] = self._make_or_undo(change)
+                self._connection.execute("RELEASE change")
+        return outcomes
+
+    def _make_or_undo(self, change: Change) -> Outcome:
+        try:
+            return Made(change.make(self._connection))
+        except Exception as error:
+            if not self._connection.in_transaction:
+                raise  # SQLite rolls back by itself when, for instance, the disk is full
+            self._connection.execute("ROLLBACK TO change")
+            if not isinstance(error, sqlite3.Error):
+                return NotMade(error)
+            log_fault(error)
+            return NotMade(failure_of(error))
+
+    def _finish(self, outcomes: Mapping[Change, Outcome]) -> None:
+        if any(isinstance(outcome, Made) for outcome in outcomes.values()):
+            self._connection.execute("COMMIT")
+        else:
+            self._roll_back()
+        self.outcomes |= outcomes
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+
+def _is_late(change: Change) -> bool:
+    return change.commit_by is not None and time.monotonic() > change.commit_by

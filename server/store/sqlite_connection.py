@@ -1,0 +1,94 @@
+"""Connections to a SQLite database, and what the driver's errors mean to a caller."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from server.errors import StoredDataUnreadable, Unavailable
+
+_log = logging.getLogger(__name__)
+
+LOCK_POLL: Final = 0.001
+"""Seconds between two tries for a lock: SQLite's own pauses grow to 100 ms and starve beside a busy process."""
+
+_LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_OUT_OF_ORDER: Final = frozenset(
+    {
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+    }
+)
+_UNREADABLE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+
+
+def connect(path: Path, *, busy_timeout: float, query_only: bool = False) -> sqlite3.Connection:
+    """Open the database at ``path``, which must exist; transactions are the caller's, nothing begins by itself.
+
+    A lock is waited for up to ``busy_timeout`` seconds. A commit is on the disk when it returns.
+    Raises sqlite3.Error.
+    """
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw",
+        uri=True,
+        timeout=busy_timeout,
+        isolation_level=None,
+        check_same_thread=False,  # each connection has one user at a time, not one thread for ever
+        cached_statements=256,
+    )
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        if query_only:
+            connection.execute("PRAGMA query_only = ON")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def is_locked(error: sqlite3.Error) -> bool:
+    """Whether somebody else holds the lock that was asked for."""
+    return _primary_code(error) in _LOCKED
+
+
+def is_no_database(error: sqlite3.Error) -> bool:
+    """Whether the file is something else than a SQLite database, or a damaged one."""
+    return _primary_code(error) in _UNREADABLE
+
+
+def failure_of(error: sqlite3.Error) -> Exception:
+    """Answer what to raise instead of the driver's error, which becomes its cause.
+
+    A failure the caller can be told, or a RuntimeError if the error is a defect of ours.
+    """
+    code = _primary_code(error)
+    failure: Exception
+    if code in _LOCKED:
+        failure = Unavailable("The store is locked; try again later.")
+    elif code in _OUT_OF_ORDER:
+        failure = Unavailable("The store cannot be used now.")
+    elif code in _UNREADABLE or (code is None and isinstance(error, sqlite3.OperationalError)):
+        # Without a code: the driver found text that is not UTF-8, SQLite itself did not fail.
+        failure = StoredDataUnreadable("The stored data cannot be read.")
+    else:
+        failure = RuntimeError("The SQLite store used its database wrongly.")
+    failure.__cause__ = error
+    return failure
+
+
+def log_fault(error: sqlite3.Error) -> None:
+    """Log an error that the failure made of it does not tell; a lock is no fault."""
+    if not is_locked(error):
+        _log.error("the database failed", exc_info=error)
+
+
+def _primary_code(error: sqlite3.Error) -> int | None:
+    """The error's code without its extension; None if SQLite itself did not fail."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF

@@ -1,0 +1,92 @@
+"""What the end-to-end tests run against: real processes on real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytest.register_assert_rewrite("tests.e2e.rest", "tests.e2e.programs")
+
+from tests.e2e.house import House, Project  # noqa: E402 - after the line that makes its asserts talk
+from tests.e2e.programs import Programs, free_address  # noqa: E402
+from tests.e2e.rest import Rest  # noqa: E402
+from tests.e2e.stub_server import StubServer  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def standing_programs() -> Iterator[Programs]:
+    """Programs that live as long as the tests."""
+    programs = Programs()
+    yield programs
+    programs.end()
+
+
+@pytest.fixture
+def programs() -> Iterator[Programs]:
+    """Programs of one test."""
+    programs = Programs()
+    yield programs
+    programs.end()
+
+
+@pytest.fixture(scope="session")
+def house(standing_programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A server and a gateway that no test harms, with projects enough for all tests."""
+    house = House(tmp_path_factory.mktemp("house"), standing_programs, 300)
+    yield house
+    house.close()
+
+
+@pytest.fixture
+def own_house(programs: Programs, tmp_path: Path) -> Iterator[House]:
+    """A server and a gateway that the test may do anything to."""
+    house = House(tmp_path, programs, 3)
+    yield house
+    house.close()
+
+
+@pytest.fixture
+def rest(house: House) -> Rest:
+    return house.rest
+
+
+@pytest.fixture
+def giver(house: House) -> Project:
+    """A project of this test."""
+    return house.new_project()
+
+
+@pytest.fixture
+def recipient(house: House) -> Project:
+    """Another project of this test."""
+    return house.new_project()
+
+
+@pytest.fixture
+def backup_id(house: House, giver: Project) -> str:
+    """A backup of the giver that can be shared and is not."""
+    return house.put_backup(giver)
+
+
+@pytest.fixture(scope="session")
+def _stub_server() -> Iterator[StubServer]:
+    stub = StubServer()
+    yield stub
+    stub.stop()
+
+
+@pytest.fixture
+def stub(_stub_server: StubServer) -> StubServer:
+    """A gRPC server that answers what the test says."""
+    _stub_server.forget()
+    return _stub_server
+
+
+@pytest.fixture(scope="session")
+def stub_rest(_stub_server: StubServer, standing_programs: Programs) -> Rest:
+    """A gateway before the stub."""
+    rest = Rest(free_address())
+    standing_programs.gateway(rest.address, _stub_server.address)
+    return rest

@@ -1,0 +1,114 @@
+"""The server's parts, wired as `server.app` does, on a database of the test's own."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import structlog
+
+from server import logs
+from server.catalog import Catalog
+from server.rpc.catalog_service import CatalogService
+from server.rpc.pipeline import Method, Pipeline
+from server.rpc.sharing_service import SharingService
+from server.sharing import Caller, SharingLimits, Sharings
+from server.store.interface import Cause, Store
+from server.store.sqlite import SqliteStore
+from tests.server.cast import (
+    MADE_REQUEST_ID,
+    OUTSIDER,
+    OUTSIDERS_BACKUP,
+    REQUEST_ID,
+    SECOND_BACKUP,
+    TOKENS,
+    Clock,
+    Ids,
+    backup,
+    identity,
+)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def new_id() -> Ids:
+    return Ids()
+
+
+@pytest.fixture
+def caller() -> Caller:
+    return Caller(TOKENS["giver-token"], REQUEST_ID, commit_by=None)
+
+
+@pytest_asyncio.fixture
+async def empty_store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = await SqliteStore.open(tmp_path / "sharings.db")
+    yield store
+    await store.close()
+
+
+@pytest_asyncio.fixture
+async def store(empty_store: Store, clock: Clock) -> Store:
+    """Knows two backups of the giver and one of the outsider, all available."""
+    cause = Cause("", "sam", REQUEST_ID, clock())
+    for given in (backup(), backup(SECOND_BACKUP), backup(OUTSIDERS_BACKUP, OUTSIDER)):
+        await empty_store.put_backup(given, cause)
+    return empty_store
+
+
+@pytest.fixture
+def set_status(store: Store, clock: Clock) -> Callable[[str, str], Any]:
+    """Let the backup service report a new status of one of the giver's backups."""
+
+    async def set_status(backup_id: str, status: str) -> None:
+        await store.put_backup(backup(backup_id, status=status), Cause("", "sam", REQUEST_ID, clock()))
+
+    return set_status
+
+
+@pytest.fixture
+def limits() -> SharingLimits:
+    return SharingLimits()
+
+
+@pytest.fixture
+def sharings(store: Store, limits: SharingLimits, clock: Clock, new_id: Ids) -> Sharings:
+    return Sharings(store, limits, clock, new_id)
+
+
+@pytest.fixture
+def catalog(store: Store, clock: Clock) -> Catalog:
+    return Catalog(store, clock)
+
+
+@pytest.fixture
+def methods(sharings: Sharings, catalog: Catalog) -> Sequence[Method]:
+    return [*SharingService(sharings).methods(), *CatalogService(catalog).methods()]
+
+
+@pytest.fixture
+def pipeline(methods: Sequence[Method]) -> Pipeline:
+    return Pipeline(methods, identity(), commit_margin=1.0, new_request_id=lambda: MADE_REQUEST_ID)
+
+
+@pytest.fixture
+def log_lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """What is written to the log from now on, through the server's own configuration of it."""
+    written = io.BytesIO()
+    stderr = io.TextIOWrapper(written)
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "stderr", stderr)
+        logs.configure("debug")
+    yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
+    structlog.reset_defaults()
+    stderr.close()

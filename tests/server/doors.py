@@ -1,0 +1,82 @@
+"""Two ways in: straight into a pipeline, and through a real gRPC server with a channel of default options."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import grpc
+from google.protobuf.message import Message
+
+from backupsharing.v2 import backup_catalog_pb2, backup_sharing_pb2
+from backupsharing.v2.backup_pb2 import Backup
+from server.rpc import catalog_service, sharing_service, unary
+from server.rpc.pipeline import Answer, Call, Method, Pipeline
+from tests.server.cast import BACKUP, GIVER, RECIPIENT, REQUEST_ID
+from tests.server.told import Told, told
+
+SHARE = f"/{sharing_service.SERVICE}/ShareBackup"
+CANCEL = f"/{sharing_service.SERVICE}/CancelSharing"
+LIST = f"/{sharing_service.SERVICE}/ListSharings"
+COUNT = f"/{sharing_service.SERVICE}/CountSharings"
+GET = f"/{sharing_service.SERVICE}/GetSharing"
+GIVERS_TOKEN = "giver-token"
+PUT = f"/{catalog_service.SERVICE}/PutBackup"
+
+
+def call(method: str, request: Message | bytes, token: str = GIVERS_TOKEN, **members: object) -> Call:
+    metadata = {"x-openstack-request-id": REQUEST_ID} | ({"x-auth-token": token} if token else {})
+    given = {"metadata": metadata, "deadline": None, "peer": "ipv4:127.0.0.1:1"} | members
+    raw = request if isinstance(request, bytes) else request.SerializeToString()
+    return Call(method=method, request=raw, **given)  # type: ignore[arg-type]  # by name
+
+
+def failure(answer: Answer) -> Told:
+    assert answer.status is not None, "the call succeeded"
+    assert answer.response == b""
+    assert dict(answer.trailers)["grpc-status-details-bin"] == answer.status.details
+    return told(answer.status.details)
+
+
+def share_message(
+    *to: str, of: str = BACKUP, by: str = GIVER, **members: object
+) -> backup_sharing_pb2.ShareBackupRequest:
+    shared = backup_sharing_pb2.BackupRecipients(backup_id=of, to_project_ids=to or (RECIPIENT,))
+    return backup_sharing_pb2.ShareBackupRequest(project_id=by, shared=shared, **members)  # type: ignore[arg-type]  # by name
+
+
+def cancel_message(id: str, by: str = GIVER, **members: object) -> backup_sharing_pb2.CancelSharingRequest:
+    return backup_sharing_pb2.CancelSharingRequest(project_id=by, id=id, **members)  # type: ignore[arg-type]  # by name
+
+
+def put_message(**members: object) -> backup_catalog_pb2.PutBackupRequest:
+    named: Mapping[str, object] = {"id": BACKUP, "project_id": GIVER, "status": "available"} | members
+    return backup_catalog_pb2.PutBackupRequest(backup=Backup(**named))  # type: ignore[arg-type]  # by name
+
+
+@asynccontextmanager
+async def serving(fill: Callable[[grpc.aio.Server], None]) -> AsyncIterator[str]:
+    """Serve what ``fill`` adds to a server, until the context ends; answers the address."""
+    server = grpc.aio.server()
+    fill(server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await server.stop(None)
+
+
+@asynccontextmanager
+async def channel_to(fill: Callable[[grpc.aio.Server], None]) -> AsyncIterator[grpc.aio.Channel]:
+    """Serve, and open a channel."""
+    async with serving(fill) as address, grpc.aio.insecure_channel(address) as channel:
+        yield channel
+
+
+@asynccontextmanager
+async def channel_into(pipeline: Pipeline, methods: Sequence[Method]) -> AsyncIterator[grpc.aio.Channel]:
+    """Serve a pipeline as native gRPC."""
+    handlers = tuple(unary.handlers(pipeline, methods))
+    async with channel_to(lambda server: server.add_generic_rpc_handlers(handlers)) as channel:
+        yield channel

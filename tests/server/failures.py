@@ -1,0 +1,40 @@
+"""An example of every failure that the server knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from server import errors
+from server.errors import Failure, Violation
+from tests.server.cast import BACKUP, RECIPIENT, UNKNOWN
+
+EXAMPLES: tuple[Failure, ...] = (
+    errors.TokenMissing("no token"),
+    errors.TokenInvalid("unknown token"),
+    errors.ProjectForbidden("another project"),
+    errors.RoleMissing("no role"),
+    errors.InvalidArgument([Violation("limit", "too small")]),
+    errors.BackupNotFound(BACKUP),
+    errors.SharingNotFound(UNKNOWN),
+    errors.NotTheGiver(UNKNOWN),
+    errors.BackupNotAvailable(BACKUP, "error"),
+    errors.BackupOwnerFixed(BACKUP),
+    errors.AlreadyShared(BACKUP, [RECIPIENT]),
+    errors.IdempotencyKeyReused(),
+    errors.QuotaUsedUp(BACKUP, 1000),
+    errors.Overloaded("too many"),
+    errors.Unavailable("closed"),
+    errors.DeadlineTooClose(),
+    errors.StoredDataUnreadable("unreadable"),
+)
+
+SPECIFIC_REASONS = ("BACKUP_ID_MISSING", "BACKUP_ID_MALFORMED", "SHARING_ID_MALFORMED")
+"""Reasons that `errors.InvalidArgument` has beside its own."""
+
+
+def kinds(of: type[Failure] = Failure) -> Iterator[type[Failure]]:
+    """Every kind of failure that the server defines."""
+    for kind in of.__subclasses__():
+        if kind.__module__.startswith("server."):
+            yield kind
+            yield from kinds(kind)

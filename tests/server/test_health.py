@@ -1,0 +1,134 @@
+"""Health: without a token, of the store, and never longer than the server wants calls."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from server.errors import Failure, StoredDataUnreadable, Unavailable
+from server.rpc.health import Health
+from tests.server.doors import channel_to
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+OURS = "backupsharing.v2.BackupSharingService"
+PATIENCE = 30.0
+
+Stub = Any
+"""A generated stub; the library has no types."""
+
+
+class Pinged:
+    """As much of a store as health asks for."""
+
+    def __init__(self) -> None:
+        self.failure: Failure | None = None
+
+    async def ping(self) -> None:
+        if self.failure:
+            raise self.failure
+
+
+@pytest.fixture
+def pinged() -> Pinged:
+    return Pinged()
+
+
+@pytest.fixture
+def health(pinged: Pinged) -> Health:
+    return Health(pinged, [OURS])  # type: ignore[arg-type]  # the part of a store that counts
+
+
+@pytest_asyncio.fixture
+async def stub(health: Health) -> AsyncIterator[Stub]:
+    async with channel_to(lambda server: health_pb2_grpc.add_HealthServicer_to_server(health, server)) as channel:
+        yield health_pb2_grpc.HealthStub(channel)
+
+
+async def checked(stub: Stub, service: str = "") -> int:
+    answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE)
+    status: int = answer.status
+    return status
+
+
+async def test_an_unknown_service_is_not_found(stub: Stub) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await checked(stub, "no.such.Service")
+    assert refused.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+@pytest.mark.parametrize("failure", [Unavailable("locked"), StoredDataUnreadable("damaged")])
+async def test_a_server_whose_store_fails_is_not_serving(stub: Stub, pinged: Pinged, failure: Failure) -> None:
+    pinged.failure = failure
+    assert await checked(stub) == NOT_SERVING
+
+
+async def test_a_server_that_drains_is_not_serving(stub: Stub, health: Health) -> None:
+    health.drain()
+    assert await checked(stub, OURS) == NOT_SERVING
+
+
+async def test_a_server_is_serving_again_when_its_store_is_back(stub: Stub, pinged: Pinged) -> None:
+    pinged.failure = Unavailable("locked")
+    await checked(stub)
+    pinged.failure = None
+    assert await checked(stub) == SERVING
+
+
+@pytest.mark.parametrize("service", ["", OURS])
+async def test_a_server_is_serving_without_a_token(stub: Stub, service: str) -> None:
+    assert await checked(stub, service) == SERVING
+
+
+async def test_a_watched_server_that_begins_to_drain_says_so_at_once_and_ends_the_watch(
+    stub: Stub, health: Health, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.rpc.health.WATCH_SECONDS", 10 * PATIENCE)
+    watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
+    assert (await watch.read()).status == SERVING
+    health.drain()
+    assert (await watch.read()).status == NOT_SERVING
+    assert await watch.read() is grpc.aio.EOF
+
+
+async def test_a_watch_begun_while_the_server_drains_ends_too(stub: Stub, health: Health) -> None:
+    health.drain()
+    watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
+    assert [answer.status async for answer in watch] == [NOT_SERVING]
+
+
+async def test_a_watch_reports_a_change_of_the_store_once(
+    stub: Stub, pinged: Pinged, health: Health, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.rpc.health.WATCH_SECONDS", 0.01)
+    watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
+    seen = [(await watch.read()).status]
+    pinged.failure = Unavailable("locked")
+    seen.append((await watch.read()).status)
+    pinged.failure = None
+    seen.append((await watch.read()).status)
+    assert seen == [SERVING, NOT_SERVING, SERVING]
+
+
+async def test_a_watch_of_an_unknown_service_stays_open(stub: Stub) -> None:
+    watch = stub.Watch(health_pb2.HealthCheckRequest(service="no.such.Service"), timeout=PATIENCE)
+    assert (await watch.read()).status == SERVICE_UNKNOWN
+    assert not watch.done()
+    watch.cancel()
+
+
+async def test_a_watch_whose_caller_goes_away_ends(health: Health) -> None:
+    watching = health.Watch(health_pb2.HealthCheckRequest(), None)  # type: ignore[arg-type]  # it asks nothing of it
+    await anext(watching)
+    waiting = asyncio.ensure_future(anext(watching))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting

@@ -1,0 +1,112 @@
+"""Page tokens: made up, stolen and damaged ones are no tokens, never defects."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.page_token import decode, encode
+from server.store.interface import Position
+from tests.server.cast import BACKUP
+
+LIST = ("a list", 1)
+OTHER_LIST = ("a list", 2)
+
+values = st.none() | st.text() | st.integers(-(2**63), 2**63 - 1)
+
+
+def forged(*members: object) -> str:
+    """Make a token with the digest of `LIST`, which anyone can learn from a token of it."""
+    return made_of(json.dumps([digest_of_the_list(), *members]))
+
+
+def made_of(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def digest_of_the_list() -> str:
+    token = encode(Position(None, BACKUP), LIST)
+    digest: str = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))[0]
+    return digest
+
+
+@given(values, st.text())
+def test_a_token_leads_back_to_its_position(value: str | int | None, id: str) -> None:
+    position = Position(value, id)
+    assert decode(encode(position, LIST), LIST) == position
+
+
+@given(values, st.text())
+def test_a_token_of_another_list_is_none(value: str | int | None, id: str) -> None:
+    assert decode(encode(Position(value, id), LIST), OTHER_LIST) is None
+
+
+@given(st.text())
+def test_any_text_is_none(text: str) -> None:
+    assert decode(text, LIST) is None
+
+
+@given(st.recursive(st.none() | st.booleans() | st.floats() | st.text() | st.integers(), st.lists, max_leaves=5))
+def test_any_json_is_none(document: object) -> None:
+    assert decode(made_of(json.dumps(document)), LIST) is None
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        (2**63, BACKUP),
+        (-(2**63) - 1, BACKUP),
+        (10**300, BACKUP),
+        (1.5, BACKUP),
+        (float("nan"), BACKUP),
+        (float("inf"), BACKUP),
+        (True, BACKUP),
+        ([], BACKUP),
+        ({}, BACKUP),
+        ("\ud800", BACKUP),
+        (1, "\ud800"),
+        (1, 1),
+        (1, None),
+        (1,),
+        (1, BACKUP, 1),
+        (),
+    ],
+)
+def test_a_forged_token_with_what_no_database_can_hold_is_none(members: tuple[object, ...]) -> None:
+    assert decode(forged(*members), LIST) is None
+
+
+def test_the_forger_knows_his_trade() -> None:
+    assert decode(forged(1, BACKUP), LIST) == Position(1, BACKUP)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1" * 10_000, "[" * 100_000, "null", '{"a": 1, "b": 2, "c": 3}', "\ufeff[]", "[1, 2"],
+    ids=["huge number", "deep nesting", "null", "object", "byte order mark", "half"],
+)
+def test_a_token_that_is_no_list_is_none(text: str) -> None:
+    assert decode(made_of(text), LIST) is None
+
+
+@pytest.mark.parametrize("damaged", ["é", "====", "a b", "a\n", "%41", "\0", "a" * 100_000])
+def test_a_token_that_is_no_base64_is_none(damaged: str) -> None:
+    assert decode(damaged, LIST) is None
+
+
+@given(st.data())
+def test_a_token_with_one_character_changed_never_fails_otherwise(data: st.DataObject) -> None:
+    token = encode(Position("name", BACKUP), LIST)
+    place = data.draw(st.integers(0, len(token) - 1))
+    changed = token[:place] + data.draw(st.characters()) + token[place + 1 :]
+    found = decode(changed, LIST)
+    assert found is None or isinstance(found, Position)
+
+
+def test_a_token_can_stand_in_an_address_unquoted() -> None:
+    token = encode(Position("?>~ÿ" * 20, BACKUP), LIST)
+    assert set(token) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")

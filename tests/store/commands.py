@@ -1,0 +1,102 @@
+"""Commands and values for the store's tests: valid by themselves, each member can be named to differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import uuid4
+
+from server.model import Backup, Page, SharingDetail
+from server.store.interface import (
+    Cancel,
+    CancelAll,
+    Cause,
+    Idempotency,
+    OnConflict,
+    Position,
+    Share,
+    SharingFilter,
+    SharingOrder,
+    SharingQuery,
+    Slice,
+    SortKey,
+)
+
+GIVER = "a" * 32
+RECIPIENT = "b" * 32
+OTHER = "c" * 32
+STRANGER = "d" * 32
+BACKUP_ID = "00000000-0000-4000-8000-000000000001"
+NOW = 1_700_000_000_000_000
+SECOND = 1_000_000
+
+
+def cause(at: int = NOW, project_id: str = GIVER, commit_by: float | None = None) -> Cause:
+    return Cause(project_id=project_id, user_id="someone", request_id="req-1", at=at, commit_by=commit_by)
+
+
+def backup(id: str = BACKUP_ID, project_id: str = GIVER, status: str = "available", **members: object) -> Backup:
+    return Backup(id=id, project_id=project_id, status=status, **members)  # type: ignore[arg-type]  # by name
+
+
+def key(
+    name: str = "key", fingerprint: bytes = b"same", method: str = "Method", expires_at: int | None = None
+) -> Idempotency:
+    return Idempotency(name, method, fingerprint, NOW + 60 * SECOND if expires_at is None else expires_at)
+
+
+def share(
+    *to_project_ids: str,
+    backup_id: str = BACKUP_ID,
+    giver: str = GIVER,
+    sharing_ids: Sequence[str] | None = None,
+    on_conflict: OnConflict = OnConflict.REFUSE,
+    max_active: int = 0,
+    because: Cause | None = None,
+    idempotency: Idempotency | None = None,
+) -> Share:
+    to = to_project_ids or (RECIPIENT,)
+    ids = [str(uuid4()) for _ in to] if sharing_ids is None else sharing_ids
+    return Share(backup_id, giver, to, ids, on_conflict, max_active, because or cause(), idempotency)
+
+
+def cancel(
+    sharing_id: str, project_id: str = GIVER, because: Cause | None = None, idempotency: Idempotency | None = None
+) -> Cancel:
+    return Cancel(sharing_id, project_id, because or cause(NOW + SECOND), idempotency)
+
+
+def cancel_all(
+    backup_id: str = BACKUP_ID,
+    project_id: str = GIVER,
+    because: Cause | None = None,
+    idempotency: Idempotency | None = None,
+) -> CancelAll:
+    return CancelAll(backup_id, project_id, because or cause(NOW + SECOND), idempotency)
+
+
+def given(**members: object) -> SharingFilter:
+    return SharingFilter(project_id=GIVER, **members)  # type: ignore[arg-type]  # by name
+
+
+def page(
+    filter: SharingFilter | None = None,
+    *,
+    key: SortKey = SortKey.CREATED_AT,
+    descending: bool = True,
+    limit: int = 1000,
+    offset: int = 0,
+    after: Position | None = None,
+) -> SharingQuery:
+    return SharingQuery(filter or given(), Slice(limit, offset, after), SharingOrder(key, descending))
+
+
+def recipients(listed: Page[SharingDetail]) -> list[str]:
+    return [detail.sharing.to_project_id for detail in listed.items]
+
+
+def backup_id(number: int) -> str:
+    return f"00000000-0000-4000-8000-{number:012}"
+
+
+def project_id(number: int) -> str:
+    return f"{number:032x}"

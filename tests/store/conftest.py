@@ -1,0 +1,32 @@
+"""One empty engine and one store on it for each test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from server.store.interface import Store
+from tests.store.commands import backup, cause
+from tests.store.engines import Engine, SqliteEngine
+
+
+@pytest_asyncio.fixture(params=["sqlite"])
+async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Engine]:
+    engine: Engine = SqliteEngine(tmp_path / "sharings.db")
+    yield engine
+    await engine.close()
+
+
+@pytest_asyncio.fixture
+async def empty_store(engine: Engine) -> Store:
+    return await engine.open()
+
+
+@pytest_asyncio.fixture
+async def store(empty_store: Store) -> Store:
+    """A store that knows one available backup of the giver."""
+    await empty_store.put_backup(backup(), cause())
+    return empty_store

@@ -1,0 +1,92 @@
+"""The engines that the contract suite runs on, with what a test must be able to do behind a store's back."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from server.model import Sharing
+from server.store.interface import Store
+from server.store.sqlite import SqliteStore
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    kind: str
+    at: int
+    backup_id: str
+    from_project_id: str
+    sharing_id: str | None
+    to_project_id: str | None
+    by_project_id: str
+    by_user_id: str
+    request_id: str
+
+
+class Engine(Protocol):
+    async def open(self, *, max_waiting: int = 10_000, busy_timeout: float = 5.0) -> Store:
+        """Open one more store on the same data; it is closed when the test ends."""
+        ...
+
+    def events(self) -> list[Event]:
+        """All events, oldest first."""
+        ...
+
+    def history(self) -> list[Sharing]:
+        """All sharings, also cancelled ones, by id."""
+        ...
+
+    def locked(self) -> AbstractContextManager[object]:
+        """Hold off every writer."""
+        ...
+
+    def spoil(self) -> None:
+        """Damage what is stored of the backups. No store may be open."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class SqliteEngine:
+    path: Path
+    _opened: list[Store] = field(default_factory=list)
+
+    async def open(self, *, max_waiting: int = 10_000, busy_timeout: float = 5.0) -> Store:
+        store = await SqliteStore.open(self.path, max_waiting=max_waiting, busy_timeout=busy_timeout)
+        self._opened.append(store)
+        return store
+
+    def events(self) -> list[Event]:
+        columns = ", ".join(Event.__slots__)
+        return [Event(*row) for row in self._rows(f"SELECT {columns} FROM sharing_events ORDER BY seq")]  # noqa: S608 -- constants
+
+    def history(self) -> list[Sharing]:
+        columns = ", ".join(Sharing.__slots__)
+        return [Sharing(*row) for row in self._rows(f"SELECT {columns} FROM sharings ORDER BY id")]  # noqa: S608 -- constants
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+
+    def spoil(self) -> None:
+        with closing(sqlite3.connect(self.path)) as connection:
+            (root,) = connection.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'backups'").fetchone()
+            (size,) = connection.execute("PRAGMA page_size").fetchone()
+        with self.path.open("r+b") as file:
+            file.seek((root - 1) * size)
+            file.write(b"\xff" * size)
+
+    async def close(self) -> None:
+        for store in self._opened:
+            await store.close()
+
+    def _rows(self, statement: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(self.path)) as connection:
+            return connection.execute(statement).fetchall()

@@ -1,0 +1,36 @@
+"""A process of its own that shares one backup with many projects: ``python sqlite_process.py FILE PREFIX COUNT``.
+
+Writes the ids of each sharing to its output, in one line, as soon as the share is acknowledged.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from server.store.interface import Cause, Idempotency, OnConflict, Share
+from server.store.sqlite import SqliteStore
+
+RECIPIENTS = 3
+CALLERS = 8
+
+
+async def _run(path: str, prefix: str, count: int) -> None:
+    store = await SqliteStore.open(path)
+    numbers = iter(range(count))
+
+    async def caller() -> None:
+        for number in numbers:
+            to = [f"{prefix}-{number}-{which}" for which in range(RECIPIENTS)]
+            key = Idempotency(f"{prefix}-{number}", "Share", b"same", expires_at=2**62)
+            because = Cause("giver", "someone", "req", at=number)
+            shared = await store.share(Share("backup", "giver", to, to, OnConflict.REFUSE, 0, because, key))
+            sys.stdout.write(" ".join(sharing.id for sharing in shared) + "\n")
+            sys.stdout.flush()
+
+    await asyncio.gather(*(caller() for _ in range(CALLERS)))
+    await store.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(_run(sys.argv[1], sys.argv[2], int(sys.argv[3])))

@@ -1,0 +1,94 @@
+"""The lists that are asked for most are read from an index, in its order, and no further than needed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from server.store.interface import Position, SharingFilter, SortKey
+from server.store.sqlite_connection import connect
+from server.store.sqlite_file import prepare
+from server.store.sqlite_reads import Parameters, count_statement, list_statement
+from tests.store.commands import GIVER, given, page
+
+RECEIVED = SharingFilter(GIVER, received=True)
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    prepare(tmp_path / "sharings.db", busy_timeout=1)
+    with closing(connect(tmp_path / "sharings.db", busy_timeout=1)) as connection:
+        yield connection
+
+
+def plan(connection: sqlite3.Connection, statement: tuple[str, Parameters]) -> list[str]:
+    sql, parameters = statement
+    return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+
+
+BACKUP = "SEARCH b USING INDEX sqlite_autoindex_backups_1 (id=?)"
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize(
+    ("filter", "search"),
+    [
+        (given(), "SEARCH s USING INDEX sharings_given (from_project_id=?"),
+        (given(name="a", status="b", volume_id="c"), "SEARCH s USING INDEX sharings_given (from_project_id=?"),
+        (RECEIVED, "SEARCH s USING INDEX sharings_received (to_project_id=?"),
+    ],
+)
+def test_the_default_list_neither_scans_nor_sorts(
+    connection: sqlite3.Connection, filter: SharingFilter, search: str, descending: bool
+) -> None:
+    assert plan(connection, list_statement(page(filter, descending=descending))) == [f"{search})", BACKUP]
+
+
+@pytest.mark.parametrize(("descending", "beyond"), [(False, ">"), (True, "<")])
+@pytest.mark.parametrize(
+    ("filter", "search"),
+    [
+        (given(), "SEARCH s USING INDEX sharings_given (from_project_id=?"),
+        (RECEIVED, "SEARCH s USING INDEX sharings_received (to_project_id=?"),
+    ],
+)
+def test_a_page_by_position_starts_at_its_position_in_the_index(
+    connection: sqlite3.Connection, filter: SharingFilter, search: str, descending: bool, beyond: str
+) -> None:
+    found = plan(connection, list_statement(page(filter, descending=descending, after=Position(1, "id"))))
+    assert found == [f"{search} AND (created_at,id){beyond}(?,?))", BACKUP]
+
+
+@pytest.mark.parametrize(
+    ("filter", "search"),
+    [
+        (given(), "SEARCH s USING COVERING INDEX sharings_given (from_project_id=?)"),
+        (RECEIVED, "SEARCH s USING COVERING INDEX sharings_received (to_project_id=?)"),
+    ],
+)
+def test_a_count_reads_nothing_but_the_index(
+    connection: sqlite3.Connection, filter: SharingFilter, search: str
+) -> None:
+    assert plan(connection, count_statement(filter)) == [search]
+
+
+@pytest.mark.parametrize("whose", [given(backup_id="b"), SharingFilter(GIVER, received=True, backup_id="b")])
+def test_the_sharings_of_one_backup_are_found_by_the_backup(
+    connection: sqlite3.Connection, whose: SharingFilter
+) -> None:
+    search, *_ = plan(connection, list_statement(page(whose)))
+    assert search.startswith("SEARCH s USING INDEX sharings_active (backup_id=?")
+
+
+@pytest.mark.parametrize("key", SortKey)
+@pytest.mark.parametrize("filter", [given(), RECEIVED])
+def test_no_order_makes_a_list_look_at_the_sharings_of_others(
+    connection: sqlite3.Connection, filter: SharingFilter, key: SortKey
+) -> None:
+    found = plan(connection, list_statement(page(filter, key=key)))
+    assert not [step for step in found if step.startswith("SCAN")]
+    assert "project_id=?" in found[0]

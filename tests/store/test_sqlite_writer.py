@@ -1,0 +1,151 @@
+"""How the SQLite store's one writing thread serves its callers."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from server.errors import Unavailable
+from server.store import sqlite_writer
+from server.store.sqlite_connection import connect
+from server.store.sqlite_file import prepare
+from server.store.sqlite_writer import Writer
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    prepare(tmp_path / "sharings.db", busy_timeout=1)
+    return tmp_path / "sharings.db"
+
+
+@pytest.fixture
+def connection(path: Path) -> sqlite3.Connection:
+    return connect(path, busy_timeout=0)
+
+
+@pytest.fixture
+def writer(connection: sqlite3.Connection) -> Iterator[Writer]:
+    writer = Writer(connection, max_waiting=1000, max_batch=10, busy_timeout=5)
+    yield writer
+    writer.close()
+
+
+def change(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT 1").fetchone()[0])
+
+
+async def test_what_waits_is_committed_in_batches_up_to_the_bound_and_each_wakes_the_loop_once(
+    writer: Writer, connection: sqlite3.Connection, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wakes = 0
+    wake = asyncio.get_running_loop().call_soon_threadsafe
+
+    def counted(*arguments: object, **named: object) -> asyncio.Handle:
+        nonlocal wakes
+        wakes += 1
+        return wake(*arguments, **named)  # type: ignore[arg-type]  # passed through
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        first = asyncio.create_task(writer.make(change, None))
+        await asyncio.sleep(0.05)
+        rest = [asyncio.create_task(writer.make(change, None)) for _ in range(25)]
+        await asyncio.sleep(0)
+        monkeypatch.setattr(asyncio.get_running_loop(), "call_soon_threadsafe", counted)
+        commits: list[str] = []
+        connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+    assert await asyncio.gather(first, *rest) == [1] * 26
+    assert len(commits) == wakes == 4
+
+
+async def test_changes_run_in_one_thread_in_the_order_in_which_they_were_asked_for(writer: Writer) -> None:
+    seen: list[tuple[int, str]] = []
+
+    async def ask(number: int) -> None:
+        await writer.make(lambda _: seen.append((number, threading.current_thread().name)), None)
+
+    await asyncio.gather(*(ask(number) for number in range(30)))
+    assert seen == [(number, "sqlite-writer") for number in range(30)]
+
+
+async def test_the_loop_runs_on_while_a_change_is_made(writer: Writer) -> None:
+    release = threading.Event()
+    waiting = asyncio.create_task(writer.make(lambda _: release.wait(5), None))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    release.set()
+    assert await waiting
+
+
+async def test_a_defect_in_the_thread_reaches_the_callers_and_the_thread_goes_on(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defect(*_: object) -> None:
+        raise AssertionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite_writer, "carry_out", defect)
+        with pytest.raises(AssertionError):
+            await writer.make(change, None)
+    assert await writer.make(change, None) == 1
+
+
+async def test_a_caller_that_was_cancelled_while_its_change_was_made_disturbs_no_other_of_its_batch(
+    writer: Writer,
+) -> None:
+    gather, begun, release = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(_: sqlite3.Connection) -> None:
+        begun.set()
+        release.wait(5)
+
+    first = asyncio.create_task(writer.make(lambda _: gather.wait(5), None))
+    await asyncio.sleep(0.05)
+    cancelled = asyncio.create_task(writer.make(slow, None))
+    other = asyncio.create_task(writer.make(change, None))
+    await asyncio.sleep(0)
+    gather.set()
+    await asyncio.to_thread(begun.wait, 5)
+    cancelled.cancel()
+    release.set()
+    assert await asyncio.wait_for(other, 5) == 1
+    assert await first
+    assert cancelled.cancelled()
+
+
+async def test_one_writer_serves_callers_of_several_loops(writer: Writer) -> None:
+    async def ask() -> int:
+        return await writer.make(change, None)
+
+    answers = await asyncio.gather(ask(), asyncio.to_thread(asyncio.run, ask()), ask())
+    assert list(answers) == [1, 1, 1]
+
+
+async def test_a_loop_that_is_gone_does_not_stop_the_thread(writer: Writer) -> None:
+    release = threading.Event()
+
+    def leave_early() -> None:
+        loop = asyncio.new_event_loop()
+        left = loop.create_task(writer.make(lambda _: release.wait(5), None))
+        loop.run_until_complete(asyncio.sleep(0.05))
+        left.cancel()
+        loop.run_until_complete(asyncio.gather(left, return_exceptions=True))
+        loop.close()
+
+    await asyncio.to_thread(leave_early)
+    release.set()
+    assert await writer.make(change, None) == 1
+
+
+async def test_a_closed_writer_refuses(writer: Writer) -> None:
+    writer.close()
+    with pytest.raises(Unavailable):
+        await writer.make(change, None)

@@ -1,0 +1,61 @@
+"""The README says what there is: every setting, command, error code and reason."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import gateway.config
+import server.config
+from backupsharing.v2.error_reason_pb2 import DESCRIPTOR as ERROR_REASONS
+from backupsharing.v2.error_reason_pb2 import ErrorReason
+from restmap.v1 import restmap_pb2
+from server.cli import main
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CHAPTERS = {"server": server.config.Settings, "gateway": gateway.config.Settings}
+
+
+def documented_settings(program: str) -> dict[str, str]:
+    table = README.partition(f"| {program} | default |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| `--([a-z-]+)` \| (.*?) \|", table, re.MULTILINE)
+    return {name.replace("-", "_"): default.strip("` ") for name, default in rows}
+
+
+@pytest.mark.parametrize("program", CHAPTERS)
+def test_every_setting_is_in_the_readme_and_no_other(program: str) -> None:
+    assert set(documented_settings(program)) == set(CHAPTERS[program].model_fields)
+
+
+@pytest.mark.parametrize("program", CHAPTERS)
+def test_the_documented_defaults_are_the_real_ones(program: str) -> None:
+    documented = documented_settings(program)
+    for name, field in CHAPTERS[program].model_fields.items():
+        if not field.is_required() and field.default not in (None, [], False):
+            assert documented[name] == str(field.default), name
+
+
+def test_every_reason_is_in_the_readme_beside_its_code() -> None:
+    for value in ErrorReason.DESCRIPTOR.values[1:]:
+        reason = value.name.removeprefix("ERROR_REASON_")
+        code = value.GetOptions().Extensions[restmap_pb2.reason].code
+        assert re.search(rf"`{reason}`.*`{re.escape(code)}`", README), reason
+
+
+def test_every_code_of_the_gateways_own_failures_is_in_the_readme() -> None:
+    codes = ERROR_REASONS.GetOptions().Extensions[restmap_pb2.file].failure_codes
+    for _, code in codes.ListFields():
+        assert f"`{code}`" in README, code
+
+
+@pytest.mark.parametrize("command", main.commands)
+def test_every_command_is_in_the_readme(command: str) -> None:
+    assert f"backup-sharing {command}" in README or command == "demo"
+
+
+def test_links_lead_somewhere() -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        assert (ROOT / target).exists(), target
