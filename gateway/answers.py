@@ -65,6 +65,10 @@ DEFAULT_RETRY_AFTER = 1
 """Seconds, on a 503 that does not say."""
 
 
+JSON: Mapping[str, str] = {"Content-Type": "application/json"}
+"""Headers of an answer that is JSON."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """One HTTP answer, whole."""
@@ -75,6 +79,8 @@ class Answer:
     """Without those every answer has; a content type only where there is a body."""
     reason: str = ""
     """Of a failure, for the log."""
+    cause: str = ""
+    """What a failure's message leaves out, for the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +125,12 @@ class Failures:
         status = (mapping and mapping.http_status) or (403 if known.is_quota else HTTP_STATUS.get(code, 500))
         if status == 503:
             headers["Retry-After"] = str(known.retry_after or DEFAULT_RETRY_AFTER)
+        cause = ""
         if info is None and status in _NEUTRAL:
-            message = _NEUTRAL[status]
+            message, cause = _NEUTRAL[status], f"{code.name}: {message}"
         shown_code = (mapping and mapping.code) or self._code(status, code)
         reason = info.reason if info else ""
-        return _answer(status, shown_code, message, request_id, reason, known.violations, headers)
+        return _answer(status, shown_code, message, request_id, reason, known.violations, headers, cause)
 
     def _mapping(self, info: error_details_pb2.ErrorInfo | None) -> ReasonMapping | None:
         if info is None or info.domain not in self._reasons:
@@ -166,6 +173,7 @@ def _answer(
     reason: str = "",
     violations: Sequence[Violation] = (),
     headers: Mapping[str, str] | None = None,
+    cause: str = "",
 ) -> Answer:
     error: dict[str, object] = {"code": code, "message": message}
     if reason:
@@ -176,4 +184,4 @@ def _answer(
         ]
     error["request_id"] = request_id
     body = orjson.dumps({"error": error})
-    return Answer(status, body, {"Content-Type": "application/json", **(headers or {})}, reason)
+    return Answer(status, body, {**JSON, **(headers or {})}, reason, cause)

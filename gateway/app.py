@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 
 import structlog
 from aiohttp import web
 
+from gateway import headers
 from gateway.answers import Failures
-from gateway.config import PROGRAM, Settings, packaged_descriptor_set
+from gateway.config import PROGRAM, Settings, descriptor_set
+from gateway.cors import Cors
+from gateway.endpoint import compile_routes
 from gateway.forwarded import PublicUrl
-from gateway.http_server import HttpServer
+from gateway.http_server import HttpLimits, HttpServer
+from gateway.json_fields import field_mapping
 from gateway.lifetime import Lifetime
-from gateway.schema import load
-from gateway.unary import Limits, Rest
+from gateway.pages import Page
+from gateway.rest import BodyLimits, Rest
+from gateway.schema import Problem, Schema, SchemaError, load
+from gateway.stream import Streams
+from gateway.unary import Unary
 from gateway.upstream import Upstream
 
 
@@ -28,18 +36,12 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
     Raises:
         SchemaError, CannotListen: the gateway cannot start.
     """
-    schema = load(packaged_descriptor_set())
-    failures = Failures(schema)
+    schema = _schema(settings)
     async with AsyncExitStack() as cleanups:
         upstream = Upstream(settings.upstream, settings.commit_margin)
         cleanups.push_async_callback(upstream.close)
-        networks = [ipaddress.ip_network(network) for network in settings.trusted_proxy]
-        public_url = PublicUrl(settings.public_url, networks, settings.listen)
-        limits = Limits(settings.max_body, settings.body_timeout, settings.timeout, settings.max_depth)
-        rest = Rest(schema, upstream, failures, public_url, limits)
-        runner = web.ServerRunner(
-            HttpServer(rest.answer, failures, PROGRAM, settings.max_header), shutdown_timeout=settings.drain_timeout
-        )
+        server = _http_server(settings, schema, upstream)
+        runner = web.ServerRunner(server, shutdown_timeout=settings.drain_timeout)
         await runner.setup()
         cleanups.push_async_callback(runner.cleanup)
         await _listen(runner, settings.listen)
@@ -47,6 +49,48 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         log.info("serving", listen=settings.listen, upstream=settings.upstream)
         await lifetime.stopping()
         log.info("draining")
+
+
+def _schema(settings: Settings) -> Schema:
+    try:
+        return load(descriptor_set(settings.descriptor_set), services=settings.service)
+    except OSError as error:
+        raise SchemaError([Problem(f"{settings.descriptor_set} cannot be read: {error.strerror}")]) from error
+
+
+def _http_server(settings: Settings, schema: Schema, upstream: Upstream) -> HttpServer:
+    failures, cors = Failures(schema), _cors(settings, schema)
+
+    def stamp(request: web.BaseRequest | None, request_id: str) -> Mapping[str, str]:
+        readable = {} if request is None else cors.headers(request)
+        return {headers.REQUEST_ID: request_id, "Server": PROGRAM, **readable}
+
+    networks = [ipaddress.ip_network(network) for network in settings.trusted_proxy]
+    rest = Rest(
+        compile_routes(schema, settings.max_depth, _log_unknown if settings.lenient else None),
+        Unary(upstream, failures, PublicUrl(settings.public_url, networks, settings.listen), settings.timeout),
+        Streams(upstream, failures, settings.heartbeat, stamp),
+        BodyLimits(settings.max_body, settings.body_timeout),
+        _pages(settings, schema),
+    )
+    limits = HttpLimits(settings.max_header, settings.header_timeout, settings.idle_timeout, settings.max_in_flight)
+    return HttpServer(rest.answer, failures, cors, limits, stamp)
+
+
+def _cors(settings: Settings, schema: Schema) -> Cors:
+    methods = {rule.http_method for method in schema.methods for rule in method.bindings}
+    bound = {field_mapping(field).header for method in schema.methods for field in method.request.fields}
+    return Cors(
+        settings.cors_origin, methods, {*headers.TO_METADATA, headers.REQUEST_ID, "Content-Type", *bound} - {""}
+    )
+
+
+def _pages(settings: Settings, schema: Schema) -> Mapping[str, Page]:
+    return {}
+
+
+def _log_unknown(message: str, member: str) -> None:
+    structlog.get_logger("gateway").warning("ignored", message=message, member=member)
 
 
 async def _listen(runner: web.ServerRunner, address: str) -> None:

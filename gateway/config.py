@@ -24,8 +24,14 @@ PROGRAM = "backup-sharing-gateway"
 ENVIRONMENT_PREFIX = "BACKUP_SHARING_"
 
 
-def packaged_descriptor_set() -> bytes:
-    """The descriptor set to serve when no other is named."""
+def descriptor_set(path: Path | None) -> bytes:
+    """The descriptor set to serve: the named one, or else the one that comes with this program.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    if path is not None:
+        return path.read_bytes()
     return resources.files("backupsharing").joinpath("image.binpb").read_bytes()
 
 
@@ -60,6 +66,7 @@ Address = Annotated[str, AfterValidator(_address)]
 Target = Annotated[str, AfterValidator(_target)]
 Url = Annotated[str, AfterValidator(_url)]
 Network = Annotated[str, AfterValidator(_network)]
+Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 Networks = Annotated[list[Network], NoDecode, BeforeValidator(_split)]
 
 
@@ -85,12 +92,25 @@ class Settings(BaseSettings):
 
     config: Path | None = Field(None, description="TOML file with settings")
     listen: Address = Field("127.0.0.1:8080", description="HOST:PORT to serve REST on")
+    descriptor_set: Path | None = Field(
+        None,
+        description="what to serve: a FileDescriptorSet with all imports, as protoc --include_imports"
+        " --descriptor_set_out writes it; without it the one that comes with this program",
+    )
+    service: Names = Field(
+        [], description="full name of a service to serve, of several in the set; may be given several times"
+    )
+    lenient: bool = Field(False, description="ignore and log members and parameters that are unknown, instead of 400")
     upstream: Target = Field("127.0.0.1:50051", description="HOST:PORT or unix:PATH of the gRPC server")
     timeout: float = Field(30.0, gt=0, description="seconds that a call may take; a client's Grpc-Timeout can be less")
     commit_margin: float = Field(
         1.0, ge=0, description="seconds to wait for the server's last word beyond the time a call may take"
     )
     body_timeout: float = Field(10.0, gt=0, description="seconds that a client has to send a body")
+    header_timeout: float = Field(10.0, gt=0, description="seconds that a new connection has to send its headers")
+    idle_timeout: float = Field(75.0, gt=0, description="seconds that a connection may wait for its next request")
+    heartbeat: float = Field(15.0, gt=0, description="seconds after which a quiet event stream shows a sign of life")
+    max_in_flight: int = Field(4096, ge=1, description="requests being answered; more are 503")
     max_body: int = Field(1 << 20, ge=1, description="bytes that a body may have")
     max_header: int = Field(16384, ge=1024, description="bytes that the request line or one header may have")
     max_depth: int = Field(100, ge=1, description="levels of objects and lists that a body may have")
@@ -102,6 +122,10 @@ class Settings(BaseSettings):
         description="network whose X-Forwarded-Proto and X-Forwarded-Host are believed; may be given several times,"
         " or as a list with commas",
     )
+    cors_origin: Names = Field(
+        [], description="origin whose pages may read answers in a browser, or *; may be given several times"
+    )
+    docs: bool = Field(True, description="serve a description at /openapi.json and a page to try it at /docs")
     drain_timeout: float = Field(10.0, ge=0, description="seconds that requests in progress get when the gateway stops")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     stop_on_stdin_close: bool = Field(

@@ -12,6 +12,8 @@ from gateway.errors import InvalidRequest, RequestFailed, Violation
 
 REQUEST_ID = "X-Openstack-Request-Id"
 
+JSON = "application/json"
+
 TO_METADATA = ("authorization", "x-auth-token", "traceparent", "tracestate")
 """Request headers that the server sees, by the same name."""
 
@@ -56,19 +58,19 @@ def from_metadata(metadata: Sequence[tuple[str, str | bytes]]) -> Mapping[str, s
     return {TO_HEADERS[key]: value for key, value in metadata if key in TO_HEADERS and isinstance(value, str)}
 
 
-def timeout(headers: Headers, most: float) -> float:
-    """Seconds the call may take: the client's ``Grpc-Timeout``, but at most ``most``.
+def timeout(headers: Headers) -> float | None:
+    """Seconds the call may take by the client's ``Grpc-Timeout``; None if it does not say.
 
     Raises:
         InvalidRequest: the header is not up to eight digits and a unit (H, M, S, m, u or n).
     """
     value = headers.get("Grpc-Timeout")
     if value is None:
-        return most
+        return None
     found = _TIMEOUT.fullmatch(value)
     if not found:
         raise InvalidRequest(Violation("Grpc-Timeout", f"{value!r} is no timeout, expected up to 8 digits and a unit"))
-    return min(int(found[1]) * _UNITS[found[2]], most)
+    return int(found[1]) * _UNITS[found[2]]
 
 
 def check_accepts_json(headers: Headers) -> None:
@@ -77,17 +79,25 @@ def check_accepts_json(headers: Headers) -> None:
     Raises:
         RequestFailed: 406.
     """
+    if quality(headers, JSON) <= 0:
+        accept = ",".join(headers.getall("Accept", ()))
+        raise RequestFailed(406, f"The answer is {JSON}, which 'Accept: {accept[:100]}' rules out.")
+
+
+def quality(headers: Headers, media: str) -> float:
+    """How much ``Accept`` wants a media type, 0 to 1: by the most precise range that matches it."""
     accept = ",".join(headers.getall("Accept", ()))
     if not accept.strip():
-        return
-    best = (0, 0.0)
-    for text in accept.split(","):
-        media, quality = _media_range(text)
-        precision = {"*/*": 1, "application/*": 2, "application/json": 3}.get(media)
-        if precision:
-            best = max(best, (precision, quality))
-    if best[1] <= 0:
-        raise RequestFailed(406, f"The answer is application/json, which 'Accept: {accept[:100]}' rules out.")
+        return 1.0
+    ranges = ("*/*", media.partition("/")[0] + "/*", media)
+    wanted = [(ranges.index(found), value) for found, value in map(_media_range, accept.split(",")) if found in ranges]
+    return max(wanted, default=(0, 0.0))[1]
+
+
+def accepts_gzip(headers: Headers) -> bool:
+    """Whether ``Accept-Encoding`` asks for gzip."""
+    wanted = map(_media_range, ",".join(headers.getall("Accept-Encoding", ())).split(","))
+    return any(name == "gzip" and value > 0 for name, value in wanted)
 
 
 def check_is_json(headers: Headers) -> None:

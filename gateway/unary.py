@@ -1,113 +1,48 @@
-"""The way of a request that has one answer: route → binding → upstream → JSON."""
+"""Methods that answer once: message → upstream → message → JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
 import grpc
-from aiohttp.web import BaseRequest
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 
 from gateway import headers
-from gateway.answers import Answer, Failures
-from gateway.binding import Binding
-from gateway.body import read_body
+from gateway.answers import JSON, Answer, Failures
+from gateway.endpoint import Call
 from gateway.errors import RequestFailed
 from gateway.forwarded import PublicUrl
-from gateway.json_map import JsonMap, Writer, dumps
-from gateway.paging import Pager
-from gateway.router import Match, MethodNotAllowed, Router
-from gateway.schema import Method, Rule, Schema
-from gateway.upstream import Upstream
+from gateway.json_map import dumps
+from gateway.upstream import Reply, Upstream
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one request may take."""
+class Unary:
+    """Carries out calls that have one answer."""
 
-    body_bytes: int
-    body_seconds: float
-    call_seconds: float
-    depth: int
-    """Of nested objects and lists in a body."""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One rule, with everything that can be prepared for it."""
-
-    method: Method
-    rule: Rule
-    binding: Binding
-    write: Callable[[Message], object]
-    pager: Pager | None
-
-
-class Rest:
-    """Answers requests by calling the server behind."""
-
-    def __init__(
-        self, schema: Schema, upstream: Upstream, failures: Failures, public_url: PublicUrl, limits: Limits
-    ) -> None:
-        """Compile every rule of ``schema``."""
+    def __init__(self, upstream: Upstream, failures: Failures, public_url: PublicUrl, most_seconds: float) -> None:
+        """Prepare; no call takes longer than ``most_seconds``."""
         self._upstream = upstream
         self._failures = failures
         self._public_url = public_url
-        self._limits = limits
-        self._router: Router[Endpoint] = Router()
-        json_map = JsonMap()
-        for method in schema.methods:
-            if method.server_streaming:
-                continue
-            for rule in method.bindings:
-                self._router.add(rule.http_method, rule.template, _endpoint(method, rule, json_map, limits.depth))
+        self._most_seconds = most_seconds
 
-    async def answer(self, request: BaseRequest, request_id: str) -> Answer:
-        """Answer a request.
+    async def answer(self, call: Call) -> Answer:
+        """Make the call and write its answer.
 
         Raises:
-            InvalidRequest, RequestFailed: it cannot be carried out, for a reason found on this side.
+            RequestFailed: the server cannot be asked, or its answer cannot be read.
         """
-        path, _, query = _target(request).partition("?")
-        match = self._match(request.method, path)
-        if isinstance(match, Answer):
-            return match
-        endpoint = match.target
-        headers.check_accepts_json(request.headers)
-        if endpoint.binding.takes_body and request.body_exists:
-            headers.check_is_json(request.headers)
-        body = await read_body(request, self._limits.body_bytes, self._limits.body_seconds)
-        message = endpoint.binding.bind(match.values, query, request.headers, body)
-        metadata = [*headers.to_metadata(request.headers), (headers.REQUEST_ID.lower(), request_id)]
-        seconds = headers.timeout(request.headers, self._limits.call_seconds)
-        serialized = message.SerializeToString()
-        reply = await self._upstream.call(endpoint.method.full_name, serialized, metadata, seconds)
+        method = call.endpoint.method
+        seconds = self._most_seconds if call.seconds is None else min(call.seconds, self._most_seconds)
+        reply = await self._upstream.call(method.full_name, call.message.SerializeToString(), call.metadata, seconds)
         if reply.code is not grpc.StatusCode.OK:
-            failed = self._failures.of_status(reply.code, reply.message, reply.details, request_id)
-            passed_on = headers.from_metadata(reply.metadata)
-            return Answer(failed.status, failed.body, {**failed.headers, **passed_on}, failed.reason)
-        if endpoint.method.mapping.empty_body:
+            return failed(reply, self._failures, call.request_id)
+        if method.mapping.empty_body:
             return Answer(200)
-        return Answer(
-            200,
-            self._json(endpoint, message, reply.response, request, f"{path}?{query}"),
-            {"Content-Type": "application/json"},
-        )
+        return Answer(200, self._json(call, reply.response), JSON)
 
-    def _match(self, http_method: str, path: str) -> Match[Endpoint] | Answer:
-        match self._router.match(http_method, path):
-            case Match() as match:
-                return match
-            case MethodNotAllowed(allow):
-                allowed = ", ".join(sorted(allow))
-                if http_method == "OPTIONS":
-                    return Answer(200, headers={"Allow": allowed})
-                raise RequestFailed(405, f"{http_method} is not allowed here; {allowed} are.", {"Allow": allowed})
-            case _:
-                raise RequestFailed(404, "There is nothing at this path.")
-
-    def _json(self, endpoint: Endpoint, sent: Message, response: bytes, request: BaseRequest, target: str) -> bytes:
+    def _json(self, call: Call, response: bytes) -> bytes:
+        endpoint = call.endpoint
         try:
             message = endpoint.method.response_class.FromString(response)
             value = endpoint.write(message)
@@ -116,25 +51,12 @@ class Rest:
             status = 502 if endpoint.rule.http_method == "GET" else 500
             raise RequestFailed(status, "The server's answer cannot be read.") from error
         if endpoint.pager is not None and isinstance(value, dict):
-            path, _, query = target.partition("?")
-            endpoint.pager.add_link(value, sent, message, self._public_url.base(request) + path, query)
+            url = self._public_url.base(call.request) + call.path
+            endpoint.pager.add_link(value, call.message, message, url, call.query)
         return dumps(value)
 
 
-def _endpoint(method: Method, rule: Rule, json_map: JsonMap, depth: int) -> Endpoint:
-    writer: Writer
-    if rule.response_body:
-        writer = json_map.field_writer(method.response.fields_by_name[rule.response_body])
-    else:
-        writer = json_map.writer(method.response)
-    pager = Pager(method.mapping.offset_paging) if method.mapping.HasField("offset_paging") else None
-    return Endpoint(method, rule, Binding(method, rule, json_map, max_depth=depth), writer, pager)
-
-
-def _target(request: BaseRequest) -> str:
-    """Path and query as sent; of a target in absolute form what is behind the host."""
-    target = request.raw_path
-    if target.startswith("/"):
-        return target
-    _, scheme, rest = target.partition("://")
-    return "/" + rest.partition("/")[2] if scheme else target
+def failed(reply: Reply, failures: Failures, request_id: str) -> Answer:
+    """The answer to a call that the server failed, with the headers that it asks for."""
+    answer = failures.of_status(reply.code, reply.message, reply.details, request_id)
+    return replace(answer, headers={**answer.headers, **headers.from_metadata(reply.metadata)})

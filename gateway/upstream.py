@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from enum import Enum
+from typing import Any
 
 import grpc
 
@@ -25,6 +28,9 @@ _CHANNEL_OPTIONS = (
 
 _MAYBE_NOT_GRPC = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNIMPLEMENTED})
 
+_FAILURE_BEHIND_METADATA = 0.05
+"""Seconds between the metadata of a call that failed at once and the failure itself; more than it ever takes."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -42,6 +48,66 @@ class Reply:
         """The serialized ``google.rpc.Status``, if there is one."""
         found = (value for key, value in self.metadata if key == "grpc-status-details-bin")
         return next((value for value in found if isinstance(value, bytes)), None)
+
+
+class NoMessage(Enum):
+    """Why a read brings no message."""
+
+    YET = "yet"
+    MORE = "more"
+
+
+class ServerStream:
+    """The messages of a server-streaming call, read one at a time."""
+
+    def __init__(self, call: grpc.aio.UnaryStreamCall[bytes, bytes]) -> None:
+        """Read from a call that has been made."""
+        self._call = call
+        self._reading: asyncio.Future[Any] | None = None
+
+    async def until_message(self, seconds: float) -> bool:
+        """Wait for the first message or the end, but only until the server says that it has begun, or for ``seconds``.
+
+        Answers whether the message, or the end, is there.
+
+        Raises:
+            grpc.aio.AioRpcError: the call failed.
+        """
+        reading = self._read_on()
+        begun = asyncio.ensure_future(self._call.initial_metadata())
+        await asyncio.wait((reading, begun), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        # A call that fails at once ends the wait for its metadata too, a moment before its failure is known.
+        await asyncio.wait((reading,), timeout=_FAILURE_BEHIND_METADATA)
+        begun.cancel()
+        if reading.done():
+            reading.result()
+        return reading.done()
+
+    async def read(self, seconds: float) -> bytes | NoMessage:
+        """Answer the next message, or why there is none after ``seconds``.
+
+        Raises:
+            grpc.aio.AioRpcError: the call failed.
+        """
+        reading = self._read_on()
+        await asyncio.wait((reading,), timeout=seconds)
+        if not reading.done():
+            return NoMessage.YET
+        self._reading = None
+        message = reading.result()
+        return NoMessage.MORE if message is grpc.aio.EOF else bytes(message)
+
+    def cancel(self) -> None:
+        """End the call, if it goes on."""
+        self._call.cancel()
+        if self._reading is not None and not self._reading.cancel() and not self._reading.cancelled():
+            self._reading.exception()  # nobody else will look at it
+
+    def _read_on(self) -> asyncio.Future[Any]:
+        # One reading goes on through any number of time-outs: to give it up could lose a message.
+        if self._reading is None:
+            self._reading = asyncio.ensure_future(self._call.read())
+        return self._reading
 
 
 class Upstream:
@@ -83,8 +149,35 @@ class Upstream:
         except TimeoutError:
             raise RequestFailed(504, "The deadline passed before the call was answered.") from None
         except grpc.aio.AioRpcError as error:
-            sent = (*(error.initial_metadata() or ()), *(error.trailing_metadata() or ()))
-            reply = Reply(error.code(), error.details() or "", b"", sent)
+            return await self.failure(error)
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, request: bytes, metadata: Metadata, seconds: float | None
+    ) -> AsyncIterator[ServerStream]:
+        """Make a server-streaming call; it is cancelled when the context is left.
+
+        Args:
+            method: ``/package.Service/Method``.
+            request: the serialized request.
+            metadata: of the call.
+            seconds: until its deadline; None: it may go on for ever.
+        """
+        multicallable: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(method)
+        stream = ServerStream(multicallable(request, metadata=tuple(metadata), timeout=seconds))
+        try:
+            yield stream
+        finally:
+            stream.cancel()
+
+    async def failure(self, error: grpc.aio.AioRpcError) -> Reply:
+        """What a failed call says.
+
+        Raises:
+            RequestFailed: 502 if what answers behind does not speak gRPC.
+        """
+        sent = (*(error.initial_metadata() or ()), *(error.trailing_metadata() or ()))
+        reply = Reply(error.code(), error.details() or "", b"", sent)
         if reply.code in _MAYBE_NOT_GRPC and reply.details is None and await self._probe.speaks_something_else():
             raise RequestFailed(502, "What answers behind this gateway does not speak gRPC.")
         return reply

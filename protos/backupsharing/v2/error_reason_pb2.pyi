@@ -71,7 +71,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_ALREADY_SHARED: _ErrorReason.ValueType  # 14
     """ALREADY_EXISTS: some recipients already have an active sharing of the
     backup; nothing was stored. Metadata: `backup_id`, `to_project_ids` (the
-    recipients concerned, joined by `, `).
+    recipients concerned, at most 20 of them, joined by `, `).
     """
     ERROR_REASON_IDEMPOTENCY_KEY_REUSED: _ErrorReason.ValueType  # 15
     """ALREADY_EXISTS: the idempotency key was used for another request."""
@@ -167,7 +167,7 @@ Metadata: `backup_id`.
 ERROR_REASON_ALREADY_SHARED: ErrorReason.ValueType  # 14
 """ALREADY_EXISTS: some recipients already have an active sharing of the
 backup; nothing was stored. Metadata: `backup_id`, `to_project_ids` (the
-recipients concerned, joined by `, `).
+recipients concerned, at most 20 of them, joined by `, `).
 """
 ERROR_REASON_IDEMPOTENCY_KEY_REUSED: ErrorReason.ValueType  # 15
 """ALREADY_EXISTS: the idempotency key was used for another request."""

@@ -268,8 +268,14 @@ class MethodMapping(_message.Message):
 
     EMPTY_BODY_FIELD_NUMBER: _builtins.int
     OFFSET_PAGING_FIELD_NUMBER: _builtins.int
+    EVENT_ID_FIELD_FIELD_NUMBER: _builtins.int
     empty_body: _builtins.bool
     """A success has no body and no content type, whatever the response holds."""
+    event_id_field: _builtins.str
+    """Field of the messages of a server-streaming method that a server-sent event
+    has as its `id`. A client that connects again sends the last one it saw as
+    the header `Last-Event-ID`, which a field of the request can be bound to.
+    """
     @_builtins.property
     def offset_paging(self) -> Global___OffsetPaging:
         """The answer is one page of a longer list."""
@@ -279,10 +285,11 @@ class MethodMapping(_message.Message):
         *,
         empty_body: _builtins.bool = ...,
         offset_paging: Global___OffsetPaging | None = ...,
+        event_id_field: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["offset_paging", b"offset_paging"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["empty_body", b"empty_body", "offset_paging", b"offset_paging"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["empty_body", b"empty_body", "event_id_field", b"event_id_field", "offset_paging", b"offset_paging"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,107 @@
+"""Where every request begins: which rule serves it, and is it one that can be sent on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aiohttp.web import BaseRequest, StreamResponse
+
+from gateway import headers
+from gateway.answers import Answer
+from gateway.body import read_body
+from gateway.endpoint import Call, Endpoint
+from gateway.errors import RequestFailed
+from gateway.pages import Page
+from gateway.router import Match, MethodNotAllowed, Router
+from gateway.stream import Streams, check_accepts_stream
+from gateway.unary import Unary
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """What the body of one request may take."""
+
+    bytes: int
+    seconds: float
+    """To arrive."""
+
+
+class Rest:
+    """Answers requests."""
+
+    def __init__(
+        self,
+        router: Router[Endpoint],
+        unary: Unary,
+        streams: Streams,
+        limits: BodyLimits,
+        pages: Mapping[str, Page],
+    ) -> None:
+        """Serve the rules of ``router``, and ``pages`` where no rule matches."""
+        self._router = router
+        self._unary = unary
+        self._streams = streams
+        self._limits = limits
+        self._pages = pages
+
+    async def answer(self, request: BaseRequest, request_id: str) -> Answer | StreamResponse:
+        """Answer a request.
+
+        Raises:
+            InvalidRequest, RequestFailed: it cannot be carried out, for a reason found on this side.
+        """
+        path, _, query = _target(request).partition("?")
+        match = self._match(request.method, path)
+        if isinstance(match, Answer):
+            return match
+        endpoint = match.target
+        streaming = endpoint.method.server_streaming
+        check_accepts_stream(request.headers) if streaming else headers.check_accepts_json(request.headers)
+        if endpoint.binding.takes_body and request.body_exists:
+            headers.check_is_json(request.headers)
+        body = await read_body(request, self._limits.bytes, self._limits.seconds)
+        call = Call(
+            endpoint=endpoint,
+            request=request,
+            request_id=request_id,
+            path=path,
+            query=query,
+            message=endpoint.binding.bind(match.values, query, request.headers, body),
+            metadata=[*headers.to_metadata(request.headers), (headers.REQUEST_ID.lower(), request_id)],
+            seconds=headers.timeout(request.headers),
+        )
+        return await (self._streams if streaming else self._unary).answer(call)
+
+    def _match(self, http_method: str, path: str) -> Match[Endpoint] | Answer:
+        match self._router.match(http_method, path):
+            case Match() as match:
+                return match
+            case MethodNotAllowed(allow):
+                return _not_served(http_method, allow)
+            case _ if path in self._pages:
+                return _page(http_method, self._pages[path])
+            case _:
+                raise RequestFailed(404, "There is nothing at this path.")
+
+
+def _page(http_method: str, page: Page) -> Answer:
+    if http_method not in ("GET", "HEAD"):
+        return _not_served(http_method, frozenset(("GET", "HEAD", "OPTIONS")))
+    return Answer(200, page.body, {"Content-Type": page.content_type, **page.headers})
+
+
+def _not_served(http_method: str, allow: frozenset[str]) -> Answer:
+    allowed = ", ".join(sorted(allow))
+    if http_method == "OPTIONS":
+        return Answer(200, headers={"Allow": allowed})
+    raise RequestFailed(405, f"{http_method} is not allowed here; allowed are {allowed}.", {"Allow": allowed})
+
+
+def _target(request: BaseRequest) -> str:
+    """Path and query as sent; of a target in absolute form what is behind the host."""
+    target = request.raw_path
+    if target.startswith("/"):
+        return target
+    _, scheme, rest = target.partition("://")
+    return "/" + rest.partition("/")[2] if scheme else target
