@@ -152,9 +152,10 @@ def load(arguments: Sequence[str]) -> Settings:
         return Settings(_cli_parse_args=list(arguments), **_file(arguments))  # type: ignore[call-arg]
     except ValidationError as error:
         for problem in error.errors():
-            name = "_".join(str(part) for part in problem["loc"])
+            name = str(problem["loc"][0])
             flag = f"--{name.replace('_', '-')} ({ENVIRONMENT_PREFIX}{name.upper()})"
-            message = "is missing" if problem["type"] == "missing" else f"{problem['msg']}, got {problem['input']!r}"
+            wrong = problem["msg"].removeprefix("Value error, ")
+            message = "is missing" if problem["type"] == "missing" else f"{wrong}, got {problem['input']!r}"
             print(f"{flag}: {message}", file=sys.stderr)  # noqa: T201 - no log is set up yet
         raise SystemExit(2) from None
 

@@ -70,7 +70,7 @@ def _of_enum(enum: EnumDescriptor) -> Mapping[str, ReasonMapping]:
 
 
 def _without_prefix(value: str, enum: str) -> str:
-    """``ERROR_REASON_X`` of the enum ``ErrorReason`` is ``X``; wherever the enum's name is split into words."""
+    """``MY_CAUSE_X`` of the enum ``MyCause`` is ``X``; wherever the enum's name is split into words."""
     letters = iter(enum.replace("_", "").upper())
     expected = next(letters, None)
     for index, letter in enumerate(value):

@@ -11,7 +11,7 @@ class Violation:
     """One member of a request that is not what is expected."""
 
     field: str
-    """Path of the member as the client wrote it: ``shared.to_project_ids[1]``; empty for the body as a whole."""
+    """Path of the member as the client wrote it: ``order.lines[1]``; empty for the body as a whole."""
     description: str
     """What is wrong with it, with its value, and what is expected."""
 

@@ -27,7 +27,7 @@ class JsonMap:
     """The proto3 JSON mapping with original field names, bent where `restmap` options say so.
 
     Both the original and the lowerCamelCase name of a field are read; only the first is written.
-    Readers and writers hold no state of a call and may be shared.
+    Readers and writers hold no state of a call; many may use one at once.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class JsonMap:
         """A reader for messages of this type.
 
         The fields in `excluded` are bound elsewhere, such as by the path, and refused; a dot
-        reaches into a nested message (``shared.id``). A `lenient` reader ignores unknown
+        reaches into a nested message (``order.number``). A `lenient` reader ignores unknown
         members and tells `on_unknown` the message's full name and the member's.
         """
         return _reporting(self._compiler(lenient, on_unknown).message(descriptor, excluded))

@@ -49,7 +49,7 @@ class ReaderCompiler:
     ) -> ReadInto:
         """A reader for a whole message; `utc_micros` where the one around it has its timestamps so.
 
-        `excluded` holds fields that are bound elsewhere, also nested ones (``shared.id``).
+        `excluded` holds fields that are bound elsewhere, also nested ones (``order.number``).
         """
         form = text_form(descriptor.full_name, utc_micros=utc_micros)
         if form is not None:

@@ -30,7 +30,7 @@ class Refused(ValueError):
         return self
 
     def path(self) -> str:
-        """The whole path as a client would write it: ``shared.to_project_ids[1]``."""
+        """The whole path as a client would write it: ``order.lines[1]``."""
         return join(reversed(self._segments))
 
 

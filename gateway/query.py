@@ -60,7 +60,7 @@ class _Names:
 
 
 class QueryReader:
-    """Reads the query of one rule; holds no state of a call, so it may be shared."""
+    """Reads the query of one rule; holds no state of a call, so many may use it at once."""
 
     def __init__(self, request: Descriptor, bound: Mapping[str, str], *, is_open: bool, max_depth: int) -> None:
         """Compile the names.

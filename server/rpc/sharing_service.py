@@ -124,5 +124,6 @@ class SharingService:
 
 
 def _filter(request: pb.ListSharingsRequest | pb.CountSharingsRequest) -> FilterRequest:
-    given = {field.name: value for field, value in request.ListFields() if field.name in _FILTERS}
+    # An empty value means not given, whichever door it comes through.
+    given = {field.name: value for field, value in request.ListFields() if field.name in _FILTERS and value != ""}
     return FilterRequest(project_id=request.project_id, **given)

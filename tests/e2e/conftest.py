@@ -34,7 +34,7 @@ def programs() -> Iterator[Programs]:
 @pytest.fixture(scope="session")
 def house(standing_programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A server and a gateway that no test harms, with projects enough for all tests."""
-    house = House(tmp_path_factory.mktemp("house"), standing_programs, 300)
+    house = House(tmp_path_factory.mktemp("house"), standing_programs, 280)
     yield house
     house.close()
 
@@ -55,6 +55,12 @@ def rest(house: House) -> Rest:
 @pytest.fixture
 def giver(house: House) -> Project:
     """A project of this test."""
+    return house.new_project()
+
+
+@pytest.fixture(scope="session")
+def idle(house: House) -> Project:
+    """A project that has nothing, for tests that change nothing."""
     return house.new_project()
 
 

@@ -23,8 +23,9 @@ def free_address() -> str:
 
 
 def environment() -> dict[str, str]:
-    """Ours, without settings that would reach the programs."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("BACKUP_SHARING_")}
+    """Ours, without settings that would reach the programs, and with this checkout before what is installed."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("BACKUP_SHARING_")}
+    return {**ours, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "protos")))}
 
 
 class Program:

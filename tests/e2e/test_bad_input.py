@@ -143,8 +143,8 @@ async def test_a_query_beside_a_body_is_400(house: House, giver: Project, backup
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-async def test_a_body_where_none_is_expected_is_400(rest: Rest, giver: Project, method: str) -> None:
-    answer = await rest.call(method, f"{giver.path}/{NO_SHARING}", token=giver.token, body="{}")
+async def test_a_body_where_none_is_expected_is_400(rest: Rest, idle: Project, method: str) -> None:
+    answer = await rest.call(method, f"{idle.path}/{NO_SHARING}", token=idle.token, body="{}")
     assert_failure(answer, 400, MALFORMED, "body")
 
 
@@ -194,31 +194,31 @@ async def test_a_body_where_none_is_expected_is_400(rest: Rest, giver: Project, 
         ("__proto__=1", "__proto__"),
     ],
 )  # fmt: skip
-async def test_a_bad_query_is_400_and_names_the_parameter(rest: Rest, giver: Project, query: str, said: str) -> None:
-    answer = await rest.call("GET", f"{giver.path}/detail?{query}", token=giver.token)
+async def test_a_bad_query_is_400_and_names_the_parameter(rest: Rest, idle: Project, query: str, said: str) -> None:
+    answer = await rest.call("GET", f"{idle.path}/detail?{query}", token=idle.token)
     assert_failure(answer, 400, MALFORMED, said)
     assert len(answer.body) < 4096
 
 
-async def test_a_malformed_backup_id_in_a_query_has_its_documented_code(rest: Rest, giver: Project) -> None:
+async def test_a_malformed_backup_id_in_a_query_has_its_documented_code(rest: Rest, idle: Project) -> None:
     for call in ("detail", "count"):
-        answer = await rest.call("GET", f"{giver.path}/{call}?backup_id=abc", token=giver.token)
+        answer = await rest.call("GET", f"{idle.path}/{call}?backup_id=abc", token=idle.token)
         assert_failure(answer, 400, "VolumeBackup.0204", "backup_id", "'abc'")
 
 
 @pytest.mark.parametrize("name", ["limit", "offset", "sort_key", "sort_dir"])
-async def test_count_does_not_know_what_only_a_list_has(rest: Rest, giver: Project, name: str) -> None:
-    answer = await rest.call("GET", f"{giver.path}/count?{name}=1", token=giver.token)
+async def test_count_does_not_know_what_only_a_list_has(rest: Rest, idle: Project, name: str) -> None:
+    answer = await rest.call("GET", f"{idle.path}/count?{name}=1", token=idle.token)
     assert_failure(answer, 400, MALFORMED, name)
 
 
-async def test_get_takes_no_parameters(rest: Rest, giver: Project) -> None:
-    answer = await rest.call("GET", f"{giver.path}/{NO_SHARING}?verbose=true", token=giver.token)
+async def test_get_takes_no_parameters(rest: Rest, idle: Project) -> None:
+    answer = await rest.call("GET", f"{idle.path}/{NO_SHARING}?verbose=true", token=idle.token)
     assert_failure(answer, 400, MALFORMED, "verbose")
 
 
-async def test_everything_wrong_with_a_query_is_said_at_once(rest: Rest, giver: Project) -> None:
-    answer = await rest.call("GET", f"{giver.path}/detail?limit=x&share_to_me=1&color=red", token=giver.token)
+async def test_everything_wrong_with_a_query_is_said_at_once(rest: Rest, idle: Project) -> None:
+    answer = await rest.call("GET", f"{idle.path}/detail?limit=x&share_to_me=1&color=red", token=idle.token)
     assert {detail["field"] for detail in answer.error["details"]} == {"limit", "share_to_me", "color"}
 
 
@@ -243,16 +243,16 @@ async def test_false_means_that_the_id_is_a_sharings(house: House, giver: Projec
     ["%2F", "a%2Fb", "..%2f..%2fetc", f"{NO_SHARING}%2F", f"{NO_SHARING}%00", f"{NO_SHARING}%0d%0aX-Injected:%20yes",
      f"%20{NO_SHARING}", f"{{{NO_SHARING}}}", NO_SHARING.replace("-", ""), f"{NO_SHARING[:-1]}%C3%A9", "%F0%9F%92%BE"],
 )  # fmt: skip
-async def test_an_id_that_is_no_uuid_is_400_however_it_is_encoded(rest: Rest, giver: Project, end: str) -> None:
+async def test_an_id_that_is_no_uuid_is_400_however_it_is_encoded(rest: Rest, idle: Project, end: str) -> None:
     for method in ("GET", "DELETE"):
-        answer = await rest.call(method, f"{giver.path}/{end}", token=giver.token)
+        answer = await rest.call(method, f"{idle.path}/{end}", token=idle.token)
         assert_failure(answer, 400, "BackupSharing.0001", "parameter id")
         assert "X-Injected" not in answer.headers
 
 
 @pytest.mark.parametrize("end", ["%", "%zz", "%ff", "%ed%a0%80"])
-async def test_an_id_whose_encoding_is_broken_is_400(rest: Rest, giver: Project, end: str) -> None:
-    assert_failure(await rest.call("GET", f"{giver.path}/{end}", token=giver.token), 400, MALFORMED, "id")
+async def test_an_id_whose_encoding_is_broken_is_400(rest: Rest, idle: Project, end: str) -> None:
+    assert_failure(await rest.call("GET", f"{idle.path}/{end}", token=idle.token), 400, MALFORMED, "id")
 
 
 async def test_an_encoded_id_means_the_same_as_a_plain_one(house: House, giver: Project, backup_id: str) -> None:
@@ -262,8 +262,8 @@ async def test_an_encoded_id_means_the_same_as_a_plain_one(house: House, giver: 
     assert assert_success(answer)["shared"]["id"] == sharing_id
 
 
-async def test_a_project_id_with_a_slash_in_it_is_no_other_path(rest: Rest, giver: Project) -> None:
-    answer = await rest.call("GET", f"/v2/{giver.id}%2F../os-vendor-backup-sharing/count", token=giver.token)
+async def test_a_project_id_with_a_slash_in_it_is_no_other_path(rest: Rest, idle: Project) -> None:
+    answer = await rest.call("GET", f"/v2/{idle.id}%2F../os-vendor-backup-sharing/count", token=idle.token)
     assert_failure(answer, 403, "VolumeBackup.0042")
 
 

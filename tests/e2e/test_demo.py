@@ -11,7 +11,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,8 +68,10 @@ def run(programs: Programs, data: Path) -> Demo:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     programs = Programs()
-    yield run(programs, tmp_path_factory.mktemp("demo"))
-    programs.end()
+    try:
+        yield run(programs, tmp_path_factory.mktemp("demo") / "data")
+    finally:
+        programs.end()
 
 
 @pytest.mark.parametrize("option", ["listen", "grpc_listen"])
@@ -93,7 +94,8 @@ def test_the_demo_names_a_port_that_is_in_use(programs: Programs, tmp_path: Path
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         program = start(programs, tmp_path, **{option: address})
         assert program.wait() != 0
-    assert f"cannot listen on {address}" in program.printed
+    assert address in program.printed
+    assert "in use" in program.printed
     assert "Traceback" not in program.printed
 
 
@@ -203,11 +205,8 @@ async def test_when_one_process_is_killed_the_demo_ends_the_other_and_fails(
     assert await asyncio.to_thread(demo.program.wait) != 0
 
 
-def test_the_data_folder_is_readable_by_its_owner_only(programs: Programs, tmp_path: Path) -> None:
-    demo = run(programs, tmp_path / "data")
+def test_the_data_folder_is_readable_by_its_owner_only(demo: Demo) -> None:
     assert demo.data.stat().st_mode & 0o077 == 0
-    with closing(socket.create_connection(demo.rest.address.split(":"))):
-        pass
 
 
 HELP = {

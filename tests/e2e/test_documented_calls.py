@@ -219,8 +219,8 @@ async def test_an_administrator_acts_for_any_project(rest: Rest, giver: Project,
     assert assert_success(answer) == {"count": 1}
 
 
-async def test_a_bearer_token_is_as_good(rest: Rest, giver: Project) -> None:
-    answer = await rest.call("GET", f"{giver.path}/count", headers={"Authorization": f"Bearer {giver.token}"})
+async def test_a_bearer_token_is_as_good(rest: Rest, idle: Project) -> None:
+    answer = await rest.call("GET", f"{idle.path}/count", headers={"Authorization": f"Bearer {idle.token}"})
     assert assert_success(answer) == {"count": 0}
 
 

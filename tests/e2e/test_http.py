@@ -30,6 +30,7 @@ REQUEST_ID = "req-066b1e37-9305-4057-97e5-2e99b21fc71d"
         pytest.param(b"GET /?" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n", id="a long query"),
         pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\nX-Long: " + b"x" * 20_000 + b"\r\n\r\n", id="a long header"),
         pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\n" + b"X: y\r\n" * 200_000 + b"\r\n", id="many headers"),
+        pytest.param(b"GET / HTTP/1.1\r\n\r\n", id="HTTP/1.1 without a host"),
         pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\nno header\r\n\r\n", id="a header without a colon"),
         pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\nX Y: z\r\n\r\n", id="a blank in a header's name"),
         pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\n: z\r\n\r\n", id="a header without a name"),
@@ -101,30 +102,30 @@ async def test_a_second_request_on_the_connection_of_a_refused_body_is_not_taken
     assert await house.count(giver) == 1
 
 
-async def test_several_requests_are_answered_in_order_on_one_connection(rest: Rest, giver: Project) -> None:
+async def test_several_requests_are_answered_in_order_on_one_connection(rest: Rest, idle: Project) -> None:
     reader, writer = await rest.connect()
     for end in ("count", "detail", "nothing/there"):
-        writer.write(f"GET {giver.path}/{end} HTTP/1.1\r\nHost: h\r\nX-Auth-Token: {giver.token}\r\n\r\n".encode())
+        writer.write(f"GET {idle.path}/{end} HTTP/1.1\r\nHost: h\r\nX-Auth-Token: {idle.token}\r\n\r\n".encode())
     assert assert_success(await read_answer(reader)) == {"count": 0}
     assert assert_success(await read_answer(reader)) == {"shared": []}
     assert_failure(await read_answer(reader), 404, "BackupSharing.0404")
     writer.close()
 
 
-async def test_a_target_in_absolute_form_is_taken(rest: Rest, giver: Project) -> None:
-    target = f"http://elsewhere.example{giver.path}/count"
-    assert assert_success(await rest.call("GET", target, token=giver.token)) == {"count": 0}
+async def test_a_target_in_absolute_form_is_taken(rest: Rest, idle: Project) -> None:
+    target = f"http://elsewhere.example{idle.path}/count"
+    assert assert_success(await rest.call("GET", target, token=idle.token)) == {"count": 0}
 
 
 @pytest.mark.parametrize("value", ["caf\u00e9", "a\tb", "\udcff"])
-async def test_a_token_that_is_not_printable_ascii_is_400(rest: Rest, giver: Project, value: str) -> None:
-    answer = await rest.call("GET", f"{giver.path}/count", headers={"X-Auth-Token": value})
+async def test_a_token_that_is_not_printable_ascii_is_400(rest: Rest, idle: Project, value: str) -> None:
+    answer = await rest.call("GET", f"{idle.path}/count", headers={"X-Auth-Token": value})
     assert_failure(answer, 400, MALFORMED, "x-auth-token")
 
 
-async def test_two_tokens_are_400(rest: Rest, giver: Project) -> None:
-    headers = [("X-Auth-Token", giver.token), ("x-auth-token", giver.token)]
-    answer = await rest.call("GET", f"{giver.path}/count", headers=headers)
+async def test_two_tokens_are_400(rest: Rest, idle: Project) -> None:
+    headers = [("X-Auth-Token", idle.token), ("x-auth-token", idle.token)]
+    answer = await rest.call("GET", f"{idle.path}/count", headers=headers)
     assert_failure(answer, 400, MALFORMED, "x-auth-token", "2 times")
 
 
@@ -139,22 +140,22 @@ async def test_a_well_formed_request_id_is_kept_from_the_gateway_to_the_servers_
 
 
 @pytest.mark.parametrize("given", ["", "req-1", REQUEST_ID.upper(), f"{REQUEST_ID}0", "req-<script>", "req-\u00e9"])
-async def test_a_malformed_request_id_is_replaced(rest: Rest, giver: Project, given: str) -> None:
+async def test_a_malformed_request_id_is_replaced(rest: Rest, idle: Project, given: str) -> None:
     headers = {"X-Openstack-Request-Id": given}
-    answer = await rest.call("GET", f"{giver.path}/nothing/there", token=giver.token, headers=headers)
+    answer = await rest.call("GET", f"{idle.path}/nothing/there", token=idle.token, headers=headers)
     assert_failure(answer, 404, "BackupSharing.0404")
     assert answer.request_id != given
 
 
-async def test_each_request_has_an_id_of_its_own(rest: Rest, giver: Project) -> None:
-    answers = [await rest.call("GET", f"{giver.path}/count", token=giver.token) for _ in range(3)]
+async def test_each_request_has_an_id_of_its_own(rest: Rest, idle: Project) -> None:
+    answers = [await rest.call("GET", f"{idle.path}/count", token=idle.token) for _ in range(3)]
     assert len({answer.request_id for answer in answers}) == 3
 
 
-async def test_head_is_get_without_a_body(rest: Rest, giver: Project) -> None:
-    for path in (f"{giver.path}/count", f"{giver.path}/detail", f"{giver.path}/abc", "/nothing"):
-        got = await rest.call("GET", path, token=giver.token)
-        headed = await rest.call("HEAD", path, token=giver.token)
+async def test_head_is_get_without_a_body(rest: Rest, idle: Project) -> None:
+    for path in (f"{idle.path}/count", f"{idle.path}/detail", f"{idle.path}/abc", "/nothing"):
+        got = await rest.call("GET", path, token=idle.token)
+        headed = await rest.call("HEAD", path, token=idle.token)
         assert headed.status == got.status
         for name in ("Content-Type", "Content-Length"):
             assert headed.headers[name] == got.headers[name]
@@ -168,8 +169,8 @@ async def test_head_is_get_without_a_body(rest: Rest, giver: Project) -> None:
         ("/066b1e37-9305-4057-97e5-2e99b21fc71d", {"GET", "HEAD", "DELETE", "OPTIONS"}),
     ],
 )
-async def test_options_says_what_is_allowed(rest: Rest, giver: Project, end: str, allowed: set[str]) -> None:
-    answer = await rest.call("OPTIONS", f"{giver.path}{end}")
+async def test_options_says_what_is_allowed(rest: Rest, idle: Project, end: str, allowed: set[str]) -> None:
+    answer = await rest.call("OPTIONS", f"{idle.path}{end}")
     assert (answer.status, answer.body) == (200, b"")
     assert set(answer.headers["Allow"].split(", ")) == allowed
     assert answer.request_id

@@ -6,17 +6,11 @@ Those that need something strange behind the gateway are in `test_upstream_failu
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import Callable
 
-import grpc
 import pytest
-from google.protobuf.message import Message
-from google.rpc import error_details_pb2, status_pb2
 
-from backupsharing.v2 import backup_sharing_pb2 as pb
 from tests.e2e.house import EXPIRED_TOKEN, SERVICE_TOKEN, House, Project
-from tests.e2e.programs import PATIENCE, Programs, free_address
+from tests.e2e.programs import Programs, free_address
 from tests.e2e.rest import Rest, assert_failure, assert_success, read_answer
 
 UNKNOWN_ID = "00000000-0000-4000-8000-00000000dead"
@@ -26,13 +20,13 @@ def body(backup_id: object, *recipients: object) -> dict[str, object]:
     return {"shared": {"to_project_ids": list(recipients) or ["recipient"], "backup_id": backup_id}}
 
 
-async def test_400_for_a_body_that_is_not_json(rest: Rest, giver: Project) -> None:
-    answer = await rest.call("POST", giver.path, token=giver.token, body="shared: no")
+async def test_400_for_a_body_that_is_not_json(rest: Rest, idle: Project) -> None:
+    answer = await rest.call("POST", idle.path, token=idle.token, body="shared: no")
     assert_failure(answer, 400, "VolumeBackup.0002", "not JSON")
 
 
-async def test_400_for_a_body_that_is_not_json_even_without_a_token(rest: Rest, giver: Project) -> None:
-    assert_failure(await rest.call("POST", giver.path, body="shared: no"), 400, "VolumeBackup.0002")
+async def test_400_for_a_body_that_is_not_json_even_without_a_token(rest: Rest, idle: Project) -> None:
+    assert_failure(await rest.call("POST", idle.path, body="shared: no"), 400, "VolumeBackup.0002")
 
 
 @pytest.mark.parametrize(
@@ -45,14 +39,14 @@ async def test_400_with_the_documented_code_for_a_backup_id_that_is_missing_or_m
     assert_failure(answer, 400, code, "backup_id")
 
 
-async def test_400_says_of_a_malformed_backup_id_what_the_contract_says(rest: Rest, giver: Project) -> None:
-    answer = await rest.call("POST", giver.path, token=giver.token, body=body("abc"))
+async def test_400_says_of_a_malformed_backup_id_what_the_contract_says(rest: Rest, idle: Project) -> None:
+    answer = await rest.call("POST", idle.path, token=idle.token, body=body("abc"))
     expected = "The format of parameter backup_id in the request is incorrect: 'abc' is not a UUID."
     assert answer.error["message"] == expected
 
 
-async def test_400_names_all_values_at_once(rest: Rest, giver: Project) -> None:
-    answer = await rest.call("POST", giver.path, token=giver.token, body=body("abc", "a b", giver.id, "x", "x"))
+async def test_400_names_all_values_at_once(rest: Rest, idle: Project) -> None:
+    answer = await rest.call("POST", idle.path, token=idle.token, body=body("abc", "a b", idle.id, "x", "x"))
     assert [detail["field"] for detail in answer.error["details"]] == [
         "shared.backup_id",
         "shared.to_project_ids[0]",
@@ -61,14 +55,14 @@ async def test_400_names_all_values_at_once(rest: Rest, giver: Project) -> None:
     ]
 
 
-async def test_400_for_a_malformed_sharing_id(rest: Rest, giver: Project) -> None:
+async def test_400_for_a_malformed_sharing_id(rest: Rest, idle: Project) -> None:
     for method in ("GET", "DELETE"):
-        answer = await rest.call(method, f"{giver.path}/abc", token=giver.token)
+        answer = await rest.call(method, f"{idle.path}/abc", token=idle.token)
         assert_failure(answer, 400, "BackupSharing.0001", "'abc'")
 
 
-async def test_400_for_a_malformed_backup_id_in_the_path(rest: Rest, giver: Project) -> None:
-    answer = await rest.call("DELETE", f"{giver.path}/abc?is_backup_id=true", token=giver.token)
+async def test_400_for_a_malformed_backup_id_in_the_path(rest: Rest, idle: Project) -> None:
+    answer = await rest.call("DELETE", f"{idle.path}/abc?is_backup_id=true", token=idle.token)
     assert_failure(answer, 400, "VolumeBackup.0204", "'abc'")
 
 
@@ -78,8 +72,8 @@ async def test_400_for_a_backup_that_is_not_available(house: House, giver: Proje
     assert_failure(answer, 400, "VolumeBackup.0089", backup_id, "'creating'")
 
 
-async def test_401_without_a_token(rest: Rest, giver: Project) -> None:
-    answer = await rest.call("GET", f"{giver.path}/count")
+async def test_401_without_a_token(rest: Rest, idle: Project) -> None:
+    answer = await rest.call("GET", f"{idle.path}/count")
     assert_failure(answer, 401, "AutoBackup.0002")
     assert answer.headers["WWW-Authenticate"] == 'Token realm="backup-sharing"'
 
@@ -92,17 +86,17 @@ async def test_401_for_a_token_that_is_unknown_or_expired(house: House, token: s
     assert token not in answer.body.decode()
 
 
-async def test_403_for_a_token_of_another_project(rest: Rest, giver: Project, recipient: Project) -> None:
-    answer = await rest.call("GET", f"{giver.path}/count", token=recipient.token)
+async def test_403_for_a_token_of_another_project(rest: Rest, idle: Project, recipient: Project) -> None:
+    answer = await rest.call("GET", f"{idle.path}/count", token=recipient.token)
     assert_failure(answer, 403, "VolumeBackup.0042", "project")
 
 
-async def test_403_for_a_role_that_allows_nothing_here(rest: Rest, giver: Project) -> None:
-    assert_failure(await rest.call("GET", f"{giver.path}/count", token=SERVICE_TOKEN), 403, "VolumeBackup.0042")
+async def test_403_for_a_role_that_allows_nothing_here(rest: Rest, idle: Project) -> None:
+    assert_failure(await rest.call("GET", f"{idle.path}/count", token=SERVICE_TOKEN), 403, "VolumeBackup.0042")
 
 
-async def test_403_comes_before_400_for_values(rest: Rest, giver: Project, recipient: Project) -> None:
-    answer = await rest.call("POST", giver.path, token=recipient.token, body=body("abc"))
+async def test_403_comes_before_400_for_values(rest: Rest, idle: Project, recipient: Project) -> None:
+    answer = await rest.call("POST", idle.path, token=recipient.token, body=body("abc"))
     assert_failure(answer, 403, "VolumeBackup.0042")
 
 
@@ -146,9 +140,9 @@ async def test_404_for_an_unknown_backup(house: House, giver: Project) -> None:
     assert_failure(answer, 404, "VolumeBackup.0110", UNKNOWN_ID)
 
 
-async def test_404_for_an_unknown_sharing(rest: Rest, giver: Project) -> None:
+async def test_404_for_an_unknown_sharing(rest: Rest, idle: Project) -> None:
     for method in ("GET", "DELETE"):
-        answer = await rest.call(method, f"{giver.path}/{UNKNOWN_ID}", token=giver.token)
+        answer = await rest.call(method, f"{idle.path}/{UNKNOWN_ID}", token=idle.token)
         assert_failure(answer, 404, "VolumeBackup.0043", UNKNOWN_ID)
 
 
@@ -161,8 +155,8 @@ async def test_404_for_an_unknown_sharing(rest: Rest, giver: Project) -> None:
         ("PATCH", f"/{UNKNOWN_ID}", {"GET", "HEAD", "DELETE", "OPTIONS"}),
     ],
 )
-async def test_405_says_what_is_allowed(rest: Rest, giver: Project, method: str, end: str, allowed: set[str]) -> None:
-    answer = await rest.call(method, f"{giver.path}{end}", headers={"Accept": "text/html"})
+async def test_405_says_what_is_allowed(rest: Rest, idle: Project, method: str, end: str, allowed: set[str]) -> None:
+    answer = await rest.call(method, f"{idle.path}{end}", headers={"Accept": "text/html"})
     assert_failure(answer, 405, "BackupSharing.0405")
     assert set(answer.headers["Allow"].split(", ")) == allowed
 
@@ -182,13 +176,13 @@ async def test_406_when_json_is_ruled_out_and_nothing_is_stored(
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/*;q=0.1, text/html", "text/html, application/json;q=0.5", ""])
-async def test_no_406_when_json_is_acceptable(rest: Rest, giver: Project, accept: str) -> None:
-    answer = await rest.call("GET", f"{giver.path}/count", token=giver.token, headers={"Accept": accept})
+async def test_no_406_when_json_is_acceptable(rest: Rest, idle: Project, accept: str) -> None:
+    answer = await rest.call("GET", f"{idle.path}/count", token=idle.token, headers={"Accept": accept})
     assert_success(answer)
 
 
-async def test_406_comes_before_400(rest: Rest, giver: Project) -> None:
-    answer = await rest.call("POST", giver.path, body="nonsense", headers={"Accept": "text/html"})
+async def test_406_comes_before_400(rest: Rest, idle: Project) -> None:
+    answer = await rest.call("POST", idle.path, body="nonsense", headers={"Accept": "text/html"})
     assert_failure(answer, 406, "BackupSharing.0406")
 
 
@@ -277,58 +271,9 @@ async def test_500_for_stored_data_that_cannot_be_read(own_house: House) -> None
     assert_failure(answer, 500, "AutoBackup.0009")
 
 
-Refusal = Callable[[House, Project, str], grpc.RpcError]
-
-
-def share_over_grpc(house: House, giver: Project, backup_id: str, *recipients: str, token: str = "") -> grpc.RpcError:
-    request = pb.ShareBackupRequest(
-        project_id=giver.id, shared=pb.BackupRecipients(backup_id=backup_id, to_project_ids=recipients)
-    )
-    with pytest.raises(grpc.RpcError) as caught:
-        house.sharings.ShareBackup(request, metadata=[("x-auth-token", token or giver.token)], timeout=PATIENCE)
-    return caught.value
-
-
-def details(error: grpc.RpcError) -> dict[type[Message], Message]:
-    """The details of a failed call, by type."""
-    trailers = dict(error.trailing_metadata())  # type: ignore[attr-defined] # what is raised is also a call
-    packed = status_pb2.Status.FromString(trailers["grpc-status-details-bin"])
-    kinds = (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RequestInfo)
-    return {kind: kind.FromString(one.value) for one in packed.details for kind in kinds if one.Is(kind.DESCRIPTOR)}
-
-
-@pytest.mark.parametrize(
-    ("given", "recipients", "code", "reason", "shown"),
-    [
-        ("abc", ["recipient"], "INVALID_ARGUMENT", "BACKUP_ID_MALFORMED", "VolumeBackup.0204"),
-        ("", ["recipient"], "INVALID_ARGUMENT", "BACKUP_ID_MISSING", "VolumeBackup.0203"),
-        (None, [], "INVALID_ARGUMENT", "INVALID_REQUEST", "VolumeBackup.0002"),
-        (UNKNOWN_ID, ["recipient"], "NOT_FOUND", "BACKUP_NOT_FOUND", "VolumeBackup.0110"),
-        (None, ["standing"], "ALREADY_EXISTS", "ALREADY_SHARED", "BackupSharing.0002"),
-    ],
-)
-async def test_a_failure_over_grpc_carries_its_reason_and_the_documented_code(
-    house: House, giver: Project, backup_id: str, given: str | None, recipients: list[str], code: str, reason: str,
-    shown: str,
-) -> None:  # fmt: skip
-    assert_success(await house.share(giver, backup_id, "standing"))
-    error = share_over_grpc(house, giver, backup_id if given is None else given, *recipients)
-    found = details(error)
-    info = found[error_details_pb2.ErrorInfo]
-    assert (error.code().name, info.reason, info.metadata["code"]) == (code, reason, shown)  # type: ignore[attr-defined]
-    assert (code == "INVALID_ARGUMENT") == (error_details_pb2.BadRequest in found)
-    uuid.UUID(found[error_details_pb2.RequestInfo].request_id.removeprefix("req-"))
-
-
-async def test_an_unknown_token_over_grpc_is_unauthenticated(house: House, giver: Project, backup_id: str) -> None:
-    error = share_over_grpc(house, giver, backup_id, "recipient", token="unknown")
-    info = details(error)[error_details_pb2.ErrorInfo]
-    assert (error.code(), info.reason) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID")  # type: ignore[attr-defined]
-
-
-async def test_after_100_continue_the_body_is_read(rest: Rest, giver: Project) -> None:
+async def test_after_100_continue_the_body_is_read(rest: Rest, idle: Project) -> None:
     reader, writer = await rest.connect()
-    head = f"POST {giver.path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
+    head = f"POST {idle.path} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
     writer.write(f"{head}Expect: 100-continue\r\nContent-Length: 2\r\n\r\n".encode())
     assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
     writer.write(b"[]")

@@ -21,7 +21,7 @@ from tests.server.failures import EXAMPLES, SPECIFIC_REASONS, kinds
 from tests.server.told import DETAILS, MOST_TRAILERS, size_of_trailers, told
 
 REPO = Path(__file__).parents[2]
-DOCUMENTED_CODES = REPO.parent / "shared" / "contract" / "error_codes.json"
+DOCUMENTED_CODES = REPO / "tests" / "contract" / "error_codes.json"
 
 REASONS = [name.removeprefix("ERROR_REASON_") for name in error_reason_pb2.ErrorReason.keys()]  # noqa: SIM118 - an enum
 SENT = [reason for reason in REASONS if reason != "UNSPECIFIED"]

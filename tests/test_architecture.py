@@ -1,0 +1,234 @@
+"""The walls of the house: who imports whom, what the gateway must not know, and what has to be explained."""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from google.api import annotations_pb2
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FileDescriptor, ServiceDescriptor
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+
+from restmap.v1 import restmap_pb2
+
+ROOT = Path(__file__).parents[1]
+IMAGE = ROOT / "protos" / "backupsharing" / "image.binpb"
+
+
+def modules(*packages: str) -> dict[str, Path]:
+    """The modules of packages by dotted name; a package is its ``__init__``."""
+    paths = (path for package in packages for path in sorted((ROOT / package).rglob("*.py")))
+    return {path.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): path for path in paths}
+
+
+SERVER, GATEWAY = modules("server"), modules("gateway")
+BOTH = {**SERVER, **GATEWAY}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Dotted names of all that a module imports, wherever it does; of ``from a import b`` both a and a.b."""
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            assert node.module is not None
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def within(name: str, *rooms: str) -> bool:
+    return any(name == room or name.startswith(f"{room}.") for room in rooms)
+
+
+@pytest.mark.parametrize("name", GATEWAY)
+def test_the_gateway_imports_neither_the_server_nor_the_sharing_api(name: str) -> None:
+    assert not [found for found in imports(GATEWAY[name]) if within(found, "server", "backupsharing", "tests")]
+
+
+@pytest.mark.parametrize("name", SERVER)
+def test_the_server_does_not_import_the_gateway(name: str) -> None:
+    assert not [found for found in imports(SERVER[name]) if within(found, "gateway", "aiohttp", "tests")]
+
+
+@pytest.mark.parametrize("name", [name for name in BOTH if not within(name, "server.store")])
+def test_drivers_are_imported_only_inside_the_store(name: str) -> None:
+    assert not [found for found in imports(BOTH[name]) if within(found, "sqlite3", "sqlite_utils")]
+
+
+SPEAKS_GRPC = ("server.rpc", "server.app", "server.importing", "server.demo", "server.demo_example")
+
+
+@pytest.mark.parametrize("name", [name for name in SERVER if not within(name, *SPEAKS_GRPC)])
+def test_grpc_and_stubs_are_imported_only_at_the_door_and_in_the_command_line_client(name: str) -> None:
+    found = set(imports(SERVER[name]))
+    assert not [one for one in found if re.fullmatch(r"grpc(_\w+)?(\..*)?|.*_pb2(_grpc)?(\..*)?", one)]
+
+
+ARROWS = {
+    "server.model": (),
+    "server.errors": ("server.model",),
+    "server.store.interface": ("server.model", "server.errors"),
+    "server.store": ("server.model", "server.errors", "server.store"),
+    "server.identity": ("server.model", "server.errors", "server.identity"),
+    "server.rpc": (
+        *("server.model", "server.errors", "server.store.interface", "server.identity.interface", "server.policy"),
+        *("server.sharing", "server.catalog", "server.rpc"),
+    ),
+    "server.policy": ("server.model", "server.errors"),
+    "server.checks": ("server.model", "server.errors"),
+    "server.page_token": ("server.store.interface",),
+    "server.sharing": (
+        *("server.model", "server.errors", "server.store.interface", "server.checks", "server.page_token"),
+    ),
+    "server.catalog": (
+        *("server.model", "server.errors", "server.store.interface", "server.checks", "server.page_token"),
+        "server.sharing",
+    ),
+    "server.config": (),
+    "server.lifetime": (),
+    "server.logs": (),
+    "server.demo_example": (),
+    "server.demo": ("server.demo_example", "server.identity.static", "server.errors"),
+    "server.importing": (),
+}
+"""What each room may use; the first that fits counts. App, commands and ``__main__`` use everything."""
+
+
+@pytest.mark.parametrize("name", SERVER)
+def test_the_arrows_of_the_server_point_inwards(name: str) -> None:
+    room = next((room for room in ARROWS if within(name, room)), None)
+    if room is None:
+        assert name in {"server.__init__", "server.__main__", "server.app", "server.cli"}, f"{name} needs its arrows"
+        return
+    ours = {found for found in imports(SERVER[name]) if within(found, *SERVER)}
+    assert {found for found in ours if not within(found, *ARROWS[room])} == set()
+
+
+ALLOWED = {
+    "name": "descriptors, parameters and headers have names",
+    "status": "of HTTP and of gRPC",
+    "description": "of what is wrong with a request or a descriptor set",
+    "detail": "of a google.rpc.Status",
+    "container": "of the elements of a repeated field, as protobuf calls it",
+    "count": "how often something is there, as in str.count",
+    "offset": "of a time zone, and what the option offset_paging is about",
+    "limit": "what the option offset_paging is about",
+    "id": "what traces a request",
+    "size": "of a body",
+    "INTERNAL": "a gRPC code",
+    "UNAVAILABLE": "a gRPC code",
+}
+"""Words of the API that mean something else in the gateway, each with what they mean there."""
+
+
+def names_of_the_api() -> set[str]:
+    """Every identifier, path segment and code that our descriptor set has of the sharing API."""
+    pool, names = DescriptorPool(), set[str]()
+    for proto in FileDescriptorSet.FromString(IMAGE.read_bytes()).file:
+        file = pool.AddSerializedFile(proto.SerializeToString())
+        if file.package.startswith("backupsharing"):
+            names |= {file.package, *file.package.split(".")}
+            names |= set(_names_of_file(file))
+    return names
+
+
+def _names_of_file(file: FileDescriptor) -> Iterator[str]:
+    for message in file.message_types_by_name.values():
+        yield from _names_of_message(message)
+    for enum in file.enum_types_by_name.values():
+        yield from _names_of_enum(enum)
+    for service in file.services_by_name.values():
+        yield from _names_of_service(service)
+    mapping = file.GetOptions().Extensions[restmap_pb2.file]
+    yield from (domain.domain for domain in mapping.error_domains)
+    yield from (code for _, code in mapping.failure_codes.ListFields())
+
+
+def _names_of_message(message: Descriptor) -> Iterator[str]:
+    yield message.name
+    for field in message.fields:
+        option = field.GetOptions().Extensions[restmap_pb2.field]
+        yield from (field.name, *option.query_aliases)
+        if option.header:
+            yield option.header
+    for nested in message.nested_types:
+        yield from _names_of_message(nested)
+    for enum in message.enum_types:
+        yield from _names_of_enum(enum)
+
+
+def _names_of_enum(enum: EnumDescriptor) -> Iterator[str]:
+    yield enum.name
+    prefix = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", enum.name).upper() + "_"
+    for value in enum.values:
+        yield from (value.name, value.name.removeprefix(prefix))
+        code = value.GetOptions().Extensions[restmap_pb2.reason].code
+        if code:
+            yield code
+
+
+def _names_of_service(service: ServiceDescriptor) -> Iterator[str]:
+    yield service.name
+    for method in service.methods:
+        yield method.name
+        rule = method.GetOptions().Extensions[annotations_pb2.http]
+        for one in (rule, *rule.additional_bindings):
+            template = getattr(one, one.WhichOneof("pattern") or "custom")
+            yield from (segment for segment in str(template).split("/") if segment and not segment.startswith("{"))
+        links = method.GetOptions().Extensions[restmap_pb2.method].offset_paging.links_member
+        if links:
+            yield links
+
+
+def words(path: Path) -> Iterator[tuple[int, str]]:
+    """The text of every name, string and comment of a module, with its line."""
+    kinds = {tokenize.NAME, tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
+    for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
+        if token.type in kinds:
+            yield token.start[0], token.string
+
+
+@pytest.mark.parametrize("name", [name for name in GATEWAY if name != "gateway.config"])
+def test_the_gateway_knows_no_name_of_the_sharing_api(name: str) -> None:
+    forbidden = sorted(names_of_the_api() - set(ALLOWED), key=len, reverse=True)
+    pattern = re.compile(rf"(?<![A-Za-z0-9_])(?:{'|'.join(map(re.escape, forbidden))})(?![A-Za-z0-9_])")
+    found = [(line, match[0]) for line, text in words(GATEWAY[name]) for match in pattern.finditer(text)]
+    assert found == []
+
+
+def test_every_allowed_word_is_needed() -> None:
+    used = {word for path in GATEWAY.values() for _, text in words(path) for word in re.findall(r"\w+", text)}
+    assert set(ALLOWED) - (used & names_of_the_api()) == set()
+
+
+def test_the_names_that_are_searched_for_are_all_kinds_of_names() -> None:
+    names = names_of_the_api()
+    assert {
+        *("backupsharing", "ShareBackup", "BackupSharingService", "to_project_ids", "avalilability_zone", "v2"),
+        *("os-vendor-backup-sharing", "detail", "VolumeBackup.0204", "BackupSharing.0504", "shared_links"),
+        *("ERROR_REASON_ALREADY_SHARED", "ALREADY_SHARED", "ConflictPolicy", "Idempotency-Key"),
+    } <= names
+
+
+def public(tree: ast.Module) -> Iterator[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
+    """The module itself, its public functions and classes, and their public methods."""
+    yield tree
+    pending: list[ast.stmt] = list(tree.body)
+    for node in pending:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+            yield node
+            if isinstance(node, ast.ClassDef):
+                pending += node.body
+
+
+@pytest.mark.parametrize("name", BOTH)
+def test_every_module_and_every_public_name_says_what_it_promises(name: str) -> None:
+    tree = ast.parse(BOTH[name].read_bytes())
+    assert [getattr(node, "name", name) for node in public(tree) if not ast.get_docstring(node)] == []
