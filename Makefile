@@ -7,7 +7,7 @@ SERVICES := protos/backupsharing/v2/backup_catalog.proto protos/backupsharing/v2
 IMAGE := protos/backupsharing/image.binpb
 BUF_LINT := {"version":"v1","lint":{"use":["STANDARD","COMMENTS"],"ignore":["google"]}}
 
-.PHONY: help run test lint format generate bench clean
+.PHONY: help run test lint format generate bench fuzz clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +46,9 @@ generate: $(VENV)/.dev ## Make the Python stubs and the descriptor image from th
 
 bench: $(VENV)/.dev ## Measure the calls through both doors (a minute)
 	$(BIN)/python -m bench.calls
+
+fuzz: $(VENV)/.dev ## Send hostile requests for a minute (FUZZ_SECONDS=…, FUZZ_REQUESTS=…, FUZZ_SEED=…)
+	$(BIN)/python -m tests.fuzz
 
 clean: ## Remove everything that was installed or built
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -140,9 +140,15 @@ class Failures:
         return found or ReasonMapping(info.metadata.get("code", ""), None)
 
     def _code(self, status: int, code: grpc.StatusCode | None = None) -> str:
-        name, fallback = _FAILURE_CODES[status]
+        # A reason can ask for a status that has no failure code of its own: then the general one of its kind.
+        name, fallback = _FAILURE_CODES.get(status) or _FAILURE_CODES[400 if status < 500 else 500]
         configured: str = getattr(self._codes, name)
         return configured or (code.name if code else fallback)
+
+
+def printable(text: str) -> str:
+    """The text with bytes that were no UTF-8 written out: what clients send is quoted, and JSON cannot hold all."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _read_details(serialized: bytes | None) -> _Details:
@@ -175,12 +181,13 @@ def _answer(
     headers: Mapping[str, str] | None = None,
     cause: str = "",
 ) -> Answer:
-    error: dict[str, object] = {"code": code, "message": message}
+    error: dict[str, object] = {"code": code, "message": printable(message)}
     if reason:
         error["reason"] = reason
     if violations:
         error["details"] = [
-            {"field": violation.field, "description": violation.description} for violation in violations
+            {"field": printable(violation.field), "description": printable(violation.description)}
+            for violation in violations
         ]
     error["request_id"] = request_id
     body = orjson.dumps({"error": error})

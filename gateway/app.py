@@ -5,19 +5,23 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from importlib import metadata
 
 import structlog
 from aiohttp import web
 
 from gateway import headers
 from gateway.answers import Failures
-from gateway.config import PROGRAM, Settings, descriptor_set
+from gateway.config import DISTRIBUTION, PROGRAM, TITLE, Settings, descriptor_set
 from gateway.cors import Cors
+from gateway.docs_page import pages
 from gateway.endpoint import compile_routes
 from gateway.forwarded import PublicUrl
 from gateway.http_server import HttpLimits, HttpServer
 from gateway.json_fields import field_mapping
+from gateway.json_map import dumps
 from gateway.lifetime import Lifetime
+from gateway.openapi import describe
 from gateway.pages import Page
 from gateway.rest import BodyLimits, Rest
 from gateway.schema import Problem, Schema, SchemaError, load
@@ -66,15 +70,17 @@ def _http_server(settings: Settings, schema: Schema, upstream: Upstream) -> Http
         return {headers.REQUEST_ID: request_id, "Server": PROGRAM, **readable}
 
     networks = [ipaddress.ip_network(network) for network in settings.trusted_proxy]
+    streams = Streams(upstream, failures, settings.heartbeat, stamp)
     rest = Rest(
         compile_routes(schema, settings.max_depth, _log_unknown if settings.lenient else None),
         Unary(upstream, failures, PublicUrl(settings.public_url, networks, settings.listen), settings.timeout),
-        Streams(upstream, failures, settings.heartbeat, stamp),
+        streams,
         BodyLimits(settings.max_body, settings.body_timeout),
         _pages(settings, schema),
     )
     limits = HttpLimits(settings.max_header, settings.header_timeout, settings.idle_timeout, settings.max_in_flight)
-    return HttpServer(rest.answer, failures, cors, limits, stamp)
+    methods = {rule.http_method for method in schema.methods for rule in method.bindings}
+    return HttpServer(rest.answer, failures, cors, limits, stamp, on_drain=streams.drain, methods=methods)
 
 
 def _cors(settings: Settings, schema: Schema) -> Cors:
@@ -86,7 +92,10 @@ def _cors(settings: Settings, schema: Schema) -> Cors:
 
 
 def _pages(settings: Settings, schema: Schema) -> Mapping[str, Page]:
-    return {}
+    if not settings.docs:
+        return {}
+    title, version = TITLE, metadata.version(DISTRIBUTION)
+    return pages(dumps(describe(schema, title=title, version=version, server_url=settings.public_url)))
 
 
 def _log_unknown(message: str, member: str) -> None:
@@ -98,4 +107,5 @@ async def _listen(runner: web.ServerRunner, address: str) -> None:
     try:
         await web.TCPSite(runner, host.strip("[]"), int(port)).start()
     except OSError as error:
-        raise CannotListen(f"cannot listen on {address}; is it in use?") from error
+        why = error.strerror or "the host is not known"
+        raise CannotListen(f"{address}: cannot listen there: {why}; choose another address") from error

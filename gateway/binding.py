@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from google.protobuf.descriptor import Descriptor
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, EncodeError, Message
 
 from gateway.errors import InvalidRequest, Violation
-from gateway.json_fields import field_mapping
+from gateway.json_fields import field_mapping, is_required, shown_fields
 from gateway.json_map import JsonMap, Reader
 from gateway.json_reader import UnknownMember
 from gateway.json_text import parse
@@ -17,6 +17,9 @@ from gateway.query import QueryReader
 from gateway.restmap_options import fields_by_json_name
 from gateway.schema import Method, Rule
 from gateway.text_field import TextField, field_at, text_field
+
+_SURELY_SHALLOW = 30
+"""Levels of a body that fit into the 100 levels of messages that servers decode, however much each of them holds."""
 
 
 class Headers(Protocol):
@@ -53,7 +56,7 @@ class Binding:
         self._on_unknown = on_unknown
         path_names = frozenset(variable.name for variable in rule.template.variables)
         self._path = {name: text_field(field_at(method.request, name.split("."))) for name in path_names}
-        self._body = _BodyReader(method.request, rule.body, path_names, json_map, max_depth, on_unknown)
+        self._body = _BodyReader(method, rule, path_names, json_map, max_depth, on_unknown)
         self._headers = _HeaderReader(method.request)
         bound = dict.fromkeys(path_names, "the path")
         if self._body.field_name:
@@ -90,11 +93,36 @@ class Binding:
         violations += self._headers.read(headers, request, given)
         if violations:
             raise InvalidRequest(*violations)
+        self._check_whole(request, query, body)
         return request
+
+    def _check_whole(self, request: Message, query: str, body: bytes | None) -> None:
+        """Refuse what no server could read, so that it is not taken for the server's failure."""
+        if not request.IsInitialized():
+            find_missing: Callable[[], list[str]] = request.FindInitializationErrors  # type: ignore[attr-defined]
+            raise InvalidRequest(*(Violation(name, "is missing, but required") for name in find_missing()))
+        levels = (body or b"").count(b"{") + (body or b"").count(b"[") + query.count(".")
+        if levels > _SURELY_SHALLOW:
+            try:
+                self._request_class.FromString(request.SerializeToString())
+            except (DecodeError, EncodeError):
+                text = "the request is nested deeper than the 100 levels of messages that servers read"
+                raise InvalidRequest(Violation("", text)) from None
 
     def _tell_unknown(self, name: str) -> None:
         if self._on_unknown is not None:
             self._on_unknown(self._request_name, name)
+
+
+def needs_body(method: Method, rule: Rule) -> bool:
+    """Whether a request without a body is refused: the body has to bring a field that its proto calls required.
+
+    Else an empty body stands for an empty message, or an unset field, as in Envoy and grpc-gateway.
+    """
+    if rule.body != "*":
+        return bool(rule.body) and is_required(method.request.fields_by_name[rule.body])
+    in_path = {variable.name for variable in rule.template.variables}
+    return any(is_required(field) for field in shown_fields(method.request) if field.name not in in_path)
 
 
 def _set_all(fields: Mapping[str, TextField], values: Mapping[str, str], request: Message) -> list[Violation]:
@@ -112,18 +140,19 @@ class _BodyReader:
 
     def __init__(
         self,
-        request: Descriptor,
-        body: str,
+        method: Method,
+        rule: Rule,
         path_names: frozenset[str],
         json_map: JsonMap,
         max_depth: int,
         on_unknown: UnknownMember | None,
     ) -> None:
+        request, body = method.request, rule.body
         self.takes_body = bool(body)
         self.field_name = "" if body == "*" else body
         self._max_depth = max_depth
         self._members = {name: field.name for name, field in fields_by_json_name(request).items()}
-        self._may_be_empty = body == "*" and path_names.issuperset(self._members.values())
+        self._needs_body = needs_body(method, rule)
         self._expected = "a JSON object" if body == "*" else f"the JSON value of {body}"
         self._read = _json_reader(request, body, path_names, json_map, on_unknown)
 
@@ -134,7 +163,7 @@ class _BodyReader:
             InvalidRequest: the body is not what the rule takes.
         """
         if not body:
-            if self.takes_body and not self._may_be_empty:
+            if self._needs_body:
                 raise InvalidRequest(Violation("", f"the body is empty, expected {self._expected}"))
             return set()
         if self._read is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from aiohttp import HttpVersion11
 from aiohttp.web import BaseRequest, RequestPayloadError
 
 from gateway.errors import InvalidRequest, RequestFailed, Violation
@@ -24,11 +25,13 @@ async def read_body(request: BaseRequest, most: int, seconds: float) -> bytes:
         InvalidRequest: it is not sent as HTTP says, or there is an expectation that cannot be met.
         RequestFailed: 400 for a body that is too large, 408 for one that does not arrive in time.
     """
+    must_say_continue = _expects_continue(request)
     if not request.body_exists:
         return b""
     if (request.content_length or 0) > most:
         raise RequestFailed(400, f"The body has {request.content_length} bytes; at most {most} are taken.", _CLOSE)
-    await _meet_expectation(request)
+    if must_say_continue and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     chunks: list[bytes] = []
     size = 0
     try:
@@ -45,11 +48,10 @@ async def read_body(request: BaseRequest, most: int, seconds: float) -> bytes:
     return b"".join(chunks)
 
 
-async def _meet_expectation(request: BaseRequest) -> None:
+def _expects_continue(request: BaseRequest) -> bool:
     expectation = request.headers.get("Expect")
-    if expectation is None:
-        return
+    if expectation is None or request.version < HttpVersion11:
+        return False
     if expectation.strip().lower() != "100-continue":
         raise InvalidRequest(Violation("Expect", f"{expectation!r} cannot be met, only 100-continue"))
-    if request.transport is not None:
-        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    return True

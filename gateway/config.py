@@ -21,6 +21,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 PROGRAM = "backup-sharing-gateway"
+DISTRIBUTION = "backup-sharing"
+TITLE = "Backup sharing"
 ENVIRONMENT_PREFIX = "BACKUP_SHARING_"
 
 
@@ -88,6 +90,7 @@ class Settings(BaseSettings):
         cli_enforce_required=False,
         extra="forbid",
         frozen=True,
+        allow_inf_nan=False,
     )
 
     config: Path | None = Field(None, description="TOML file with settings")
@@ -107,8 +110,10 @@ class Settings(BaseSettings):
         1.0, ge=0, description="seconds to wait for the server's last word beyond the time a call may take"
     )
     body_timeout: float = Field(10.0, gt=0, description="seconds that a client has to send a body")
-    header_timeout: float = Field(10.0, gt=0, description="seconds that a new connection has to send its headers")
-    idle_timeout: float = Field(75.0, gt=0, description="seconds that a connection may wait for its next request")
+    header_timeout: float = Field(10.0, gt=0, description="seconds that the headers of a request may take to arrive")
+    idle_timeout: float = Field(
+        75.0, gt=0, description="seconds that a connection may wait for its next request, or for its client to read on"
+    )
     heartbeat: float = Field(15.0, gt=0, description="seconds after which a quiet event stream shows a sign of life")
     max_in_flight: int = Field(4096, ge=1, description="requests being answered; more are 503")
     max_body: int = Field(1 << 20, ge=1, description="bytes that a body may have")
@@ -155,8 +160,12 @@ def load(arguments: Sequence[str]) -> Settings:
             name = str(problem["loc"][0])
             flag = f"--{name.replace('_', '-')} ({ENVIRONMENT_PREFIX}{name.upper()})"
             wrong = problem["msg"].removeprefix("Value error, ")
-            message = "is missing" if problem["type"] == "missing" else f"{wrong}, got {problem['input']!r}"
-            print(f"{flag}: {message}", file=sys.stderr)  # noqa: T201 - no log is set up yet
+            message = f"{flag}: {wrong}, got {problem['input']!r}"
+            if problem["type"] == "missing":
+                message = f"{flag}: is missing"
+            elif problem["type"] == "extra_forbidden":
+                message = f"{name}: there is no such setting, but the file named by --config has it"
+            print(message, file=sys.stderr)  # noqa: T201 - no log is set up yet
         raise SystemExit(2) from None
 
 
@@ -169,5 +178,6 @@ def _file(arguments: Sequence[str]) -> dict[str, Any]:
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        print(f"--config: {path}: {error}", file=sys.stderr)  # noqa: T201 - no log is set up yet
+        why = error.strerror if isinstance(error, OSError) else error
+        print(f"--config: {path}: {why}", file=sys.stderr)  # noqa: T201 - no log is set up yet
         raise SystemExit(2) from None

@@ -8,6 +8,7 @@ from aiohttp.web import BaseRequest
 
 from gateway import headers
 
+_ALLOWED = "Access-Control-Allow-Origin"
 _ANY = "*"
 _KEPT_SECONDS = 600
 
@@ -33,20 +34,23 @@ class Cors:
     def is_preflight(self, request: BaseRequest) -> bool:
         """Whether a browser asks on its own what a page may do, and there is something to allow."""
         asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
-        return asks and bool(self.headers(request))
+        return asks and _ALLOWED in self.headers(request)
 
     def preflight_headers(self, request: BaseRequest) -> Mapping[str, str]:
         """The answer to a preflight."""
         return {**self.headers(request), **self._preflight}
 
     def headers(self, request: BaseRequest) -> Mapping[str, str]:
-        """What lets the page that sent a request read its answer; nothing for other pages."""
+        """What lets the page that sent a request read its answer; nothing that does for other pages."""
         origin = request.headers.get("Origin")
-        if origin is None or not (_ANY in self._origins or origin in self._origins):
+        if not self._origins:
             return {}
+        if origin is None or not (_ANY in self._origins or origin in self._origins):
+            # A cache must not give this answer to a page that may read it.
+            return {"Vary": "Origin"}
         # No credentials: the token is sent by the page itself, so no cookie or certificate is ever wanted.
         return {
-            "Access-Control-Allow-Origin": _ANY if _ANY in self._origins else origin,
+            _ALLOWED: _ANY if _ANY in self._origins else origin,
             "Access-Control-Expose-Headers": f"{headers.REQUEST_ID}, Retry-After, Allow",
             "Vary": "Origin",
         }

@@ -14,8 +14,13 @@ REQUEST_ID = "X-Openstack-Request-Id"
 
 JSON = "application/json"
 
-TO_METADATA = ("authorization", "x-auth-token", "traceparent", "tracestate")
+_TRACE = ("traceparent", "tracestate")
+
+TO_METADATA = ("authorization", "x-auth-token", *_TRACE)
 """Request headers that the server sees, by the same name."""
+
+BY_NAME = 2
+"""The precision of an ``Accept`` that has the media type itself; ranges such as ``text/*`` have less."""
 
 TO_HEADERS = {"www-authenticate": "WWW-Authenticate", "proxy-authenticate": "Proxy-Authenticate"}
 """Metadata of an answer that the client sees, and under which name."""
@@ -37,7 +42,7 @@ def request_id(headers: Headers) -> str:
 
 
 def to_metadata(headers: Headers) -> list[tuple[str, str]]:
-    """The metadata that a request's headers become.
+    """The metadata that a request's headers become; a trace that cannot be read is no reason to fail, but ends here.
 
     Raises:
         InvalidRequest: one of them is given twice or holds characters that metadata cannot.
@@ -45,12 +50,22 @@ def to_metadata(headers: Headers) -> list[tuple[str, str]]:
     metadata: list[tuple[str, str]] = []
     for name in TO_METADATA:
         values = headers.getall(name, ())
+        if name in _TRACE:
+            metadata += _trace(name, values)
+            continue
         if len(values) > 1:
             raise InvalidRequest(Violation(name, f"the header is given {len(values)} times, expected once"))
         if values and not _PRINTABLE.fullmatch(values[0]):
             raise InvalidRequest(Violation(name, "the header holds characters that are not printable ASCII"))
         metadata += [(name, value) for value in values]
     return metadata
+
+
+def _trace(name: str, values: Sequence[str]) -> list[tuple[str, str]]:
+    # By W3C Trace Context: several of the second are one list, several of the first are none.
+    value = ",".join(values)
+    is_well_formed = bool(value) and bool(_PRINTABLE.fullmatch(value)) and (len(values) == 1 or name == "tracestate")
+    return [(name, value)] if is_well_formed else []
 
 
 def from_metadata(metadata: Sequence[tuple[str, str | bytes]]) -> Mapping[str, str]:
@@ -86,12 +101,18 @@ def check_accepts_json(headers: Headers) -> None:
 
 def quality(headers: Headers, media: str) -> float:
     """How much ``Accept`` wants a media type, 0 to 1: by the most precise range that matches it."""
+    return preference(headers, media)[0]
+
+
+def preference(headers: Headers, media: str) -> tuple[float, int]:
+    """What to choose by between media types: the quality, and how precisely ``Accept`` gives it, up to `BY_NAME`."""
     accept = ",".join(headers.getall("Accept", ()))
     if not accept.strip():
-        return 1.0
+        return 1.0, 0
     ranges = ("*/*", media.partition("/")[0] + "/*", media)
     wanted = [(ranges.index(found), value) for found, value in map(_media_range, accept.split(",")) if found in ranges]
-    return max(wanted, default=(0, 0.0))[1]
+    precision, value = max(wanted, default=(0, 0.0))
+    return value, precision
 
 
 def accepts_gzip(headers: Headers) -> bool:
@@ -124,7 +145,7 @@ def _media_range(text: str) -> tuple[str, float]:
         name, _, value = part.partition("=")
         if name.strip().lower() == "q":
             try:
-                return media.strip().lower(), float(value)
+                return media.strip().lower(), max(0.0, min(1.0, float(value)))
             except ValueError:
                 return media.strip().lower(), 0.0
     return media.strip().lower(), 1.0

@@ -8,6 +8,8 @@
     Variable  = "{" FieldPath [ "=" Segments ] "}" ;
     FieldPath = IDENT { "." IDENT } ;
     Verb      = ":" LITERAL ;
+
+One addition, as Envoy and grpc-gateway have it: ``/`` alone is the root path.
 """
 
 from __future__ import annotations
@@ -75,7 +77,7 @@ class Template:
     text: str
     """As it was written."""
     segments: tuple[Segment, ...]
-    """Never empty; ``Wildcard.REMAINING`` only as the last."""
+    """Empty for the root path only; ``Wildcard.REMAINING`` only as the last."""
     variables: tuple[Variable, ...]
     """In the order of the path; no field path occurs twice."""
     verb: str
@@ -119,7 +121,7 @@ def parse(text: str) -> Template:
     Raises:
         TemplateError: the text does not follow the grammar, a variable occurs twice, or ``**`` is not last.
     """
-    return _Parser(text).template()
+    return Template(text, (), (), "") if text == "/" else _Parser(text).template()
 
 
 class _Parser:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from gateway import headers
-from gateway.answers import Answer, Failures
+from gateway.answers import Answer, Failures, printable
+from gateway.connection import Connection
 from gateway.cors import Cors
 from gateway.errors import InvalidRequest, RequestFailed
+from gateway.http_methods import are_all_common, take_any_method
 
 Respond = Callable[[web.BaseRequest, str], Awaitable[Answer | web.StreamResponse]]
 
@@ -35,9 +38,9 @@ class HttpLimits:
     header_bytes: int
     """Of the request line and of each header."""
     header_seconds: float
-    """For the headers of a connection's first request to arrive."""
+    """For the headers of a request to arrive, from the opening of the connection or their first byte."""
     idle_seconds: float
-    """Between two requests of a connection."""
+    """Between two requests of a connection, or while its client does not read on."""
     in_flight: int
     """Requests being answered; more are 503."""
 
@@ -45,7 +48,16 @@ class HttpLimits:
 class HttpServer(web.Server):
     """aiohttp's server with our failures in place of its own."""
 
-    def __init__(self, respond: Respond, failures: Failures, cors: Cors, limits: HttpLimits, stamp: Stamp) -> None:
+    def __init__(
+        self,
+        respond: Respond,
+        failures: Failures,
+        cors: Cors,
+        limits: HttpLimits,
+        stamp: Stamp,
+        on_drain: Callable[[], None],
+        methods: Collection[str],
+    ) -> None:
         """Prepare to serve.
 
         Args:
@@ -54,6 +66,8 @@ class HttpServer(web.Server):
             cors: says which pages may read an answer.
             limits: what clients may take.
             stamp: the headers that every answer has.
+            on_drain: called when no more requests are taken, before those in progress are waited for.
+            methods: that rules serve; ``*`` for any.
         """
         super().__init__(self._handle, handler_cancellation=True)
         self._respond = respond
@@ -61,14 +75,18 @@ class HttpServer(web.Server):
         self._cors = cors
         self._limits = limits
         self._stamp = stamp
+        self._on_drain = on_drain
+        self._takes_any_method = not are_all_common(methods)
         self._in_flight = 0
         self._log = structlog.get_logger("gateway.request")
 
     def __call__(self) -> RequestHandler:
         """Make the protocol of one connection."""
-        return _Connection(
+        connection = Connection(
             self,
             self._limits.header_seconds,
+            self._limits.idle_seconds,
+            self._refuse,
             loop=asyncio.get_running_loop(),
             access_log=None,
             max_line_size=self._limits.header_bytes,
@@ -76,18 +94,31 @@ class HttpServer(web.Server):
             keepalive_timeout=self._limits.idle_seconds,
             auto_decompress=False,
         )
+        if self._takes_any_method:
+            take_any_method(connection, self._limits.header_bytes)
+        return connection
 
-    def failure(self, status: int, message: str) -> web.Response:
+    def pre_shutdown(self) -> None:
+        """Take no more requests."""
+        self._on_drain()
+        super().pre_shutdown()
+
+    def _refuse(self, status: int, exc: BaseException | None) -> web.Response:
         """The response to what aiohttp itself refuses."""
         # The documented statuses know no finer ones: what HTTP libraries call 411, 414 or 431 is 400.
-        failed = RequestFailed(status if status in (400, 408) or status >= 500 else 400, message)
+        status = status if status in (400, 408) or status >= 500 else 400
+        message = "The request is not well-formed HTTP." if status < 500 else "An internal error occurred."
+        if isinstance(exc, LineTooLong):
+            message = f"The request line, or a header, has more than {self._limits.header_bytes} bytes."
         request_id = headers.request_id(headers.NO_HEADERS)
-        return self._response(self._failures.of_request(failed, request_id), self._stamp(None, request_id))
+        self._log.info("refused", status=status, cause=repr(exc)[:500], request_id=request_id)
+        failed = self._failures.of_request(RequestFailed(status, message), request_id)
+        return self._response(failed, self._stamp(None, request_id))
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         began = time.perf_counter()
-        if isinstance(request.protocol, _Connection):
-            request.protocol.begun()
+        if isinstance(request.protocol, Connection):
+            request.protocol.wait_no_more()
         request_id = headers.request_id(request.headers)
         status, reason, cause = _CLIENT_GONE, "", ""
         self._in_flight += 1
@@ -107,7 +138,7 @@ class HttpServer(web.Server):
             self._log.info(
                 "request",
                 method=request.method,
-                path=request.raw_path.partition("?")[0],
+                path=printable(request.raw_path.partition("?")[0]),
                 status=status,
                 reason=reason or None,
                 cause=cause or None,
@@ -120,6 +151,8 @@ class HttpServer(web.Server):
         try:
             if self._cors.is_preflight(request):
                 return Answer(200, headers=self._cors.preflight_headers(request))
+            if request.version not in (HttpVersion10, HttpVersion11):
+                raise RequestFailed(400, "Only HTTP/1.0 and HTTP/1.1 are spoken here.", {"Connection": "close"})
             if self._in_flight > self._limits.in_flight:
                 raise RequestFailed(503, "More requests are being answered than this gateway takes; try again later.")
             return await self._respond(request, request_id)
@@ -129,6 +162,9 @@ class HttpServer(web.Server):
             raise  # the client went away; aiohttp knows what to do
         except Exception:  # noqa: BLE001 - whatever a defect raises, the client learns only its request id
             self._log.exception("defect", request_id=request_id)
+            if request.writer.output_size > 0:
+                # Half an answer is out: only the missing end can still tell the client.
+                raise ConnectionAbortedError from None
             message = f"An internal error occurred; the operator finds its cause under {request_id}."
             return self._failures.of_request(RequestFailed(500, message), request_id)
 
@@ -136,49 +172,4 @@ class HttpServer(web.Server):
         response = web.Response(status=answer.status, body=answer.body or None, headers={**answer.headers, **stamped})
         if answer.headers.get("Connection") == "close":
             response.force_close()
-        return response
-
-
-class _Connection(RequestHandler):
-    """One connection; answers what aiohttp refuses before there is a request, and does not wait for ever for one."""
-
-    def __init__(self, server: HttpServer, header_seconds: float, **options: object) -> None:
-        super().__init__(server, **options)  # type: ignore[arg-type] # passed through as they came
-        self._header_seconds = header_seconds
-        self._header_timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to wait for the first request."""
-        super().connection_made(transport)
-        self._header_timer = asyncio.get_running_loop().call_later(self._header_seconds, self._give_up)
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Wait no more."""
-        self.begun()
-        super().connection_lost(exc)
-
-    def begun(self) -> None:
-        """A request is there; from now on aiohttp's own time-outs watch the connection."""
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
-
-    def _give_up(self) -> None:
-        if self.transport is not None:
-            self.transport.close()
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """Make the response; the connection is closed after it."""
-        server = self._manager
-        if request.writer.output_size > 0 or not isinstance(server, HttpServer):
-            raise ConnectionError("the response has begun already")
-        text = "The request is not well-formed HTTP." if status < 500 else "An internal error occurred."
-        response = server.failure(status, text)
-        response.force_close()
         return response

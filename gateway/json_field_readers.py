@@ -65,6 +65,22 @@ def refuse_bound(value: object, message: Message) -> None:
     raise Refused("is bound by the path or a header and cannot be given in the body")
 
 
+def only_as_bound(field: FieldDescriptor, read_field: ReadInto) -> ReadInto:
+    """Takes a member of an inner message whose field is bound already, as long as it says the same.
+
+    Clients send a resource whole, with the name that is in the path too (``{book.name=…}`` with the body ``book``).
+    """
+    name = field.name
+
+    def read(value: object, message: Message) -> None:
+        given = type(message)()
+        read_field(value, given)
+        if value is not None and getattr(given, name) != getattr(message, name):
+            raise Refused("is bound by the path, to another value; expected the same or none")
+
+    return read
+
+
 def alone_in_its_oneof(field: FieldDescriptor, read_field: ReadInto) -> ReadInto:
     """`read_field`, unless another field of the same oneof is set already."""
     oneof = field.containing_oneof

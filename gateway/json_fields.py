@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from google.api import field_behavior_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from restmap.v1 import restmap_pb2
@@ -15,6 +16,12 @@ def message_mapping(descriptor: Descriptor) -> restmap_pb2.MessageMapping:
 def field_mapping(field: FieldDescriptor) -> restmap_pb2.FieldMapping:
     """The REST options of a field; all defaults where it has none."""
     return field.GetOptions().Extensions[restmap_pb2.field]
+
+
+def is_required(field: FieldDescriptor) -> bool:
+    """Whether the proto says that clients have to give a field: by ``google.api.field_behavior``, or as proto2."""
+    behavior = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+    return field_behavior_pb2.REQUIRED in behavior or bool(field.is_required)
 
 
 def shown_fields(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:

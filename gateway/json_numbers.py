@@ -36,11 +36,17 @@ def integer_from_json(low: int, high: int) -> Callable[[object], int]:
     return read
 
 
-def integer_from_text(low: int, high: int) -> Callable[[str], int]:
-    """Reads an integer from `low` to `high`: decimal digits, perhaps behind a minus sign; no leading zeros."""
+def integer_from_text(low: int, high: int, *, saturates: bool = False) -> Callable[[str], int]:
+    """Reads an integer from `low` to `high`: decimal digits, perhaps behind a minus sign; no leading zeros.
+
+    With `saturates`, one beyond them is read as the nearer of the two.
+    """
     expected = f"an integer from {low} to {high}"
 
     def read(text: str) -> int:
+        if saturates and _INTEGER_TEXT.fullmatch(text):
+            beyond = low if text.startswith("-") else high
+            return beyond if len(text) > _LONGEST_64_BIT else max(low, min(int(text), high))
         if len(text) > _LONGEST_64_BIT or not _INTEGER_TEXT.fullmatch(text) or not low <= int(text) <= high:
             raise unexpected_text(expected, text)
         return int(text)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from gateway.json_any import ANY, any_reader
 from gateway.json_field_readers import (
     Member,
     ReadInto,
@@ -15,6 +16,7 @@ from gateway.json_field_readers import (
     message_field,
     never_absent,
     object_reader,
+    only_as_bound,
     refuse_bound,
     refuse_unknown,
     repeated_messages,
@@ -38,7 +40,7 @@ class ReaderCompiler:
     def __init__(self, on_unknown: UnknownMember | None = None) -> None:
         """Unknown members are refused, or ignored and told to `on_unknown` where that is given."""
         self._on_unknown = on_unknown
-        self._objects: dict[tuple[Descriptor, frozenset[str]], ReadInto] = {}
+        self._objects: dict[tuple[Descriptor, frozenset[str], bool], ReadInto] = {}
 
     def message(
         self,
@@ -46,10 +48,12 @@ class ReaderCompiler:
         excluded: frozenset[str] = frozenset(),
         *,
         utc_micros: bool = False,
+        is_inner: bool = False,
     ) -> ReadInto:
         """A reader for a whole message; `utc_micros` where the one around it has its timestamps so.
 
-        `excluded` holds fields that are bound elsewhere, also nested ones (``order.number``).
+        `excluded` holds fields that are bound elsewhere, also nested ones (``order.number``). They are refused; where
+        the message `is_inner`, a field of the request, only with another value than the one bound.
         """
         form = text_form(descriptor.full_name, utc_micros=utc_micros)
         if form is not None:
@@ -57,9 +61,11 @@ class ReaderCompiler:
         free = free_form_reader(descriptor.full_name)
         if free is not None:
             return free
+        if descriptor.full_name == ANY:
+            return any_reader(descriptor.file.pool, self.message)
         if descriptor.full_name in WRAPPERS:
             return wrapper_reader(scalar_from_json(descriptor.fields_by_name["value"]))
-        return self._object(descriptor, excluded)
+        return self._object(descriptor, excluded, is_inner=is_inner)
 
     def field(self, field: FieldDescriptor, excluded: frozenset[str] = frozenset()) -> ReadInto:
         """A reader for one field: takes the value of the member, and the message that has the field."""
@@ -74,26 +80,34 @@ class ReaderCompiler:
         """Like `field`, for a body that is nothing but this value: null is no body."""
         return never_absent(field, self.field(field, excluded))
 
-    def _object(self, descriptor: Descriptor, excluded: frozenset[str]) -> ReadInto:
-        known = self._objects.get((descriptor, excluded))
+    def _object(self, descriptor: Descriptor, excluded: frozenset[str], *, is_inner: bool) -> ReadInto:
+        key = (descriptor, excluded, is_inner)
+        known = self._objects.get(key)
         if known is not None:
             return known
         members: dict[str, Member] = {}
         names = [field.name for field in shown_fields(descriptor) if field.name not in excluded]
         read = object_reader(members, self._unknown(descriptor, names))
-        self._objects[descriptor, excluded] = read  # before the fields: one may be of this very type
-        members.update(self._members(descriptor, excluded))
+        self._objects[key] = read  # before the fields: one may be of this very type
+        members.update(self._members(descriptor, excluded, is_inner=is_inner))
         return read
 
-    def _members(self, descriptor: Descriptor, excluded: frozenset[str]) -> dict[str, Member]:
+    def _members(self, descriptor: Descriptor, excluded: frozenset[str], *, is_inner: bool) -> dict[str, Member]:
         originals: dict[str, Member] = {}
         aliases: dict[str, Member] = {}
         for field in shown_fields(descriptor):
-            read = refuse_bound if field.name in excluded else self.field(field, _inside(field.name, excluded))
+            read = (
+                self._bound(field, is_inner)
+                if field.name in excluded
+                else self.field(field, _inside(field.name, excluded))
+            )
             originals[field.name] = (read, None)
             if field.json_name != field.name and not message_mapping(descriptor).original_names_only:
                 aliases[field.json_name] = (read, field.name)
         return aliases | originals
+
+    def _bound(self, field: FieldDescriptor, is_inner: bool) -> ReadInto:
+        return only_as_bound(field, self.field(field)) if is_inner else refuse_bound
 
     def _unknown(self, descriptor: Descriptor, names: Sequence[str]) -> Callable[[str], None]:
         told = self._on_unknown
@@ -104,7 +118,8 @@ class ReaderCompiler:
     def _single(self, field: FieldDescriptor, excluded: frozenset[str]) -> ReadInto:
         if field.message_type is None:
             return scalar_field(field, scalar_from_json(field))
-        return message_field(field, self.message(field.message_type, excluded, utc_micros=has_utc_micros(field)))
+        read = self.message(field.message_type, excluded, utc_micros=has_utc_micros(field), is_inner=True)
+        return message_field(field, read)
 
     def _repeated(self, field: FieldDescriptor) -> ReadInto:
         if field.message_type is None:

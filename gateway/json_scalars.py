@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from gateway.json_enums import enum_from_json, enum_from_text, enum_to_json
-from gateway.json_fields import has_utc_micros, map_entry
+from gateway.json_fields import field_mapping, has_utc_micros, map_entry
 from gateway.json_numbers import (
     double_from_json,
     double_from_text,
@@ -76,7 +76,7 @@ def scalar_from_text(field: FieldDescriptor) -> Callable[[str], Scalar]:
         case FieldDescriptor.TYPE_ENUM if field.enum_type is not None:
             return enum_from_text(field.enum_type)
         case _:
-            return integer_from_text(*_integer_range(field))
+            return integer_from_text(*_integer_range(field), saturates=field_mapping(field).saturates)
 
 
 def scalar_to_json(field: FieldDescriptor) -> Callable[[Scalar], object] | None:
@@ -104,7 +104,7 @@ def text_parser(field: FieldDescriptor) -> Callable[[str], Scalar | Message]:
     if field.message_type is None:
         return scalar_from_text(field)
     make = GetMessageClass(field.message_type)
-    form = text_form(field.message_type.full_name, utc_micros=has_utc_micros(field))
+    form = text_form(field.message_type.full_name, utc_micros=has_utc_micros(field), in_url=True)
     if form is not None:
         return _message_from_text(make, form)
     if field.message_type.full_name in WRAPPERS:

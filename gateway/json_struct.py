@@ -1,8 +1,7 @@
-"""Struct, Value and ListValue: any JSON as messages; and Any, which is not taken."""
+"""Struct, Value and ListValue: any JSON as messages."""
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Callable
 from typing import Any
@@ -25,8 +24,6 @@ def free_form_reader(full_name: str) -> ReadFreely | None:
             return _read_value
         case "google.protobuf.ListValue":
             return _read_list
-        case "google.protobuf.Any":
-            return _refuse_any
         case _:
             return None
 
@@ -34,8 +31,7 @@ def free_form_reader(full_name: str) -> ReadFreely | None:
 def free_form_writer(full_name: str) -> WriteFreely | None:
     """The JSON that a message of the type `full_name` holds; None for types of fixed form.
 
-    An Any is written as its type and its bytes in base64, never opened: what it may
-    hold is the server's word, not known here. ValueError for a number JSON cannot hold.
+    ValueError for a number JSON cannot hold.
     """
     match full_name:
         case "google.protobuf.Struct":
@@ -44,8 +40,6 @@ def free_form_writer(full_name: str) -> WriteFreely | None:
             return _write_value
         case "google.protobuf.ListValue":
             return _write_list
-        case "google.protobuf.Any":
-            return _write_any
         case _:
             return None
 
@@ -90,10 +84,6 @@ def _read_list(value: object, message: Any) -> None:  # noqa: ANN401
             raise
 
 
-def _refuse_any(value: object, message: Any) -> None:  # noqa: ANN401
-    raise Refused("a google.protobuf.Any cannot be given as JSON here")
-
-
 def _write_value(message: Any) -> object:  # noqa: ANN401
     kind = message.WhichOneof("kind")
     match kind:
@@ -124,7 +114,3 @@ def _write_struct(message: Any) -> dict[str, object]:  # noqa: ANN401
 
 def _write_list(message: Any) -> list[object]:  # noqa: ANN401
     return [_write_value(item) for item in message.values]
-
-
-def _write_any(message: Any) -> dict[str, object]:  # noqa: ANN401
-    return {"@type": message.type_url, "value": base64.b64encode(message.value).decode("ascii")}

@@ -21,12 +21,14 @@ _CLOCK: Final = r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})"
 _RFC3339: Final = re.compile(_CLOCK + r"(?:\.([0-9]{1,9}))?(?:Z|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))")
 _UTC_MICROS: Final = re.compile(_CLOCK + r"(?:\.([0-9]{1,6}))?")
 _DURATION: Final = re.compile(r"(-?)([0-9]{1,12})(?:\.([0-9]{1,9}))?s")
-_CAMEL_PATH: Final = re.compile(r"[a-z][A-Za-z0-9]*(?:\.[a-z][A-Za-z0-9]*)*")
-_SNAKE_PATH: Final = re.compile(r"[a-z][a-z0-9]*(?:_[a-z][a-z0-9]*)*(?:\.[a-z][a-z0-9]*(?:_[a-z][a-z0-9]*)*)*")
+_CAMEL_PATH: Final = re.compile(r"[a-z][A-Za-z0-9]*(?:\.[a-z][A-Za-z0-9]*)*|\*")
+_SNAKE_PATH: Final = re.compile(r"[a-z][a-z0-9]*(?:_[a-z][a-z0-9]*)*(?:\.[a-z][a-z0-9]*(?:_[a-z][a-z0-9]*)*)*|\*")
+_ORIGINAL_PATH: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 
 _EXPECTED_RFC3339: Final = "an RFC 3339 time such as 2024-05-06T07:08:09.123Z"
 _EXPECTED_UTC_MICROS: Final = "a UTC time without zone such as 2024-05-06T07:08:09.000000"
 _EXPECTED_DURATION: Final = "a duration in seconds such as 1.5s"
+_EXPECTED_NAMES: Final = "field paths separated by commas, such as user.display_name,photo"
 _EXPECTED_MASK: Final = "field paths in lowerCamelCase, separated by commas, such as user.displayName,photo"
 
 
@@ -42,8 +44,12 @@ class TextForm:
     """The string; ValueError for a message that the mapping has no string for."""
 
 
-def text_form(full_name: str, *, utc_micros: bool) -> TextForm | None:
-    """The text form of a message type, None where it has none; `utc_micros`: timestamps in UTC text without zone."""
+def text_form(full_name: str, *, utc_micros: bool, in_url: bool = False) -> TextForm | None:
+    """The text form of a message type, None where it has none.
+
+    `utc_micros`: timestamps in UTC text without zone. `in_url`: field masks also with original field names, as
+    clients of other gateways write them there; a JSON body has them in lowerCamelCase only.
+    """
     match full_name:
         case "google.protobuf.Timestamp" if utc_micros:
             return TextForm(_EXPECTED_UTC_MICROS, _read_utc_micros, _write_utc_micros)
@@ -51,6 +57,8 @@ def text_form(full_name: str, *, utc_micros: bool) -> TextForm | None:
             return TextForm(_EXPECTED_RFC3339, _read_rfc3339, _write_rfc3339)
         case "google.protobuf.Duration":
             return TextForm(_EXPECTED_DURATION, _read_duration, _write_duration)
+        case "google.protobuf.FieldMask" if in_url:
+            return TextForm(_EXPECTED_NAMES, _read_mask_of_any_names, _write_mask)
         case "google.protobuf.FieldMask":
             return TextForm(_EXPECTED_MASK, _read_mask, _write_mask)
         case _:
@@ -144,7 +152,19 @@ def _read_mask(text: str, mask: Any) -> None:  # noqa: ANN401
     for path in paths:
         if not _CAMEL_PATH.fullmatch(path):
             raise unexpected_text(_EXPECTED_MASK, text)
-    mask.paths.extend(re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", path) for path in paths)
+    mask.paths.extend(map(_snake, paths))
+
+
+def _read_mask_of_any_names(text: str, mask: Any) -> None:  # noqa: ANN401
+    paths = text.split(",") if text else []
+    for path in paths:
+        if not _CAMEL_PATH.fullmatch(path) and not _ORIGINAL_PATH.fullmatch(path):
+            raise unexpected_text(_EXPECTED_NAMES, text)
+    mask.paths.extend(_snake(path) if _CAMEL_PATH.fullmatch(path) else path for path in paths)
+
+
+def _snake(path: str) -> str:
+    return re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", path)
 
 
 def _write_mask(mask: Any) -> str:  # noqa: ANN401

@@ -8,6 +8,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from gateway.json_any import ANY, any_writer
 from gateway.json_fields import has_utc_micros, map_entry, message_mapping, shown_fields
 from gateway.json_numbers import is_positive_zero
 from gateway.json_scalars import WRAPPERS, scalar_to_json
@@ -35,6 +36,8 @@ class WriterCompiler:
         free = free_form_writer(descriptor.full_name)
         if free is not None:
             return free
+        if descriptor.full_name == ANY:
+            return any_writer(descriptor.file.pool, self.message)
         if descriptor.full_name in WRAPPERS:
             return _wrapper_writer(scalar_to_json(descriptor.fields_by_name["value"]))
         return self._object(descriptor)

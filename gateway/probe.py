@@ -58,7 +58,9 @@ async def _is_grpc(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     Raises:
         ConnectionError: the other side went away without a word, as a server does that is stopping.
     """
-    connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    # Headers are taken as they come: some gRPC servers write messages that HTTP would not allow.
+    lenient = h2.config.H2Configuration(validate_inbound_headers=False, normalize_inbound_headers=False)
+    connection = h2.connection.H2Connection(lenient)
     connection.initiate_connection()
     headers = (
         (":method", "POST"),

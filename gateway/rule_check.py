@@ -22,6 +22,13 @@ _INTEGERS = (
     FieldDescriptor.CPPTYPE_UINT32,
     FieldDescriptor.CPPTYPE_UINT64,
 )
+_EVENT_IDS = frozenset(
+    getattr(FieldDescriptor, f"TYPE_{name}")
+    for name in (
+        *("STRING", "INT32", "INT64", "UINT32", "UINT64", "SINT32", "SINT64"),
+        *("FIXED32", "FIXED64", "SFIXED32", "SFIXED64"),
+    )
+)
 _FLAGS = (FieldDescriptor.CPPTYPE_BOOL, FieldDescriptor.CPPTYPE_STRING)
 
 
@@ -56,6 +63,8 @@ def method_problems(method: MethodDescriptor) -> Iterator[str]:
         if mapping.empty_body or method.server_streaming:
             yield "offset_paging needs one answer with a body"
         yield from _paging_problems(method.input_type, method.output_type, mapping.offset_paging)
+    if mapping.event_id_field:
+        yield from _event_id_problems(method, mapping.event_id_field)
 
 
 def rule_problems(method: MethodDescriptor, template: Template, body: str, response_body: str) -> Iterator[str]:
@@ -76,12 +85,12 @@ def _variable_problems(request: Descriptor, template: Template) -> Iterator[str]
         if problem:
             yield f"template variable {variable.name!r}: {problem}"
             continue
-        oneof = field_at(request, variable.field_path)[-1].containing_oneof
-        if oneof is not None:
-            place = ".".join((*variable.field_path[:-1], oneof.name))
-            other = oneofs.setdefault(place, variable.name)
-            if other != variable.name:
-                yield f"template variable {variable.name!r}: it is of the same oneof as {other!r}"
+        for depth, field in enumerate(field_at(request, variable.field_path)):
+            if field.containing_oneof is not None:
+                place = ".".join((*variable.field_path[:depth], field.containing_oneof.name))
+                other = oneofs.setdefault(place, ".".join(variable.field_path[: depth + 1]))
+                if other != ".".join(variable.field_path[: depth + 1]):
+                    yield f"template variable {variable.name!r}: it is of the same oneof as {other!r}"
 
 
 def _body_problems(request: Descriptor, template: Template, body: str) -> Iterator[str]:
@@ -106,6 +115,16 @@ def _response_body_problems(response: Descriptor, response_body: str) -> Iterato
         yield f"response_body {response_body!r} is no field of {response.full_name}"
     elif field_mapping(field).grpc_only:
         yield f"response_body {response_body!r} is grpc_only"
+
+
+def _event_id_problems(method: MethodDescriptor, name: str) -> Iterator[str]:
+    field = method.output_type.fields_by_name.get(name)
+    if not method.server_streaming:
+        yield "event_id_field is for methods that answer with a stream"
+    elif field is None:
+        yield f"event_id_field {name!r} is no field of {method.output_type.full_name}"
+    elif field.is_repeated or field.type not in _EVENT_IDS:
+        yield f"event_id_field {name!r} must be a string or an integer, not repeated"
 
 
 def _paging_problems(request: Descriptor, response: Descriptor, paging: OffsetPaging) -> Iterator[str]:

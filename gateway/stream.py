@@ -8,9 +8,11 @@ stream: no message is read from the server before the one before it is on its wa
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 import grpc
+import structlog
 from aiohttp import web
 from google.protobuf.message import DecodeError, Message
 
@@ -88,56 +90,77 @@ class Streams:
         self._failures = failures
         self._heartbeat_seconds = heartbeat_seconds
         self._stamp = stamp
+        self._open: set[ServerStream] = set()
+        self._is_draining = False
+        self._log = structlog.get_logger("gateway.stream")
+
+    def drain(self) -> None:
+        """End every stream with a failure that says to come again: it may be endless, and nobody waits for it."""
+        self._is_draining = True
+        for stream in self._open:
+            stream.interrupt()
 
     async def answer(self, call: Call) -> Answer | web.StreamResponse:
         """Make the call and pass on what the server sends, until it ends or the client goes away.
 
-        Raises:
-            RequestFailed: before anything was sent, the server cannot be asked or its first message not be read.
+        Answers a failure if it is found before anything was sent.
         """
         layout = _layout(call)
+        fixed = {"Content-Type": layout.content_type, "Cache-Control": "no-store"}
+        response = web.StreamResponse(headers={**fixed, **self._stamp(call.request, call.request_id)})
         if call.request.method == "HEAD":
-            return Answer(200, headers={"Content-Type": layout.content_type})
+            return response
+        async with self._stream(call) as stream:
+            try:
+                await self._pass_on(call, stream, response, layout)
+            except (grpc.aio.AioRpcError, RequestFailed) as error:
+                failure = await self._failure(error, call.request_id)
+                if not response.prepared:
+                    return failure
+                cause = {"reason": failure.reason or None, "cause": failure.cause or None}
+                self._log.warning("stream failed", status=failure.status, **cause, request_id=call.request_id)
+                await response.write(layout.failure(failure.body))
+            await response.write_eof()
+        return response
+
+    @asynccontextmanager
+    async def _stream(self, call: Call) -> AsyncIterator[ServerStream]:
+        """The call; it is interrupted when the gateway drains, and cancelled when the context is left."""
         method, request = call.endpoint.method.full_name, call.message.SerializeToString()
         async with self._upstream.stream(method, request, call.metadata, call.seconds) as stream:
-            records = self._records(call, stream, layout)
+            self._open.add(stream)
+            if self._is_draining:
+                stream.interrupt()
             try:
-                first = await anext(records, b"")
-            except grpc.aio.AioRpcError as error:
-                return failed(await self._upstream.failure(error), self._failures, call.request_id)
-            stamped = self._stamp(call.request, call.request_id)
-            fixed = {"Content-Type": layout.content_type, "Cache-Control": "no-store"}
-            response = web.StreamResponse(headers={**fixed, **stamped})
-            await response.prepare(call.request)
-            await response.write(first)
-            async for record in records:
-                await response.write(record)
-            await response.write_eof()
-            return response
+                yield stream
+            finally:
+                self._open.discard(stream)
 
-    async def _records(self, call: Call, stream: ServerStream, layout: _Layout) -> AsyncIterator[bytes]:
-        """What goes to the client, piece by piece; an empty piece has the headers sent.
+    async def _pass_on(self, call: Call, stream: ServerStream, response: web.StreamResponse, layout: _Layout) -> None:
+        """Send what the server sends, piece by piece; the status goes out with the first, or when that takes long.
 
-        Raises what goes wrong before the first piece; afterwards that is the last piece.
+        Raises:
+            grpc.aio.AioRpcError: the call failed.
+            RequestFailed: a message cannot be read, or the gateway drains.
         """
-        begun = False
-        try:
-            if not await stream.until_message(self._heartbeat_seconds):
-                begun = True
-                yield b""
-            while (message := await stream.read(self._heartbeat_seconds)) is not NoMessage.MORE:
-                piece = layout.heartbeat() if message is NoMessage.YET else _record(call.endpoint, message, layout)
-                begun = True
-                yield piece
-        except grpc.aio.AioRpcError as error:
-            if not begun:
-                raise
-            answer = failed(await self._upstream.failure(error), self._failures, call.request_id)
-            yield layout.failure(answer.body)
-        except RequestFailed as failure:
-            if not begun:
-                raise
-            yield layout.failure(self._failures.of_request(failure, call.request_id).body)
+        if not await stream.until_message(self._heartbeat_seconds):
+            await response.prepare(call.request)
+            await response.write(b"")  # has the headers sent
+        while (message := await stream.read(self._heartbeat_seconds)) is not NoMessage.MORE:
+            piece = layout.heartbeat() if message is NoMessage.YET else _record(call.endpoint, message, layout)
+            if not response.prepared:
+                await response.prepare(call.request)
+            await response.write(piece)
+        if not response.prepared:
+            await response.prepare(call.request)
+
+    async def _failure(self, error: grpc.aio.AioRpcError | RequestFailed, request_id: str) -> Answer:
+        if isinstance(error, grpc.aio.AioRpcError):
+            try:
+                return failed(await self._upstream.failure(error), self._failures, request_id)
+            except RequestFailed as found:
+                error = found
+        return self._failures.of_request(error, request_id)
 
 
 def check_accepts_stream(accepted: headers.Headers) -> None:
@@ -146,15 +169,21 @@ def check_accepts_stream(accepted: headers.Headers) -> None:
     Raises:
         RequestFailed: 406.
     """
-    if not any(headers.quality(accepted, media) > 0 for media in (NDJSON, EVENTS, headers.JSON)):
+    if _preference_for_lines(accepted)[0] <= 0 and headers.quality(accepted, EVENTS) <= 0:
         raise RequestFailed(406, f"The answer is {NDJSON} or {EVENTS}, which 'Accept' rules out.")
 
 
 def _layout(call: Call) -> _Layout:
     asked = call.request.headers
-    if headers.quality(asked, EVENTS) > max(headers.quality(asked, NDJSON), headers.quality(asked, headers.JSON)):
+    if headers.preference(asked, EVENTS) > _preference_for_lines(asked):
         return _Events(call.endpoint.method.mapping.event_id_field)
     return _Lines()
+
+
+def _preference_for_lines(accepted: headers.Headers) -> tuple[float, int]:
+    # Who wants JSON gets lines of it, unless these were spoken of by name.
+    by_name = headers.preference(accepted, NDJSON)
+    return by_name if by_name[1] == headers.BY_NAME else max(by_name, headers.preference(accepted, headers.JSON))
 
 
 def _record(endpoint: Endpoint, serialized: bytes, layout: _Layout) -> bytes:

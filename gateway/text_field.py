@@ -26,8 +26,8 @@ class TextField:
     parse: Parse
     is_repeated: bool
     is_message: bool
-    oneof: str
-    """The oneof whose only member it may be; empty for none."""
+    oneofs: tuple[str, ...]
+    """For each field of the path, the oneof whose only member it may be; empty for none."""
 
     @property
     def root(self) -> str:
@@ -46,11 +46,10 @@ class TextField:
                 description is for the client. The field is as it was.
         """
         values = [self.parse(text) for text in texts]
-        for outer in self.outer:
+        for outer, oneof in zip(self.outer, self.oneofs, strict=False):
+            _refuse_second(request, oneof, outer)
             request = getattr(request, outer)
-        standing = request.WhichOneof(self.oneof) if self.oneof else None
-        if standing is not None and standing != self.name:
-            raise ValueError(f"only one of {quote(standing)} and {quote(self.name)} can be given")
+        _refuse_second(request, self.oneofs[-1], self.name)
         if self.is_repeated:
             getattr(request, self.name).extend(values)
         elif self.is_message:
@@ -68,15 +67,25 @@ def text_field(path: Sequence[FieldDescriptor], parse: Parse | None = None) -> T
         TypeError: no text stands for that field: it is a message with fields of its own, or a map.
     """
     last = path[-1]
-    oneof = last.containing_oneof
     return TextField(
         outer=tuple(field.name for field in path[:-1]),
         name=last.name,
         parse=parse or text_parser(last),
         is_repeated=last.is_repeated,
         is_message=last.message_type is not None,
-        oneof=oneof.name if oneof is not None and len(oneof.fields) > 1 else "",
+        oneofs=tuple(_oneof(field) for field in path),
     )
+
+
+def _oneof(field: FieldDescriptor) -> str:
+    oneof = field.containing_oneof
+    return oneof.name if oneof is not None and len(oneof.fields) > 1 else ""
+
+
+def _refuse_second(message: Message, oneof: str, name: str) -> None:
+    standing = message.WhichOneof(oneof) if oneof else None
+    if standing is not None and standing != name:
+        raise ValueError(f"only one of {quote(standing)} and {quote(name)} can be given")
 
 
 def field_at(message: Descriptor, path: Sequence[str]) -> tuple[FieldDescriptor, ...]:

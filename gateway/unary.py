@@ -37,9 +37,8 @@ class Unary:
         reply = await self._upstream.call(method.full_name, call.message.SerializeToString(), call.metadata, seconds)
         if reply.code is not grpc.StatusCode.OK:
             return failed(reply, self._failures, call.request_id)
-        if method.mapping.empty_body:
-            return Answer(200)
-        return Answer(200, self._json(call, reply.response), JSON)
+        body = self._json(call, reply.response)
+        return Answer(200) if method.mapping.empty_body else Answer(200, body, JSON)
 
     def _json(self, call: Call, response: bytes) -> bytes:
         endpoint = call.endpoint

@@ -22,11 +22,15 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_metadata_size", 64 * 1024),
     # Back within two seconds after a restart of the server.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # The time that opening a connection may take; less would give up on a server that is busy or far away.
+    ("grpc.min_reconnect_backoff_ms", 2000),
     ("grpc.max_reconnect_backoff_ms", 2000),
 )
 
 _MAYBE_NOT_GRPC = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNIMPLEMENTED})
+
+_MOST_SECONDS = 99_999_999
+"""Of a deadline: the eight digits that the wire format has."""
 
 _FAILURE_BEHIND_METADATA = 0.05
 """Seconds between the metadata of a call that failed at once and the failure itself; more than it ever takes."""
@@ -64,6 +68,7 @@ class ServerStream:
         """Read from a call that has been made."""
         self._call = call
         self._reading: asyncio.Future[Any] | None = None
+        self._interrupted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def until_message(self, seconds: float) -> bool:
         """Wait for the first message or the end, but only until the server says that it has begun, or for ``seconds``.
@@ -72,13 +77,16 @@ class ServerStream:
 
         Raises:
             grpc.aio.AioRpcError: the call failed.
+            RequestFailed: 503, it was interrupted.
         """
         reading = self._read_on()
         begun = asyncio.ensure_future(self._call.initial_metadata())
-        await asyncio.wait((reading, begun), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        # A call that fails at once ends the wait for its metadata too, a moment before its failure is known.
-        await asyncio.wait((reading,), timeout=_FAILURE_BEHIND_METADATA)
-        begun.cancel()
+        try:
+            await self._wait((reading, begun), seconds)
+            # A call that fails at once ends the wait for its metadata too, a moment before its failure is known.
+            await self._wait((reading,), _FAILURE_BEHIND_METADATA)
+        finally:
+            begun.cancel()
         if reading.done():
             reading.result()
         return reading.done()
@@ -88,20 +96,31 @@ class ServerStream:
 
         Raises:
             grpc.aio.AioRpcError: the call failed.
+            RequestFailed: 503, it was interrupted.
         """
         reading = self._read_on()
-        await asyncio.wait((reading,), timeout=seconds)
+        await self._wait((reading,), seconds)
         if not reading.done():
             return NoMessage.YET
         self._reading = None
         message = reading.result()
         return NoMessage.MORE if message is grpc.aio.EOF else bytes(message)
 
+    def interrupt(self) -> None:
+        """Have whoever reads stop, now or when it reads next: there will be no more."""
+        if not self._interrupted.done():
+            self._interrupted.set_result(None)
+
     def cancel(self) -> None:
         """End the call, if it goes on."""
         self._call.cancel()
         if self._reading is not None and not self._reading.cancel() and not self._reading.cancelled():
             self._reading.exception()  # nobody else will look at it
+
+    async def _wait(self, awaited: tuple[asyncio.Future[Any], ...], seconds: float) -> None:
+        await asyncio.wait((*awaited, self._interrupted), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if self._interrupted.done():
+            raise RequestFailed(503, "This gateway is stopping; ask again.")
 
     def _read_on(self) -> asyncio.Future[Any]:
         # One reading goes on through any number of time-outs: to give it up could lose a message.
@@ -147,7 +166,9 @@ class Upstream:
                 response = await call
                 return Reply(grpc.StatusCode.OK, "", response, ())
         except TimeoutError:
-            raise RequestFailed(504, "The deadline passed before the call was answered.") from None
+            # A server that lives ends the call itself at its deadline, so this one, or the link to it, does not;
+            # whether it did what it was asked, nobody can say. 504 would promise that it did not.
+            raise RequestFailed(503, "The server did not answer.") from None
         except grpc.aio.AioRpcError as error:
             return await self.failure(error)
 
@@ -164,7 +185,9 @@ class Upstream:
             seconds: until its deadline; None: it may go on for ever.
         """
         multicallable: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(method)
-        stream = ServerStream(multicallable(request, metadata=tuple(metadata), timeout=seconds))
+        # gRPC takes a deadline that is centuries away for one that has passed.
+        timeout = None if seconds is None else min(seconds, _MOST_SECONDS)
+        stream = ServerStream(multicallable(request, metadata=tuple(metadata), timeout=timeout))
         try:
             yield stream
         finally:
@@ -188,6 +211,5 @@ class Upstream:
 
 
 def _timeout_text(seconds: float) -> str:
-    # The wire format has at most eight digits.
     milliseconds = max(round(seconds * 1000), 1)
-    return f"{milliseconds}m" if milliseconds < 100_000_000 else f"{min(round(seconds), 99_999_999)}S"
+    return f"{milliseconds}m" if milliseconds < 100_000_000 else f"{min(round(seconds), _MOST_SECONDS)}S"

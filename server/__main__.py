@@ -10,6 +10,7 @@ import uvloop
 from server import app, config, logs
 from server.identity.static import BadTokenFile
 from server.lifetime import Lifetime
+from server.listening import CannotListen
 from server.store.sqlite import UnusableDatabase
 
 
@@ -20,7 +21,7 @@ def main() -> None:
     _yield_to_others_less()
     try:
         uvloop.run(_serve(settings))
-    except (BadTokenFile, UnusableDatabase, app.CannotListen) as error:
+    except (BadTokenFile, UnusableDatabase, CannotListen) as error:
         print(f"backup-sharing-server: {error}", file=sys.stderr)  # noqa: T201 - for the person who started it
         raise SystemExit(2) from None
 

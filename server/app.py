@@ -17,6 +17,7 @@ from server.catalog import Catalog
 from server.config import Settings
 from server.identity.static import StaticTokens
 from server.lifetime import Lifetime
+from server.listening import CannotListen, check_free
 from server.model import Micros
 from server.rpc import catalog_service, sharing_service, unary
 from server.rpc.health import Health
@@ -34,10 +35,6 @@ _SERVER_OPTIONS = (
     ("grpc.max_metadata_size", 128 * 1024),
     ("grpc.absolute_max_metadata_size", 128 * 1024),
 )
-
-
-class CannotListen(Exception):
-    """The address is in use or not ours; the message names it."""
 
 
 def now() -> Micros:
@@ -85,7 +82,9 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         )
         cleanups.push_async_callback(store.close)
         served = methods(store, settings)
-        pipeline = Pipeline(served, identity, settings.commit_margin, new_request_id)
+        pipeline = Pipeline(
+            served, identity, settings.commit_margin, new_request_id, max_in_flight=settings.max_concurrent_calls
+        )
         health = Health(store, SERVICES)
         server = _server(settings, pipeline, served, health)
         await server.start()
@@ -97,13 +96,15 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
 
 
 def _server(settings: Settings, pipeline: Pipeline, served: Sequence[Method], health: Health) -> grpc.aio.Server:
-    server = grpc.aio.server(maximum_concurrent_rpcs=settings.max_concurrent_calls, options=_SERVER_OPTIONS)
+    # The pipeline refuses what is too much, and says so properly; gRPC's own limit stands far behind it.
+    server = grpc.aio.server(maximum_concurrent_rpcs=4 * settings.max_concurrent_calls, options=_SERVER_OPTIONS)
     server.add_generic_rpc_handlers(tuple(unary.handlers(pipeline, served)))
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
+    check_free(settings.grpc_listen)  # says it better than gRPC does
     try:
         server.add_insecure_port(settings.grpc_listen)
     except RuntimeError as error:
-        raise CannotListen(f"cannot listen on {settings.grpc_listen}; is it in use?") from error
+        raise CannotListen(f"{settings.grpc_listen}: cannot listen there; is it in use?") from error
     return server

@@ -94,7 +94,8 @@ class Checks:
     def idempotency_key(self, field: str, value: str | None) -> str | None:
         """Answer a key that is 1 to 255 visible ASCII characters, if there is one."""
         if value is not None and not _VISIBLE_ASCII.fullmatch(value):
-            self.violate(field, f"The value of {field} is incorrect: 1 to 255 visible ASCII characters are expected.")
+            expected = "is not 1 to 255 visible ASCII characters"
+            self.violate(field, f"The value of {field} is incorrect: {shown(value)} {expected}.")
         return value
 
     def recipients(self, field: str, values: Sequence[str], giver: str, most: int) -> Sequence[str]:

@@ -99,8 +99,12 @@ def load(arguments: Sequence[str]) -> Settings:
             name = str(problem["loc"][0])
             flag = f"--{name.replace('_', '-')} ({ENVIRONMENT_PREFIX}{name.upper()})"
             wrong = problem["msg"].removeprefix("Value error, ")
-            message = "is missing" if problem["type"] == "missing" else f"{wrong}, got {problem['input']!r}"
-            print(f"{flag}: {message}", file=sys.stderr)  # noqa: T201 - no log is set up yet
+            message = f"{flag}: {wrong}, got {problem['input']!r}"
+            if problem["type"] == "missing":
+                message = f"{flag}: is missing"
+            elif problem["type"] == "extra_forbidden":
+                message = f"{name}: there is no such setting, but the file named by --config has it"
+            print(message, file=sys.stderr)  # noqa: T201 - no log is set up yet
         raise SystemExit(2) from None
 
 
@@ -113,5 +117,6 @@ def _file(arguments: Sequence[str]) -> dict[str, Any]:
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        print(f"--config: {path}: {error}", file=sys.stderr)  # noqa: T201 - no log is set up yet
+        why = error.strerror if isinstance(error, OSError) else error
+        print(f"--config: {path}: {why}", file=sys.stderr)  # noqa: T201 - no log is set up yet
         raise SystemExit(2) from None

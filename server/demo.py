@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import signal
-import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Coroutine
@@ -17,6 +16,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from server import demo_example
 from server.identity.static import BadTokenFile, add_token
+from server.listening import CannotListen, check_free
 
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
@@ -36,7 +36,12 @@ async def run_demo(listen: str, grpc_listen: str, data: Path) -> int:
     """
     for address in (listen, grpc_listen):
         _check_loopback(address)
-        _check_free(address)
+        try:
+            check_free(address)
+        except CannotListen as error:
+            raise DemoFailed(str(error)) from error
+    if listen == grpc_listen:
+        raise DemoFailed(f"{listen}: REST and gRPC cannot share an address; choose another port for one of them")
     tokens = _write_tokens(data)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -54,7 +59,7 @@ async def run_demo(listen: str, grpc_listen: str, data: Path) -> int:
         await _until(_gateway_ready(listen), processes[1], stop, data)
         if not stop.is_set():
             click.echo(demo_example.banner(f"http://{listen}", grpc_listen, data, shared=shared))
-        return await _supervise(processes, stop)
+        return await _supervise(processes, stop, data)
     finally:
         await _stop(processes)
 
@@ -72,24 +77,12 @@ def _check_loopback(address: str) -> None:
         )
 
 
-def _check_free(address: str) -> None:
-    # Whatever serves there already would otherwise be taken for the process that is just starting.
-    host, _, port = address.rpartition(":")
-    family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
-    with socket.socket(family) as trial:
-        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind((host.strip("[]"), int(port)))
-        except OSError as error:
-            raise DemoFailed(f"{address}: cannot listen there: {error.strerror}; choose another port") from error
-
-
 def _write_tokens(data: Path) -> Path:
     path = data / "tokens.json"
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
         for demo in demo_example.TOKENS:
-            add_token(path, demo.project_id, demo.roles, demo.token, None, token=demo.token)
+            add_token(path, demo.project_id, demo.roles, demo.user_id, None, token=demo.token)
     except (OSError, BadTokenFile) as error:
         raise DemoFailed(f"{data}: cannot be used: {error}") from error
     return path
@@ -99,7 +92,7 @@ async def _start(module: str, data: Path, *arguments: str) -> Process:
     # A session of its own, so that Ctrl-C reaches only this process, which stops the others in order;
     # -P, so that a folder of the same name where the demo is run does not get in the way.
     command = (sys.executable, "-P", "-m", module, *arguments, "--stop-on-stdin-close")
-    with (data / f"{module}.log").open("wb") as log:
+    with (data / f"{module}.log").open("ab") as log:
         return await asyncio.create_subprocess_exec(*command, stdin=PIPE, stderr=log, start_new_session=True)
 
 
@@ -142,7 +135,7 @@ async def _gateway_ready(listen: str) -> None:
             return
 
 
-async def _supervise(processes: list[Process], stop: asyncio.Event) -> int:
+async def _supervise(processes: list[Process], stop: asyncio.Event, data: Path) -> int:
     """Wait for a signal (0) or for the first process that ends by itself (its code, or 1)."""
     waiting = [asyncio.ensure_future(process.wait()) for process in processes]
     stopping = asyncio.ensure_future(stop.wait())
@@ -152,7 +145,8 @@ async def _supervise(processes: list[Process], stop: asyncio.Event) -> int:
         task.cancel()
     if ended is None:
         return 0
-    click.echo(f"a process ended with {ended.returncode}; stopping the other", err=True)
+    name = ("server", "gateway")[processes.index(ended)]
+    click.echo(f"the {name} ended with {ended.returncode}; {data / name}.log may say why", err=True)
     return abs(ended.returncode or 1)
 
 

@@ -27,6 +27,11 @@ class DemoToken:
     project_id: str
     roles: tuple[str, ...]
 
+    @property
+    def user_id(self) -> str:
+        """How logs call its holder: not as the token is called, which no log ever holds."""
+        return f"the demo's {self.token.removeprefix('demo-')}"
+
 
 TOKENS = (
     DemoToken("demo-owner", OWNER, ("member", "reader")),
@@ -133,6 +138,7 @@ END"""
     examples = "\n\n".join(steps)
     return f"""
 backup-sharing is running: REST on {url}, gRPC on {grpc_address}.
+To try it in a browser: {url}/docs
 
 Tokens:
 {tokens}

@@ -70,7 +70,7 @@ class InvalidArgument(Failure):
 
     def __init__(self, violations: Iterable[Violation]) -> None:
         self.violations = tuple(violations)
-        super().__init__("; ".join(violation.description for violation in self.violations))
+        super().__init__(" ".join(violation.description for violation in self.violations))
         specific = (violation.reason for violation in self.violations if violation.reason != type(self).reason)
         self.specific_reason = next(specific, type(self).reason)
         """The first reason that is more specific than this class's."""

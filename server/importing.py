@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING
 
 import click
 import grpc
 from click.termui import progressbar
-from google.protobuf import json_format
 
 from backupsharing.v2 import backup_catalog_pb2, backup_catalog_pb2_grpc
-from backupsharing.v2.backup_pb2 import Backup
+from server.backup_line import LONGEST_LINE, parse_line
 
 if TYPE_CHECKING:
     _Stub = backup_catalog_pb2_grpc.BackupCatalogServiceAsyncStub
@@ -27,44 +25,11 @@ IN_FLIGHT = 32
 """Calls at once: enough to keep the server's writer busy."""
 
 CALL_SECONDS = 30.0
-LONGEST_LINE = 1 << 20
-
-_TIMES = ("created_at", "data_timestamp", "updated_at")
+_OVER_BAR = "\r\x1b[K"
 
 
 class CannotImport(Exception):
     """Nothing can be imported at all; the message says why."""
-
-
-def parse_line(line: bytes) -> Backup:
-    """Read one backup.
-
-    Raises:
-        ValueError: the line is not a JSON object with the expected keys; says which and why.
-    """
-    if len(line) > LONGEST_LINE:
-        raise ValueError(f"longer than {LONGEST_LINE} bytes")
-    try:
-        members = json.loads(line.decode("utf-8"), object_pairs_hook=_without_duplicates)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
-    if not isinstance(members, dict):
-        raise ValueError("not a JSON object")
-    for name in _TIMES:
-        # The documented times have no offset and mean UTC; the JSON mapping of protobuf wants it said.
-        if isinstance(members.get(name), str) and not members[name].endswith(("Z", "z")):
-            members[name] += "Z"
-    try:
-        return json_format.ParseDict(members, Backup())
-    except json_format.ParseError as error:
-        raise ValueError(str(error)) from error
-
-
-def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise ValueError("a key is given twice")
-    return members
 
 
 async def import_backups(file: IO[bytes], server: str, token: str) -> int:
@@ -85,7 +50,8 @@ async def import_backups(file: IO[bytes], server: str, token: str) -> int:
                 problems = await asyncio.gather(*(_put(stub, metadata, line) for _, line in batch))
                 for (number, _), problem in zip(batch, problems, strict=True):
                     if problem is not None:
-                        click.echo(f"line {number}: {problem}", err=True)
+                        # Over the bar, which is drawn again below it.
+                        click.echo(f"{_OVER_BAR if sys.stderr.isatty() else ''}line {number}: {problem}", err=True)
                         failed += 1
                 imported += problems.count(None)
                 bar.update(sum(len(line) for _, line in batch))
@@ -105,9 +71,17 @@ async def _put(stub: _Stub, metadata: _Metadata, line: bytes) -> str | None:
 
 
 def _batches(file: IO[bytes]) -> Iterator[Sequence[tuple[int, bytes]]]:
-    lines = ((number, line) for number, line in enumerate(file, 1) if line.strip())
+    lines = ((number, line) for number, line in enumerate(_bounded_lines(file), 1) if line.strip())
     while batch := list(islice(lines, IN_FLIGHT)):
         yield batch
+
+
+def _bounded_lines(file: IO[bytes]) -> Iterator[bytes]:
+    """The lines of a file; of one that is too long no more than shows that it is."""
+    while line := file.readline(LONGEST_LINE + 2):
+        yield line
+        while len(line) > LONGEST_LINE + 1 and not line.endswith(b"\n"):
+            line = file.readline(LONGEST_LINE + 2)
 
 
 def _size(file: IO[bytes]) -> int:

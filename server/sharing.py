@@ -148,6 +148,8 @@ class Sharings:
         )
         checks.done()
         on_conflict = request.on_conflict or self.limits.on_conflict
+        # What was asked, not what it came to: a key outlives a change of the setting.
+        asked_on_conflict = request.on_conflict.value if request.on_conflict else ""
         cause = self._cause(caller, giver)
         return await self.store.share(
             Share(
@@ -158,7 +160,7 @@ class Sharings:
                 on_conflict=on_conflict,
                 max_active=self.limits.max_active,
                 cause=cause,
-                idempotency=self._idempotency(key, "ShareBackup", cause, backup_id, *recipients, on_conflict.value),
+                idempotency=self._idempotency(key, "ShareBackup", cause, backup_id, *recipients, asked_on_conflict),
             )
         )
 

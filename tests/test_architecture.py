@@ -62,7 +62,14 @@ def test_drivers_are_imported_only_inside_the_store(name: str) -> None:
     assert not [found for found in imports(BOTH[name]) if within(found, "sqlite3", "sqlite_utils")]
 
 
-SPEAKS_GRPC = ("server.rpc", "server.app", "server.importing", "server.demo", "server.demo_example")
+SPEAKS_GRPC = (
+    "server.rpc",
+    "server.app",
+    "server.importing",
+    "server.demo",
+    "server.demo_example",
+    "server.backup_line",
+)
 
 
 @pytest.mark.parametrize("name", [name for name in SERVER if not within(name, *SPEAKS_GRPC)])
@@ -95,8 +102,10 @@ ARROWS = {
     "server.lifetime": (),
     "server.logs": (),
     "server.demo_example": (),
-    "server.demo": ("server.demo_example", "server.identity.static", "server.errors"),
-    "server.importing": (),
+    "server.listening": (),
+    "server.demo": ("server.demo_example", "server.identity.static", "server.errors", "server.listening"),
+    "server.backup_line": (),
+    "server.importing": ("server.backup_line",),
 }
 """What each room may use; the first that fits counts. App, commands and ``__main__`` use everything."""
 

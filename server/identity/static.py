@@ -78,7 +78,7 @@ def add_token(
         token: the token, where it is to be a known one; an entry for it is replaced.
 
     Raises:
-        BadTokenFile: the file is there and cannot be read.
+        BadTokenFile: the file is there and cannot be read, or an entry is not as it should be.
     """
     token = token or secrets.token_urlsafe(32)
     entry = {
@@ -88,7 +88,10 @@ def add_token(
         "user_id": user_id,
         "expires_at": expires_at,
     }
-    existing = [raw for raw in (_read(path) if path.exists() else []) if raw.get("sha256") != entry["sha256"]]
+    present = _read(path) if path.exists() else []
+    for index, raw in enumerate(present):
+        _entry(path, index, raw)
+    existing = [raw for raw in present if raw["sha256"] != entry["sha256"]]
     _replace(path, json.dumps({"tokens": [*existing, entry]}, indent=1) + "\n")
     return token
 

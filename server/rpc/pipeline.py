@@ -17,7 +17,7 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 
 from server import policy
-from server.errors import Failure, InvalidArgument, TokenInvalid, TokenMissing, Violation
+from server.errors import Failure, InvalidArgument, Overloaded, TokenInvalid, TokenMissing, Violation
 from server.identity.interface import Credentials, IdentityProvider
 from server.model import Principal
 from server.rpc import status
@@ -76,6 +76,7 @@ class Pipeline:
         identity: IdentityProvider,
         commit_margin: float,
         new_request_id: Callable[[], str],
+        max_in_flight: int = 4096,
     ) -> None:
         """Check that each method has its permission in the policy.
 
@@ -84,6 +85,7 @@ class Pipeline:
             identity: who says who is calling.
             commit_margin: seconds before a deadline from which nothing is committed any more.
             new_request_id: makes the id of a call that brings none.
+            max_in_flight: calls carried out at once; more are refused as overload.
 
         Raises:
             ValueError: a method has no row in `policy.METHODS`.
@@ -95,6 +97,8 @@ class Pipeline:
         self._identity = identity
         self._commit_margin = commit_margin
         self._new_request_id = new_request_id
+        self._max_in_flight = max_in_flight
+        self._in_flight = 0
         self._log = structlog.get_logger("server.call")
 
     async def carry_out(self, call: Call) -> Answer:
@@ -106,12 +110,14 @@ class Pipeline:
         who: list[Principal] = []
         outcome = "CANCELLED"
         failed: Status | None = None
+        self._in_flight += 1
         try:
             answer = await self._answered(call, request_id, who)
             failed = answer.status
             outcome = failed.code.name if failed else "OK"
             return answer
         finally:
+            self._in_flight -= 1
             self._log.info(
                 "call",
                 method=call.method,
@@ -141,6 +147,8 @@ class Pipeline:
 
     async def _use_case(self, call: Call, request_id: str, who: list[Principal]) -> bytes:
         method, permission = self._methods[call.method]
+        if self._in_flight > self._max_in_flight:
+            raise Overloaded("More calls are in progress than the server takes on; try again later.")
         principal = await self._identity.identify(Credentials(call.metadata))
         who.append(principal)
         try:

@@ -155,8 +155,6 @@ async def test_a_body_where_none_is_expected_is_400(rest: Rest, idle: Project, m
         ("limit=-1", "limit"),
         ("limit=abc", "limit"),
         ("limit=1.5", "limit"),
-        ("limit=2147483648", "limit"),
-        ("limit=" + "9" * 5000, "limit"),
         ("limit=%31%30%20x", "limit"),
         ("limit=1_0", "limit"),
         ("limit=%2010", "limit"),

@@ -149,7 +149,8 @@ def test_a_port_in_use_is_named(programs: Programs, tmp_path: Path, module: str)
         arguments = {"server": ("--grpc-listen", address, *files), "gateway": ("--listen", address)}
         program = programs.start(module, *arguments[module])
         assert program.wait() == 2
-    assert f"cannot listen on {address}" in program.printed
+    assert f"{address}: cannot listen there" in program.printed
+    assert len(program.printed.splitlines()) == 1
 
 
 @pytest.mark.parametrize("content", [b"no database", b""])

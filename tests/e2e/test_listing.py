@@ -186,7 +186,7 @@ async def test_a_page_has_a_thousand_at_most_and_by_default(house: House, giver:
         backup_id = house.put_backup(giver)
         recipients = [f"recipient-{number}" for number in range(600)]
         assert_success(await house.share(giver, backup_id, *recipients))
-    for query in ("", "limit=1000", "limit=1001"):
+    for query in ("", "limit=1000", "limit=1001", "limit=2147483648", "limit=" + "9" * 100):
         body = assert_success(await house.list(giver, query))
         assert len(body["shared"]) == 1000
         assert "offset=1000" in body["shared_links"][0]["href"]

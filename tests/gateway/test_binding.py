@@ -27,6 +27,7 @@ LIBRARY = """
 syntax = "proto3";
 package library.v1;
 import "google/api/annotations.proto";
+import "google/api/field_behavior.proto";
 import "google/protobuf/any.proto";
 import "google/protobuf/duration.proto";
 import "google/protobuf/field_mask.proto";
@@ -85,6 +86,8 @@ message Strict {
 
 message OnlyId { string id = 1; string key = 2 [(restmap.v1.field) = { header: "Key" grpc_only: true }]; }
 
+message Need { string id = 1; Book book = 2 [(google.api.field_behavior) = REQUIRED]; string note = 3; }
+
 service Library {
   rpc Query(Find) returns (Book) { option (google.api.http) = { get: "/find" }; }
   rpc Named(Find) returns (Book) { option (google.api.http) = { get: "/find/{name}/{book.title}" }; }
@@ -96,6 +99,9 @@ service Library {
   rpc Map(Find) returns (Book) { option (google.api.http) = { put: "/map" body: "labels" }; }
   rpc Text(Find) returns (Book) { option (google.api.http) = { put: "/text" body: "lang" }; }
   rpc Strictly(Strict) returns (Book) { option (google.api.http) = { get: "/strict" }; }
+  rpc NeedAll(Need) returns (Book) { option (google.api.http) = { post: "/need/{id}" body: "*" }; }
+  rpc NeedBook(Need) returns (Book) { option (google.api.http) = { put: "/need/{id}" body: "book" }; }
+  rpc NeedNote(Need) returns (Book) { option (google.api.http) = { patch: "/need/{id}" body: "note" }; }
   rpc Touch(OnlyId) returns (Book) { option (google.api.http) = { post: "/touch/{id}" body: "*" }; }
 }
 """
@@ -337,22 +343,23 @@ def test_path_and_query_fill_one_nested_message(bind: Bind) -> None:
     ("request_", "body", "line"),
     [
         ("GET /find", b"{}", ": there is a body, but this call takes none"),
-        ("POST /whole/a/b", b"", ": the body is empty, expected a JSON object"),
-        ("POST /whole/a/b", None, ": the body is empty, expected a JSON object"),
+        ("POST /need/a", b"", ": the body is empty, expected a JSON object"),
+        ("POST /need/a", None, ": the body is empty, expected a JSON object"),
+        ("PUT /need/a", b"", ": the body is empty, expected the JSON value of book"),
         ("POST /whole/a/b", b" \n", ": the body is empty, expected JSON"),
         ("POST /whole/a/b", b"[]", ": expected an object, got an array"),
         ("POST /whole/a/b", b"null", ": expected an object, got null"),
         ("POST /whole/a/b", b"{", ": the body is not JSON"),
         ("POST /whole/a/b", b"[" * 21, ": the body is nested more than 20 levels deep"),
         ("POST /whole/a/b", b'{"name": "a"}', "name: is bound by the path"),
-        ("POST /whole/a/b", b'{"book": {"title": "b"}}', "book.title: is bound by the path"),
+        ("POST /whole/a/b", b'{"book": {"title": "c"}}', "book.title: is bound by the path, to another value"),
         ("POST /whole/a/b", b'{"nope": 1}', "nope: is not known here"),
         ("POST /whole/a/b", b'{"secret": "x"}', "secret: is not known here"),
         ("POST /whole/a/b?fresh=true", b"{}", "fresh: is not known: this call takes no query parameters"),
         ("POST /whole/a/b?name=a", b"{}", "name: is not known: this call takes no query parameters"),
         ("POST /owned/a", b'{"group": "b"}', 'group: only one of "user" and "group" can be given'),
-        ("PATCH /part/a/b", b"", ": the body is empty, expected the JSON value of book"),
-        ("PATCH /part/a/b", b'{"title": "b"}', "title: is bound by the path"),
+        ("PATCH /part/a/b", b'{"title": "c"}', "title: is bound by the path, to another value"),
+        ("PATCH /part/a/b", b'{"title": 1}', "title: expected a string"),
         ("PATCH /part/a/b", b'{"pageCount": "x"}', "pageCount: expected an integer"),
         (
             "PATCH /part/a/b?book.page_count=1",
@@ -376,6 +383,14 @@ def test_a_body_that_does_not_fit_is_refused(bind: Bind, request_: str, body: by
     [
         ("GET /find", b"", ""),
         ("POST /whole/a/b", b"{}", 'name: "a" book { title: "b" }'),
+        ("POST /whole/a/b", b"", 'name: "a" book { title: "b" }'),
+        ("POST /whole/a/b", None, 'name: "a" book { title: "b" }'),
+        ("POST /whole/a/b", b'{"book": {"title": "b"}}', 'name: "a" book { title: "b" }'),
+        ("PATCH /part/a/b", b"", 'name: "a" book { title: "b" }'),
+        ("PATCH /part/a/b", b'{"title": "b", "page_count": 1}', 'name: "a" book { title: "b" page_count: 1 }'),
+        ("PATCH /part/a/b", b'{"title": null}', 'name: "a" book { title: "b" }'),
+        ("PATCH /need/a", b"", 'id: "a"'),
+        ("PUT /list", b"", ""),
         (
             "POST /whole/a/b",
             b'{"book": {"pageCount": 2}, "pages": [1]}',

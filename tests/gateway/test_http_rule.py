@@ -23,7 +23,7 @@ ONE, REMAINING = Wildcard.ONE, Wildcard.REMAINING
     [
         ("", 1, "expected '/', found the end"),
         ("v1", 1, "expected '/', found 'v'"),
-        ("/", 2, "expected a literal, '*', '**' or a variable, found the end"),
+        ("/:x", 2, "expected a literal, '*', '**' or a variable, found ':'"),
         ("/v1/", 5, "expected a literal"),
         ("//v1", 2, "expected a literal"),
         ("/v1//x", 5, "expected a literal"),
@@ -65,6 +65,7 @@ def test_a_template_that_breaks_the_grammar_is_refused_with_its_column(
 @pytest.mark.parametrize(
     ("text", "segments", "variables", "verb"),
     [
+        ("/", (), (), ""),
         ("/v1", ("v1",), (), ""),
         ("/*", (ONE,), (), ""),
         ("/**", (REMAINING,), (), ""),
@@ -115,7 +116,7 @@ def test_any_text_is_a_template_or_a_template_error(text: str) -> None:
         column = error.column
     else:
         column = 1
-        assert template.segments
+        assert template.segments or text == "/"
         assert Wildcard.REMAINING not in template.segments[:-1]
     assert 1 <= column <= len(text) + 1
 

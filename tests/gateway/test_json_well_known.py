@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from google.protobuf import json_format
 
 from gateway.json_map import dumps
 
@@ -148,7 +150,7 @@ def test_a_duration_that_has_no_text_is_not_written(kitchen: Kitchen, seconds: i
         kitchen.write(message)
 
 
-@pytest.mark.parametrize("text", ["a_b", ",", "a,", "a..b", ".a", "A", "a b", "*", "a.B"])
+@pytest.mark.parametrize("text", ["a_b", ",", "a,", "a..b", ".a", "A", "a b", "**", "a.*", "a.B"])
 def test_what_is_no_camel_case_path_is_refused(kitchen_refusal: Refusal, text: str) -> None:
     assert kitchen_refusal("WellKnown", f'{{"mask": "{text}"}}').startswith(
         "mask: expected field paths in lowerCamelCase"
@@ -156,7 +158,7 @@ def test_what_is_no_camel_case_path_is_refused(kitchen_refusal: Refusal, text: s
 
 
 @pytest.mark.parametrize(
-    ("text", "paths"), [("", []), ("a", ["a"]), ("userName.firstName,x1", ["user_name.first_name", "x1"])]
+    ("text", "paths"), [("", []), ("a", ["a"]), ("*", ["*"]), ("userName.firstName,x1", ["user_name.first_name", "x1"])]
 )
 def test_a_field_mask_is_camel_case_both_ways(kitchen: Kitchen, text: str, paths: list[str]) -> None:
     message = kitchen.read("WellKnown", f'{{"mask": "{text}"}}')
@@ -254,12 +256,51 @@ def test_empty_has_no_members(kitchen_refusal: Refusal) -> None:
     assert kitchen_refusal("WellKnown", '{"empty": {"a": 1}}') == "empty.a: is not known here"
 
 
-def test_an_any_is_refused_clearly(kitchen_refusal: Refusal) -> None:
-    body = '{"any": {"@type": "type.googleapis.com/x.Y"}}'
-    assert kitchen_refusal("Boxed", body) == "any: a google.protobuf.Any cannot be given as JSON here"
+ANY = "type.googleapis.com"
 
 
-def test_an_any_is_written_unopened(kitchen: Kitchen) -> None:
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("[]", "any: expected an object, got an array"),
+        ('{"node_name": "x"}', 'any["@type"]: is missing, expected the type of the message'),
+        ('{"@type": 5}', 'any["@type"]: expected a string, got the number 5'),
+        ('{"@type": "kitchen.v1.Node"}', 'any["@type"]: expected a type such as'),
+        (f'{{"@type": "{ANY}/x.Y"}}', 'any["@type"]: there is no message type "x.Y" here'),
+        (f'{{"@type": "{ANY}/kitchen.v1.Node", "nope": 1}}', "any.nope: is not known here"),
+        (f'{{"@type": "{ANY}/kitchen.v1.Node", "node_name": 1}}', "any.node_name: expected a string"),
+        (f'{{"@type": "{ANY}/google.protobuf.Duration"}}', "any.value: is missing"),
+        (f'{{"@type": "{ANY}/google.protobuf.Duration", "value": 1}}', "any.value: expected a duration"),
+        (f'{{"@type": "{ANY}/google.protobuf.Duration", "seconds": 1}}', "any.seconds: is not known here"),
+    ],
+)
+def test_an_any_that_does_not_fit_is_refused_with_its_path(kitchen_refusal: Refusal, value: str, said: str) -> None:
+    assert kitchen_refusal("Boxed", f'{{"any": {value}}}').startswith(said)
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "{}",
+        f'{{"@type":"{ANY}/google.protobuf.Empty"}}',
+        f'{{"@type":"{ANY}/kitchen.v1.Node","node_name":"x","next_node":{{}}}}',
+        f'{{"@type":"{ANY}/google.protobuf.Duration","value":"1.500s"}}',
+        f'{{"@type":"{ANY}/google.protobuf.Int64Value","value":"5"}}',
+        f'{{"@type":"{ANY}/google.protobuf.Value","value":null}}',
+        f'{{"@type":"{ANY}/google.protobuf.Struct","value":{{"a":[1]}}}}',
+        f'{{"@type":"{ANY}/google.protobuf.Any","value":{{"@type":"{ANY}/kitchen.v1.Node"}}}}',
+    ],
+)
+def test_an_any_is_the_json_of_what_it_holds_as_in_json_format(kitchen: Kitchen, inside: str) -> None:
+    body = f'{{"any":{inside}}}'
+    message = kitchen.read("Boxed", body)
+    assert kitchen.text(message) == body
+    written = json_format.MessageToDict(message, descriptor_pool=kitchen.pool, preserving_proto_field_name=True)
+    assert written == json.loads(body)
+    assert json_format.Parse(body, kitchen.new("Boxed"), descriptor_pool=kitchen.pool) == message
+
+
+def test_an_any_of_a_type_that_is_not_known_is_written_unopened(kitchen: Kitchen) -> None:
     message = kitchen.new("Boxed")
     message.any.type_url, message.any.value = "type.googleapis.com/x.Y", b"\x00"
     assert kitchen.write(message) == {"any": {"@type": "type.googleapis.com/x.Y", "value": "AA=="}}

@@ -76,9 +76,10 @@ async def test_an_id_in_upper_case_is_the_same_request(sharings: Sharings, calle
     assert await sharings.share(caller, share(of=BACKUP.upper(), key="k")) == first
 
 
-async def test_saying_what_the_setting_says_anyway_is_the_same_request(sharings: Sharings, caller: Caller) -> None:
+async def test_a_key_outlives_a_change_of_the_setting_for_conflicts(sharings: Sharings, caller: Caller) -> None:
     first = await sharings.share(caller, share(key="k"))
-    assert await sharings.share(caller, share(key="k", on_conflict=OnConflict.REFUSE)) == first
+    changed = replace(sharings, limits=replace(sharings.limits, on_conflict=OnConflict.RETURN))
+    assert await changed.share(caller, share(key="k")) == first
 
 
 async def test_the_case_of_a_key_counts(sharings: Sharings, caller: Caller) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from server.importing import LONGEST_LINE, parse_line
+from server.backup_line import LONGEST_LINE, parse_line
 from server.model import Backup
 from server.rpc import unary
 from server.rpc.pipeline import Method, Pipeline
@@ -77,8 +77,8 @@ async def server(pipeline: Pipeline, methods: Sequence[Method]) -> AsyncIterator
 @pytest.mark.parametrize(
     ("bad", "why"),
     [
-        (b"{", "Expecting property name"),
-        (b"not json", "Expecting value"),
+        (b"{", "not JSON: column 2"),
+        (b"not json", "not JSON: column 1"),
         (b"[]", "not a JSON object"),
         (b'"text"', "not a JSON object"),
         (b"null", "not a JSON object"),
@@ -86,7 +86,7 @@ async def server(pipeline: Pipeline, methods: Sequence[Method]) -> AsyncIterator
         (b'{"name": "a", "name": null}', "a key is given twice"),
         (b'{"colour": "red"}', '"colour"'),
         (b'{"name": 5}', "name"),
-        (b'{"name": NaN}', "name"),
+        (b'{"name": NaN}', "NaN is no number"),
         (b'{"name": {}}', "name"),
         (b'{"size": "ten"}', "size"),
         (b'{"size": 1.5}', "size"),
@@ -98,8 +98,8 @@ async def server(pipeline: Pipeline, methods: Sequence[Method]) -> AsyncIterator
         (b'{"created_at": "yesterday"}', "created_at"),
         (b'{"created_at": "2017-02-30T00:00:00"}', "created_at"),
         (b'{"name": "\\ud800"}', "name"),
-        (b'{"name": "\xff"}', "can't decode byte 0xff"),
-        (b"\xef\xbb\xbf{}", "BOM"),
+        (b'{"name": "\xff"}', "not UTF-8: byte 11 is 0xff"),
+        (b"\xef\xbb\xbf{}", "not JSON: column 1"),
         (b"[" * 100_000, "nested too deeply"),
         (b'{"size": ' + b"1" * 5000 + b"}", "5000 digits"),
         (b'"' + b"a" * LONGEST_LINE, f"longer than {LONGEST_LINE} bytes"),

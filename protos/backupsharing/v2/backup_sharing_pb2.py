@@ -29,7 +29,7 @@ from google.api import field_info_pb2 as google_dot_api_dot_field__info__pb2
 from restmap.v1 import restmap_pb2 as restmap_dot_v1_dot_restmap__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%backupsharing/v2/backup_sharing.proto\x12\x10\x62\x61\x63kupsharing.v2\x1a\x1e\x62\x61\x63kupsharing/v2/sharing.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x18restmap/v1/restmap.proto\"Y\n\x10\x42\x61\x63kupRecipients\x12\x1c\n\x0eto_project_ids\x18\x01 \x03(\tB\x04\xe2\x41\x01\x02\x12\x1f\n\tbackup_id\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xe2\x8c\xcf\xd7\x08\x02\x08\x01:\x06\xb2\xe1\x18\x02\x10\x01\"\xfe\x01\n\x12ShareBackupRequest\x12\x18\n\nproject_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x38\n\x06shared\x18\x02 \x01(\x0b\x32\".backupsharing.v2.BackupRecipientsB\x04\xe2\x41\x01\x02\x12\x35\n\x0fidempotency_key\x18\x03 \x01(\tB\x17\xb2\xe1\x18\x13\x12\x0fIdempotency-Key\x18\x01H\x00\x88\x01\x01\x12\x41\n\x0f\x63onflict_policy\x18\x04 \x01(\x0e\x32 .backupsharing.v2.ConflictPolicyB\x06\xb2\xe1\x18\x02\x18\x01:\x06\xb2\xe1\x18\x02\x10\x01\x42\x12\n\x10_idempotency_key\"J\n\x13ShareBackupResponse\x12)\n\x06shared\x18\x01 \x03(\x0b\x32\x19.backupsharing.v2.Sharing:\x08\xb2\xe1\x18\x04\x08\x01\x10\x01\"\xc3\x01\n\x14\x43\x61ncelSharingRequest\x12\x18\n\nproject_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x10\n\x02id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0cis_backup_id\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12\x35\n\x0fidempotency_key\x18\x04 \x01(\tB\x17\xb2\xe1\x18\x13\x12\x0fIdempotency-Key\x18\x01H\x01\x88\x01\x01:\x08\xb2\xe1\x18\x04\x10\x01 \x01\x42\x0f\n\r_is_backup_idB\x12\n\x10_idempotency_key\"B\n\x15\x43\x61ncelSharingResponse\x12)\n\x06shared\x18\x01 \x03(\x0b\x32\x19.backupsharing.v2.Sharing\"\xc7\x04\n\x13ListSharingsRequest\x12\x18\n\nproject_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\x0bshare_to_me\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x16\n\tvolume_id\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x11\n\x04name\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x13\n\x06status\x18\x05 \x01(\tH\x03\x88\x01\x01\x12 \n\tbackup_id\x18\x06 \x01(\tB\x08\xe2\x8c\xcf\xd7\x08\x02\x08\x01H\x04\x88\x01\x01\x12\x1c\n\x0f\x66rom_project_id\x18\x07 \x01(\tH\x05\x88\x01\x01\x12\x1a\n\rto_project_id\x18\x08 \x01(\tH\x06\x88\x01\x01\x12\x38\n\x11\x61vailability_zone\x18\t \x01(\tB\x18\xb2\xe1\x18\x14\n\x12\x61valilability_zoneH\x07\x88\x01\x01\x12\x15\n\x08sort_key\x18\n \x01(\tH\x08\x88\x01\x01\x12\x15\n\x08sort_dir\x18\x0b \x01(\tH\t\x88\x01\x01\x12\x12\n\x05limit\x18\x0c \x01(\x05H\n\x88\x01\x01\x12\x13\n\x06offset\x18\r \x01(\x05H\x0b\x88\x01\x01\x12\x1a\n\npage_token\x18\x0e \x01(\tB\x06\xb2\xe1\x18\x02\x18\x01:\x08\xb2\xe1\x18\x04\x10\x01 \x01\x42\x0e\n\x0c_share_to_meB\x0c\n\n_volume_idB\x07\n\x05_nameB\t\n\x07_statusB\x0c\n\n_backup_idB\x12\n\x10_from_project_idB\x10\n\x0e_to_project_idB\x14\n\x12_availability_zoneB\x0b\n\t_sort_keyB\x0b\n\t_sort_dirB\x08\n\x06_limitB\t\n\x07_offset\"r\n\x14ListSharingsResponse\x12/\n\x06shared\x18\x01 \x03(\x0b\x32\x1f.backupsharing.v2.SharingDetail\x12\x1f\n\x0fnext_page_token\x18\x02 \x01(\tB\x06\xb2\xe1\x18\x02\x18\x01:\x08\xb2\xe1\x18\x04\x08\x01\x10\x01\"\xa6\x03\n\x14\x43ountSharingsRequest\x12\x18\n\nproject_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\x0bshare_to_me\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x16\n\tvolume_id\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x11\n\x04name\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x13\n\x06status\x18\x05 \x01(\tH\x03\x88\x01\x01\x12 \n\tbackup_id\x18\x06 \x01(\tB\x08\xe2\x8c\xcf\xd7\x08\x02\x08\x01H\x04\x88\x01\x01\x12\x1c\n\x0f\x66rom_project_id\x18\x07 \x01(\tH\x05\x88\x01\x01\x12\x1a\n\rto_project_id\x18\x08 \x01(\tH\x06\x88\x01\x01\x12\x38\n\x11\x61vailability_zone\x18\t \x01(\tB\x18\xb2\xe1\x18\x14\n\x12\x61valilability_zoneH\x07\x88\x01\x01:\x08\xb2\xe1\x18\x04\x10\x01 \x01\x42\x0e\n\x0c_share_to_meB\x0c\n\n_volume_idB\x07\n\x05_nameB\t\n\x07_statusB\x0c\n\n_backup_idB\x12\n\x10_from_project_idB\x10\n\x0e_to_project_idB\x14\n\x12_availability_zone\"0\n\x15\x43ountSharingsResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x05:\x08\xb2\xe1\x18\x04\x08\x01\x10\x01\"G\n\x11GetSharingRequest\x12\x18\n\nproject_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x10\n\x02id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02:\x06\xb2\xe1\x18\x02\x10\x01\"O\n\x12GetSharingResponse\x12/\n\x06shared\x18\x01 \x01(\x0b\x32\x1f.backupsharing.v2.SharingDetail:\x08\xb2\xe1\x18\x04\x08\x01\x10\x01*r\n\x0e\x43onflictPolicy\x12\x1f\n\x1b\x43ONFLICT_POLICY_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43ONFLICT_POLICY_REFUSE\x10\x01\x12#\n\x1f\x43ONFLICT_POLICY_RETURN_STANDING\x10\x02\x32\xd7\x06\n\x14\x42\x61\x63kupSharingService\x12\x90\x01\n\x0bShareBackup\x12$.backupsharing.v2.ShareBackupRequest\x1a%.backupsharing.v2.ShareBackupResponse\"4\x82\xd3\xe4\x93\x02.\")/v2/{project_id}/os-vendor-backup-sharing:\x01*\x12\x9e\x01\n\rCancelSharing\x12&.backupsharing.v2.CancelSharingRequest\x1a\'.backupsharing.v2.CancelSharingResponse\"<\xb2\xe1\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x30*./v2/{project_id}/os-vendor-backup-sharing/{id}\x12\xd6\x01\n\x0cListSharings\x12%.backupsharing.v2.ListSharingsRequest\x1a&.backupsharing.v2.ListSharingsResponse\"w\x90\x02\x01\xb2\xe1\x18\x38\x12\x36\n\x05limit\x12\x06offset\x1a\x06shared\"\x0fnext_page_token*\x0cshared_links\x82\xd3\xe4\x93\x02\x32\x12\x30/v2/{project_id}/os-vendor-backup-sharing/detail\x12\x9c\x01\n\rCountSharings\x12&.backupsharing.v2.CountSharingsRequest\x1a\'.backupsharing.v2.CountSharingsResponse\":\x90\x02\x01\x82\xd3\xe4\x93\x02\x31\x12//v2/{project_id}/os-vendor-backup-sharing/count\x12\x92\x01\n\nGetSharing\x12#.backupsharing.v2.GetSharingRequest\x1a$.backupsharing.v2.GetSharingResponse\"9\x90\x02\x01\x82\xd3\xe4\x93\x02\x30\x12./v2/{project_id}/os-vendor-backup-sharing/{id}BJ\n\x10\x62\x61\x63kupsharing.v2B\x12\x42\x61\x63kupSharingProtoP\x01Z backupsharing/v2;backupsharingv2b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%backupsharing/v2/backup_sharing.proto\x12\x10\x62\x61\x63kupsharing.v2\x1a\x1e\x62\x61\x63kupsharing/v2/sharing.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x18restmap/v1/restmap.proto\"Y\n\x10\x42\x61\x63kupRecipients\x12\x1c\n\x0eto_project_ids\x18\x01 \x03(\tB\x04\xe2\x41\x01\x02\x12\x1f\n\tbackup_id\x18\x02 \x01(\tB\x0c\xe2\x41\x01\x02\xe2\x8c\xcf\xd7\x08\x02\x08\x01:\x06\xb2\xe1\x18\x02\x10\x01\"\x80\x02\n\x12ShareBackupRequest\x12\x18\n\nproject_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x38\n\x06shared\x18\x02 \x01(\x0b\x32\".backupsharing.v2.BackupRecipientsB\x04\xe2\x41\x01\x02\x12\x37\n\x0fidempotency_key\x18\x03 \x01(\tB\x19\xb2\xe1\x18\x15\x12\x0fIdempotency-Key\x18\x01 \x01H\x00\x88\x01\x01\x12\x41\n\x0f\x63onflict_policy\x18\x04 \x01(\x0e\x32 .backupsharing.v2.ConflictPolicyB\x06\xb2\xe1\x18\x02\x18\x01:\x06\xb2\xe1\x18\x02\x10\x01\x42\x12\n\x10_idempotency_key\"J\n\x13ShareBackupResponse\x12)\n\x06shared\x18\x01 \x03(\x0b\x32\x19.backupsharing.v2.Sharing:\x08\xb2\xe1\x18\x04\x08\x01\x10\x01\"\xc5\x01\n\x14\x43\x61ncelSharingRequest\x12\x18\n\nproject_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x10\n\x02id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02\x12\x19\n\x0cis_backup_id\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12\x37\n\x0fidempotency_key\x18\x04 \x01(\tB\x19\xb2\xe1\x18\x15\x12\x0fIdempotency-Key\x18\x01 \x01H\x01\x88\x01\x01:\x08\xb2\xe1\x18\x04\x10\x01 \x01\x42\x0f\n\r_is_backup_idB\x12\n\x10_idempotency_key\"B\n\x15\x43\x61ncelSharingResponse\x12)\n\x06shared\x18\x01 \x03(\x0b\x32\x19.backupsharing.v2.Sharing\"\xcf\x04\n\x13ListSharingsRequest\x12\x18\n\nproject_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\x0bshare_to_me\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x16\n\tvolume_id\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x11\n\x04name\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x13\n\x06status\x18\x05 \x01(\tH\x03\x88\x01\x01\x12 \n\tbackup_id\x18\x06 \x01(\tB\x08\xe2\x8c\xcf\xd7\x08\x02\x08\x01H\x04\x88\x01\x01\x12\x1c\n\x0f\x66rom_project_id\x18\x07 \x01(\tH\x05\x88\x01\x01\x12\x1a\n\rto_project_id\x18\x08 \x01(\tH\x06\x88\x01\x01\x12\x38\n\x11\x61vailability_zone\x18\t \x01(\tB\x18\xb2\xe1\x18\x14\n\x12\x61valilability_zoneH\x07\x88\x01\x01\x12\x15\n\x08sort_key\x18\n \x01(\tH\x08\x88\x01\x01\x12\x15\n\x08sort_dir\x18\x0b \x01(\tH\t\x88\x01\x01\x12\x1a\n\x05limit\x18\x0c \x01(\x05\x42\x06\xb2\xe1\x18\x02(\x01H\n\x88\x01\x01\x12\x13\n\x06offset\x18\r \x01(\x05H\x0b\x88\x01\x01\x12\x1a\n\npage_token\x18\x0e \x01(\tB\x06\xb2\xe1\x18\x02\x18\x01:\x08\xb2\xe1\x18\x04\x10\x01 \x01\x42\x0e\n\x0c_share_to_meB\x0c\n\n_volume_idB\x07\n\x05_nameB\t\n\x07_statusB\x0c\n\n_backup_idB\x12\n\x10_from_project_idB\x10\n\x0e_to_project_idB\x14\n\x12_availability_zoneB\x0b\n\t_sort_keyB\x0b\n\t_sort_dirB\x08\n\x06_limitB\t\n\x07_offset\"r\n\x14ListSharingsResponse\x12/\n\x06shared\x18\x01 \x03(\x0b\x32\x1f.backupsharing.v2.SharingDetail\x12\x1f\n\x0fnext_page_token\x18\x02 \x01(\tB\x06\xb2\xe1\x18\x02\x18\x01:\x08\xb2\xe1\x18\x04\x08\x01\x10\x01\"\xa6\x03\n\x14\x43ountSharingsRequest\x12\x18\n\nproject_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x18\n\x0bshare_to_me\x18\x02 \x01(\x08H\x00\x88\x01\x01\x12\x16\n\tvolume_id\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x11\n\x04name\x18\x04 \x01(\tH\x02\x88\x01\x01\x12\x13\n\x06status\x18\x05 \x01(\tH\x03\x88\x01\x01\x12 \n\tbackup_id\x18\x06 \x01(\tB\x08\xe2\x8c\xcf\xd7\x08\x02\x08\x01H\x04\x88\x01\x01\x12\x1c\n\x0f\x66rom_project_id\x18\x07 \x01(\tH\x05\x88\x01\x01\x12\x1a\n\rto_project_id\x18\x08 \x01(\tH\x06\x88\x01\x01\x12\x38\n\x11\x61vailability_zone\x18\t \x01(\tB\x18\xb2\xe1\x18\x14\n\x12\x61valilability_zoneH\x07\x88\x01\x01:\x08\xb2\xe1\x18\x04\x10\x01 \x01\x42\x0e\n\x0c_share_to_meB\x0c\n\n_volume_idB\x07\n\x05_nameB\t\n\x07_statusB\x0c\n\n_backup_idB\x12\n\x10_from_project_idB\x10\n\x0e_to_project_idB\x14\n\x12_availability_zone\"0\n\x15\x43ountSharingsResponse\x12\r\n\x05\x63ount\x18\x01 \x01(\x05:\x08\xb2\xe1\x18\x04\x08\x01\x10\x01\"G\n\x11GetSharingRequest\x12\x18\n\nproject_id\x18\x01 \x01(\tB\x04\xe2\x41\x01\x02\x12\x10\n\x02id\x18\x02 \x01(\tB\x04\xe2\x41\x01\x02:\x06\xb2\xe1\x18\x02\x10\x01\"O\n\x12GetSharingResponse\x12/\n\x06shared\x18\x01 \x01(\x0b\x32\x1f.backupsharing.v2.SharingDetail:\x08\xb2\xe1\x18\x04\x08\x01\x10\x01*r\n\x0e\x43onflictPolicy\x12\x1f\n\x1b\x43ONFLICT_POLICY_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43ONFLICT_POLICY_REFUSE\x10\x01\x12#\n\x1f\x43ONFLICT_POLICY_RETURN_STANDING\x10\x02\x32\xd7\x06\n\x14\x42\x61\x63kupSharingService\x12\x90\x01\n\x0bShareBackup\x12$.backupsharing.v2.ShareBackupRequest\x1a%.backupsharing.v2.ShareBackupResponse\"4\x82\xd3\xe4\x93\x02.\")/v2/{project_id}/os-vendor-backup-sharing:\x01*\x12\x9e\x01\n\rCancelSharing\x12&.backupsharing.v2.CancelSharingRequest\x1a\'.backupsharing.v2.CancelSharingResponse\"<\xb2\xe1\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x30*./v2/{project_id}/os-vendor-backup-sharing/{id}\x12\xd6\x01\n\x0cListSharings\x12%.backupsharing.v2.ListSharingsRequest\x1a&.backupsharing.v2.ListSharingsResponse\"w\x90\x02\x01\xb2\xe1\x18\x38\x12\x36\n\x05limit\x12\x06offset\x1a\x06shared\"\x0fnext_page_token*\x0cshared_links\x82\xd3\xe4\x93\x02\x32\x12\x30/v2/{project_id}/os-vendor-backup-sharing/detail\x12\x9c\x01\n\rCountSharings\x12&.backupsharing.v2.CountSharingsRequest\x1a\'.backupsharing.v2.CountSharingsResponse\":\x90\x02\x01\x82\xd3\xe4\x93\x02\x31\x12//v2/{project_id}/os-vendor-backup-sharing/count\x12\x92\x01\n\nGetSharing\x12#.backupsharing.v2.GetSharingRequest\x1a$.backupsharing.v2.GetSharingResponse\"9\x90\x02\x01\x82\xd3\xe4\x93\x02\x30\x12./v2/{project_id}/os-vendor-backup-sharing/{id}BJ\n\x10\x62\x61\x63kupsharing.v2B\x12\x42\x61\x63kupSharingProtoP\x01Z backupsharing/v2;backupsharingv2b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -48,7 +48,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SHAREBACKUPREQUEST'].fields_by_name['shared']._loaded_options = None
   _globals['_SHAREBACKUPREQUEST'].fields_by_name['shared']._serialized_options = b'\342A\001\002'
   _globals['_SHAREBACKUPREQUEST'].fields_by_name['idempotency_key']._loaded_options = None
-  _globals['_SHAREBACKUPREQUEST'].fields_by_name['idempotency_key']._serialized_options = b'\262\341\030\023\022\017Idempotency-Key\030\001'
+  _globals['_SHAREBACKUPREQUEST'].fields_by_name['idempotency_key']._serialized_options = b'\262\341\030\025\022\017Idempotency-Key\030\001 \001'
   _globals['_SHAREBACKUPREQUEST'].fields_by_name['conflict_policy']._loaded_options = None
   _globals['_SHAREBACKUPREQUEST'].fields_by_name['conflict_policy']._serialized_options = b'\262\341\030\002\030\001'
   _globals['_SHAREBACKUPREQUEST']._loaded_options = None
@@ -60,7 +60,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CANCELSHARINGREQUEST'].fields_by_name['id']._loaded_options = None
   _globals['_CANCELSHARINGREQUEST'].fields_by_name['id']._serialized_options = b'\342A\001\002'
   _globals['_CANCELSHARINGREQUEST'].fields_by_name['idempotency_key']._loaded_options = None
-  _globals['_CANCELSHARINGREQUEST'].fields_by_name['idempotency_key']._serialized_options = b'\262\341\030\023\022\017Idempotency-Key\030\001'
+  _globals['_CANCELSHARINGREQUEST'].fields_by_name['idempotency_key']._serialized_options = b'\262\341\030\025\022\017Idempotency-Key\030\001 \001'
   _globals['_CANCELSHARINGREQUEST']._loaded_options = None
   _globals['_CANCELSHARINGREQUEST']._serialized_options = b'\262\341\030\004\020\001 \001'
   _globals['_LISTSHARINGSREQUEST'].fields_by_name['project_id']._loaded_options = None
@@ -69,6 +69,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTSHARINGSREQUEST'].fields_by_name['backup_id']._serialized_options = b'\342\214\317\327\010\002\010\001'
   _globals['_LISTSHARINGSREQUEST'].fields_by_name['availability_zone']._loaded_options = None
   _globals['_LISTSHARINGSREQUEST'].fields_by_name['availability_zone']._serialized_options = b'\262\341\030\024\n\022avalilability_zone'
+  _globals['_LISTSHARINGSREQUEST'].fields_by_name['limit']._loaded_options = None
+  _globals['_LISTSHARINGSREQUEST'].fields_by_name['limit']._serialized_options = b'\262\341\030\002(\001'
   _globals['_LISTSHARINGSREQUEST'].fields_by_name['page_token']._loaded_options = None
   _globals['_LISTSHARINGSREQUEST'].fields_by_name['page_token']._serialized_options = b'\262\341\030\002\030\001'
   _globals['_LISTSHARINGSREQUEST']._loaded_options = None
@@ -105,30 +107,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BACKUPSHARINGSERVICE'].methods_by_name['CountSharings']._serialized_options = b'\220\002\001\202\323\344\223\0021\022//v2/{project_id}/os-vendor-backup-sharing/count'
   _globals['_BACKUPSHARINGSERVICE'].methods_by_name['GetSharing']._loaded_options = None
   _globals['_BACKUPSHARINGSERVICE'].methods_by_name['GetSharing']._serialized_options = b'\220\002\001\202\323\344\223\0020\022./v2/{project_id}/os-vendor-backup-sharing/{id}'
-  _globals['_CONFLICTPOLICY']._serialized_start=2230
-  _globals['_CONFLICTPOLICY']._serialized_end=2344
+  _globals['_CONFLICTPOLICY']._serialized_start=2242
+  _globals['_CONFLICTPOLICY']._serialized_end=2356
   _globals['_BACKUPRECIPIENTS']._serialized_start=209
   _globals['_BACKUPRECIPIENTS']._serialized_end=298
   _globals['_SHAREBACKUPREQUEST']._serialized_start=301
-  _globals['_SHAREBACKUPREQUEST']._serialized_end=555
-  _globals['_SHAREBACKUPRESPONSE']._serialized_start=557
-  _globals['_SHAREBACKUPRESPONSE']._serialized_end=631
-  _globals['_CANCELSHARINGREQUEST']._serialized_start=634
-  _globals['_CANCELSHARINGREQUEST']._serialized_end=829
-  _globals['_CANCELSHARINGRESPONSE']._serialized_start=831
-  _globals['_CANCELSHARINGRESPONSE']._serialized_end=897
-  _globals['_LISTSHARINGSREQUEST']._serialized_start=900
-  _globals['_LISTSHARINGSREQUEST']._serialized_end=1483
-  _globals['_LISTSHARINGSRESPONSE']._serialized_start=1485
-  _globals['_LISTSHARINGSRESPONSE']._serialized_end=1599
-  _globals['_COUNTSHARINGSREQUEST']._serialized_start=1602
-  _globals['_COUNTSHARINGSREQUEST']._serialized_end=2024
-  _globals['_COUNTSHARINGSRESPONSE']._serialized_start=2026
-  _globals['_COUNTSHARINGSRESPONSE']._serialized_end=2074
-  _globals['_GETSHARINGREQUEST']._serialized_start=2076
-  _globals['_GETSHARINGREQUEST']._serialized_end=2147
-  _globals['_GETSHARINGRESPONSE']._serialized_start=2149
-  _globals['_GETSHARINGRESPONSE']._serialized_end=2228
-  _globals['_BACKUPSHARINGSERVICE']._serialized_start=2347
-  _globals['_BACKUPSHARINGSERVICE']._serialized_end=3202
+  _globals['_SHAREBACKUPREQUEST']._serialized_end=557
+  _globals['_SHAREBACKUPRESPONSE']._serialized_start=559
+  _globals['_SHAREBACKUPRESPONSE']._serialized_end=633
+  _globals['_CANCELSHARINGREQUEST']._serialized_start=636
+  _globals['_CANCELSHARINGREQUEST']._serialized_end=833
+  _globals['_CANCELSHARINGRESPONSE']._serialized_start=835
+  _globals['_CANCELSHARINGRESPONSE']._serialized_end=901
+  _globals['_LISTSHARINGSREQUEST']._serialized_start=904
+  _globals['_LISTSHARINGSREQUEST']._serialized_end=1495
+  _globals['_LISTSHARINGSRESPONSE']._serialized_start=1497
+  _globals['_LISTSHARINGSRESPONSE']._serialized_end=1611
+  _globals['_COUNTSHARINGSREQUEST']._serialized_start=1614
+  _globals['_COUNTSHARINGSREQUEST']._serialized_end=2036
+  _globals['_COUNTSHARINGSRESPONSE']._serialized_start=2038
+  _globals['_COUNTSHARINGSRESPONSE']._serialized_end=2086
+  _globals['_GETSHARINGREQUEST']._serialized_start=2088
+  _globals['_GETSHARINGREQUEST']._serialized_end=2159
+  _globals['_GETSHARINGRESPONSE']._serialized_start=2161
+  _globals['_GETSHARINGRESPONSE']._serialized_end=2240
+  _globals['_BACKUPSHARINGSERVICE']._serialized_start=2359
+  _globals['_BACKUPSHARINGSERVICE']._serialized_end=3214
 # @@protoc_insertion_point(module_scope)

@@ -1,0 +1,117 @@
+"""What the author of a proto file wrote above its elements, as texts for people."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from google.protobuf.descriptor_pb2 import (
+    DescriptorProto,
+    EnumDescriptorProto,
+    FileDescriptorProto,
+    ServiceDescriptorProto,
+)
+
+_Path = tuple[int, ...]
+_Named = tuple[str, _Path]
+"""Full name of an element, and where ``SourceCodeInfo`` says it is."""
+
+_FILE_MESSAGES, _FILE_ENUMS, _FILE_SERVICES = 4, 5, 6
+_MESSAGE_FIELDS, _MESSAGE_NESTED, _MESSAGE_ENUMS = 2, 3, 4
+_ENUM_VALUES = 2
+_SERVICE_METHODS = 2
+"""Numbers of the fields of descriptor.proto that paths are made of."""
+
+_INTERNAL = re.compile(r"\(--.*?--\)", re.DOTALL)
+_DIRECTIVE = re.compile(r"^\s*(?:buf:lint|@\w+:?ignore|protolint:|api-linter:).*$", re.MULTILINE)
+_SENTENCE = re.compile(r".*?[.!?](?=\s+[A-Z`(]|\s*$)", re.DOTALL)
+_ABBREVIATED = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf)|\s[A-Z])\.$")
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """What stands above one element."""
+
+    text: str
+    """Markdown, whole; empty for none."""
+
+    @property
+    def summary(self) -> str:
+        """The first sentence as plain text, in one line and without its full stop."""
+        paragraph = " ".join(self.text.partition("\n\n")[0].split())
+        sentence = ""
+        for match in _SENTENCE.finditer(paragraph):
+            sentence += match.group()
+            if not _ABBREVIATED.search(sentence):
+                break
+        return (sentence or paragraph).strip().removesuffix(".").replace("`", "")
+
+    @property
+    def is_one_sentence(self) -> bool:
+        """Whether the summary says it all."""
+        return " ".join(self.text.replace("`", "").split()).removesuffix(".") == self.summary
+
+
+class Comments:
+    """The comments of a descriptor set; all are empty where it was written without source info."""
+
+    def __init__(self, files: Iterable[FileDescriptorProto]) -> None:
+        """Read them."""
+        self._texts: dict[str, str] = {}
+        for file in files:
+            written = {tuple(one.path): one.leading_comments or one.trailing_comments for one in _locations(file)}
+            for name, path in _elements(file):
+                if written.get(path):
+                    self._texts[name] = _cleaned(written[path])
+
+    def of(self, full_name: str) -> Comment:
+        """The comment of a service, method (``package.Service.Method``), message, field, enum or enum value."""
+        return Comment(self._texts.get(full_name, ""))
+
+
+def _locations(file: FileDescriptorProto) -> Iterable[FileDescriptorProto.SourceCodeInfo.Location]:  # type: ignore[name-defined]
+    return file.source_code_info.location
+
+
+def _cleaned(comment: str) -> str:
+    """Without what is meant for tools and the author's colleagues, and without the space behind each ``//``."""
+    lines = _DIRECTIVE.sub("", _INTERNAL.sub("", comment)).split("\n")
+    text = "\n".join(line.removeprefix(" ").rstrip() for line in lines)
+    return re.sub("\n{3,}", "\n\n", text).strip("\n")
+
+
+def _elements(file: FileDescriptorProto) -> Iterator[_Named]:
+    scope = f"{file.package}." if file.package else ""
+    for index, message in enumerate(file.message_type):
+        yield from _of_message(message, scope, (_FILE_MESSAGES, index))
+    for index, enum in enumerate(file.enum_type):
+        yield from _of_enum(enum, scope, (_FILE_ENUMS, index))
+    for index, service in enumerate(file.service):
+        yield from _of_service(service, scope, (_FILE_SERVICES, index))
+
+
+def _of_message(message: DescriptorProto, scope: str, path: _Path) -> Iterator[_Named]:
+    name = f"{scope}{message.name}"
+    yield name, path
+    for index, field in enumerate(message.field):
+        yield f"{name}.{field.name}", (*path, _MESSAGE_FIELDS, index)
+    for index, nested in enumerate(message.nested_type):
+        yield from _of_message(nested, f"{name}.", (*path, _MESSAGE_NESTED, index))
+    for index, enum in enumerate(message.enum_type):
+        yield from _of_enum(enum, f"{name}.", (*path, _MESSAGE_ENUMS, index))
+
+
+def _of_enum(enum: EnumDescriptorProto, scope: str, path: _Path) -> Iterator[_Named]:
+    name = f"{scope}{enum.name}"
+    yield name, path
+    for index, value in enumerate(enum.value):
+        # Not as protobuf scopes values, beside their enum, but as people look them up.
+        yield f"{name}.{value.name}", (*path, _ENUM_VALUES, index)
+
+
+def _of_service(service: ServiceDescriptorProto, scope: str, path: _Path) -> Iterator[_Named]:
+    name = f"{scope}{service.name}"
+    yield name, path
+    for index, method in enumerate(service.method):
+        yield f"{name}.{method.name}", (*path, _SERVICE_METHODS, index)

@@ -1,0 +1,66 @@
+"""Reads answers fast, and knows which ones the contract allows."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+
+import orjson
+
+CONTRACT = frozenset((200, 400, 401, 403, 404, 405, 406, 407, 408, 409, 500, 501, 502, 503, 504))
+NEVER = frozenset((500, 501, 502))
+"""Statuses of the contract whose situations cannot be here: no request may be a defect."""
+
+_LENGTH = re.compile(rb"\r\nContent-Length: (\d+)\r\n")
+_REQUEST_ID = re.compile(rb"\r\nX-Openstack-Request-Id: req-[0-9a-f-]{36}\r\n")
+_MEMBERS = {"code", "message", "reason", "details", "request_id"}
+_CODE = re.compile(r"(VolumeBackup|AutoBackup|BackupSharing)\.\d{4}")
+
+
+async def read_answer(reader: asyncio.StreamReader, *, is_head: bool) -> tuple[int, bytes, bytes]:
+    """Status, head and body of the next answer; steps over an invitation to continue.
+
+    Raises:
+        EOFError, ConnectionError: the connection ended before it.
+    """
+    while True:
+        head = await reader.readuntil(b"\r\n\r\n")
+        status = int(head[9:12])
+        if status != 100:
+            break
+    found = _LENGTH.search(head)
+    if found is None or is_head:
+        return status, head, b""
+    return status, head, await reader.readexactly(int(found[1]))
+
+
+def complaint(status: int, head: bytes, body: bytes, *, is_head: bool) -> str:
+    """What is wrong with an answer; empty for nothing."""
+    if status not in CONTRACT or status in NEVER:
+        return f"status {status}"
+    if not _REQUEST_ID.search(head):
+        return "no request id"
+    if status == 200 or is_head:
+        return ""
+    return _complaint_of_failure(head, body)
+
+
+def made(body: bytes) -> list[str]:
+    """The ids of the sharings that a success of POST tells of."""
+    return [sharing["id"] for sharing in orjson.loads(body)["shared"]]
+
+
+def _complaint_of_failure(head: bytes, body: bytes) -> str:
+    if b"\r\nContent-Type: application/json\r\n" not in head:
+        return "a failure that is not JSON"
+    try:
+        parsed = orjson.loads(body)
+    except ValueError:
+        return "a failure whose body cannot be read"
+    error = parsed.get("error") if isinstance(parsed, dict) and len(parsed) == 1 else None
+    if not isinstance(error, dict) or not {"code", "message"} <= set(error) <= _MEMBERS:
+        return "a failure in another shape"
+    if not isinstance(error["message"], str) or not error["message"] or not _CODE.fullmatch(error["code"]):
+        return "a failure without its code or message"
+    leaks = ("Traceback", ".py", "SELECT ", "INSERT ", "sqlite", "site-packages")
+    return next((f"a failure that tells of {leak}" for leak in leaks if leak in error["message"]), "")

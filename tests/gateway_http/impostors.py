@@ -1,0 +1,96 @@
+"""What may stand behind a gateway and is no gRPC server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import h2.config
+import h2.connection
+import h2.events
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class Impostor:
+    """Something that listens."""
+
+    address: str
+    connections: int = 0
+    """That were opened so far."""
+
+
+@asynccontextmanager
+async def standing(serve: Serve, address: str = "127.0.0.1:0") -> AsyncIterator[Impostor]:
+    """Serve connections until the context is left."""
+    host, _, port = address.rpartition(":")
+    impostor = Impostor(address)
+    writers: list[asyncio.StreamWriter] = []
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        impostor.connections += 1
+        writers.append(writer)
+        with suppress(ConnectionError):  # the gateway went away first
+            await serve(reader, writer)
+
+    server = await asyncio.start_server(connected, host, int(port))
+    impostor.address = f"{host}:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield impostor
+    finally:
+        server.close()
+        for writer in writers:
+            writer.close()
+        await server.wait_closed()
+
+
+def speaking_http1(address: str = "127.0.0.1:0") -> AbstractAsyncContextManager[Impostor]:
+    """Answers 400 as an HTTP/1.1 server does when it is sent HTTP/2."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\nwhat")
+        await writer.drain()
+        writer.close()
+
+    return standing(serve, address)
+
+
+def speaking_http2(status: int, content_type: str) -> AbstractAsyncContextManager[Impostor]:
+    """Answers every request as an HTTP/2 server does that serves pages."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+        connection.initiate_connection()
+        writer.write(connection.data_to_send())
+        while data := await reader.read(65536):
+            for event in connection.receive_data(data):
+                if isinstance(event, h2.events.StreamEnded) and event.stream_id:
+                    headers = ((":status", str(status)), ("content-type", content_type))
+                    connection.send_headers(event.stream_id, headers)
+                    connection.send_data(event.stream_id, b"<h1>what</h1>", end_stream=True)
+            writer.write(connection.data_to_send())
+
+    return standing(serve)
+
+
+def hanging_up() -> AbstractAsyncContextManager[Impostor]:
+    """Accepts, and closes at once."""
+
+    async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    return standing(serve)
+
+
+def silent() -> AbstractAsyncContextManager[Impostor]:
+    """Accepts, reads, and never says a word."""
+
+    async def serve(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        while await reader.read(65536):
+            pass
+
+    return standing(serve)
