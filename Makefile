@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PROTOS := $(sort $(wildcard protos/*/*/*.proto))
-SERVICES := protos/backupsharing/v2/backup_catalog.proto protos/backupsharing/v2/backup_sharing.proto
+SERVICES := protos/backupsharing/v2/backup_catalog.proto protos/backupsharing/v2/backup_sharing.proto \
+	protos/multiplex/v1/multiplex.proto
 IMAGE := protos/backupsharing/image.binpb
 BUF_LINT := {"version":"v1","lint":{"use":["STANDARD","COMMENTS"],"ignore":["google"]}}
 

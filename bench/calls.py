@@ -1,7 +1,7 @@
-"""Shares a second through both doors, with the time of a call: ``python -m bench.calls``.
+"""Shares a second through each door, with the time of a call: ``python -m bench.calls``.
 
-Both doors are measured in turn, several times, so that a machine that changes its speed changes
-it for both; the median of the rounds is printed. Every answer is checked, and at the end that
+The doors are measured in turn, several times, so that a machine that changes its speed changes
+it for all; the median of the rounds is printed. Every answer is checked, and at the end that
 every acknowledged sharing is in the database.
 """
 
@@ -96,7 +96,11 @@ async def measure() -> None:
             grpc.aio.insecure_channel(pair.grpc_address) as channel,
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
         ):
-            doors = {"gRPC": _over_grpc(channel), "REST": _over_rest(session, pair.url)}
+            doors = {
+                "gRPC": _over_grpc(channel),
+                "REST": _over_rest(session, pair.unary_url),
+                "REST, multiplexed": _over_rest(session, pair.url),
+            }
             print("| door | callers | shares/s | p50 ms | p99 ms | CPU µs a call, server and gateway |")
             print("|---|---|---|---|---|---|")
             for callers in CALLERS:

@@ -1,4 +1,4 @@
-"""A server and a gateway of their own for a measurement, with backups to share in them."""
+"""A server and its gateways for a measurement, with backups to share in them."""
 
 from __future__ import annotations
 
@@ -26,17 +26,18 @@ BACKUPS = 200
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Both doors, and the processes behind them."""
+    """All doors, and the processes behind them."""
 
     grpc_address: str
     url: str
+    unary_url: str
+    """Of a gateway that sends every call by itself."""
     database: Path
-    server: Process
-    gateway: Process
+    processes: tuple[Process, ...]
 
     def cpu_seconds(self) -> float:
-        """What both processes have used so far, in user and system time."""
-        return sum(_cpu_seconds(process.pid) for process in (self.server, self.gateway))
+        """What all processes have used so far, in user and system time."""
+        return sum(_cpu_seconds(process.pid) for process in self.processes)
 
 
 def backup_id(index: int) -> str:
@@ -46,8 +47,8 @@ def backup_id(index: int) -> str:
 
 @asynccontextmanager
 async def running_pair(folder: Path) -> AsyncIterator[Pair]:
-    """Start a pair in an empty folder, and stop it."""
-    grpc_address, rest_address = _free_address(), _free_address()
+    """Start a server and two gateways in an empty folder, and stop them."""
+    grpc_address, rest_address, unary_address = _free_address(), _free_address(), _free_address()
     tokens, database = folder / "tokens.json", folder / "bench.db"
     add_token(tokens, OWNER, ["member"], "bench", None, token=TOKEN)
     add_token(tokens, "", ["service"], "bench-service", None, token=f"{TOKEN}-service")
@@ -55,13 +56,16 @@ async def running_pair(folder: Path) -> AsyncIterator[Pair]:
         "server", "--grpc-listen", grpc_address, "--database", str(database), "--tokens", str(tokens),
         "--max-active-sharings", "0",
     )  # fmt: skip
-    gateway = await _start("gateway", "--listen", rest_address, "--upstream", grpc_address)
+    gateway = await _start("gateway", "--listen", rest_address, "--upstream", grpc_address, "--multiplex")
+    unary = await _start("gateway", "--listen", unary_address, "--upstream", grpc_address, "--no-multiplex")
     try:
         await _seed(grpc_address)
-        await _until_listening(rest_address)
-        yield Pair(grpc_address, f"http://{rest_address}", database, server, gateway)
+        for address in (rest_address, unary_address):
+            await _until_listening(address)
+        urls = (f"http://{rest_address}", f"http://{unary_address}")
+        yield Pair(grpc_address, *urls, database, (server, gateway, unary))
     finally:
-        for process in (gateway, server):
+        for process in (gateway, unary, server):
             process.terminate()
             await process.wait()
 

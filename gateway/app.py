@@ -18,8 +18,8 @@ from gateway.docs_page import pages
 from gateway.endpoint import compile_routes
 from gateway.forwarded import PublicUrl
 from gateway.http_server import HttpLimits, HttpServer
-from gateway.json_fields import field_mapping
 from gateway.json_map import dumps
+from gateway.json_map.fields import field_mapping
 from gateway.lifetime import Lifetime
 from gateway.openapi import describe
 from gateway.pages import Page
@@ -42,7 +42,7 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
     """
     schema = _schema(settings)
     async with AsyncExitStack() as cleanups:
-        upstream = Upstream(settings.upstream, settings.commit_margin)
+        upstream = Upstream(settings.upstream, settings.commit_margin, multiplex=settings.multiplex)
         cleanups.push_async_callback(upstream.close)
         server = _http_server(settings, schema, upstream)
         runner = web.ServerRunner(server, shutdown_timeout=settings.drain_timeout)

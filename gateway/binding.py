@@ -9,10 +9,10 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, EncodeError, Message
 
 from gateway.errors import InvalidRequest, Violation
-from gateway.json_fields import field_mapping, is_required, shown_fields
 from gateway.json_map import JsonMap, Reader
-from gateway.json_reader import UnknownMember
-from gateway.json_text import parse
+from gateway.json_map.fields import field_mapping, is_required, shown_fields
+from gateway.json_map.reader import UnknownMember
+from gateway.json_map.text import parse
 from gateway.query import QueryReader
 from gateway.restmap_options import fields_by_json_name
 from gateway.schema import Method, Rule

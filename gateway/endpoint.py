@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aiohttp.web import BaseRequest
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from gateway.binding import Binding
 from gateway.json_map import JsonMap, Writer
-from gateway.json_reader import UnknownMember
+from gateway.json_map.fields import field_mapping
+from gateway.json_map.reader import UnknownMember
 from gateway.paging import Pager
+from gateway.reply import Metadata
 from gateway.router import Router
 from gateway.schema import Method, Rule, Schema
-from gateway.upstream import Metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,10 @@ class Endpoint:
     write: Writer
     """Makes what JSON shows of a response message."""
     pager: Pager | None
+    is_safe: bool
+    """Whether the method changes nothing, or nothing more when it is called again."""
+    key_field: str
+    """The field that makes any call repeatable when it is set; empty: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,12 @@ class Call:
     seconds: float | None
     """Until the deadline; None: the client did not say."""
 
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether the call may be made again when nobody knows if it was carried out."""
+        endpoint = self.endpoint
+        return endpoint.is_safe or bool(endpoint.key_field and self.message.HasField(endpoint.key_field))
+
 
 def compile_routes(schema: Schema, depth: int, on_unknown: UnknownMember | None) -> Router[Endpoint]:
     """Prepare every rule of a schema.
@@ -58,7 +70,15 @@ def compile_routes(schema: Schema, depth: int, on_unknown: UnknownMember | None)
     for method in schema.methods:
         for rule in method.bindings:
             binding = Binding(method, rule, json_map, max_depth=depth, on_unknown=on_unknown)
-            endpoint = Endpoint(method, rule, binding, _writer(method, rule, json_map), _pager(method))
+            endpoint = Endpoint(
+                method,
+                rule,
+                binding,
+                write=_writer(method, rule, json_map),
+                pager=_pager(method),
+                is_safe=method.is_idempotent or rule.http_method == "GET",
+                key_field=next((field.name for field in method.request.fields if _is_key(field)), ""),
+            )
             router.add(rule.http_method, rule.template, endpoint)
     return router
 
@@ -67,6 +87,10 @@ def _writer(method: Method, rule: Rule, json_map: JsonMap) -> Writer:
     if rule.response_body:
         return json_map.field_writer(method.response.fields_by_name[rule.response_body])
     return json_map.writer(method.response)
+
+
+def _is_key(field: FieldDescriptor) -> bool:
+    return field.has_presence and field_mapping(field).makes_repeatable
 
 
 def _pager(method: Method) -> Pager | None:

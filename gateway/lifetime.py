@@ -1,4 +1,7 @@
-"""How long a process lives: until a signal, or until its parent is gone."""
+"""How long a process lives: until a signal, or until its parent is gone.
+
+The server has the same lines: the two are programs of their own and share no code.
+"""
 
 from __future__ import annotations
 

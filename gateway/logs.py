@@ -1,4 +1,7 @@
-"""One JSON object a line on standard error, whoever logs it."""
+"""One JSON object a line on standard error, whoever logs it.
+
+The server has the same lines: the two are programs of their own and share no code.
+"""
 
 from __future__ import annotations
 

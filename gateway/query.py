@@ -11,9 +11,9 @@ from google.protobuf.message import Message
 
 from gateway.errors import Violation
 from gateway.http_rule import percent_decoded
-from gateway.json_fields import field_mapping, map_entry, message_mapping, shown_fields
-from gateway.json_refusal import quote
-from gateway.json_scalars import text_parser
+from gateway.json_map.fields import field_mapping, map_entry, message_mapping, shown_fields
+from gateway.json_map.refusal import quote
+from gateway.json_map.scalars import text_parser
 from gateway.restmap_options import fields_by_json_name
 from gateway.text_field import Parse, TextField, text_field
 

@@ -18,8 +18,8 @@ from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from gateway.descriptor_set import DescriptorSet, Problem
-from gateway.json_fields import field_mapping, message_mapping, shown_fields
-from gateway.json_scalars import text_parser
+from gateway.json_map.fields import field_mapping, message_mapping, shown_fields
+from gateway.json_map.scalars import text_parser
 from restmap.v1 import restmap_pb2
 
 _Optioned: TypeAlias = (

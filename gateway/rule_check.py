@@ -9,7 +9,7 @@ from google.api.http_pb2 import HttpRule
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, MethodDescriptor
 
 from gateway.http_rule import Template
-from gateway.json_fields import field_mapping, map_entry
+from gateway.json_map.fields import field_mapping, map_entry
 from gateway.restmap_options import has_text_form, of_method, unknown_to_us
 from gateway.text_field import field_at
 from restmap.v1.restmap_pb2 import OffsetPaging

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from google.api import annotations_pb2
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, MethodOptions
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
@@ -51,6 +51,8 @@ class Method:
     response: Descriptor
     request_class: type[Message]
     response_class: type[Message]
+    is_idempotent: bool
+    """By its ``idempotency_level``: calling it twice is the same as calling it once."""
     server_streaming: bool
     """Answers with any number of messages. A method whose client streams is never served."""
     bindings: tuple[Rule, ...]
@@ -140,6 +142,7 @@ def _method(descriptor: MethodDescriptor, problems: list[Problem]) -> Method:
         response=descriptor.output_type,
         request_class=GetMessageClass(descriptor.input_type),
         response_class=GetMessageClass(descriptor.output_type),
+        is_idempotent=descriptor.GetOptions().idempotency_level != MethodOptions.IDEMPOTENCY_UNKNOWN,
         server_streaming=descriptor.server_streaming,
         bindings=tuple(rules),
         mapping=of_method(descriptor),

@@ -9,8 +9,8 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from gateway.json_refusal import quote
-from gateway.json_scalars import text_parser
+from gateway.json_map.refusal import quote
+from gateway.json_map.scalars import text_parser
 
 Parse = Callable[[str], Any]
 """Gives one value of a field, or raises ValueError with a text for the client."""

@@ -13,7 +13,8 @@ from gateway.endpoint import Call
 from gateway.errors import RequestFailed
 from gateway.forwarded import PublicUrl
 from gateway.json_map import dumps
-from gateway.upstream import Reply, Upstream
+from gateway.reply import Reply
+from gateway.upstream import Upstream
 
 
 class Unary:
@@ -34,7 +35,10 @@ class Unary:
         """
         method = call.endpoint.method
         seconds = self._most_seconds if call.seconds is None else min(call.seconds, self._most_seconds)
-        reply = await self._upstream.call(method.full_name, call.message.SerializeToString(), call.metadata, seconds)
+        request = call.message.SerializeToString()
+        reply = await self._upstream.call(
+            method.full_name, request, call.metadata, seconds, repeatable=call.is_repeatable
+        )
         if reply.code is not grpc.StatusCode.OK:
             return failed(reply, self._failures, call.request_id)
         body = self._json(call, reply.response)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 import grpc
 
 from gateway.errors import RequestFailed
+from gateway.multiplex import Multiplexing, StreamBroken
 from gateway.probe import Probe
-
-Metadata = Sequence[tuple[str, str | bytes]]
+from gateway.reply import Metadata, Reply
 
 _CHANNEL_OPTIONS = (
     # The server is ours to trust, and its answers are bounded by what it serves.
@@ -32,26 +32,9 @@ _MAYBE_NOT_GRPC = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOW
 _MOST_SECONDS = 99_999_999
 """Of a deadline: the eight digits that the wire format has."""
 
-_FAILURE_BEHIND_METADATA = 0.05
-"""Seconds between the metadata of a call that failed at once and the failure itself; more than it ever takes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """How the server ended a call."""
-
-    code: grpc.StatusCode
-    message: str
-    response: bytes
-    """Empty unless the code is OK."""
-    metadata: Metadata
-    """Of a failure, what came with it; empty on success."""
-
-    @property
-    def details(self) -> bytes | None:
-        """The serialized ``google.rpc.Status``, if there is one."""
-        found = (value for key, value in self.metadata if key == "grpc-status-details-bin")
-        return next((value for value in found if isinstance(value, bytes)), None)
+_FAILURE_BEHIND_METADATA = 1.0
+"""Seconds to wait for a failure behind metadata that say nothing: a call that fails at once ends the wait for its
+metadata too, a moment before its failure is known. More than that takes on a busy machine."""
 
 
 class NoMessage(Enum):
@@ -83,8 +66,8 @@ class ServerStream:
         begun = asyncio.ensure_future(self._call.initial_metadata())
         try:
             await self._wait((reading, begun), seconds)
-            # A call that fails at once ends the wait for its metadata too, a moment before its failure is known.
-            await self._wait((reading,), _FAILURE_BEHIND_METADATA)
+            if begun.done() and not (begun.exception() is None and begun.result()):
+                await self._wait((reading,), _FAILURE_BEHIND_METADATA)
         finally:
             begun.cancel()
         if reading.done():
@@ -132,19 +115,20 @@ class ServerStream:
 class Upstream:
     """Calls methods of one server."""
 
-    def __init__(self, target: str, margin: float) -> None:
+    def __init__(self, target: str, margin: float, *, multiplex: bool) -> None:
         """Open a channel; connects with the first call.
 
         Args:
             target: ``HOST:PORT`` or ``unix:PATH``.
             margin: seconds that this side waits beyond a call's deadline, so that an answer given
-                in the last moment arrives and 504 really means that nothing was done.
+                in the last moment arrives, and a server that says nothing is known to be gone.
         """
         self._channel = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
         self._margin = margin
         self._probe = Probe(target)
+        self._multiplexing = Multiplexing(self._channel) if multiplex else None
 
-    async def call(self, method: str, request: bytes, metadata: Metadata, seconds: float) -> Reply:
+    async def call(self, method: str, request: bytes, metadata: Metadata, seconds: float, *, repeatable: bool) -> Reply:
         """Make a unary call.
 
         Args:
@@ -152,25 +136,45 @@ class Upstream:
             request: the serialized request.
             metadata: of the call.
             seconds: until the deadline that the server is told.
+            repeatable: whether the call may be made again when nobody knows if it was carried out.
 
         Raises:
-            RequestFailed: 504 for no answer by the deadline and the margin; 502 for a server that
+            RequestFailed: 503 for no answer by the deadline and the margin; 502 for a server that
                 does not speak gRPC.
         """
+        try:
+            async with asyncio.timeout(seconds + self._margin):
+                began = time.monotonic()
+                reply = await self._multiplexed(method, request, metadata, seconds, repeatable=repeatable)
+                if reply is None:
+                    # Of a call that is made again, a part of its time has passed.
+                    reply = await self._single(method, request, metadata, seconds - (time.monotonic() - began))
+                return await self._doubted(reply)
+        except TimeoutError:
+            # A server that lives ends the call itself at its deadline, so this one, or the link to it, does not;
+            # whether it did what it was asked, nobody can say. 504 would promise that it did not.
+            raise RequestFailed(503, "The server did not answer.") from None
+
+    async def _multiplexed(
+        self, method: str, request: bytes, metadata: Metadata, seconds: float, *, repeatable: bool
+    ) -> Reply | None:
+        """The reply to a call made over the stream; None if it has to be made by itself."""
+        if self._multiplexing is None:
+            return None
+        try:
+            return await self._multiplexing.call(method, request, metadata, seconds)
+        except StreamBroken as broken:
+            return None if repeatable else Reply(grpc.StatusCode.UNAVAILABLE, str(broken), b"", ())
+
+    async def _single(self, method: str, request: bytes, metadata: Metadata, seconds: float) -> Reply:
         multicallable: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(method)
         # As metadata and not as the call's own timeout: gRPC would give up at the very moment that it tells the
         # server, and an answer on its way would be lost.
         call = multicallable(request, metadata=(*metadata, ("grpc-timeout", _timeout_text(seconds))))
         try:
-            async with asyncio.timeout(seconds + self._margin):
-                response = await call
-                return Reply(grpc.StatusCode.OK, "", response, ())
-        except TimeoutError:
-            # A server that lives ends the call itself at its deadline, so this one, or the link to it, does not;
-            # whether it did what it was asked, nobody can say. 504 would promise that it did not.
-            raise RequestFailed(503, "The server did not answer.") from None
+            return Reply(grpc.StatusCode.OK, "", await call, ())
         except grpc.aio.AioRpcError as error:
-            return await self.failure(error)
+            return _reply(error)
 
     @asynccontextmanager
     async def stream(
@@ -199,15 +203,24 @@ class Upstream:
         Raises:
             RequestFailed: 502 if what answers behind does not speak gRPC.
         """
-        sent = (*(error.initial_metadata() or ()), *(error.trailing_metadata() or ()))
-        reply = Reply(error.code(), error.details() or "", b"", sent)
+        return await self._doubted(_reply(error))
+
+    async def _doubted(self, reply: Reply) -> Reply:
+        """The reply, unless it may come from something that does not speak gRPC, and does."""
         if reply.code in _MAYBE_NOT_GRPC and reply.details is None and await self._probe.speaks_something_else():
             raise RequestFailed(502, "What answers behind this gateway does not speak gRPC.")
         return reply
 
     async def close(self) -> None:
         """Close the channel; calls in progress are cancelled."""
+        if self._multiplexing is not None:
+            self._multiplexing.close()
         await self._channel.close()
+
+
+def _reply(error: grpc.aio.AioRpcError) -> Reply:
+    sent = (*(error.initial_metadata() or ()), *(error.trailing_metadata() or ()))
+    return Reply(error.code(), error.details() or "", b"", sent)
 
 
 def _timeout_text(seconds: float) -> str:

@@ -21,6 +21,7 @@ from server.listening import CannotListen, check_free
 from server.model import Micros
 from server.rpc import catalog_service, sharing_service, unary
 from server.rpc.health import Health
+from server.rpc.multiplex import Multiplexer
 from server.rpc.pipeline import Method, Pipeline
 from server.sharing import SharingLimits, Sharings
 from server.store.interface import OnConflict, Store
@@ -86,19 +87,23 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
             served, identity, settings.commit_margin, new_request_id, max_in_flight=settings.max_concurrent_calls
         )
         health = Health(store, SERVICES)
-        server = _server(settings, pipeline, served, health)
+        multiplexer = Multiplexer(pipeline, settings.max_concurrent_calls)
+        server = _server(settings, unary.handlers(pipeline, served), multiplexer, health)
         await server.start()
         cleanups.push_async_callback(server.stop, settings.drain_timeout)
         log.info("serving", grpc_listen=settings.grpc_listen)
         await lifetime.stopping()
         log.info("draining")
         health.drain()
+        multiplexer.drain()
 
 
-def _server(settings: Settings, pipeline: Pipeline, served: Sequence[Method], health: Health) -> grpc.aio.Server:
+def _server(
+    settings: Settings, calls: Sequence[grpc.GenericRpcHandler], multiplexer: Multiplexer, health: Health
+) -> grpc.aio.Server:
     # The pipeline refuses what is too much, and says so properly; gRPC's own limit stands far behind it.
     server = grpc.aio.server(maximum_concurrent_rpcs=4 * settings.max_concurrent_calls, options=_SERVER_OPTIONS)
-    server.add_generic_rpc_handlers(tuple(unary.handlers(pipeline, served)))
+    server.add_generic_rpc_handlers((*calls, multiplexer.handler()))
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)

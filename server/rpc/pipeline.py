@@ -101,8 +101,12 @@ class Pipeline:
         self._in_flight = 0
         self._log = structlog.get_logger("server.call")
 
+    def serves(self, method: str) -> bool:
+        """Whether there is a method of this name, ``/package.Service/Method``."""
+        return method in self._methods
+
     async def carry_out(self, call: Call) -> Answer:
-        """Answer a call; never raises but for cancellation. Writes one line to the log."""
+        """Answer a call of a method that is served; never raises but for cancellation. Writes one line to the log."""
         request_id = call.metadata.get(REQUEST_ID, "")
         if not _REQUEST_ID.fullmatch(request_id):
             request_id = self._new_request_id()

@@ -19,7 +19,7 @@ from grpc_tools import protoc  # type: ignore[import-untyped]  # it has no type 
 
 from gateway.errors import InvalidRequest, Violation
 from gateway.json_map import JsonMap, dumps
-from gateway.json_text import parse
+from gateway.json_map.text import parse
 
 _ROOT = Path(__file__).parents[2]
 _PROTOS = Path(__file__).parent / "protos"

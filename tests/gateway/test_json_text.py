@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from gateway.errors import InvalidRequest, Violation
-from gateway.json_text import parse
+from gateway.json_map.text import parse
 
 
 def refusal(body: bytes, max_depth: int = 20) -> Violation:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gateway.json_scalars import text_parser
+from gateway.json_map.scalars import text_parser
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Kitchen

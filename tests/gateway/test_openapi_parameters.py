@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.openapi_parameters import MOST_IN_QUERY
+from gateway.openapi.parameters import MOST_IN_QUERY
 from tests.gateway.descriptions import Json, compiled, described, method, operations, parameters, service
 
 ITEM = """

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from gateway.openapi_schema import Schemas, Side
-from gateway.proto_comments import Comments
+from gateway.openapi.comments import Comments
+from gateway.openapi.schemas import Schemas, Side
 from tests.gateway.descriptions import Json, compiled, component, described, service
 from tests.gateway.test_json_round_trip import messages
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.proto_comments import Comment, Comments
+from gateway.openapi.comments import Comment, Comments
 from gateway.schema import load
 from tests.gateway.descriptions import compiled
 

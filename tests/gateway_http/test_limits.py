@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 from google.protobuf.message import Message
@@ -127,6 +128,27 @@ async def test_an_idle_connection_is_closed(start_gateway: StartGateway) -> None
         connection.send(get(READING))
         assert (await connection.answer()).status == 200
         assert await connection.ended() == b""
+
+
+async def test_a_client_that_does_not_read_on_is_cut_off_and_its_call_ends(
+    foreign: ForeignServer, start_gateway: StartGateway
+) -> None:
+    gateway = await start_gateway(idle_timeout=0.2)
+    ended = asyncio.Event()
+    large = foreign.weather.reading("x" * 1_000_000)
+
+    async def send(_request: Message, _context: Context) -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield large
+        finally:
+            ended.set()
+
+    foreign.stream = send
+    async with connected(gateway.address) as connection:
+        connection.send(get("/v1/stations/berlin:watch"))
+        async with asyncio.timeout(PATIENCE):
+            await ended.wait()
 
 
 async def test_a_call_that_takes_longer_than_a_connection_may_be_idle_is_answered(

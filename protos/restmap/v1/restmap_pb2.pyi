@@ -231,7 +231,7 @@ class FieldMapping(_message.Message):
     QUERY_ALIASES_FIELD_NUMBER: _builtins.int
     HEADER_FIELD_NUMBER: _builtins.int
     GRPC_ONLY_FIELD_NUMBER: _builtins.int
-    IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    MAKES_REPEATABLE_FIELD_NUMBER: _builtins.int
     SATURATES_FIELD_NUMBER: _builtins.int
     header: _builtins.str
     """The request header that carries this field. Such a field is bound from
@@ -241,7 +241,7 @@ class FieldMapping(_message.Message):
     """REST does not know this field: not in a body, a query, an answer or a
     description of the API. `header` is the only way to set it.
     """
-    idempotency_key: _builtins.bool
+    makes_repeatable: _builtins.bool
     """A call in which this field is set may be made again when nobody knows
     whether it was carried out: the server sees to it that it counts once.
     """
@@ -261,12 +261,12 @@ class FieldMapping(_message.Message):
         query_aliases: _abc.Iterable[_builtins.str] | None = ...,
         header: _builtins.str = ...,
         grpc_only: _builtins.bool = ...,
-        idempotency_key: _builtins.bool = ...,
+        makes_repeatable: _builtins.bool = ...,
         saturates: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["grpc_only", b"grpc_only", "header", b"header", "idempotency_key", b"idempotency_key", "query_aliases", b"query_aliases", "saturates", b"saturates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grpc_only", b"grpc_only", "header", b"header", "makes_repeatable", b"makes_repeatable", "query_aliases", b"query_aliases", "saturates", b"saturates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

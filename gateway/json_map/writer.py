@@ -8,12 +8,12 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from gateway.json_any import ANY, any_writer
-from gateway.json_fields import has_utc_micros, map_entry, message_mapping, shown_fields
-from gateway.json_numbers import is_positive_zero
-from gateway.json_scalars import WRAPPERS, scalar_to_json
-from gateway.json_struct import free_form_writer
-from gateway.json_well_known import text_form
+from gateway.json_map.any import ANY, any_writer
+from gateway.json_map.fields import has_utc_micros, map_entry, message_mapping, shown_fields
+from gateway.json_map.free_form import free_form_writer
+from gateway.json_map.numbers import is_positive_zero
+from gateway.json_map.scalars import WRAPPERS, scalar_to_json
+from gateway.json_map.well_known import text_form
 
 WriteFrom = Callable[[Any], object]
 """The JSON of one value of a field: a message, or a scalar."""

@@ -11,9 +11,9 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from gateway.json_enums import enum_from_json, enum_from_text, enum_to_json
-from gateway.json_fields import field_mapping, has_utc_micros, map_entry
-from gateway.json_numbers import (
+from gateway.json_map.enums import enum_from_json, enum_from_text, enum_to_json
+from gateway.json_map.fields import field_mapping, has_utc_micros, map_entry
+from gateway.json_map.numbers import (
     double_from_json,
     double_from_text,
     double_to_json,
@@ -23,8 +23,8 @@ from gateway.json_numbers import (
     integer_from_json,
     integer_from_text,
 )
-from gateway.json_refusal import unexpected, unexpected_text
-from gateway.json_well_known import TextForm, text_form
+from gateway.json_map.refusal import unexpected, unexpected_text
+from gateway.json_map.well_known import TextForm, text_form
 
 # The value of a scalar field as its message takes and gives it: bool, int, float, str or bytes.
 Scalar = Any

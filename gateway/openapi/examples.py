@@ -5,11 +5,11 @@ from __future__ import annotations
 from google.api import field_behavior_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from gateway.json_enums import NULL_VALUE
-from gateway.json_fields import has_utc_micros, map_entry, shown_fields
-from gateway.json_scalars import WRAPPERS
-from gateway.openapi_schema import behavior_of, inside, is_required
-from gateway.openapi_values import Json, scalar_schema, well_known_schema
+from gateway.json_map.enums import NULL_VALUE
+from gateway.json_map.fields import has_utc_micros, map_entry, shown_fields
+from gateway.json_map.scalars import WRAPPERS
+from gateway.openapi.schemas import behavior_of, inside, is_required
+from gateway.openapi.values import Json, scalar_schema, well_known_schema
 
 _MOST_DEPTH = 3
 """Levels of messages in messages that an example shows; what is required is shown at any."""

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from gateway.json_numbers import finite_from_json
-from gateway.json_refusal import Refused, index, member, unexpected
-from gateway.json_scalars import string_from_json
+from gateway.json_map.numbers import finite_from_json
+from gateway.json_map.refusal import Refused, index, member, unexpected
+from gateway.json_map.scalars import string_from_json
 
 # A message class made from a descriptor has attributes that no type knows, hence Any.
 ReadFreely = Callable[[object, Any], None]

@@ -9,10 +9,10 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from gateway.errors import InvalidRequest, Violation
-from gateway.json_field_readers import ReadInto
-from gateway.json_reader import ReaderCompiler, UnknownMember
-from gateway.json_refusal import Refused
-from gateway.json_writer import WriterCompiler
+from gateway.json_map.field_readers import ReadInto
+from gateway.json_map.reader import ReaderCompiler, UnknownMember
+from gateway.json_map.refusal import Refused
+from gateway.json_map.writer import WriterCompiler
 
 Reader = Callable[[object, Message], None]
 """Merges what `json_text.parse` gave into a message. Raises `InvalidRequest` with the path of

@@ -11,7 +11,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Final, NoReturn
 
 from gateway.errors import InvalidRequest, Violation
-from gateway.json_refusal import index, join, member
+from gateway.json_map.refusal import index, join, member
 
 # Both patterns consume the text from left to right and never go back (possessive),
 # so that their time is linear in it whatever it holds.

@@ -9,8 +9,9 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from gateway.binding import needs_body
 from gateway.headers import REQUEST_ID
-from gateway.openapi_example import example_of, example_of_field
-from gateway.openapi_failures import (
+from gateway.openapi.comments import Comments
+from gateway.openapi.examples import example_of, example_of_field
+from gateway.openapi.failures import (
     BODY,
     all_answers_headers,
     error_schema,
@@ -18,11 +19,10 @@ from gateway.openapi_failures import (
     failure_responses,
     request_id_header,
 )
-from gateway.openapi_parameters import Parameters
-from gateway.openapi_path import Path, path_of
-from gateway.openapi_schema import Schemas, Side, inside, reference
-from gateway.openapi_values import Json
-from gateway.proto_comments import Comments
+from gateway.openapi.parameters import Parameters
+from gateway.openapi.paths import Path, path_of
+from gateway.openapi.schemas import Schemas, Side, inside, reference
+from gateway.openapi.values import Json
 from gateway.schema import Method, Rule, Schema
 
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from gateway.json_any import ANY, any_reader
-from gateway.json_field_readers import (
+from gateway.json_map.any import ANY, any_reader
+from gateway.json_map.field_readers import (
     Member,
     ReadInto,
     alone_in_its_oneof,
@@ -25,10 +25,10 @@ from gateway.json_field_readers import (
     text_reader,
     wrapper_reader,
 )
-from gateway.json_fields import has_utc_micros, map_entry, message_mapping, shown_fields
-from gateway.json_scalars import WRAPPERS, scalar_from_json, scalar_from_text
-from gateway.json_struct import free_form_reader
-from gateway.json_well_known import text_form
+from gateway.json_map.fields import has_utc_micros, map_entry, message_mapping, shown_fields
+from gateway.json_map.free_form import free_form_reader
+from gateway.json_map.scalars import WRAPPERS, scalar_from_json, scalar_from_text
+from gateway.json_map.well_known import text_form
 
 UnknownMember = Callable[[str, str], None]
 """Told of a member that was ignored: full name of the message, name of the member."""

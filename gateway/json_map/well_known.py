@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from gateway.json_refusal import unexpected_text
+from gateway.json_map.refusal import unexpected_text
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - naive on purpose: UTC throughout, offsets are added by hand
 _SECOND: Final = timedelta(seconds=1)

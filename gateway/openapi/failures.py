@@ -9,8 +9,8 @@ from http import HTTPStatus
 from gateway.answers import Failures
 from gateway.errors import InvalidRequest, RequestFailed, Violation
 from gateway.headers import REQUEST_ID
-from gateway.openapi_schema import reference
-from gateway.openapi_values import Json
+from gateway.openapi.schemas import reference
+from gateway.openapi.values import Json
 from gateway.schema import Schema
 
 BODY = "error-body"

@@ -8,8 +8,8 @@ from typing import Final, TypeVar
 
 from google.protobuf.descriptor import EnumDescriptor
 
-from gateway.json_numbers import integer_from_json, integer_from_text
-from gateway.json_refusal import quote, unexpected, unexpected_text
+from gateway.json_map.numbers import integer_from_json, integer_from_text
+from gateway.json_map.refusal import quote, unexpected, unexpected_text
 
 NULL_VALUE: Final = "google.protobuf.NullValue"
 

@@ -7,8 +7,8 @@ from typing import Final
 from google.api import field_info_pb2
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 
-from gateway.json_enums import NULL_VALUE
-from gateway.proto_comments import Comments
+from gateway.json_map.enums import NULL_VALUE
+from gateway.openapi.comments import Comments
 
 Json = dict[str, object]
 """A JSON object, here mostly a JSON Schema."""

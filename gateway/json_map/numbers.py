@@ -9,7 +9,7 @@ from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-from gateway.json_refusal import unexpected, unexpected_text
+from gateway.json_map.refusal import unexpected, unexpected_text
 
 _JSON_NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _INTEGER_TEXT: Final = re.compile(r"0|-?[1-9][0-9]*")

@@ -9,10 +9,10 @@ from typing import Any, Final
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from gateway.json_enums import NULL_VALUE
-from gateway.json_refusal import Refused, index, key, member, quote, unexpected
-from gateway.json_scalars import Scalar
-from gateway.json_well_known import TextForm
+from gateway.json_map.enums import NULL_VALUE
+from gateway.json_map.refusal import Refused, index, key, member, quote, unexpected
+from gateway.json_map.scalars import Scalar
+from gateway.json_map.well_known import TextForm
 
 ReadInto = Callable[[object, Message], None]
 """Merges a parsed JSON value into a message, or raises `Refused`."""

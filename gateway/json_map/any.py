@@ -11,11 +11,11 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from gateway.json_field_readers import ReadInto
-from gateway.json_refusal import Refused, member, quote, unexpected
-from gateway.json_scalars import WRAPPERS, string_from_json
-from gateway.json_struct import free_form_reader
-from gateway.json_well_known import text_form
+from gateway.json_map.field_readers import ReadInto
+from gateway.json_map.free_form import free_form_reader
+from gateway.json_map.refusal import Refused, member, quote, unexpected
+from gateway.json_map.scalars import WRAPPERS, string_from_json
+from gateway.json_map.well_known import text_form
 
 ANY = "google.protobuf.Any"
 

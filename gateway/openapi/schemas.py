@@ -8,11 +8,11 @@ from enum import Enum
 from google.api import field_behavior_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from gateway import json_fields
-from gateway.json_fields import has_utc_micros, map_entry, message_mapping, shown_fields
-from gateway.json_scalars import WRAPPERS
-from gateway.openapi_values import Json, enum_schema, map_key_schema, nullable, scalar_schema, well_known_schema
-from gateway.proto_comments import Comments
+from gateway.json_map import fields as json_fields
+from gateway.json_map.fields import has_utc_micros, map_entry, message_mapping, shown_fields
+from gateway.json_map.scalars import WRAPPERS
+from gateway.openapi.comments import Comments
+from gateway.openapi.values import Json, enum_schema, map_key_schema, nullable, scalar_schema, well_known_schema
 
 NOTHING: frozenset[str] = frozenset()
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from google.api import field_behavior_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from gateway.json_fields import field_mapping, map_entry, shown_fields
-from gateway.openapi_path import Path, Slot
-from gateway.openapi_schema import Schemas, behavior_of, is_required
-from gateway.openapi_values import FIELD_MASK, Json
-from gateway.proto_comments import Comments
+from gateway.json_map.fields import field_mapping, map_entry, shown_fields
+from gateway.openapi.comments import Comments
+from gateway.openapi.paths import Path, Slot
+from gateway.openapi.schemas import Schemas, behavior_of, is_required
+from gateway.openapi.values import FIELD_MASK, Json
 from gateway.restmap_options import has_text_form
 from gateway.schema import Method, Rule
 from gateway.text_field import field_at
