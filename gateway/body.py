@@ -32,6 +32,8 @@ async def read_body(request: BaseRequest, most: int, seconds: float) -> bytes:
         raise RequestFailed(400, f"The body has {request.content_length} bytes; at most {most} are taken.", _CLOSE)
     if must_say_continue and request.transport is not None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    if request.content.is_eof():
+        return _arrived(request, most)
     chunks: list[bytes] = []
     size = 0
     try:
@@ -40,12 +42,31 @@ async def read_body(request: BaseRequest, most: int, seconds: float) -> bytes:
                 chunks.append(chunk)
                 size += len(chunk)
                 if size > most:
-                    raise RequestFailed(400, f"The body has more than {most} bytes, the most that are taken.", _CLOSE)
+                    raise _too_large(most)
     except TimeoutError:
         raise RequestFailed(408, f"The body did not arrive within {seconds:g} seconds.", _CLOSE) from None
     except RequestPayloadError as error:
-        raise InvalidRequest(Violation("", "the body is not sent as its headers say")) from error
+        raise _broken() from error
     return b"".join(chunks)
+
+
+def _arrived(request: BaseRequest, most: int) -> bytes:
+    """The body of a request that is here already, as most are: nothing to wait for, and no time to keep."""
+    try:
+        body = request.content.read_nowait()
+    except RequestPayloadError as error:
+        raise _broken() from error
+    if len(body) > most:
+        raise _too_large(most)
+    return body
+
+
+def _too_large(most: int) -> RequestFailed:
+    return RequestFailed(400, f"The body has more than {most} bytes, the most that are taken.", _CLOSE)
+
+
+def _broken() -> InvalidRequest:
+    return InvalidRequest(Violation("", "the body is not sent as its headers say"))
 
 
 def _expects_continue(request: BaseRequest) -> bool:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Mapping, Sequence
 
+import uuid_utils
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.errors import InvalidRequest, RequestFailed, Violation
@@ -37,8 +37,8 @@ NO_HEADERS: Headers = CIMultiDictProxy(CIMultiDict())
 
 def request_id(headers: Headers) -> str:
     """The id that the client gave the request, if it is well formed, or a fresh one."""
-    given = headers.get(REQUEST_ID, "")
-    return given if _REQUEST_ID.fullmatch(given) else f"req-{uuid.uuid4()}"
+    given = headers.get(REQUEST_ID)
+    return given if given and _REQUEST_ID.fullmatch(given) else f"req-{uuid_utils.uuid4()}"
 
 
 def to_metadata(headers: Headers) -> list[tuple[str, str]]:
@@ -49,15 +49,17 @@ def to_metadata(headers: Headers) -> list[tuple[str, str]]:
     """
     metadata: list[tuple[str, str]] = []
     for name in TO_METADATA:
-        values = headers.getall(name, ())
+        values = headers.getall(name, None)
+        if values is None:
+            continue
         if name in _TRACE:
             metadata += _trace(name, values)
             continue
         if len(values) > 1:
             raise InvalidRequest(Violation(name, f"the header is given {len(values)} times, expected once"))
-        if values and not _PRINTABLE.fullmatch(values[0]):
+        if not _PRINTABLE.fullmatch(values[0]):
             raise InvalidRequest(Violation(name, "the header holds characters that are not printable ASCII"))
-        metadata += [(name, value) for value in values]
+        metadata.append((name, values[0]))
     return metadata
 
 
@@ -101,7 +103,7 @@ def check_accepts_json(headers: Headers) -> None:
 
 def quality(headers: Headers, media: str) -> float:
     """How much ``Accept`` wants a media type, 0 to 1: by the most precise range that matches it."""
-    return preference(headers, media)[0]
+    return preference(headers, media)[0] if "Accept" in headers else 1.0
 
 
 def preference(headers: Headers, media: str) -> tuple[float, int]:
@@ -127,11 +129,13 @@ def check_is_json(headers: Headers) -> None:
     Raises:
         InvalidRequest: ``Content-Type`` or ``Content-Encoding`` says that it is something else.
     """
-    value = headers.get("Content-Type", "application/json")
+    value = headers.get("Content-Type", JSON)
+    if value == JSON and "Content-Encoding" not in headers:
+        return
     media, _, parameters = value.partition(";")
     names = (part.partition("=") for part in parameters.split(";") if part.strip())
     charsets = {text.strip(' "').lower() for name, _, text in names if name.strip().lower() == "charset"}
-    if media.strip().lower() != "application/json" or not charsets <= {"utf-8", "utf8", "us-ascii"}:
+    if media.strip().lower() != JSON or not charsets <= {"utf-8", "utf8", "us-ascii"}:
         expected = "application/json in UTF-8 is expected"
         raise InvalidRequest(Violation("Content-Type", f"{value!r} is not what this call takes, {expected}"))
     encoding = headers.get("Content-Encoding", "identity")

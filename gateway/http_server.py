@@ -18,6 +18,7 @@ from gateway.connection import Connection
 from gateway.cors import Cors
 from gateway.errors import InvalidRequest, RequestFailed
 from gateway.http_methods import are_all_common, take_any_method
+from gateway.response import compressed, plain, whole
 
 Respond = Callable[[web.BaseRequest, str], Awaitable[Answer | web.StreamResponse]]
 
@@ -113,7 +114,7 @@ class HttpServer(web.Server):
         request_id = headers.request_id(headers.NO_HEADERS)
         self._log.info("refused", status=status, cause=repr(exc)[:500], request_id=request_id)
         failed = self._failures.of_request(RequestFailed(status, message), request_id)
-        return self._response(failed, self._stamp(None, request_id))
+        return plain(failed.status, {**failed.headers, **self._stamp(None, request_id)}, failed.body)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         began = time.perf_counter()
@@ -128,11 +129,10 @@ class HttpServer(web.Server):
             if isinstance(answer, web.StreamResponse):
                 return answer
             reason, cause = answer.reason, answer.cause
-            response = self._response(answer, self._stamp(request, request_id))
+            stamped = {**answer.headers, **self._stamp(request, request_id)}
             if len(answer.body) >= COMPRESS_FROM and headers.accepts_gzip(request.headers):
-                response.headers["Vary"] = ", ".join(filter(None, (response.headers.get("Vary"), "Accept-Encoding")))
-                response.enable_compression(web.ContentCoding.gzip)
-            return response
+                return compressed(answer.status, stamped, answer.body)
+            return whole(request, answer.status, stamped, answer.body)
         finally:
             self._in_flight -= 1
             self._log.info(
@@ -167,9 +167,3 @@ class HttpServer(web.Server):
                 raise ConnectionAbortedError from None
             message = f"An internal error occurred; the operator finds its cause under {request_id}."
             return self._failures.of_request(RequestFailed(500, message), request_id)
-
-    def _response(self, answer: Answer, stamped: Mapping[str, str]) -> web.Response:
-        response = web.Response(status=answer.status, body=answer.body or None, headers={**answer.headers, **stamped})
-        if answer.headers.get("Connection") == "close":
-            response.force_close()
-        return response

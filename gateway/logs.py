@@ -5,11 +5,17 @@ The server has the same lines: the two are programs of their own and share no co
 
 from __future__ import annotations
 
+import asyncio
+import atexit
 import logging
 import sys
+from collections import deque
+from datetime import UTC, datetime
+from typing import Any, BinaryIO
 
 import orjson
 import structlog
+from structlog.typing import EventDict
 
 _SHARED = (
     structlog.processors.add_log_level,
@@ -18,13 +24,46 @@ _SHARED = (
 )
 
 
-def configure(level: str) -> None:
-    """Set up logging for the process; ``level`` is a name of `logging`, in lower case."""
+class Lines:
+    """Writes lines to a file; those of one turn of the event loop at once."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._waiting: deque[bytes] = deque()
+        self._is_due = False
+
+    def msg(self, line: bytes) -> None:
+        """Write the line soon: in this turn of the event loop, or at once where none runs."""
+        self._waiting.append(line)
+        if not self._is_due:
+            self._is_due = True
+            try:
+                asyncio.get_running_loop().call_soon(self.flush)
+            except RuntimeError:
+                self.flush()
+
+    debug = info = warning = error = msg
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self._is_due = False  # before it is written: a line that comes from another thread now is due anew
+        lines: list[bytes] = []
+        while self._waiting:
+            lines.append(self._waiting.popleft())
+        if lines and not self._file.closed:
+            self._file.write(b"\n".join([*lines, b""]))
+            self._file.flush()
+
+
+def configure(level: str) -> Lines:
+    """Set up logging for the process, and answer what is written; ``level`` is a name of `logging`, in lower case."""
     least = logging.getLevelNamesMapping()[level.upper()]
+    lines = Lines(sys.stderr.buffer)
+    atexit.register(lines.flush)
     structlog.configure(
-        processors=[*_SHARED, structlog.processors.JSONRenderer(serializer=orjson.dumps)],
+        processors=[_line],
         wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
+        logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
     )
     # What libraries and the rooms below say through the standard library looks the same.
@@ -35,3 +74,13 @@ def configure(level: str) -> None:
         structlog.stdlib.ProcessorFormatter(processors=[removed, renderer], foreign_pre_chain=[*_SHARED])
     )
     logging.basicConfig(handlers=[handler], level=max(least, logging.WARNING))
+    return lines
+
+
+def _line(logger: Any, level: str, event: EventDict) -> bytes:  # noqa: ANN401 - the signature is that of structlog
+    """What the shared processors make of an event, in one step: every call writes such a line."""
+    if "exc_info" in event:
+        event = structlog.processors.format_exc_info(logger, level, event)
+    event["level"] = level
+    event["time"] = datetime.now(UTC).isoformat()[:-6] + "Z"
+    return orjson.dumps(event, default=repr)

@@ -8,7 +8,7 @@ route never hides a method of a variable one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -114,25 +114,62 @@ class Router(Generic[T]):
         segments = _split(raw_path)
         if segments is None:
             return NotFound()
-        allow: set[str] = set()
-        for routes, taken in self._candidates(segments):
-            route = _serving(routes, http_method)
-            if route is not None:
-                return Match(route.target, _values(route.template, taken))
-            allow.update(routes)
-        if not allow:
+        search: _Search[T] = _Search(http_method)
+        route = search.with_verb(self._root, segments) or search.below(self._root, segments, 0, "")
+        if route is not None:
+            return Match(route.target, _values(route.template, segments))
+        if not search.allow:
             return NotFound()
-        return MethodNotAllowed(frozenset(allow | {"OPTIONS"} | ({"HEAD"} if "GET" in allow else set())))
+        allow = search.allow | {"OPTIONS"} | ({"HEAD"} if "GET" in search.allow else set())
+        return MethodNotAllowed(frozenset(allow))
 
-    def _candidates(self, segments: list[str]) -> Iterator[tuple[Mapping[str, Route[T]], list[str]]]:
-        """The routes of each template that matches, most preferred first, with the raw segments less the verb."""
+
+class _Search(Generic[T]):
+    """Looks for the route of one request: depth first, the most literal child first.
+
+    It visits a node at most once for each verb, so its cost is bounded by the trie.
+    """
+
+    def __init__(self, http_method: str) -> None:
+        self._http_method = http_method
+        self.allow: set[str] = set()
+        """HTTP methods of templates that match the path, but do not serve the one asked for."""
+
+    def with_verb(self, root: _Node[T], segments: list[str]) -> Route[T] | None:
+        """The route of a template with a verb; cuts the verb off the segments if there is one."""
         stem, colon, raw_verb = segments[-1].rpartition(":") if segments else ("", "", "")
-        if colon and raw_verb and (stem or len(segments) == 1):
-            before = [*segments[:-1], stem] if stem else []
-            for routes in _routes(self._root, [_decoded(s) for s in before], 0, _decoded(raw_verb)):
-                yield routes, before
-        for routes in _routes(self._root, [_decoded(s) for s in segments], 0, ""):
-            yield routes, segments
+        if not (colon and raw_verb and (stem or len(segments) == 1)):
+            return None
+        before = [*segments[:-1], stem] if stem else []
+        verb = _decoded(raw_verb)
+        route = None if verb is None else self.below(root, before, 0, verb)
+        if route is not None:
+            segments[:] = before
+        return route
+
+    def below(self, node: _Node[T], segments: list[str], index: int, verb: str) -> Route[T] | None:
+        """The first route below a node that serves the request."""
+        if index == len(segments):
+            route = self._ending(node, verb)
+        else:
+            route = None
+            literal = node.literals.get(_decoded(segments[index]) or "")  # no literal is empty
+            if literal is not None:
+                route = self.below(literal, segments, index + 1, verb)
+            if route is None and node.one is not None:
+                route = self.below(node.one, segments, index + 1, verb)
+        if route is None and node.rest is not None:
+            route = self._ending(node.rest, verb)
+        return route
+
+    def _ending(self, node: _Node[T], verb: str) -> Route[T] | None:
+        routes = node.verbs.get(verb)
+        if not routes:
+            return None
+        route = _serving(routes, self._http_method)
+        if route is None:
+            self.allow.update(routes)
+        return route
 
 
 def _child(node: _Node[T], segment: str | Wildcard) -> _Node[T]:
@@ -144,28 +181,6 @@ def _child(node: _Node[T], segment: str | Wildcard) -> _Node[T]:
         return node.one
     node.rest = node.rest or _Node()
     return node.rest
-
-
-def _routes(
-    node: _Node[T], segments: list[str | None], index: int, verb: str | None
-) -> Iterator[Mapping[str, Route[T]]]:
-    """Depth first, the most literal child first. Visits a node at most once, so its cost is bounded by the trie."""
-    if index == len(segments):
-        yield from _ending(node, verb)
-    else:
-        segment = segments[index]
-        literal = node.literals.get(segment) if segment is not None else None
-        for child in (literal, node.one):
-            if child is not None:
-                yield from _routes(child, segments, index + 1, verb)
-    if node.rest is not None:
-        yield from _ending(node.rest, verb)
-
-
-def _ending(node: _Node[T], verb: str | None) -> Iterator[Mapping[str, Route[T]]]:
-    routes = node.verbs.get(verb) if verb is not None else None
-    if routes:
-        yield routes
 
 
 def _serving(routes: Mapping[str, Route[T]], http_method: str) -> Route[T] | None:

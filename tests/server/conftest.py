@@ -108,7 +108,12 @@ def log_lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dic
     stderr = io.TextIOWrapper(written)
     with monkeypatch.context() as patched:
         patched.setattr(sys, "stderr", stderr)
-        logs.configure("debug")
-    yield lambda: [json.loads(line) for line in written.getvalue().splitlines()]
+        lines = logs.configure("debug")
+
+    def read() -> list[dict[str, Any]]:
+        lines.flush()
+        return [json.loads(line) for line in written.getvalue().splitlines()]
+
+    yield read
     structlog.reset_defaults()
     stderr.close()

@@ -1,0 +1,76 @@
+"""Whole answers, written as the one piece of bytes that they are."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+
+from aiohttp import HttpVersion11, web
+from aiohttp.abc import AbstractStreamWriter
+
+_STATUS_LINES: Mapping[int, str] = {status: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+
+_UNSAFE = re.compile(r"[^\t -~]")
+"""What no header of a whole answer holds; aiohttp knows what to do with it."""
+
+
+class WholeResponse(web.StreamResponse):
+    """A response to an HTTP/1.1 request that leaves the connection open.
+
+    It does what aiohttp's own does in a third of the time: that one goes through a dictionary of headers that is
+    looked at and changed at every step, for the sake of features that nothing here uses.
+    """
+
+    def __init__(self, status: int, head: str, body: bytes) -> None:
+        super().__init__(status=status)
+        self._bytes = head.encode("ascii") + body
+
+    @property
+    def keep_alive(self) -> bool:
+        """Always."""
+        return True
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Write it."""
+        await request.writer.write(self._bytes)
+        return request.writer
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """It is written already."""
+
+
+def whole(request: web.BaseRequest, status: int, headers: Mapping[str, str], body: bytes) -> web.StreamResponse:
+    """A response with these headers and those that HTTP asks for; quick where the connection stays open."""
+    if request.version != HttpVersion11 or not request.keep_alive or request.method in ("HEAD", "CONNECT"):
+        return plain(status, headers, body)
+    fields = [f"{name}: {value}" for name, value in headers.items()]
+    if "Connection" in headers or any(map(_UNSAFE.search, fields)):
+        return plain(status, headers, body)
+    date = _date(int(time.time()))
+    head = "\r\n".join((*fields, f"Content-Length: {len(body)}", f"Date: {date}", "", ""))
+    return WholeResponse(status, _STATUS_LINES[status] + head, body)
+
+
+def plain(status: int, headers: Mapping[str, str], body: bytes) -> web.Response:
+    """A response with these headers, as aiohttp writes it; closes the connection if they say so."""
+    response = web.Response(status=status, body=body or None, headers=headers)
+    if headers.get("Connection") == "close":
+        response.force_close()
+    return response
+
+
+def compressed(status: int, headers: Mapping[str, str], body: bytes) -> web.Response:
+    """A response with these headers, and its body as gzip."""
+    response = plain(status, headers, body)
+    response.headers["Vary"] = ", ".join(filter(None, (headers.get("Vary"), "Accept-Encoding")))
+    response.enable_compression(web.ContentCoding.gzip)
+    return response
+
+
+@lru_cache(maxsize=1)
+def _date(second: int) -> str:
+    return formatdate(second, usegmt=True)
