@@ -39,8 +39,8 @@ def object_reader(members: Mapping[str, Member], unknown: Callable[[str], None])
                     unknown(name)
                     continue
                 read_field, other_name = known
-                if other_name in value:
-                    raise Refused(f"is given more than once, also as {quote(str(other_name))}")
+                if other_name is not None and other_name in value:
+                    raise Refused(f"is given more than once, also as {quote(other_name)}")
                 read_field(item, message)
             except Refused as refused:
                 refused.within(member(name))

@@ -158,8 +158,3 @@ def _same_float32(number: float, expected: float) -> bool:
         return _FLOAT32.unpack(_FLOAT32.pack(number)) == (expected,)
     except OverflowError:  # rounded up past the largest one
         return False
-
-
-def is_positive_zero(value: float) -> bool:
-    """Whether `value` is the default of a floating-point field; -0.0 is not."""
-    return value == 0 and math.copysign(1.0, value) > 0

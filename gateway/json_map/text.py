@@ -15,6 +15,7 @@ from gateway.json_map.refusal import index, join, member
 
 # Both patterns consume the text from left to right and never go back (possessive),
 # so that their time is linear in it whatever it holds.
+_WHITE_SPACE: Final = " \t\n\r"
 _UP_TO_BRACKET: Final = re.compile(rb'(?:[^"\[\]{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"?)*+([\[\]{}])?', re.DOTALL)
 _WHOLE_CHARACTERS: Final = re.compile(
     r"(?:[^\\]++|\\[^u]|\\u(?![dD][89a-fA-F])|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*+"
@@ -43,7 +44,7 @@ def parse(body: bytes, *, max_depth: int) -> object:
 
 def _scanned(text: str) -> object:
     try:
-        return _STRICT.decode(text)
+        return _whole(text)
     except _DuplicateName:
         raise _duplicate_name(text) from None
     except json.JSONDecodeError as error:
@@ -54,6 +55,14 @@ def _scanned(text: str) -> object:
         raise _not_json("the body has a number whose exponent is out of range") from None
     except ValueError:
         raise _not_json(f"the body has an integer of more than {sys.get_int_max_str_digits()} digits") from None
+
+
+def _whole(text: str) -> object:
+    # What JSONDecoder.decode does, in half the time on a small body: it looks for white space with expressions.
+    value, end = _STRICT.raw_decode(text, len(text) - len(text.lstrip(_WHITE_SPACE)))
+    if end != len(text) and (behind := text[end:].lstrip(_WHITE_SPACE)):
+        raise json.JSONDecodeError("Extra data", text, len(text) - len(behind))
+    return value
 
 
 def _syntax_error(text: str, error: json.JSONDecodeError) -> InvalidRequest:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from gateway.json_map.refusal import unexpected_text
@@ -101,18 +102,25 @@ def _nanos(fraction: str | None) -> int:
 
 
 def _write_rfc3339(timestamp: Any) -> str:  # noqa: ANN401
-    nanos: int = timestamp.nanos
-    return f"{_clock(timestamp.seconds, nanos)}{_fraction(nanos)}Z"
+    nanos = _checked(timestamp.nanos)
+    return f"{_clock(timestamp.seconds)}{_fraction(nanos)}Z"
 
 
 def _write_utc_micros(timestamp: Any) -> str:  # noqa: ANN401
-    nanos: int = timestamp.nanos
-    return f"{_clock(timestamp.seconds, nanos)}.{nanos // 1000:06d}"
+    return f"{_clock(timestamp.seconds)}.{_checked(timestamp.nanos) // 1000:06d}"
 
 
-def _clock(seconds: int, nanos: int) -> str:
-    if not _FIRST_SECOND <= seconds <= _LAST_SECOND or not 0 <= nanos < _NANOS:
-        raise ValueError(f"no time in the years 0001 to 9999: {seconds} s and {nanos} ns")
+def _checked(nanos: int) -> int:
+    if not 0 <= nanos < _NANOS:
+        raise ValueError(f"no time in the years 0001 to 9999: a fraction of {nanos} ns")
+    return nanos
+
+
+@lru_cache(maxsize=1024)
+def _clock(seconds: int) -> str:
+    # Kept: times that are written together are mostly close together.
+    if not _FIRST_SECOND <= seconds <= _LAST_SECOND:
+        raise ValueError(f"no time in the years 0001 to 9999: {seconds} s")
     return (_EPOCH + timedelta(0, seconds)).isoformat()
 
 

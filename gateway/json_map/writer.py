@@ -1,8 +1,9 @@
-"""Message → plain Python that a JSON library can dump: one closure for each field, made once."""
+"""Message → plain Python that a JSON library can dump: one table of members for each message type, made once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -11,15 +12,11 @@ from google.protobuf.message import Message
 from gateway.json_map.any import ANY, any_writer
 from gateway.json_map.fields import has_utc_micros, map_entry, message_mapping, shown_fields
 from gateway.json_map.free_form import free_form_writer
-from gateway.json_map.numbers import is_positive_zero
 from gateway.json_map.scalars import WRAPPERS, scalar_to_json
 from gateway.json_map.well_known import text_form
 
 WriteFrom = Callable[[Any], object]
-"""The JSON of one value of a field: a message, or a scalar."""
-
-_Step = Callable[[Message, dict[str, object]], None]
-"""Adds the member of one field to the object that is being written, or leaves it out."""
+"""The JSON of one value of a field: a message, a scalar, or all entries of a repeated field or map."""
 
 
 class WriterCompiler:
@@ -44,37 +41,42 @@ class WriterCompiler:
 
     def field(self, field: FieldDescriptor) -> WriteFrom:
         """A writer for one field of the message given: its JSON also where it has its default, null where unset."""
-        step = self._step(field, always=True)
+        write = self._whole(field)
 
-        def write(message: Message) -> object:
-            members: dict[str, object] = {}
-            step(message, members)
-            return members[field.name]
+        def write_field(message: Message) -> object:
+            given = next((value for other, value in message.ListFields() if other == field), None)
+            if given is None:
+                return _absent(field)
+            return given if write is None else write(given)
 
-        return write
+        return write_field
 
     def _object(self, descriptor: Descriptor) -> WriteFrom:
         known = self._objects.get(descriptor)
         if known is not None:
             return known
-        steps: list[_Step] = []
-        write = _object_writer(steps)
-        self._objects[descriptor] = write  # before the fields: one may be of this very type
+        fields = shown_fields(descriptor)
+        members: dict[FieldDescriptor, tuple[str, WriteFrom | None]] = {}
         always = message_mapping(descriptor).absent_as_null
-        steps.extend(self._step(field, always=always) for field in shown_fields(descriptor))
+        # Fields are listed by number. Where all members are always there, these give the order.
+        absent = {field.name: _absent(field) for field in fields} if always else {}
+        write = _object_writer(members, absent)
+        if not always and [field.number for field in fields] != sorted(field.number for field in fields):
+            write = partial(_in_order, tuple(field.name for field in fields), write)
+        self._objects[descriptor] = write  # before the fields: one may be of this very type
+        members.update({field: (field.name, self._whole(field)) for field in fields})
         return write
 
-    def _step(self, field: FieldDescriptor, *, always: bool) -> _Step:
+    def _whole(self, field: FieldDescriptor) -> WriteFrom | None:
+        """How all that a field holds is written, None where it stays as it is."""
         entry = map_entry(field)
         if entry is not None:
             key_field, value_field = entry
-            return _map_step(field.name, key_field, self._value(value_field, field), always=always)
+            return _map_writer(key_field, self._value(value_field, field))
         write = self._value(field, field)
-        if field.is_repeated:
-            return _repeated_step(field.name, write, always=always)
-        if field.has_presence:
-            return _presence_step(field.name, write, always=always)
-        return _default_step(field, write, always=always)
+        if not field.is_repeated:
+            return write
+        return list if write is None else _list_writer(write)
 
     def _value(self, field: FieldDescriptor, owner: FieldDescriptor) -> WriteFrom | None:
         """How one value is written, None where it stays as it is; `owner` belongs to the message shown to clients."""
@@ -83,61 +85,53 @@ class WriterCompiler:
         return self.message(field.message_type, utc_micros=has_utc_micros(owner))
 
 
-def _object_writer(steps: Sequence[_Step]) -> WriteFrom:
+def _object_writer(
+    members: Mapping[FieldDescriptor, tuple[str, WriteFrom | None]], absent: Mapping[str, object]
+) -> Callable[[Message], dict[str, object]]:
     def write(message: Message) -> dict[str, object]:
-        members: dict[str, object] = {}
-        for step in steps:
-            step(message, members)
-        return members
+        written = dict(absent)
+        for field, value in message.ListFields():
+            member = members.get(field)  # none of a field that REST does not know, or of an extension
+            if member is not None:
+                name, write_value = member
+                written[name] = value if write_value is None else write_value(value)
+        return written
 
     return write
 
 
-def _presence_step(name: str, write: WriteFrom | None, *, always: bool) -> _Step:
-    def step(message: Message, members: dict[str, object]) -> None:
-        if message.HasField(name):
-            value = getattr(message, name)
-            members[name] = value if write is None else write(value)
-        elif always:
-            members[name] = None
-
-    return step
+def _in_order(
+    names: tuple[str, ...], write: Callable[[Message], dict[str, object]], message: Message
+) -> dict[str, object]:
+    written = write(message)
+    return {name: written[name] for name in names if name in written}
 
 
-def _default_step(field: FieldDescriptor, write: WriteFrom | None, *, always: bool) -> _Step:
-    name = field.name
-    # -0.0 is false in Python, yet not the default.
-    is_float = field.cpp_type in (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT)
-
-    def step(message: Message, members: dict[str, object]) -> None:
-        value = getattr(message, name)
-        if value or always or (is_float and not is_positive_zero(value)):
-            members[name] = value if write is None else write(value)
-
-    return step
+def _absent(field: FieldDescriptor) -> object:
+    """The JSON of a field that is not set."""
+    if field.is_repeated:
+        return [] if map_entry(field) is None else {}
+    if field.has_presence:
+        return None
+    write = scalar_to_json(field)
+    return field.default_value if write is None else write(field.default_value)
 
 
-def _repeated_step(name: str, write: WriteFrom | None, *, always: bool) -> _Step:
-    def step(message: Message, members: dict[str, object]) -> None:
-        values = getattr(message, name)
-        if values or always:
-            members[name] = list(values) if write is None else [write(value) for value in values]
+def _list_writer(write: WriteFrom) -> WriteFrom:
+    def write_list(values: Any) -> list[object]:  # noqa: ANN401 - made from a descriptor
+        return [write(value) for value in values]
 
-    return step
+    return write_list
 
 
-def _map_step(name: str, key_field: FieldDescriptor, write: WriteFrom | None, *, always: bool) -> _Step:
+def _map_writer(key_field: FieldDescriptor, write: WriteFrom | None) -> WriteFrom:
     """Entries go by key: protobuf gives them in no order, and equal messages should have equal JSON."""
     write_key: Callable[[Any], str] = _bool_key if key_field.type == FieldDescriptor.TYPE_BOOL else str
 
-    def step(message: Message, members: dict[str, object]) -> None:
-        entries = getattr(message, name)
-        if entries or always:
-            members[name] = {
-                write_key(key): entries[key] if write is None else write(entries[key]) for key in sorted(entries)
-            }
+    def write_map(entries: Any) -> dict[str, object]:  # noqa: ANN401 - made from a descriptor
+        return {write_key(key): entries[key] if write is None else write(entries[key]) for key in sorted(entries)}
 
-    return step
+    return write_map
 
 
 def _bool_key(key: bool) -> str:
