@@ -45,7 +45,8 @@ class WholeResponse(web.StreamResponse):
 
 def whole(request: web.BaseRequest, status: int, headers: Mapping[str, str], body: bytes) -> web.StreamResponse:
     """A response with these headers and those that HTTP asks for; quick where the connection stays open."""
-    if request.version != HttpVersion11 or not request.keep_alive or request.method in ("HEAD", "CONNECT"):
+    is_usual = status in _STATUS_LINES and request.method not in ("HEAD", "CONNECT")
+    if not is_usual or request.version != HttpVersion11 or not request.keep_alive:
         return plain(status, headers, body)
     fields = [f"{name}: {value}" for name, value in headers.items()]
     if "Connection" in headers or any(map(_UNSAFE.search, fields)):

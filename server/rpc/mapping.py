@@ -21,8 +21,15 @@ _EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
 
 def timestamp(micros: Micros) -> Timestamp:
     """Write a time."""
+    time = Timestamp()
+    _set_time(time, micros)
+    return time
+
+
+def _set_time(time: Timestamp, micros: Micros) -> None:
+    # In place: a message given to a constructor is copied.
     seconds, rest = divmod(micros, 1_000_000)
-    return Timestamp(seconds=seconds, nanos=rest * 1000)
+    time.seconds, time.nanos = seconds, rest * 1000
 
 
 def micros(field: str, time: Timestamp) -> Micros:
@@ -41,16 +48,19 @@ def micros(field: str, time: Timestamp) -> Micros:
 
 def sharing(value: Sharing) -> sharing_pb2.Sharing:
     """Write a sharing, as the answer to POST shows it."""
-    return sharing_pb2.Sharing(
+    message = sharing_pb2.Sharing(
         id=value.id,
         backup_id=value.backup_id,
         from_project_id=value.from_project_id,
         to_project_id=value.to_project_id,
-        created_at=timestamp(value.created_at),
-        updated_at=None if value.updated_at is None else timestamp(value.updated_at),
-        deleted_at=None if value.deleted_at is None else timestamp(value.deleted_at),
-        deleted=None if value.deleted_at is None else "true",
     )
+    _set_time(message.created_at, value.created_at)
+    if value.updated_at is not None:
+        _set_time(message.updated_at, value.updated_at)
+    if value.deleted_at is not None:
+        _set_time(message.deleted_at, value.deleted_at)
+        message.deleted = "true"
+    return message
 
 
 def sharings(values: Iterable[Sharing]) -> list[sharing_pb2.Sharing]:
@@ -58,18 +68,35 @@ def sharings(values: Iterable[Sharing]) -> list[sharing_pb2.Sharing]:
     return [sharing(value) for value in values]
 
 
+def details(values: Iterable[SharingDetail]) -> list[sharing_pb2.SharingDetail]:
+    """Write the sharings of one page with their backups, in the same order."""
+    backups: dict[str, backup_pb2.Backup] = {}
+    written = []
+    for value in values:
+        known = backups.get(value.backup.id)
+        if known is None:
+            known = backups[value.backup.id] = backup(value.backup)
+        written.append(_detail(value.sharing, known))
+    return written
+
+
 def detail(value: SharingDetail) -> sharing_pb2.SharingDetail:
     """Write a sharing with its backup, as list and get show it."""
-    given = value.sharing
-    return sharing_pb2.SharingDetail(
-        backup=backup(value.backup),
+    return _detail(value.sharing, backup(value.backup))
+
+
+def _detail(given: Sharing, of: backup_pb2.Backup) -> sharing_pb2.SharingDetail:
+    message = sharing_pb2.SharingDetail(
+        backup=of,
         id=given.id,
         backup_id=given.backup_id,
         from_project_id=given.from_project_id,
         to_project_id=given.to_project_id,
-        created_at=timestamp(given.created_at),
-        updated_at=None if given.updated_at is None else timestamp(given.updated_at),
     )
+    _set_time(message.created_at, given.created_at)
+    if given.updated_at is not None:
+        _set_time(message.updated_at, given.updated_at)
+    return message
 
 
 def backup(value: Backup) -> backup_pb2.Backup:
@@ -82,7 +109,7 @@ def backup(value: Backup) -> backup_pb2.Backup:
     for name in _TIMES:
         at = getattr(value, name)
         if at is not None:
-            getattr(message, name).CopyFrom(timestamp(at))
+            _set_time(getattr(message, name), at)
     return message
 
 

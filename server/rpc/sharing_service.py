@@ -111,7 +111,7 @@ class SharingService:
                 page_token=request.page_token,
             )
         )
-        return pb.ListSharingsResponse(shared=[mapping.detail(item) for item in page.items], next_page_token=token)
+        return pb.ListSharingsResponse(shared=mapping.details(page.items), next_page_token=token)
 
     async def count(self, _: Caller, request: pb.CountSharingsRequest) -> pb.CountSharingsResponse:
         """Carry out ``CountSharings``."""

@@ -111,3 +111,14 @@ def test_a_detail_has_the_sharing_and_its_backup() -> None:
     assert (message.id, message.backup_id, message.backup.name) == (STANDING.id, BACKUP, "n")
     assert (message.from_project_id, message.to_project_id) == (GIVER, RECIPIENT)
     assert not message.HasField("updated_at")
+
+
+def test_each_detail_of_a_page_is_written_as_if_it_were_alone() -> None:
+    page = [
+        SharingDetail(replace(STANDING, id=str(n)), backup(id=f"backup-{n % 2}", name=f"n{n % 2}")) for n in range(5)
+    ]
+    assert mapping.details(page) == [mapping.detail(value) for value in page]
+
+
+def test_the_epoch_is_a_time_that_is_there() -> None:
+    assert mapping.sharing(replace(STANDING, created_at=0)).HasField("created_at")
