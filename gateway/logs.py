@@ -78,7 +78,7 @@ def configure(level: str) -> Lines:
 
 
 def _line(logger: Any, level: str, event: EventDict) -> bytes:  # noqa: ANN401 - the signature is that of structlog
-    """What the shared processors make of an event, in one step: every call writes such a line."""
+    """Write an event as one line of JSON, in one step: every call writes such a line."""
     if "exc_info" in event:
         event = structlog.processors.format_exc_info(logger, level, event)
     event["level"] = level

@@ -15,9 +15,11 @@ from server.model import Backup, Page, Sharing, SharingDetail
 from server.store import sqlite_changes as changes
 from server.store import sqlite_reads as reads
 from server.store.interface import Cancel, CancelAll, Cause, Share, SharingFilter, SharingQuery
-from server.store.sqlite_connection import connect
+from server.store.sqlite_checkpointer import Checkpointer, LogBounds
+from server.store.sqlite_connection import connect, connect_to_write
 from server.store.sqlite_file import UnusableDatabase, prepare
 from server.store.sqlite_readers import Readers
+from server.store.sqlite_shares import share, share_all
 from server.store.sqlite_writer import Writer
 
 __all__ = ["SqliteStore", "UnusableDatabase"]
@@ -29,8 +31,9 @@ _PING_WITHIN: Final = 0.8
 class SqliteStore:
     """A `server.store.interface.Store`. Open one with `open`; close it with `close`."""
 
-    def __init__(self, writer: Writer, readers: Readers) -> None:
+    def __init__(self, writer: Writer, checkpointer: Checkpointer, readers: Readers) -> None:
         self._writer = writer
+        self._checkpointer = checkpointer
         self._readers = readers
 
     @classmethod
@@ -42,6 +45,7 @@ class SqliteStore:
         max_batch: int = 256,
         read_threads: int = 2,
         busy_timeout: float = 5.0,
+        log_bounds: LogBounds | None = None,
     ) -> SqliteStore:
         """Open the database file at ``path``, in a folder that exists; make it, and migrate it, where needed.
 
@@ -49,6 +53,7 @@ class SqliteStore:
         ``max_batch``: the most changes that share a commit.
         ``read_threads``: how many reads run at once.
         ``busy_timeout``: seconds to wait for other processes before a call is `Unavailable`.
+        ``log_bounds``: how large the write-ahead log may grow; None: as measured to be best.
 
         Raises UnusableDatabase if the file is no database, cannot be written, or was made by a
         newer version of this program.
@@ -56,15 +61,25 @@ class SqliteStore:
         path = Path(path)
         await asyncio.to_thread(prepare, path, busy_timeout=busy_timeout)
         try:
-            writing, *reading = await asyncio.to_thread(_connect, path, read_threads, busy_timeout)
+            writing, copying, *reading = await asyncio.to_thread(_connect, path, read_threads, busy_timeout)
         except sqlite3.Error as error:
             raise UnusableDatabase(path, f"the database cannot be opened: {error}") from error
-        writer = Writer(writing, max_waiting=max_waiting, max_batch=max_batch, busy_timeout=busy_timeout)
-        return cls(writer, Readers(reading))
+        checkpointer = Checkpointer(copying, path, log_bounds)
+        writer = Writer(
+            writing,
+            max_waiting=max_waiting,
+            max_batch=max_batch,
+            busy_timeout=busy_timeout,
+            after_batch=checkpointer.after_batch,
+        )
+        return cls(writer, checkpointer, Readers(reading))
 
     async def share(self, command: Share) -> Sequence[Sharing]:
         """Do what `Store.share` promises."""
-        return await self._writer.make(partial(changes.share, command=command), command.cause.commit_by)
+        make_all = share_all if command.idempotency is None else None
+        return await self._writer.make(
+            partial(share, command=command), command.cause.commit_by, command=command, make_all=make_all
+        )
 
     async def cancel(self, command: Cancel) -> Sequence[Sharing]:
         """Do what `Store.cancel` promises."""
@@ -123,15 +138,17 @@ class SqliteStore:
 
     def _close(self) -> None:
         self._readers.close()
+        self._checkpointer.close()
         self._writer.close()
 
 
 def _connect(path: Path, read_threads: int, busy_timeout: float) -> list[sqlite3.Connection]:
-    """Open the writer's connection, then the readers'."""
+    """Open the writer's connection, then the checkpointer's, then the readers'."""
     with ExitStack() as opened:
-        connections = [connect(path, busy_timeout=busy_timeout)]
+        connections = [connect_to_write(path, busy_timeout=busy_timeout)]
         opened.callback(connections[0].close)
-        connections[0].execute("PRAGMA busy_timeout = 0")  # the writer waits for locks in its own way
+        connections.append(connect(path, busy_timeout=busy_timeout))
+        opened.callback(connections[1].close)
         for _ in range(read_threads):
             connections.append(connect(path, busy_timeout=busy_timeout, query_only=True))
             opened.callback(connections[-1].close)

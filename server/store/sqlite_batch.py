@@ -9,9 +9,11 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, TypeAlias
 
 from server.errors import DeadlineTooClose
 from server.store.sqlite_connection import LOCK_POLL, failure_of, is_locked, log_fault
@@ -28,6 +30,10 @@ class Change:
     """Reading of ``time.monotonic()`` after which no commit may begin; None: no limit."""
     given_up: Callable[[], bool]
     """Whether nobody wants it any more."""
+    command: object = None
+    make_all: Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Outcome]] | None = None
+    """Makes all changes that wait side by side and have the same of these, from their commands: as if each
+    were made after the one before, but for less. Answers what became of each; None: they are made one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +80,7 @@ class _Batch:
     def run(self, give_up_at: float) -> None:
         """Try until the changes are committed or none is left to try; raises sqlite3.Error if it cannot be done."""
         self._roll_back()
-        separately = len(self._waiting) == 1
+        separately = len(self._waiting) == 1 and self._waiting[0].make_all is None
         while self._keep_wanted():
             if not self._lock(give_up_at):
                 continue
@@ -114,14 +120,19 @@ class _Batch:
         return True
 
     def _make_together(self) -> dict[Change, Outcome] | None:
-        """Make all; None if one failed."""
+        """Make all; None if one failed and may have left something behind."""
         outcomes: dict[Change, Outcome] = {}
-        for change in self._waiting:
-            if not change.given_up():
-                try:
-                    outcomes[change] = Made(change.make(self._connection))
-                except Exception:  # noqa: BLE001 -- made again alone, where it is told
-                    return None
+        wanted = [change for change in self._waiting if not change.given_up()]
+        try:
+            for make_all, neighbours in groupby(wanted, attrgetter("make_all")):
+                changes = list(neighbours)
+                if make_all is not None:
+                    made = make_all(self._connection, [change.command for change in changes])
+                    outcomes.update(zip(changes, made, strict=True))
+                else:
+                    outcomes.update((change, Made(change.make(self._connection))) for change in changes)
+        except Exception:  # noqa: BLE001 -- made again alone, where it is told
+            return None
         return outcomes
 
     def _make_separately(self) -> dict[Change, Outcome]:

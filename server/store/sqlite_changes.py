@@ -11,21 +11,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from server.errors import (
-    AlreadyShared,
-    BackupNotAvailable,
     BackupNotFound,
     BackupOwnerFixed,
     NotTheGiver,
-    QuotaUsedUp,
     SharingNotFound,
 )
-from server.model import AVAILABLE, Backup, Sharing
-from server.store.interface import Cancel, CancelAll, Cause, OnConflict, Share
+from server.model import Backup, Sharing
+from server.store.interface import Cancel, CancelAll, Cause
 from server.store.sqlite_idempotency import earlier_call, remember
 from server.store.sqlite_rows import (
     BACKUP_COLUMNS,
@@ -38,17 +35,8 @@ from server.store.sqlite_rows import (
 
 # ruff: noqa: S608 -- statements are put together from the constants of this program only
 
-_STANDING: Final = f"""
-    SELECT {SHARING_COLUMNS} FROM json_each(?) AS wanted CROSS JOIN sharings AS s
-    ON s.backup_id = ? AND s.to_project_id = wanted.value AND s.deleted_at IS NULL
-"""
-_COUNT_ACTIVE: Final = "SELECT count(*) FROM sharings WHERE backup_id = ? AND deleted_at IS NULL"
 _ACTIVE: Final = f"SELECT {SHARING_COLUMNS} FROM sharings AS s WHERE backup_id = ? AND deleted_at IS NULL ORDER BY id"
 _ACTIVE_BY_ID: Final = f"SELECT {SHARING_COLUMNS} FROM sharings AS s WHERE id = ? AND deleted_at IS NULL"
-_INSERT_SHARINGS: Final = """
-    INSERT INTO sharings (id, to_project_id, backup_id, from_project_id, created_at)
-    SELECT new.value ->> 0, new.value ->> 1, ?, ?, ? FROM json_each(?) AS new
-"""
 _END_SHARINGS: Final = """
     UPDATE sharings SET deleted_at = ?1, updated_at = ?1 WHERE id IN (SELECT value FROM json_each(?2))
 """
@@ -68,28 +56,6 @@ _PUT_BACKUP: Final = f"""
     ON CONFLICT (id) DO UPDATE SET
     {", ".join(f"{name} = excluded.{name}" for name in BACKUP_FIELDS)}, name_folded = excluded.name_folded
 """
-
-
-def share(connection: sqlite3.Connection, command: Share) -> list[Sharing]:
-    """Do what `Store.share` promises."""
-    status = _status_for_owner(connection, command.backup_id, command.from_project_id)
-    if (earlier := earlier_call(connection, command.cause, command.idempotency)) is not None:
-        return earlier.answer()
-    if status != AVAILABLE:
-        raise BackupNotAvailable(command.backup_id, status)
-    standing = _standing(connection, command.backup_id, command.to_project_ids)
-    if standing and command.on_conflict is OnConflict.REFUSE:
-        refused = [project_id for project_id in command.to_project_ids if project_id in standing]
-        raise AlreadyShared(command.backup_id, refused)
-    new = {
-        sharing.to_project_id: sharing for sharing in _new_sharings(command) if sharing.to_project_id not in standing
-    }
-    if new:
-        _refuse_beyond_quota(connection, command, len(new))
-        _insert_sharings(connection, list(new.values()), command.cause)
-    answer = [standing.get(project_id) or new[project_id] for project_id in command.to_project_ids]
-    remember(connection, command.cause, command.idempotency, answer)
-    return answer
 
 
 def cancel(connection: sqlite3.Connection, command: Cancel) -> list[Sharing]:
@@ -155,36 +121,8 @@ def _status_for_owner(connection: sqlite3.Connection, backup_id: str, project_id
     return status
 
 
-def _standing(connection: sqlite3.Connection, backup_id: str, to_project_ids: Sequence[str]) -> Mapping[str, Sharing]:
-    """The active sharings of the backup with any of these projects, by recipient."""
-    rows = connection.execute(_STANDING, (json.dumps(list(to_project_ids)), backup_id)).fetchall()
-    return {sharing.to_project_id: sharing for sharing in map(sharing_of, rows)}
-
-
 def _active(connection: sqlite3.Connection, backup_id: str) -> list[Sharing]:
     return [sharing_of(row) for row in connection.execute(_ACTIVE, (backup_id,)).fetchall()]
-
-
-def _new_sharings(command: Share) -> list[Sharing]:
-    return [
-        Sharing(sharing_id, command.backup_id, command.from_project_id, to_project_id, command.cause.at)
-        for sharing_id, to_project_id in zip(command.sharing_ids, command.to_project_ids, strict=True)
-    ]
-
-
-def _refuse_beyond_quota(connection: sqlite3.Connection, command: Share, added: int) -> None:
-    if command.max_active == 0:
-        return
-    (active,) = connection.execute(_COUNT_ACTIVE, (command.backup_id,)).fetchone()
-    if active + added > command.max_active:
-        raise QuotaUsedUp(command.backup_id, command.max_active)
-
-
-def _insert_sharings(connection: sqlite3.Connection, sharings: Sequence[Sharing], cause: Cause) -> None:
-    """Store sharings that are all of one backup."""
-    backup_id, giver, at = sharings[0].backup_id, sharings[0].from_project_id, sharings[0].created_at
-    connection.execute(_INSERT_SHARINGS, (backup_id, giver, at, _ids_and_recipients(sharings)))
-    _insert_sharing_events(connection, "shared", sharings, cause)
 
 
 def _end_sharings(connection: sqlite3.Connection, sharings: Sequence[Sharing], cause: Cause) -> list[Sharing]:

@@ -7,7 +7,7 @@ import logging
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from server.errors import Overloaded, Unavailable
@@ -25,15 +25,23 @@ class Writer:
     """Makes changes one after the other on its own connection, which it owns from now on.
 
     The connection should not wait for locks by itself: a batch does, up to ``busy_timeout`` seconds.
+    ``after_batch`` is called with it when a batch is answered; it must not raise.
     """
 
     def __init__(
-        self, connection: sqlite3.Connection, *, max_waiting: int, max_batch: int, busy_timeout: float
+        self,
+        connection: sqlite3.Connection,
+        *,
+        max_waiting: int,
+        max_batch: int,
+        busy_timeout: float,
+        after_batch: Callable[[sqlite3.Connection], None] | None = None,
     ) -> None:
         self._connection = connection
         self._max_waiting = max_waiting
         self._max_batch = max_batch
         self._busy_timeout = busy_timeout
+        self._after_batch = after_batch
         self._waiting: deque[tuple[Change, _Caller]] = deque()
         self._stopped = False
         self._changed = threading.Condition()
@@ -41,7 +49,13 @@ class Writer:
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
 
-    async def make(self, change: Callable[[sqlite3.Connection], T], commit_by: float | None) -> T:
+    async def make(
+        self,
+        change: Callable[[sqlite3.Connection], T],
+        commit_by: float | None,
+        command: object = None,
+        make_all: Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Outcome]] | None = None,
+    ) -> T:
         """Make a change in a transaction and return its answer when it is on the disk.
 
         ``change`` may run several times, always from the same state as if it ran once. It is not
@@ -54,7 +68,7 @@ class Writer:
                 raise _closed()
             if len(self._waiting) >= self._max_waiting:
                 raise Overloaded("Too many changes are waiting; try again later.")
-            self._waiting.append((Change(change, commit_by, given_up=caller.cancelled), caller))
+            self._waiting.append((Change(change, commit_by, caller.cancelled, command, make_all), caller))
             self._changed.notify()
         return await caller
 
@@ -80,6 +94,8 @@ class Writer:
         try:
             while batch := self._take():
                 _deliver(batch, self._carry_out(change for change, _ in batch))
+                if self._after_batch is not None:
+                    self._after_batch(self._connection)
         finally:
             self.stop()
             _deliver(self._waiting, {change: NotMade(_closed()) for change, _ in self._waiting})

@@ -1,6 +1,7 @@
 """A process of its own that shares one backup with many projects: ``python sqlite_process.py FILE PREFIX COUNT``.
 
 Writes the ids of each sharing to its output, in one line, as soon as the share is acknowledged.
+The log is checkpointed all the time.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import sys
 
 from server.store.interface import Cause, Idempotency, OnConflict, Share
 from server.store.sqlite import SqliteStore
+from server.store.sqlite_checkpointer import LogBounds
 
 RECIPIENTS = 3
 CALLERS = 8
 
 
 async def _run(path: str, prefix: str, count: int) -> None:
-    store = await SqliteStore.open(path)
+    store = await SqliteStore.open(path, log_bounds=LogBounds(copy_from=1, finish_from=64 * 1024))
     numbers = iter(range(count))
 
     async def caller() -> None:

@@ -71,7 +71,7 @@ async def test_stores_that_make_a_new_database_at_once_all_open_it(tmp_path: Pat
         await store.close()
 
 
-@pytest.mark.parametrize("acknowledgements", [1, 40, 90])
+@pytest.mark.parametrize("acknowledgements", [1, 40, 90, 2000])
 async def test_after_a_process_is_killed_what_was_acknowledged_is_there_and_no_share_is_half_stored(
     path: Path, acknowledgements: int
 ) -> None:
