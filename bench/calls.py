@@ -1,130 +1,214 @@
-"""Shares a second through each door, with the time of a call: ``python -m bench.calls``.
-
-The doors are measured in turn, several times, so that a machine that changes its speed changes
-it for all; the median of the rounds is printed. Every answer is checked, and at the end that
-every acknowledged sharing is in the database.
-"""
+"""The calls that are measured: how each is asked for, and whether an answer is right."""
 
 from __future__ import annotations
 
-import asyncio
-import itertools
-import sqlite3
-import statistics
-import tempfile
-import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from pathlib import Path
-
-import aiohttp
-import grpc
-import uvloop
+import json
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from backupsharing.v2 import backup_sharing_pb2 as pb
-from backupsharing.v2 import backup_sharing_pb2_grpc as rpc
-from bench.pair import OWNER, TOKEN, Pair, backup_id, running_pair
+from bench.job import LISTED, OWNER, STUB_RECIPIENT, TOKEN, Job, backup_id, owned_backup
 
-ROUNDS = 3
-SECONDS = 3.0
-CALLERS = (1, 64)
+PAGE = 100
+LISTED_SHARINGS = 500
 
-Share = Callable[[int], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Figures:
-    """Of one round."""
-
-    per_second: float
-    p50_ms: float
-    p99_ms: float
-    cpu_us: float
-    """Of server and gateway together, a call."""
-    made: int
+SERVICE = "/backupsharing.v2.BackupSharingService/"
+ECHO = "/bench.Echo/Echo"
+_REST = f"/v2/{OWNER}/os-vendor-backup-sharing"
+_REST_LISTED = f"/v2/{LISTED}/os-vendor-backup-sharing"
+_SCATTER = 0x9E3779B97F4A7C15F39CC0605CEDC835
 
 
-async def _round(pair: Pair, share: Share, callers: int, numbers: itertools.count[int]) -> Figures:
-    times: list[float] = []
-    end = time.perf_counter() + SECONDS
-
-    async def call_on() -> None:
-        while (began := time.perf_counter()) < end:
-            await share(next(numbers))
-            times.append(time.perf_counter() - began)
-
-    cpu, began = pair.cpu_seconds(), time.perf_counter()
-    await asyncio.gather(*(call_on() for _ in range(callers)))
-    elapsed, used = time.perf_counter() - began, pair.cpu_seconds() - cpu
-    cuts = statistics.quantiles(times, n=100)
-    return Figures(len(times) / elapsed, cuts[49] * 1000, cuts[98] * 1000, used / len(times) * 1e6, len(times))
+class WrongAnswer(Exception):
+    """An answer that is not the one to the question; the message has both."""
 
 
-def _over_grpc(channel: grpc.aio.Channel) -> Share:
-    stub = rpc.BackupSharingServiceStub(channel)
-    metadata = (("x-auth-token", TOKEN),)
+class Call(Protocol):
+    """One kind of call. Numbers count up from 0; each is asked for once."""
 
-    async def share(number: int) -> None:
-        wanted = pb.BackupRecipients(to_project_ids=[f"{number:032x}"], backup_id=backup_id(number))
-        answer = await stub.ShareBackup(pb.ShareBackupRequest(project_id=OWNER, shared=wanted), metadata=metadata)
-        if answer.shared[0].to_project_id != f"{number:032x}":
-            raise AssertionError(answer)
+    def request(self, number: int) -> bytes:
+        """What to send: a whole HTTP request, or a serialized message."""
+        ...
 
-    return share
+    def check(self, number: int, answer: bytes) -> None:
+        """Return if this is the right answer.
 
-
-def _over_rest(session: aiohttp.ClientSession, url: str) -> Share:
-    path = f"{url}/v2/{OWNER}/os-vendor-backup-sharing"
-
-    async def share(number: int) -> None:
-        body = {"shared": {"to_project_ids": [f"{number:032x}"], "backup_id": backup_id(number)}}
-        async with session.post(path, json=body, headers={"X-Auth-Token": TOKEN}) as response:
-            answer = await response.json()
-            if response.status != 200 or answer["shared"][0]["to_project_id"] != f"{number:032x}":
-                raise AssertionError(answer)
-
-    return share
+        Raises:
+            WrongAnswer: it is not.
+        """
+        ...
 
 
-async def measure() -> None:
-    """Print one row for each door and number of callers."""
-    numbers = itertools.count(1)
-    made = 0
-    with tempfile.TemporaryDirectory() as folder:
-        async with (
-            running_pair(Path(folder)) as pair,
-            grpc.aio.insecure_channel(pair.grpc_address) as channel,
-            aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session,
-        ):
-            doors = {
-                "gRPC": _over_grpc(channel),
-                "REST": _over_rest(session, pair.unary_url),
-                "REST, multiplexed": _over_rest(session, pair.url),
-            }
-            print("| door | callers | shares/s | p50 ms | p99 ms | CPU µs a call, server and gateway |")
-            print("|---|---|---|---|---|---|")
-            for callers in CALLERS:
-                rounds: dict[str, list[Figures]] = {door: [] for door in doors}
-                for _ in range(ROUNDS):
-                    for door, share in doors.items():
-                        rounds[door].append(await _round(pair, share, callers, numbers))
-                for door, figures in rounds.items():
-                    made += sum(figure.made for figure in figures)
-                    print(f"| {door} | {callers} | {_row(figures)} |")
-            with sqlite3.connect(f"file:{pair.database}?mode=ro", uri=True) as database:
-                stored = database.execute("SELECT count(*) FROM sharings").fetchone()[0]
-    print(f"\n{made} shares acknowledged, {stored} stored")
-    if stored < made:
-        raise AssertionError("an acknowledged sharing is missing")
+class Shares:
+    """New recipients for backups in turn, no two alike; keeps the ids of what was acknowledged."""
+
+    def __init__(self, job: Job) -> None:
+        self._backups = [backup_id(owned_backup(number)).encode() for number in range(job.backups)]
+        self._start = secrets.randbits(96) << 32
+        self._fixed = STUB_RECIPIENT.encode() if job.fixed else b""
+        self.acknowledged: list[str] = []
+
+    def recipient(self, number: int) -> bytes:
+        """Scattered as real ones are: neighbours in time are none in an index."""
+        return f"{(self._start + number) * _SCATTER % 2**128:032x}".encode()
+
+    def backup(self, number: int) -> bytes:
+        """The id of the backup that is shared."""
+        return self._backups[number % len(self._backups)]
+
+    def answered(self, number: int) -> bytes:
+        """The recipient that the answer must name."""
+        return self._fixed or self.recipient(number)
 
 
-def _row(figures: list[Figures]) -> str:
-    per_second = statistics.median(figure.per_second for figure in figures)
-    p50 = statistics.median(figure.p50_ms for figure in figures)
-    p99 = statistics.median(figure.p99_ms for figure in figures)
-    cpu = statistics.median(figure.cpu_us for figure in figures)
-    return f"{per_second:.0f} | {p50:.2f} | {p99:.2f} | {cpu:.0f}"
+class RestShare(Shares):
+    """The documented POST with one recipient."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        body = len(b"".join(self._parts(0)))
+        headers = {"Content-Type": "application/json", "Content-Length": str(body)}
+        self._head = http_head(job, "POST", _REST, headers)
+
+    def _parts(self, number: int) -> tuple[bytes, ...]:
+        backup = self.backup(number)
+        return (b'{"shared":{"to_project_ids":["', self.recipient(number), b'"],"backup_id":"', backup, b'"}}')
+
+    def request(self, number: int) -> bytes:
+        """Do what `Call.request` promises."""
+        return b"".join((self._head, *self._parts(number)))
+
+    def check(self, number: int, answer: bytes) -> None:
+        """Do what `Call.check` promises."""
+        at = answer.find(b'"id":"')
+        recipient = b'"to_project_id":"%b"' % self.answered(number)
+        if at < 0 or recipient not in answer or (not self._fixed and self.backup(number) not in answer):
+            raise WrongAnswer(f"{self.request(number)!r} -> {answer!r}")
+        if not self.acknowledged:
+            json.loads(answer)["shared"][0]["id"]  # well-formed as a whole
+        self.acknowledged.append(answer[at + 6 : at + 42].decode())
 
 
-if __name__ == "__main__":
-    uvloop.run(measure())
+class GrpcShare(Shares):
+    """The same over gRPC."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        recipient, backup = "r" * 32, "b" * 36
+        shared = pb.BackupRecipients(to_project_ids=[recipient], backup_id=backup)
+        whole = pb.ShareBackupRequest(project_id=OWNER, shared=shared).SerializeToString()
+        self._head, _, rest = whole.partition(recipient.encode())
+        self._middle, _, self._tail = rest.partition(backup.encode())
+
+    def request(self, number: int) -> bytes:
+        """Do what `Call.request` promises."""
+        return b"".join((self._head, self.recipient(number), self._middle, self.backup(number), self._tail))
+
+    def check(self, number: int, answer: bytes) -> None:
+        """Do what `Call.check` promises."""
+        shared = pb.ShareBackupResponse.FromString(answer).shared
+        if len(shared) != 1 or shared[0].to_project_id.encode() != self.answered(number) or len(shared[0].id) != 36:
+            raise WrongAnswer(f"{self.request(number)!r} -> {answer!r}")
+        self.acknowledged.append(shared[0].id)
+
+
+class Asked:
+    """Calls that are all alike, or ask for one value after the other."""
+
+    def __init__(self, requests: Sequence[bytes], check: Callable[[int, bytes], bool]) -> None:
+        self._requests = requests
+        self._is_right = check
+
+    def request(self, number: int) -> bytes:
+        """Do what `Call.request` promises."""
+        return self._requests[number % len(self._requests)]
+
+    def check(self, number: int, answer: bytes) -> None:
+        """Do what `Call.check` promises."""
+        if not self._is_right(number % len(self._requests), answer):
+            raise WrongAnswer(f"{self.request(number)!r} -> {answer[:2000]!r}")
+
+
+def http_head(job: Job, method: str, path: str, headers: Mapping[str, str]) -> bytes:
+    """The head of a request as a lean client sends it."""
+    named = {"Host": job.address, "X-Auth-Token": TOKEN, "Accept": "application/json", **headers}
+    if job.close:
+        named["Connection"] = "close"
+    lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items()), "", ""]
+    return "\r\n".join(lines).encode("ascii")
+
+
+def _rest_get(job: Job, path: str) -> bytes:
+    return http_head(job, "GET", f"{_REST_LISTED}/{path}", {})
+
+
+def _rest_page(job: Job, offset: int) -> Asked:
+    query = f"?limit={PAGE}" + (f"&offset={offset}" if offset else "")
+    return Asked([_rest_get(job, f"detail{query}")], lambda _, answer: answer.count(b'"to_project_id":') == PAGE)
+
+
+def _rest_count(job: Job) -> Asked:
+    wanted = b'{"count":%d}' % LISTED_SHARINGS
+    return Asked([_rest_get(job, "count")], lambda _, answer: answer == wanted)
+
+
+def _rest_one(job: Job) -> Asked:
+    wanted = [b'"id":"%b"' % value.encode() for value in job.values]
+    return Asked([_rest_get(job, value) for value in job.values], lambda index, answer: wanted[index] in answer)
+
+
+def _grpc_page(job: Job) -> Asked:
+    request = pb.ListSharingsRequest(project_id=LISTED, limit=PAGE, page_token=job.values[0] if job.values else "")
+
+    def is_right(_: int, answer: bytes) -> bool:
+        return len(pb.ListSharingsResponse.FromString(answer).shared) == PAGE
+
+    return Asked([request.SerializeToString()], is_right)
+
+
+def _grpc_count(_: Job) -> Asked:
+    wanted = pb.CountSharingsResponse(count=LISTED_SHARINGS).SerializeToString()
+    request = pb.CountSharingsRequest(project_id=LISTED)
+    return Asked([request.SerializeToString()], lambda _, answer: answer == wanted)
+
+
+def _grpc_one(job: Job) -> Asked:
+    requests = [pb.GetSharingRequest(project_id=LISTED, id=value).SerializeToString() for value in job.values]
+
+    def is_right(index: int, answer: bytes) -> bool:
+        return pb.GetSharingResponse.FromString(answer).shared.id == job.values[index]
+
+    return Asked(requests, is_right)
+
+
+def _echo(_: Job) -> Asked:
+    request = b"x" * 120
+    return Asked([request], lambda _, answer: answer == request)
+
+
+_REST_CALLS: Mapping[str, Callable[[Job], Call]] = {
+    "share": RestShare,
+    "list": lambda job: _rest_page(job, 0),
+    "next page": lambda job: _rest_page(job, PAGE),
+    "count": _rest_count,
+    "get": _rest_one,
+}
+_GRPC_CALLS: Mapping[str, tuple[str, Callable[[Job], Call]]] = {
+    "share": (f"{SERVICE}ShareBackup", GrpcShare),
+    "list": (f"{SERVICE}ListSharings", _grpc_page),
+    "next page": (f"{SERVICE}ListSharings", _grpc_page),
+    "count": (f"{SERVICE}CountSharings", _grpc_count),
+    "get": (f"{SERVICE}GetSharing", _grpc_one),
+    "echo": (ECHO, _echo),
+}
+
+
+def call_of(job: Job) -> Call:
+    """What a job asks for."""
+    return _REST_CALLS[job.call](job) if job.protocol == "rest" else _GRPC_CALLS[job.call][1](job)
+
+
+def grpc_path(job: Job) -> str:
+    """The full name of a job's method."""
+    return _GRPC_CALLS[job.call][0]

@@ -1,0 +1,106 @@
+"""``python -m bench``: all sections and a report, or the tables of those that are named."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from bench import databases, envoy, memory, report, rows
+from bench.conditions import conditions
+from bench.conversion import measure_conversion
+from bench.doors import measure_alone, measure_close, measure_doors
+from bench.group_commit import measure_group_commit
+from bench.half_load import measure_half_load
+from bench.load import LoadFailed
+from bench.outcome import Outcome, Setting
+from bench.processes import BUILD, choose_cores
+from bench.progress import tell
+from bench.reads import measure_reads
+
+SECTIONS: Mapping[str, Callable[[Setting], Outcome]] = {
+    "doors": measure_doors,
+    "alone": measure_alone,
+    "half-load": measure_half_load,
+    "close": measure_close,
+    "reads": measure_reads,
+    "rows": rows.measure_rows,
+    "group-commit": measure_group_commit,
+    "conversion": measure_conversion,
+    "memory": memory.measure_memory,
+}
+
+_MINUTES = 8
+_CALLS_A_SECOND = 1500
+"""Of the million, on a slow machine."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Do what the command line asks for; answers the exit code."""
+    chosen = _parser().parse_args(arguments)
+    if chosen.report:
+        report.write(report.last())
+        return 0
+    setting = Setting(choose_cores(), chosen.full, chosen.rounds)
+    _announce(setting, chosen.only)
+    began = time.monotonic()
+    outcomes = [_measured(name, setting) for name in chosen.only or SECTIONS]
+    if chosen.only:
+        print("\n\n".join(part for outcome in outcomes for part in report.section(outcome) if part))
+    else:
+        command = "make bench-full" if setting.full else "make bench"
+        run = report.Run(command, time.monotonic() - began, conditions(setting), outcomes)
+        report.keep(run)
+        report.write(run)
+        print(f"wrote {report.FOLDER / 'RESULTS.md'} after {run.seconds / 60:.1f} minutes")
+    return 1 if any(outcome.problem for outcome in outcomes) else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure server and gateway.")
+    parser.add_argument("--only", action="append", choices=SECTIONS, help="a section; its tables are printed")
+    parser.add_argument("--full", action="store_true", help="also ten million rows and a million calls")
+    parser.add_argument("--rounds", type=int, default=5, help="how often variants are measured in turn (5)")
+    parser.add_argument("--report", action="store_true", help="measure nothing: write the last run's report again")
+    return parser
+
+
+def _announce(setting: Setting, only: Sequence[str] | None) -> None:
+    tell(str(setting.cores))
+    if envoy.binary() is None:
+        tell("no Envoy for this platform: its rows will be missing, and the targets that need them")
+    if only or not setting.full:
+        return
+    million = max(rows.FULL_SIZES) / 1e6
+    disk, build = million * databases.MB_A_MILLION / 1000, million * databases.SECONDS_A_MILLION / 60
+    calls = memory.FULL_CALLS / _CALLS_A_SECOND / 60
+    free = shutil.disk_usage(BUILD.parent if BUILD.parent.exists() else ".").free / 1e9
+    tell(
+        f"takes about {_MINUTES + calls:.0f} minutes, and {build:.0f} more where the database of ten million rows is"
+        f" still to be made; {disk * 1.5:.0f} GB of disk while it is made, {disk:.0f} GB to keep it in {BUILD}"
+        f" ({free:.0f} GB are free)"
+    )
+
+
+def _measured(name: str, setting: Setting) -> Outcome:
+    """The outcome of a section, also where it could not be measured: that is told, and the others go on."""
+    print(f"[{name}]", file=sys.stderr, flush=True)
+    began = time.monotonic()
+    try:
+        outcome = SECTIONS[name](setting)
+    except (LoadFailed, RuntimeError, OSError) as error:
+        outcome = Outcome(name, name.capitalize(), "", problem=str(error))
+        tell(f"not measured: {error}")
+    return dataclasses.replace(outcome, seconds=time.monotonic() - began)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,155 @@
+"""Server, gateways, stub and Envoy for one section, with the doors through which each can be called."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import databases, envoy
+from bench.job import TOKEN, Job
+from bench.processes import BUILD, Cores, free_address, python, running
+from server.identity.static import add_token
+
+ROWS = 10_000
+"""Sharings in the database where nothing else is said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """A way to call a server."""
+
+    name: str
+    """As the tables have it."""
+    backend: str
+    """``server`` or ``stub``."""
+    front: str = ""
+    """``multiplexed``, ``unary`` or ``envoy``; empty: gRPC, nothing in front."""
+
+    @property
+    def protocol(self) -> str:
+        """``rest`` or ``grpc``."""
+        return "rest" if self.front else "grpc"
+
+
+STUB = Door("gRPC, bare stub", "stub")
+GRPC = Door("gRPC", "server")
+UNARY = Door("REST, a call each", "server", "unary")
+MULTIPLEXED = Door("REST, multiplexed", "server", "multiplexed")
+ENVOY = Door("REST by Envoy", "server", "envoy")
+STUB_UNARY = Door("REST, a call each, bare stub", "stub", "unary")
+STUB_MULTIPLEXED = Door("REST, multiplexed, bare stub", "stub", "multiplexed")
+STUB_ENVOY = Door("REST by Envoy, bare stub", "stub", "envoy")
+DURABLE = (GRPC, UNARY, MULTIPLEXED, ENVOY)
+ALL = (STUB, *DURABLE, STUB_UNARY, STUB_MULTIPLEXED, STUB_ENVOY)
+
+
+class House:
+    """What runs, and where."""
+
+    def __init__(self, folder: Path, database: Path, rows: int) -> None:
+        self.database = database
+        self.rows = rows
+        self.acknowledged = folder / "acknowledged"
+        self.acknowledged.touch()
+        self._found = 0
+        self._addresses: dict[tuple[str, str], str] = {}
+        self._pids: dict[tuple[str, str], int] = {}
+
+    def moved_in(self, backend: str, front: str, address: str, pid: int) -> None:
+        """Remember where something listens."""
+        self._addresses[backend, front] = address
+        self._pids[backend, front] = pid
+
+    def pids(self, door: Door) -> Mapping[str, int]:
+        """Of the processes behind a door: ``server``, and ``gateway`` where there is one."""
+        behind = {"server": self._pids[door.backend, ""]}
+        return behind | ({"gateway": self._pids[door.backend, door.front]} if door.front else {})
+
+    def address(self, door: Door) -> str:
+        """Where a door is."""
+        return self._addresses[door.backend, door.front]
+
+    def job(self, door: Door, call: str = "share", **wanted: Any) -> Job:  # noqa: ANN401 - whatever a Job has
+        """A measurement through a door."""
+        return Job(
+            protocol=door.protocol,
+            address=self.address(door),
+            call=call,
+            fixed=door.backend == "stub",
+            backups=databases.backups_of_owner(self.rows),
+            pids=self.pids(door),
+            acknowledged="" if door.backend == "stub" else str(self.acknowledged),
+            **wanted,
+        )
+
+    def verify(self) -> None:
+        """Look for all sharings that were acknowledged since the last time.
+
+        Raises:
+            RuntimeError: one is not stored.
+        """
+        total, lost = databases.missing(self.database, self.acknowledged)
+        if lost:
+            raise RuntimeError(f"of {total} sharings that were acknowledged, {lost} are not stored")
+        self.acknowledged.write_bytes(b"")
+        self._found += total
+
+    def take_away_added(self) -> None:
+        """Verify what was added, and have as many sharings as at first."""
+        self.verify()
+        databases.take_away_added(self.database, self.rows)
+
+    def verified(self) -> str:
+        """Say how many sharings were acknowledged; all of them are stored.
+
+        Raises:
+            RuntimeError: one is not.
+        """
+        self.verify()
+        return f"{self._found:,} shares acknowledged, each checked, all of them found in the database by their ids."
+
+
+def there_are(doors: Iterable[Door]) -> Sequence[Door]:
+    """Those of the doors that this machine can have."""
+    return [door for door in doors if door.front != "envoy" or envoy.binary() is not None]
+
+
+@contextmanager
+def house(cores: Cores, doors: Iterable[Door], rows: int = ROWS) -> Iterator[House]:
+    """Start what these doors need, on the core of what is tested, and stop it."""
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=BUILD, prefix="run-") as name, ExitStack() as stack:
+        folder = Path(name)
+        here = House(folder, databases.database(rows, folder), rows)
+        for backend in dict.fromkeys(door.backend for door in doors):
+            address = free_address()
+            command = _server(backend, address, folder, here.database)
+            process = stack.enter_context(running(command, cores.tested, address))
+            here.moved_in(backend, "", address, process.pid)
+        for backend, front in dict.fromkeys((door.backend, door.front) for door in doors if door.front):
+            address, upstream = free_address(), here.address(Door("", backend))
+            process = stack.enter_context(running(_front(front, address, upstream, folder), cores.tested, address))
+            here.moved_in(backend, front, address, process.pid)
+        yield here
+
+
+def _server(backend: str, address: str, folder: Path, database: Path) -> Sequence[str]:
+    if backend == "stub":
+        return python("bench.stub_server", address)
+    tokens = folder / "tokens.json"
+    add_token(tokens, "", ["admin"], "bench", None, token=TOKEN)
+    return python(
+        *("server", "--grpc-listen", address, "--database", str(database), "--tokens", str(tokens)),
+        *("--max-active-sharings", "0", "--stop-on-stdin-close"),
+    )
+
+
+def _front(front: str, address: str, upstream: str, folder: Path) -> Sequence[str]:
+    if front == "envoy":
+        return envoy.command(address, upstream, folder)
+    multiplex = "--multiplex" if front == "multiplexed" else "--no-multiplex"
+    return python("gateway", "--listen", address, "--upstream", upstream, multiplex, "--stop-on-stdin-close")

@@ -1,0 +1,87 @@
+"""What the project set itself as targets, and what a run reached of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bench import house as doors
+from bench.memory import FULL_CALLS, is_flat
+from bench.outcome import Table, number
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One row of the table of targets."""
+
+    name: str
+    floor: float
+    goal: float
+    value: str
+    """Name of the figure."""
+    unit: str = ""
+    digits: int = 2
+    flat: str = ""
+    """Name of the growth that must be flat as well."""
+    needs: float = 0
+    """Calls after which a figure of memory counts."""
+
+    @property
+    def is_less_better(self) -> bool:
+        """Whether the goal is below the floor."""
+        return self.goal < self.floor
+
+    def mark(self, values: Mapping[str, float]) -> str:
+        """``goal``, ``floor``, ``missed``, or that it was not measured."""
+        if self.value not in values or values.get("memory calls", 0) < self.needs:
+            return "not measured"
+        if self.flat and not is_flat(values[self.flat]):
+            return "**missed**"
+        sign = -1 if self.is_less_better else 1
+        reached = values[self.value] * sign
+        return "goal" if reached >= self.goal * sign else "floor" if reached >= self.floor * sign else "**missed**"
+
+
+def _pair(a: doors.Door, b: doors.Door) -> str:
+    return f"{a.name} / {b.name}"
+
+
+def _memory(process: str) -> Target:
+    name = f"RSS of the {process} after a million calls, MB, and flat"
+    return Target(name, 200, 120, f"{process} RSS MB", digits=0, flat=f"{process} RSS growth", needs=FULL_CALLS)
+
+
+def _p99(name: str, door: doors.Door, floor: float, goal: float) -> Target:
+    return Target(f"p99 at half load, {name}, ms", floor, goal, f"half load, {door.name}: p99 ms", digits=1)
+
+
+TARGETS = (
+    Target("gRPC `ShareBackup`, durable, to the bare stub", 0.75, 0.85, _pair(doors.GRPC, doors.STUB)),
+    Target(
+        "REST, durable, multiplexed, to Envoy in front of the same server",
+        *(1.3, 2.5, _pair(doors.MULTIPLEXED, doors.ENVOY)),
+    ),
+    Target("REST, a call each, to Envoy", 0.9, 1.0, _pair(doors.UNARY, doors.ENVOY)),
+    Target("REST, multiplexed, to gRPC direct", 1.0, 1.5, _pair(doors.MULTIPLEXED, doors.GRPC)),
+    Target("group commit to a transaction each, 16 callers", 2.5, 4, "group commit"),
+    Target("conversion to `json_format`", 4, 6, "conversion"),
+    _p99("gRPC", doors.GRPC, 10, 6),
+    _p99("REST multiplexed", doors.MULTIPLEXED, 25, 10),
+    Target("one caller alone, p50: multiplexed to a call each", 1.0, 0.9, "p50 multiplexed / unary"),
+    Target("shares/s with 10⁶ rows to 10⁴", 0.3, 0.6, "share: 1000000 / 10000 rows"),
+    Target("first page of 100, 10⁷ rows to 10⁴", 0.7, 0.9, "list: 10000000 / 10000 rows"),
+    Target("REST shares/s per core to the 65 of Glance (quoted)", 30, 60, "times Glance", digits=0),
+    _memory("server"),
+    _memory("gateway"),
+)
+
+
+def table(values: Mapping[str, float]) -> Table:
+    """Floor, goal, what was reached, and how that is to be called."""
+    rows: list[Sequence[str]] = []
+    for target in TARGETS:
+        mark = target.mark(values)
+        reached = "-" if mark == "not measured" else number(values[target.value], target.digits)
+        less = "≤ " if target.is_less_better else ""
+        rows.append((target.name, f"{less}{target.floor:g}", f"{less}{target.goal:g}", reached, mark))
+    return Table(("target", "floor", "goal", "reached", ""), rows)
