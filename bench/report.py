@@ -27,7 +27,8 @@ _HOW = """**How to read it.** The load comes from a process on a core of its own
 fraction of what it measures; everything under test, be it server, gateway, Envoy or stub, shares *one* other core. So
 calls/s of a door that keeps that core in use are calls/s *per core of gateway and server together*, and µs a call are
 CPU time of a process divided by the calls that were answered meanwhile. A row in which the generator used more than
-95 % of its own core says **limits**. Variants are measured in turn; each ratio is the median of the ratios of the rounds.
+95 % of its own core says **limits**. Variants are measured in turn; each ratio is the median of the ratios of the
+rounds.
 
 **What is compared.** Envoy and our gateway get the same requests, have one worker each and the same server behind
 them. Our gateway multiplexes: it sends what waits as one frame of calls over a stream, where Envoy and our own
