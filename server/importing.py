@@ -6,7 +6,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 import click
@@ -14,6 +14,7 @@ import grpc
 from click.termui import progressbar
 
 from backupsharing.v2 import backup_catalog_pb2, backup_catalog_pb2_grpc
+from backupsharing.v2.backup_pb2 import Backup
 from server.backup_line import LONGEST_LINE, parse_line
 
 if TYPE_CHECKING:
@@ -26,6 +27,14 @@ IN_FLIGHT = 32
 
 CALL_SECONDS = 30.0
 _OVER_BAR = "\r\x1b[K"
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    number: int
+    size: int
+    """Bytes."""
+    read: Backup | ValueError
 
 
 class CannotImport(Exception):
@@ -47,33 +56,52 @@ async def import_backups(file: IO[bytes], server: str, token: str) -> int:
         imported = failed = 0
         with progressbar(length=_size(file), label="Importing", file=sys.stderr) as bar:
             for batch in _batches(file):
-                problems = await asyncio.gather(*(_put(stub, metadata, line) for _, line in batch))
-                for (number, _), problem in zip(batch, problems, strict=True):
+                problems = await asyncio.gather(*(_put(stub, metadata, line.read) for line in batch))
+                for line, problem in zip(batch, problems, strict=True):
                     if problem is not None:
                         # Over the bar, which is drawn again below it.
-                        click.echo(f"{_OVER_BAR if sys.stderr.isatty() else ''}line {number}: {problem}", err=True)
+                        click.echo(f"{_OVER_BAR if sys.stderr.isatty() else ''}line {line.number}: {problem}", err=True)
                         failed += 1
                 imported += problems.count(None)
-                bar.update(sum(len(line) for _, line in batch))
+                bar.update(sum(line.size for line in batch))
     click.echo(f"{imported} imported, {failed} failed", err=True)
     return failed
 
 
-async def _put(stub: _Stub, metadata: _Metadata, line: bytes) -> str | None:
+async def _put(stub: _Stub, metadata: _Metadata, read: Backup | ValueError) -> str | None:
+    if isinstance(read, ValueError):
+        return str(read)
     try:
-        request = backup_catalog_pb2.PutBackupRequest(backup=parse_line(line))
-        await stub.PutBackup(request, metadata=metadata, timeout=CALL_SECONDS)
-    except ValueError as error:
-        return str(error)
+        await stub.PutBackup(backup_catalog_pb2.PutBackupRequest(backup=read), metadata=metadata, timeout=CALL_SECONDS)
     except grpc.aio.AioRpcError as error:
         return error.details() or error.code().name
     return None
 
 
-def _batches(file: IO[bytes]) -> Iterator[Sequence[tuple[int, bytes]]]:
-    lines = ((number, line) for number, line in enumerate(_bounded_lines(file), 1) if line.strip())
-    while batch := list(islice(lines, IN_FLIGHT)):
-        yield batch
+def _batches(file: IO[bytes]) -> Iterator[Sequence[_Line]]:
+    """Lines that can be sent at once: each of another backup, since calls at once are carried out in any order."""
+    batch: dict[object, _Line] = {}
+    for line in _lines(file):
+        backup_id = line.number if isinstance(line.read, ValueError) else line.read.id
+        if backup_id in batch or len(batch) == IN_FLIGHT:
+            yield list(batch.values())
+            batch = {}
+        batch[backup_id] = line
+    if batch:
+        yield list(batch.values())
+
+
+def _lines(file: IO[bytes]) -> Iterator[_Line]:
+    for number, line in enumerate(_bounded_lines(file), 1):
+        if line.strip():
+            yield _Line(number, len(line), _read(line))
+
+
+def _read(line: bytes) -> Backup | ValueError:
+    try:
+        return parse_line(line)
+    except ValueError as error:
+        return error
 
 
 def _bounded_lines(file: IO[bytes]) -> Iterator[bytes]:

@@ -151,6 +151,13 @@ async def test_a_backup_of_another_owner_is_a_bad_line(server: str, store: Store
     assert ended.exit_code == 1
 
 
+async def test_of_lines_about_one_backup_the_last_stands(server: str, store: Store) -> None:
+    for turn in range(5):
+        ended = await imported(server, *(line(name=f"{turn}-{number}") for number in range(20)))
+        assert (ended.exit_code, "20 imported, 0 failed" in ended.said) == (0, True)
+        assert (await store.get_backup(FIRST)).name == f"{turn}-19"
+
+
 async def test_running_again_is_fine_and_takes_what_is_new(server: str, store: Store, tmp_path: Path) -> None:
     file = tmp_path / "backups.jsonl"
     file.write_bytes(line(name="before", size=3))
