@@ -106,7 +106,8 @@ class Settings(BaseSettings):
     lenient: bool = Field(False, description="ignore and log members and parameters that are unknown, instead of 400")
     upstream: Target = Field("127.0.0.1:50051", description="HOST:PORT or unix:PATH of the gRPC server")
     multiplex: bool = Field(
-        False, description="send many calls over one stream, to a server that can take them so; still being tested"
+        True,
+        description="send calls that wait over one stream, if the server can take them so; otherwise each by itself",
     )
     timeout: float = Field(30.0, gt=0, description="seconds that a call may take; a client's Grpc-Timeout can be less")
     commit_margin: float = Field(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from enum import Enum
@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 
 from gateway.errors import RequestFailed
-from gateway.multiplex import Multiplexing, StreamBroken
+from gateway.multiplex import Multiplexing, StreamBroken, Unary
 from gateway.probe import Probe
 from gateway.reply import Metadata, Reply
 
@@ -28,6 +28,11 @@ _CHANNEL_OPTIONS = (
 )
 
 _MAYBE_NOT_GRPC = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNIMPLEMENTED})
+
+_TOO_LARGE = re.compile(r"(CLIENT|SERVER): (Received|Sent) message larger than max")
+"""What gRPC itself says of a message beyond a limit of either side."""
+
+_REQUEST_TOO_LARGE = ("SERVER: Received message larger than max", "CLIENT: Sent message larger than max")
 
 _MOST_SECONDS = 99_999_999
 """Of a deadline: the eight digits that the wire format has."""
@@ -127,6 +132,7 @@ class Upstream:
         self._margin = margin
         self._probe = Probe(target)
         self._multiplexing = Multiplexing(self._channel) if multiplex else None
+        self._multicallables: dict[str, grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
 
     async def call(self, method: str, request: bytes, metadata: Metadata, seconds: float, *, repeatable: bool) -> Reply:
         """Make a unary call.
@@ -140,41 +146,40 @@ class Upstream:
 
         Raises:
             RequestFailed: 503 for no answer by the deadline and the margin; 502 for a server that
-                does not speak gRPC.
+                does not speak gRPC; 400 or 500 for a request or an answer that is too large for gRPC.
         """
+        deadline = asyncio.get_running_loop().time() + seconds
+        unary = Unary(method, request, metadata, deadline, deadline + self._margin)
         try:
-            async with asyncio.timeout(seconds + self._margin):
-                began = time.monotonic()
-                reply = await self._multiplexed(method, request, metadata, seconds, repeatable=repeatable)
-                if reply is None:
-                    # Of a call that is made again, a part of its time has passed.
-                    reply = await self._single(method, request, metadata, seconds - (time.monotonic() - began))
-                return await self._doubted(reply)
+            reply = await self._multiplexed(unary, repeatable=repeatable)
+            return await self._single(unary) if reply is None else reply
         except TimeoutError:
             # A server that lives ends the call itself at its deadline, so this one, or the link to it, does not;
             # whether it did what it was asked, nobody can say. 504 would promise that it did not.
             raise RequestFailed(503, "The server did not answer.") from None
 
-    async def _multiplexed(
-        self, method: str, request: bytes, metadata: Metadata, seconds: float, *, repeatable: bool
-    ) -> Reply | None:
+    async def _multiplexed(self, unary: Unary, *, repeatable: bool) -> Reply | None:
         """The reply to a call made over the stream; None if it has to be made by itself."""
         if self._multiplexing is None:
             return None
         try:
-            return await self._multiplexing.call(method, request, metadata, seconds)
+            return await self._multiplexing.call(unary)
         except StreamBroken as broken:
             return None if repeatable else Reply(grpc.StatusCode.UNAVAILABLE, str(broken), b"", ())
 
-    async def _single(self, method: str, request: bytes, metadata: Metadata, seconds: float) -> Reply:
-        multicallable: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(method)
+    async def _single(self, unary: Unary) -> Reply:
+        multicallable = self._multicallables.get(unary.method)
+        if multicallable is None:
+            multicallable = self._multicallables[unary.method] = self._channel.unary_unary(unary.method)
         # As metadata and not as the call's own timeout: gRPC would give up at the very moment that it tells the
         # server, and an answer on its way would be lost.
-        call = multicallable(request, metadata=(*metadata, ("grpc-timeout", _timeout_text(seconds))))
-        try:
-            return Reply(grpc.StatusCode.OK, "", await call, ())
-        except grpc.aio.AioRpcError as error:
-            return _reply(error)
+        timeout = _timeout_text(unary.deadline - asyncio.get_running_loop().time())
+        async with asyncio.timeout_at(unary.give_up):
+            try:
+                call = multicallable(unary.request, metadata=(*unary.metadata, ("grpc-timeout", timeout)))
+                return Reply(grpc.StatusCode.OK, "", await call, ())
+            except grpc.aio.AioRpcError as error:
+                return await self.failure(error)
 
     @asynccontextmanager
     async def stream(
@@ -201,14 +206,19 @@ class Upstream:
         """What a failed call says.
 
         Raises:
-            RequestFailed: 502 if what answers behind does not speak gRPC.
+            RequestFailed: 502 if what answers behind does not speak gRPC; 400 or 500 if a request or an answer is
+                too large for gRPC.
         """
-        return await self._doubted(_reply(error))
-
-    async def _doubted(self, reply: Reply) -> Reply:
-        """The reply, unless it may come from something that does not speak gRPC, and does."""
-        if reply.code in _MAYBE_NOT_GRPC and reply.details is None and await self._probe.speaks_something_else():
+        sent = (*(error.initial_metadata() or ()), *(error.trailing_metadata() or ()))
+        reply = Reply(error.code(), error.details() or "", b"", sent)
+        if reply.details is not None:
+            return reply
+        if reply.code in _MAYBE_NOT_GRPC and await self._probe.speaks_something_else():
             raise RequestFailed(502, "What answers behind this gateway does not speak gRPC.")
+        if reply.code is grpc.StatusCode.RESOURCE_EXHAUSTED and (too_large := _TOO_LARGE.match(reply.message)):
+            if too_large[0] in _REQUEST_TOO_LARGE:
+                raise RequestFailed(400, "The request is larger than the server takes.")
+            raise RequestFailed(500, "The server's answer is too large.")
         return reply
 
     async def close(self) -> None:
@@ -216,11 +226,6 @@ class Upstream:
         if self._multiplexing is not None:
             self._multiplexing.close()
         await self._channel.close()
-
-
-def _reply(error: grpc.aio.AioRpcError) -> Reply:
-    sent = (*(error.initial_metadata() or ()), *(error.trailing_metadata() or ()))
-    return Reply(error.code(), error.details() or "", b"", sent)
 
 
 def _timeout_text(seconds: float) -> str:

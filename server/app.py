@@ -90,6 +90,7 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         multiplexer = Multiplexer(pipeline, settings.max_concurrent_calls)
         server = _server(settings, unary.handlers(pipeline, served), multiplexer, health)
         await server.start()
+        cleanups.push_async_callback(multiplexer.closed)
         cleanups.push_async_callback(server.stop, settings.drain_timeout)
         log.info("serving", grpc_listen=settings.grpc_listen)
         await lifetime.stopping()

@@ -71,7 +71,14 @@ def configure(level: str) -> Lines:
         structlog.stdlib.ProcessorFormatter(processors=[removed, renderer], foreign_pre_chain=[*_SHARED])
     )
     logging.basicConfig(handlers=[handler], level=max(least, logging.WARNING))
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_departure)
     return lines
+
+
+def _is_no_departure(record: logging.LogRecord) -> bool:
+    """Whether gRPC says more than that a client went away just as its call ended: it takes that for an error."""
+    raised = record.exc_info[0] if record.exc_info else None
+    return raised is None or raised.__name__ not in ("ExecuteBatchError", "CancelledError")
 
 
 def _line(logger: Any, level: str, event: EventDict) -> bytes:  # noqa: ANN401 - the signature is that of structlog

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterable
 from functools import partial
+from typing import cast
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -38,7 +39,7 @@ class Multiplexer:
         """Carry calls out with ``pipeline``, at most ``max_in_flight`` of a stream at once."""
         self._pipeline = pipeline
         self._max_in_flight = max_in_flight
-        self._streams: set[_Stream] = set()
+        self._streams: dict[_Stream, asyncio.Task[None]] = {}
         self._draining = False
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -54,15 +55,19 @@ class Multiplexer:
         for stream in self._streams:
             stream.drain()
 
+    async def closed(self) -> None:
+        """Return when no stream is left: a server that has stopped has not waited for what it cancelled."""
+        while self._streams:
+            await asyncio.wait(self._streams.values())
+
     async def _serve(self, _: object, context: Context) -> None:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
         stream = _Stream(self._pipeline, context, self._max_in_flight)
-        self._streams.add(stream)
+        self._streams[stream] = task
+        task.add_done_callback(lambda _: self._streams.pop(stream))
         if self._draining:
             stream.drain()
-        try:
-            await stream.run()
-        finally:
-            self._streams.discard(stream)
+        await stream.run()
 
 
 class _Stream:
@@ -71,9 +76,12 @@ class _Stream:
     def __init__(self, pipeline: Pipeline, context: Context, max_in_flight: int) -> None:
         self._pipeline = pipeline
         self._context = context
-        self._in_flight: dict[int, asyncio.Task[None]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._in_flight: dict[int, asyncio.Task[pb.Answer]] = {}
         self._max_in_flight = max_in_flight
-        self._room = asyncio.Semaphore(max_in_flight)
+        self._expired: set[int] = set()
+        """Calls in flight that their deadlines have cancelled."""
+        self._has_room = asyncio.Event()
         self._answered: list[pb.Answer] = []
         self._to_write = asyncio.Event()
         self._drain_to_tell = False
@@ -127,34 +135,44 @@ class _Stream:
             for call in frame.calls:
                 if call.id in self._in_flight:
                     raise _Misused(f"two calls have the id {call.id}")
-                await self._room.acquire()
-                task = self._in_flight[call.id] = asyncio.create_task(self._carry_out(call))
-                # Not in the task itself: one that is cancelled before it has begun runs nothing at all.
-                task.add_done_callback(partial(self._leave, call.id))
+                while len(self._in_flight) >= self._max_in_flight:
+                    self._has_room.clear()
+                    await self._has_room.wait()
+                self._begin(call)
 
-    def _leave(self, call_id: int, _: asyncio.Task[None]) -> None:
+    def _begin(self, call: pb.Call) -> None:
+        seconds = call.timeout_ms / 1000 if call.HasField("timeout_ms") else None
+        task = self._in_flight[call.id] = self._loop.create_task(self._answer(call, seconds))
+        # gRPC ends a call of its own at its deadline; so is this one ended.
+        timer = None if seconds is None else self._loop.call_later(seconds, self._expire, call.id)
+        # Not in the task itself: one that is cancelled before it has begun runs nothing at all.
+        task.add_done_callback(partial(self._leave, call.id, timer))
+
+    def _expire(self, call_id: int) -> None:
+        if self._in_flight[call_id].cancel():
+            self._expired.add(call_id)
+
+    def _leave(self, call_id: int, timer: asyncio.TimerHandle | None, task: asyncio.Task[pb.Answer]) -> None:
         del self._in_flight[call_id]
-        self._room.release()
-
-    async def _carry_out(self, call: pb.Call) -> None:
-        answer = await self._answer(call)
-        self._answered.append(answer)  # not earlier: the writer takes the whole list and puts a new one there
+        self._has_room.set()
+        has_expired = call_id in self._expired
+        self._expired.discard(call_id)
+        if timer is not None:
+            timer.cancel()
+        if not task.cancelled():
+            self._answered.append(task.result())
+        elif has_expired:
+            self._answered.append(pb.Answer(id=call_id, code=_DEADLINE_EXCEEDED, message="Deadline Exceeded"))
         self._to_write.set()
 
-    async def _answer(self, call: pb.Call) -> pb.Answer:
+    async def _answer(self, call: pb.Call, seconds: float | None) -> pb.Answer:
         if not self._pipeline.serves(call.method):
             return pb.Answer(id=call.id, code=_UNIMPLEMENTED, message=f"There is no method {call.method}.")
-        seconds = call.timeout_ms / 1000 if call.HasField("timeout_ms") else None
         deadline = None if seconds is None else time.monotonic() + seconds
         text = (entry for entry in call.metadata if not entry.key.endswith("-bin"))
         metadata = {entry.key: entry.value.decode("ascii", "replace") for entry in text}
-        try:
-            # gRPC ends a call of its own at its deadline; so is this one ended.
-            async with asyncio.timeout(seconds):
-                made = Call(call.method, call.request, metadata, deadline, self._peer)
-                return _answer(call.id, await self._pipeline.carry_out(made))
-        except TimeoutError:
-            return pb.Answer(id=call.id, code=_DEADLINE_EXCEEDED, message="Deadline Exceeded")
+        made = Call(call.method, call.request, metadata, deadline, self._peer)
+        return _answer(call.id, await self._pipeline.carry_out(made))
 
     async def _write(self) -> None:
         await self._context.write(pb.MultiplexResponse(max_in_flight=self._max_in_flight))

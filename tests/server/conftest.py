@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
@@ -33,6 +34,7 @@ from tests.server.cast import (
     backup,
     identity,
 )
+from tests.server.multiplexing import Client, Desk, multiplexing
 
 
 @pytest.fixture
@@ -117,3 +119,27 @@ def log_lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dic
     yield read
     structlog.reset_defaults()
     stderr.close()
+
+
+@pytest.fixture
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """No test may leave a complaint of asyncio or gRPC."""
+    yield
+    warned = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [record.getMessage() for record in warned] == []
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+@pytest.fixture
+def desk_pipeline(desk: Desk) -> Pipeline:
+    return Pipeline([desk.method()], identity(), commit_margin=0.0, new_request_id=lambda: MADE_REQUEST_ID)
+
+
+@pytest.fixture
+async def client(desk_pipeline: Pipeline) -> AsyncIterator[Client]:
+    async with multiplexing(desk_pipeline) as (client, _):
+        yield client
