@@ -94,9 +94,9 @@ class ForeignServer(grpc.GenericRpcHandler):  # type: ignore[misc]  # the librar
         self.unary = answering(b"")
         self.stream = sending()
 
-    async def start(self) -> grpc.aio.Server:
+    async def start(self, *options: tuple[str, int]) -> grpc.aio.Server:
         """Serve on a free port, or again on the one from before."""
-        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        server = grpc.aio.server(options=[("grpc.so_reuseport", 0), *options])
         server.add_generic_rpc_handlers((self,))
         self.address = f"127.0.0.1:{server.add_insecure_port(self.address or '127.0.0.1:0')}"
         await server.start()

@@ -3,70 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import grpc
 import pytest
 import pytest_asyncio
 from google.protobuf.message import Message
 
-from gateway.multiplex import FRAME_BYTES, METHOD
+from gateway.multiplex import FRAME_BYTES
 from multiplex.v1 import multiplex_pb2 as pb
 from tests.gateway_http.conftest import StartGateway
 from tests.gateway_http.foreign import Context, ForeignServer, Weather
 from tests.gateway_http.gateways import Gateway
-from tests.gateway_http.wire import PATIENCE, assert_failure, connected, exchange, get, post
+from tests.gateway_http.multiplex_peer import Peer
+from tests.gateway_http.wire import assert_failure, connected, exchange, get, post
 
 READING = "/v1/stations/{}/reading"
 READINGS = "/v1/readings"
-
-
-class Peer(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no types
-    """The server's end of the streams: a test takes frames and writes frames."""
-
-    def __init__(self) -> None:
-        self.streams: list[Context] = []
-        self.opened: asyncio.Queue[Context] = asyncio.Queue()
-        self.frames: asyncio.Queue[pb.MultiplexRequest] = asyncio.Queue()
-        self.end = asyncio.Event()
-
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-        return grpc.stream_stream_rpc_method_handler(self._serve) if details.method == METHOD else None
-
-    async def stream(self) -> Context:
-        async with asyncio.timeout(PATIENCE):
-            return await self.opened.get()
-
-    async def calls(self, number: int) -> Sequence[pb.Call]:
-        found: list[pb.Call] = []
-        async with asyncio.timeout(PATIENCE):
-            while len(found) < number:
-                found += (await self.frames.get()).calls
-        return found
-
-    async def cancelled(self) -> int:
-        async with asyncio.timeout(PATIENCE):
-            while not (ids := (await self.frames.get()).cancelled_ids):
-                pass
-        return ids[0]
-
-    async def _serve(self, _: object, context: Context) -> None:
-        self.streams.append(context)
-        self.opened.put_nowait(context)
-        ending = asyncio.create_task(self.end.wait())
-        reading = asyncio.create_task(self._read(context))
-        try:
-            await asyncio.wait((ending, reading), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            ending.cancel()
-            reading.cancel()
-        if self.end.is_set():
-            self.end.clear()
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "broken")
-
-    async def _read(self, context: Context) -> None:
-        while isinstance(frame := await context.read(), bytes):
-            self.frames.put_nowait(pb.MultiplexRequest.FromString(frame))
 
 
 @pytest_asyncio.fixture
@@ -82,7 +35,8 @@ async def peer(foreign: ForeignServer, weather: Weather, monkeypatch: pytest.Mon
     yield peer
 
 
-Open = Callable[[], Awaitable[Context]]
+Open = Callable[..., Awaitable[Context]]
+OpenAt = Callable[..., Awaitable[Context]]
 
 
 @pytest_asyncio.fixture
@@ -91,18 +45,28 @@ async def gateway(peer: Peer, start_gateway: StartGateway) -> Gateway:
 
 
 @pytest.fixture
-def opened(peer: Peer, gateway: Gateway) -> Open:
-    """Have the gateway open its stream, and say hello."""
+def opened_at(peer: Peer) -> OpenAt:
+    """Have a gateway open its stream, and say hello."""
 
-    async def opened() -> Context:
+    async def opened_at(gateway: Gateway, max_in_flight: int = 600) -> Context:
         await exchange(gateway.address, get(READING.format("first")))
         stream = await peer.stream()
-        await stream.write(pb.MultiplexResponse(max_in_flight=600).SerializeToString())
+        await stream.write(pb.MultiplexResponse(max_in_flight=max_in_flight).SerializeToString())
         answered = asyncio.create_task(_asked_until_multiplexed(gateway))
         (call,) = await peer.calls(1)
         await stream.write(_answers(pb.Answer(id=call.id)))
         await answered
         return stream
+
+    return opened_at
+
+
+@pytest.fixture
+def opened(gateway: Gateway, opened_at: OpenAt) -> Open:
+    """Have the gateway open its stream, and say hello."""
+
+    async def opened(max_in_flight: int = 600) -> Context:
+        return await opened_at(gateway, max_in_flight)
 
     return opened
 
@@ -195,3 +159,96 @@ async def test_five_hundred_requests_at_once_each_get_their_own_answer(
     ]
     await stream.write(_answers(*answers))
     assert [(await each).json["note"] for each in asked] == [f"s{n}" for n in range(500)]
+
+
+async def test_beyond_what_the_server_takes_at_once_calls_go_by_themselves(
+    peer: Peer, gateway: Gateway, opened: Open
+) -> None:
+    stream = await opened(2)
+    waits = [asyncio.create_task(exchange(gateway.address, get(READING.format("waits")))) for _ in range(2)]
+    calls = await peer.calls(2)
+    assert (await exchange(gateway.address, get(READING.format("third")))).json["note"] == "unary:third"
+    await stream.write(_answers(*(pb.Answer(id=call.id) for call in calls)))
+    assert [(await each).status for each in waits] == [200, 200]
+
+
+async def test_a_call_that_is_given_up_is_503_and_cancelled_at_the_server(
+    peer: Peer, start_gateway: StartGateway, opened_at: OpenAt
+) -> None:
+    gateway = await start_gateway(timeout=5.0, commit_margin=0.0)
+    await opened_at(gateway)
+    asked = asyncio.create_task(exchange(gateway.address, get(READING.format("oslo"), "Grpc-Timeout: 100m")))
+    (call,) = await peer.calls(1)
+    assert 0 < call.timeout_ms <= 100
+    assert await peer.cancelled() == call.id
+    assert_failure(await asked, 503, "UNAVAILABLE")
+
+
+async def test_metadata_as_large_as_tokens_are_spread_over_frames(
+    peer: Peer, gateway: Gateway, opened: Open, weather: Weather
+) -> None:
+    stream = await opened()
+    token = "x" * 8192
+    asked = [
+        asyncio.create_task(exchange(gateway.address, get(READING.format(f"s{n}"), f"X-Auth-Token: {token}")))
+        for n in range(200)
+    ]
+    calls = await peer.calls(200)
+    assert max(peer.sizes) <= FRAME_BYTES
+    assert all(_token(call) == token.encode() for call in calls)
+    await stream.write(_answers(*(pb.Answer(id=call.id) for call in calls)))
+    assert {(await each).status for each in asked} == {200}
+
+
+def _token(call: pb.Call) -> bytes:
+    return next(entry.value for entry in call.metadata if entry.key == "x-auth-token")
+
+
+@pytest.mark.parametrize(
+    ("answer", "sent", "status", "code"),
+    [
+        (pb.Answer(response=b"\xff"), get(READING.format("oslo")), 502, "UNKNOWN"),
+        (pb.Answer(response=b"\xff"), post(READINGS, b"{}"), 500, "INTERNAL"),
+        (pb.Answer(code=77, message="odd"), get(READING.format("oslo")), 500, "UNKNOWN"),
+        (pb.Answer(code=5, message="No such station."), get(READING.format("oslo")), 404, "NOT_FOUND"),
+        (pb.Answer(code=8, message="Too much."), get(READING.format("oslo")), 503, "RESOURCE_EXHAUSTED"),
+    ],
+)
+async def test_what_an_answer_says_is_what_a_call_of_its_own_would_say(
+    peer: Peer, gateway: Gateway, opened: Open, answer: pb.Answer, sent: bytes, status: int, code: str
+) -> None:
+    stream = await opened()
+    asked = asyncio.create_task(exchange(gateway.address, sent))
+    (call,) = await peer.calls(1)
+    answer.id = call.id
+    await stream.write(_answers(answer))
+    assert_failure(await asked, status, code)
+
+
+async def test_a_stream_that_ends_before_it_answered_anything_is_not_opened_again_at_once(
+    peer: Peer, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.multiplex.OPEN_AGAIN_SECONDS", 3600.0)
+    await exchange(gateway.address, get(READING.format("first")))
+    stream = await peer.stream()
+    await stream.write(pb.MultiplexResponse(max_in_flight=10).SerializeToString())
+    peer.end.set()
+    await peer.over.wait()
+    for _ in range(10):
+        assert (await exchange(gateway.address, get(READING.format("oslo")))).json["note"] == "unary:oslo"
+    assert len(peer.streams) == 1
+
+
+async def test_a_server_without_the_service_is_asked_for_it_once(
+    peer: Peer, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    async def refuse(_: object, context: Context) -> None:
+        asked.append(1)
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Method not found!")
+
+    monkeypatch.setattr(peer, "_serve", refuse)
+    for _ in range(10):
+        assert (await exchange(gateway.address, get(READING.format("oslo")))).json["note"] == "unary:oslo"
+    assert len(asked) == 1

@@ -233,3 +233,24 @@ async def test_a_gateway_finds_its_server_again_after_a_restart(start_gateway: S
 async def never_answering(_request: Message, _context: Context) -> bytes:
     await asyncio.Event().wait()
     return b""
+
+
+@pytest.mark.parametrize(
+    ("limit", "status", "code", "said"),
+    [
+        ("grpc.max_receive_message_length", 400, "INVALID_ARGUMENT", "The request is larger than the server takes."),
+        ("grpc.max_send_message_length", 500, "INTERNAL", "The server's answer is too large."),
+    ],
+)
+async def test_a_message_beyond_a_limit_of_the_server_is_400_or_500(
+    weather: Weather, start_gateway: StartGateway, limit: str, status: int, code: str, said: str
+) -> None:
+    limited = ForeignServer(weather)
+    limited.unary = answering(weather.reading("x" * 2000))
+    server = await limited.start((limit, 1000))
+    try:
+        gateway = await start_gateway(upstream=limited.address)
+        answer = await exchange(gateway.address, post(READINGS, b'{"note":"%s"}' % (b"x" * 2000)))
+    finally:
+        await server.stop(None)
+    assert_failure(answer, status, code, said)
