@@ -32,7 +32,7 @@ rounds.
 
 **What is compared.** Envoy and our gateway get the same requests, have one worker each and the same server behind
 them. Our gateway multiplexes: it sends what waits as one frame of calls over a stream, where Envoy and our own
-gateway without `--multiplex` send a gRPC call for each request. Our gateway also writes a line of log for each
+gateway with `--no-multiplex` send a gRPC call for each request. Our gateway also writes a line of log for each
 request, brings the answer into the documented form and answers failures in it; Envoy does none of that here: no
 access log, proto3's own JSON. The server logs each call. Standard error goes to /dev/null. The bare stub has our
 messages, gRPC options, uvloop and scheduling, and neither rules nor store. Every answer is checked, and each sharing

@@ -113,7 +113,7 @@ async def test_the_headers_of_a_later_request_have_to_arrive_in_time_too(start_g
 async def test_the_time_for_headers_is_not_the_time_for_the_body_or_the_call(
     foreign: ForeignServer, start_gateway: StartGateway
 ) -> None:
-    gateway = await start_gateway(header_timeout=0.05, body_timeout=PATIENCE)
+    gateway = await start_gateway(header_timeout=1.0, body_timeout=PATIENCE)
     async with connected(gateway.address) as connection, connected(gateway.address) as late:
         connection.send(head_of("POST", READINGS, "Content-Type: application/json", "Content-Length: 2") + b"{")
         # This one is opened later, and closed when its time is over.
