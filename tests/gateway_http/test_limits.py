@@ -102,7 +102,7 @@ async def test_headers_that_trickle_in_do_not_win_time(start_gateway: StartGatew
 
 
 async def test_the_headers_of_a_later_request_have_to_arrive_in_time_too(start_gateway: StartGateway) -> None:
-    gateway = await start_gateway(header_timeout=0.1, idle_timeout=PATIENCE * 4)
+    gateway = await start_gateway(header_timeout=0.5, idle_timeout=PATIENCE * 4)
     async with connected(gateway.address) as connection:
         connection.send(get(READING))
         assert (await connection.answer()).status == 200
@@ -123,7 +123,7 @@ async def test_the_time_for_headers_is_not_the_time_for_the_body_or_the_call(
 
 
 async def test_an_idle_connection_is_closed(start_gateway: StartGateway) -> None:
-    gateway = await start_gateway(idle_timeout=0.1)
+    gateway = await start_gateway(idle_timeout=0.5)
     async with connected(gateway.address) as connection:
         connection.send(get(READING))
         assert (await connection.answer()).status == 200
@@ -154,7 +154,7 @@ async def test_a_client_that_does_not_read_on_is_cut_off_and_its_call_ends(
 async def test_a_call_that_takes_longer_than_a_connection_may_be_idle_is_answered(
     foreign: ForeignServer, start_gateway: StartGateway
 ) -> None:
-    gateway = await start_gateway(idle_timeout=0.05)
+    gateway = await start_gateway(idle_timeout=0.5)
     may_answer = asyncio.Event()
 
     async def hold(_request: Message, _context: Context) -> bytes:
