@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 
@@ -50,7 +49,7 @@ def new_sharing_id() -> str:
 
 def new_request_id() -> str:
     """A fresh request id."""
-    return f"req-{uuid.uuid4()}"
+    return f"req-{uuid_utils.uuid4()}"
 
 
 def methods(store: Store, settings: Settings) -> Sequence[Method]:
@@ -80,6 +79,7 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
             max_waiting=settings.max_waiting_changes,
             read_threads=settings.read_threads,
             busy_timeout=settings.busy_timeout,
+            commit_delay=settings.commit_delay,
         )
         cleanups.push_async_callback(store.close)
         served = methods(store, settings)

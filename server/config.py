@@ -68,6 +68,12 @@ class Settings(BaseSettings):
     )
     max_concurrent_calls: int = Field(4096, ge=1, description="calls in progress; more are refused as overload")
     max_waiting_changes: int = Field(10_000, ge=1, description="changes waiting for the database; more are refused")
+    commit_delay: float = Field(
+        0.001,
+        ge=0,
+        le=1,
+        description="seconds that a change waits for others to share its commit while several callers make changes",
+    )
     read_threads: int = Field(2, ge=1, description="threads that read from the database")
     busy_timeout: float = Field(5.0, ge=0, description="seconds to wait while another process writes to the database")
     drain_timeout: float = Field(10.0, ge=0, description="seconds that calls in progress get when the server stops")

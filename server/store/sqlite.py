@@ -45,6 +45,7 @@ class SqliteStore:
         max_batch: int = 256,
         read_threads: int = 2,
         busy_timeout: float = 5.0,
+        commit_delay: float = 0.001,
         log_bounds: LogBounds | None = None,
     ) -> SqliteStore:
         """Open the database file at ``path``, in a folder that exists; make it, and migrate it, where needed.
@@ -53,6 +54,7 @@ class SqliteStore:
         ``max_batch``: the most changes that share a commit.
         ``read_threads``: how many reads run at once.
         ``busy_timeout``: seconds to wait for other processes before a call is `Unavailable`.
+        ``commit_delay``: the most seconds that a change waits for others to share its commit, when there are such.
         ``log_bounds``: how large the write-ahead log may grow; None: as measured to be best.
 
         Raises UnusableDatabase if the file is no database, cannot be written, or was made by a
@@ -70,6 +72,7 @@ class SqliteStore:
             max_waiting=max_waiting,
             max_batch=max_batch,
             busy_timeout=busy_timeout,
+            commit_delay=commit_delay,
             after_batch=checkpointer.after_batch,
         )
         return cls(writer, checkpointer, Readers(reading))

@@ -110,10 +110,11 @@ def count_statement(filter: SharingFilter) -> tuple[str, Parameters]:
 
 def _conditions(filter: SharingFilter) -> list[str]:
     whose = "s.to_project_id = :project_id" if filter.received else "s.from_project_id = :project_id"
+    wanted = [sql for name, sql in (*_OF_SHARING, *_OF_BACKUP) if getattr(filter, name) is not None]
     if filter.backup_id is not None:
-        # The plus sign keeps this from choosing the index: a project may have far more sharings than a backup.
+        # The plus sign keeps these from choosing the index: a project may have far more sharings than a backup.
         whose = f"+{whose}"
-    wanted = (sql for name, sql in (*_OF_SHARING, *_OF_BACKUP) if getattr(filter, name) is not None)
+        wanted = [f"+{sql}" if sql.startswith("s.from_project_id") else sql for sql in wanted]
     return ["s.deleted_at IS NULL", whose, *wanted]
 
 

@@ -25,6 +25,8 @@ class Writer:
     """Makes changes one after the other on its own connection, which it owns from now on.
 
     The connection should not wait for locks by itself: a batch does, up to ``busy_timeout`` seconds.
+    When several callers are at work, a batch waits up to ``commit_delay`` seconds for as many changes as
+    came together lately; a caller that is alone never waits.
     ``after_batch`` is called with it when a batch is answered; it must not raise.
     """
 
@@ -35,17 +37,21 @@ class Writer:
         max_waiting: int,
         max_batch: int,
         busy_timeout: float,
+        commit_delay: float = 0.0,
         after_batch: Callable[[sqlite3.Connection], None] | None = None,
     ) -> None:
         self._connection = connection
         self._max_waiting = max_waiting
         self._max_batch = max_batch
         self._busy_timeout = busy_timeout
+        self._commit_delay = commit_delay
         self._after_batch = after_batch
         self._waiting: deque[tuple[Change, _Caller]] = deque()
         self._stopped = False
         self._changed = threading.Condition()
-        """Guards what waits and whether it is stopped."""
+        """Guards what waits, how many are expected, and whether it is stopped."""
+        self._expected = 1
+        """How many changes are likely to come together: the writer is told of the first and of this one."""
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
 
@@ -69,7 +75,9 @@ class Writer:
             if len(self._waiting) >= self._max_waiting:
                 raise Overloaded("Too many changes are waiting; try again later.")
             self._waiting.append((Change(change, commit_by, caller.cancelled, command, make_all), caller))
-            self._changed.notify()
+            # Being woken costs the thread, and the loop that it takes the interpreter from, more than a change does.
+            if len(self._waiting) in (1, self._expected):
+                self._changed.notify()
         return await caller
 
     def stop(self) -> None:
@@ -92,7 +100,8 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            while batch := self._take():
+            batch: Sequence[tuple[Change, _Caller]] = ()
+            while batch := self._take(len(batch)):
                 _deliver(batch, self._carry_out(change for change, _ in batch))
                 if self._after_batch is not None:
                     self._after_batch(self._connection)
@@ -101,10 +110,16 @@ class Writer:
             _deliver(self._waiting, {change: NotMade(_closed()) for change, _ in self._waiting})
             self._waiting.clear()
 
-    def _take(self) -> list[tuple[Change, _Caller]]:
-        """Wait for changes and take them; nothing once it is stopped."""
+    def _take(self, answered: int) -> list[tuple[Change, _Caller]]:
+        """Wait for changes and take them; nothing once it is stopped. ``answered``: how many just were."""
         with self._changed:
+            # Who has an answer mostly asks again. Of fewer callers than before it is learned in a few batches.
+            expected = max(answered + len(self._waiting), self._expected * 7 // 8, 1)
+            self._expected = min(expected, self._max_batch)
             self._changed.wait_for(lambda: self._waiting or self._stopped)
+            self._changed.wait_for(
+                lambda: len(self._waiting) >= self._expected or self._stopped, timeout=self._commit_delay
+            )
             if self._stopped:
                 return []
             return [self._waiting.popleft() for _ in range(min(len(self._waiting), self._max_batch))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -82,6 +83,39 @@ def test_the_sharings_of_one_backup_are_found_by_the_backup(
 ) -> None:
     search, *_ = plan(connection, list_statement(page(whose)))
     assert search.startswith("SEARCH s USING INDEX sharings_active (backup_id=?")
+
+
+FILTERS = ("from_project_id", "to_project_id", "volume_id", "availability_zone", "status", "name")
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("received", [False, True])
+def test_no_combination_of_filters_makes_the_default_list_scan_or_sort(
+    connection: sqlite3.Connection, received: bool, descending: bool
+) -> None:
+    # With both projects known SQLite may start from either: both have the order.
+    indexes = ("sharings_received (to_project_id=?", "sharings_given (from_project_id=?")
+    for wanted in product([None, "x"], repeat=len(FILTERS)):
+        which = SharingFilter(GIVER, received=received, **dict(zip(FILTERS, wanted, strict=True)))
+        for after in (None, Position(1, "id")):
+            search, *others = plan(connection, list_statement(page(which, descending=descending, after=after)))
+            assert search.startswith(tuple(f"SEARCH s USING INDEX {index}" for index in indexes))
+            assert others == [BACKUP]
+
+
+@pytest.mark.parametrize("received", [False, True])
+def test_with_a_backup_only_its_sharings_are_read_whatever_else_is_wanted(
+    connection: sqlite3.Connection, received: bool
+) -> None:
+    for wanted in product([None, "x"], repeat=len(FILTERS)):
+        which = SharingFilter(GIVER, received=received, backup_id="b", **dict(zip(FILTERS, wanted, strict=True)))
+        search, *others = plan(connection, list_statement(page(which)))
+        assert search.startswith("SEARCH s USING INDEX sharings_active (backup_id=?")
+        # Sorted, but a backup has only so many (`--max-active-sharings`), or one with the recipient.
+        assert set(others) <= {BACKUP, "USE TEMP B-TREE FOR ORDER BY"}
+        search, *others = plan(connection, count_statement(which))
+        assert search.startswith("SEARCH s USING INDEX sharings_active (backup_id=?")
+        assert set(others) <= {BACKUP}
 
 
 @pytest.mark.parametrize("key", SortKey)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pytest
 
 from server.errors import Unavailable
 from server.store import sqlite_writer
+from server.store.sqlite_batch import Change
 from server.store.sqlite_connection import connect
 from server.store.sqlite_file import prepare
 from server.store.sqlite_writer import Writer
@@ -143,6 +144,78 @@ async def test_a_loop_that_is_gone_does_not_stop_the_thread(writer: Writer) -> N
     await asyncio.to_thread(leave_early)
     release.set()
     assert await writer.make(change, None) == 1
+
+
+@pytest.fixture
+def batches() -> list[int]:
+    """How many changes each batch of `patient_writer` had."""
+    return []
+
+
+@pytest.fixture
+def patient_writer(
+    connection: sqlite3.Connection, batches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Writer]:
+    """A writer that would wait longer than any test for changes that it expects."""
+    made = sqlite_writer.carry_out
+
+    def counted(connection: sqlite3.Connection, changes: Sequence[Change], busy_timeout: float) -> object:
+        batches.append(len(changes))
+        return made(connection, changes, busy_timeout)
+
+    monkeypatch.setattr(sqlite_writer, "carry_out", counted)
+    writer = Writer(connection, max_waiting=1000, max_batch=4, busy_timeout=5, commit_delay=3600)
+    yield writer
+    writer.close()
+
+
+async def test_a_caller_that_is_alone_waits_for_no_other(patient_writer: Writer, batches: list[int]) -> None:
+    for _ in range(5):
+        await asyncio.wait_for(patient_writer.make(change, None), 5)
+    assert batches == [1] * 5
+
+
+async def expect_four(writer: Writer) -> list[asyncio.Task[int]]:
+    """Let one change be answered while three wait, so that four are expected next; answers the three."""
+    begun, release = threading.Event(), threading.Event()
+
+    def slow(_: sqlite3.Connection) -> None:
+        begun.set()
+        release.wait(5)
+
+    first = asyncio.create_task(writer.make(slow, None))
+    await asyncio.to_thread(begun.wait, 5)
+    three = [asyncio.create_task(writer.make(change, None)) for _ in range(3)]
+    await asyncio.sleep(0)
+    release.set()
+    await first
+    return three
+
+
+async def test_changes_that_come_apart_share_a_commit_when_as_many_came_together_before(
+    patient_writer: Writer, batches: list[int]
+) -> None:
+    tasks = await expect_four(patient_writer)
+    for _ in range(5):
+        await asyncio.sleep(0.01)
+        tasks.append(asyncio.create_task(patient_writer.make(change, None)))
+    assert await asyncio.wait_for(asyncio.gather(*tasks), 5) == [1] * 8
+    assert batches == [1, 4, 4]
+
+
+async def test_a_writer_that_is_closed_waits_for_no_more_changes(patient_writer: Writer) -> None:
+    tasks = await expect_four(patient_writer)
+    await asyncio.wait_for(asyncio.to_thread(patient_writer.close), 5)
+    failures = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(failure) for failure in failures] == [Unavailable] * 3
+
+
+async def test_fewer_callers_than_before_wait_no_longer_than_the_delay(connection: sqlite3.Connection) -> None:
+    writer = Writer(connection, max_waiting=1000, max_batch=4, busy_timeout=5, commit_delay=0.01)
+    await asyncio.wait_for(asyncio.gather(*await expect_four(writer)), 5)
+    for _ in range(5):
+        await asyncio.wait_for(writer.make(change, None), 5)
+    await asyncio.to_thread(writer.close)
 
 
 async def test_a_closed_writer_refuses(writer: Writer) -> None:
