@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -92,6 +93,9 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         await server.start()
         cleanups.push_async_callback(multiplexer.closed)
         cleanups.push_async_callback(server.stop, settings.drain_timeout)
+        # What stands now stands till the end: to look through all of it again and again stops calls for up to 30 ms.
+        gc.collect()
+        gc.freeze()
         log.info("serving", grpc_listen=settings.grpc_listen)
         await lifetime.stopping()
         log.info("draining")

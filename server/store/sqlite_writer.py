@@ -100,9 +100,10 @@ class Writer:
 
     def _run(self) -> None:
         try:
-            batch: Sequence[tuple[Change, _Caller]] = ()
-            while batch := self._take(len(batch)):
-                _deliver(batch, self._carry_out(change for change, _ in batch))
+            while batch := self._take():
+                outcomes = self._carry_out(change for change, _ in batch)
+                self._expect(len(batch))
+                _deliver(batch, outcomes)
                 if self._after_batch is not None:
                     self._after_batch(self._connection)
         finally:
@@ -110,12 +111,16 @@ class Writer:
             _deliver(self._waiting, {change: NotMade(_closed()) for change, _ in self._waiting})
             self._waiting.clear()
 
-    def _take(self, answered: int) -> list[tuple[Change, _Caller]]:
-        """Wait for changes and take them; nothing once it is stopped. ``answered``: how many just were."""
+    def _expect(self, made: int) -> None:
+        """Reckon how many changes come together next; to be called before the callers of this batch are answered."""
         with self._changed:
-            # Who has an answer mostly asks again. Of fewer callers than before it is learned in a few batches.
-            expected = max(answered + len(self._waiting), self._expected * 7 // 8, 1)
+            # Who gets an answer mostly asks again. Of fewer callers than before it is learned in a few batches.
+            expected = max(made + len(self._waiting), self._expected * 7 // 8)
             self._expected = min(expected, self._max_batch)
+
+    def _take(self) -> list[tuple[Change, _Caller]]:
+        """Wait for changes and take them; nothing once it is stopped."""
+        with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._stopped)
             self._changed.wait_for(
                 lambda: len(self._waiting) >= self._expected or self._stopped, timeout=self._commit_delay
