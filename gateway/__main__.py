@@ -10,6 +10,7 @@ import uvloop
 from gateway import app, config, logs
 from gateway.lifetime import Lifetime
 from gateway.schema import SchemaError
+from gateway.tls import CannotUseTls
 
 
 def main() -> None:
@@ -19,7 +20,7 @@ def main() -> None:
     _yield_to_others_less()
     try:
         uvloop.run(_serve(settings))
-    except (SchemaError, app.CannotListen) as error:
+    except (SchemaError, CannotUseTls, app.CannotListen) as error:
         print(f"{config.PROGRAM}: {error}", file=sys.stderr)  # noqa: T201 - for the person who started it
         raise SystemExit(2) from None
 

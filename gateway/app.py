@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import ipaddress
-from collections.abc import Mapping
+import ssl
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from importlib import metadata
 
@@ -17,16 +19,17 @@ from gateway.config import DISTRIBUTION, PROGRAM, TITLE, Settings, descriptor_se
 from gateway.cors import Cors
 from gateway.docs_page import pages
 from gateway.endpoint import compile_routes
-from gateway.forwarded import PublicUrl
+from gateway.forwarded import Forwarded
 from gateway.http_server import HttpLimits, HttpServer
 from gateway.json_map import dumps
 from gateway.json_map.fields import field_mapping
 from gateway.lifetime import Lifetime
 from gateway.openapi import describe
 from gateway.pages import Page
-from gateway.rest import BodyLimits, Rest
+from gateway.rest import BodyLimits, Callers, Rest
 from gateway.schema import Problem, Schema, SchemaError, load
 from gateway.stream import Streams
+from gateway.tls import ListenTls, UpstreamTls, watch
 from gateway.unary import Unary
 from gateway.upstream import Upstream
 
@@ -39,17 +42,22 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
     """Serve until ``lifetime`` says to stop, then finish the requests in progress.
 
     Raises:
-        SchemaError, CannotListen: the gateway cannot start.
+        SchemaError, CannotListen, CannotUseTls: the gateway cannot start.
     """
     schema = _schema(settings)
     async with AsyncExitStack() as cleanups:
-        upstream = Upstream(settings.upstream, settings.commit_margin, multiplex=settings.multiplex)
+        listen_tls, upstream_tls = _listen_tls(settings), _upstream_tls(settings)
+        upstream = Upstream(settings.upstream, settings.commit_margin, multiplex=settings.multiplex, tls=upstream_tls)
         cleanups.push_async_callback(upstream.close)
+        if upstream_tls is not None:
+            _watch(upstream_tls, upstream.reconnect, cleanups)
         server = _http_server(settings, schema, upstream)
         runner = web.ServerRunner(server, shutdown_timeout=settings.drain_timeout)
         await runner.setup()
         cleanups.push_async_callback(runner.cleanup)
-        await _listen(runner, settings.listen)
+        await _listen(runner, settings.listen, listen_tls.context if listen_tls else None)
+        if listen_tls is not None:
+            _watch(listen_tls, lambda: None, cleanups)
         # What stands now stands till the end: to look through all of it again and again stops calls for up to 30 ms.
         gc.collect()
         gc.freeze()
@@ -73,18 +81,43 @@ def _http_server(settings: Settings, schema: Schema, upstream: Upstream) -> Http
         readable = {} if request is None else cors.headers(request)
         return {headers.REQUEST_ID: request_id, "Server": PROGRAM, **readable}
 
-    networks = [ipaddress.ip_network(network) for network in settings.trusted_proxy]
+    forwarded = _forwarded(settings)
     streams = Streams(upstream, failures, settings.heartbeat, stamp)
     rest = Rest(
         compile_routes(schema, settings.max_depth, _log_unknown if settings.lenient else None),
-        Unary(upstream, failures, PublicUrl(settings.public_url, networks, settings.listen), settings.timeout),
+        Unary(upstream, failures, forwarded, settings.timeout),
         streams,
         BodyLimits(settings.max_body, settings.body_timeout),
         _pages(settings, schema),
+        Callers(forwarded, by_proxy=settings.proxy_identity),
     )
     limits = HttpLimits(settings.max_header, settings.header_timeout, settings.idle_timeout, settings.max_in_flight)
     methods = {rule.http_method for method in schema.methods for rule in method.bindings}
     return HttpServer(rest.answer, failures, cors, limits, stamp, on_drain=streams.drain, methods=methods)
+
+
+def _forwarded(settings: Settings) -> Forwarded:
+    networks = [ipaddress.ip_network(network) for network in settings.trusted_proxy]
+    return Forwarded(settings.public_url, networks, settings.listen)
+
+
+def _upstream_tls(settings: Settings) -> UpstreamTls | None:
+    if settings.upstream_ca is None:
+        return None
+    return UpstreamTls(
+        settings.upstream_ca, settings.upstream_certificate, settings.upstream_key, settings.upstream_name
+    )
+
+
+def _listen_tls(settings: Settings) -> ListenTls | None:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    return ListenTls(settings.tls_certificate, settings.tls_key)
+
+
+def _watch(tls: ListenTls | UpstreamTls, changed: Callable[[], None], cleanups: AsyncExitStack) -> None:
+    watching = asyncio.create_task(watch(tls, changed))
+    cleanups.callback(watching.cancel)
 
 
 def _cors(settings: Settings, schema: Schema) -> Cors:
@@ -106,10 +139,10 @@ def _log_unknown(message: str, member: str) -> None:
     structlog.get_logger("gateway").warning("ignored", message=message, member=member)
 
 
-async def _listen(runner: web.ServerRunner, address: str) -> None:
+async def _listen(runner: web.ServerRunner, address: str, context: ssl.SSLContext | None) -> None:
     host, _, port = address.rpartition(":")
     try:
-        await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+        await web.TCPSite(runner, host.strip("[]"), int(port), ssl_context=context).start()
     except OSError as error:
         why = error.strerror or "the host is not known"
         raise CannotListen(f"{address}: cannot listen there: {why}; choose another address") from error

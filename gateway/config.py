@@ -11,13 +11,21 @@ import ipaddress
 import os
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 PROGRAM = "backup-sharing-gateway"
@@ -72,6 +80,32 @@ Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 Networks = Annotated[list[Network], NoDecode, BeforeValidator(_split)]
 
 
+_INCOMPLETE = "incomplete"
+
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+
+def _incomplete(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Settings that are missing beside others that are given, and why they are needed."""
+
+    def is_local(name: str) -> bool:
+        address = str(given.get(name) or Settings.model_fields[name].default)
+        return address.startswith("unix:") or address.rpartition(":")[0] in _LOOPBACK
+
+    is_insecure = str(given.get("insecure", "")).lower() in ("true", "1", "yes", "on")
+    with_tls = bool(given.get("tls_certificate") or given.get("tls_key"))
+    if with_tls or not (is_local("listen") or is_insecure):
+        why = "is missing" if with_tls else "is missing; beyond loopback plain text needs --insecure"
+        yield from ((name, why) for name in ("tls_certificate", "tls_key") if not given.get(name))
+    pair = ("upstream_certificate", "upstream_key")
+    if any(given.get(name) for name in (*pair, "upstream_name")) and not given.get("upstream_ca"):
+        yield "upstream_ca", "is missing beside the others for TLS to the server"
+    elif not (given.get("upstream_ca") or is_local("upstream") or is_insecure):
+        yield "upstream_ca", "is missing; beyond loopback plain text needs --insecure"
+    if any(given.get(name) for name in pair):
+        yield from ((name, "is missing") for name in pair if not given.get(name))
+
+
 class Settings(BaseSettings):
     """Serve a gRPC service annotated with google.api.http as REST.
 
@@ -95,6 +129,9 @@ class Settings(BaseSettings):
 
     config: Path | None = Field(None, description="TOML file with settings")
     listen: Address = Field("127.0.0.1:8080", description="HOST:PORT to serve REST on")
+    tls_certificate: Path | None = Field(None, description="PEM file with the certificate that clients see")
+    tls_key: Path | None = Field(None, description="PEM file with its key")
+    insecure: bool = Field(False, description="speak plain text beyond loopback, with clients and with the server")
     descriptor_set: Path | None = Field(
         None,
         description="what to serve: a FileDescriptorSet with all imports, as protoc --include_imports"
@@ -105,6 +142,15 @@ class Settings(BaseSettings):
     )
     lenient: bool = Field(False, description="ignore and log members and parameters that are unknown, instead of 400")
     upstream: Target = Field("127.0.0.1:50051", description="HOST:PORT or unix:PATH of the gRPC server")
+    upstream_ca: Path | None = Field(
+        None, description="PEM file with the CA of the server's certificate; from then on TLS is spoken to it"
+    )
+    upstream_certificate: Path | None = Field(None, description="PEM file with the certificate shown to the server")
+    upstream_key: Path | None = Field(None, description="PEM file with its key")
+    upstream_name: str | None = Field(None, description="name in the server's certificate, where it is not the host")
+    proxy_identity: bool = Field(
+        False, description="pass on what an authenticating proxy in front says of the caller, with its credential"
+    )
     multiplex: bool = Field(
         True,
         description="send calls that wait over one stream, if the server can take them so; otherwise each by itself",
@@ -141,6 +187,26 @@ class Settings(BaseSettings):
         False, description="drain when standard input closes, so that the gateway does not outlive its parent"
     )
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _whole(cls, given: dict[str, Any], validated: ModelWrapValidatorHandler[Self]) -> Self:
+        """Refuse settings that are half set, together with all that are bad by themselves."""
+        missing = [
+            InitErrorDetails(type=PydanticCustomError(_INCOMPLETE, "{why}", {"why": why}), loc=(name,), input=None)
+            for name, why in _incomplete(given)
+        ]
+        try:
+            settings = validated(given)
+        except ValidationError as error:
+            bad = [
+                InitErrorDetails(type=each["type"], loc=each["loc"], input=each["input"], ctx=each.get("ctx", {}))
+                for each in error.errors()
+            ]
+            raise ValidationError.from_exception_data(cls.__name__, [*bad, *missing]) from None
+        if missing:
+            raise ValidationError.from_exception_data(cls.__name__, missing)
+        return settings
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -167,6 +233,8 @@ def load(arguments: Sequence[str]) -> Settings:
             message = f"{flag}: {wrong}, got {problem['input']!r}"
             if problem["type"] == "missing":
                 message = f"{flag}: is missing"
+            elif problem["type"] == _INCOMPLETE:
+                message = f"{flag}: {problem['msg']}"
             elif problem["type"] == "extra_forbidden":
                 message = f"{name}: there is no such setting, but the file named by --config has it"
             print(message, file=sys.stderr)  # noqa: T201 - no log is set up yet

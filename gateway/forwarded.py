@@ -1,4 +1,4 @@
-"""How this gateway is called from outside: what a link in an answer has to begin with."""
+"""What proxies in front say: how this gateway is called from outside, and by whom."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from collections.abc import Sequence
 
 from aiohttp.web import BaseRequest
 
+_ADDRESS = re.compile(r"[0-9A-Fa-f:.]{2,45}")
+
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _HOST = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 
-class PublicUrl:
-    """Knows scheme and host as clients see them."""
+class Forwarded:
+    """Knows scheme and host as clients see them, and the clients."""
 
     def __init__(self, public_url: str | None, trusted_proxies: Sequence[Network], listen: str) -> None:
         """Prepare.
@@ -39,6 +41,19 @@ class PublicUrl:
             scheme = forwarded_scheme if forwarded_scheme in ("http", "https") else scheme
             host = request.headers.get("X-Forwarded-Host", "").partition(",")[0].strip() or host
         return f"{scheme}://{host if _HOST.fullmatch(host) else self._listen}"
+
+    def client(self, request: BaseRequest) -> str:
+        """The address of the client: the last of ``X-Forwarded-For`` that is none of the trusted proxies'.
+
+        Empty where it is not known. What stands further left anybody may have written.
+        """
+        named = ",".join(request.headers.getall("X-Forwarded-For", ()))
+        address = request.remote or ""
+        for hop in reversed(named.split(",")):
+            if not self._is_trusted(address) or not _ADDRESS.fullmatch(hop.strip()):
+                break
+            address = hop.strip()
+        return address
 
     def _is_trusted(self, remote: str | None) -> bool:
         if not self._trusted_proxies or not remote:

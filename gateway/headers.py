@@ -19,6 +19,19 @@ _TRACE = ("traceparent", "tracestate")
 TO_METADATA = ("authorization", "x-auth-token", *_TRACE)
 """Request headers that the server sees, by the same name."""
 
+FROM_PROXY = (
+    "proxy-authorization",
+    "x-identity-status",
+    "x-project-id",
+    "x-project-domain-id",
+    "x-user-id",
+    "x-roles",
+)
+"""Request headers of an authenticating proxy in front, which the server sees only where one is expected."""
+
+FORWARDED_FOR = "x-forwarded-for"
+"""Metadata key of the client's address."""
+
 BY_NAME = 2
 """The precision of an ``Accept`` that has the media type itself; ranges such as ``text/*`` have less."""
 
@@ -41,14 +54,14 @@ def request_id(headers: Headers) -> str:
     return given if given and _REQUEST_ID.fullmatch(given) else f"req-{uuid_utils.uuid4()}"
 
 
-def to_metadata(headers: Headers) -> list[tuple[str, str]]:
+def to_metadata(headers: Headers, names: Sequence[str] = TO_METADATA) -> list[tuple[str, str]]:
     """The metadata that a request's headers become; a trace that cannot be read is no reason to fail, but ends here.
 
     Raises:
         InvalidRequest: one of them is given twice or holds characters that metadata cannot.
     """
     metadata: list[tuple[str, str]] = []
-    for name in TO_METADATA:
+    for name in names:
         values = headers.getall(name, None)
         if values is None:
             continue

@@ -10,6 +10,8 @@ import h2.connection
 import h2.events
 import h2.exceptions
 
+from gateway.tls import UpstreamTls
+
 ASK_SECONDS = 1.0
 """How long the other side may take to show what it is."""
 
@@ -20,9 +22,10 @@ KEEP_SECONDS = 5.0
 class Probe:
     """Asks one address, and keeps the answer for some seconds."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, tls: UpstreamTls | None = None) -> None:
         """Prepare to ask ``target``, ``HOST:PORT`` or ``unix:PATH``."""
         self._target = target
+        self._tls = tls
         self._known: tuple[float, bool] | None = None
         self._asking = asyncio.Lock()
 
@@ -46,10 +49,13 @@ class Probe:
             return False
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        context = self._tls.context if self._tls else None
         if self._target.startswith("unix:"):
-            return await asyncio.open_unix_connection(self._target.removeprefix("unix:"))
+            path, name = self._target.removeprefix("unix:"), (self._tls.name or "localhost") if self._tls else None
+            return await asyncio.open_unix_connection(path, ssl=context, server_hostname=name)
         host, _, port = self._target.rpartition(":")
-        return await asyncio.open_connection(host.strip("[]"), int(port))
+        name = (self._tls.name or host.strip("[]")) if self._tls else None
+        return await asyncio.open_connection(host.strip("[]"), int(port), ssl=context, server_hostname=name)
 
 
 async def _is_grpc(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:

@@ -12,6 +12,7 @@ from gateway.answers import Answer
 from gateway.body import read_body
 from gateway.endpoint import Call, Endpoint
 from gateway.errors import RequestFailed
+from gateway.forwarded import Forwarded
 from gateway.pages import Page
 from gateway.router import Match, MethodNotAllowed, Router
 from gateway.stream import Streams, check_accepts_stream
@@ -27,6 +28,26 @@ class BodyLimits:
     """To arrive."""
 
 
+class Callers:
+    """Tells the server what is known of a caller."""
+
+    def __init__(self, forwarded: Forwarded, *, by_proxy: bool) -> None:
+        """Prepare; ``by_proxy``: an authenticating proxy in front may say who is calling."""
+        self._forwarded = forwarded
+        self._names = (*headers.TO_METADATA, *(headers.FROM_PROXY if by_proxy else ()))
+
+    def metadata(self, request: BaseRequest) -> list[tuple[str, str]]:
+        """What goes with the call.
+
+        Raises:
+            InvalidRequest: a header is given twice or holds characters that metadata cannot.
+        """
+        found = headers.to_metadata(request.headers, self._names)
+        if client := self._forwarded.client(request):
+            found.append((headers.FORWARDED_FOR, client))
+        return found
+
+
 class Rest:
     """Answers requests."""
 
@@ -37,8 +58,10 @@ class Rest:
         streams: Streams,
         limits: BodyLimits,
         pages: Mapping[str, Page],
+        callers: Callers,
     ) -> None:
         """Serve the rules of ``router``, and ``pages`` where no rule matches."""
+        self._callers = callers
         self._router = router
         self._unary = unary
         self._streams = streams
@@ -68,7 +91,7 @@ class Rest:
             path=path,
             query=query,
             message=endpoint.binding.bind(match.values, query, request.headers, body),
-            metadata=[*headers.to_metadata(request.headers), (headers.REQUEST_ID.lower(), request_id)],
+            metadata=[*self._callers.metadata(request), (headers.REQUEST_ID.lower(), request_id)],
             seconds=headers.timeout(request.headers),
         )
         return await (self._streams if streaming else self._unary).answer(call)

@@ -11,7 +11,7 @@ from gateway import headers
 from gateway.answers import JSON, Answer, Failures
 from gateway.endpoint import Call
 from gateway.errors import RequestFailed
-from gateway.forwarded import PublicUrl
+from gateway.forwarded import Forwarded
 from gateway.json_map import dumps
 from gateway.reply import Reply
 from gateway.upstream import Upstream
@@ -20,11 +20,11 @@ from gateway.upstream import Upstream
 class Unary:
     """Carries out calls that have one answer."""
 
-    def __init__(self, upstream: Upstream, failures: Failures, public_url: PublicUrl, most_seconds: float) -> None:
+    def __init__(self, upstream: Upstream, failures: Failures, forwarded: Forwarded, most_seconds: float) -> None:
         """Prepare; no call takes longer than ``most_seconds``."""
         self._upstream = upstream
         self._failures = failures
-        self._public_url = public_url
+        self._forwarded = forwarded
         self._most_seconds = most_seconds
 
     async def answer(self, call: Call) -> Answer:
@@ -54,7 +54,7 @@ class Unary:
             status = 502 if endpoint.rule.http_method == "GET" else 500
             raise RequestFailed(status, "The server's answer cannot be read.") from error
         if endpoint.pager is not None and isinstance(value, dict):
-            url = self._public_url.base(call.request) + call.path
+            url = self._forwarded.base(call.request) + call.path
             endpoint.pager.add_link(value, call.message, message, url, call.query)
         return dumps(value)
 

@@ -15,6 +15,7 @@ from gateway.errors import RequestFailed
 from gateway.multiplex import Multiplexing, StreamBroken, Unary
 from gateway.probe import Probe
 from gateway.reply import Metadata, Reply
+from gateway.tls import UpstreamTls
 
 _CHANNEL_OPTIONS = (
     # The server is ours to trust, and its answers are bounded by what it serves.
@@ -40,6 +41,10 @@ _MOST_SECONDS = 99_999_999
 _FAILURE_BEHIND_METADATA = 1.0
 """Seconds to wait for a failure behind metadata that say nothing: a call that fails at once ends the wait for its
 metadata too, a moment before its failure is known. More than that takes on a busy machine."""
+
+
+_RETIRE_SECONDS = 600.0
+"""For which calls over a channel that was replaced may go on: event streams then resume on another."""
 
 
 class NoMessage(Enum):
@@ -120,19 +125,40 @@ class ServerStream:
 class Upstream:
     """Calls methods of one server."""
 
-    def __init__(self, target: str, margin: float, *, multiplex: bool) -> None:
+    def __init__(self, target: str, margin: float, *, multiplex: bool, tls: UpstreamTls | None = None) -> None:
         """Open a channel; connects with the first call.
 
         Args:
             target: ``HOST:PORT`` or ``unix:PATH``.
+            multiplex: whether calls that wait go over one stream.
+            tls: how both sides show themselves; None: plain text.
             margin: seconds that this side waits beyond a call's deadline, so that an answer given
                 in the last moment arrives, and a server that says nothing is known to be gone.
         """
-        self._channel = grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
+        self._target = target
+        self._tls = tls
+        self._multiplex = multiplex
         self._margin = margin
-        self._probe = Probe(target)
-        self._multiplexing = Multiplexing(self._channel) if multiplex else None
+        self._probe = Probe(target, tls)
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._connect()
+
+    def _connect(self) -> None:
+        if self._tls is None:
+            self._channel = grpc.aio.insecure_channel(self._target, options=_CHANNEL_OPTIONS)
+        else:
+            name = [("grpc.ssl_target_name_override", self._tls.name)] if self._tls.name else []
+            options = (*_CHANNEL_OPTIONS, *name)
+            self._channel = grpc.aio.secure_channel(self._target, self._tls.credentials, options=options)
+        self._multiplexing = Multiplexing(self._channel) if self._multiplex else None
         self._multicallables: dict[str, grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
+
+    def reconnect(self) -> None:
+        """Make all further calls over a new channel; those in progress end on the old one."""
+        retired = asyncio.create_task(_retire(self._channel, self._multiplexing))
+        self._retiring.add(retired)
+        retired.add_done_callback(self._retiring.discard)
+        self._connect()
 
     async def call(self, method: str, request: bytes, metadata: Metadata, seconds: float, *, repeatable: bool) -> Reply:
         """Make a unary call.
@@ -223,9 +249,21 @@ class Upstream:
 
     async def close(self) -> None:
         """Close the channel; calls in progress are cancelled."""
+        for retiring in self._retiring:
+            retiring.cancel()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
         if self._multiplexing is not None:
             self._multiplexing.close()
         await self._channel.close()
+
+
+async def _retire(channel: grpc.aio.Channel, multiplexing: Multiplexing | None) -> None:
+    try:
+        await asyncio.sleep(_RETIRE_SECONDS)
+    finally:
+        if multiplexing is not None:
+            multiplexing.close()
+        await channel.close()
 
 
 def _timeout_text(seconds: float) -> str:

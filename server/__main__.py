@@ -8,9 +8,11 @@ import sys
 import uvloop
 
 from server import app, config, logs
+from server.identities import CannotIdentify
 from server.identity.static import BadTokenFile
 from server.lifetime import Lifetime
 from server.listening import CannotListen
+from server.rpc.tls import CannotUseTls
 from server.store.sqlite import UnusableDatabase
 
 
@@ -21,7 +23,7 @@ def main() -> None:
     _yield_to_others_less()
     try:
         uvloop.run(_serve(settings))
-    except (BadTokenFile, UnusableDatabase, CannotListen) as error:
+    except (BadTokenFile, CannotIdentify, CannotUseTls, UnusableDatabase, CannotListen) as error:
         print(f"backup-sharing-server: {error}", file=sys.stderr)  # noqa: T201 - for the person who started it
         raise SystemExit(2) from None
 

@@ -13,16 +13,21 @@ import uuid_utils
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from server import policy
 from server.catalog import Catalog
 from server.config import Settings
-from server.identity.static import StaticTokens
+from server.identities import providers
+from server.identity.interface import Links
 from server.lifetime import Lifetime
 from server.listening import CannotListen, check_free
 from server.model import Micros
 from server.rpc import catalog_service, sharing_service, unary
 from server.rpc.health import Health
+from server.rpc.limits import Limits
+from server.rpc.multiplex import SERVICE as MULTIPLEX
 from server.rpc.multiplex import Multiplexer
 from server.rpc.pipeline import Method, Pipeline
+from server.rpc.tls import CertificateFiles
 from server.sharing import SharingLimits, Sharings
 from server.store.interface import OnConflict, Store
 from server.store.sqlite import SqliteStore
@@ -70,11 +75,12 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
     """Serve until ``lifetime`` says to stop, then finish the calls in progress.
 
     Raises:
-        BadTokenFile, UnusableDatabase, CannotListen: the server cannot start.
+        BadTokenFile, CannotIdentify, CannotUseTls, UnusableDatabase, CannotListen: the server cannot start.
     """
     log = structlog.get_logger("server")
-    identity = StaticTokens.load(settings.tokens, time.time)
     async with AsyncExitStack() as cleanups:
+        identity = providers(settings, cleanups)
+        tls = _tls(settings)
         store = await SqliteStore.open(
             settings.database,
             max_waiting=settings.max_waiting_changes,
@@ -85,11 +91,11 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         cleanups.push_async_callback(store.close)
         served = methods(store, settings)
         pipeline = Pipeline(
-            served, identity, settings.commit_margin, new_request_id, max_in_flight=settings.max_concurrent_calls
+            served, identity, settings.commit_margin, new_request_id, _limits(settings), Links(settings.gateway_peer)
         )
         health = Health(store, SERVICES)
         multiplexer = Multiplexer(pipeline, settings.max_concurrent_calls)
-        server = _server(settings, unary.handlers(pipeline, served), multiplexer, health)
+        server = _server(settings, unary.handlers(pipeline, served), multiplexer, health, tls)
         await server.start()
         cleanups.push_async_callback(multiplexer.closed)
         cleanups.push_async_callback(server.stop, settings.drain_timeout)
@@ -103,8 +109,27 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         multiplexer.drain()
 
 
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        settings.max_concurrent_calls,
+        settings.max_project_calls,
+        settings.max_project_rate,
+        settings.max_failed_identities,
+    )
+
+
+def _tls(settings: Settings) -> CertificateFiles | None:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    return CertificateFiles(settings.tls_certificate, settings.tls_key, settings.client_ca)
+
+
 def _server(
-    settings: Settings, calls: Sequence[grpc.GenericRpcHandler], multiplexer: Multiplexer, health: Health
+    settings: Settings,
+    calls: Sequence[grpc.GenericRpcHandler],
+    multiplexer: Multiplexer,
+    health: Health,
+    tls: CertificateFiles | None,
 ) -> grpc.aio.Server:
     # The pipeline refuses what is too much, and says so properly; gRPC's own limit stands far behind it.
     server = grpc.aio.server(maximum_concurrent_rpcs=4 * settings.max_concurrent_calls, options=_SERVER_OPTIONS)
@@ -112,9 +137,13 @@ def _server(
     health_pb2_grpc.add_HealthServicer_to_server(health, server)
     names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server)
+    policy.check_served((*names, MULTIPLEX))
     check_free(settings.grpc_listen)  # says it better than gRPC does
     try:
-        server.add_insecure_port(settings.grpc_listen)
+        if tls is None:
+            server.add_insecure_port(settings.grpc_listen)
+        else:
+            server.add_secure_port(settings.grpc_listen, tls.credentials())
     except RuntimeError as error:
         raise CannotListen(f"{settings.grpc_listen}: cannot listen there; is it in use?") from error
     return server

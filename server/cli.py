@@ -69,6 +69,16 @@ def token(file: Path, project: str, roles: tuple[str, ...], user: str, expires_i
         raise click.ClickException(f"{file}: {error.strerror}") from None
 
 
+@main.command("policy")
+def policy_() -> None:
+    """Print who may call what."""
+    rows = list(policy.table())
+    width = max(len(method) for method, _ in rows)
+    for method, roles in rows:
+        click.echo(f"{method:<{width}}  {roles}")
+    click.echo(f"\nOf other projects than the one in the request only '{policy.ANY_PROJECT}' is let in.")
+
+
 @main.command("import")
 @click.argument("file", type=click.File("rb"))
 @click.option("--server", default="127.0.0.1:50051", help="HOST:PORT of the server's gRPC door.")

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from server.policy import ROLES
 
 ENVIRONMENT_PREFIX = "BACKUP_SHARING_"
 
@@ -25,7 +37,69 @@ def _address(value: str) -> str:
     return value
 
 
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment or parts.username:
+        raise ValueError("expected http(s)://HOST[:PORT][/PATH]")
+    return value
+
+
+def _role(value: str) -> str:
+    name, _, role = value.rpartition("=")
+    if not name or role not in ROLES:
+        raise ValueError(f"expected NAME=ROLE with one of {', '.join(ROLES)}")
+    return value
+
+
+def _client(value: str) -> str:
+    name, _, whose = value.rpartition("=")
+    role, at, project = whose.partition("@")
+    if not name or role not in ROLES or (at and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", project)):
+        raise ValueError(f"expected NAME=ROLE or NAME=ROLE@PROJECT with one of {', '.join(ROLES)}")
+    return value
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
 Address = Annotated[str, AfterValidator(_address)]
+Url = Annotated[str, AfterValidator(_url)]
+Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+Clients = Annotated[list[Annotated[str, AfterValidator(_client)]], NoDecode, BeforeValidator(_split)]
+Roles = Annotated[list[Annotated[str, AfterValidator(_role)]], NoDecode, BeforeValidator(_split)]
+
+
+_INCOMPLETE = "incomplete"
+
+_PROVIDERS = ("tokens", "keystone_url", "client", "proxy_credentials")
+_SERVICE_USER = ("keystone_url", "keystone_user", "keystone_password_file", "keystone_project")
+_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+
+def _incomplete(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Settings that are missing beside others that are given, and why they are needed."""
+    if not any(given.get(name) for name in _PROVIDERS):
+        yield "tokens", "is missing; without it, --keystone-url, --client or --proxy-credentials nobody could call"
+    if any(given.get(name) for name in _SERVICE_USER[1:]):
+        for name in _SERVICE_USER:
+            if not given.get(name):
+                yield name, "is missing beside the other settings of the service user"
+    listen = str(given.get("grpc_listen") or Settings.model_fields["grpc_listen"].default)
+    is_local = listen.startswith("unix:") or listen.rpartition(":")[0] in _LOOPBACK
+    is_insecure = str(given.get("insecure", "")).lower() in ("true", "1", "yes", "on")
+    with_tls = any(given.get(name) for name in ("tls_certificate", "tls_key", "client_ca", "client", "gateway_peer"))
+    if with_tls or not (is_local or is_insecure):
+        why = "is missing" if with_tls else "is missing; beyond loopback plain text needs --insecure"
+        yield from ((name, why) for name in ("tls_certificate", "tls_key") if not given.get(name))
+    if (given.get("client") or given.get("gateway_peer")) and not given.get("client_ca"):
+        yield "client_ca", "is missing; without it no certificate of a peer can be believed"
+    if given.get("proxy_credentials") and not given.get("gateway_peer") and not listen.startswith("unix:"):
+        yield "gateway_peer", "is missing; a proxy is believed only through a gateway that is known, or a Unix socket"
+    keystone = urlsplit(str(given.get("keystone_url") or ""))
+    is_near = (keystone.hostname or "") in ("localhost", "127.0.0.1", "::1")
+    if keystone.scheme == "http" and not (is_near or is_insecure):
+        yield "keystone_url", "would get tokens in plain text; expected https, or --insecure"
 
 
 class Settings(BaseSettings):
@@ -51,8 +125,45 @@ class Settings(BaseSettings):
 
     config: Path | None = Field(None, description="TOML file with settings")
     grpc_listen: Address = Field("127.0.0.1:50051", description="HOST:PORT or unix:PATH to serve gRPC on")
+    tls_certificate: Path | None = Field(None, description="PEM file with the server's certificate and its chain")
+    tls_key: Path | None = Field(None, description="PEM file with its key")
+    client_ca: Path | None = Field(
+        None, description="PEM file with the CA of peers' certificates; from then on every peer has to show one"
+    )
+    insecure: bool = Field(False, description="serve plain text beyond loopback, and ask a Keystone without TLS")
     database: Path = Field(description="SQLite file; made if it is missing")
-    tokens: Path = Field(description="file of token digests; 'backup-sharing token' adds to it")
+    tokens: Path | None = Field(None, description="file of token digests; 'backup-sharing token' adds to it")
+    keystone_url: Url | None = Field(
+        None, description="Keystone that knows the callers' tokens, such as https://iam:5000"
+    )
+    keystone_user: str | None = Field(
+        None, description="name of the service user that validates tokens; without one each token validates itself"
+    )
+    keystone_password_file: Path | None = Field(None, description="file that holds the service user's password")
+    keystone_user_domain: str = Field("Default", description="name of the service user's domain")
+    keystone_project: str | None = Field(None, description="name of the service user's project")
+    keystone_project_domain: str = Field("Default", description="name of that project's domain")
+    keystone_role: Roles = Field(
+        [],
+        description="NAME=ROLE: which of reader, member, admin and service a role of Keystone's is, where its name"
+        " is another; may be given several times",
+    )
+    client: Clients = Field(
+        [],
+        description="NAME=ROLE or NAME=ROLE@PROJECT: who calls with a certificate of this name, by itself; may be"
+        " given several times",
+    )
+    gateway_peer: Names = Field(
+        [], description="name in the certificate of a gateway, which never is a caller; may be given several times"
+    )
+    proxy_credentials: Path | None = Field(
+        None, description="file of NAME:SECRET, a line each, by which an authenticating proxy is known"
+    )
+    keystone_timeout: float = Field(5.0, gt=0, description="seconds that Keystone has to answer")
+    token_cache_seconds: float = Field(
+        60.0, gt=0, description="seconds for which a token is good without asking Keystone again, even if it is revoked"
+    )
+    token_cache_size: int = Field(10_000, ge=1, description="tokens that are remembered")
     max_recipients: int = Field(1000, ge=1, description="recipients that one call may name")
     max_active_sharings: int = Field(1000, ge=0, description="active sharings that one backup may have; 0: any number")
     on_conflict: Literal["refuse", "return"] = Field(
@@ -67,6 +178,13 @@ class Settings(BaseSettings):
         " so that a call that ran out of time has stored nothing",
     )
     max_concurrent_calls: int = Field(4096, ge=1, description="calls in progress; more are refused as overload")
+    max_project_calls: int = Field(1024, ge=0, description="calls in progress of one project; 0: any number")
+    max_project_rate: float = Field(0, ge=0, description="calls a second of one project; 0: any number")
+    max_failed_identities: float = Field(
+        600,
+        ge=0,
+        description="calls a minute with a bad credential from one client address, where that is known; 0: any number",
+    )
     max_waiting_changes: int = Field(10_000, ge=1, description="changes waiting for the database; more are refused")
     commit_delay: float = Field(
         0.001,
@@ -81,6 +199,26 @@ class Settings(BaseSettings):
     stop_on_stdin_close: bool = Field(
         False, description="drain when standard input closes, so that the server does not outlive its parent"
     )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _whole(cls, given: dict[str, Any], validated: ModelWrapValidatorHandler[Self]) -> Self:
+        """Refuse settings that are half set, together with all that are bad by themselves."""
+        missing = [
+            InitErrorDetails(type=PydanticCustomError(_INCOMPLETE, "{why}", {"why": why}), loc=(name,), input=None)
+            for name, why in _incomplete(given)
+        ]
+        try:
+            settings = validated(given)
+        except ValidationError as error:
+            bad = [
+                InitErrorDetails(type=each["type"], loc=each["loc"], input=each["input"], ctx=each.get("ctx", {}))
+                for each in error.errors()
+            ]
+            raise ValidationError.from_exception_data(cls.__name__, [*bad, *missing]) from None
+        if missing:
+            raise ValidationError.from_exception_data(cls.__name__, missing)
+        return settings
 
     @classmethod
     def settings_customise_sources(
@@ -108,6 +246,8 @@ def load(arguments: Sequence[str]) -> Settings:
             message = f"{flag}: {wrong}, got {problem['input']!r}"
             if problem["type"] == "missing":
                 message = f"{flag}: is missing"
+            elif problem["type"] == _INCOMPLETE:
+                message = f"{flag}: {problem['msg']}"
             elif problem["type"] == "extra_forbidden":
                 message = f"{name}: there is no such setting, but the file named by --config has it"
             print(message, file=sys.stderr)  # noqa: T201 - no log is set up yet

@@ -51,6 +51,12 @@ class TokenInvalid(Failure):
     reason = "TOKEN_INVALID"
 
 
+class ProxyRequired(Failure):
+    """The caller is named in the way of the authenticating proxy, but the proxy does not stand for it."""
+
+    reason = "PROXY_REQUIRED"
+
+
 class ProjectForbidden(Failure):
     """The caller belongs to another project than the one it names."""
 
@@ -180,6 +186,15 @@ class Unavailable(Failure):
     """The server or its store cannot be used now; nothing was stored."""
 
     reason = "UNAVAILABLE"
+
+
+class IdentityUnavailable(Failure):
+    """The identity service cannot be asked, so nobody can say who is calling."""
+
+    reason = "IDENTITY_UNAVAILABLE"
+
+    def __init__(self) -> None:
+        super().__init__("The identity service cannot be asked whose the token is; try again later.")
 
 
 class DeadlineTooClose(Failure):

@@ -77,6 +77,8 @@ class Principal:
     roles: frozenset[str]
     user_id: str = ""
     """The caller's name in logs and events; never a secret."""
+    domain_id: str = ""
+    """Of the project, where the identity provider knows it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 
 from server.errors import ProjectForbidden, RoleMissing
@@ -42,6 +42,33 @@ METHODS: Mapping[str, Permission] = {
     "/backupsharing.v2.BackupCatalogService/RemoveBackup": Permission.CATALOG,
 }
 """What each method needs. A method that is not listed cannot be served."""
+
+SERVED_TO_ALL: Mapping[str, str] = {
+    "grpc.health.v1.Health": "whether it serves is no secret",
+    "grpc.reflection.v1alpha.ServerReflection": "what can be called is published",
+    "multiplex.v1.MultiplexService": "holds no rights: each call in it passes the whole pipeline",
+}
+"""Services that are served without asking who is calling, and why. No other may be."""
+
+
+def check_served(services: Iterable[str]) -> None:
+    """Return if each service is ruled by `METHODS` or listed in `SERVED_TO_ALL`.
+
+    Raises:
+        ValueError: one is neither.
+    """
+    ruled = {method.split("/")[1] for method in METHODS}
+    unruled = [service for service in services if service not in ruled and service not in SERVED_TO_ALL]
+    if unruled:
+        raise ValueError(f"services without a policy: {', '.join(unruled)}")
+
+
+def table() -> Iterator[tuple[str, str]]:
+    """Each method, or service, and who may call it."""
+    for method, permission in METHODS.items():
+        yield method, ", ".join(role for role, permissions in ROLES.items() if permission in permissions)
+    for service, why in SERVED_TO_ALL.items():
+        yield f"/{service}/*", f"everybody: {why}"
 
 
 def authorize(principal: Principal, permission: Permission, project_id: str | None) -> None:

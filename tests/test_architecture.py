@@ -54,7 +54,12 @@ def test_the_gateway_imports_neither_the_server_nor_the_sharing_api(name: str) -
 
 @pytest.mark.parametrize("name", SERVER)
 def test_the_server_does_not_import_the_gateway(name: str) -> None:
-    assert not [found for found in imports(SERVER[name]) if within(found, "gateway", "aiohttp", "tests")]
+    assert not [found for found in imports(SERVER[name]) if within(found, "gateway", "tests")]
+
+
+@pytest.mark.parametrize("name", [name for name in SERVER if not within(name, "server.identity")])
+def test_identity_services_are_spoken_to_only_inside_identity(name: str) -> None:
+    assert not [found for found in imports(SERVER[name]) if within(found, "aiohttp")]
 
 
 @pytest.mark.parametrize("name", [name for name in BOTH if not within(name, "server.store")])
@@ -98,7 +103,8 @@ ARROWS = {
         *("server.model", "server.errors", "server.store.interface", "server.checks", "server.page_token"),
         "server.sharing",
     ),
-    "server.config": (),
+    "server.config": ("server.policy",),
+    "server.identities": ("server.config", "server.identity", "server.model"),
     "server.lifetime": (),
     "server.logs": (),
     "server.demo_example": (),

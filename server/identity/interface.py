@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -11,6 +11,37 @@ from server.model import Principal
 LONGEST_TOKEN = 8192
 """Bytes of a token that are looked at; a longer one is refused before any work."""
 
+CHALLENGE = 'Token realm="backup-sharing"'
+"""What to send as ``www-authenticate`` where no service gives out tokens."""
+
+PROXY_CHALLENGE = 'Basic realm="backup-sharing"'
+"""What to send as ``proxy-authenticate`` to a caller that has to come through the authenticating proxy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other end of the connection that a call came through: a client, or a gateway between it and us."""
+
+    address: str
+    """As gRPC writes it: ``ipv4:HOST:PORT``, ``unix:PATH``."""
+    names: Sequence[str] = ()
+    """Of its certificate, if it has shown one that our CA signed: alternative names, or else the common name."""
+
+
+NOBODY = Peer("")
+
+
+class Links:
+    """The connections whose other end is one of our gateways, which may say what it knows of its clients."""
+
+    def __init__(self, gateway_peers: Collection[str]) -> None:
+        """Take certificates with one of these names for a gateway's; a Unix socket always leads to one of ours."""
+        self._names = frozenset(gateway_peers)
+
+    def includes(self, peer: Peer) -> bool:
+        """Whether this is one."""
+        return peer.address.startswith("unix:") or (bool(peer.names) and not self._names.isdisjoint(peer.names))
+
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
@@ -18,6 +49,7 @@ class Credentials:
 
     metadata: Mapping[str, str]
     """The call's metadata: lower-case keys, the last value of each."""
+    peer: Peer = NOBODY
 
     @property
     def token(self) -> str:
@@ -43,5 +75,8 @@ class IdentityProvider(Protocol):
         Raises:
             TokenMissing: there is no credential.
             TokenInvalid: the credential is unknown or has expired.
+            ProjectForbidden: the credential is good, but not for any project.
+            ProxyRequired: only the authenticating proxy may say what the credential says.
+            IdentityUnavailable: the service that knows cannot be asked.
         """
         ...

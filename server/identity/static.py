@@ -18,10 +18,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from server.errors import TokenInvalid, TokenMissing
-from server.identity.interface import LONGEST_TOKEN, Credentials
+from server.identity.interface import CHALLENGE, LONGEST_TOKEN, Credentials
 from server.model import Principal
-
-CHALLENGE = 'Token realm="backup-sharing"'
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 

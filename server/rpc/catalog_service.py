@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from backupsharing.v2 import backup_catalog_pb2 as pb
@@ -23,10 +23,10 @@ class CatalogService:
     def methods(self) -> Sequence[Method]:
         """List what can be called."""
         return (
-            Method(f"/{SERVICE}/PutBackup", pb.PutBackupRequest, None, self.put),
+            Method(f"/{SERVICE}/PutBackup", pb.PutBackupRequest, None, self.put, _about_put),
             Method(f"/{SERVICE}/GetBackup", pb.GetBackupRequest, None, self.get),
             Method(f"/{SERVICE}/ListBackups", pb.ListBackupsRequest, None, self.list),
-            Method(f"/{SERVICE}/RemoveBackup", pb.RemoveBackupRequest, None, self.remove),
+            Method(f"/{SERVICE}/RemoveBackup", pb.RemoveBackupRequest, None, self.remove, _about_remove),
         )
 
     async def put(self, caller: Caller, request: pb.PutBackupRequest) -> pb.PutBackupResponse:
@@ -47,3 +47,11 @@ class CatalogService:
     async def remove(self, caller: Caller, request: pb.RemoveBackupRequest) -> pb.RemoveBackupResponse:
         """Carry out ``RemoveBackup``."""
         return pb.RemoveBackupResponse(shared=mapping.sharings(await self.catalog.remove(caller, request.backup_id)))
+
+
+def _about_put(request: pb.PutBackupRequest) -> Mapping[str, object]:
+    return {"backup_id": request.backup.id, "owner": request.backup.project_id, "status": request.backup.status}
+
+
+def _about_remove(request: pb.RemoveBackupRequest) -> Mapping[str, object]:
+    return {"backup_id": request.backup_id}

@@ -12,6 +12,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from multiplex.v1 import multiplex_pb2 as pb
+from server.rpc.peers import peer_of
 from server.rpc.pipeline import Answer, Call, Pipeline
 
 SERVICE = pb.DESCRIPTOR.services_by_name["MultiplexService"].full_name
@@ -86,7 +87,7 @@ class _Stream:
         self._to_write = asyncio.Event()
         self._drain_to_tell = False
         self._ended = False
-        self._peer = context.peer()
+        self._peer = peer_of(context)
 
     async def run(self) -> None:
         """Serve until the client has no more calls and all are answered; or until the stream breaks."""

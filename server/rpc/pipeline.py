@@ -17,10 +17,18 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 
 from server import policy
-from server.errors import Failure, InvalidArgument, Overloaded, TokenInvalid, TokenMissing, Violation
-from server.identity.interface import Credentials, IdentityProvider
+from server.errors import (
+    Failure,
+    InvalidArgument,
+    ProxyRequired,
+    TokenInvalid,
+    TokenMissing,
+    Violation,
+)
+from server.identity.interface import PROXY_CHALLENGE, Credentials, IdentityProvider, Links, Peer
 from server.model import Principal
 from server.rpc import status
+from server.rpc.limits import Gate, Limits
 from server.rpc.status import Status
 from server.sharing import Caller
 
@@ -28,6 +36,17 @@ REQUEST_ID = "x-openstack-request-id"
 """Metadata key of the request id, in calls and answers."""
 
 _REQUEST_ID = re.compile(r"req-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+FORWARDED_FOR = "x-forwarded-for"
+"""Metadata key of the client's address, as a gateway knows it."""
+
+NO_LIMITS = Limits()
+
+NO_LINKS = Links(())
+
+_LOOPBACK = ("127.0.0.1", "[::1]", "%5B::1%5D", "")
+
+_REFUSALS = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 
 Trailers = Sequence[tuple[str, str | bytes]]
 
@@ -42,6 +61,8 @@ class Method:
     project_id: Callable[[Any], str] | None
     """Whose affairs a request is about; None: those of no project in particular."""
     handle: Callable[[Caller, Any], Awaitable[Message]]
+    about: Callable[[Any], Mapping[str, object]] | None = None
+    """What a request would change, for the audit; None: it changes nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +75,7 @@ class Call:
     """Lower-case keys, text values; of a repeated key the last."""
     deadline: float | None
     """Reading of ``time.monotonic()``; None: no deadline."""
-    peer: str
+    peer: Peer
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +88,15 @@ class Answer:
     trailers: Trailers
 
 
+@dataclass(slots=True)
+class _Known:
+    """What is known of a call as it goes on."""
+
+    client: str
+    principal: Principal | None = None
+    request: Message | None = None
+
+
 class Pipeline:
     """Carries out calls of the methods it is given, and of no others."""
 
@@ -76,7 +106,8 @@ class Pipeline:
         identity: IdentityProvider,
         commit_margin: float,
         new_request_id: Callable[[], str],
-        max_in_flight: int = 4096,
+        limits: Limits = NO_LIMITS,
+        links: Links = NO_LINKS,
     ) -> None:
         """Check that each method has its permission in the policy.
 
@@ -85,7 +116,8 @@ class Pipeline:
             identity: who says who is calling.
             commit_margin: seconds before a deadline from which nothing is committed any more.
             new_request_id: makes the id of a call that brings none.
-            max_in_flight: calls carried out at once; more are refused as overload.
+            limits: what is refused as overload.
+            links: the connections whose other end may say what it knows of its clients.
 
         Raises:
             ValueError: a method has no row in `policy.METHODS`.
@@ -97,8 +129,8 @@ class Pipeline:
         self._identity = identity
         self._commit_margin = commit_margin
         self._new_request_id = new_request_id
-        self._max_in_flight = max_in_flight
-        self._in_flight = 0
+        self._gate = Gate(limits, time.monotonic)
+        self._links = links
         self._log = structlog.get_logger("server.call")
 
     def serves(self, method: str) -> bool:
@@ -111,17 +143,16 @@ class Pipeline:
         if not _REQUEST_ID.fullmatch(request_id):
             request_id = self._new_request_id()
         began = time.perf_counter()
-        who: list[Principal] = []
+        known = _Known(self._client(call))
         outcome = "CANCELLED"
         failed: Status | None = None
-        self._in_flight += 1
         try:
-            answer = await self._answered(call, request_id, who)
+            answer = await self._answered(call, request_id, known)
             failed = answer.status
             outcome = failed.code.name if failed else "OK"
             return answer
         finally:
-            self._in_flight -= 1
+            principal = known.principal
             self._log.info(
                 "call",
                 method=call.method,
@@ -129,19 +160,40 @@ class Pipeline:
                 reason=failed.reason if failed else None,
                 ms=round((time.perf_counter() - began) * 1000, 2),
                 request_id=request_id,
-                project_id=who[0].project_id if who else None,
-                user_id=who[0].user_id if who else None,
-                peer=call.peer,
+                project_id=principal.project_id if principal else None,
+                user_id=principal.user_id if principal else None,
+                client=known.client or None,
+                peer=call.peer.address,
+                **self._audit(call.method, outcome, known.request),
             )
 
-    async def _answered(self, call: Call, request_id: str, who: list[Principal]) -> Answer:
+    def _client(self, call: Call) -> str:
+        """The address of who calls; empty where nobody that may say so does, and it is somewhere on this machine."""
+        if self._links.includes(call.peer):
+            return call.metadata.get(FORWARDED_FOR, "")
+        address = call.peer.address.partition(":")[2].rpartition(":")[0]
+        return "" if address in _LOOPBACK else address
+
+    def _audit(self, method: str, outcome: str, request: Message | None) -> Mapping[str, object]:
+        """What is added to the log of a change, and of a refusal: what it was about."""
+        about = self._methods[method][0].about
+        if outcome == "OK" and about is None:
+            return {}
+        if outcome != "OK" and about is None and outcome not in _REFUSALS:
+            return {}
+        what = about(request) if about is not None and request is not None else {}
+        return {"audit": "change" if outcome == "OK" else "refused", **what}
+
+    async def _answered(self, call: Call, request_id: str, known: _Known) -> Answer:
         trailers: list[tuple[str, str | bytes]] = [(REQUEST_ID, request_id)]
         try:
-            return Answer(await self._use_case(call, request_id, who), None, trailers)
+            return Answer(await self._use_case(call, request_id, known), None, trailers)
         except Failure as failure:
             failed = status.of_failure(failure, request_id)
             if isinstance(failure, TokenMissing | TokenInvalid):
                 trailers.append(("www-authenticate", self._identity.challenge))
+            elif isinstance(failure, ProxyRequired):
+                trailers.append(("proxy-authenticate", PROXY_CHALLENGE))
         except asyncio.CancelledError:
             raise
         except Exception:  # noqa: BLE001 - whatever a defect raises, the caller learns only its request id
@@ -149,18 +201,36 @@ class Pipeline:
             self._log.exception("defect", method=call.method, request_id=request_id)
         return Answer(b"", failed, [*trailers, ("grpc-status-details-bin", failed.details)])
 
-    async def _use_case(self, call: Call, request_id: str, who: list[Principal]) -> bytes:
+    async def _use_case(self, call: Call, request_id: str, known: _Known) -> bytes:
         method, permission = self._methods[call.method]
-        if self._in_flight > self._max_in_flight:
-            raise Overloaded("More calls are in progress than the server takes on; try again later.")
-        principal = await self._identity.identify(Credentials(call.metadata))
-        who.append(principal)
+        self._gate.enter()
         try:
-            request = method.request.FromString(call.request)
-        except DecodeError as error:
-            description = f"The request is not a serialized {method.request.DESCRIPTOR.full_name}."
-            raise InvalidArgument([Violation("", description)]) from error
-        policy.authorize(principal, permission, method.project_id(request) if method.project_id else None)
-        commit_by = None if call.deadline is None else call.deadline - self._commit_margin
-        response = await method.handle(Caller(principal, request_id, commit_by), request)
-        return response.SerializeToString()
+            known.principal = principal = await self._principal(call, known.client)
+            self._gate.enter_project(principal.project_id)
+            try:
+                request = known.request = _parsed(method, call.request)
+                project_id = method.project_id(request) if method.project_id else None
+                policy.authorize(principal, permission, project_id)
+                commit_by = None if call.deadline is None else call.deadline - self._commit_margin
+                response = await method.handle(Caller(principal, request_id, commit_by), request)
+                return response.SerializeToString()
+            finally:
+                self._gate.leave_project(principal.project_id)
+        finally:
+            self._gate.leave()
+
+    async def _principal(self, call: Call, client: str) -> Principal:
+        self._gate.check_client(client)
+        try:
+            return await self._identity.identify(Credentials(call.metadata, call.peer))
+        except (TokenInvalid, ProxyRequired):
+            self._gate.identity_failed(client)
+            raise
+
+
+def _parsed(method: Method, serialized: bytes) -> Message:
+    try:
+        return method.request.FromString(serialized)
+    except DecodeError as error:
+        description = f"The request is not a serialized {method.request.DESCRIPTOR.full_name}."
+        raise InvalidArgument([Violation("", description)]) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from backupsharing.v2 import backup_sharing_pb2 as pb
@@ -60,8 +60,8 @@ class SharingService:
             return request.project_id
 
         return (
-            Method(f"/{SERVICE}/ShareBackup", pb.ShareBackupRequest, project_id, self.share),
-            Method(f"/{SERVICE}/CancelSharing", pb.CancelSharingRequest, project_id, self.cancel),
+            Method(f"/{SERVICE}/ShareBackup", pb.ShareBackupRequest, project_id, self.share, _about_share),
+            Method(f"/{SERVICE}/CancelSharing", pb.CancelSharingRequest, project_id, self.cancel, _about_cancel),
             Method(f"/{SERVICE}/ListSharings", pb.ListSharingsRequest, project_id, self.list),
             Method(f"/{SERVICE}/CountSharings", pb.CountSharingsRequest, project_id, self.count),
             Method(f"/{SERVICE}/GetSharing", pb.GetSharingRequest, project_id, self.get),
@@ -127,3 +127,11 @@ def _filter(request: pb.ListSharingsRequest | pb.CountSharingsRequest) -> Filter
     # An empty value means not given, whichever door it comes through.
     given = {field.name: value for field, value in request.ListFields() if field.name in _FILTERS and value != ""}
     return FilterRequest(project_id=request.project_id, **given)
+
+
+def _about_share(request: pb.ShareBackupRequest) -> Mapping[str, object]:
+    return {"backup_id": request.shared.backup_id, "to_project_ids": list(request.shared.to_project_ids)}
+
+
+def _about_cancel(request: pb.CancelSharingRequest) -> Mapping[str, object]:
+    return {"backup_id" if request.is_backup_id else "sharing_id": request.id}

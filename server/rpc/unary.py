@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import grpc
 
+from server.rpc.peers import peer_of
 from server.rpc.pipeline import Call, Method, Pipeline
 
 UnaryHandler = Callable[[bytes, "grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[bytes]]
@@ -31,7 +32,7 @@ def _handler(pipeline: Pipeline, method: str) -> UnaryHandler:
             request=request,
             metadata={key: value for key, value in metadata if isinstance(value, str)},
             deadline=None if remaining is None else time.monotonic() + remaining,
-            peer=context.peer(),
+            peer=peer_of(context),
         )
         answer = await pipeline.carry_out(call)
         context.set_trailing_metadata(tuple(answer.trailers))

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from backupsharing.v2 import backup_catalog_pb2, backup_sharing_pb2
 from backupsharing.v2.backup_pb2 import Backup
+from server.identity.interface import Peer
 from server.rpc import catalog_service, sharing_service, unary
 from server.rpc.pipeline import Answer, Call, Method, Pipeline
 from tests.server.cast import BACKUP, GIVER, RECIPIENT, REQUEST_ID
@@ -26,7 +27,7 @@ PUT = f"/{catalog_service.SERVICE}/PutBackup"
 
 def call(method: str, request: Message | bytes, token: str = GIVERS_TOKEN, **members: object) -> Call:
     metadata = {"x-openstack-request-id": REQUEST_ID} | ({"x-auth-token": token} if token else {})
-    given = {"metadata": metadata, "deadline": None, "peer": "ipv4:127.0.0.1:1"} | members
+    given = {"metadata": metadata, "deadline": None, "peer": Peer("ipv4:127.0.0.1:1")} | members
     raw = request if isinstance(request, bytes) else request.SerializeToString()
     return Call(method=method, request=raw, **given)  # type: ignore[arg-type]  # by name
 

@@ -11,6 +11,7 @@ from tests.server.cast import BACKUP, RECIPIENT, UNKNOWN
 EXAMPLES: tuple[Failure, ...] = (
     errors.TokenMissing("no token"),
     errors.TokenInvalid("unknown token"),
+    errors.ProxyRequired("not through the proxy"),
     errors.ProjectForbidden("another project"),
     errors.RoleMissing("no role"),
     errors.InvalidArgument([Violation("limit", "too small")]),
@@ -24,6 +25,7 @@ EXAMPLES: tuple[Failure, ...] = (
     errors.QuotaUsedUp(BACKUP, 1000),
     errors.Overloaded("too many"),
     errors.Unavailable("closed"),
+    errors.IdentityUnavailable(),
     errors.DeadlineTooClose(),
     errors.StoredDataUnreadable("unreadable"),
 )

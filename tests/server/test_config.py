@@ -122,9 +122,48 @@ def test_a_bad_value_is_named_with_its_setting_and_its_variable(refused: Refused
     assert repr(value) in said
 
 
-@pytest.mark.parametrize("address", ["0.0.0.0:1", "[::1]:50051", "localhost:0", "unix:/run/s", "unix:s:1"])
+@pytest.mark.parametrize("address", ["[::1]:50051", "localhost:0", "unix:/run/s", "unix:s:1"])
 def test_addresses_are_accepted(address: str) -> None:
     assert load((*NEEDED, "--grpc-listen", address)).grpc_listen == address
+
+
+TLS = ("--tls-certificate", "c.pem", "--tls-key", "k.pem")
+
+
+@pytest.mark.parametrize("address", ["0.0.0.0:1", "[::]:1", "192.0.2.1:1", "example.org:1"])
+def test_beyond_loopback_it_takes_tls_or_to_say_that_it_is_insecure(refused: Refused, address: str) -> None:
+    said = refused(*NEEDED, "--grpc-listen", address)
+    assert [line.split(" ")[0] for line in said.splitlines()] == ["--tls-certificate", "--tls-key"]
+    assert "--insecure" in said
+    for enough in (TLS, ("--insecure",)):
+        assert load((*NEEDED, "--grpc-listen", address, *enough)).grpc_listen == address
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        (("--tls-key", "k"), ["--tls-certificate"]),
+        (("--tls-certificate", "c"), ["--tls-key"]),
+        (("--client-ca", "c"), ["--tls-certificate", "--tls-key"]),
+        (("--client", "n=service"), ["--tls-certificate", "--tls-key", "--client-ca"]),
+        ((*TLS, "--gateway-peer", "n"), ["--client-ca"]),
+        (("--proxy-credentials", "p"), ["--gateway-peer"]),
+        (("--keystone-url", "http://keystone.example.org:5000"), ["--keystone-url"]),
+    ],
+)
+def test_what_is_half_set_is_refused_with_all_that_is_missing(
+    refused: Refused, given: tuple[str, ...], missing: list[str]
+) -> None:
+    assert [line.split(" ")[0] for line in refused(*NEEDED, *given).splitlines()] == missing
+
+
+def test_without_any_provider_it_does_not_start(refused: Refused) -> None:
+    assert "nobody could call" in refused("--database", "d")
+
+
+@pytest.mark.parametrize("client", ["n", "=service", "n=owner", "n=member@", "n=member@a b"])
+def test_a_client_has_a_name_and_a_role_and_perhaps_a_project(refused: Refused, client: str) -> None:
+    assert "expected NAME=ROLE" in refused(*NEEDED, *TLS, "--client-ca", "c", "--client", client)
 
 
 def test_what_is_not_set_has_its_default() -> None:
@@ -172,3 +211,23 @@ def test_help_names_every_setting_and_says_what_it_does(name: str, capsys: pytes
     said = " ".join(capsys.readouterr().out.split())
     assert f"--{name.replace('_', '-')}" in said
     assert str(Settings.model_fields[name].description).split(";")[0][:40] in said
+
+
+@pytest.mark.parametrize("given", ["--keystone-user", "--keystone-password-file", "--keystone-project"])
+def test_a_service_user_of_keystone_that_is_half_set_is_refused_and_all_that_is_missing_named(
+    refused: Refused, given: str
+) -> None:
+    said = refused("--database", "d", "--tokens", "t", given, "x")
+    others = {"--keystone-url", "--keystone-user", "--keystone-password-file", "--keystone-project"} - {given}
+    assert {line.split(" ", 1)[0] for line in said.splitlines()} == others
+    assert all("is missing beside the other settings of the service user" in line for line in said.splitlines())
+
+
+def test_keystone_alone_is_enough() -> None:
+    settings = load(["--database", "d", "--keystone-url", "http://127.0.0.1:5000"])
+    assert settings.tokens is None
+
+
+@pytest.mark.parametrize("role", ["member", "=member", "vbs=owner", "vbs="])
+def test_a_role_of_keystone_is_mapped_to_one_of_ours(refused: Refused, role: str) -> None:
+    assert "--keystone-role" in refused("--database", "d", "--tokens", "t", "--keystone-role", role)

@@ -115,6 +115,9 @@ async def test_a_drain_that_begins_while_the_server_writes_is_told(
         def peer(self) -> str:
             return "peer"
 
+        def auth_context(self) -> dict[str, list[bytes]]:
+            return {}
+
         def __init__(self) -> None:
             self.frames = iter([pb.MultiplexRequest(calls=[asked(1)]).SerializeToString()])
 

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from backupsharing.v2 import backup_catalog_pb2 as catalog_pb
 from backupsharing.v2 import backup_sharing_pb2 as pb
-from server.errors import Failure, TokenInvalid
+from server.errors import Failure, ProxyRequired, TokenInvalid
 from server.identity.interface import Credentials, IdentityProvider
 from server.model import Principal
 from server.rpc.pipeline import Answer, Method, Pipeline
@@ -85,7 +85,9 @@ async def test_a_caller_that_is_not_known_is_told_how_to_say_who_it_is(pipeline:
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
 async def test_only_a_caller_that_is_not_known_is_challenged(error: Failure) -> None:
     answer = await pipeline_of(raising(error)).carry_out(call(COUNT, COUNT_OF_GIVER))
-    challenged = trailer(answer, "www-authenticate") is not None
+    by_proxy = isinstance(error, ProxyRequired)
+    assert (trailer(answer, "proxy-authenticate") is not None) == by_proxy
+    challenged = by_proxy or trailer(answer, "www-authenticate") is not None
     assert challenged == (failure(answer).code.name == "UNAUTHENTICATED")
 
 
@@ -203,6 +205,7 @@ async def test_a_call_writes_one_line_with_how_it_ended(log_lines: LogLines) -> 
         "request_id": REQUEST_ID,
         "project_id": GIVER,
         "user_id": "gina",
+        "client": None,
         "peer": "ipv4:127.0.0.1:1",
     }
 

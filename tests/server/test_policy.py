@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 
 from backupsharing.v2 import backup_catalog_pb2, backup_sharing_pb2
 from server import policy
+from server.cli import main
 from server.errors import ProjectForbidden, RoleMissing
 from server.model import Principal
 from server.policy import Permission, authorize
@@ -79,3 +81,17 @@ def test_every_method_has_its_permission_and_no_other_has_one() -> None:
         for method in service.methods
     ]
     assert sorted(policy.METHODS) == sorted(served)
+
+
+def test_a_service_without_a_policy_is_not_served() -> None:
+    policy.check_served(["backupsharing.v2.BackupSharingService", *policy.SERVED_TO_ALL])
+    with pytest.raises(ValueError, match=r"without a policy: grpc\.channelz\.v1\.Channelz$"):
+        policy.check_served(["grpc.health.v1.Health", "grpc.channelz.v1.Channelz"])
+
+
+def test_the_policy_is_printed_whole() -> None:
+    printed = CliRunner().invoke(main, ["policy"], catch_exceptions=False).output
+    lines = dict(line.split(None, 1) for line in printed.splitlines() if line.startswith("/"))
+    assert lines["/backupsharing.v2.BackupSharingService/ShareBackup"] == "member, admin"
+    assert lines["/backupsharing.v2.BackupCatalogService/PutBackup"] == "service"
+    assert set(lines) == {*policy.METHODS, *(f"/{service}/*" for service in policy.SERVED_TO_ALL)}

@@ -96,6 +96,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INTERNAL: a defect. `google.rpc.RequestInfo` has the id to look for in the
     server's log.
     """
+    ERROR_REASON_IDENTITY_UNAVAILABLE: _ErrorReason.ValueType  # 22
+    """UNAVAILABLE: the identity service cannot be asked whose the token is;
+    nothing was stored. Try again after `google.rpc.RetryInfo.retry_delay`.
+    """
+    ERROR_REASON_PROXY_REQUIRED: _ErrorReason.ValueType  # 23
+    """UNAUTHENTICATED: the call says whose it is as only the authenticating proxy
+    may, and did not come through it.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed: the values of `google.rpc.ErrorInfo.reason`, without the
@@ -191,5 +199,13 @@ ERROR_REASON_STORED_DATA_UNREADABLE: ErrorReason.ValueType  # 20
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 21
 """INTERNAL: a defect. `google.rpc.RequestInfo` has the id to look for in the
 server's log.
+"""
+ERROR_REASON_IDENTITY_UNAVAILABLE: ErrorReason.ValueType  # 22
+"""UNAVAILABLE: the identity service cannot be asked whose the token is;
+nothing was stored. Try again after `google.rpc.RetryInfo.retry_delay`.
+"""
+ERROR_REASON_PROXY_REQUIRED: ErrorReason.ValueType  # 23
+"""UNAUTHENTICATED: the call says whose it is as only the authenticating proxy
+may, and did not come through it.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

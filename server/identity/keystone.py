@@ -1,0 +1,33 @@
+"""Tokens of OpenStack's Keystone, v3."""
+
+from __future__ import annotations
+
+from server.errors import TokenInvalid, TokenMissing
+from server.identity.cache import TokenCache
+from server.identity.interface import LONGEST_TOKEN, Credentials
+from server.model import Principal
+
+
+class KeystoneTokens:
+    """Believes a token for as long as Keystone said it is good, and no longer than the cache keeps it."""
+
+    def __init__(self, url: str, cache: TokenCache) -> None:
+        """Answer from ``cache``, which asks Keystone; ``url`` is where callers get tokens."""
+        self.challenge = f'Keystone uri="{url}"'
+        self._cache = cache
+
+    async def identify(self, credentials: Credentials) -> Principal:
+        """Answer whose token it is.
+
+        Raises:
+            TokenMissing: there is none.
+            TokenInvalid: Keystone does not know it, or it has expired.
+            ProjectForbidden: it belongs to no project. Not 401, as clients would log in again without end.
+            IdentityUnavailable: Keystone cannot be asked.
+        """
+        token = credentials.token
+        if not token:
+            raise TokenMissing("The request carries no token; X-Auth-Token is expected.")
+        if len(token) > LONGEST_TOKEN or not token.isascii() or not token.isprintable():
+            raise TokenInvalid("The token is unknown or has expired.")
+        return await self._cache.principal(token)

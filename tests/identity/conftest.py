@@ -1,0 +1,64 @@
+"""Providers with the services they ask."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+import pytest_asyncio
+
+from server.identity.breaker import Breaker
+from server.identity.cache import TokenCache
+from server.identity.keystone import KeystoneTokens
+from server.identity.keystone_client import KeystoneClient, ServiceUser
+from tests.identity.clocks import Clocks
+from tests.identity.keystone_stub import KeystoneStub
+
+Provided = Callable[..., KeystoneTokens]
+
+
+@pytest_asyncio.fixture
+async def stub() -> AsyncIterator[KeystoneStub]:
+    stub = KeystoneStub()
+    await stub.start()
+    yield stub
+    await stub.stop()
+
+
+@pytest.fixture
+def clocks() -> Clocks:
+    return Clocks()
+
+
+@pytest_asyncio.fixture
+async def provided(stub: KeystoneStub, clocks: Clocks) -> AsyncIterator[Provided]:
+    """Makes a provider that asks the stub, with a service user unless told otherwise."""
+    async with AsyncExitStack() as cleanups:
+
+        def make(
+            *,
+            password: str | None = "s3cret",  # noqa: S107 - the stub's
+            timeout: float = 30.0,
+            seconds: float = 60.0,
+            most: int = 100,
+            most_asked: int = 100,
+            failures: int = 3,
+            roles: dict[str, str] | None = None,
+        ) -> KeystoneTokens:
+            user = None if password is None else ServiceUser(stub.user, password, "Default", "service", "Default")
+            client = KeystoneClient(stub.url, user, timeout, Breaker(failures, 2.0, clocks.monotonic), roles or {})
+            cleanups.push_async_callback(client.close)
+            cache = TokenCache(
+                client.validate,
+                seconds=seconds,
+                refused_seconds=5.0,
+                most=most,
+                most_asked=most_asked,
+                monotonic=clocks.monotonic,
+                clock=clocks.wall,
+            )
+            cleanups.push_async_callback(cache.close)
+            return KeystoneTokens(stub.url, cache)
+
+        yield make

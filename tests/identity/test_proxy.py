@@ -1,0 +1,89 @@
+"""Callers whom an authenticating proxy names, and those who only say so."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+
+from server.errors import ProxyRequired, TokenInvalid, TokenMissing
+from server.identity.interface import Credentials, Links, Peer
+from server.identity.proxy import HEADERS, ProxyIdentity
+from server.model import Principal
+
+PROJECT = "c13f5220dc1949b0b741ea81a7cd5554"
+GATEWAY = Peer("ipv4:10.0.0.1:5", ["gateway.internal"])
+ELSEWHERE = Peer("ipv4:10.0.0.1:5", ["backup.internal"])
+NAMED = {
+    "x-identity-status": "Confirmed",
+    "x-project-id": PROJECT,
+    "x-project-domain-id": "default",
+    "x-user-id": "ursula",
+    "x-roles": "member, reader,",
+}
+
+
+def basic(credential: str, scheme: str = "Basic") -> dict[str, str]:
+    return {"proxy-authorization": f"{scheme} {base64.b64encode(credential.encode()).decode()}"}
+
+
+def provider(*, only: bool = False) -> ProxyIdentity:
+    return ProxyIdentity(["front:new-secret", "front:old-secret"], Links(["gateway.internal"]), only=only)
+
+
+async def identified(metadata: dict[str, str], peer: Peer = GATEWAY, *, only: bool = False) -> Principal:
+    return await provider(only=only).identify(Credentials(metadata, peer))
+
+
+@pytest.mark.parametrize("credential", ["front:new-secret", "front:old-secret"])
+@pytest.mark.parametrize("peer", [GATEWAY, Peer("unix:/run/sharing.sock")])
+async def test_the_proxy_names_the_caller(credential: str, peer: Peer) -> None:
+    principal = await identified({**NAMED, **basic(credential)}, peer)
+    assert principal == Principal(PROJECT, frozenset({"member", "reader"}), "ursula", "default")
+
+
+@pytest.mark.parametrize(
+    "proof",
+    [
+        {},
+        {"proxy-authorization": ""},
+        {"proxy-authorization": "Basic"},
+        {"proxy-authorization": "Basic !!!"},
+        {"proxy-authorization": "Basic Zm9v\u00e9"},
+        basic("front:wrong"),
+        basic("front:new-secre"),
+        basic("front:new-secret "),
+        basic(""),
+        basic("front:new-secret", scheme="Bearer"),
+        {"proxy-authorization": "Basic front:new-secret"},
+    ],
+)
+@pytest.mark.parametrize("name", HEADERS)
+async def test_who_only_says_so_has_to_come_through_the_proxy(proof: dict[str, str], name: str) -> None:
+    with pytest.raises(ProxyRequired):
+        await identified({name: NAMED[name], **proof})
+
+
+@pytest.mark.parametrize("peer", [ELSEWHERE, Peer("ipv4:127.0.0.1:5"), Peer("")])
+async def test_even_the_right_credential_counts_only_through_a_gateway(peer: Peer) -> None:
+    with pytest.raises(ProxyRequired):
+        await identified({**NAMED, **basic("front:new-secret")}, peer)
+
+
+@pytest.mark.parametrize("project", ["", "../x", "p" * 65, "a b"])
+async def test_a_proxy_that_names_no_project_lets_nobody_in(project: str) -> None:
+    with pytest.raises(TokenInvalid):
+        await identified({**NAMED, "x-project-id": project, **basic("front:new-secret")})
+
+
+async def test_a_proxy_that_does_not_know_the_caller_lets_nobody_in() -> None:
+    with pytest.raises(TokenInvalid):
+        await identified({**NAMED, "x-identity-status": "Invalid", **basic("front:new-secret")})
+
+
+async def test_a_call_that_says_nothing_is_left_to_others_or_sent_to_the_proxy() -> None:
+    for metadata in ({}, {"x-auth-token": "token"}):
+        with pytest.raises(TokenMissing):
+            await identified(metadata)
+        with pytest.raises(ProxyRequired):
+            await identified(metadata, only=True)
