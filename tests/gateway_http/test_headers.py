@@ -54,6 +54,7 @@ async def test_only_the_listed_headers_become_metadata(foreign: ForeignServer, g
         "authorization": "Bearer abc",
         "traceparent": TRACE,
         "tracestate": "a=1",
+        "x-forwarded-for": "127.0.0.1",  # the client's address as this gateway sees it, not as the client tells it
     }
     assert "test" not in str(foreign.seen[0].values("user-agent"))
 
