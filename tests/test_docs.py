@@ -59,3 +59,24 @@ def test_every_command_is_in_the_readme(command: str) -> None:
 def test_links_lead_somewhere() -> None:
     for target in re.findall(r"\]\(([^)]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+IDENTITY = (ROOT / "docs" / "identity.md").read_text(encoding="utf-8")
+
+
+def test_each_way_of_being_refused_has_its_test() -> None:
+    table = IDENTITY.partition("## Ways to be refused")[2].partition("##")[0]
+    named = set(re.findall(r"`(test_\w+)`", table))
+    written = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(named) > 10
+    assert [name for name in named if f"def {name}(" not in written] == []
+
+
+@pytest.mark.parametrize("page", ["docs/identity.md", "SECURITY.md"])
+def test_the_pages_name_only_settings_and_files_that_are_there(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    settings = {name.replace("_", "-") for chapter in CHAPTERS.values() for name in chapter.model_fields}
+    named = {name for name in re.findall(r"--([a-z][a-z-]+)", text) if name not in ("name", "region")}
+    assert named - settings == set()
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
+        assert ((ROOT / page).parent / target).exists(), target
