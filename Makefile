@@ -8,7 +8,7 @@ SERVICES := protos/backupsharing/v2/backup_catalog.proto protos/backupsharing/v2
 IMAGE := protos/backupsharing/image.binpb
 BUF_LINT := {"version":"v1","lint":{"use":["STANDARD","COMMENTS"],"ignore":["google"]}}
 
-.PHONY: help run test lint format generate bench bench-full fuzz clean
+.PHONY: help run test test-keystone lint format generate bench bench-full fuzz clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -18,6 +18,9 @@ run: $(VENV)/.run ## Run the demo: server and gateway on this machine (ARGS='--l
 
 test: $(VENV)/.dev ## Run all tests (ARGS='-k sharing')
 	$(BIN)/python -m pytest $(ARGS)
+
+test-keystone: $(VENV)/.dev build/keystone/.installed ## Run the flows with a real Keystone, installed in build/
+	BACKUP_SHARING_TEST_KEYSTONE=$(CURDIR)/build/keystone/bin/python $(BIN)/python -m pytest tests/keystone $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types, protos, and that generated code is up to date
 	$(BIN)/ruff check
@@ -72,4 +75,9 @@ $(VENV)/.dev: $(VENV)/.run
 
 $(VENV)/.bench: $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@touch $@
+
+build/keystone/.installed: tests/keystone/constraints.txt
+	$(PYTHON) -m venv --clear build/keystone
+	build/keystone/bin/python -m pip install --quiet --disable-pip-version-check -c $< keystone openstacksdk
 	@touch $@

@@ -176,22 +176,28 @@ class Upstream:
         """
         deadline = asyncio.get_running_loop().time() + seconds
         unary = Unary(method, request, metadata, deadline, deadline + self._margin)
+        broke = False
         try:
-            reply = await self._multiplexed(unary, repeatable=repeatable)
-            return await self._single(unary) if reply is None else reply
+            try:
+                reply = await self._multiplexed(unary)
+            except StreamBroken as broken:
+                if not repeatable:
+                    return Reply(grpc.StatusCode.UNAVAILABLE, str(broken), b"", ())
+                reply, broke = None, True
+            if reply is None:
+                reply = await self._single(unary)
+                if broke and reply.code is grpc.StatusCode.UNAVAILABLE and reply.details is None:
+                    # It went out over the connection that broke the stream, before gRPC knew that it had ended.
+                    reply = await self._single(unary)
+            return reply
         except TimeoutError:
             # A server that lives ends the call itself at its deadline, so this one, or the link to it, does not;
             # whether it did what it was asked, nobody can say. 504 would promise that it did not.
             raise RequestFailed(503, "The server did not answer.") from None
 
-    async def _multiplexed(self, unary: Unary, *, repeatable: bool) -> Reply | None:
+    async def _multiplexed(self, unary: Unary) -> Reply | None:
         """The reply to a call made over the stream; None if it has to be made by itself."""
-        if self._multiplexing is None:
-            return None
-        try:
-            return await self._multiplexing.call(unary)
-        except StreamBroken as broken:
-            return None if repeatable else Reply(grpc.StatusCode.UNAVAILABLE, str(broken), b"", ())
+        return None if self._multiplexing is None else await self._multiplexing.call(unary)
 
     async def _single(self, unary: Unary) -> Reply:
         multicallable = self._multicallables.get(unary.method)

@@ -36,6 +36,8 @@ class Wire:
         """Reset every connection."""
         for writer in self._writers:
             sock: socket.socket = writer.get_extra_info("socket")
+            if sock.fileno() < 0:
+                continue  # closed before
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
             writer.transport.abort()
         self._writers.clear()

@@ -170,7 +170,7 @@ async def test_the_server_gets_the_token_the_trace_and_the_request_id_and_no_oth
     metadata = stub.seen[0].metadata
     passed = {name.lower(): given[name] for name in ("X-Auth-Token", "traceparent", "X-Openstack-Request-Id")}
     assert {name: metadata.get(name) for name in passed} == passed
-    assert set(metadata) == {*passed, "user-agent"}
+    assert set(metadata) == {*passed, "user-agent", "x-forwarded-for"}
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,114 @@
+"""A real Keystone with a cloud in it, and our two programs before it."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+pytest.register_assert_rewrite("tests.e2e.rest", "tests.e2e.programs", "tests.keystone.real")
+
+from backupsharing.v2.backup_catalog_pb2 import PutBackupRequest  # noqa: E402 - as below
+from backupsharing.v2.backup_catalog_pb2_grpc import BackupCatalogServiceStub  # noqa: E402
+from backupsharing.v2.backup_pb2 import Backup  # noqa: E402
+from tests.e2e.programs import Program, Programs, free_address  # noqa: E402 - after the line that makes asserts talk
+from tests.e2e.rest import Rest  # noqa: E402
+from tests.keystone.real import RealKeystone  # noqa: E402
+
+PYTHON = os.environ.get("BACKUP_SHARING_TEST_KEYSTONE", "")
+
+CACHE_SECONDS = 1.0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents and not PYTHON:
+            item.add_marker(pytest.mark.skip(reason="needs Keystone: make test-keystone"))
+
+
+class Cloud:
+    """Two projects with their people, and a service user, in Keystone."""
+
+    def __init__(self, keystone: RealKeystone, rest_address: str) -> None:
+        self.keystone = keystone
+        self.giver = keystone.create("project", name="giver", domain_id="default")
+        self.recipient = keystone.create("project", name="recipient", domain_id="default")
+        service = keystone.create("project", name="services", domain_id="default")
+        for name, role, project_id in (
+            ("gina", "member", self.giver),
+            ("rita", "reader", self.giver),
+            ("rob", "member", self.recipient),
+            ("sam", "service", service),
+            ("backup-sharing", "admin", service),
+        ):
+            user = keystone.create("user", name=name, password=name, domain_id="default")
+            keystone.grant(role, user, project_id)
+            if name == "gina":
+                keystone.grant("member", user)
+        for kind in ("vbs", "vbsv2", "volumev2"):
+            service_id = keystone.create("service", name=kind, type=kind)
+            url = f"http://{rest_address}/v2/$(project_id)s"
+            keystone.create("endpoint", service_id=service_id, interface="public", region_id="RegionOne", url=url)
+
+    def token(self, user: str, project: str) -> str:
+        return self.keystone.token(user, user, self.keystone.of_project(project))
+
+
+class Pair:
+    """Server and gateway that know nobody but through Keystone."""
+
+    def __init__(self, programs: Programs, folder: Path, cloud: Cloud, rest_address: str, *arguments: str) -> None:
+        self.cloud = cloud
+        self.grpc_address = free_address()
+        self.server: Program = programs.start(
+            "server",
+            *("--grpc-listen", self.grpc_address, "--database", str(folder / "sharings.db"), "--stop-on-stdin-close"),
+            *("--keystone-url", cloud.keystone.url, "--token-cache-seconds", str(CACHE_SECONDS), *arguments),
+        )
+        self.server.wait_for('"event":"serving"')
+        self.rest = Rest(rest_address)
+        self.gateway = programs.gateway(rest_address, self.grpc_address)
+
+    def put_backup(self) -> str:
+        backup = Backup(id=str(uuid.uuid4()), project_id=self.cloud.giver, status="available")
+        with grpc.insecure_channel(self.grpc_address) as channel:
+            metadata = [("x-auth-token", self.cloud.token("sam", "services"))]
+            BackupCatalogServiceStub(channel).PutBackup(PutBackupRequest(backup=backup), metadata=metadata)
+        return backup.id
+
+    @property
+    def path(self) -> str:
+        return f"/v2/{self.cloud.giver}/os-vendor-backup-sharing"
+
+
+@pytest.fixture(scope="session")
+def rest_address() -> str:
+    return free_address()
+
+
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory, rest_address: str) -> Iterator[Cloud]:
+    keystone = RealKeystone(Path(PYTHON), tmp_path_factory.mktemp("keystone"))
+    keystone.start()
+    yield Cloud(keystone, rest_address)
+    keystone.stop()
+
+
+@pytest.fixture
+def programs() -> Iterator[Programs]:
+    programs = Programs()
+    yield programs
+    programs.end()
+
+
+@pytest.fixture(params=["with a service user", "by the tokens themselves"])
+def pair(request: pytest.FixtureRequest, programs: Programs, tmp_path: Path, cloud: Cloud, rest_address: str) -> Pair:
+    password = tmp_path / "password"
+    password.write_text("backup-sharing")
+    user = ("--keystone-user", "backup-sharing", "--keystone-project", "services")
+    arguments = (*user, "--keystone-password-file", str(password)) if request.param == "with a service user" else ()
+    return Pair(programs, tmp_path, cloud, rest_address, *arguments)
