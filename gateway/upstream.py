@@ -43,6 +43,9 @@ _FAILURE_BEHIND_METADATA = 1.0
 metadata too, a moment before its failure is known. More than that takes on a busy machine."""
 
 
+_AGAIN_SECONDS = 0.2
+"""After which a call is made once more that may be: gRPC waits for half as long before it connects again."""
+
 _RETIRE_SECONDS = 600.0
 """For which calls over a channel that was replaced may go on: event streams then resume on another."""
 
@@ -176,18 +179,13 @@ class Upstream:
         """
         deadline = asyncio.get_running_loop().time() + seconds
         unary = Unary(method, request, metadata, deadline, deadline + self._margin)
-        broke = False
         try:
-            try:
-                reply = await self._multiplexed(unary)
-            except StreamBroken as broken:
-                if not repeatable:
-                    return Reply(grpc.StatusCode.UNAVAILABLE, str(broken), b"", ())
-                reply, broke = None, True
+            reply = await self._multiplexed(unary, repeatable=repeatable)
             if reply is None:
                 reply = await self._single(unary)
-                if broke and reply.code is grpc.StatusCode.UNAVAILABLE and reply.details is None:
-                    # It went out over the connection that broke the stream, before gRPC knew that it had ended.
+                if repeatable and reply.code is grpc.StatusCode.UNAVAILABLE and reply.details is None:
+                    # The link failed, not the server: by then gRPC may have another.
+                    await asyncio.sleep(_AGAIN_SECONDS)
                     reply = await self._single(unary)
             return reply
         except TimeoutError:
@@ -195,9 +193,14 @@ class Upstream:
             # whether it did what it was asked, nobody can say. 504 would promise that it did not.
             raise RequestFailed(503, "The server did not answer.") from None
 
-    async def _multiplexed(self, unary: Unary) -> Reply | None:
+    async def _multiplexed(self, unary: Unary, *, repeatable: bool) -> Reply | None:
         """The reply to a call made over the stream; None if it has to be made by itself."""
-        return None if self._multiplexing is None else await self._multiplexing.call(unary)
+        if self._multiplexing is None:
+            return None
+        try:
+            return await self._multiplexing.call(unary)
+        except StreamBroken as broken:
+            return None if repeatable else Reply(grpc.StatusCode.UNAVAILABLE, str(broken), b"", ())
 
     async def _single(self, unary: Unary) -> Reply:
         multicallable = self._multicallables.get(unary.method)

@@ -106,6 +106,7 @@ class House:
 
     async def count(self, project: Project, query: str = "") -> int:
         answer = await self.rest.call("GET", f"{project.path}/count?{query}", token=project.token)
+        assert answer.status == 200, answer
         return int(answer.json["count"])
 
     def rows(self, backup_id: str) -> list[tuple[str, str, int | None]]:

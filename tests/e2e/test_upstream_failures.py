@@ -64,7 +64,8 @@ async def test_each_grpc_code_has_its_status_for_reads_and_writes(
     for answer in (await read(stub_rest), await write(stub_rest)):
         assert_failure(answer, status, shown)
         assert ("Retry-After" in answer.headers) == (status == 503)
-    assert [seen.method.rpartition("/")[2] for seen in stub.seen] == ["CountSharings", "ShareBackup"]
+    reads = 2 if code == "UNAVAILABLE" else 1  # what may be made again is, once, when the server cannot be reached
+    assert [seen.method.rpartition("/")[2] for seen in stub.seen] == [*["CountSharings"] * reads, "ShareBackup"]
 
 
 def test_each_grpc_code_is_in_the_table_above() -> None:
