@@ -15,7 +15,7 @@ from server.checks import Checks
 from server.demo import DemoFailed, run_demo
 from server.errors import InvalidArgument
 from server.identity.static import BadTokenFile, add_token
-from server.importing import CannotImport, import_backups
+from server.importing import CannotImport, Door, import_backups
 
 
 @click.group(context_settings={"auto_envvar_prefix": "BACKUP_SHARING", "show_default": True, "max_content_width": 100})
@@ -82,17 +82,24 @@ def policy_() -> None:
 @main.command("import")
 @click.argument("file", type=click.File("rb"))
 @click.option("--server", default="127.0.0.1:50051", help="HOST:PORT of the server's gRPC door.")
-@click.option("--token", envvar="BACKUP_SHARING_TOKEN", required=True, show_default=False, show_envvar=True,
-              help="Token with the role service.")  # fmt: skip
-def import_(file: IO[bytes], server: str, token: str) -> None:
+@click.option("--token", envvar="BACKUP_SHARING_TOKEN", default="", show_default=False, show_envvar=True,
+              help="Token with the role service; not needed with a certificate that has it.")  # fmt: skip
+@click.option("--ca", type=click.Path(path_type=Path), help="PEM file with the CA of the server's certificate.")
+@click.option("--certificate", type=click.Path(path_type=Path), help="PEM file to show to the server.")
+@click.option("--key", type=click.Path(path_type=Path), help="PEM file with its key.")
+def import_(
+    file: IO[bytes], server: str, token: str, ca: Path | None, certificate: Path | None, key: Path | None
+) -> None:
     """Put backups into a running server, one JSON object a line.
 
     A line has the keys of a documented `backup` and its owner's `project_id`; `-` reads standard
     input. Lines that cannot be imported are listed and the others go on; then the exit code is 1.
     Importing the same file again does no harm.
     """
+    if not token and certificate is None:
+        raise click.UsageError("--token (BACKUP_SHARING_TOKEN) is missing, and there is no --certificate")
     try:
-        failed = asyncio.run(import_backups(file, server, token))
+        failed = asyncio.run(import_backups(file, Door(server, token, ca, certificate, key)))
     except CannotImport as error:
         raise click.ClickException(str(error)) from None
     sys.exit(1 if failed else 0)

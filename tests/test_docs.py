@@ -76,7 +76,11 @@ def test_each_way_of_being_refused_has_its_test() -> None:
 def test_the_pages_name_only_settings_and_files_that_are_there(page: str) -> None:
     text = (ROOT / page).read_text(encoding="utf-8")
     settings = {name.replace("_", "-") for chapter in CHAPTERS.values() for name in chapter.model_fields}
-    named = {name for name in re.findall(r"--([a-z][a-z-]+)", text) if name not in ("name", "region")}
+    named = {
+        name
+        for name in re.findall(r"--([a-z][a-z-]+)", text)
+        if name not in ("name", "region", "ca", "certificate", "key")
+    }
     assert named - settings == set()
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
         assert ((ROOT / page).parent / target).exists(), target

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import ssl
+import sys
 from pathlib import Path
 
 import aiohttp
@@ -17,7 +18,7 @@ from backupsharing.v2.backup_catalog_pb2_grpc import BackupCatalogServiceStub
 from backupsharing.v2.backup_sharing_pb2_grpc import BackupSharingServiceStub
 from tests.e2e.certificates import Certificates
 from tests.e2e.house import DOCUMENTED_GIVER, Project, write_tokens
-from tests.e2e.programs import Programs, free_address
+from tests.e2e.programs import Programs, environment, free_address
 
 GIVER = Project(DOCUMENTED_GIVER)
 PROXY = "front:proxy-secret"
@@ -156,3 +157,43 @@ def shown_at(address: str) -> str:
     """The certificate that is shown at an address."""
     host, _, port = address.rpartition(":")
     return ssl.get_server_certificate((host, int(port)))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--ca", "ca.pem", "--certificate", "service.pem", "--key", "service.key"), "1 imported, 0 failed"),
+        (("--ca", "ca.pem", "--certificate", "gateway.pem", "--key", "gateway.key"), "carries no token"),
+        (("--ca", "ca.pem", "--token", "service"), "UNAVAILABLE"),
+        (("--ca", "ca.pem", "--certificate", "service.pem"), "--certificate and --key belong together"),
+        (("--certificate", "service.pem", "--key", "service.key"), "--ca is missing"),
+        (("--ca", "no.pem", "--token", "service"), "no.pem: cannot be read"),
+        ((), "--token (BACKUP_SHARING_TOKEN) is missing"),
+    ],
+)
+async def test_backups_are_imported_over_tls(
+    programs: Programs, tmp_path: Path, arguments: tuple[str, ...], said: str
+) -> None:
+    fort = Fort(programs, tmp_path)
+    line = f'{{"id": "066b1e37-9305-4057-97e5-2e99b21fc71d", "project_id": "{GIVER.id}", "status": "available"}}\n'
+    (tmp_path / "backups.jsonl").write_text(line)
+    command = (sys.executable, "-m", "server.cli", "import", "backups.jsonl", "--server", fort.grpc_address, *arguments)
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=tmp_path, env=environment(), stderr=asyncio.subprocess.PIPE
+    )
+    _, printed = await process.communicate()
+    assert said in printed.decode()
+    assert (process.returncode == 0) == ("imported" in said)
+    assert "Traceback" not in printed.decode()
+
+
+async def test_no_credential_is_in_what_the_programs_print(fort: Fort) -> None:
+    for headers in ({}, {"X-Auth-Token": GIVER.token}, {"X-Auth-Token": "guessed-token"}, {**NAMED, **PROOF}, NAMED):
+        await fort.get(**headers)
+        await fort.count(fort.service_files, *((name.lower(), value) for name, value in headers.items()))
+    fort.gateway.end()
+    fort.server.end()
+    printed = fort.server.printed + fort.gateway.printed
+    assert '"audit":"refused"' in printed
+    for secret in (GIVER.token, "guessed-token", PROXY, PROOF["Proxy-Authorization"].split()[1]):
+        assert secret not in printed
