@@ -158,7 +158,8 @@ class Store(Protocol):
     - A change whose caller was cancelled before its turn must not be made.
     - A change that is acknowledged must be seen by every read and change that begins afterwards,
       also through another store on the same data.
-    - One failing change must not touch the changes that are made together with it.
+    - One failing change must not touch the changes that are made together with it: whatever waits may be made in
+      one transaction, and shares without an idempotency key by the same statements, if it comes to the same.
     - When more changes wait than the store takes on, a change must raise `Overloaded`.
     - A store that cannot be reached or is locked must raise `Unavailable`; data that cannot be
       read must raise `StoredDataUnreadable`; no driver's exception may leave a store.
