@@ -8,18 +8,18 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from server.errors import Unavailable
 from server.model import Backup, Page, Sharing, SharingDetail
-from server.store import sqlite_changes as changes
 from server.store import sqlite_reads as reads
+from server.store.decisions import Command, PutBackup, RemoveBackup
 from server.store.interface import Cancel, CancelAll, Cause, Share, SharingFilter, SharingQuery
+from server.store.sqlite_changes import make, make_all
 from server.store.sqlite_checkpointer import Checkpointer, LogBounds
 from server.store.sqlite_connection import connect, connect_to_write
 from server.store.sqlite_file import UnusableDatabase, prepare
 from server.store.sqlite_readers import Readers
-from server.store.sqlite_shares import share, share_all
 from server.store.sqlite_writer import Writer
 
 __all__ = ["SqliteStore", "UnusableDatabase"]
@@ -79,18 +79,15 @@ class SqliteStore:
 
     async def share(self, command: Share) -> Sequence[Sharing]:
         """Do what `Store.share` promises."""
-        make_all = share_all if command.idempotency is None else None
-        return await self._writer.make(
-            partial(share, command=command), command.cause.commit_by, command=command, make_all=make_all
-        )
+        return cast("Sequence[Sharing]", await self._make(command))
 
     async def cancel(self, command: Cancel) -> Sequence[Sharing]:
         """Do what `Store.cancel` promises."""
-        return await self._writer.make(partial(changes.cancel, command=command), command.cause.commit_by)
+        return cast("Sequence[Sharing]", await self._make(command))
 
     async def cancel_all(self, command: CancelAll) -> Sequence[Sharing]:
         """Do what `Store.cancel_all` promises."""
-        return await self._writer.make(partial(changes.cancel_all, command=command), command.cause.commit_by)
+        return cast("Sequence[Sharing]", await self._make(command))
 
     async def get_sharing(self, project_id: str, sharing_id: str) -> SharingDetail:
         """Do what `Store.get_sharing` promises."""
@@ -106,7 +103,7 @@ class SqliteStore:
 
     async def put_backup(self, backup: Backup, cause: Cause) -> Backup:
         """Do what `Store.put_backup` promises."""
-        return await self._writer.make(partial(changes.put_backup, backup=backup, cause=cause), cause.commit_by)
+        return cast("Backup", await self._make(PutBackup(backup, cause)))
 
     async def get_backup(self, backup_id: str) -> Backup:
         """Do what `Store.get_backup` promises."""
@@ -120,9 +117,7 @@ class SqliteStore:
 
     async def remove_backup(self, backup_id: str, cause: Cause) -> Sequence[Sharing]:
         """Do what `Store.remove_backup` promises."""
-        return await self._writer.make(
-            partial(changes.remove_backup, backup_id=backup_id, cause=cause), cause.commit_by
-        )
+        return cast("Sequence[Sharing]", await self._make(RemoveBackup(backup_id, cause)))
 
     async def ping(self) -> None:
         """Do what `Store.ping` promises: read, and take the write lock, through the queue of changes."""
@@ -138,6 +133,11 @@ class SqliteStore:
         self._writer.stop()
         self._readers.stop()
         await asyncio.to_thread(self._close)
+
+    async def _make(self, command: Command) -> object:
+        return await self._writer.make(
+            partial(make, command=command), command.cause.commit_by, command=command, make_all=make_all
+        )
 
     def _close(self) -> None:
         self._readers.close()

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, TypeAlias
+from typing import Any
 
 from server.errors import DeadlineTooClose
+from server.store.outcome import Made, NotMade, Outcome
 from server.store.sqlite_connection import LOCK_POLL, failure_of, is_locked, log_fault
 
 _log = logging.getLogger(__name__)
@@ -34,23 +35,6 @@ class Change:
     make_all: Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Outcome]] | None = None
     """Makes all changes that wait side by side and have the same of these, from their commands: as if each
     were made after the one before, but for less. Answers what became of each; None: they are made one by one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """The change is committed."""
-
-    answer: object
-
-
-@dataclass(frozen=True, slots=True)
-class NotMade:
-    """Nothing of the change is stored."""
-
-    failure: Exception
-
-
-Outcome: TypeAlias = Made | NotMade
 
 
 def carry_out(

@@ -12,7 +12,7 @@ from typing import Final
 from server.errors import BackupNotFound, SharingNotFound
 from server.model import Backup, Page, SharingDetail
 from server.store.interface import Position, SharingFilter, SharingOrder, SharingQuery, SortKey
-from server.store.sqlite_rows import BACKUP_COLUMNS, SHARING_COLUMNS, backup_of, detail_of
+from server.store.rows import BACKUP_COLUMNS, SHARING_COLUMNS, backup_of, detail_of
 
 # ruff: noqa: S608 -- statements are put together from the constants of this program only
 

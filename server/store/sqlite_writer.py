@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from server.errors import Overloaded, Unavailable
-from server.store.sqlite_batch import Change, NotMade, Outcome, carry_out
+from server.store.outcome import NotMade, Outcome
+from server.store.sqlite_batch import Change, carry_out
 
 T = TypeVar("T")
 

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from server.errors import DeadlineTooClose, Unavailable
-from server.store.sqlite_batch import Change, Made, NotMade, Outcome, carry_out
+from server.store.outcome import Made, NotMade, Outcome
+from server.store.sqlite_batch import Change, carry_out
 from server.store.sqlite_connection import connect
 
 PAGES = 20

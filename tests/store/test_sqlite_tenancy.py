@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from server.errors import BackupNotFound, SharingNotFound
-from server.store import sqlite_changes, sqlite_reads
+from server.store import sqlite_reads
+from server.store.decisions import PutBackup
+from server.store.sqlite_changes import make
 from server.store.sqlite_connection import connect
 from server.store.sqlite_file import prepare
-from server.store.sqlite_shares import share
 from tests.store import commands
 
 SHARING_ID = "01900000-0000-7000-8000-000000000001"
@@ -24,8 +25,8 @@ UNKNOWN = "01900000-0000-7000-8000-00000000ffff"
 def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
     prepare(tmp_path / "sharings.db", busy_timeout=1)
     with closing(connect(tmp_path / "sharings.db", busy_timeout=1)) as connection:
-        sqlite_changes.put_backup(connection, commands.backup(), commands.cause())
-        share(connection, commands.share(sharing_ids=[SHARING_ID]))
+        make(connection, PutBackup(commands.backup(), commands.cause()))
+        make(connection, commands.share(sharing_ids=[SHARING_ID]))
         yield connection
 
 
@@ -53,7 +54,7 @@ def test_a_sharing_of_others_is_read_as_one_that_is_not_there(connection: sqlite
 def test_a_sharing_of_others_is_cancelled_as_one_that_is_not_there(connection: sqlite3.Connection) -> None:
     def cancel(sharing_id: str) -> list[str]:
         command = commands.cancel(sharing_id, commands.STRANGER)
-        return statements(connection, lambda: sqlite_changes.cancel(connection, command))
+        return statements(connection, lambda: make(connection, command))
 
     assert cancel(SHARING_ID) == cancel(UNKNOWN) != []
 
@@ -61,11 +62,11 @@ def test_a_sharing_of_others_is_cancelled_as_one_that_is_not_there(connection: s
 def test_a_backup_of_others_is_shared_or_cancelled_as_one_that_is_not_there(connection: sqlite3.Connection) -> None:
     def shared(backup_id: str) -> list[str]:
         command = commands.share(backup_id=backup_id, giver=commands.STRANGER, sharing_ids=["x"])
-        return statements(connection, lambda: share(connection, command))
+        return statements(connection, lambda: make(connection, command))
 
     def cancelled(backup_id: str) -> list[str]:
         command = commands.cancel_all(backup_id, commands.STRANGER)
-        return statements(connection, lambda: sqlite_changes.cancel_all(connection, command))
+        return statements(connection, lambda: make(connection, command))
 
     assert shared(commands.BACKUP_ID) == shared(commands.backup_id(9)) != []
     assert cancelled(commands.BACKUP_ID) == cancelled(commands.backup_id(9)) != []

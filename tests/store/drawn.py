@@ -1,0 +1,75 @@
+"""Lists of changes, drawn so that they get into each other's way, and what is stored before them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import strategies as st
+
+from server.store.decisions import Command, PutBackup, RemoveBackup
+from server.store.interface import Cause, OnConflict
+from tests.store import commands
+
+BACKUPS = [
+    commands.backup(commands.backup_id(1)),
+    commands.backup(commands.backup_id(2), name="nächster"),
+    commands.backup(commands.backup_id(3), status="error"),
+    commands.backup(commands.backup_id(4), project_id=commands.OTHER),
+]
+STANDING = [
+    commands.share(
+        *map(commands.project_id, range(1, 4)),
+        backup_id=backup.id,
+        giver=backup.project_id,
+        sharing_ids=[f"standing-{backup.id[-1]}-{number}" for number in range(1, 4)],
+    )
+    for backup in BACKUPS
+    if backup.status == "available"
+]
+
+_backup_ids = st.sampled_from([*(backup.id for backup in BACKUPS), BACKUPS[0].id, commands.backup_id(5)])
+_projects = st.sampled_from([commands.GIVER, commands.GIVER, commands.OTHER])
+_recipients = st.lists(st.integers(1, 6), min_size=1, max_size=4, unique=True)
+_sharing_ids = st.sampled_from([f"standing-{backup}-{number}" for backup in (1, 2, 4) for number in (1, 2)])
+_keys = st.sampled_from([None, None, "one", "two"])
+
+_shares = st.tuples(_backup_ids, _recipients, _projects, st.sampled_from(OnConflict), st.integers(0, 7), _keys)
+_cancels = st.tuples(_sharing_ids, _projects, _keys)
+_cancel_alls = st.tuples(_backup_ids, _projects, _keys)
+_puts = st.tuples(st.sampled_from([*BACKUPS, commands.backup(commands.backup_id(5))]), st.sampled_from("ab"), _projects)
+
+
+def _command(number: int, drawn: tuple[object, ...] | str) -> Command:
+    """The change that was drawn as the ``number``-th of its list."""
+    because = commands.cause(commands.NOW + number)
+    match drawn:
+        case (str() as backup_id, list() as to, str() as giver, OnConflict() as on_conflict, int() as most, key):
+            return commands.share(
+                *map(commands.project_id, to),
+                backup_id=backup_id,
+                giver=giver,
+                sharing_ids=[f"drawn-{number:02}-{recipient}" for recipient in to],
+                on_conflict=on_conflict,
+                max_active=most,
+                because=_because(because, giver),
+                idempotency=commands.key(key, repr((backup_id, to)).encode(), "Share") if key else None,
+            )
+        case (str() as id, str() as project, key) if id.startswith("standing"):
+            idempotency = commands.key(key, id.encode(), "Cancel") if key else None
+            return commands.cancel(id, project, _because(because, project), idempotency)
+        case (str() as backup_id, str() as project, key):
+            idempotency = commands.key(key, backup_id.encode(), "Cancel") if key else None
+            return commands.cancel_all(backup_id, project, _because(because, project), idempotency)
+        case (backup, str() as name, str() as project):
+            return PutBackup(replace(backup, name=name, project_id=project), because)  # type: ignore[type-var]  # a Backup
+    return RemoveBackup(str(drawn), because)
+
+
+def _because(cause: Cause, project_id: str) -> Cause:
+    return replace(cause, project_id=project_id)
+
+
+changes = st.lists(
+    st.one_of(_shares, _shares, _cancels, _cancel_alls, _puts, _backup_ids), min_size=1, max_size=14
+).map(lambda drawn: [_command(number, each) for number, each in enumerate(drawn)])
+"""Changes of all kinds."""
