@@ -13,7 +13,7 @@ from server.identity.static import BadTokenFile
 from server.lifetime import Lifetime
 from server.listening import CannotListen
 from server.rpc.tls import CannotUseTls
-from server.store.sqlite import UnusableDatabase
+from server.store.unusable import UnusableDatabase
 
 
 def main() -> None:

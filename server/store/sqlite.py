@@ -18,11 +18,10 @@ from server.store.interface import Cancel, CancelAll, Cause, Share, SharingFilte
 from server.store.sqlite_changes import make, make_all
 from server.store.sqlite_checkpointer import Checkpointer, LogBounds
 from server.store.sqlite_connection import connect, connect_to_write
-from server.store.sqlite_file import UnusableDatabase, prepare
+from server.store.sqlite_file import prepare
 from server.store.sqlite_readers import Readers
 from server.store.sqlite_writer import Writer
-
-__all__ = ["SqliteStore", "UnusableDatabase"]
+from server.store.unusable import UnusableDatabase
 
 _PING_WITHIN: Final = 0.8
 """Seconds: what `Store.ping` promises, less the time to say so."""

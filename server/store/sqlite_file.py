@@ -14,17 +14,10 @@ from sqlite_utils import Database
 
 from server.store.sqlite_connection import LOCK_POLL, connect, is_locked, is_no_database
 from server.store.sqlite_schema import migrations, unknown_migrations
+from server.store.unusable import UnusableDatabase
 
 OLDEST_SQLITE: Final = (3, 38, 0)
 """The first with STRICT tables, RETURNING and the JSON operators."""
-
-
-class UnusableDatabase(Exception):
-    """The file cannot serve as this program's database; the message names it and says why."""
-
-    def __init__(self, path: Path, why: str) -> None:
-        super().__init__(f"{path}: {why}")
-        self.path = path
 
 
 def prepare(path: Path, *, busy_timeout: float) -> None:

@@ -24,7 +24,7 @@ from server.config import Settings
 from server.identity.interface import LONGEST_TOKEN
 from server.identity.static import BadTokenFile, add_token
 from server.lifetime import Lifetime
-from server.store.sqlite import UnusableDatabase
+from server.store.unusable import UnusableDatabase
 from tests.server.cast import GIVER
 from tests.server.told import told_by
 

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from server.store.interface import Position, SharingFilter, SortKey
+from server.store import listing
+from server.store.interface import Position, SharingFilter, SharingQuery, SortKey
 from server.store.sqlite_connection import connect
 from server.store.sqlite_file import prepare
-from server.store.sqlite_reads import Parameters, count_statement, list_statement
+from server.store.sqlite_reads import SQLITE
 from tests.store.commands import GIVER, given, page
 
 RECEIVED = SharingFilter(GIVER, received=True)
@@ -26,9 +27,17 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-def plan(connection: sqlite3.Connection, statement: tuple[str, Parameters]) -> list[str]:
+def plan(connection: sqlite3.Connection, statement: tuple[str, listing.Parameters]) -> list[str]:
     sql, parameters = statement
     return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+
+
+def list_statement(query: SharingQuery) -> tuple[str, listing.Parameters]:
+    return listing.list_statement(query, SQLITE)
+
+
+def count_statement(filter: SharingFilter) -> tuple[str, listing.Parameters]:
+    return listing.count_statement(filter, SQLITE)
 
 
 BACKUP = "SEARCH b USING INDEX sqlite_autoindex_backups_1 (id=?)"
