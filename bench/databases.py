@@ -126,7 +126,7 @@ def listed_ids(path: Path, count: int) -> list[str]:
 def _fingerprint() -> str:
     """Of everything that decides what is in a database."""
     here = Path(__file__)
-    schema = here.parents[1] / "server" / "store" / "sqlite_schema.py"
+    schema = here.parents[1] / "server" / "store" / "migrations.py"
     return hashlib.sha256(here.read_bytes() + schema.read_bytes()).hexdigest()[:12]
 
 

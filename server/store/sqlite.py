@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 from server.errors import Unavailable
 from server.model import Backup, Page, Sharing, SharingDetail
 from server.store import sqlite_reads as reads
 from server.store.decisions import Command, PutBackup, RemoveBackup
+from server.store.gate import Gate
 from server.store.interface import Cancel, CancelAll, Cause, Share, SharingFilter, SharingQuery
+from server.store.migrations import MIGRATIONS, Migration
 from server.store.sqlite_changes import make, make_all
 from server.store.sqlite_checkpointer import Checkpointer, LogBounds
 from server.store.sqlite_connection import connect, connect_to_write
-from server.store.sqlite_file import prepare
+from server.store.sqlite_file import look, prepare
 from server.store.sqlite_readers import Readers
 from server.store.sqlite_writer import Writer
 from server.store.unusable import UnusableDatabase
+
+T = TypeVar("T")
 
 _PING_WITHIN: Final = 0.8
 """Seconds: what `Store.ping` promises, less the time to say so."""
@@ -30,7 +34,8 @@ _PING_WITHIN: Final = 0.8
 class SqliteStore:
     """A `server.store.interface.Store`. Open one with `open`; close it with `close`."""
 
-    def __init__(self, writer: Writer, checkpointer: Checkpointer, readers: Readers) -> None:
+    def __init__(self, gate: Gate, writer: Writer, checkpointer: Checkpointer, readers: Readers) -> None:
+        self._gate = gate
         self._writer = writer
         self._checkpointer = checkpointer
         self._readers = readers
@@ -46,8 +51,11 @@ class SqliteStore:
         busy_timeout: float = 5.0,
         commit_delay: float = 0.001,
         log_bounds: LogBounds | None = None,
+        known: Sequence[Migration] = MIGRATIONS,
     ) -> SqliteStore:
-        """Open the database file at ``path``, in a folder that exists; make it, and migrate it, where needed.
+        """Open the database file at ``path``, in a folder that exists; make it, with its tables, if there is none.
+
+        While its tables are those of an older version every call is `Unavailable`.
 
         ``max_waiting``: the most changes that wait; one more is `Overloaded`.
         ``max_batch``: the most changes that share a commit.
@@ -55,12 +63,13 @@ class SqliteStore:
         ``busy_timeout``: seconds to wait for other processes before a call is `Unavailable`.
         ``commit_delay``: the most seconds that a change waits for others to share its commit, when there are such.
         ``log_bounds``: how large the write-ahead log may grow; None: as measured to be best.
+        ``known``: the migrations that the program needs.
 
         Raises UnusableDatabase if the file is no database, cannot be written, or was made by a
         newer version of this program.
         """
         path = Path(path)
-        await asyncio.to_thread(prepare, path, busy_timeout=busy_timeout)
+        await asyncio.to_thread(prepare, path, busy_timeout=busy_timeout, known=known)
         try:
             writing, copying, *reading = await asyncio.to_thread(_connect, path, read_threads, busy_timeout)
         except sqlite3.Error as error:
@@ -74,7 +83,8 @@ class SqliteStore:
             commit_delay=commit_delay,
             after_batch=checkpointer.after_batch,
         )
-        return cls(writer, checkpointer, Readers(reading))
+        pending = partial(_pending, path, busy_timeout, known)
+        return cls(Gate(await pending(), pending), writer, checkpointer, Readers(reading))
 
     async def share(self, command: Share) -> Sequence[Sharing]:
         """Do what `Store.share` promises."""
@@ -90,15 +100,15 @@ class SqliteStore:
 
     async def get_sharing(self, project_id: str, sharing_id: str) -> SharingDetail:
         """Do what `Store.get_sharing` promises."""
-        return await self._readers.read(partial(reads.get_sharing, project_id=project_id, sharing_id=sharing_id))
+        return await self._read(partial(reads.get_sharing, project_id=project_id, sharing_id=sharing_id))
 
     async def list_sharings(self, query: SharingQuery) -> Page[SharingDetail]:
         """Do what `Store.list_sharings` promises."""
-        return await self._readers.read(partial(reads.list_sharings, query=query))
+        return await self._read(partial(reads.list_sharings, query=query))
 
     async def count_sharings(self, filter: SharingFilter) -> int:
         """Do what `Store.count_sharings` promises."""
-        return await self._readers.read(partial(reads.count_sharings, filter=filter))
+        return await self._read(partial(reads.count_sharings, filter=filter))
 
     async def put_backup(self, backup: Backup, cause: Cause) -> Backup:
         """Do what `Store.put_backup` promises."""
@@ -106,13 +116,11 @@ class SqliteStore:
 
     async def get_backup(self, backup_id: str) -> Backup:
         """Do what `Store.get_backup` promises."""
-        return await self._readers.read(partial(reads.get_backup, backup_id=backup_id))
+        return await self._read(partial(reads.get_backup, backup_id=backup_id))
 
     async def list_backups(self, project_id: str | None, limit: int, after_id: str | None) -> Page[Backup]:
         """Do what `Store.list_backups` promises."""
-        return await self._readers.read(
-            partial(reads.list_backups, project_id=project_id, limit=limit, after_id=after_id)
-        )
+        return await self._read(partial(reads.list_backups, project_id=project_id, limit=limit, after_id=after_id))
 
     async def remove_backup(self, backup_id: str, cause: Cause) -> Sequence[Sharing]:
         """Do what `Store.remove_backup` promises."""
@@ -122,6 +130,7 @@ class SqliteStore:
         """Do what `Store.ping` promises: read, and take the write lock, through the queue of changes."""
         try:
             async with asyncio.timeout(_PING_WITHIN):
+                await self._gate.check()
                 await self._readers.read(_look)
                 await self._writer.make(_look, commit_by=None)
         except Exception as error:
@@ -133,7 +142,12 @@ class SqliteStore:
         self._readers.stop()
         await asyncio.to_thread(self._close)
 
+    async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        await self._gate.check()
+        return await self._readers.read(query)
+
     async def _make(self, command: Command) -> object:
+        await self._gate.check()
         return await self._writer.make(
             partial(make, command=command), command.cause.commit_by, command=command, make_all=make_all
         )
@@ -156,6 +170,10 @@ def _connect(path: Path, read_threads: int, busy_timeout: float) -> list[sqlite3
             opened.callback(connections[-1].close)
         opened.pop_all()
         return connections
+
+
+async def _pending(path: Path, busy_timeout: float, known: Sequence[Migration]) -> Sequence[str]:
+    return (await asyncio.to_thread(look, path, busy_timeout=busy_timeout, known=known)).pending
 
 
 def _look(connection: sqlite3.Connection) -> None:

@@ -13,7 +13,7 @@ import pytest
 from server.errors import StoredDataUnreadable
 from server.store import sqlite_file
 from server.store.sqlite import SqliteStore
-from server.store.sqlite_schema import MIGRATION_SET
+from server.store.sqlite_file import MIGRATION_SET
 from server.store.unusable import UnusableDatabase
 from tests.store.commands import BACKUP_ID, backup, cause, share
 

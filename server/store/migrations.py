@@ -1,0 +1,225 @@
+"""The tables of every engine, as one numbered list of migrations that a database remembers.
+
+A migration that was released is never changed: what comes later is a new one, with the next number,
+and what it does must let servers of the version before go on, as they do while replicas are replaced.
+
+Times are microseconds since 1970-01-01 UTC, identifiers are in canonical form. What PostgreSQL's
+scripts do without, so that CockroachDB and YugabyteDB could run them: advisory locks, LOCK TABLE,
+extensions, triggers, functions, exclusion constraints, UNLOGGED.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlite_utils import Database
+
+_SQLITE_BACKUPS: Final = (
+    """
+    CREATE TABLE backups (
+        id TEXT NOT NULL PRIMARY KEY,
+        project_id TEXT NOT NULL,
+        status TEXT NOT NULL,
+        name TEXT,
+        volume_id TEXT,
+        availability_zone TEXT,
+        size INTEGER,
+        object_count INTEGER,
+        container TEXT,
+        description TEXT,
+        fail_reason TEXT,
+        snapshot_id TEXT,
+        service_metadata TEXT,
+        is_incremental INTEGER,
+        has_dependent_backups INTEGER,
+        created_at INTEGER,
+        data_timestamp INTEGER,
+        updated_at INTEGER,
+        name_folded TEXT -- casefold of name: SQLite folds ASCII only
+    ) STRICT
+    """,
+    "CREATE INDEX backups_of_project ON backups (project_id, id)",
+)
+
+# No foreign key to backups: the history of a removed backup stays.
+_SQLITE_SHARINGS: Final = (
+    """
+    CREATE TABLE sharings (
+        id TEXT NOT NULL PRIMARY KEY,
+        backup_id TEXT NOT NULL,
+        from_project_id TEXT NOT NULL,
+        to_project_id TEXT NOT NULL,
+        created_at INTEGER NOT NULL,
+        updated_at INTEGER,
+        deleted_at INTEGER -- NULL while the sharing is active
+    ) STRICT, WITHOUT ROWID
+    """,
+    "CREATE UNIQUE INDEX sharings_active ON sharings (backup_id, to_project_id) WHERE deleted_at IS NULL",
+    "CREATE INDEX sharings_given ON sharings (from_project_id, created_at, id, deleted_at) WHERE deleted_at IS NULL",
+    "CREATE INDEX sharings_received ON sharings (to_project_id, created_at, id, deleted_at) WHERE deleted_at IS NULL",
+)
+
+_SQLITE_IDEMPOTENCY_KEYS: Final = (
+    """
+    CREATE TABLE idempotency_keys (
+        project_id TEXT NOT NULL,
+        method TEXT NOT NULL,
+        key TEXT NOT NULL,
+        fingerprint BLOB NOT NULL,
+        answer TEXT NOT NULL, -- JSON: a list of sharings as they were answered
+        expires_at INTEGER NOT NULL,
+        UNIQUE (project_id, method, key)
+    ) STRICT
+    """,
+    "CREATE INDEX idempotency_keys_expiring ON idempotency_keys (expires_at)",
+)
+
+# AUTOINCREMENT: a number is never given twice, so a reader can say where it stopped.
+_SQLITE_SHARING_EVENTS: Final = (
+    """
+    CREATE TABLE sharing_events (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        at INTEGER NOT NULL,
+        kind TEXT NOT NULL, -- backup_put, backup_removed, shared, cancelled
+        sharing_id TEXT,
+        backup_id TEXT NOT NULL,
+        from_project_id TEXT NOT NULL, -- the backup's owner
+        to_project_id TEXT,
+        by_project_id TEXT NOT NULL,
+        by_user_id TEXT NOT NULL,
+        request_id TEXT NOT NULL
+    ) STRICT
+    """,
+)
+
+# COLLATE "C" orders text by code point, whatever the database's own order.
+_POSTGRES: Final = (
+    """
+    CREATE TABLE backups (
+        id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+        project_id TEXT COLLATE "C" NOT NULL,
+        status TEXT COLLATE "C" NOT NULL,
+        name TEXT COLLATE "C",
+        volume_id TEXT COLLATE "C",
+        availability_zone TEXT COLLATE "C",
+        size BIGINT,
+        object_count BIGINT,
+        container TEXT COLLATE "C",
+        description TEXT COLLATE "C",
+        fail_reason TEXT COLLATE "C",
+        snapshot_id TEXT COLLATE "C",
+        service_metadata TEXT COLLATE "C",
+        is_incremental BOOLEAN,
+        has_dependent_backups BOOLEAN,
+        created_at BIGINT,
+        data_timestamp BIGINT,
+        updated_at BIGINT,
+        name_folded BYTEA -- UTF-8 of the casefold of name
+    )
+    """,
+    "CREATE INDEX backups_of_project ON backups (project_id, id)",
+    """
+    CREATE TABLE sharings (
+        id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+        backup_id TEXT COLLATE "C" NOT NULL,
+        from_project_id TEXT COLLATE "C" NOT NULL,
+        to_project_id TEXT COLLATE "C" NOT NULL,
+        created_at BIGINT NOT NULL,
+        updated_at BIGINT,
+        deleted_at BIGINT -- NULL while the sharing is active
+    )
+    """,
+    "CREATE UNIQUE INDEX sharings_active ON sharings (backup_id, to_project_id) WHERE deleted_at IS NULL",
+    "CREATE INDEX sharings_given ON sharings (from_project_id, created_at, id) WHERE deleted_at IS NULL",
+    "CREATE INDEX sharings_received ON sharings (to_project_id, created_at, id) WHERE deleted_at IS NULL",
+    """
+    CREATE TABLE idempotency_keys (
+        project_id TEXT COLLATE "C" NOT NULL,
+        method TEXT COLLATE "C" NOT NULL,
+        key TEXT COLLATE "C" NOT NULL,
+        fingerprint BYTEA NOT NULL,
+        answer TEXT NOT NULL, -- JSON: a list of sharings as they were answered
+        expires_at BIGINT NOT NULL,
+        PRIMARY KEY (project_id, method, key)
+    )
+    """,
+    "CREATE INDEX idempotency_keys_expiring ON idempotency_keys (expires_at)",
+    # A number is given before its transaction commits: a reader that follows them must allow for late ones.
+    """
+    CREATE TABLE sharing_events (
+        seq BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY,
+        at BIGINT NOT NULL,
+        kind TEXT NOT NULL, -- backup_put, backup_removed, shared, cancelled
+        sharing_id TEXT,
+        backup_id TEXT NOT NULL,
+        from_project_id TEXT NOT NULL, -- the backup's owner
+        to_project_id TEXT,
+        by_project_id TEXT NOT NULL,
+        by_user_id TEXT NOT NULL,
+        request_id TEXT NOT NULL
+    )
+    """,
+    # A row for each transaction that changed something, for as long as its server may have to ask whether it
+    # was committed: the connection may break between the commit and its acknowledgement.
+    """
+    CREATE TABLE batches (
+        id TEXT NOT NULL PRIMARY KEY,
+        made_at TIMESTAMPTZ NOT NULL DEFAULT now()
+    )
+    """,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One step from a version of the tables to the next; the whole of it is applied or nothing."""
+
+    name: str
+    """Begins with its number; what a database remembers it by."""
+    about: str
+    """What it does, for the person who plans it."""
+    sqlite: Callable[[Database], None]
+    """The step on SQLite."""
+    postgres: Sequence[str]
+    """The script for PostgreSQL: its statements."""
+
+
+def _backups_and_sharings(database: Database) -> None:
+    for statement in (*_SQLITE_BACKUPS, *_SQLITE_SHARINGS, *_SQLITE_IDEMPOTENCY_KEYS, *_SQLITE_SHARING_EVENTS):
+        database.execute(statement)
+
+
+MIGRATIONS: Final = (
+    Migration(
+        "0001_backups_and_sharings",
+        "Backups, sharings, idempotency keys and the events of every change",
+        _backups_and_sharings,
+        _POSTGRES,
+    ),
+)
+"""Every migration this program knows, in the order in which they apply."""
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaStatus:
+    """How far a database is migrated, by the names of migrations."""
+
+    applied: Sequence[str]
+    pending: Sequence[str]
+    """Known to this program, but not to the database."""
+    unknown: Sequence[str]
+    """Known to the database, but not to this program: a newer one has been there."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was ever applied."""
+        return not self.applied
+
+
+def status_of(applied: Iterable[str], known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
+    """Compare what a database has with what this program knows."""
+    there = set(applied)
+    names = [migration.name for migration in known]
+    return SchemaStatus(sorted(there), [name for name in names if name not in there], sorted(there.difference(names)))
