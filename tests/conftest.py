@@ -15,14 +15,20 @@ ELSEWHERE = "BACKUP_SHARING_TEST_POSTGRES"
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """Url of a server that is not to be stopped, and whose settings are left as they are."""
-    if elsewhere := os.environ.get(ELSEWHERE):
-        yield elsewhere
+def postgres_server() -> Iterator[PostgresServer | None]:
+    """The server that all tests share; None where it is another's."""
+    if os.environ.get(ELSEWHERE):
+        yield None
         return
     server = start_postgres()
-    yield server.url
+    yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_server: PostgresServer | None) -> str:
+    """Url of a server whose settings are left as they are."""
+    return os.environ[ELSEWHERE] if postgres_server is None else postgres_server.url
 
 
 @pytest.fixture

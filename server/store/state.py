@@ -112,16 +112,20 @@ class State:
         self._by_id: dict[str, Sharing] = {}
         self._counts: dict[str, int] = {}
         self._keys: dict[Key, StoredKey] = {}
+        self._stored: set[str] = set()
+        """Backups, by id, that were there before any change."""
 
     def know_owners(self, rows: Iterable[Sequence[str]]) -> None:
         """Take note of stored backups: id, owner and status of each."""
-        self._owners.update((backup_id, (owner, status)) for backup_id, owner, status in rows)
+        for backup_id, owner, status in rows:
+            self._owners[backup_id] = owner, status
+            self._stored.add(backup_id)
 
     def know_backups(self, backups: Iterable[Backup]) -> None:
         """Take note of stored backups."""
         for backup in backups:
-            self._backups[backup.id] = backup
-            self._owners[backup.id] = backup.project_id, backup.status
+            self._hold(backup)
+            self._stored.add(backup.id)
 
     def know_active(self, sharings: Iterable[Sharing]) -> None:
         """Take note of stored active sharings."""
@@ -135,6 +139,10 @@ class State:
     def know_key(self, key: Key, stored: StoredKey) -> None:
         """Take note of a stored idempotency key, which may have expired."""
         self._keys[key] = stored
+
+    def was_stored(self, backup_id: str) -> bool:
+        """Whether a backup was there before any change."""
+        return backup_id in self._stored
 
     def owner_of(self, backup_id: str) -> str | None:
         """Whose a backup is; None if there is none."""
@@ -194,7 +202,7 @@ class State:
 
     def put(self, backup: Backup, cause: Cause) -> None:
         """Insert or replace a backup."""
-        self.know_backups([backup])
+        self._hold(backup)
         self.edits.backups[backup.id] = backup
         self._tell("backup_put", backup.id, backup.project_id, cause)
 
@@ -213,6 +221,10 @@ class State:
         stored = StoredKey(idempotency.fingerprint, answer_text(answer), idempotency.expires_at)
         self._keys[key] = self.edits.keys[key] = stored
         self.edits.expired_at = max(cause.at, self.edits.expired_at or cause.at)
+
+    def _hold(self, backup: Backup) -> None:
+        self._backups[backup.id] = backup
+        self._owners[backup.id] = backup.project_id, backup.status
 
     def _stand(self, sharing: Sharing) -> None:
         self._active.setdefault(sharing.backup_id, {})[sharing.to_project_id] = sharing

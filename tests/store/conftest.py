@@ -10,12 +10,15 @@ import pytest_asyncio
 
 from server.store.interface import Store
 from tests.store.commands import backup, cause
-from tests.store.engines import Engine, SqliteEngine
+from tests.store.engines import Engine, PostgresEngine, SqliteEngine
 
 
-@pytest_asyncio.fixture(params=["sqlite"])
+@pytest_asyncio.fixture(params=["sqlite", "postgres"])
 async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Engine]:
     engine: Engine = SqliteEngine(tmp_path / "sharings.db")
+    if request.param == "postgres":
+        server = request.getfixturevalue("postgres_server")
+        engine = PostgresEngine(request.getfixturevalue("database_url"), server)
     yield engine
     await engine.close()
 

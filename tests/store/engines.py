@@ -9,9 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+import psycopg
+import pytest
+
 from server.model import Sharing
 from server.store.interface import Store
+from server.store.postgres import PostgresStore
 from server.store.sqlite import SqliteStore
+from tests.postgres.server import PostgresServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +43,10 @@ class Engine(Protocol):
 
     def history(self) -> list[Sharing]:
         """All sharings, also cancelled ones, by id."""
+        ...
+
+    def lanes(self) -> int:
+        """How many changes a store can be making at once; one more waits for its turn."""
         ...
 
     def locked(self) -> AbstractContextManager[object]:
@@ -69,6 +78,9 @@ class SqliteEngine:
         columns = ", ".join(Sharing.__slots__)
         return [Sharing(*row) for row in self._rows(f"SELECT {columns} FROM sharings ORDER BY id")]  # noqa: S608 -- constants
 
+    def lanes(self) -> int:
+        return 1
+
     @contextmanager
     def locked(self) -> Iterator[None]:
         with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
@@ -90,3 +102,52 @@ class SqliteEngine:
     def _rows(self, statement: str) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.path)) as connection:
             return connection.execute(statement).fetchall()
+
+
+@dataclass(slots=True)
+class PostgresEngine:
+    url: str
+    server: PostgresServer | None
+    """Of the database, if it is ours to stop."""
+    _opened: list[Store] = field(default_factory=list)
+
+    async def open(self, *, max_waiting: int = 10_000, busy_timeout: float = 5.0) -> Store:
+        store = await PostgresStore.open(self.url, max_waiting=max_waiting, patience=busy_timeout)
+        self._opened.append(store)
+        return store
+
+    def events(self) -> list[Event]:
+        columns = ", ".join(Event.__slots__)
+        return [Event(*row) for row in self._rows(f"SELECT {columns} FROM sharing_events ORDER BY seq")]  # noqa: S608 -- constants
+
+    def history(self) -> list[Sharing]:
+        columns = ", ".join(Sharing.__slots__)
+        return [Sharing(*row) for row in self._rows(f"SELECT {columns} FROM sharings ORDER BY id")]  # noqa: S608 -- constants
+
+    def lanes(self) -> int:
+        return 2
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        with psycopg.connect(self.url) as connection:
+            connection.execute("LOCK TABLE backups, sharings IN EXCLUSIVE MODE")
+            yield
+            connection.rollback()
+
+    def spoil(self) -> None:
+        if self.server is None:
+            pytest.skip("the server is not ours to damage")
+        ((place, size),) = self._rows("SELECT pg_relation_filepath('backups'), pg_relation_size('backups')")
+        self._rows("CHECKPOINT")
+        self.server.stop()
+        (self.server.folder / "data" / place).write_bytes(b"\xff" * size)
+        self.server.start()
+
+    async def close(self) -> None:
+        for store in self._opened:
+            await store.close()
+
+    def _rows(self, statement: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            cursor = connection.execute(statement)
+            return cursor.fetchall() if cursor.description else []

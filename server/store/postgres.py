@@ -1,0 +1,218 @@
+"""The store in a PostgreSQL database: for any number of servers on any number of machines."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, Final, TypeVar, cast
+
+import psycopg
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
+
+from server.errors import Failure, Unavailable
+from server.model import Backup, Page, Sharing, SharingDetail
+from server.store import postgres_reads as reads
+from server.store.decisions import Command, PutBackup, RemoveBackup
+from server.store.gate import Gate
+from server.store.interface import Cancel, CancelAll, Cause, Share, SharingFilter, SharingQuery
+from server.store.migrations import MIGRATIONS, Migration
+from server.store.postgres_connection import (
+    Connection,
+    configure,
+    connect_to_write,
+    connection_string,
+    failure_of,
+    is_gone,
+    log_fault,
+    shown,
+)
+from server.store.postgres_queue import Queue
+from server.store.postgres_schema import APPLIED, prepare, schema_status
+from server.store.postgres_writer import Lane, Writer
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+_PING_WITHIN: Final = 0.8
+"""Seconds: what `Store.ping` promises, less the time to say so."""
+
+_RECONNECT: Final = 0.2
+"""Seconds that the pool tries to replace a connection by itself; later it tries when one is asked for."""
+
+_SLICE: Final = 0.5
+"""Seconds to wait for a connection until the pool is asked again."""
+
+# As a change does, without changing anything: a server that only reads refuses it, and who locks the table stops it.
+_PING: Final = "SELECT 1 FROM backups WHERE FALSE FOR UPDATE"
+
+_Pool = AsyncConnectionPool[Connection]
+
+
+class PostgresStore:
+    """A `server.store.interface.Store`. Open one with `open`; close it with `close`."""
+
+    def __init__(self, gate: Gate, writer: Writer, queue: Queue, pool: _Pool, patience: float) -> None:
+        self._gate = gate
+        self._writer = writer
+        self._queue = queue
+        self._pool = pool
+        self._patience = patience
+        self._closed = False
+        self._pings: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        *,
+        max_waiting: int = 10_000,
+        max_batch: int = 256,
+        read_connections: int = 4,
+        write_connections: int = 2,
+        patience: float = 5.0,
+        known: Sequence[Migration] = MIGRATIONS,
+    ) -> PostgresStore:
+        """Open the database at ``url``; make its tables, if it has none.
+
+        While its tables are those of an older version every call is `Unavailable`, and so it is while the database
+        cannot be reached: that need not be so for ever.
+
+        ``max_waiting``: the most changes that wait; one more is `Overloaded`.
+        ``max_batch``: the most changes that share a commit.
+        ``read_connections``: how many reads run at once.
+        ``write_connections``: how many transactions change data at once.
+        ``patience``: seconds to wait for the database, and for others that use it, before a call is `Unavailable`.
+        ``known``: the migrations that the program needs.
+
+        Raises UnusableDatabase if the url or what is there cannot be used, or was made by a newer version of this
+        program.
+        """
+        conninfo = connection_string(url)
+        pool: _Pool = AsyncConnectionPool(
+            conninfo,
+            kwargs={"autocommit": True, "prepare_threshold": 1},
+            configure=partial(configure, patience=patience),
+            min_size=1,
+            max_size=read_connections,
+            reconnect_timeout=_RECONNECT,
+            open=False,
+        )
+        pending = partial(_pending, url, known)
+        try:
+            missing = (await asyncio.to_thread(prepare, url, known=known)).pending
+            missing = await pending() if missing else missing
+        except psycopg.OperationalError as error:
+            _log.error("%s cannot be reached; it is tried again and again", shown(url), exc_info=error)
+            missing = [migration.name for migration in known]
+        queue = Queue(max_waiting, max_batch, patience)
+        lanes = [Lane(queue, partial(connect_to_write, conninfo, patience)) for _ in range(write_connections)]
+        await pool.open()
+        return cls(Gate(missing, pending), Writer(queue, lanes, patience), queue, pool, patience)
+
+    async def share(self, command: Share) -> Sequence[Sharing]:
+        """Do what `Store.share` promises."""
+        return cast("Sequence[Sharing]", await self._make(command))
+
+    async def cancel(self, command: Cancel) -> Sequence[Sharing]:
+        """Do what `Store.cancel` promises."""
+        return cast("Sequence[Sharing]", await self._make(command))
+
+    async def cancel_all(self, command: CancelAll) -> Sequence[Sharing]:
+        """Do what `Store.cancel_all` promises."""
+        return cast("Sequence[Sharing]", await self._make(command))
+
+    async def get_sharing(self, project_id: str, sharing_id: str) -> SharingDetail:
+        """Do what `Store.get_sharing` promises."""
+        return await self._read(partial(reads.get_sharing, project_id=project_id, sharing_id=sharing_id))
+
+    async def list_sharings(self, query: SharingQuery) -> Page[SharingDetail]:
+        """Do what `Store.list_sharings` promises."""
+        return await self._read(partial(reads.list_sharings, query=query))
+
+    async def count_sharings(self, filter: SharingFilter) -> int:
+        """Do what `Store.count_sharings` promises."""
+        return await self._read(partial(reads.count_sharings, filter=filter))
+
+    async def put_backup(self, backup: Backup, cause: Cause) -> Backup:
+        """Do what `Store.put_backup` promises."""
+        return cast("Backup", await self._make(PutBackup(backup, cause)))
+
+    async def get_backup(self, backup_id: str) -> Backup:
+        """Do what `Store.get_backup` promises."""
+        return await self._read(partial(reads.get_backup, backup_id=backup_id))
+
+    async def list_backups(self, project_id: str | None, limit: int, after_id: str | None) -> Page[Backup]:
+        """Do what `Store.list_backups` promises."""
+        return await self._read(partial(reads.list_backups, project_id=project_id, limit=limit, after_id=after_id))
+
+    async def remove_backup(self, backup_id: str, cause: Cause) -> Sequence[Sharing]:
+        """Do what `Store.remove_backup` promises."""
+        return cast("Sequence[Sharing]", await self._make(RemoveBackup(backup_id, cause)))
+
+    async def ping(self) -> None:
+        """Do what `Store.ping` promises."""
+        # A driver that is told to stop asks the server to stop, too, and waits for it: so it is left to itself.
+        ping = asyncio.create_task(self._read(_ping, patience=_PING_WITHIN))
+        self._pings.add(ping)
+        ping.add_done_callback(self._pings.discard)
+        await asyncio.wait((ping,), timeout=_PING_WITHIN)
+        if not ping.done():
+            ping.add_done_callback(lambda done: done.cancelled() or done.exception())
+            ping.cancel()
+            raise Unavailable("The store cannot be read and written now.")
+        try:
+            ping.result()
+        except Failure:
+            raise
+        except Exception as error:
+            raise Unavailable("The store cannot be read and written now.") from error
+
+    async def close(self) -> None:
+        """Do what `Store.close` promises; may be called again."""
+        self._closed = True
+        await self._writer.close()
+        await self._pool.close()
+
+    async def _make(self, command: Command) -> object:
+        if not self._closed:
+            await self._gate.check()
+        return await self._queue.make(command)
+
+    async def _read(self, query: Callable[[Connection], Awaitable[T]], patience: float | None = None) -> T:
+        """Answer a query; once more on another connection, while there is time, if one breaks."""
+        loop = asyncio.get_running_loop()
+        give_up = loop.time() + (self._patience if patience is None else patience)
+        while True:
+            if self._closed:
+                raise Unavailable("The store is closed.")
+            await self._gate.check()
+            try:
+                async with self._pool.connection(timeout=min(_SLICE, max(give_up - loop.time(), 0.01))) as connection:
+                    return await query(connection)
+            except (PoolTimeout, PoolClosed) as error:
+                if loop.time() >= give_up:
+                    raise Unavailable("The database cannot be reached, or too many use it; try again later.") from error
+            except (psycopg.Error, OSError, UnicodeError) as error:
+                if not is_gone(error) or loop.time() >= give_up:
+                    log_fault(error)
+                    raise failure_of(error) from error
+                await self._pool.check()
+
+
+async def _ping(connection: Connection) -> None:
+    await connection.execute(_PING)
+
+
+async def _pending(url: str, known: Sequence[Migration]) -> Sequence[str]:
+    try:
+        session: psycopg.AsyncConnection[Any]
+        async with await psycopg.AsyncConnection.connect(connection_string(url), autocommit=True) as session:
+            rows = await (await session.execute(APPLIED)).fetchall()
+    except psycopg.errors.UndefinedTable:
+        rows = []
+    except psycopg.OperationalError:
+        raise Unavailable("The database cannot be reached; try again later.") from None
+    return schema_status(rows, known).pending

@@ -1,0 +1,125 @@
+"""Making a PostgreSQL database ready: its tables, and how far it is migrated."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import psycopg
+
+from server.store.migrations import MIGRATIONS, Migration, SchemaStatus, status_of
+from server.store.postgres_connection import connection_string, shown
+from server.store.unusable import UnusableDatabase
+
+_LOCK: Final = "lock"
+"""A row that is no migration: who has it locked may migrate."""
+
+_TRIES: Final = 20
+_PAUSE: Final = 0.1
+
+_TABLE: Final = """
+    CREATE TABLE IF NOT EXISTS schema_migrations (
+        name TEXT NOT NULL PRIMARY KEY,
+        applied_at TIMESTAMPTZ NOT NULL DEFAULT now()
+    )
+"""
+_TAKE_LOCK: Final = """
+    INSERT INTO schema_migrations (name) VALUES (%s) ON CONFLICT (name) DO UPDATE SET applied_at = now()
+"""
+APPLIED: Final = "SELECT name FROM schema_migrations"
+"""What is applied, and the lock."""
+
+_Session = psycopg.Connection[tuple[object, ...]]
+
+
+def prepare(url: str, *, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
+    """Make the tables of a database that has none; older ones are left as they are: see `migrate`.
+
+    Raises UnusableDatabase; psycopg.OperationalError if the database cannot be reached.
+    """
+    status = look(url, known=known)
+    if status.unknown:
+        raise _newer(url, status)
+    return migrate(url, known=known) if status.is_empty else status
+
+
+def migrate(url: str, *, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
+    """Apply all migrations that are missing, in one transaction; answers the status before.
+
+    Of several that start at once one works and the others wait for it.
+    Raises UnusableDatabase; psycopg.OperationalError if the database cannot be reached.
+    """
+    return _worked_on(url, lambda session: _apply(url, session, known))
+
+
+def look(url: str, *, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
+    """Answer how far a database is migrated. Changes nothing.
+
+    Raises UnusableDatabase; psycopg.OperationalError if the database cannot be reached.
+    """
+    return _worked_on(url, lambda session: schema_status(_applied(session), known))
+
+
+def schema_status(rows: Sequence[tuple[object, ...]], known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
+    """Answer the status that rows of `APPLIED` mean."""
+    return status_of((str(name) for (name,) in rows if name != _LOCK), known)
+
+
+def _worked_on(url: str, work: Callable[[_Session], SchemaStatus]) -> SchemaStatus:
+    try:
+        with psycopg.connect(connection_string(url), autocommit=True) as session:
+            encoding = session.info.parameter_status("server_encoding")
+            if encoding != "UTF8":
+                raise UnusableDatabase(shown(url), f"its encoding is {encoding}, UTF8 is needed")
+            return _again_while_contended(lambda: work(session))
+    except psycopg.OperationalError as error:
+        if error.sqlstate is not None and error.sqlstate.startswith(("28", "3D")):
+            raise UnusableDatabase(shown(url), _said(error)) from error
+        if error.sqlstate is None and "password" in str(error):
+            raise UnusableDatabase(shown(url), _said(error)) from error
+        raise
+    except psycopg.Error as error:
+        raise UnusableDatabase(shown(url), f"its tables cannot be made or read: {_said(error)}") from error
+
+
+def _again_while_contended(work: Callable[[], SchemaStatus]) -> SchemaStatus:
+    # Even CREATE TABLE IF NOT EXISTS fails when two do it at once.
+    for left in reversed(range(_TRIES)):
+        try:
+            return work()
+        except (psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable, psycopg.errors.SerializationFailure):
+            if not left:
+                raise
+        time.sleep(_PAUSE)
+    raise AssertionError
+
+
+def _apply(url: str, session: _Session, known: Sequence[Migration]) -> SchemaStatus:
+    session.execute(_TABLE)
+    with session.transaction():
+        session.execute(_TAKE_LOCK, (_LOCK,))
+        status = schema_status(session.execute(APPLIED).fetchall(), known)
+        if status.unknown:
+            raise _newer(url, status)
+        for migration in known:
+            if migration.name in status.pending:
+                for statement in migration.postgres:
+                    session.execute(statement)
+                session.execute("INSERT INTO schema_migrations (name) VALUES (%s)", (migration.name,))
+        return status
+
+
+def _applied(session: _Session) -> Sequence[tuple[object, ...]]:
+    try:
+        return session.execute(APPLIED).fetchall()
+    except psycopg.errors.UndefinedTable:
+        return []
+
+
+def _newer(url: str, status: SchemaStatus) -> UnusableDatabase:
+    return UnusableDatabase(shown(url), f"it was made by a newer version of this program ({', '.join(status.unknown)})")
+
+
+def _said(error: psycopg.Error) -> str:
+    return (error.diag.message_primary or str(error)).strip().replace("\n", "; ")
