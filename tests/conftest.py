@@ -13,14 +13,22 @@ from tests.postgres.which import elsewhere, own_server, started_server
 
 
 @pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """Url of a server for all tests, started with the first that asks; not to be stopped or configured."""
-    if url := elsewhere():
-        yield url
+def postgres_server() -> Iterator[PostgresServer | None]:
+    """The server that all tests share, started with the first that asks; None where it is another's."""
+    if elsewhere():
+        yield None
         return
     server = started_server()
-    yield server.url
+    yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def postgres(postgres_server: PostgresServer | None) -> str:
+    """Url of a server for all tests, not to be stopped or configured."""
+    url = postgres_server.url if postgres_server else elsewhere()
+    assert url is not None
+    return url
 
 
 @pytest.fixture
