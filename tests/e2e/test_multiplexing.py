@@ -4,85 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 
 import pytest
-import pytest_asyncio
 
 from tests.e2e.house import House, Project
 from tests.e2e.programs import PATIENCE, Programs, free_address
 from tests.e2e.rest import Rest, assert_success
+from tests.postgres.proxy import TcpProxy
 
 KEY = "11111111-2222-4333-8444-555555555555"
 
 
-class Wire:
-    """A TCP proxy: a plain load balancer, whose connections a test can cut."""
-
-    def __init__(self, target: str) -> None:
-        self.address = free_address()
-        self._target = target
-        self._writers: list[asyncio.StreamWriter] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._server: asyncio.Server | None = None
-
-    async def open(self) -> None:
-        host, _, port = self.address.rpartition(":")
-        self._server = await asyncio.start_server(self._accept, host, int(port))
-
-    def cut(self) -> None:
-        """Reset every connection."""
-        for writer in self._writers:
-            sock: socket.socket = writer.get_extra_info("socket")
-            if sock.fileno() < 0:
-                continue  # closed before
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            writer.transport.abort()
-        self._writers.clear()
-
-    async def close(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        self.cut()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        host, _, port = self._target.rpartition(":")
-        try:
-            there_reader, there_writer = await asyncio.open_connection(host, int(port))
-        except OSError:
-            writer.close()
-            return
-        self._writers += [writer, there_writer]
-        for source, sink in ((reader, there_writer), (there_reader, writer)):
-            task = asyncio.create_task(_pump(source, sink))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-
-async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    try:
-        while data := await source.read(65536):
-            sink.write(data)
-            await sink.drain()
-    except ConnectionError:
-        pass
-    finally:
-        sink.close()
-
-
-@pytest_asyncio.fixture
-async def wire(own_house: House) -> AsyncIterator[Wire]:
-    wire = Wire(own_house.grpc_address)
-    await wire.open()
-    yield wire
-    await wire.close()
+@pytest.fixture
+def wire(own_house: House) -> Iterator[TcpProxy]:
+    """A plain load balancer before the server, whose connections a test can cut."""
+    with TcpProxy(own_house.grpc_address) as wire:
+        yield wire
 
 
 @pytest.fixture
-async def wired(own_house: House, programs: Programs, wire: Wire) -> Rest:
+async def wired(own_house: House, programs: Programs, wire: TcpProxy) -> Rest:
     """A gateway behind the wire, whose stream is open."""
     rest = Rest(free_address())
     loop = asyncio.get_running_loop()
@@ -126,7 +69,7 @@ async def test_five_hundred_calls_at_once_of_all_kinds_and_identities(
 
 @pytest.mark.parametrize("key", [KEY, None])
 async def test_a_share_cut_off_is_made_again_with_a_key_and_is_503_without_and_stored_at_most_once(
-    own_house: House, wire: Wire, wired: Rest, key: str | None
+    own_house: House, wire: TcpProxy, wired: Rest, key: str | None
 ) -> None:
     giver = own_house.new_project()
     backup_id = own_house.put_backup(giver)
@@ -149,7 +92,9 @@ def _own(headers: dict[str, str], number: int) -> dict[str, str]:
     return {name: value[:-1] + str(number) for name, value in headers.items()}
 
 
-async def test_after_a_cut_reads_go_on_and_a_new_stream_is_opened(own_house: House, wire: Wire, wired: Rest) -> None:
+async def test_after_a_cut_reads_go_on_and_a_new_stream_is_opened(
+    own_house: House, wire: TcpProxy, wired: Rest
+) -> None:
     project = own_house.new_project()
     for _ in range(5):
         reads = [asyncio.create_task(own_house.count(project)) for _ in range(50)]
