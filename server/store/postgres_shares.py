@@ -16,7 +16,7 @@ import psycopg
 from server.model import AVAILABLE
 from server.store.decisions import Command, decide_all
 from server.store.interface import OnConflict, Share
-from server.store.outcome import Outcome
+from server.store.outcome import Made, Outcome
 from server.store.postgres_changes import BEGIN, REMEMBER, event_columns, key_columns, sharing_columns
 from server.store.postgres_connection import Connection
 from server.store.rows import SHARING_FIELDS
@@ -78,6 +78,11 @@ class Assumed:
         self.outcomes: Sequence[Outcome] = decide_all(state, shares)
         """What becomes of each, if all is as assumed."""
         self._edits: Edits = state.edits
+
+    @property
+    def can_be_told(self) -> bool:
+        """Whether every outcome is certain if all is as assumed: why one fails may have more to it than is assumed."""
+        return all(isinstance(outcome, Made) for outcome in self.outcomes)
 
     async def write(self, connection: Connection, marked: str, unmarked: str | None, seconds: float) -> None:
         """Check and store everything in one transaction that commits within ``seconds``, or not.

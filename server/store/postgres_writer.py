@@ -111,13 +111,14 @@ class Lane:
     async def _transaction(self, connection: Connection, batch: Sequence[Waiting]) -> bool:
         """Make a batch in one transaction; False if it has to be tried again. Raises psycopg.Error: nothing is made."""
         if self._to_read_first == 0 and can_be_assumed(waiting.command for waiting in batch):
-            return await self._assume(connection, batch)
+            assumed = Assumed([cast("Share", waiting.command) for waiting in batch])
+            if assumed.can_be_told:
+                return await self._assume(connection, batch, assumed)
         self._to_read_first = max(self._to_read_first - 1, 0)
         return await self._read_first(connection, batch)
 
-    async def _assume(self, connection: Connection, batch: Sequence[Waiting]) -> bool:
+    async def _assume(self, connection: Connection, batch: Sequence[Waiting], assumed: Assumed) -> bool:
         """Make shares without knowing anything; False if something was in the way."""
-        assumed = Assumed([cast("Share", waiting.command) for waiting in batch])
         left = min(waiting.late_at for waiting in batch) - time.monotonic()
         try:
             made = await self._commit(batch, lambda mark, gone: assumed.write(connection, mark, gone, left))

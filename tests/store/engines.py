@@ -138,9 +138,10 @@ class PostgresEngine:
         if self.server is None:
             pytest.skip("the server is not ours to damage")
         ((place, size),) = self._rows("SELECT pg_relation_filepath('backups'), pg_relation_size('backups')")
+        ((folder,),) = self._rows("SHOW data_directory")
         self._rows("CHECKPOINT")
         self.server.stop()
-        (self.server.folder / "data" / place).write_bytes(b"\xff" * size)
+        (Path(folder) / place).write_bytes(b"\xff" * size)
         self.server.start()
 
     async def close(self) -> None:
