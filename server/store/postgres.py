@@ -71,7 +71,7 @@ class PostgresStore:
         max_waiting: int = 10_000,
         max_batch: int = 256,
         read_connections: int = 4,
-        write_connections: int = 2,
+        write_connections: int = 1,
         patience: float = 5.0,
         known: Sequence[Migration] = MIGRATIONS,
     ) -> PostgresStore:

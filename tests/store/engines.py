@@ -45,10 +45,6 @@ class Engine(Protocol):
         """All sharings, also cancelled ones, by id."""
         ...
 
-    def lanes(self) -> int:
-        """How many changes a store can be making at once; one more waits for its turn."""
-        ...
-
     def locked(self) -> AbstractContextManager[object]:
         """Hold off every writer."""
         ...
@@ -77,9 +73,6 @@ class SqliteEngine:
     def history(self) -> list[Sharing]:
         columns = ", ".join(Sharing.__slots__)
         return [Sharing(*row) for row in self._rows(f"SELECT {columns} FROM sharings ORDER BY id")]  # noqa: S608 -- constants
-
-    def lanes(self) -> int:
-        return 1
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -123,9 +116,6 @@ class PostgresEngine:
     def history(self) -> list[Sharing]:
         columns = ", ".join(Sharing.__slots__)
         return [Sharing(*row) for row in self._rows(f"SELECT {columns} FROM sharings ORDER BY id")]  # noqa: S608 -- constants
-
-    def lanes(self) -> int:
-        return 2
 
     @contextmanager
     def locked(self) -> Iterator[None]:
