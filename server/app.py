@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import time
 from collections.abc import Sequence
@@ -30,7 +31,7 @@ from server.rpc.pipeline import Method, Pipeline
 from server.rpc.tls import CertificateFiles
 from server.sharing import SharingLimits, Sharings
 from server.store.interface import OnConflict, Store
-from server.store.sqlite import SqliteStore
+from server.store.opening import Tuning, migrate, open_store
 
 SERVICES = (sharing_service.SERVICE, catalog_service.SERVICE)
 
@@ -81,13 +82,7 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
     async with AsyncExitStack() as cleanups:
         identity = providers(settings, cleanups)
         tls = _tls(settings)
-        store = await SqliteStore.open(
-            settings.database,
-            max_waiting=settings.max_waiting_changes,
-            read_threads=settings.read_threads,
-            busy_timeout=settings.busy_timeout,
-            commit_delay=settings.commit_delay,
-        )
+        store = await _store(settings)
         cleanups.push_async_callback(store.close)
         served = methods(store, settings)
         pipeline = Pipeline(
@@ -107,6 +102,20 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         log.info("draining")
         health.drain()
         multiplexer.drain()
+
+
+async def _store(settings: Settings) -> Store:
+    if settings.migrate:
+        await asyncio.to_thread(migrate, settings.database)
+    tuning = Tuning(
+        max_waiting=settings.max_waiting_changes,
+        patience=settings.busy_timeout,
+        commit_delay=settings.commit_delay,
+        read_threads=settings.read_threads,
+        read_connections=settings.read_connections,
+        write_connections=settings.write_connections,
+    )
+    return await open_store(settings.database, tuning)
 
 
 def _limits(settings: Settings) -> Limits:

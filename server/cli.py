@@ -16,6 +16,7 @@ from server.demo import DemoFailed, run_demo
 from server.errors import InvalidArgument
 from server.identity.static import BadTokenFile, add_token
 from server.importing import CannotImport, Door, import_backups
+from server.migrating import migrating
 
 
 @click.group(context_settings={"auto_envvar_prefix": "BACKUP_SHARING", "show_default": True, "max_content_width": 100})
@@ -103,6 +104,9 @@ def import_(
     except CannotImport as error:
         raise click.ClickException(str(error)) from None
     sys.exit(1 if failed else 0)
+
+
+main.add_command(migrating)
 
 
 if __name__ == "__main__":

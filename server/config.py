@@ -24,6 +24,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from server.policy import ROLES
+from server.store.opening import checked
 
 ENVIRONMENT_PREFIX = "BACKUP_SHARING_"
 
@@ -63,6 +64,7 @@ def _split(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+Database = Annotated[str, AfterValidator(checked)]
 Address = Annotated[str, AfterValidator(_address)]
 Url = Annotated[str, AfterValidator(_url)]
 Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
@@ -131,7 +133,13 @@ class Settings(BaseSettings):
         None, description="PEM file with the CA of peers' certificates; from then on every peer has to show one"
     )
     insecure: bool = Field(False, description="serve plain text beyond loopback, and ask a Keystone without TLS")
-    database: Path = Field(description="SQLite file; made if it is missing")
+    database: Database = Field(
+        description="SQLite file, made if it is missing, or postgresql://USER@HOST/NAME; with several hosts the one"
+        " that writes is used"
+    )
+    migrate: bool = Field(
+        False, description="bring the tables of an older version up to date at start, as 'backup-sharing migrate' does"
+    )
     tokens: Path | None = Field(None, description="file of token digests; 'backup-sharing token' adds to it")
     keystone_url: Url | None = Field(
         None, description="Keystone that knows the callers' tokens, such as https://iam:5000"
@@ -192,8 +200,12 @@ class Settings(BaseSettings):
         le=1,
         description="seconds that a change waits for others to share its commit while several callers make changes",
     )
-    read_threads: int = Field(2, ge=1, description="threads that read from the database")
-    busy_timeout: float = Field(5.0, ge=0, description="seconds to wait while another process writes to the database")
+    read_threads: int = Field(2, ge=1, description="threads that read from SQLite")
+    read_connections: int = Field(4, ge=1, description="connections to PostgreSQL that read")
+    write_connections: int = Field(1, ge=1, description="connections to PostgreSQL that write, one batch each")
+    busy_timeout: float = Field(
+        5.0, ge=0, description="seconds to wait for the database, and while others hold what a call needs"
+    )
     drain_timeout: float = Field(10.0, ge=0, description="seconds that calls in progress get when the server stops")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     stop_on_stdin_close: bool = Field(

@@ -64,7 +64,9 @@ def test_identity_services_are_spoken_to_only_inside_identity(name: str) -> None
 
 @pytest.mark.parametrize("name", [name for name in BOTH if not within(name, "server.store")])
 def test_drivers_are_imported_only_inside_the_store(name: str) -> None:
-    assert not [found for found in imports(BOTH[name]) if within(found, "sqlite3", "sqlite_utils")]
+    assert not [
+        found for found in imports(BOTH[name]) if within(found, "sqlite3", "sqlite_utils", "psycopg", "psycopg_pool")
+    ]
 
 
 SPEAKS_GRPC = (
@@ -103,7 +105,8 @@ ARROWS = {
         *("server.model", "server.errors", "server.store.interface", "server.checks", "server.page_token"),
         "server.sharing",
     ),
-    "server.config": ("server.policy",),
+    "server.config": ("server.policy", "server.store.opening"),
+    "server.migrating": ("server.store.opening", "server.store.migrations", "server.store.unusable"),
     "server.identities": ("server.config", "server.identity", "server.model"),
     "server.lifetime": (),
     "server.logs": (),

@@ -26,11 +26,11 @@ from server.store.postgres_connection import (
     failure_of,
     is_gone,
     log_fault,
-    shown,
 )
 from server.store.postgres_queue import Queue
 from server.store.postgres_schema import APPLIED, prepare, schema_status
 from server.store.postgres_writer import Lane, Writer
+from server.store.unusable import UnreachableDatabase
 
 T = TypeVar("T")
 
@@ -104,8 +104,8 @@ class PostgresStore:
         try:
             missing = (await asyncio.to_thread(prepare, url, known=known)).pending
             missing = await pending() if missing else missing
-        except psycopg.OperationalError as error:
-            _log.error("%s cannot be reached; it is tried again and again", shown(url), exc_info=error)
+        except UnreachableDatabase as error:
+            _log.error("%s; it is tried again and again", error)
             missing = [migration.name for migration in known]
         queue = Queue(max_waiting, max_batch, patience)
         lanes = [Lane(queue, partial(connect_to_write, conninfo, patience)) for _ in range(write_connections)]

@@ -10,7 +10,7 @@ import psycopg
 
 from server.store.migrations import MIGRATIONS, Migration, SchemaStatus, status_of
 from server.store.postgres_connection import connection_string, shown
-from server.store.unusable import UnusableDatabase
+from server.store.unusable import UnreachableDatabase, UnusableDatabase
 
 _LOCK: Final = "lock"
 """A row that is no migration: who has it locked may migrate."""
@@ -36,7 +36,7 @@ _Session = psycopg.Connection[tuple[object, ...]]
 def prepare(url: str, *, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
     """Make the tables of a database that has none; older ones are left as they are: see `migrate`.
 
-    Raises UnusableDatabase; psycopg.OperationalError if the database cannot be reached.
+    Raises UnusableDatabase; `UnreachableDatabase` where that may change.
     """
     status = look(url, known=known)
     if status.unknown:
@@ -48,7 +48,7 @@ def migrate(url: str, *, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatu
     """Apply all migrations that are missing, in one transaction; answers the status before.
 
     Of several that start at once one works and the others wait for it.
-    Raises UnusableDatabase; psycopg.OperationalError if the database cannot be reached.
+    Raises UnusableDatabase; `UnreachableDatabase` where that may change.
     """
     return _worked_on(url, lambda session: _apply(url, session, known))
 
@@ -56,7 +56,7 @@ def migrate(url: str, *, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatu
 def look(url: str, *, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
     """Answer how far a database is migrated. Changes nothing.
 
-    Raises UnusableDatabase; psycopg.OperationalError if the database cannot be reached.
+    Raises UnusableDatabase; `UnreachableDatabase` where that may change.
     """
     return _worked_on(url, lambda session: schema_status(_applied(session), known))
 
@@ -78,7 +78,7 @@ def _worked_on(url: str, work: Callable[[_Session], SchemaStatus]) -> SchemaStat
             raise UnusableDatabase(shown(url), _said(error)) from error
         if error.sqlstate is None and "password" in str(error):
             raise UnusableDatabase(shown(url), _said(error)) from error
-        raise
+        raise UnreachableDatabase(shown(url), f"cannot be reached: {_said(error)}") from error
     except psycopg.Error as error:
         raise UnusableDatabase(shown(url), f"its tables cannot be made or read: {_said(error)}") from error
 

@@ -128,9 +128,9 @@ class SqliteStore:
 
     async def ping(self) -> None:
         """Do what `Store.ping` promises: read, and take the write lock, through the queue of changes."""
+        await self._gate.check()
         try:
             async with asyncio.timeout(_PING_WITHIN):
-                await self._gate.check()
                 await self._readers.read(_look)
                 await self._writer.make(_look, commit_by=None)
         except Exception as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
@@ -50,6 +50,17 @@ def look(path: Path, *, busy_timeout: float, known: Sequence[Migration] = MIGRAT
     if not path.exists():
         return status_of((), known)
     return _worked_on(path, busy_timeout, lambda: _look(path, known), create=False)
+
+
+def statements(known: Sequence[Migration] = MIGRATIONS) -> Mapping[str, Sequence[str]]:
+    """Answer what each migration executes, by its name, on a database that has those before it."""
+    database = Database(sqlite3.connect(":memory:", isolation_level=None), execute_plugins=False)
+    executed: dict[str, list[str]] = {}
+    for migration in known:
+        heard = executed.setdefault(migration.name, [])
+        database.conn.set_trace_callback(heard.append)
+        migration.sqlite(database)
+    return executed
 
 
 def _worked_on(

@@ -9,3 +9,7 @@ class UnusableDatabase(Exception):
     def __init__(self, where: object, why: str) -> None:
         super().__init__(f"{where}: {why}")
         self.where = where
+
+
+class UnreachableDatabase(UnusableDatabase):
+    """Nobody answers where the database should be, now."""

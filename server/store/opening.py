@@ -1,0 +1,122 @@
+"""Which engine a database is of, and how to open and migrate it: the one place that knows all engines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from server.store import sqlite_file
+from server.store.interface import Store
+from server.store.migrations import MIGRATIONS, Migration, SchemaStatus
+from server.store.sqlite import SqliteStore
+
+# The driver of PostgreSQL is imported only where it is used: without it a server on SQLite has 12 MB less to keep.
+
+_SQLITE: Final = "sqlite:"
+_POSTGRES: Final = ("postgresql://", "postgres://")
+
+
+_PATIENCE: Final = 5.0
+"""Seconds that whoever migrates waits for others that use the database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How a store works; what an engine has no use for it passes over."""
+
+    max_waiting: int = 10_000
+    """The most changes that wait."""
+    patience: float = 5.0
+    """Seconds to wait for the database and for others that use it."""
+    commit_delay: float = 0.001
+    """SQLite: seconds that a change waits for others to share its commit."""
+    read_threads: int = 2
+    """SQLite: reads at once."""
+    read_connections: int = 4
+    """PostgreSQL: reads at once."""
+    write_connections: int = 1
+    """PostgreSQL: transactions at once that change something."""
+
+
+def checked(database: str) -> str:
+    """Answer a database's name as it is; raises ValueError if it is of no engine."""
+    place = _place(database)
+    if isinstance(place, Path) and not place.name:
+        raise ValueError("expected a file, sqlite:///FILE or postgresql://HOST/NAME")
+    return database
+
+
+async def open_store(database: str, tuning: Tuning = Tuning(), known: Sequence[Migration] = MIGRATIONS) -> Store:
+    """Open a store on a SQLite file or a PostgreSQL url; a database that has no tables gets them.
+
+    Raises UnusableDatabase.
+    """
+    place = _place(database)
+    if isinstance(place, Path):
+        return await SqliteStore.open(
+            place,
+            max_waiting=tuning.max_waiting,
+            read_threads=tuning.read_threads,
+            busy_timeout=tuning.patience,
+            commit_delay=tuning.commit_delay,
+            known=known,
+        )
+    from server.store.postgres import PostgresStore
+
+    return await PostgresStore.open(
+        place,
+        max_waiting=tuning.max_waiting,
+        read_connections=tuning.read_connections,
+        write_connections=tuning.write_connections,
+        patience=tuning.patience,
+        known=known,
+    )
+
+
+def schema_status(database: str, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
+    """Answer how far a database is migrated. Changes nothing.
+
+    Raises UnusableDatabase.
+    """
+    place = _place(database)
+    if isinstance(place, Path):
+        return sqlite_file.look(place, busy_timeout=_PATIENCE, known=known)
+    from server.store import postgres_schema
+
+    return postgres_schema.look(place, known=known)
+
+
+def migrate(database: str, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
+    """Apply all migrations that a database lacks; answers the status before. Of several at once one works.
+
+    Raises UnusableDatabase.
+    """
+    place = _place(database)
+    if isinstance(place, Path):
+        return sqlite_file.migrate(place, busy_timeout=_PATIENCE, known=known)
+    from server.store import postgres_schema
+
+    return postgres_schema.migrate(place, known=known)
+
+
+def plan(database: str, known: Sequence[Migration] = MIGRATIONS) -> Mapping[str, Sequence[str]]:
+    """Answer what `migrate` would execute now: for each migration, by name, its statements.
+
+    Raises UnusableDatabase.
+    """
+    pending = schema_status(database, known).pending
+    if isinstance(_place(database), Path):
+        steps = sqlite_file.statements(known)
+    else:
+        steps = {migration.name: migration.postgres for migration in known}
+    return {name: steps[name] for name in pending}
+
+
+def _place(database: str) -> Path | str:
+    if database.startswith(_POSTGRES):
+        return database
+    if database.startswith(_SQLITE):
+        return Path(database.removeprefix(_SQLITE).removeprefix("//"))
+    return Path(database)

@@ -1,0 +1,181 @@
+"""How the tables of a database are brought up to date, on every engine."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from sqlite_utils import Database
+
+from server.errors import Unavailable
+from server.store import gate, sqlite_file
+from server.store.interface import Store
+from server.store.migrations import MIGRATIONS, Migration
+from server.store.opening import checked, migrate, open_store, plan, schema_status
+from server.store.unusable import UnusableDatabase
+from tests.store.commands import BACKUP_ID, GIVER, backup, cancel, cancel_all, cause, given, page, share
+
+pytestmark = pytest.mark.asyncio
+
+OLD = MIGRATIONS[:1]
+
+
+def add_notes(database: Database) -> None:
+    database.execute("CREATE TABLE notes (id TEXT PRIMARY KEY)")
+    database.execute("INSERT INTO notes VALUES ('kept')")
+
+
+def fail_half_way(database: Database) -> None:
+    database.execute("CREATE TABLE half (id TEXT)")
+    database.execute("INSERT INTO nowhere VALUES (1)")
+
+
+_NOTES = ("CREATE TABLE notes (id TEXT PRIMARY KEY)", "INSERT INTO notes VALUES ('kept')")
+_HALF = ("CREATE TABLE half (id TEXT)", "INSERT INTO nowhere VALUES (1)")
+NEW = (*OLD, Migration("9001_notes", "Notes", add_notes, _NOTES))
+BROKEN = (*NEW, Migration("9002_half", "Fails", fail_half_way, _HALF))
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database that has nothing."""
+    if request.param == "postgres":
+        return str(request.getfixturevalue("database_url"))
+    return f"sqlite://{tmp_path / 'sharings.db'}"
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gate, "LOOK_EVERY", 0.01)
+
+
+async def test_a_database_that_has_nothing_gets_its_tables_when_it_is_opened(database: str) -> None:
+    assert schema_status(database).is_empty
+    store = await open_store(database)
+    await store.put_backup(backup(), cause())
+    await store.close()
+    assert schema_status(database).pending == []
+
+
+async def every_call_is_refused(store: Store) -> None:
+    for call in (
+        store.share(share()),
+        store.cancel(cancel("1")),
+        store.cancel_all(cancel_all()),
+        store.get_sharing(GIVER, "1"),
+        store.list_sharings(page()),
+        store.count_sharings(given()),
+        store.put_backup(backup(), cause()),
+        store.get_backup(BACKUP_ID),
+        store.list_backups(None, 1, None),
+        store.remove_backup(BACKUP_ID, cause()),
+        store.ping(),
+    ):
+        with pytest.raises(Unavailable, match="has to be migrated"):
+            await call
+
+
+async def test_while_its_tables_are_old_a_store_refuses_every_call_and_then_goes_on_by_itself(database: str) -> None:
+    await (await open_store(database, known=OLD)).close()
+    store = await open_store(database, known=NEW)
+    await every_call_is_refused(store)
+    assert migrate(database, NEW).pending == ["9001_notes"]
+    await asyncio.sleep(0.02)
+    await store.ping()
+    await store.put_backup(backup(), cause())
+    await store.close()
+
+
+async def test_a_database_that_is_newer_than_the_program_is_refused(database: str) -> None:
+    migrate(database, NEW)
+    for use in (lambda: migrate(database, OLD), lambda: asyncio.run(open_store(database, known=OLD))):
+        with pytest.raises(UnusableDatabase, match=r"newer version of this program.*9001_notes"):
+            await asyncio.to_thread(use)
+    assert schema_status(database, OLD).unknown == ["9001_notes"]
+
+
+async def test_a_server_that_is_older_than_what_it_finds_later_goes_on(database: str) -> None:
+    # As replicas do, while the others are replaced by those of the next version.
+    store = await open_store(database, known=OLD)
+    migrate(database, NEW)
+    await store.put_backup(backup(), cause())
+    await store.close()
+
+
+async def test_of_several_that_migrate_at_once_each_finds_the_database_up_to_date(database: str) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        outcomes = list(threads.map(lambda _: migrate(database, NEW), range(8)))
+    names = [migration.name for migration in NEW]
+    assert sorted(list(outcome.pending) for outcome in outcomes) == sorted([[]] * 7 + [names])
+    assert schema_status(database, NEW).applied == names
+
+
+async def test_several_stores_that_are_opened_at_once_on_nothing_all_work(database: str) -> None:
+    stores = await asyncio.gather(*(open_store(database) for _ in range(5)))
+    for store in stores:
+        await store.put_backup(backup(), cause())
+        await store.close()
+
+
+async def test_a_migration_that_fails_leaves_nothing_behind(database: str) -> None:
+    migrate(database, OLD)
+    with pytest.raises(UnusableDatabase, match="nowhere"):
+        migrate(database, BROKEN)
+    assert schema_status(database, BROKEN).pending == ["9001_notes", "9002_half"]
+    assert migrate(database, NEW).pending == ["9001_notes"]
+
+
+async def test_a_plan_shows_what_would_be_executed_and_changes_nothing(database: str) -> None:
+    migrate(database, OLD)
+    steps = plan(database, NEW)
+    assert {name: [re.sub(r"\s+", " ", sql) for sql in steps[name]] for name in steps} == {"9001_notes": list(_NOTES)}
+    assert schema_status(database, NEW).pending == ["9001_notes"]
+
+
+async def test_a_plan_for_nothing_makes_no_file(tmp_path: Path) -> None:
+    assert list(plan(str(tmp_path / "new.db"))) == [migration.name for migration in MIGRATIONS]
+    assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240 -- nothing else runs on a test's loop
+
+
+async def test_every_migration_has_a_number_of_its_own_and_they_are_in_order() -> None:
+    numbers = [migration.name.partition("_")[0] for migration in MIGRATIONS]
+    assert numbers == [f"{number:04}" for number in range(1, len(MIGRATIONS) + 1)]
+
+
+async def test_both_engines_have_the_same_tables_and_columns(database_url: str, tmp_path: Path) -> None:
+    migrate(database_url)
+    migrate(str(tmp_path / "sharings.db"))
+    sqlite = Database(tmp_path / "sharings.db", execute_plugins=False)
+    wanted = {table: {column.name for column in sqlite.table(table).columns} for table in sqlite.table_names()}
+    found = await asyncio.to_thread(columns, database_url)
+    assert found.pop("batches")
+    assert found.pop("schema_migrations")
+    assert wanted.pop(sqlite_file.Migrations.migrations_table)
+    assert found == {name: of for name, of in wanted.items() if not name.startswith("sqlite_")}
+
+
+def columns(url: str) -> dict[str, set[str]]:
+    import psycopg
+
+    query = "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = 'public'"
+    tables: dict[str, set[str]] = {}
+    with psycopg.connect(url) as connection:
+        for table, column in connection.execute(query):
+            tables.setdefault(table, set()).add(column)
+    return tables
+
+
+@pytest.mark.parametrize("database", ["", "sqlite:", "sqlite://", "."])
+async def test_a_name_that_is_no_database_is_refused(database: str) -> None:
+    with pytest.raises(ValueError, match="expected a file, sqlite:///FILE or postgresql://"):
+        checked(database)
+
+
+@pytest.mark.parametrize("database", ["postgresql://nobody@127.0.0.1:1/x", "postgresql://127.0.0.1:port/x"])
+async def test_a_database_that_cannot_be_reached_is_named_without_what_is_secret(database: str) -> None:
+    with pytest.raises(UnusableDatabase, match=r"^postgresql://127\.0\.0\.1:(1|port)/x: .") as raised:
+        schema_status(database.replace("//", "//user:geheim@").replace("user:geheim@nobody@", "user:geheim@"))
+    assert "geheim" not in str(raised.value)
