@@ -194,6 +194,12 @@ class Settings(BaseSettings):
     )
     read_threads: int = Field(2, ge=1, description="threads that read from the database")
     busy_timeout: float = Field(5.0, ge=0, description="seconds to wait while another process writes to the database")
+    drain_notice: float = Field(
+        1.0,
+        ge=0,
+        description="seconds for which a server that is about to stop still takes calls, if anyone watches its health,"
+        " so that they can be sent elsewhere",
+    )
     drain_timeout: float = Field(10.0, ge=0, description="seconds that calls in progress get when the server stops")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     stop_on_stdin_close: bool = Field(

@@ -1,0 +1,109 @@
+"""Servers that are restarted in turn, behind gateways that are asked all the time: nobody notices."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sqlite3
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.house import House, Project
+from tests.e2e.programs import Program, Programs, free_address
+from tests.e2e.rest import Answer, Rest
+
+READERS, WRITERS = 6, 6
+UNBOUNDED = ("--max-active-sharings", "0")
+
+
+@dataclass
+class Row:
+    """Three servers on one file, the one of a house and two more, with two gateways before all of them."""
+
+    house: House
+    programs: Programs
+    addresses: list[str]
+    servers: list[Program]
+    gateways: list[Rest]
+
+    async def restart(self, index: int) -> None:
+        """Stop a server as an operator does, and start it again."""
+        self.servers[index].signal(signal.SIGTERM)
+        assert await asyncio.to_thread(self.servers[index].wait) == 0
+        assert "Traceback" not in self.servers[index].printed
+        self.servers[index] = await asyncio.to_thread(
+            self.programs.server, self.addresses[index], self.house.folder, *UNBOUNDED
+        )
+
+
+@dataclass
+class Load:
+    """What was asked, and what was answered."""
+
+    row: Row
+    giver: Project
+    backup_id: str
+    is_over: bool = False
+    answers: list[Answer] = field(default_factory=list)
+    acknowledged: list[str] = field(default_factory=list)
+    asked: int = 0
+
+    async def read(self, rest: Rest) -> None:
+        """Read, again and again."""
+        while not self.is_over:
+            answer = await rest.call("GET", f"{self.giver.path}/count", token=self.giver.token)
+            self.answers.append(answer)
+
+    async def write(self, rest: Rest) -> None:
+        """Share with somebody else each time, without a key: what fails cannot be made again."""
+        while not self.is_over:
+            self.asked += 1
+            body = {"shared": {"to_project_ids": [f"recipient-{self.asked}"], "backup_id": self.backup_id}}
+            answer = await rest.call("POST", self.giver.path, token=self.giver.token, body=body)
+            self.answers.append(answer)
+            if answer.status == 200:
+                self.acknowledged.append(answer.json["shared"][0]["id"])
+
+    def workers(self) -> list[Coroutine[None, None, None]]:
+        kinds: list[tuple[int, Callable[[Rest], Coroutine[None, None, None]]]]
+        kinds = [(READERS, self.read), (WRITERS, self.write)]
+        gateways = self.row.gateways
+        return [work(gateways[index % len(gateways)]) for number, work in kinds for index in range(number)]
+
+
+@pytest.fixture(params=["--multiplex", "--no-multiplex"])
+def row(request: pytest.FixtureRequest, programs: Programs, tmp_path: Path) -> Iterator[Row]:
+    house = House(tmp_path, programs, 1, *UNBOUNDED)
+    others = [free_address(), free_address()]
+    servers = [house.server, *(programs.server(address, tmp_path, *UNBOUNDED) for address in others)]
+    addresses = [house.grpc_address, *others]
+    gateways = [Rest(free_address()) for _ in range(2)]
+    for rest in gateways:
+        programs.gateway(rest.address, ",".join(addresses), request.param)
+    yield Row(house, programs, addresses, servers, gateways)
+    house.close()
+
+
+async def test_of_three_servers_restarted_in_turn_under_load_no_request_fails_and_all_is_stored_once(row: Row) -> None:
+    giver = row.house.new_project()
+    backup_id = row.house.put_backup(giver)
+    load = Load(row, giver, backup_id)
+    working = [asyncio.create_task(work) for work in load.workers()]
+    for index in (0, 1, 2, 0):
+        await row.restart(index)
+    load.is_over = True
+    await asyncio.gather(*working)
+    assert [answer for answer in load.answers if answer.status != 200] == []
+    assert len(load.acknowledged) == load.asked > 0
+    assert stored(row.house.folder, backup_id) == sorted(load.acknowledged)
+
+
+def stored(folder: Path, backup_id: str) -> list[str]:
+    """The ids of all sharings of a backup, ended ones too."""
+    with closing(sqlite3.connect(folder / "sharings.db")) as connection:
+        query = "SELECT id FROM sharings WHERE backup_id = ? ORDER BY id"
+        return [found for (found,) in connection.execute(query, (backup_id,))]
