@@ -42,6 +42,8 @@ class _Server:
         self.standing = Standing.UNKNOWN
         self.in_progress = 0
         """Calls that were made of it and have not ended."""
+        self.last_turn = 0
+        """When it was picked last: of equals, whose turn is longest ago."""
         self.watching: asyncio.Task[None] | None = None
 
     def stop_watching(self) -> None:
@@ -180,21 +182,14 @@ class Balancer:
         Raises:
             RequestFailed: 503, none is known.
         """
-        servers, best = self._servers, other_than
-        self._turn = turn = (self._turn + 1) % (len(servers) or 1)
-        for index in range(turn - len(servers), turn):  # each once, and equals in turn
-            server = servers[index]
-            if server is other_than:
-                continue
-            if (
-                best is other_than
-                or best is None
-                or server.standing < best.standing
-                or (server.standing == best.standing and server.in_progress < best.in_progress)
-            ):
-                best = server
+        best, least = other_than, None
+        for server in self._servers:
+            rank = (server.standing, server.in_progress, server.last_turn)
+            if server is not other_than and (least is None or rank < least):
+                best, least = server, rank
         if best is None:
             raise RequestFailed(503, "No server is known to this gateway.")
+        self._turn = best.last_turn = self._turn + 1
         return best
 
     async def _keep_resolved(self) -> None:

@@ -25,9 +25,11 @@ def channel_options(seconds: float, *, pings: bool) -> Sequence[tuple[str, int]]
     """
     if not seconds:
         return ()
-    milliseconds = max(round(seconds * 1000), 1)
+    milliseconds = max(round(seconds * 1000), 2)
     return (
         ("grpc.keepalive_time_ms", milliseconds if pings else _NEVER_MS),
-        # Also how long TCP waits for an acknowledgement.
-        ("grpc.keepalive_timeout_ms", max(milliseconds // 2, 1)),
+        # How long TCP waits for an acknowledgement.
+        ("grpc.keepalive_timeout_ms", milliseconds // 2),
+        # How long gRPC waits for the answer to a ping: the option above, which should say that, does not.
+        ("grpc.http2.ping_timeout_ms", milliseconds // 2),
     )
