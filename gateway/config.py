@@ -48,20 +48,22 @@ def descriptor_set(path: Path | None) -> bytes:
     return resources.files("backupsharing").joinpath("image.binpb").read_bytes()
 
 
-def _address(value: str) -> str:
+def _is_address(value: str) -> bool:
     host, colon, port = value.rpartition(":")
-    if not (host and colon and port.isascii() and port.isdigit() and int(port) < 65536):
+    return bool(host and colon and port.isascii() and port.isdigit() and int(port) < 65536)
+
+
+def _address(value: str) -> str:
+    if not _is_address(value):
         raise ValueError("expected HOST:PORT")
     return value
 
 
 def _target(value: str) -> str:
-    if value.startswith("unix:") and len(value) > len("unix:"):
-        return value
     name = value.removeprefix(DNS)
-    if "/" in name:
-        raise ValueError("expected HOST:PORT, unix:PATH or dns:///HOST:PORT")
-    _address(name)
+    is_socket = value.startswith("unix:") and len(value) > len("unix:")
+    if not is_socket and ("/" in name or not _is_address(name)):
+        raise ValueError(f"expected HOST:PORT, unix:PATH or {DNS}HOST:PORT")
     return value
 
 

@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import signal
 import sqlite3
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+import grpc
 import pytest
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
-from tests.e2e.house import House, Project
-from tests.e2e.programs import Program, Programs, free_address
+from backupsharing.v2 import backup_sharing_pb2 as pb
+from tests.e2e.house import READER_TOKEN, House, Project
+from tests.e2e.programs import PATIENCE, Program, Programs, free_address
 from tests.e2e.rest import Answer, Rest
 
 READERS, WRITERS = 6, 6
@@ -107,3 +113,37 @@ def stored(folder: Path, backup_id: str) -> list[str]:
     with closing(sqlite3.connect(folder / "sharings.db")) as connection:
         query = "SELECT id FROM sharings WHERE backup_id = ? ORDER BY id"
         return [found for (found,) in connection.execute(query, (backup_id,))]
+
+
+def drained(house: House, *, watched: bool) -> tuple[bool, float]:
+    """Have a server stop; answers how it answers a call once it drains, and the seconds until its end."""
+    stub = HealthStub(house.channel)
+    watch = stub.Watch(HealthCheckRequest(), timeout=PATIENCE)
+    assert next(watch).status == HealthCheckResponse.SERVING
+    if not watched:
+        watch.cancel()
+    count = partial(house.sharings.CountSharings, pb.CountSharingsRequest(project_id=house.documented_giver.id))
+    count(metadata=[("x-auth-token", READER_TOKEN)])
+    began = time.monotonic()
+    house.server.signal(signal.SIGTERM)
+    house.server.wait_for('"event":"draining"')
+    try:
+        count(metadata=[("x-auth-token", READER_TOKEN)])
+        answered = True
+    except grpc.RpcError:
+        answered = False
+    if watched:
+        assert next(watch).status == HealthCheckResponse.NOT_SERVING
+    assert house.server.wait() == 0
+    return answered, time.monotonic() - began
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_server_that_stops_takes_calls_for_a_while_if_it_is_watched_and_stops_at_once_if_not(
+    programs: Programs, tmp_path: Path, watched: bool
+) -> None:
+    house = House(tmp_path, programs, 1, "--drain-notice", "5")
+    answered, seconds = drained(house, watched=watched)
+    house.close()
+    assert answered or not watched  # gRPC takes a moment to stop
+    assert (seconds >= 5) is watched
