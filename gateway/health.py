@@ -107,7 +107,7 @@ class HealthWatch:
         loop = asyncio.get_running_loop()
         if error.code() is grpc.StatusCode.UNAVAILABLE or not self._is_connected():
             self._say(Standing.UNREACHABLE)
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(_ASK_AGAIN_SECONDS if self._is_connected() else _LOOK_SECONDS)
             return
         self._say(Standing.SERVING)
         while self._is_connected():

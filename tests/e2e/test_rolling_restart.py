@@ -20,7 +20,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from tests.e2e.house import READER_TOKEN, House, Project
 from tests.e2e.programs import PATIENCE, Program, Programs, free_address
-from tests.e2e.rest import Answer, Rest
+from tests.e2e.rest import Answer, Rest, assert_failure
 
 READERS, WRITERS = 6, 6
 UNBOUNDED = ("--max-active-sharings", "0")
@@ -41,6 +41,10 @@ class Row:
         self.servers[index].signal(signal.SIGTERM)
         assert await asyncio.to_thread(self.servers[index].wait) == 0
         assert "Traceback" not in self.servers[index].printed
+        await self.start(index)
+
+    async def start(self, index: int) -> None:
+        """Start a server that has ended."""
         self.servers[index] = await asyncio.to_thread(
             self.programs.server, self.addresses[index], self.house.folder, *UNBOUNDED
         )
@@ -53,6 +57,7 @@ class Load:
     row: Row
     giver: Project
     backup_id: str
+    has_keys: bool = False
     is_over: bool = False
     answers: list[Answer] = field(default_factory=list)
     acknowledged: list[str] = field(default_factory=list)
@@ -65,11 +70,12 @@ class Load:
             self.answers.append(answer)
 
     async def write(self, rest: Rest) -> None:
-        """Share with somebody else each time, without a key: what fails cannot be made again."""
+        """Share with somebody else each time; without a key what fails cannot be made again."""
         while not self.is_over:
             self.asked += 1
             body = {"shared": {"to_project_ids": [f"recipient-{self.asked}"], "backup_id": self.backup_id}}
-            answer = await rest.call("POST", self.giver.path, token=self.giver.token, body=body)
+            headers = {"Idempotency-Key": f"key-{self.asked}"} if self.has_keys else {}
+            answer = await rest.call("POST", self.giver.path, token=self.giver.token, body=body, headers=headers)
             self.answers.append(answer)
             if answer.status == 200:
                 self.acknowledged.append(answer.json["shared"][0]["id"])
@@ -108,6 +114,29 @@ async def test_of_three_servers_restarted_in_turn_under_load_no_request_fails_an
     assert stored(row.house.folder, backup_id) == sorted(load.acknowledged)
 
 
+@pytest.mark.parametrize("has_keys", [True, False])
+async def test_of_three_servers_one_is_killed_and_only_changes_without_a_key_can_fail(row: Row, has_keys: bool) -> None:
+    giver = row.house.new_project()
+    backup_id = row.house.put_backup(giver)
+    load = Load(row, giver, backup_id, has_keys)
+    working = [asyncio.create_task(work) for work in load.workers()]
+    for index in (1, 2):
+        await asyncio.sleep(1.0)
+        row.servers[index].signal(signal.SIGKILL)
+        await asyncio.to_thread(row.servers[index].wait)
+        await row.start(index)
+    await asyncio.sleep(1.0)
+    load.is_over = True
+    await asyncio.gather(*working)
+    failed = [answer for answer in load.answers if answer.status != 200]
+    found = stored(row.house.folder, backup_id)
+    for answer in failed:
+        assert_failure(answer, 503, "VolumeBackup.0900")
+    assert len(failed) == load.asked - len(load.acknowledged) <= (0 if has_keys else 2 * WRITERS)
+    assert set(load.acknowledged) <= set(found)
+    assert len(found) <= load.asked
+
+
 def stored(folder: Path, backup_id: str) -> list[str]:
     """The ids of all sharings of a backup, ended ones too."""
     with closing(sqlite3.connect(folder / "sharings.db")) as connection:
@@ -117,11 +146,9 @@ def stored(folder: Path, backup_id: str) -> list[str]:
 
 def drained(house: House, *, watched: bool) -> tuple[bool, float]:
     """Have a server stop; answers how it answers a call once it drains, and the seconds until its end."""
-    stub = HealthStub(house.channel)
-    watch = stub.Watch(HealthCheckRequest(), timeout=PATIENCE)
-    assert next(watch).status == HealthCheckResponse.SERVING
-    if not watched:
-        watch.cancel()
+    if watched:
+        watch = HealthStub(house.channel).Watch(HealthCheckRequest(), timeout=PATIENCE)
+        assert next(watch).status == HealthCheckResponse.SERVING
     count = partial(house.sharings.CountSharings, pb.CountSharingsRequest(project_id=house.documented_giver.id))
     count(metadata=[("x-auth-token", READER_TOKEN)])
     began = time.monotonic()

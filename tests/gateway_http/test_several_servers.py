@@ -11,6 +11,9 @@ import pytest_asyncio
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import RetryInfo
 
+from gateway.balancer import Balancer
+from gateway.resolver import Resolver
+from gateway.upstream import Link
 from tests.gateway_http.conftest import StartGateway
 from tests.gateway_http.foreign import Weather, failing, sending
 from tests.gateway_http.gateways import Gateway
@@ -27,7 +30,7 @@ from tests.gateway_http.several import (
     until_asked,
     upstream,
 )
-from tests.gateway_http.wire import Answer, assert_failure, connected, exchange, get, post
+from tests.gateway_http.wire import PATIENCE, Answer, assert_failure, connected, exchange, get, post
 
 DETAIL = RetryInfo(retry_delay=Duration(seconds=3))
 
@@ -253,3 +256,23 @@ async def test_a_watch_is_begun_anew_as_often_as_pings_are_sent(start_gateway: S
     assert await asked(gateway, 5) == {"a": 5}
     assert health.watches <= 2
     await server.die()
+
+
+async def test_over_new_channels_all_goes_on_and_calls_in_progress_end_on_the_old_ones(servers: list[Named]) -> None:
+    balancer = Balancer(Resolver([server.address for server in servers]), Link(1.0, True), 10.0, 0.0)
+    await balancer.start()
+
+    async def change() -> grpc.StatusCode:
+        reply = await balancer.call("/weather.v1.StationService/PutReading", b"", (), PATIENCE, repeatable=False)
+        return reply.code
+
+    assert [await change() for _ in range(6)] == [grpc.StatusCode.OK] * 6
+    has_come, released = servers[0].holding()
+    waiting = [asyncio.create_task(change()) for _ in range(3)]
+    await has_come.wait()
+    balancer.reconnect()
+    servers[0].unary = servers[0].answer
+    assert [await change() for _ in range(6)] == [grpc.StatusCode.OK] * 6
+    released.set()
+    assert await asyncio.gather(*waiting) == [grpc.StatusCode.OK] * 3
+    await balancer.close()
