@@ -15,6 +15,7 @@ from aiohttp import web
 
 from gateway import headers
 from gateway.answers import Failures
+from gateway.balancer import Balancer
 from gateway.config import DISTRIBUTION, PROGRAM, TITLE, Settings, descriptor_set
 from gateway.cors import Cors
 from gateway.docs_page import pages
@@ -23,23 +24,31 @@ from gateway.forwarded import Forwarded
 from gateway.http_server import HttpLimits, HttpServer
 from gateway.json_map import dumps
 from gateway.json_map.fields import field_mapping
+from gateway.keepalive import channel_options
 from gateway.lifetime import Lifetime
 from gateway.openapi import describe
 from gateway.pages import Page
+from gateway.resolver import LookUp, Resolver, look_up
 from gateway.rest import BodyLimits, Callers, Rest
 from gateway.schema import Problem, Schema, SchemaError, load
+from gateway.server_address import ServerAddress
 from gateway.stream import Streams
 from gateway.tls import ListenTls, UpstreamTls, watch
 from gateway.unary import Unary
-from gateway.upstream import Upstream
+from gateway.upstream import Calls, Link, Upstream
 
 
 class CannotListen(Exception):
     """The address is in use or not ours; the message names it."""
 
 
-async def serve(settings: Settings, lifetime: Lifetime) -> None:
+async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_up) -> None:
     """Serve until ``lifetime`` says to stop, then finish the requests in progress.
+
+    Args:
+        settings: of the gateway.
+        lifetime: of the process.
+        look_up: finds the addresses of a name.
 
     Raises:
         SchemaError, CannotListen, CannotUseTls: the gateway cannot start.
@@ -47,10 +56,12 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
     schema = _schema(settings)
     async with AsyncExitStack() as cleanups:
         listen_tls, upstream_tls = _listen_tls(settings), _upstream_tls(settings)
-        upstream = Upstream(settings.upstream, settings.commit_margin, multiplex=settings.multiplex, tls=upstream_tls)
+        upstream = _upstream(settings, upstream_tls, look_up)
         cleanups.push_async_callback(upstream.close)
         if upstream_tls is not None:
             _watch(upstream_tls, upstream.reconnect, cleanups)
+        if isinstance(upstream, Balancer):
+            await upstream.start()
         server = _http_server(settings, schema, upstream)
         runner = web.ServerRunner(server, shutdown_timeout=settings.drain_timeout)
         await runner.setup()
@@ -74,7 +85,17 @@ def _schema(settings: Settings) -> Schema:
         raise SchemaError([Problem(f"{settings.descriptor_set} cannot be read: {error.strerror}")]) from error
 
 
-def _http_server(settings: Settings, schema: Schema, upstream: Upstream) -> HttpServer:
+def _upstream(settings: Settings, tls: UpstreamTls | None, look_up: LookUp) -> Upstream | Balancer:
+    resolver = Resolver(settings.upstream, look_up)
+    is_one = len(settings.upstream) == 1 and not resolver.asks_dns
+    options = channel_options(settings.keepalive, pings=not is_one)
+    link = Link(settings.commit_margin, settings.multiplex, tls, options)
+    if is_one:
+        return Upstream(ServerAddress(settings.upstream[0]), link)
+    return Balancer(resolver, link, settings.resolve_every, settings.keepalive)
+
+
+def _http_server(settings: Settings, schema: Schema, upstream: Calls) -> HttpServer:
     failures, cors = Failures(schema), _cors(settings, schema)
 
     def stamp(request: web.BaseRequest | None, request_id: str) -> Mapping[str, str]:

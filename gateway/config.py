@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
+from annotated_types import Len
 from pydantic import (
     AfterValidator,
     BeforeValidator,
@@ -27,6 +28,8 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from gateway.resolver import DNS
 
 PROGRAM = "backup-sharing-gateway"
 DISTRIBUTION = "backup-sharing"
@@ -45,15 +48,23 @@ def descriptor_set(path: Path | None) -> bytes:
     return resources.files("backupsharing").joinpath("image.binpb").read_bytes()
 
 
-def _address(value: str) -> str:
+def _is_address(value: str) -> bool:
     host, colon, port = value.rpartition(":")
-    if not (host and colon and port.isascii() and port.isdigit() and int(port) < 65536):
+    return bool(host and colon and port.isascii() and port.isdigit() and int(port) < 65536)
+
+
+def _address(value: str) -> str:
+    if not _is_address(value):
         raise ValueError("expected HOST:PORT")
     return value
 
 
 def _target(value: str) -> str:
-    return value if value.startswith("unix:") and len(value) > len("unix:") else _address(value)
+    name = value.removeprefix(DNS)
+    is_socket = value.startswith("unix:") and len(value) > len("unix:")
+    if not is_socket and ("/" in name or not _is_address(name)):
+        raise ValueError(f"expected HOST:PORT, unix:PATH or {DNS}HOST:PORT")
+    return value
 
 
 def _url(value: str) -> str:
@@ -75,6 +86,7 @@ def _split(value: object) -> object:
 Address = Annotated[str, AfterValidator(_address)]
 Target = Annotated[str, AfterValidator(_target)]
 Url = Annotated[str, AfterValidator(_url)]
+Targets = Annotated[list[Target], NoDecode, BeforeValidator(_split), Len(min_length=1)]
 Network = Annotated[str, AfterValidator(_network)]
 Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 Networks = Annotated[list[Network], NoDecode, BeforeValidator(_split)]
@@ -85,12 +97,17 @@ _INCOMPLETE = "incomplete"
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
+def _is_local(address: object) -> bool:
+    name = str(address).removeprefix(DNS)
+    return name.startswith("unix:") or name.rpartition(":")[0] in _LOOPBACK
+
+
 def _incomplete(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Settings that are missing beside others that are given, and why they are needed."""
 
     def is_local(name: str) -> bool:
-        address = str(given.get(name) or Settings.model_fields[name].default)
-        return address.startswith("unix:") or address.rpartition(":")[0] in _LOOPBACK
+        addresses = _split(given.get(name)) or Settings.model_fields[name].default
+        return all(map(_is_local, addresses if isinstance(addresses, list) else [addresses]))
 
     is_insecure = str(given.get("insecure", "")).lower() in ("true", "1", "yes", "on")
     with_tls = bool(given.get("tls_certificate") or given.get("tls_key"))
@@ -141,7 +158,18 @@ class Settings(BaseSettings):
         [], description="full name of a service to serve, of several in the set; may be given several times"
     )
     lenient: bool = Field(False, description="ignore and log members and parameters that are unknown, instead of 400")
-    upstream: Target = Field("127.0.0.1:50051", description="HOST:PORT or unix:PATH of the gRPC server")
+    upstream: Targets = Field(
+        ["127.0.0.1:50051"],
+        description="HOST:PORT or unix:PATH of the gRPC server, dns:///HOST:PORT for all addresses of a name, or a list"
+        " of these with commas: then calls are spread over the servers that are healthy",
+    )
+    resolve_every: float = Field(10.0, gt=0, description="seconds after which names of dns:/// are looked up again")
+    keepalive: float = Field(
+        20.0,
+        ge=0,
+        description="seconds of silence after which one of several servers is asked for a sign of life; it has half as"
+        " long for that, and any server to acknowledge what it is sent, before it is taken for gone; 0: for ever",
+    )
     upstream_ca: Path | None = Field(
         None, description="PEM file with the CA of the server's certificate; from then on TLS is spoken to it"
     )

@@ -10,6 +10,7 @@ import h2.connection
 import h2.events
 import h2.exceptions
 
+from gateway.server_address import ServerAddress
 from gateway.tls import UpstreamTls
 
 ASK_SECONDS = 1.0
@@ -22,9 +23,9 @@ KEEP_SECONDS = 5.0
 class Probe:
     """Asks one address, and keeps the answer for some seconds."""
 
-    def __init__(self, target: str, tls: UpstreamTls | None = None) -> None:
-        """Prepare to ask ``target``, ``HOST:PORT`` or ``unix:PATH``."""
-        self._target = target
+    def __init__(self, address: ServerAddress, tls: UpstreamTls | None = None) -> None:
+        """Prepare to ask ``address``."""
+        self._address = address
         self._tls = tls
         self._known: tuple[float, bool] | None = None
         self._asking = asyncio.Lock()
@@ -50,11 +51,11 @@ class Probe:
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         context = self._tls.context if self._tls else None
-        if self._target.startswith("unix:"):
-            path, name = self._target.removeprefix("unix:"), (self._tls.name or "localhost") if self._tls else None
-            return await asyncio.open_unix_connection(path, ssl=context, server_hostname=name)
-        host, _, port = self._target.rpartition(":")
-        name = (self._tls.name or host.strip("[]")) if self._tls else None
+        name = (self._tls.name or self._address.host) if self._tls else None
+        target = self._address.target
+        if target.startswith("unix:"):
+            return await asyncio.open_unix_connection(target.removeprefix("unix:"), ssl=context, server_hostname=name)
+        host, _, port = target.rpartition(":")
         return await asyncio.open_connection(host.strip("[]"), int(port), ssl=context, server_hostname=name)
 
 

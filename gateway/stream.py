@@ -22,8 +22,9 @@ from gateway.endpoint import Call, Endpoint
 from gateway.errors import RequestFailed
 from gateway.http_server import Stamp
 from gateway.json_map import dumps
+from gateway.server_stream import NoMessage, ServerStream
 from gateway.unary import failed
-from gateway.upstream import NoMessage, ServerStream, Upstream
+from gateway.upstream import Calls
 
 NDJSON = "application/x-ndjson"
 EVENTS = "text/event-stream"
@@ -84,7 +85,7 @@ class _Events:
 class Streams:
     """Carries out calls that have any number of answers."""
 
-    def __init__(self, upstream: Upstream, failures: Failures, heartbeat_seconds: float, stamp: Stamp) -> None:
+    def __init__(self, upstream: Calls, failures: Failures, heartbeat_seconds: float, stamp: Stamp) -> None:
         """Prepare: a sign of life every ``heartbeat_seconds`` in a quiet stream, ``stamp`` as on every answer."""
         self._upstream = upstream
         self._failures = failures
@@ -114,7 +115,7 @@ class Streams:
             try:
                 await self._pass_on(call, stream, response, layout)
             except (grpc.aio.AioRpcError, RequestFailed) as error:
-                failure = await self._failure(error, call.request_id)
+                failure = await self._answer(stream, error, call.request_id)
                 if not response.prepared:
                     return failure
                 cause = {"reason": failure.reason or None, "cause": failure.cause or None}
@@ -154,10 +155,12 @@ class Streams:
         if not response.prepared:
             await response.prepare(call.request)
 
-    async def _failure(self, error: grpc.aio.AioRpcError | RequestFailed, request_id: str) -> Answer:
+    async def _answer(
+        self, stream: ServerStream, error: grpc.aio.AioRpcError | RequestFailed, request_id: str
+    ) -> Answer:
         if isinstance(error, grpc.aio.AioRpcError):
             try:
-                return failed(await self._upstream.failure(error), self._failures, request_id)
+                return failed(await stream.failure(error), self._failures, request_id)
             except RequestFailed as found:
                 error = found
         return self._failures.of_request(error, request_id)

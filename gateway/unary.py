@@ -14,13 +14,13 @@ from gateway.errors import RequestFailed
 from gateway.forwarded import Forwarded
 from gateway.json_map import dumps
 from gateway.reply import Reply
-from gateway.upstream import Upstream
+from gateway.upstream import Calls
 
 
 class Unary:
     """Carries out calls that have one answer."""
 
-    def __init__(self, upstream: Upstream, failures: Failures, forwarded: Forwarded, most_seconds: float) -> None:
+    def __init__(self, upstream: Calls, failures: Failures, forwarded: Forwarded, most_seconds: float) -> None:
         """Prepare; no call takes longer than ``most_seconds``."""
         self._upstream = upstream
         self._failures = failures

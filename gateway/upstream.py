@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from enum import Enum
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
 
 import grpc
 
@@ -15,17 +15,19 @@ from gateway.errors import RequestFailed
 from gateway.multiplex import Multiplexing, StreamBroken, Unary
 from gateway.probe import Probe
 from gateway.reply import Metadata, Reply
+from gateway.server_address import ServerAddress
+from gateway.server_stream import ServerStream
 from gateway.tls import UpstreamTls
 
 _CHANNEL_OPTIONS = (
     # The server is ours to trust, and its answers are bounded by what it serves.
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_metadata_size", 64 * 1024),
-    # Back within two seconds after a restart of the server.
+    # Back soon after a restart of the server: the next one may be restarted as soon as this one serves.
     ("grpc.initial_reconnect_backoff_ms", 100),
     # The time that opening a connection may take; less would give up on a server that is busy or far away.
     ("grpc.min_reconnect_backoff_ms", 2000),
-    ("grpc.max_reconnect_backoff_ms", 2000),
+    ("grpc.max_reconnect_backoff_ms", 500),
 )
 
 _MAYBE_NOT_GRPC = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNIMPLEMENTED})
@@ -38,123 +40,76 @@ _REQUEST_TOO_LARGE = ("SERVER: Received message larger than max", "CLIENT: Sent 
 _MOST_SECONDS = 99_999_999
 """Of a deadline: the eight digits that the wire format has."""
 
-_FAILURE_BEHIND_METADATA = 1.0
-"""Seconds to wait for a failure behind metadata that say nothing: a call that fails at once ends the wait for its
-metadata too, a moment before its failure is known. More than that takes on a busy machine."""
-
-
-_AGAIN_SECONDS = 0.2
+AGAIN_SECONDS = 0.2
 """After which a call is made once more that may be: gRPC waits for half as long before it connects again."""
 
-_RETIRE_SECONDS = 600.0
+RETIRE_SECONDS = 600.0
 """For which calls over a channel that was replaced may go on: event streams then resume on another."""
 
 
-class NoMessage(Enum):
-    """Why a read brings no message."""
+class Calls(Protocol):
+    """Makes calls: of one server, or of one of several."""
 
-    YET = "yet"
-    MORE = "more"
+    async def call(self, method: str, request: bytes, metadata: Metadata, seconds: float, *, repeatable: bool) -> Reply:
+        """Make a unary call; see `Upstream.call`."""
+        ...
+
+    def stream(
+        self, method: str, request: bytes, metadata: Metadata, seconds: float | None
+    ) -> AbstractAsyncContextManager[ServerStream]:
+        """Make a server-streaming call; see `Upstream.stream`."""
+        ...
 
 
-class ServerStream:
-    """The messages of a server-streaming call, read one at a time."""
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How servers are spoken to."""
 
-    def __init__(self, call: grpc.aio.UnaryStreamCall[bytes, bytes]) -> None:
-        """Read from a call that has been made."""
-        self._call = call
-        self._reading: asyncio.Future[Any] | None = None
-        self._interrupted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    async def until_message(self, seconds: float) -> bool:
-        """Wait for the first message or the end, but only until the server says that it has begun, or for ``seconds``.
-
-        Answers whether the message, or the end, is there.
-
-        Raises:
-            grpc.aio.AioRpcError: the call failed.
-            RequestFailed: 503, it was interrupted.
-        """
-        reading = self._read_on()
-        begun = asyncio.ensure_future(self._call.initial_metadata())
-        try:
-            await self._wait((reading, begun), seconds)
-            if begun.done() and not (begun.exception() is None and begun.result()):
-                await self._wait((reading,), _FAILURE_BEHIND_METADATA)
-        finally:
-            begun.cancel()
-        if reading.done():
-            reading.result()
-        return reading.done()
-
-    async def read(self, seconds: float) -> bytes | NoMessage:
-        """Answer the next message, or why there is none after ``seconds``.
-
-        Raises:
-            grpc.aio.AioRpcError: the call failed.
-            RequestFailed: 503, it was interrupted.
-        """
-        reading = self._read_on()
-        await self._wait((reading,), seconds)
-        if not reading.done():
-            return NoMessage.YET
-        self._reading = None
-        message = reading.result()
-        return NoMessage.MORE if message is grpc.aio.EOF else bytes(message)
-
-    def interrupt(self) -> None:
-        """Have whoever reads stop, now or when it reads next: there will be no more."""
-        if not self._interrupted.done():
-            self._interrupted.set_result(None)
-
-    def cancel(self) -> None:
-        """End the call, if it goes on."""
-        self._call.cancel()
-        if self._reading is not None and not self._reading.cancel() and not self._reading.cancelled():
-            self._reading.exception()  # nobody else will look at it
-
-    async def _wait(self, awaited: tuple[asyncio.Future[Any], ...], seconds: float) -> None:
-        await asyncio.wait((*awaited, self._interrupted), timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        if self._interrupted.done():
-            raise RequestFailed(503, "This gateway is stopping; ask again.")
-
-    def _read_on(self) -> asyncio.Future[Any]:
-        # One reading goes on through any number of time-outs: to give it up could lose a message.
-        if self._reading is None:
-            self._reading = asyncio.ensure_future(self._call.read())
-        return self._reading
+    margin: float
+    """Seconds that this side waits beyond a call's deadline, so that an answer given in the last moment arrives, and
+    a server that says nothing is known to be gone."""
+    multiplex: bool
+    """Whether calls that wait go over one stream."""
+    tls: UpstreamTls | None = None
+    """How both sides show themselves; None: plain text."""
+    options: Sequence[tuple[str, int]] = ()
+    """Further options of the channel."""
 
 
 class Upstream:
     """Calls methods of one server."""
 
-    def __init__(self, target: str, margin: float, *, multiplex: bool, tls: UpstreamTls | None = None) -> None:
-        """Open a channel; connects with the first call.
-
-        Args:
-            target: ``HOST:PORT`` or ``unix:PATH``.
-            multiplex: whether calls that wait go over one stream.
-            tls: how both sides show themselves; None: plain text.
-            margin: seconds that this side waits beyond a call's deadline, so that an answer given
-                in the last moment arrives, and a server that says nothing is known to be gone.
-        """
-        self._target = target
-        self._tls = tls
-        self._multiplex = multiplex
-        self._margin = margin
-        self._probe = Probe(target, tls)
+    def __init__(self, address: ServerAddress, link: Link) -> None:
+        """Open a channel; connects with the first call."""
+        self._address = address
+        self._link = link
+        self._probe = Probe(address, link.tls)
         self._retiring: set[asyncio.Task[None]] = set()
         self._connect()
 
     def _connect(self) -> None:
-        if self._tls is None:
-            self._channel = grpc.aio.insecure_channel(self._target, options=_CHANNEL_OPTIONS)
+        target, tls, found_as = self._address.target, self._link.tls, self._address.found_as
+        options: list[tuple[str, str | int]] = [*_CHANNEL_OPTIONS, *self._link.options]
+        if tls is None:
+            if found_as:
+                options.append(("grpc.default_authority", found_as))
+            self._channel = grpc.aio.insecure_channel(target, options=options)
         else:
-            name = [("grpc.ssl_target_name_override", self._tls.name)] if self._tls.name else []
-            options = (*_CHANNEL_OPTIONS, *name)
-            self._channel = grpc.aio.secure_channel(self._target, self._tls.credentials, options=options)
-        self._multiplexing = Multiplexing(self._channel) if self._multiplex else None
+            if name := tls.name or (found_as and self._address.host):
+                options.append(("grpc.ssl_target_name_override", name))
+            self._channel = grpc.aio.secure_channel(target, tls.credentials, options=options)
+        self._multiplexing = Multiplexing(self._channel) if self._link.multiplex else None
         self._multicallables: dict[str, grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
+
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        """The channel that calls go over now."""
+        return self._channel
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection stands, as far as is known."""
+        return self._channel.get_state() is grpc.ChannelConnectivity.READY
 
     def reconnect(self) -> None:
         """Make all further calls over a new channel; those in progress end on the old one."""
@@ -178,31 +133,38 @@ class Upstream:
                 does not speak gRPC; 400 or 500 for a request or an answer that is too large for gRPC.
         """
         deadline = asyncio.get_running_loop().time() + seconds
-        unary = Unary(method, request, metadata, deadline, deadline + self._margin)
+        unary = Unary(method, request, metadata, deadline, deadline + self._link.margin)
         try:
-            reply = await self._multiplexed(unary, repeatable=repeatable)
+            try:
+                reply = await self.multiplexed(unary)
+            except StreamBroken as broken:
+                reply = None if repeatable else lost(broken)
             if reply is None:
-                reply = await self._single(unary)
-                if repeatable and reply.code is grpc.StatusCode.UNAVAILABLE and reply.details is None:
+                reply = await self.single(unary)
+                if repeatable and is_broken(reply):
                     # The link failed, not the server: by then gRPC may have another.
-                    await asyncio.sleep(_AGAIN_SECONDS)
-                    reply = await self._single(unary)
+                    await asyncio.sleep(AGAIN_SECONDS)
+                    reply = await self.single(unary)
             return reply
         except TimeoutError:
-            # A server that lives ends the call itself at its deadline, so this one, or the link to it, does not;
-            # whether it did what it was asked, nobody can say. 504 would promise that it did not.
-            raise RequestFailed(503, "The server did not answer.") from None
+            raise no_answer() from None
 
-    async def _multiplexed(self, unary: Unary, *, repeatable: bool) -> Reply | None:
-        """The reply to a call made over the stream; None if it has to be made by itself."""
-        if self._multiplexing is None:
-            return None
-        try:
-            return await self._multiplexing.call(unary)
-        except StreamBroken as broken:
-            return None if repeatable else Reply(grpc.StatusCode.UNAVAILABLE, str(broken), b"", ())
+    async def multiplexed(self, unary: Unary) -> Reply | None:
+        """The reply to a call made over the stream; None if it has to be made by itself.
 
-    async def _single(self, unary: Unary) -> Reply:
+        Raises:
+            StreamBroken: the stream ended before the answer.
+            TimeoutError: there is no answer yet, and it is time to give up.
+        """
+        return None if self._multiplexing is None else await self._multiplexing.call(unary)
+
+    async def single(self, unary: Unary) -> Reply:
+        """The reply to a call made by itself.
+
+        Raises:
+            TimeoutError: there is no answer yet, and it is time to give up.
+            RequestFailed: as of `call`.
+        """
         multicallable = self._multicallables.get(unary.method)
         if multicallable is None:
             multicallable = self._multicallables[unary.method] = self._channel.unary_unary(unary.method)
@@ -231,7 +193,7 @@ class Upstream:
         multicallable: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(method)
         # gRPC takes a deadline that is centuries away for one that has passed.
         timeout = None if seconds is None else min(seconds, _MOST_SECONDS)
-        stream = ServerStream(multicallable(request, metadata=tuple(metadata), timeout=timeout))
+        stream = ServerStream(multicallable(request, metadata=tuple(metadata), timeout=timeout), self.failure)
         try:
             yield stream
         finally:
@@ -268,11 +230,30 @@ class Upstream:
 
 async def _retire(channel: grpc.aio.Channel, multiplexing: Multiplexing | None) -> None:
     try:
-        await asyncio.sleep(_RETIRE_SECONDS)
+        await asyncio.sleep(RETIRE_SECONDS)
     finally:
         if multiplexing is not None:
             multiplexing.close()
         await channel.close()
+
+
+def is_broken(reply: Reply) -> bool:
+    """Whether the link to the server failed, or the server has gone: nobody knows if the call was carried out."""
+    return reply.code is grpc.StatusCode.UNAVAILABLE and reply.details is None
+
+
+def lost(broken: StreamBroken) -> Reply:
+    """What a call says whose stream ended before the answer."""
+    return Reply(grpc.StatusCode.UNAVAILABLE, str(broken), b"", ())
+
+
+def no_answer() -> RequestFailed:
+    """What to say when it is time to give up.
+
+    A server that lives ends a call itself at its deadline, so this one, or the link to it, does not; whether it did
+    what it was asked, nobody can say. 504 would promise that it did not.
+    """
+    return RequestFailed(503, "The server did not answer.")
 
 
 def _timeout_text(seconds: float) -> str:

@@ -41,6 +41,9 @@ _SERVER_OPTIONS = (
     # Otherwise gRPC refuses a long token as overload, by chance beyond 8 KiB and always beyond 16 KiB.
     ("grpc.max_metadata_size", 128 * 1024),
     ("grpc.absolute_max_metadata_size", 128 * 1024),
+    # Otherwise gRPC hangs up on gateways that ask every few seconds whether this server is still there.
+    ("grpc.http2.min_ping_interval_without_data_ms", 1000),
+    ("grpc.keepalive_permit_without_calls", 1),
 )
 
 
@@ -100,8 +103,12 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         log.info("serving", grpc_listen=settings.grpc_listen)
         await lifetime.stopping()
         log.info("draining")
+        is_watched = health.is_watched
         health.drain()
         multiplexer.drain()
+        if is_watched:
+            # gRPC drops calls that arrive while it stops; until those who watch have heard of it, they may come.
+            await asyncio.sleep(settings.drain_notice)
 
 
 async def _store(settings: Settings) -> Store:

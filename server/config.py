@@ -206,6 +206,12 @@ class Settings(BaseSettings):
     busy_timeout: float = Field(
         5.0, ge=0, description="seconds to wait for the database, and while others hold what a call needs"
     )
+    drain_notice: float = Field(
+        1.0,
+        ge=0,
+        description="seconds for which a server that is about to stop still takes calls, if anyone watches its health,"
+        " so that they can be sent elsewhere",
+    )
     drain_timeout: float = Field(10.0, ge=0, description="seconds that calls in progress get when the server stops")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     stop_on_stdin_close: bool = Field(

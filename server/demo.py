@@ -50,7 +50,8 @@ async def run_demo(listen: str, grpc_listen: str, data: Path) -> int:
     try:
         database = data / "backup-sharing.db"
         files = ("--database", str(database), "--migrate", "--tokens", str(tokens))
-        arguments = ("--grpc-listen", grpc_listen, *files)
+        # Whoever watches, there is no other server to go to.
+        arguments = ("--grpc-listen", grpc_listen, *files, "--drain-notice", "0")
         processes.append(await _start("server", data, *arguments))
         async with grpc.aio.insecure_channel(grpc_listen) as channel:
             await _until(_server_ready(channel), processes[0], stop, data)

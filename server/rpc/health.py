@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Collection
 from contextlib import suppress
 
@@ -15,6 +16,9 @@ from server.store.interface import Store
 WATCH_SECONDS = 2.0
 """How often a watched status is looked at."""
 
+_ASKED_SECONDS = 60.0
+"""For how long whoever asked once counts as watching."""
+
 
 class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # the library has no types
     """Healthy while the store can be used and the server is not draining."""
@@ -24,6 +28,13 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # the librar
         self._store = store
         self._services = {"", *services}
         self._draining = asyncio.Event()
+        self._watches = 0
+        self._watched_until = 0.0
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether anyone watches the status, or has asked for it lately."""
+        return self._watches > 0 or time.monotonic() < self._watched_until
 
     def drain(self) -> None:
         """From now on say that no more calls should be sent here."""
@@ -33,6 +44,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # the librar
         self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[object, object]
     ) -> health_pb2.HealthCheckResponse:
         """Answer the status now."""
+        self._watched_until = time.monotonic() + _ASKED_SECONDS
         if request.service not in self._services:
             context.set_code(grpc.StatusCode.NOT_FOUND)
             context.set_details(f"There is no service {request.service!r} here.")
@@ -44,17 +56,21 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # the librar
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
         """Answer the status now and whenever it changes; ends when the server drains, so as not to hold it up."""
         last = None
-        while True:
-            last_look = self._draining.is_set()
-            known = request.service in self._services
-            status = await self._status() if known else health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
-            if status != last:
-                yield health_pb2.HealthCheckResponse(status=status)
-                last = status
-            if last_look:
-                return
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._draining.wait(), WATCH_SECONDS)
+        self._watches += 1
+        try:
+            while True:
+                last_look = self._draining.is_set()
+                known = request.service in self._services
+                status = await self._status() if known else health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+                if status != last:
+                    yield health_pb2.HealthCheckResponse(status=status)
+                    last = status
+                if last_look:
+                    return
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._draining.wait(), WATCH_SECONDS)
+        finally:
+            self._watches -= 1
 
     async def _status(self) -> int:
         if self._draining.is_set():

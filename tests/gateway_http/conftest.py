@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 
 pytest.register_assert_rewrite("tests.gateway_http.wire")
 
-from tests.gateway_http.foreign import ForeignServer, Weather  # noqa: E402 - after the line that makes asserts talk
+from gateway.resolver import LookUp, look_up  # noqa: E402 - after the line that makes asserts talk
+from tests.gateway_http.foreign import ForeignServer, Weather  # noqa: E402
 from tests.gateway_http.gateways import Gateway, running_gateway  # noqa: E402
 
 LogLine = MutableMapping[str, Any]
@@ -23,7 +24,7 @@ LogLine = MutableMapping[str, Any]
 class StartGateway(Protocol):
     """Starts a gateway before the foreign server, with settings; it ends with the test."""
 
-    async def __call__(self, *, upstream: str = ..., **settings: object) -> Gateway: ...
+    async def __call__(self, *, upstream: str = ..., look_up: LookUp = ..., **settings: object) -> Gateway: ...
 
 
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> Mapping[str, Callable[[], Any]]:
@@ -57,8 +58,8 @@ async def foreign(weather: Weather) -> AsyncIterator[ForeignServer]:
 async def start_gateway(foreign: ForeignServer, weather: Weather) -> AsyncIterator[StartGateway]:
     async with AsyncExitStack() as gateways:
 
-        async def start(*, upstream: str = "", **settings: object) -> Gateway:
-            running = running_gateway(weather.descriptor_set, upstream or foreign.address, **settings)
+        async def start(*, upstream: str = "", look_up: LookUp = look_up, **settings: object) -> Gateway:
+            running = running_gateway(weather.descriptor_set, upstream or foreign.address, look_up, **settings)
             return await gateways.enter_async_context(running)
 
         yield start

@@ -20,8 +20,8 @@ from grpc_tools import protoc  # type: ignore[import-untyped]  # it has no type 
 
 _ROOT = Path(__file__).parents[2]
 _STREAMING = frozenset({"WatchReadings", "WatchNotes"})
-_PROBED = "/grpc.health.v1.Health/Check"
-"""Called by a gateway that wonders whether this is gRPC at all."""
+_HEALTH = "/grpc.health.v1.Health/"
+"""Called by a gateway that wonders whether this is gRPC at all, or that watches."""
 
 Context = grpc.aio.ServicerContext
 Unary = Callable[[Message, Context], Awaitable[bytes]]
@@ -89,23 +89,32 @@ class ForeignServer(grpc.GenericRpcHandler):  # type: ignore[misc]  # the librar
     stream: Stream = field(init=False)
     seen: list[Seen] = field(default_factory=list)
     address: str = ""
+    others: list[grpc.GenericRpcHandler] = field(default_factory=list)
+    """Further services, asked first."""
 
     def __post_init__(self) -> None:
         self.unary = answering(b"")
         self.stream = sending()
 
-    async def start(self, *options: tuple[str, int]) -> grpc.aio.Server:
+    async def start(
+        self, *options: tuple[str, int], credentials: grpc.ServerCredentials | None = None
+    ) -> grpc.aio.Server:
         """Serve on a free port, or again on the one from before."""
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0), *options])
         server.add_generic_rpc_handlers((self,))
-        self.address = f"127.0.0.1:{server.add_insecure_port(self.address or '127.0.0.1:0')}"
+        wanted = self.address or "127.0.0.1:0"
+        port = server.add_secure_port(wanted, credentials) if credentials else server.add_insecure_port(wanted)
+        self.address = f"127.0.0.1:{port}"
         await server.start()
         return server
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
         """What gRPC asks for each call: who handles it."""
         method = details.method.rpartition("/")[2]
-        if details.method == _PROBED:
+        for other in self.others:
+            if handler := other.service(details):
+                return handler
+        if details.method.startswith(_HEALTH):
             return None
         if method in _STREAMING:
             return grpc.unary_stream_rpc_method_handler(self._handling_stream(method))

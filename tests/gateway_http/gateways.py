@@ -11,6 +11,7 @@ from pathlib import Path
 from gateway import app
 from gateway.config import Settings
 from gateway.lifetime import Lifetime
+from gateway.resolver import LookUp, look_up
 from tests.e2e.programs import free_address
 from tests.gateway_http.wire import PATIENCE
 
@@ -44,13 +45,15 @@ class Gateway:
 
 
 @asynccontextmanager
-async def running_gateway(descriptor_set: Path, upstream: str, **settings: object) -> AsyncIterator[Gateway]:
+async def running_gateway(
+    descriptor_set: Path, upstream: str, look_up: LookUp = look_up, **settings: object
+) -> AsyncIterator[Gateway]:
     """Serve until the context is left."""
     address, lifetime = free_address(), Told()
     given = {"drain_timeout": 0.1, "heartbeat": 600.0, "docs": False} | settings
     # The names are those of the settings, checked when they are read.
     configured = Settings(listen=address, upstream=upstream, descriptor_set=descriptor_set, **given)  # type: ignore[arg-type]
-    task = asyncio.create_task(app.serve(configured, lifetime))
+    task = asyncio.create_task(app.serve(configured, lifetime, look_up))
     started = asyncio.create_task(lifetime.serving.wait())
     await asyncio.wait((task, started), timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
     if task.done():

@@ -100,6 +100,7 @@ def test_an_unknown_flag_is_named(refused: Refused) -> None:
         ("--max-waiting-changes", "0"),
         ("--read-threads", "0"),
         ("--busy-timeout", "-1"),
+        ("--drain-notice", "-1"),
         ("--drain-timeout", "-1"),
         ("--commit-margin", "nan"),
         ("--drain-timeout", "inf"),

@@ -98,6 +98,27 @@ async def test_a_watched_server_that_begins_to_drain_says_so_at_once_and_ends_th
     assert await watch.read() is grpc.aio.EOF
 
 
+async def test_whoever_watches_is_known_until_the_watch_ends(stub: Stub, health: Health) -> None:
+    assert not health.is_watched
+    watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
+    assert (await watch.read()).status == SERVING
+    assert health.is_watched
+    watch.cancel()
+    async with asyncio.timeout(PATIENCE):
+        while health.is_watched:  # noqa: ASYNC110 - nothing else is told
+            await asyncio.sleep(0.01)
+
+
+async def test_whoever_asks_now_and_then_counts_as_watching(
+    stub: Stub, health: Health, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await checked(stub)
+    assert health.is_watched
+    monkeypatch.setattr("server.rpc.health._ASKED_SECONDS", 0.0)
+    await checked(stub)
+    assert not health.is_watched
+
+
 async def test_a_watch_begun_while_the_server_drains_ends_too(stub: Stub, health: Health) -> None:
     health.drain()
     watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
