@@ -162,10 +162,12 @@ _POSTGRES: Final = (
     )
     """,
     # A row for each transaction that changed something, for as long as its server may have to ask whether it
-    # was committed: the connection may break between the commit and its acknowledgement.
+    # was committed: the connection may break between the commit and its acknowledgement. Or a row that keeps it from
+    # being committed any more.
     """
     CREATE TABLE batches (
-        id TEXT NOT NULL PRIMARY KEY,
+        id TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+        claimed BOOLEAN NOT NULL DEFAULT FALSE,
         made_at TIMESTAMPTZ NOT NULL DEFAULT now()
     )
     """,

@@ -3,38 +3,27 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import random
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar, cast
+from typing import Final, TypeVar, cast
 
-import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from server.errors import Failure, Unavailable
+from server.errors import Unavailable
 from server.model import Backup, Page, Sharing, SharingDetail
 from server.store import postgres_reads as reads
 from server.store.decisions import Command, PutBackup, RemoveBackup
-from server.store.gate import Gate
 from server.store.interface import Cancel, CancelAll, Cause, Share, SharingFilter, SharingQuery
 from server.store.migrations import MIGRATIONS, Migration
-from server.store.postgres_connection import (
-    Connection,
-    configure,
-    connect_to_write,
-    connection_string,
-    failure_of,
-    is_gone,
-    log_fault,
-)
+from server.store.postgres_connection import Connection, configure, connect_to_write, connection_string, within
+from server.store.postgres_faults import FAULTS, failure_of, is_gone, log_fault
 from server.store.postgres_queue import Queue
-from server.store.postgres_schema import APPLIED, prepare, schema_status
+from server.store.postgres_session import Session
+from server.store.postgres_tables import Tables
 from server.store.postgres_writer import Lane, Writer
-from server.store.unusable import UnreachableDatabase
 
 T = TypeVar("T")
-
-_log = logging.getLogger(__name__)
 
 _PING_WITHIN: Final = 0.8
 """Seconds: what `Store.ping` promises, less the time to say so."""
@@ -45,6 +34,15 @@ _RECONNECT: Final = 0.2
 _SLICE: Final = 0.5
 """Seconds to wait for a connection until the pool is asked again."""
 
+_STOPPED_WITHIN: Final = 1.0
+"""Seconds for a server to stop a query that nobody waits for any more; then the connection is broken off."""
+
+_SILENT: Final = 1.0
+"""Seconds beyond its patience after which a server that said nothing to a change counts as gone."""
+
+_TRY_AGAIN: Final = 0.02
+"""Seconds, at most, until a query is asked on another connection whose own broke."""
+
 # As a change does, without changing anything: a server that only reads refuses it, and who locks the table stops it.
 _PING: Final = "SELECT 1 FROM backups WHERE FALSE FOR UPDATE"
 
@@ -54,14 +52,14 @@ _Pool = AsyncConnectionPool[Connection]
 class PostgresStore:
     """A `server.store.interface.Store`. Open one with `open`; close it with `close`."""
 
-    def __init__(self, gate: Gate, writer: Writer, queue: Queue, pool: _Pool, patience: float) -> None:
-        self._gate = gate
+    def __init__(self, tables: Tables, writer: Writer, queue: Queue, pool: _Pool, patience: float) -> None:
+        self._tables = tables
         self._writer = writer
         self._queue = queue
         self._pool = pool
         self._patience = patience
         self._closed = False
-        self._pings: set[asyncio.Task[None]] = set()
+        self._asked: set[asyncio.Task[object]] = set()
 
     @classmethod
     async def open(
@@ -73,6 +71,7 @@ class PostgresStore:
         read_connections: int = 4,
         write_connections: int = 1,
         patience: float = 5.0,
+        outcome_within: float = 0.8,
         known: Sequence[Migration] = MIGRATIONS,
     ) -> PostgresStore:
         """Open the database at ``url``; make its tables, if it has none.
@@ -85,6 +84,8 @@ class PostgresStore:
         ``read_connections``: how many reads run at once.
         ``write_connections``: how many transactions change data at once.
         ``patience``: seconds to wait for the database, and for others that use it, before a call is `Unavailable`.
+        ``outcome_within``: seconds after its ``commit_by`` in which a caller is told what became of a change whose
+        commit was begun, if only that it is `Unavailable`: less than its deadline is away by then.
         ``known``: the migrations that the program needs.
 
         Raises UnusableDatabase if the url or what is there cannot be used, or was made by a newer version of this
@@ -100,17 +101,13 @@ class PostgresStore:
             reconnect_timeout=_RECONNECT,
             open=False,
         )
-        pending = partial(_pending, url, known)
-        try:
-            missing = (await asyncio.to_thread(prepare, url, known=known)).pending
-            missing = await pending() if missing else missing
-        except UnreachableDatabase as error:
-            _log.error("%s; it is tried again and again", error)
-            missing = [migration.name for migration in known]
-        queue = Queue(max_waiting, max_batch, patience)
-        lanes = [Lane(queue, partial(connect_to_write, conninfo, patience)) for _ in range(write_connections)]
+        tables = Tables(url, known)
+        await tables.open()
+        queue = Queue(max_waiting, max_batch, patience, outcome_within)
+        connect = partial(connect_to_write, conninfo, patience)
+        lanes = [Lane(queue, Session(connect, patience + _SILENT)) for _ in range(write_connections)]
         await pool.open()
-        return cls(Gate(missing, pending), Writer(queue, lanes, patience), queue, pool, patience)
+        return cls(tables, Writer(queue, lanes, patience), queue, pool, patience)
 
     async def share(self, command: Share) -> Sequence[Sharing]:
         """Do what `Store.share` promises."""
@@ -154,65 +151,65 @@ class PostgresStore:
 
     async def ping(self) -> None:
         """Do what `Store.ping` promises."""
-        # A driver that is told to stop asks the server to stop, too, and waits for it: so it is left to itself.
-        ping = asyncio.create_task(self._read(_ping, patience=_PING_WITHIN))
-        self._pings.add(ping)
-        ping.add_done_callback(self._pings.discard)
-        await asyncio.wait((ping,), timeout=_PING_WITHIN)
-        if not ping.done():
-            ping.add_done_callback(lambda done: done.cancelled() or done.exception())
-            ping.cancel()
-            raise Unavailable("The store cannot be read and written now.")
-        try:
-            ping.result()
-        except Failure:
-            raise
-        except Exception as error:
-            raise Unavailable("The store cannot be read and written now.") from error
+        await self._read(_ping, _PING_WITHIN)
 
     async def close(self) -> None:
         """Do what `Store.close` promises; may be called again."""
         self._closed = True
+        await self._tables.close()
         await self._writer.close()
+        for asked in self._asked:
+            asked.cancel()
         await self._pool.close()
+        await asyncio.gather(*self._asked, return_exceptions=True)
 
     async def _make(self, command: Command) -> object:
         if not self._closed:
-            await self._gate.check()
+            self._tables.check()
         return await self._queue.make(command)
 
     async def _read(self, query: Callable[[Connection], Awaitable[T]], patience: float | None = None) -> T:
-        """Answer a query; once more on another connection, while there is time, if one breaks."""
+        """Answer a query, or raise `Unavailable` when there is no time left."""
+        if self._closed:
+            raise Unavailable("The store is closed.")
+        self._tables.check()
+        seconds = self._patience if patience is None else patience
+        # A driver that is told to stop asks the server to stop, too, and waits for it: so it is left to itself.
+        asking = asyncio.create_task(self._answer(query, asyncio.get_running_loop().time() + seconds))
+        self._asked.add(cast("asyncio.Task[object]", asking))
+        asking.add_done_callback(self._forget)
+        try:
+            await asyncio.wait((asking,), timeout=seconds)
+        finally:
+            if not asking.done():
+                asking.cancel()
+        if not asking.done():
+            raise Unavailable("The database did not answer in time.")
+        return asking.result()
+
+    def _forget(self, asked: asyncio.Task[T]) -> None:
+        self._asked.discard(cast("asyncio.Task[object]", asked))
+        if not asked.cancelled():
+            asked.exception()
+
+    async def _answer(self, query: Callable[[Connection], Awaitable[T]], give_up: float) -> T:
+        """Answer a query; again on another connection, while there is time, if one breaks."""
         loop = asyncio.get_running_loop()
-        give_up = loop.time() + (self._patience if patience is None else patience)
         while True:
-            if self._closed:
-                raise Unavailable("The store is closed.")
-            await self._gate.check()
+            left = give_up - loop.time()
             try:
-                async with self._pool.connection(timeout=min(_SLICE, max(give_up - loop.time(), 0.01))) as connection:
-                    return await query(connection)
+                async with self._pool.connection(timeout=min(_SLICE, max(left, 0.01))) as connection:
+                    with within(connection, give_up - loop.time() + _STOPPED_WITHIN):
+                        return await query(connection)
             except (PoolTimeout, PoolClosed) as error:
-                if loop.time() >= give_up:
+                if self._closed or loop.time() >= give_up:
                     raise Unavailable("The database cannot be reached, or too many use it; try again later.") from error
-            except (psycopg.Error, OSError, UnicodeError) as error:
+            except FAULTS as error:
                 if not is_gone(error) or loop.time() >= give_up:
                     log_fault(error)
                     raise failure_of(error) from error
-                await self._pool.check()
+                await asyncio.sleep(random.uniform(0, _TRY_AGAIN))  # noqa: S311 -- no secret
 
 
 async def _ping(connection: Connection) -> None:
     await connection.execute(_PING)
-
-
-async def _pending(url: str, known: Sequence[Migration]) -> Sequence[str]:
-    try:
-        session: psycopg.AsyncConnection[Any]
-        async with await psycopg.AsyncConnection.connect(connection_string(url), autocommit=True) as session:
-            rows = await (await session.execute(APPLIED)).fetchall()
-    except psycopg.errors.UndefinedTable:
-        rows = []
-    except psycopg.OperationalError:
-        raise Unavailable("The database cannot be reached; try again later.") from None
-    return schema_status(rows, known).pending

@@ -111,10 +111,21 @@ _TELL: Final = f"""
         %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[]
     ) WITH ORDINALITY AS told ({", ".join(Event._fields)}, place) ORDER BY place
 """
-_MARK: Final = "WITH unmarked AS (DELETE FROM batches WHERE id = %s) INSERT INTO batches (id) VALUES (%s)"
-CLAIM: Final = "INSERT INTO batches (id) VALUES (%s) ON CONFLICT DO NOTHING RETURNING id"
-"""Answers a row if the transaction that wanted to mark itself with this id was not committed: now it cannot be any
-more. Waits for one that is still being carried out."""
+# Fails a transaction that has taken too long; how long is known by the database's own clock, whatever time it shows.
+_MARK: Final = """
+    WITH unmarked AS (DELETE FROM batches WHERE id = %s)
+    INSERT INTO batches (id) SELECT %s
+    WHERE 1 = 1 / CASE WHEN clock_timestamp() - now() > %s * INTERVAL '1 millisecond' THEN 0 ELSE 1 END
+"""
+CLAIM: Final = """
+    INSERT INTO batches (id, claimed) VALUES (%s, TRUE)
+    ON CONFLICT (id) DO UPDATE SET made_at = now() RETURNING claimed
+"""
+"""Answers TRUE if the transaction that wanted to mark itself with this id was not committed: now it cannot be any more.
+
+May be asked again, and waits for a transaction that is still being carried out. It changes a mark that it finds, so
+that it is not answered before a standby that commits wait for has that, and so all that was committed before.
+"""
 
 _Rows = list[tuple[Any, ...]]
 _Pending = tuple[psycopg.AsyncCursor[Any], Callable[[_Rows], None]]
@@ -186,11 +197,14 @@ class Known:
             self.state.know_key(row[:3], StoredKey(*row[3:]))
 
 
-async def write(connection: Connection, edits: Edits, known: State, marked: str, unmarked: str | None) -> None:
+async def write(
+    connection: Connection, edits: Edits, known: State, marked: str, unmarked: str | None, seconds: float
+) -> None:
     """Write and commit. Raises psycopg.Error.
 
     ``marked``: the id by which `CLAIM` can find out whether this was committed.
     ``unmarked``: the id of an earlier transaction about which nobody will ask any more.
+    ``seconds``: since the transaction began, after which it must not commit.
     """
     async with connection.pipeline():
         if edits.ended:
@@ -203,8 +217,8 @@ async def write(connection: Connection, edits: Edits, known: State, marked: str,
             await _write_keys(connection, edits)
         if edits.events:
             await connection.execute(_TELL, event_columns(edits))
-        await connection.execute(_MARK, (unmarked, marked))
-        await connection.execute("COMMIT")
+        await connection.execute(_MARK, (unmarked, marked, round(seconds * 1000)))
+        await connection.execute("COMMIT", prepare=False)
 
 
 async def _write_backups(connection: Connection, edits: Edits, known: State) -> None:

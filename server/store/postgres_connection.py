@@ -1,20 +1,21 @@
-"""Connections to PostgreSQL, and what the driver's errors mean to a caller."""
+"""Connections to PostgreSQL: how they are opened and set up, and how one is let go that answers no more."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping
-from typing import Final
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, Final
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from server.errors import StoredDataUnreadable, Unavailable
 from server.store.unusable import UnusableDatabase
 
 Connection = psycopg.AsyncConnection[tuple[object, ...]]
-
-_log = logging.getLogger(__name__)
 
 LOCK_TIMEOUT: Final = 0.01
 """Seconds for which a change waits for a lock inside its transaction; then it lets go of its own, and comes again."""
@@ -23,28 +24,37 @@ LOCK_TIMEOUT: Final = 0.01
 # all of it. Asked for like this, as not every database that speaks PostgreSQL has the setting.
 _BY_INDEX: Final = "SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'enable_seqscan'"
 
+# A server that was told not to wait for its disk would acknowledge what a crash may lose.
+_DURABLE: Final = """
+    SELECT set_config('synchronous_commit', 'on', false) FROM pg_settings
+    WHERE name = 'synchronous_commit' AND setting = 'off'
+"""
+
+# What nobody can ask for any more: what the last transactions of servers that were stopped left, and claims. Found
+# without the index on which transactions that go on would meet with this one.
+_FORGET_BATCHES: Final = "DELETE FROM batches WHERE made_at < now() - INTERVAL '1 day'"
+
 _NOTICED_AFTER: Final = 5
 """Seconds after which a server that does not answer at all counts as gone, where the url does not say otherwise."""
 
+_CONNECTED_WITHIN: Final = 2
+"""Seconds for a connection to be made: the least that the driver takes. Of several servers each gets as much."""
+
+_SET_UP_WITHIN: Final = 2.0
+"""Seconds for a new connection to be set up."""
+
 _DEFAULTS: Final[Mapping[str, str | int]] = {
     "application_name": "backup-sharing",
-    "connect_timeout": _NOTICED_AFTER,
+    "connect_timeout": _CONNECTED_WITHIN,
     "keepalives_idle": _NOTICED_AFTER,
     "keepalives_interval": 1,
     "keepalives_count": _NOTICED_AFTER,
     "tcp_user_timeout": _NOTICED_AFTER * 1000,
     "client_encoding": "UTF8",
+    # A standby has not all that was acknowledged: of several servers the one that the others follow, and of one only
+    # that. It may be one that only reads for now.
+    "target_session_attrs": "primary",
 }
-
-_GONE: Final = ("08", "57P")
-"""Beginnings of the codes of a server that cannot be talked to, or is going away or coming up."""
-_ELSEWHERE: Final = ("25006",)
-"""A server that only reads: it was the primary, or will be."""
-_CONTENDED: Final = ("40001", "40P01", "23505")
-"""Somebody else changed the same at the same time; it may go well when it is tried again."""
-_OUT_OF_ORDER: Final = ("53", "54", "55", "57", "58", "25", "28", "3D", "42501", "08", "0A")
-"""Beginnings of the codes of a server that cannot do its work, or has not let us in; its operator can."""
-_UNREADABLE: Final = ("XX001", "XX002", "22021", "22P05")
 
 
 def connection_string(url: str) -> str:
@@ -54,11 +64,10 @@ def connection_string(url: str) -> str:
     """
     try:
         given = conninfo_to_dict(url)
-    except psycopg.Error as error:
-        raise UnusableDatabase(shown(url), f"is not a PostgreSQL url: {str(error).strip()}") from None
-    # Of several servers the one that writes: the others only follow it.
-    defaults = {**_DEFAULTS, "target_session_attrs": "read-write"} if "," in str(given.get("host")) else _DEFAULTS
-    return make_conninfo("", **{**defaults, **given})
+        return make_conninfo("", **{**_DEFAULTS, **given})
+    except psycopg.Error:
+        # What the driver says would name what it could not read, and that may be the password.
+        raise UnusableDatabase(shown(url), "is not a PostgreSQL url, as postgresql://USER@HOST:PORT/NAME is") from None
 
 
 def shown(url: str) -> str:
@@ -74,13 +83,21 @@ def shown(url: str) -> str:
 
 
 async def connect_to_write(conninfo: str, patience: float) -> Connection:
-    """Open a connection for changes; no lock is waited for longer than a moment.
+    """Open a connection for changes, to a server that takes them; no lock is waited for longer than a moment.
 
     Raises psycopg.Error.
     """
-    connection = await psycopg.AsyncConnection.connect(conninfo, autocommit=True, prepare_threshold=1)
+    given = conninfo_to_dict(conninfo)
+    if given.get("target_session_attrs") == _DEFAULTS["target_session_attrs"]:
+        given["target_session_attrs"] = "read-write"
+    connection = await psycopg.AsyncConnection.connect(make_conninfo("", **given), autocommit=True, prepare_threshold=1)
     try:
         await configure(connection, patience, lock_timeout=LOCK_TIMEOUT)
+        with within(connection, _SET_UP_WITHIN):
+            await connection.execute(_DURABLE)
+            # Somebody may have locked the table: next time, then.
+            with suppress(psycopg.errors.LockNotAvailable, psycopg.errors.UndefinedTable):
+                await connection.execute(_FORGET_BATCHES)
     except BaseException:
         await connection.close()
         raise
@@ -100,49 +117,28 @@ async def configure(connection: Connection, patience: float, lock_timeout: float
         "lock_timeout": lock_timeout,
     }
     calls = ", ".join(f"set_config('{name}', '{round(seconds * 1000)}', false)" for name, seconds in settings.items())
-    await connection.execute(f"SELECT {calls}")
-    await connection.execute(_BY_INDEX)
+    with within(connection, _SET_UP_WITHIN):
+        await connection.execute(f"SELECT {calls}")
+        await connection.execute(_BY_INDEX)
 
 
-def is_gone(error: BaseException) -> bool:
-    """Whether the server cannot be talked to over this connection, but perhaps over another."""
-    if not isinstance(error, psycopg.Error):
-        return isinstance(error, OSError)
-    if error.sqlstate is None:
-        return isinstance(error, psycopg.OperationalError)
-    return error.sqlstate.startswith(_GONE) or error.sqlstate in _ELSEWHERE
+@contextmanager
+def within(connection: Connection, seconds: float) -> Iterator[None]:
+    """Break a connection off if what is done with it takes longer: psycopg.OperationalError is raised there then.
 
-
-def is_contended(error: BaseException) -> bool:
-    """Whether it is worth trying the same transaction again."""
-    return isinstance(error, psycopg.Error) and error.sqlstate in _CONTENDED
-
-
-def is_timeout(error: BaseException) -> bool:
-    """Whether the server gave up a statement because it took, or waited, too long."""
-    return isinstance(error, psycopg.errors.QueryCanceled | psycopg.errors.LockNotAvailable)
-
-
-def failure_of(error: BaseException) -> Exception:
-    """Answer what to raise instead of the driver's error, which becomes its cause.
-
-    A failure the caller can be told, or a RuntimeError if the error is a defect of ours.
+    Servers, and what is between, may keep a connection and say nothing for ever. To cancel would not do: the driver
+    then asks the server to stop, and waits for it.
     """
-    code = getattr(error, "sqlstate", None) or ""
-    failure: Exception
-    if is_gone(error) or code.startswith(_OUT_OF_ORDER):
-        failure = Unavailable("The store cannot be used now.")
-    elif code in _CONTENDED:
-        failure = Unavailable("Too many change the same at once; try again later.")
-    elif code in _UNREADABLE or isinstance(error, UnicodeError | psycopg.DataError):
-        failure = StoredDataUnreadable("The stored data cannot be read.")
-    else:
-        failure = RuntimeError("The PostgreSQL store used its database wrongly.")
-    failure.__cause__ = error
-    return failure
+    timer = asyncio.get_running_loop().call_later(max(seconds, 0), break_off, connection)
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
-def log_fault(error: BaseException) -> None:
-    """Log an error that the failure made of it does not tell; that others change the same is no fault."""
-    if not is_contended(error):
-        _log.error("the database failed", exc_info=error)
+def break_off(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
+    """Have whoever waits for the server see its connection broken, at once. May be called from another thread."""
+    with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.pgconn.socket)) as way:
+        # What is not sent yet never is.
+        way.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        way.shutdown(socket.SHUT_RDWR)

@@ -13,7 +13,8 @@ from server.errors import DeadlineTooClose, Overloaded, Unavailable
 from server.store.decisions import Command
 
 _OUTCOME_WAIT: Final = 5.0
-"""Seconds for which a caller whose commit was begun waits beyond its time, to learn what became of it."""
+"""Seconds for which a caller whose commit was begun waits beyond its time, to learn what became of it; less if its
+deadline does not leave so much: that it passed would say that nothing was stored."""
 
 
 class Phase(Enum):
@@ -28,9 +29,10 @@ class Phase(Enum):
 class Waiting:
     """A change and its caller."""
 
-    __slots__ = ("_loop", "_timer", "answered", "command", "late_at", "pause", "phase")
+    __slots__ = ("_loop", "_timer", "_told_at", "answered", "command", "late_at", "pause", "phase", "tries")
 
-    def __init__(self, command: Command, late_at: float) -> None:
+    def __init__(self, command: Command, late_at: float, told_at: float) -> None:
+        self._told_at = told_at
         self._loop = asyncio.get_running_loop()
         self.command = command
         self.late_at = late_at
@@ -38,13 +40,15 @@ class Waiting:
         self.phase = Phase.OPEN
         self.pause = 0.0
         """Seconds that it waited last for others that had locked its backup."""
+        self.tries = 0
+        """How often it failed when it was tried by itself."""
         self.answered: asyncio.Future[object] = self._loop.create_future()
         self._timer = self._loop.call_later(max(late_at - time.monotonic(), 0), self._late)
 
     @property
     def is_given_up(self) -> bool:
-        """Whether nobody waits for it any more."""
-        return self.answered.done()
+        """Whether nobody waits for it any more, or will in a moment."""
+        return self.answered.done() or (self.phase is Phase.OPEN and time.monotonic() >= self.late_at)
 
     def answer(self, value: object) -> None:
         """Tell the caller."""
@@ -60,6 +64,7 @@ class Waiting:
         """It is known by now that nothing of it was committed: it can be tried again, if there is time."""
         self.phase = Phase.OPEN
         if time.monotonic() >= self.late_at:
+            self._timer.cancel()
             self._late()
 
     def leave(self) -> None:
@@ -68,15 +73,13 @@ class Waiting:
 
     def _late(self) -> None:
         if self.phase is Phase.COMMITTING:
-            self._timer = self._loop.call_later(_OUTCOME_WAIT, self._unknown)
+            self._timer = self._loop.call_later(max(self._told_at - time.monotonic(), 0), self._unknown)
         elif self.command.cause.commit_by is not None and time.monotonic() >= self.command.cause.commit_by:
             self.fail(DeadlineTooClose())
         else:
             self.fail(Unavailable("The database did not answer in time; nothing was stored."))
 
     def _unknown(self) -> None:
-        if self.phase is Phase.OPEN:
-            return
         self.fail(
             Unavailable(
                 "The database went away before it said whether the call was carried out; look what is stored, or"
@@ -88,8 +91,12 @@ class Waiting:
 class Queue:
     """Changes in the order in which they are to be made."""
 
-    def __init__(self, max_waiting: int, max_batch: int, patience: float) -> None:
-        """Let at most ``max_waiting`` changes wait, none longer than ``patience`` seconds."""
+    def __init__(self, max_waiting: int, max_batch: int, patience: float, outcome_within: float) -> None:
+        """Let at most ``max_waiting`` changes wait, none longer than ``patience`` seconds.
+
+        ``outcome_within``: seconds after its ``commit_by`` in which a caller is told what became of its change.
+        """
+        self._outcome_within = outcome_within
         self._max_waiting = max_waiting
         self._max_batch = max_batch
         self._patience = patience
@@ -98,6 +105,11 @@ class Queue:
         self._changed = asyncio.Event()
         self._stopped = False
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether no more changes are taken."""
+        return self._stopped
+
     async def make(self, command: Command) -> object:
         """Have a change made, and answer what its caller gets.
 
@@ -105,11 +117,14 @@ class Queue:
         """
         if self._stopped:
             raise _closed()
-        if len(self._waiting) + self._aside >= self._max_waiting:
+        if len(self._waiting) + max(self._aside - self._max_batch, 0) >= self._max_waiting:
             raise Overloaded("Too many changes are waiting; try again later.")
         now, commit_by = time.monotonic(), command.cause.commit_by
-        late_at = now + self._patience if commit_by is None else min(commit_by, now + self._patience)
-        waiting = Waiting(command, late_at)
+        late_at = now + self._patience
+        told_at = late_at + _OUTCOME_WAIT
+        if commit_by is not None:
+            late_at, told_at = min(late_at, commit_by), min(told_at, commit_by + self._outcome_within)
+        waiting = Waiting(command, late_at, told_at)
         self._waiting.append(waiting)
         self._changed.set()
         try:
@@ -118,17 +133,22 @@ class Queue:
             waiting.leave()
 
     async def take(self) -> list[Waiting]:
-        """Wait for changes and take them; nothing once the queue is stopped."""
-        while not self._stopped:
+        """Wait for changes and take them; nothing once the queue is stopped and what was begun is done."""
+        while not self._stopped or self._waiting or self._aside:
             batch: list[Waiting] = []
             while self._waiting and len(batch) < self._max_batch:
+                if batch and bool(self._waiting[0].pause) != bool(batch[0].pause):
+                    # What met with others before would have those that are new wait with it.
+                    break
                 waiting = self._waiting.popleft()
                 if not waiting.is_given_up:
                     batch.append(waiting)
             if batch:
                 return batch
             self._changed.clear()
-            await self._changed.wait()
+            if not self._stopped or self._aside:
+                await self._changed.wait()
+        self._changed.set()
         return []
 
     def put_aside(self, waiting: Iterable[Waiting], seconds: float) -> None:
@@ -138,18 +158,19 @@ class Queue:
         asyncio.get_running_loop().call_later(seconds, self._put_back, aside)
 
     def stop(self) -> None:
-        """Take no more changes, and let those that wait fail."""
+        """Take no more changes, and let those fail that nobody has begun with."""
         self._stopped = True
+        begun = [waiting for waiting in self._waiting if waiting.pause]
+        for waiting in self._waiting:
+            if not waiting.pause:
+                waiting.fail(_closed())
+        self._waiting = deque(begun)
         self._changed.set()
-        while self._waiting:
-            self._waiting.popleft().fail(_closed())
 
     def _put_back(self, aside: list[Waiting]) -> None:
         self._aside -= len(aside)
         self._waiting.extendleft(reversed(aside))
         self._changed.set()
-        if self._stopped:
-            self.stop()
 
 
 def _closed() -> Unavailable:

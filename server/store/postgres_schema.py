@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 import psycopg
 
 from server.store.migrations import MIGRATIONS, Migration, SchemaStatus, status_of
-from server.store.postgres_connection import connection_string, shown
+from server.store.postgres_connection import break_off, connection_string, shown
 from server.store.unusable import UnreachableDatabase, UnusableDatabase
 
 _LOCK: Final = "lock"
 """A row that is no migration: who has it locked may migrate."""
+
+_LOOK_WITHIN: Final = 5.0
+"""Seconds for a server to say how far its database is migrated, or to make the tables of one that has none."""
 
 _TRIES: Final = 20
 _PAUSE: Final = 0.1
@@ -41,7 +46,9 @@ def prepare(url: str, *, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatu
     status = look(url, known=known)
     if status.unknown:
         raise _newer(url, status)
-    return migrate(url, known=known) if status.is_empty else status
+    if not status.is_empty:
+        return status
+    return _worked_on(url, lambda session: _apply(url, session, known), _LOOK_WITHIN)
 
 
 def migrate(url: str, *, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
@@ -50,7 +57,8 @@ def migrate(url: str, *, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatu
     Of several that start at once one works and the others wait for it.
     Raises UnusableDatabase; `UnreachableDatabase` where that may change.
     """
-    return _worked_on(url, lambda session: _apply(url, session, known))
+    # What it may take nobody knows: it may be a large database.
+    return _worked_on(url, lambda session: _apply(url, session, known), None)
 
 
 def look(url: str, *, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
@@ -58,7 +66,7 @@ def look(url: str, *, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
 
     Raises UnusableDatabase; `UnreachableDatabase` where that may change.
     """
-    return _worked_on(url, lambda session: schema_status(_applied(session), known))
+    return _worked_on(url, lambda session: schema_status(_applied(session), known), _LOOK_WITHIN)
 
 
 def schema_status(rows: Sequence[tuple[object, ...]], known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
@@ -66,9 +74,9 @@ def schema_status(rows: Sequence[tuple[object, ...]], known: Sequence[Migration]
     return status_of((str(name) for (name,) in rows if name != _LOCK), known)
 
 
-def _worked_on(url: str, work: Callable[[_Session], SchemaStatus]) -> SchemaStatus:
+def _worked_on(url: str, work: Callable[[_Session], SchemaStatus], seconds: float | None) -> SchemaStatus:
     try:
-        with psycopg.connect(connection_string(url), autocommit=True) as session:
+        with psycopg.connect(connection_string(url), autocommit=True) as session, _within(session, seconds):
             encoding = session.info.parameter_status("server_encoding")
             if encoding != "UTF8":
                 raise UnusableDatabase(shown(url), f"its encoding is {encoding}, UTF8 is needed")
@@ -81,6 +89,18 @@ def _worked_on(url: str, work: Callable[[_Session], SchemaStatus]) -> SchemaStat
         raise UnreachableDatabase(shown(url), f"cannot be reached: {_said(error)}") from error
     except psycopg.Error as error:
         raise UnusableDatabase(shown(url), f"its tables cannot be made or read: {_said(error)}") from error
+
+
+@contextmanager
+def _within(session: _Session, seconds: float | None) -> Iterator[None]:
+    """Break off what takes longer: a server may say nothing for ever."""
+    timer = threading.Timer(seconds or 0, break_off, (session,))
+    if seconds is not None:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _again_while_contended(work: Callable[[], SchemaStatus]) -> SchemaStatus:

@@ -99,7 +99,7 @@ class Assumed:
                 await connection.execute(REMEMBER, key_columns(edits))
             bounds = (list(self._bounds), list(self._bounds.values()))
             await connection.execute(_CHECK, (round(seconds * 1000), *bounds))
-            await connection.execute("COMMIT")
+            await connection.execute("COMMIT", prepare=False)
 
 
 def can_be_assumed(commands: Iterable[Command]) -> bool:

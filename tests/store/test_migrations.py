@@ -11,7 +11,7 @@ import pytest
 from sqlite_utils import Database
 
 from server.errors import Unavailable
-from server.store import gate, sqlite_file
+from server.store import gate, postgres_tables, sqlite_file
 from server.store.interface import Store
 from server.store.migrations import MIGRATIONS, Migration
 from server.store.opening import checked, migrate, open_store, plan, schema_status
@@ -50,6 +50,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(postgres_tables, "LOOK_EVERY", 0.01)
 
 
 async def test_a_database_that_has_nothing_gets_its_tables_when_it_is_opened(database: str) -> None:
@@ -83,7 +84,7 @@ async def test_while_its_tables_are_old_a_store_refuses_every_call_and_then_goes
     store = await open_store(database, known=NEW)
     await every_call_is_refused(store)
     assert migrate(database, NEW).pending == ["9001_notes"]
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(0.5)
     await store.ping()
     await store.put_backup(backup(), cause())
     await store.close()

@@ -1,0 +1,133 @@
+"""What tests of a store on a mistreated PostgreSQL have in common: stores that get closed, load, and a last look."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+import psycopg
+
+from server.errors import DeadlineTooClose, Overloaded, Unavailable
+from server.model import Sharing
+from server.store.interface import Store
+from server.store.postgres import PostgresStore
+from tests.store.commands import backup, backup_id, cause, project_id, share
+from tests.store.engines import PostgresEngine
+
+EXPECTED = (Unavailable, DeadlineTooClose, Overloaded)
+"""What a caller may be told while a database is away."""
+
+
+@asynccontextmanager
+async def opened(url: str, patience: float = 5.0, read_connections: int = 4) -> AsyncIterator[PostgresStore]:
+    """A store with one available backup, if it can be stored."""
+    store = await PostgresStore.open(url, patience=patience, read_connections=read_connections)
+    with suppress(Unavailable):
+        await store.put_backup(backup(), cause())
+    try:
+        yield store
+    finally:
+        await store.close()
+
+
+async def timed(call: Awaitable[object]) -> tuple[float, BaseException | object]:
+    """Seconds that a call took, and what it answered or raised."""
+    began = time.monotonic()
+    (outcome,) = await asyncio.gather(call, return_exceptions=True)
+    return time.monotonic() - began, outcome
+
+
+async def until(is_so: Callable[[], Awaitable[object]], within: float = 10.0) -> float:
+    """Seconds until something no longer raises Unavailable."""
+    began = time.monotonic()
+    while True:
+        try:
+            await is_so()
+        except EXPECTED:
+            assert time.monotonic() - began < within, "does not recover"
+            await asyncio.sleep(0.01)
+        else:
+            return time.monotonic() - began
+
+
+def stored_once(url: str, acknowledged: Iterable[Sharing]) -> None:
+    """Everything that was acknowledged is stored, and everything that is stored has exactly its events."""
+    engine = PostgresEngine(url, None)
+    history = {sharing.id: sharing for sharing in engine.history()}
+    lost = [sharing for sharing in acknowledged if sharing.id not in history]
+    assert not lost
+    told = Counter((event.kind, event.sharing_id) for event in engine.events() if event.sharing_id)
+    expected = Counter(("shared", shared) for shared in history)
+    expected.update(("cancelled", sharing.id) for sharing in history.values() if sharing.deleted_at is not None)
+    assert told == expected
+
+
+def sessions(url: str) -> int:
+    """How many sessions a store has on the server."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        rows = connection.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'backup-sharing'"
+            " AND datname = current_database()"
+        ).fetchall()
+    return int(rows[0][0])
+
+
+@dataclass(slots=True)
+class Load:
+    """Shares and reads, many at once, until it is stopped."""
+
+    stores: Sequence[Store]
+    acknowledged: list[Sharing] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
+    longest: float = 0.0
+    _calls: int = 0
+    _stopped: bool = False
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def begin(self, writers: int = 16, readers: int = 4, backups: int = 4) -> None:
+        for number in range(1, backups + 1):
+            await self.stores[0].put_backup(backup(backup_id(number)), cause())
+        self._tasks += [asyncio.create_task(self._write(number, backups)) for number in range(writers)]
+        self._tasks += [asyncio.create_task(self._read(number)) for number in range(readers)]
+        await self.more(50)
+
+    async def more(self, count: int, within: float = 20.0) -> None:
+        """Wait until so many more shares are acknowledged."""
+        wanted, end = len(self.acknowledged) + count, time.monotonic() + within
+        while len(self.acknowledged) < wanted:
+            assert time.monotonic() < end, f"no progress: {self.failures[-3:]}"
+            for task in self._tasks:
+                if task.done():
+                    task.result()
+            await asyncio.sleep(0.005)
+
+    async def end(self) -> None:
+        """Stop; what is unexpected is raised."""
+        self._stopped = True
+        await asyncio.gather(*self._tasks)
+
+    async def _write(self, number: int, backups: int) -> None:
+        store = self.stores[number % len(self.stores)]
+        while not self._stopped:
+            self._calls += 1
+            to = project_id(self._calls)
+            await self._call(store.share(share(to, backup_id=backup_id(1 + self._calls % backups))), keep=True)
+
+    async def _read(self, number: int) -> None:
+        while not self._stopped:
+            await self._call(self.stores[number % len(self.stores)].get_backup(backup_id(1)), keep=False)
+
+    async def _call(self, call: Awaitable[object], *, keep: bool) -> None:
+        seconds, outcome = await timed(call)
+        self.longest = max(self.longest, seconds)
+        if isinstance(outcome, EXPECTED):
+            self.failures.append(outcome)
+            await asyncio.sleep(0.01)
+        elif isinstance(outcome, BaseException):
+            raise outcome
+        elif keep:
+            self.acknowledged += outcome  # type: ignore[operator]  # what a share answers
