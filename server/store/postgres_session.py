@@ -102,15 +102,26 @@ class Session:
                 return rows != [(True,)]
         return None
 
+    async def end(self) -> None:
+        """Leave a transaction that changed nothing: to roll it back would have the driver prepare everything anew."""
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            with self.answering(connection):
+                await connection.execute("COMMIT")
+        except _FAULTS:
+            await self.close()
+
     async def roll_back(self) -> None:
         """Leave the transaction, if one was begun."""
         connection = self._connection
         if connection is None:
             return
         try:
-            if connection.pgconn.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-                with self.answering(connection):
-                    await connection.execute("ROLLBACK")
+            # Not as a statement: only so does the driver forget what it would have prepared behind the one that failed.
+            with self.answering(connection):
+                await connection.rollback()
         except _FAULTS:
             await self.close()
 
