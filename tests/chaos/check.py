@@ -16,7 +16,6 @@ from typing import Any
 
 import psycopg
 
-
 _REQUEST_ID = re.compile(r"req-[0-9a-f-]{36}")
 
 
