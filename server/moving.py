@@ -52,7 +52,7 @@ def copy(source: str, target: str) -> None:
     except UnusableDatabase as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
-        _end_interrupted("Interrupted; nothing was written.")
+        _end_interrupted("Interrupted; nothing was copied.")
     _summarize(found, written)
 
 

@@ -10,8 +10,8 @@ from server.store.rows import Row
 from server.store.transfer_side import Side
 from server.store.transfer_tables import Key, Table
 
-PAGE: Final = 5_000
-"""Rows that are read or written at once: more make it no faster, and these fit into memory however long they are."""
+PAGE: Final = 1_000
+"""Rows that are read or written at once: more make it no faster, and the longest, stored answers, are of many KiB."""
 
 
 class Difference(NamedTuple):

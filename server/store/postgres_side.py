@@ -71,7 +71,11 @@ class PostgresSide:
         self._url = url
         with self._told():
             self._connection = psycopg.connect(connection_string(url), autocommit=True)
-            self._connection.execute(_SETTINGS)
+            try:
+                self._connection.execute(_SETTINGS)
+            except BaseException:
+                self._connection.close()
+                raise
 
     @property
     def shown(self) -> str:
