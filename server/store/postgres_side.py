@@ -8,7 +8,8 @@ from typing import Any, Final
 
 import psycopg
 
-from server.store.postgres_connection import connection_string, is_gone, said, shown
+from server.store.postgres_connection import connection_string, said, shown
+from server.store.postgres_faults import is_gone
 from server.store.postgres_rows import text_in, text_out
 from server.store.rows import Row
 from server.store.transfer_side import Batch
