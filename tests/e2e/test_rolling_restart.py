@@ -149,6 +149,7 @@ class LoadBalancer:
             return False
 
 
+@pytest.mark.parametrize("row", ["--multiplex postgres"], indirect=True)
 async def test_of_two_gateways_restarted_in_turn_behind_a_load_balancer_no_request_fails(
     row: Row, programs: Programs
 ) -> None:
