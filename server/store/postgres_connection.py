@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 import struct
 from collections.abc import Iterator, Mapping
@@ -134,6 +135,20 @@ def within(connection: Connection, seconds: float) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+def is_alive(connection: Connection) -> bool:
+    """Whether nothing is known of the connection's end. A transaction sent over one that has ended has an unknown fate
+    for as long as the server is away; one that is not sent has none."""
+    try:
+        way = select.poll()
+        way.register(connection.pgconn.socket, select.POLLIN)
+        while way.poll(0):
+            # What a server says unasked, above all its farewell; at the end the driver notices that.
+            connection.pgconn.consume_input()
+    except (psycopg.Error, OSError):
+        return False
+    return not connection.closed
 
 
 def break_off(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:

@@ -12,7 +12,7 @@ from typing import Final
 import psycopg
 
 from server.store.postgres_changes import CLAIM
-from server.store.postgres_connection import Connection, break_off, within
+from server.store.postgres_connection import Connection, break_off, is_alive, within
 from server.store.postgres_faults import is_gone, is_timeout, log_fault
 
 _log = logging.getLogger(__name__)
@@ -42,8 +42,9 @@ class Session:
         """The connection, opened if it has to be; None as soon as none is wanted."""
         pause, longest = CONNECT_AGAIN
         while is_wanted():
-            if self._connection is not None and not self._connection.closed:
+            if self._connection is not None and is_alive(self._connection):
                 return self._connection
+            await self.close()
             try:
                 self._connection = await self._connect()
             except _FAULTS as error:
