@@ -91,7 +91,9 @@ async def connect_to_write(conninfo: str, patience: float) -> Connection:
     given = conninfo_to_dict(conninfo)
     if given.get("target_session_attrs") == _DEFAULTS["target_session_attrs"]:
         given["target_session_attrs"] = "read-write"
-    connection = await psycopg.AsyncConnection.connect(make_conninfo("", **given), autocommit=True, prepare_threshold=1)
+    # Prepared from the first time on: of one that it prepares later, in a pipeline that fails before it gets there, the
+    # driver believes for ever that the server has it.
+    connection = await psycopg.AsyncConnection.connect(make_conninfo("", **given), autocommit=True, prepare_threshold=0)
     try:
         await configure(connection, patience, lock_timeout=LOCK_TIMEOUT)
         with within(connection, _SET_UP_WITHIN):

@@ -14,9 +14,9 @@ _log = logging.getLogger(__name__)
 FAULTS: Final = (psycopg.Error, OSError, UnicodeError)
 """What the driver raises: UnicodeError for text that is no Unicode, either way."""
 
-_GONE: Final = ("08", "57P", "25P03", "25P04", "40003")
-"""Beginnings of the codes of a server that cannot be talked to, is going away or coming up, has ended the session, or
-cannot say what became of a transaction."""
+_GONE: Final = ("08", "57P", "25P03", "25P04", "26000", "40003")
+"""Beginnings of the codes of a server that cannot be talked to, is going away or coming up, has ended the session, does
+not know of it any more, or cannot say what became of a transaction."""
 _ELSEWHERE: Final = ("25006",)
 """A server that only reads: it was the primary, or will be."""
 _CONTENDED: Final = ("40001", "40P01", "23505")

@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, LiteralString
 
 import psycopg
 
@@ -103,15 +103,23 @@ class Session:
                 return rows != [(True,)]
         return None
 
+    async def leave(self) -> None:
+        """Leave a transaction that only read."""
+        # After ROLLBACK the driver forgets, and has the server forget, every prepared statement.
+        await self._end("COMMIT")
+
     async def roll_back(self) -> None:
         """Leave the transaction, if one was begun."""
+        await self._end("ROLLBACK")
+
+    async def _end(self, statement: LiteralString) -> None:
         connection = self._connection
         if connection is None:
             return
         try:
             if connection.pgconn.transaction_status != psycopg.pq.TransactionStatus.IDLE:
                 with self.answering(connection):
-                    await connection.execute("ROLLBACK")
+                    await connection.execute(statement, prepare=False)
         except _FAULTS:
             await self.close()
 

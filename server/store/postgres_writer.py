@@ -158,7 +158,7 @@ class Lane:
         _deliver(ready, outcomes)
         self._put_aside([waiting for waiting in batch if waiting not in ready])
         if not edits:
-            await self._session.roll_back()
+            await self._session.leave()
         return True
 
     async def _commit(self, connection: Connection, batch: Sequence[Waiting], write: _Write, began: float) -> bool:
@@ -183,10 +183,14 @@ class Lane:
         return True
 
     def _put_aside(self, busy: Sequence[Waiting]) -> None:
+        if not busy:
+            return
         shortest, longest = _TRY_AGAIN
+        # All at once, so that they come back as one batch.
+        pause = min(max(2 * max(waiting.pause for waiting in busy), shortest), longest)
         for waiting in busy:
-            waiting.pause = min(max(2 * waiting.pause, shortest), longest)
-            self._queue.put_aside([waiting], _pause(waiting.pause))
+            waiting.pause = pause
+        self._queue.put_aside(busy, _pause(pause))
 
 
 class Writer:
