@@ -41,8 +41,11 @@ _CLOSE_WITHIN: Final = 5.0
 _END_WITHIN: Final = 0.5
 """Seconds for a lane to end whose connection was broken off."""
 
-_Write = Callable[[str, str | None, float], Awaitable[None]]
-"""Writes and commits what is known by the first id, forgets what is known by the second, within some seconds."""
+_MARKS_KEPT: Final = 32
+"""Marks that are not needed any more are removed so many at once."""
+
+_Write = Callable[[str, Sequence[str], float], Awaitable[None]]
+"""Writes and commits what is known by an id, removes others, within some seconds."""
 
 
 class Lane:
@@ -51,7 +54,8 @@ class Lane:
     def __init__(self, queue: Queue, session: Session) -> None:
         self._queue = queue
         self._session = session
-        self._unmarked: str | None = None
+        self._marks: list[str] = []
+        """Of transactions about which nobody will ask any more."""
         self._to_read_first = 0
         """How many transactions assume nothing."""
 
@@ -166,10 +170,11 @@ class Lane:
         if any(waiting.is_given_up for waiting in batch):
             return False
         mark, seconds = str(uuid.uuid4()), min(waiting.late_at for waiting in batch) - began
+        unmarked = self._marks if len(self._marks) >= _MARKS_KEPT else []
         for waiting in batch:
             waiting.phase = Phase.COMMITTING
         try:
-            committed = await self._session.is_committed(connection, lambda: write(mark, self._unmarked, seconds))
+            committed = await self._session.is_committed(connection, lambda: write(mark, unmarked, seconds))
         except FAULTS:
             _reopen(batch)
             raise
@@ -179,7 +184,7 @@ class Lane:
                 # Of a claim the mark stays: what was sent may still be on its way.
                 _reopen(batch) if fate is False else None
                 return False
-        self._unmarked = mark
+        self._marks = [mark] if unmarked else [*self._marks, mark]
         return True
 
     def _put_aside(self, busy: Sequence[Waiting]) -> None:
