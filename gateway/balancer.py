@@ -7,7 +7,7 @@ that another server may not, it is made once more there: README.md beside this f
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 
 import grpc
@@ -125,12 +125,12 @@ class Balancer:
         """
         deadline = asyncio.get_running_loop().time() + seconds
         unary = Unary(method, request, metadata, deadline, deadline + self._link.margin)
-        server = self._pick()
+        server = self._pick(self._servers)
         try:
             reply = await server.attempt(unary, by_itself=False)
             if reply is None:
                 # Nothing was written, so that any call may go elsewhere.
-                server = self._no_worse(server)
+                server = self._instead_of(server)
                 reply = await server.attempt(unary, by_itself=True)
             # Known by now to be the reply of one that was asked for good.
             assert reply is not None  # noqa: S101 - mypy cannot see it
@@ -149,9 +149,9 @@ class Balancer:
         Raises:
             RequestFailed: 503 if no server is known.
         """
-        server = self._pick()
+        server = self._pick(self._servers)
         if not server.upstream.is_connected:
-            server = self._no_worse(server)
+            server = self._instead_of(server)
         server.in_progress += 1
         try:
             async with server.upstream.stream(method, request, metadata, seconds) as stream:
@@ -161,31 +161,33 @@ class Balancer:
 
     async def _again(self, unary: Unary, failed: _Server, reply: Reply) -> Reply:
         """The reply of another server to a call that may be made again, or else the one that there is."""
-        server = self._pick(failed)
-        if server is failed or server.standing is not Standing.SERVING:
+        healthy = [each for each in self._servers if each is not failed and each.standing is Standing.SERVING]
+        if not healthy:
             if not is_broken(reply):
                 return reply  # the word of a server, and there is none that could know better
             await asyncio.sleep(AGAIN_SECONDS)
-            server = self._pick()
         if asyncio.get_running_loop().time() >= unary.deadline:
             return reply
-        return await server.attempt(unary, by_itself=True) or reply
+        return await self._pick(healthy or self._servers).attempt(unary, by_itself=True) or reply
 
-    def _no_worse(self, server: _Server) -> _Server:
-        """Another server than this one, unless this one is still the better choice."""
-        other = self._pick(server)
-        return other if other.standing <= server.standing else server
+    def _instead_of(self, server: _Server) -> _Server:
+        """Who gets what could not be written to this server; itself, if nobody is the better choice."""
+        others = [each for each in self._servers if each is not server]
+        # Also one that could not be reached a moment ago; but none that says that it takes no calls.
+        connected = [each for each in others if each.upstream.is_connected and each.standing != Standing.NOT_SERVING]
+        no_worse = [each for each in others if each.standing <= server.standing]
+        return self._pick(connected or no_worse or [server])
 
-    def _pick(self, other_than: _Server | None = None) -> _Server:
-        """The best server, if there is a choice another than the one that is named.
+    def _pick(self, servers: Sequence[_Server]) -> _Server:
+        """The best of these servers.
 
         Raises:
-            RequestFailed: 503, none is known.
+            RequestFailed: 503, there is none.
         """
-        best, least = other_than, None
-        for server in self._servers:
+        best, least = None, None
+        for server in servers:
             rank = (server.standing, server.in_progress, server.last_turn)
-            if server is not other_than and (least is None or rank < least):
+            if least is None or rank < least:
                 best, least = server, rank
         if best is None:
             raise RequestFailed(503, "No server is known to this gateway.")

@@ -65,7 +65,7 @@ class Resolver:
         try:
             async with asyncio.timeout(_LOOK_UP_SECONDS):
                 found = await self._look_up(host.strip("[]"), int(port))
-        except (OSError, TimeoutError) as error:
+        except (OSError, TimeoutError, UnicodeError) as error:  # the last for labels that are too long
             found, why = (), str(error) or "no answer in time"
         else:
             why = "no addresses"

@@ -72,6 +72,8 @@ def configure(level: str) -> Lines:
     )
     logging.basicConfig(handlers=[handler], level=max(least, logging.WARNING))
     logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_departure)
+    # Of what it warns the store tells the outcome; a transaction that fails as it should is no warning at all.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
     return lines
 
 

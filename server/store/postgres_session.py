@@ -7,7 +7,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import Final, LiteralString
+from typing import Final
 
 import psycopg
 
@@ -103,23 +103,26 @@ class Session:
                 return rows != [(True,)]
         return None
 
-    async def leave(self) -> None:
-        """Leave a transaction that only read."""
-        # After ROLLBACK the driver forgets, and has the server forget, every prepared statement.
-        await self._end("COMMIT")
-
-    async def roll_back(self) -> None:
-        """Leave the transaction, if one was begun."""
-        await self._end("ROLLBACK")
-
-    async def _end(self, statement: LiteralString) -> None:
+    async def end(self) -> None:
+        """Leave a transaction that changed nothing: to roll it back would have the driver prepare everything anew."""
         connection = self._connection
         if connection is None:
             return
         try:
-            if connection.pgconn.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-                with self.answering(connection):
-                    await connection.execute(statement, prepare=False)
+            with self.answering(connection):
+                await connection.execute("COMMIT", prepare=False)
+        except _FAULTS:
+            await self.close()
+
+    async def roll_back(self) -> None:
+        """Leave the transaction, if one was begun."""
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            # Not as a statement: only so does the driver forget what it would have prepared behind the one that failed.
+            with self.answering(connection):
+                await connection.rollback()
         except _FAULTS:
             await self.close()
 

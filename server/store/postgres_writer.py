@@ -162,7 +162,7 @@ class Lane:
         _deliver(ready, outcomes)
         self._put_aside([waiting for waiting in batch if waiting not in ready])
         if not edits:
-            await self._session.leave()
+            await self._session.end()
         return True
 
     async def _commit(self, connection: Connection, batch: Sequence[Waiting], write: _Write, began: float) -> bool:

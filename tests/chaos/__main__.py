@@ -34,6 +34,7 @@ class Chaos:
         self._cluster = cluster
         self._random = random
         self.done: Counter[str] = Counter()
+        self._at_database = asyncio.Lock()
 
     async def run(self, until: float) -> None:
         """Kill until a reading of the monotonic clock; everything runs again when this returns."""
@@ -56,20 +57,16 @@ class Chaos:
             process.start()
 
     async def _database(self) -> None:
-        if not self._cluster.postgres.is_running:
-            return
-        self.done["database SIGKILL"] += 1
-        await asyncio.to_thread(self._cluster.postgres.kill)
-        await asyncio.sleep(self._random.uniform(*_DOWN))
-        await asyncio.to_thread(self._cluster.postgres.start)
+        async with self._at_database:
+            self.done["database SIGKILL"] += 1
+            await asyncio.to_thread(self._cluster.postgres.kill)
+            await asyncio.sleep(self._random.uniform(*_DOWN))
+            await asyncio.to_thread(self._cluster.postgres.start)
 
     async def _cut(self) -> None:
-        if self._cluster.postgres.is_running:
+        async with self._at_database:
             self.done["connections cut"] += 1
-            try:
-                await asyncio.to_thread(self._cluster.postgres.cut_connections)
-            except Exception as error:  # noqa: BLE001 -- it is just being killed
-                _say(f"not cut: {error!r}"[:120])
+            await asyncio.to_thread(self._cluster.postgres.cut_connections)
 
 
 async def _main() -> int:

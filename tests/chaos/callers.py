@@ -139,4 +139,6 @@ class Callers:
         except (aiohttp.ClientError, TimeoutError) as error:
             status, answer = 0, repr(error)
         self._journal.told[f"{method} {status}"] += 1
+        if status >= 500 and status not in (503, 504):
+            self._journal.write(kind="unexpected", status=status, answer=answer)
         return status, answer

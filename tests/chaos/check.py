@@ -6,6 +6,7 @@ Knows nothing of the programs that wrote either: plain SQL on one side, lines of
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+
+_REQUEST_ID = re.compile(r"req-[0-9a-f-]{36}")
 
 
 @dataclass(slots=True)
@@ -30,6 +33,8 @@ class Told:
     ended: set[str] = field(default_factory=set)
     """Ids of sharings whose cancel was acknowledged."""
     lost: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    """Answers that no failure of a process or of the database explains."""
 
 
 def read(journal: Path) -> Told:
@@ -50,6 +55,8 @@ def read(journal: Path) -> Told:
                 told.ended.add(entry["id"])
             case "lost":
                 told.lost.append(entry["id"])
+            case "unexpected":
+                told.unexpected.append(f"{entry['status']} {_REQUEST_ID.sub('req-…', str(entry['answer']))}")
     return told
 
 
@@ -65,6 +72,7 @@ def problems(url: str, told: Told) -> Iterator[str]:
         events = connection.execute("SELECT kind, sharing_id FROM sharing_events").fetchall()
         keys = dict(connection.execute("SELECT key, answer FROM idempotency_keys").fetchall())
     yield from (f"{sharing_id} was acknowledged, and then not found" for sharing_id in told.lost)
+    yield from (f"{count} times {what}" for what, count in Counter(told.unexpected).items())
     yield from _rows_and_events(rows, events)
     yield from _calls(rows, told)
     yield from _cancels(rows, told)

@@ -116,8 +116,13 @@ class Cluster:
                     stub.PutBackup(PutBackupRequest(backup=backup), metadata=metadata, wait_for_ready=True)
 
     def logs(self) -> str:
-        """What the programs said that is worth a warning."""
-        return "\n".join(f"{path.name}: {path.read_text()[-3000:]}" for path in sorted(self.folder.glob("*.log")))
+        """The errors that the programs logged, each kind once."""
+        told: dict[str, str] = {}
+        for path in sorted(self.folder.glob("*.log")):
+            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+                if '"level":"error"' in line or not line.startswith("{"):
+                    told.setdefault(line[-200:], f"{path.name}: {line}")
+        return "\n".join(list(told.values())[:20])
 
     def close(self) -> None:
         """End everything."""

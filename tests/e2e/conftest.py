@@ -13,6 +13,7 @@ from tests.e2e.house import House, Project  # noqa: E402 - after the line that m
 from tests.e2e.programs import Programs, free_address  # noqa: E402
 from tests.e2e.rest import Rest  # noqa: E402
 from tests.e2e.stub_server import StubServer  # noqa: E402
+from tests.postgres.databases import new_database  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -31,10 +32,20 @@ def programs() -> Iterator[Programs]:
     programs.end()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of a module that names ENGINES on each of them."""
+    if "house" in metafunc.fixturenames and (engines := getattr(metafunc.module, "ENGINES", None)):
+        metafunc.parametrize("house", engines, indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def house(standing_programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(
+    request: pytest.FixtureRequest, standing_programs: Programs, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[House]:
     """A server and a gateway that no test harms, with projects enough for all tests."""
-    house = House(tmp_path_factory.mktemp("house"), standing_programs, 280)
+    engine = getattr(request, "param", "sqlite")
+    postgres = new_database(request.getfixturevalue("postgres")) if engine == "postgres" else ""
+    house = House(tmp_path_factory.mktemp("house"), standing_programs, 280, postgres=postgres)
     yield house
     house.close()
 

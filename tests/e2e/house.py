@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
+import psycopg
 from google.protobuf import json_format
 
 from backupsharing.v2.backup_catalog_pb2 import PutBackupRequest
@@ -19,7 +20,7 @@ from backupsharing.v2.backup_catalog_pb2_grpc import BackupCatalogServiceStub
 from backupsharing.v2.backup_pb2 import Backup
 from backupsharing.v2.backup_sharing_pb2_grpc import BackupSharingServiceStub
 from server.identity.static import add_token
-from tests.e2e.programs import Programs, free_address
+from tests.e2e.programs import Program, Programs, free_address
 from tests.e2e.rest import Answer, Json, Rest
 
 SERVICE_TOKEN = "service"
@@ -63,9 +64,15 @@ def write_tokens(folder: Path, projects: list[Project]) -> None:
 class House:
     """A server with its gateway, on a folder."""
 
-    def __init__(self, folder: Path, programs: Programs, projects: int, *server_arguments: str) -> None:
-        """Start both; give the server the tokens of the documented giver and of a number of other projects."""
+    def __init__(
+        self, folder: Path, programs: Programs, projects: int, *server_arguments: str, postgres: str = ""
+    ) -> None:
+        """Start both; give the server the tokens of the documented giver and of a number of other projects.
+
+        The database is a file in the folder, or the one with the url ``postgres``.
+        """
         self.folder = folder
+        self.postgres = postgres
         known = [Project(DOCUMENTED_GIVER), *(Project(new_id()) for _ in range(projects))]
         write_tokens(folder, known)
         self.documented_giver, self._unused = known[0], iter(known[1:])
@@ -79,7 +86,11 @@ class House:
 
     def start_server(self) -> None:
         """Start the server, again on the same address and data."""
-        self.server = self._programs.server(self.grpc_address, self.folder, *self._server_arguments)
+        self.server = self.start_another(self.grpc_address)
+
+    def start_another(self, address: str) -> Program:
+        """Start one more server on the same data."""
+        return self._programs.server(address, self.folder, *self._server_arguments, database=self.postgres)
 
     def close(self) -> None:
         self.channel.close()
@@ -120,11 +131,18 @@ class House:
         return Counter(kind for (kind,) in self._query(query, backup_id))
 
     def _query(self, query: str, value: str) -> list[tuple[Json, ...]]:
+        if self.postgres:
+            with psycopg.connect(self.postgres, autocommit=True) as session:
+                return session.execute(query.replace("?", "%s"), (value,)).fetchall()
         with closing(sqlite3.connect(f"{(self.folder / 'sharings.db').as_uri()}?mode=ro", uri=True)) as connection:
             return connection.execute(query, (value,)).fetchall()
 
-    def locked(self) -> closing[sqlite3.Connection]:
+    def locked(self) -> closing[sqlite3.Connection] | closing[psycopg.Connection[tuple[Json, ...]]]:
         """Hold off every write to the database until closed."""
+        if self.postgres:
+            session = psycopg.connect(self.postgres)
+            session.execute("LOCK TABLE backups, sharings IN EXCLUSIVE MODE")
+            return closing(session)
         connection = sqlite3.connect(self.folder / "sharings.db", isolation_level=None)
         connection.execute("BEGIN IMMEDIATE")
         return closing(connection)

@@ -125,9 +125,12 @@ class Programs:
         self._running.append(program)
         return program
 
-    def server(self, listen: str, folder: Path, *arguments: str) -> Program:
-        """Start a server on ``sharings.db`` and ``tokens.json`` of a folder; it serves when this returns."""
-        files = ("--database", str(folder / "sharings.db"), "--tokens", str(folder / "tokens.json"))
+    def server(self, listen: str, folder: Path, *arguments: str, database: str = "") -> Program:
+        """Start a server on ``tokens.json`` of a folder and on ``sharings.db`` there or another database.
+
+        It serves when this returns.
+        """
+        files = ("--database", database or str(folder / "sharings.db"), "--tokens", str(folder / "tokens.json"))
         program = self.start("server", "--grpc-listen", listen, *files, "--stop-on-stdin-close", *arguments)
         program.wait_for('"event":"serving"')
         return program

@@ -8,6 +8,8 @@ from collections import Counter
 from tests.e2e.house import House, Project
 from tests.e2e.rest import assert_failure, assert_success
 
+ENGINES = ("sqlite", "postgres")
+
 
 async def test_of_fifty_identical_shares_at_once_one_succeeds_and_one_set_of_rows_is_stored(
     house: House, giver: Project, backup_id: str

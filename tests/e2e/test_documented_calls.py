@@ -17,6 +17,8 @@ from backupsharing.v2.backup_pb2 import Backup
 from tests.e2e.house import ADMIN_TOKEN, DOCUMENTED_GIVER, READER_TOKEN, SERVICE_TOKEN, House, Project
 from tests.e2e.rest import Answer, Json, Rest, assert_failure, assert_success, example
 
+ENGINES = ("sqlite", "postgres")
+
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}")
 CANONICAL_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 EXAMPLE_BACKUP = example("get.response")["shared"]["backup"]

@@ -10,6 +10,8 @@ from backupsharing.v2 import backup_sharing_pb2 as pb
 from tests.e2e.house import House, Project
 from tests.e2e.rest import assert_failure, assert_success
 
+ENGINES = ("sqlite", "postgres")
+
 KEY = "a-key/of:1"
 REUSED = "BackupSharing.0003"
 

@@ -11,6 +11,8 @@ from tests.e2e.house import House, Project
 from tests.e2e.programs import Programs, free_address
 from tests.e2e.rest import Answer, Json, Rest, assert_success
 
+ENGINES = ("sqlite", "postgres")
+
 NAMES = ("100%", "100 percent", "a_b", "aXb", "Straße", "STRASSE", "İstanbul", "zeta")
 SORT_KEYS = ("name", "status", "container_format", "disk_format", "size", "id", "created_at", "updated_at")
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sqlite3
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,7 +29,6 @@ class Row:
     """Three servers on one file, the one of a house and two more, with two gateways before all of them."""
 
     house: House
-    programs: Programs
     addresses: list[str]
     servers: list[Program]
     gateways: list[Rest]
@@ -45,9 +42,7 @@ class Row:
 
     async def start(self, index: int) -> None:
         """Start a server that has ended."""
-        self.servers[index] = await asyncio.to_thread(
-            self.programs.server, self.addresses[index], self.house.folder, *UNBOUNDED
-        )
+        self.servers[index] = await asyncio.to_thread(self.house.start_another, self.addresses[index])
 
 
 @dataclass
@@ -87,16 +82,18 @@ class Load:
         return [work(gateways[index % len(gateways)]) for number, work in kinds for index in range(number)]
 
 
-@pytest.fixture(params=["--multiplex", "--no-multiplex"])
+@pytest.fixture(params=["--multiplex sqlite", "--no-multiplex sqlite", "--multiplex postgres"])
 def row(request: pytest.FixtureRequest, programs: Programs, tmp_path: Path) -> Iterator[Row]:
-    house = House(tmp_path, programs, 1, *UNBOUNDED)
+    multiplex, engine = request.param.split()
+    postgres = request.getfixturevalue("database_url") if engine == "postgres" else ""
+    house = House(tmp_path, programs, 1, *UNBOUNDED, postgres=postgres)
     others = [free_address(), free_address()]
-    servers = [house.server, *(programs.server(address, tmp_path, *UNBOUNDED) for address in others)]
+    servers = [house.server, *map(house.start_another, others)]
     addresses = [house.grpc_address, *others]
     gateways = [Rest(free_address()) for _ in range(2)]
     for rest in gateways:
-        programs.gateway(rest.address, ",".join(addresses), request.param)
-    yield Row(house, programs, addresses, servers, gateways)
+        programs.gateway(rest.address, ",".join(addresses), multiplex)
+    yield Row(house, addresses, servers, gateways)
     house.close()
 
 
@@ -112,7 +109,7 @@ async def test_of_three_servers_restarted_in_turn_under_load_no_request_fails_an
     await asyncio.gather(*working)
     assert [answer for answer in load.answers if answer.status != 200] == []
     assert len(load.acknowledged) == load.asked > 0
-    assert stored(row.house.folder, backup_id) == sorted(load.acknowledged)
+    assert stored(row.house, backup_id) == sorted(load.acknowledged)
 
 
 @pytest.mark.parametrize("has_keys", [True, False])
@@ -131,7 +128,7 @@ async def test_of_three_servers_one_is_killed_and_only_changes_without_a_key_can
     load.is_over = True
     await asyncio.gather(*working)
     failed = [answer for answer in load.answers if answer.status != 200]
-    found = stored(row.house.folder, backup_id)
+    found = stored(row.house, backup_id)
     for answer in failed:
         assert_failure(answer, 503, "VolumeBackup.0900")
     assert len(failed) == load.asked - len(load.acknowledged) <= (0 if has_keys else 2 * WRITERS)
@@ -139,11 +136,9 @@ async def test_of_three_servers_one_is_killed_and_only_changes_without_a_key_can
     assert len(found) <= load.asked
 
 
-def stored(folder: Path, backup_id: str) -> list[str]:
+def stored(house: House, backup_id: str) -> list[str]:
     """The ids of all sharings of a backup, ended ones too."""
-    with closing(sqlite3.connect(folder / "sharings.db")) as connection:
-        query = "SELECT id FROM sharings WHERE backup_id = ? ORDER BY id"
-        return [found for (found,) in connection.execute(query, (backup_id,))]
+    return [row[0] for row in house.rows(backup_id)]
 
 
 def drained(house: House, *, watched: bool) -> tuple[bool, float]:

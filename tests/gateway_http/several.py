@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import grpc
 from google.protobuf.message import Message
@@ -85,9 +85,6 @@ class Named(ForeignServer):
 
         self.unary = hold
         return arrived, released
-
-
-StartServers = Callable[..., Awaitable[Sequence[Named]]]
 
 
 def upstream(servers: Sequence[ForeignServer]) -> str:

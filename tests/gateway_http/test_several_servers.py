@@ -75,6 +75,7 @@ async def test_a_server_that_is_busy_gets_no_call_while_another_has_fewer(
     has_come, released = servers[0].holding()
     reads = [read(gateway) for _ in range(3)]
     await has_come.wait()
+    await until(lambda: sum(each.done() for each in reads) == 2)
     assert await asked(gateway, 10) == {"b": 5, "c": 5}
     released.set()
     assert {(await each).json["note"] for each in reads} == {"a", "b", "c"}

@@ -112,3 +112,17 @@ async def test_a_server_whose_stream_drains_is_called_natively_until_its_health_
     answering = asyncio.create_task(pair[1].answer_all())
     await until_asked(gateway, "a", "stream:b")
     answering.cancel()
+
+
+async def test_a_read_whose_deadline_has_passed_is_not_made_again(gateway: Gateway, pair: list[Spoken]) -> None:
+    read = call(gateway, get(READING, "Grpc-Timeout: 100m"))
+    waiting = [asyncio.create_task(spoken.peer.calls(1)) for spoken in pair]
+    done, pending = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    (first,) = done
+    await asyncio.sleep(0.2)
+    pair[waiting.index(first)].peer.end.set()
+    assert_failure(await read, 503, "UNAVAILABLE")
+    assert [spoken.server.seen for spoken in pair] == [[], []]
+    assert not any(task.done() for task in pending)
+    for task in pending:
+        task.cancel()

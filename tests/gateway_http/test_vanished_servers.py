@@ -13,7 +13,7 @@ from tests.gateway_http.foreign import Weather
 from tests.gateway_http.several import READING, READINGS, Health, Named, asked, until, until_asked
 from tests.gateway_http.wire import PATIENCE, assert_failure, exchange, get, post
 
-KEEPALIVE = 0.4
+KEEPALIVE = 0.6
 """Seconds."""
 
 
@@ -132,12 +132,12 @@ async def test_a_server_with_grpcs_own_limits_is_not_offended_by_pings(
 ) -> None:
     health = servers[0].others[0]
     assert isinstance(health, Health)
-    gateway = await start_gateway(upstream=f"{servers[0].address},{servers[1].address}", keepalive=0.1)
+    gateway = await start_gateway(upstream=f"{servers[0].address},{servers[1].address}", keepalive=1.0)
     await until_asked(gateway, "a", "b")
     has_come, released = servers[0].holding()
     calls = [asyncio.create_task(exchange(gateway.address, post(READINGS, b"{}"))) for _ in range(2)]
     await has_come.wait()
     begun = health.begun
-    await until(lambda: health.begun > begun + 20)
+    await until(lambda: health.begun > begun + 3)
     released.set()
     assert {(await call).status for call in calls} == {200}

@@ -71,4 +71,6 @@ class Guard:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        # Whom the folder belongs to may empty it, but not always take it out of the one that it is in.
+        shutil.rmtree(self._folder, ignore_errors=True)
         assert not self._folder.exists(), f"{self._folder} could not be removed"
