@@ -26,7 +26,7 @@ from server.store.state import Edits, Event, Needs, State, StoredKey
 # ruff: noqa: S608 -- statements are put together from the constants of this program only
 
 _PURGED_AT_ONCE: Final = 16
-"""More than one, so that expired keys go faster than new ones come; few, so that no call pays for many."""
+"""Or twice as many as are new: expired keys go faster than new ones come; few, so that no call pays for many."""
 
 BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
@@ -239,9 +239,14 @@ async def _write_backups(connection: Connection, edits: Edits, known: State) -> 
 
 
 async def _write_keys(connection: Connection, edits: Edits) -> None:
-    await connection.execute(_PURGE, (edits.expired_at, _PURGED_AT_ONCE))
+    await purge(connection, edits)
     await connection.execute(_FORGET, (*columns_of(edits.keys, 3), edits.expired_at))
     await connection.execute(REMEMBER, key_columns(edits))
+
+
+async def purge(connection: Connection, edits: Edits) -> None:
+    """Remove some of the idempotency keys that have expired, more than there come new ones."""
+    await connection.execute(_PURGE, (edits.expired_at, max(_PURGED_AT_ONCE, 2 * len(edits.keys))))
 
 
 def sharing_columns(edits: Edits) -> Sequence[object]:

@@ -17,7 +17,7 @@ from server.model import AVAILABLE
 from server.store.decisions import Command, decide_all
 from server.store.interface import OnConflict, Share
 from server.store.outcome import Made, Outcome
-from server.store.postgres_changes import BEGIN, REMEMBER, UNMARK, event_columns, key_columns, sharing_columns
+from server.store.postgres_changes import BEGIN, REMEMBER, UNMARK, event_columns, key_columns, purge, sharing_columns
 from server.store.postgres_connection import Connection
 from server.store.rows import SHARING_FIELDS
 from server.store.state import Edits, Event, State
@@ -95,6 +95,7 @@ class Assumed:
             added, told = sharing_columns(edits), event_columns(edits)
             await connection.execute(_ADD, (*added, marked, *told))
             if edits.keys:
+                await purge(connection, edits)
                 await connection.execute(REMEMBER, key_columns(edits))
             if unmarked:
                 await connection.execute(UNMARK, (unmarked,))

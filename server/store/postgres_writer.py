@@ -21,7 +21,7 @@ from server.store.interface import Share
 from server.store.outcome import NotMade, Outcome
 from server.store.postgres_changes import Known, write
 from server.store.postgres_connection import Connection
-from server.store.postgres_faults import FAULTS, failure_of, is_contended, is_gone, is_timeout, log_fault
+from server.store.postgres_faults import FAULTS, failure_of, is_contended, is_gone, is_shortage, is_timeout, log_fault
 from server.store.postgres_queue import Phase, Queue, Waiting
 from server.store.postgres_session import Session
 from server.store.postgres_shares import Assumed, can_be_assumed, is_not_as_assumed
@@ -77,6 +77,11 @@ class Lane:
         """Have what is being done fail as if the server were gone."""
         self._session.break_off()
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether nothing can be changed, as nobody says what became of an earlier change."""
+        return self._session.is_in_doubt
+
     async def _make(self, batch: Sequence[Waiting]) -> None:
         """Have all that are still wanted made, or put aside, or failed."""
         tries = 0
@@ -96,16 +101,23 @@ class Lane:
                 tries += 1
                 if (is_contended(error) or is_timeout(error)) and tries < _TRIES_TOGETHER:
                     await asyncio.sleep(_pause(_TRY_AGAIN[0]))
-                elif len(wanted) == 1:
-                    self._fail(wanted[0], error)
-                    return
                 else:
-                    # One that fails must not touch the others: each by itself.
-                    for waiting in wanted:
-                        await self._make([waiting])
+                    await self._fail(wanted, error)
                     return
 
-    def _fail(self, waiting: Waiting, error: BaseException) -> None:
+    async def _fail(self, batch: Sequence[Waiting], error: BaseException) -> None:
+        """Fail changes, but only those that the error is about."""
+        if is_shortage(error):
+            log_fault(error)
+            for waiting in batch:
+                waiting.fail(failure_of(error))
+        elif len(batch) == 1:
+            self._fail_one(batch[0], error)
+        else:
+            for waiting in batch:
+                await self._make([waiting])
+
+    def _fail_one(self, waiting: Waiting, error: BaseException) -> None:
         """Fail a change that was tried by itself, or put it aside if it may go well later."""
         waiting.tries += 1
         if is_timeout(error) or (is_contended(error) and waiting.tries < _MOST_TRIES):
@@ -206,6 +218,11 @@ class Writer:
         self._patience = patience
         self._lanes = lanes
         self._tasks = [asyncio.create_task(lane.run()) for lane in lanes]
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether nothing can be changed now, though the database answers."""
+        return all(lane.is_stuck for lane in self._lanes)
 
     async def close(self) -> None:
         """Take no more changes, finish what is being committed, and let go of the database."""

@@ -108,6 +108,8 @@ async def test_while_the_standby_is_away_nothing_is_acknowledged_and_no_sessions
             assert isinstance(outcome, Unavailable)
             assert "nothing was stored" in str(outcome)
             assert seconds < 0.8
+        with pytest.raises(Unavailable):
+            await store.ping()
         count = own_postgres.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'backup-sharing'")
         assert count[0][0] <= 4
         await asyncio.to_thread(standby.start)

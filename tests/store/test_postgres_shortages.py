@@ -14,7 +14,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from server.errors import DeadlineTooClose, Unavailable
+from server.errors import DeadlineTooClose, StoredDataUnreadable, Unavailable
+from server.store.interface import OnConflict
 from server.store.postgres import PostgresStore
 from server.store.unusable import UnusableDatabase
 from tests.postgres import folder
@@ -22,8 +23,10 @@ from tests.postgres.server import PostgresServer
 from tests.postgres.which import own_server
 from tests.store.commands import (
     BACKUP_ID,
+    NOW,
     OTHER,
     RECIPIENT,
+    SECOND,
     backup,
     backup_id,
     cancel,
@@ -239,3 +242,52 @@ async def test_what_is_acknowledged_is_durable_whatever_the_server_has_for_a_def
         connection = await store._writer._lanes[0]._session.opened(lambda: True)
         assert connection is not None
         assert await (await connection.execute("SHOW synchronous_commit")).fetchall() == [("on",)]
+
+
+async def test_expired_keys_go_faster_than_new_ones_come_whichever_way_they_come(database_url: str) -> None:
+    engine = PostgresEngine(database_url, None)
+    async with opened(database_url) as store:
+        for turn in range(6):
+            now = NOW + turn * 120 * SECOND  # by then those of the turn before have expired
+            calls = [
+                store.share(
+                    share(
+                        project_id(turn * 300 + n),
+                        on_conflict=OnConflict.RETURN if turn > 2 else OnConflict.REFUSE,
+                        because=cause(now),
+                        idempotency=key(f"{turn}-{n}", expires_at=now + 60 * SECOND),
+                    )
+                )
+                for n in range(200)
+            ]
+            await asyncio.gather(*calls)
+            assert len(engine._rows("SELECT 1 FROM idempotency_keys")) <= 400
+        await store.share(share(project_id(9000), because=cause(now), idempotency=key("last", expires_at=now + SECOND)))
+    assert len(engine._rows("SELECT 1 FROM idempotency_keys")) <= 201
+
+
+async def test_text_that_is_no_unicode_fails_by_itself(database_url: str) -> None:
+    async with opened(database_url) as store:
+        calls = [store.share(share(project_id(n))) for n in range(20)]
+        outcomes = await asyncio.gather(
+            store.put_backup(backup(backup_id(2), name="\ud800"), cause()), *calls, return_exceptions=True
+        )
+        assert [type(outcome) for outcome in outcomes] == [StoredDataUnreadable] + [list] * 20
+    stored_once(database_url, [])
+
+
+async def test_one_fault_of_the_server_is_logged_once_for_all_that_it_befalls(
+    database_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*arguments: object) -> None:
+        raise psycopg.errors.DiskFull("could not extend file")
+
+    async with opened(database_url) as store:
+        monkeypatch.setattr("server.store.postgres_shares.Assumed.write", full)
+        caplog.clear()
+        calls = [store.share(share(project_id(n))) for n in range(100)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {Unavailable}
+        assert len(caplog.records) <= 2
+        monkeypatch.undo()
+        await store.share(share())
