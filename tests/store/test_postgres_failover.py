@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 
+import psutil  # type: ignore[import-untyped]  # has no types of its own
 import pytest
 
 from server.errors import Unavailable
@@ -163,3 +164,26 @@ async def test_an_old_primary_that_comes_back_alone_acknowledges_nothing(
         # The connection that is there is kept.
         await store.share(share(RECIPIENT))
     assert [sharing.to_project_id for sharing in PostgresEngine(standby.url, None).history()].count(RECIPIENT) == 1
+
+
+async def test_a_primary_that_stands_still_is_left_for_the_standby_that_took_its_place(
+    own_postgres: PostgresServer, standby: PostgresServer
+) -> None:
+    async with opened(url_of(own_postgres, standby), patience=1.0) as store:
+        await store.get_backup(BACKUP_ID)
+        processes = [psutil.Process(own_postgres.pid), *psutil.Process(own_postgres.pid).children(recursive=True)]
+        for process in processes:
+            process.suspend()
+        try:
+            await asyncio.to_thread(standby.promote)
+            waits = await asyncio.gather(
+                until(store.ping, 15),
+                until(lambda: store.share(share()), 15),
+                until(lambda: store.get_backup(BACKUP_ID), 15),
+            )
+            # Each connection is first tried with the old one, which takes it and says nothing.
+            assert max(waits) < 9
+        finally:
+            for process in processes:
+                process.resume()
+    stored_once(standby.url, [])
