@@ -8,6 +8,7 @@ import ipaddress
 import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from importlib import metadata
 
 import structlog
@@ -28,6 +29,7 @@ from gateway.keepalive import channel_options
 from gateway.lifetime import Lifetime
 from gateway.openapi import describe
 from gateway.pages import Page
+from gateway.readiness import PATH, Readiness
 from gateway.resolver import LookUp, Resolver, look_up
 from gateway.rest import BodyLimits, Callers, Rest
 from gateway.schema import Problem, Schema, SchemaError, load
@@ -62,7 +64,8 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
             _watch(upstream_tls, upstream.reconnect, cleanups)
         if isinstance(upstream, Balancer):
             await upstream.start()
-        server = _http_server(settings, schema, upstream)
+        readiness = Readiness()
+        server = _http_server(settings, schema, upstream, readiness)
         runner = web.ServerRunner(server, shutdown_timeout=settings.drain_timeout)
         await runner.setup()
         cleanups.push_async_callback(runner.cleanup)
@@ -76,6 +79,9 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
         log.info("serving", listen=settings.listen, upstream=settings.upstream)
         await lifetime.stopping()
         log.info("draining")
+        readiness.drain()
+        if readiness.is_watched:
+            await asyncio.sleep(settings.drain_notice)
 
 
 def _schema(settings: Settings) -> Schema:
@@ -95,12 +101,14 @@ def _upstream(settings: Settings, tls: UpstreamTls | None, look_up: LookUp) -> U
     return Balancer(resolver, link, settings.resolve_every, settings.keepalive)
 
 
-def _http_server(settings: Settings, schema: Schema, upstream: Calls) -> HttpServer:
+def _http_server(settings: Settings, schema: Schema, upstream: Calls, readiness: Readiness) -> HttpServer:
     failures, cors = Failures(schema), _cors(settings, schema)
 
     def stamp(request: web.BaseRequest | None, request_id: str) -> Mapping[str, str]:
         readable = {} if request is None else cors.headers(request)
-        return {headers.REQUEST_ID: request_id, "Server": PROGRAM, **readable}
+        # Who has a connection open would otherwise send its next request when nobody takes it any more.
+        going = {"Connection": "close"} if readiness.is_draining else {}
+        return {headers.REQUEST_ID: request_id, "Server": PROGRAM, **readable, **going}
 
     forwarded = _forwarded(settings)
     streams = Streams(upstream, failures, settings.heartbeat, stamp)
@@ -109,7 +117,7 @@ def _http_server(settings: Settings, schema: Schema, upstream: Calls) -> HttpSer
         Unary(upstream, failures, forwarded, settings.timeout),
         streams,
         BodyLimits(settings.max_body, settings.body_timeout),
-        _pages(settings, schema),
+        {PATH: readiness.page, **_pages(settings, schema)},
         Callers(forwarded, by_proxy=settings.proxy_identity),
     )
     limits = HttpLimits(settings.max_header, settings.header_timeout, settings.idle_timeout, settings.max_in_flight)
@@ -149,11 +157,16 @@ def _cors(settings: Settings, schema: Schema) -> Cors:
     )
 
 
-def _pages(settings: Settings, schema: Schema) -> Mapping[str, Page]:
+def _pages(settings: Settings, schema: Schema) -> Mapping[str, Callable[[], Page]]:
     if not settings.docs:
         return {}
     title, version = TITLE, metadata.version(DISTRIBUTION)
-    return pages(dumps(describe(schema, title=title, version=version, server_url=settings.public_url)))
+    fixed = pages(dumps(describe(schema, title=title, version=version, server_url=settings.public_url)))
+    return {path: partial(_same, page) for path, page in fixed.items()}
+
+
+def _same(page: Page) -> Page:
+    return page
 
 
 def _log_unknown(message: str, member: str) -> None:

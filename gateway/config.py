@@ -209,6 +209,12 @@ class Settings(BaseSettings):
         [], description="origin whose pages may read answers in a browser, or *; may be given several times"
     )
     docs: bool = Field(True, description="serve a description at /openapi.json and a page to try it at /docs")
+    drain_notice: float = Field(
+        3.0,
+        ge=0,
+        description="seconds for which a gateway that is about to stop still takes requests, if anyone asks for"
+        " /healthz, so that they can be sent elsewhere",
+    )
     drain_timeout: float = Field(10.0, ge=0, description="seconds that requests in progress get when the gateway stops")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
     stop_on_stdin_close: bool = Field(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer that is always the same."""
+    """One answer."""
 
     content_type: str
     body: bytes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from aiohttp.web import BaseRequest, StreamResponse
@@ -57,10 +57,10 @@ class Rest:
         unary: Unary,
         streams: Streams,
         limits: BodyLimits,
-        pages: Mapping[str, Page],
+        pages: Mapping[str, Callable[[], Page]],
         callers: Callers,
     ) -> None:
-        """Serve the rules of ``router``, and ``pages`` where no rule matches."""
+        """Serve the rules of ``router``, and ``pages`` where no rule matches: each makes itself, by its path."""
         self._callers = callers
         self._router = router
         self._unary = unary
@@ -108,9 +108,10 @@ class Rest:
                 raise RequestFailed(404, "There is nothing at this path.")
 
 
-def _page(http_method: str, page: Page) -> Answer:
+def _page(http_method: str, now: Callable[[], Page]) -> Answer:
     if http_method not in ("GET", "HEAD"):
         return _not_served(http_method, frozenset(("GET", "HEAD", "OPTIONS")))
+    page = now()
     return Answer(200, page.body, {"Content-Type": page.content_type, **page.headers})
 
 

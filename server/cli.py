@@ -17,6 +17,7 @@ from server.errors import InvalidArgument
 from server.identity.static import BadTokenFile, add_token
 from server.importing import CannotImport, Door, import_backups
 from server.migrating import migrating
+from server.moving import backup, copy
 
 
 @click.group(context_settings={"auto_envvar_prefix": "BACKUP_SHARING", "show_default": True, "max_content_width": 100})
@@ -107,6 +108,8 @@ def import_(
 
 
 main.add_command(migrating)
+main.add_command(copy)
+main.add_command(backup)
 
 
 if __name__ == "__main__":

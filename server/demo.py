@@ -57,7 +57,9 @@ async def run_demo(listen: str, grpc_listen: str, data: Path) -> int:
             await _until(_server_ready(channel), processes[0], stop, data)
             await demo_example.seed(channel)
             shared = await demo_example.is_shared(channel)
-        processes.append(await _start("gateway", data, "--listen", listen, "--upstream", grpc_listen))
+        processes.append(
+            await _start("gateway", data, "--listen", listen, "--upstream", grpc_listen, "--drain-notice", "0")
+        )
         await _until(_gateway_ready(listen), processes[1], stop, data)
         if not stop.is_set():
             click.echo(demo_example.banner(f"http://{listen}", grpc_listen, data, shared=shared))

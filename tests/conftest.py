@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.postgres.databases import drop_database, new_database
-from tests.postgres.proxy import TcpProxy, address_of
-from tests.postgres.server import PostgresServer
-from tests.postgres.which import elsewhere, own_server, started_server
+pytest.register_assert_rewrite("tests.e2e.rest", "tests.e2e.programs")
+
+from tests.postgres.databases import drop_database, new_database  # noqa: E402 -- after what makes asserts talk
+from tests.postgres.proxy import TcpProxy, address_of  # noqa: E402
+from tests.postgres.server import PostgresServer  # noqa: E402
+from tests.postgres.which import elsewhere, own_server, started_server  # noqa: E402
 
 
 @pytest.fixture(scope="session")

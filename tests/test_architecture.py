@@ -107,6 +107,10 @@ ARROWS = {
     ),
     "server.config": ("server.policy", "server.store.opening"),
     "server.migrating": ("server.store.opening", "server.store.migrations", "server.store.unusable"),
+    "server.moving": (
+        *("server.store.opening", "server.store.transfer", "server.store.transfer_opening"),
+        *("server.store.progress", "server.store.sqlite_backup", "server.store.unusable"),
+    ),
     "server.identities": ("server.config", "server.identity", "server.model"),
     "server.lifetime": (),
     "server.logs": (),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,15 @@ def test_the_pages_name_only_settings_and_files_that_are_there(page: str) -> Non
     assert named - settings == set()
     for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
         assert ((ROOT / page).parent / target).exists(), target
+
+
+@pytest.mark.parametrize("unit", sorted((ROOT / "docs" / "systemd").glob("*.service")), ids=lambda unit: unit.stem)
+def test_the_units_start_programs_of_ours_with_settings_that_they_take(unit: Path) -> None:
+    text = unit.read_text(encoding="utf-8").replace("\\\n", " ")
+    (command,) = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
+    program, *arguments = shlex.split(command)
+    load = {"backup-sharing-server": server.config.load, "backup-sharing-gateway": gateway.config.load}[
+        Path(program).name
+    ]
+    settings = load([argument.replace("%d", "/run/credentials") for argument in arguments])
+    assert settings.tls_key == Path(f"/run/credentials/{unit.stem.rpartition('-')[2]}.key")

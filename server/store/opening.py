@@ -11,6 +11,8 @@ from server.store import sqlite_file
 from server.store.interface import Store
 from server.store.migrations import MIGRATIONS, Migration, SchemaStatus
 from server.store.sqlite import SqliteStore
+from server.store.sqlite_side import SqliteSide
+from server.store.transfer_side import Side
 
 # The driver of PostgreSQL is imported only where it is used: without it a server on SQLite has 12 MB less to keep.
 
@@ -120,6 +122,35 @@ def plan(database: str, known: Sequence[Migration] = MIGRATIONS) -> Mapping[str,
     else:
         steps = {migration.name: migration.postgres for migration in known}
     return {name: steps[name] for name in pending}
+
+
+def open_side(database: str) -> Side:
+    """Open a database that has its tables, to copy from it or to it.
+
+    Raises UnusableDatabase.
+    """
+    place = _place(database)
+    if isinstance(place, Path):
+        return SqliteSide(place)
+    from server.store.postgres_side import PostgresSide
+
+    return PostgresSide(place)
+
+
+def file_of(database: str) -> Path | None:
+    """Answer the file of a SQLite database; None for a database of another engine."""
+    place = _place(database)
+    return place if isinstance(place, Path) else None
+
+
+def shown(database: str) -> str:
+    """Answer a database's name without what is secret."""
+    place = _place(database)
+    if isinstance(place, Path):
+        return str(place)
+    from server.store import postgres_connection
+
+    return postgres_connection.shown(place)
 
 
 def _place(database: str) -> Path | str:

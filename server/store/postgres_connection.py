@@ -83,6 +83,11 @@ def shown(url: str) -> str:
     return f"postgresql://{places}/{given.get('dbname') or ''}"
 
 
+def said(error: psycopg.Error) -> str:
+    """Answer in one line what the server or the driver said, for whoever looks after the database."""
+    return (error.diag.message_primary or str(error)).strip().replace("\n", "; ")
+
+
 async def connect_to_write(conninfo: str, patience: float) -> Connection:
     """Open a connection for changes, to a server that takes them; no lock is waited for longer than a moment.
 

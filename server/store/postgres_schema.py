@@ -11,7 +11,7 @@ from typing import Final
 import psycopg
 
 from server.store.migrations import MIGRATIONS, Migration, SchemaStatus, status_of
-from server.store.postgres_connection import break_off, connection_string, shown
+from server.store.postgres_connection import break_off, connection_string, said, shown
 from server.store.unusable import UnreachableDatabase, UnusableDatabase
 
 _LOCK: Final = "lock"
@@ -83,12 +83,12 @@ def _worked_on(url: str, work: Callable[[_Session], SchemaStatus], seconds: floa
             return _again_while_contended(lambda: work(session))
     except psycopg.OperationalError as error:
         if error.sqlstate is not None and error.sqlstate.startswith(("28", "3D")):
-            raise UnusableDatabase(shown(url), _said(error)) from error
+            raise UnusableDatabase(shown(url), said(error)) from error
         if error.sqlstate is None and "password" in str(error):
-            raise UnusableDatabase(shown(url), _said(error)) from error
-        raise UnreachableDatabase(shown(url), f"cannot be reached: {_said(error)}") from error
+            raise UnusableDatabase(shown(url), said(error)) from error
+        raise UnreachableDatabase(shown(url), f"cannot be reached: {said(error)}") from error
     except psycopg.Error as error:
-        raise UnusableDatabase(shown(url), f"its tables cannot be made or read: {_said(error)}") from error
+        raise UnusableDatabase(shown(url), f"its tables cannot be made or read: {said(error)}") from error
 
 
 @contextmanager
@@ -139,7 +139,3 @@ def _applied(session: _Session) -> Sequence[tuple[object, ...]]:
 
 def _newer(url: str, status: SchemaStatus) -> UnusableDatabase:
     return UnusableDatabase(shown(url), f"it was made by a newer version of this program ({', '.join(status.unknown)})")
-
-
-def _said(error: psycopg.Error) -> str:
-    return (error.diag.message_primary or str(error)).strip().replace("\n", "; ")

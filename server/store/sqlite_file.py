@@ -75,7 +75,7 @@ def _worked_on(
     except OSError as error:
         raise UnusableDatabase(path, f"the file cannot be created: {error.strerror}") from error
     except sqlite3.Error as error:
-        raise UnusableDatabase(path, _why(error)) from error
+        raise UnusableDatabase(path, why(error)) from error
 
 
 def _create(path: Path) -> None:
@@ -134,7 +134,8 @@ def _migrations(known: Sequence[Migration]) -> Migrations:
     return migrations
 
 
-def _why(error: sqlite3.Error) -> str:
+def why(error: sqlite3.Error) -> str:
+    """Answer why a database cannot be used, for whoever looks after it."""
     if is_no_database(error):
         return "the file is not a SQLite database, or it is damaged"
     if is_locked(error):

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("tests.e2e.rest", "tests.e2e.programs")
-
-from tests.e2e.house import House, Project  # noqa: E402 - after the line that makes its asserts talk
-from tests.e2e.programs import Programs, free_address  # noqa: E402
-from tests.e2e.rest import Rest  # noqa: E402
-from tests.e2e.stub_server import StubServer  # noqa: E402
-from tests.postgres.databases import new_database  # noqa: E402
+from tests.e2e.house import House, Project
+from tests.e2e.programs import Programs, free_address
+from tests.e2e.rest import Rest
+from tests.e2e.stub_server import StubServer
+from tests.postgres.databases import new_database
 
 
 @pytest.fixture(scope="session")

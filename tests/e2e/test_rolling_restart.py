@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -32,6 +34,14 @@ class Row:
     addresses: list[str]
     servers: list[Program]
     gateways: list[Rest]
+    multiplex: str
+    """How the gateways are told to call."""
+    running_gateways: dict[int, Program] = field(default_factory=dict)
+
+    def start_gateway(self, index: int, programs: Programs) -> None:
+        """Start a gateway that has ended, or never ran."""
+        upstream = ",".join(self.addresses)
+        self.running_gateways[index] = programs.gateway(self.gateways[index].address, upstream, self.multiplex)
 
     async def restart(self, index: int) -> None:
         """Stop a server as an operator does, and start it again."""
@@ -91,9 +101,10 @@ def row(request: pytest.FixtureRequest, programs: Programs, tmp_path: Path) -> I
     servers = [house.server, *map(house.start_another, others)]
     addresses = [house.grpc_address, *others]
     gateways = [Rest(free_address()) for _ in range(2)]
-    for rest in gateways:
-        programs.gateway(rest.address, ",".join(addresses), multiplex)
-    yield Row(house, addresses, servers, gateways)
+    row = Row(house, addresses, servers, gateways, multiplex)
+    for index in range(len(gateways)):
+        row.start_gateway(index, programs)
+    yield row
     house.close()
 
 
@@ -107,6 +118,56 @@ async def test_of_three_servers_restarted_in_turn_under_load_no_request_fails_an
         await row.restart(index)
     load.is_over = True
     await asyncio.gather(*working)
+    assert [answer for answer in load.answers if answer.status != 200] == []
+    assert len(load.acknowledged) == load.asked > 0
+    assert stored(row.house, backup_id) == sorted(load.acknowledged)
+
+
+class LoadBalancer:
+    """What stands before gateways: asks each whether it is ready, and sends a request to one that was."""
+
+    def __init__(self, gateways: list[Rest]) -> None:
+        self._gateways = gateways
+        self._ready = gateways
+        self._turn = itertools.count()
+
+    async def watch(self) -> None:
+        """Ask all of them, again and again."""
+        while True:
+            self._ready = [gateway for gateway in self._gateways if await self._is_ready(gateway)]
+            await asyncio.sleep(0.2)
+
+    async def call(self, *arguments: Any, **named: Any) -> Answer:  # noqa: ANN401 -- those of Rest.call
+        """Send a request on."""
+        return await self._ready[next(self._turn) % len(self._ready)].call(*arguments, **named)
+
+    @staticmethod
+    async def _is_ready(gateway: Rest) -> bool:
+        try:
+            return (await gateway.call("GET", "/healthz")).status == 200
+        except OSError:
+            return False
+
+
+async def test_of_two_gateways_restarted_in_turn_behind_a_load_balancer_no_request_fails(
+    row: Row, programs: Programs
+) -> None:
+    giver = row.house.new_project()
+    backup_id = row.house.put_backup(giver)
+    balancer = LoadBalancer(row.gateways)
+    watching = asyncio.create_task(balancer.watch())
+    load = Load(row, giver, backup_id)
+    working = [asyncio.create_task(load.read(balancer)) for _ in range(READERS)]  # type: ignore[arg-type] # as a gateway
+    working += [asyncio.create_task(load.write(balancer)) for _ in range(WRITERS)]  # type: ignore[arg-type] # as a gateway
+    for index in (0, 1, 0):
+        await asyncio.sleep(1.0)
+        row.running_gateways[index].signal(signal.SIGTERM)
+        assert await asyncio.to_thread(row.running_gateways[index].wait) == 0
+        await asyncio.to_thread(row.start_gateway, index, programs)
+    await asyncio.sleep(1.0)
+    load.is_over = True
+    await asyncio.gather(*working)
+    watching.cancel()
     assert [answer for answer in load.answers if answer.status != 200] == []
     assert len(load.acknowledged) == load.asked > 0
     assert stored(row.house, backup_id) == sorted(load.acknowledged)

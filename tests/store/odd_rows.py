@@ -1,0 +1,104 @@
+"""Rows of every table with all that may stand in them, and databases that have them."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from server.store.opening import migrate, open_side
+from server.store.rows import Row
+from server.store.sqlite_connection import connect
+from server.store.transfer_side import Batch
+from server.store.transfer_tables import BACKUPS, IDEMPOTENCY_KEYS, SHARING_EVENTS, SHARINGS, TABLES, Key, Table
+
+PIECES = (
+    *("", " ", "a", "Z", "ß", "İ", "é", "e\u0301", "長い" * 40, "🎈", "\ud7ff", "\ue000", "\uffff", "\U0010ffff"),
+    *("\x00", "\x01", "\x01\x02", "\x01\x03", "\x02", "\x7f", "\n", "\r", "\t"),
+    *("\\", "\\N", "\\.", '"', "'", "%s", "%", "?", "{}", "NULL"),
+)
+NUMBERS = (None, 0, 1, -1, 2**31, -(2**31) - 1, 2**53 + 1, 2**63 - 1, -(2**63))
+NEVER = 2**62
+
+
+def rows(number: int, seed: int = 0) -> dict[Table, list[Row]]:
+    """Answer ``number`` rows, spread over the tables."""
+    drawn = random.Random(seed)  # noqa: S311 -- no secret is made of it
+
+    def text() -> str:
+        return "".join(drawn.choices(PIECES, k=drawn.randint(0, 4)))
+
+    def uuid() -> str:
+        return f"{drawn.getrandbits(128):032x}"
+
+    def backup() -> Row:
+        name = drawn.choice((None, text()))
+        truth = drawn.choice((None, 0, 1)), drawn.choice((None, 0, 1))
+        texts = [drawn.choice((None, text())) for _ in range(3)]
+        numbers = [drawn.choice(NUMBERS) for _ in range(5)]
+        more = [drawn.choice((None, text())) for _ in range(5)]
+        folded = None if name is None else name.casefold()
+        return (uuid(), "p" + uuid()[:5], text(), name, *texts[:2], *numbers[:2], *more, *truth, *numbers[2:], folded)
+
+    def sharing() -> Row:
+        ended = drawn.choice((None, -1, 0, 2**50))
+        return (uuid(), uuid(), text_of_ids(drawn), uuid(), drawn.choice(NUMBERS[1:]), ended, ended)
+
+    def key() -> Row:
+        name = "".join(drawn.choices("!~aZ09/", k=5))
+        return (drawn.choice("abc"), drawn.choice("xy"), name + uuid(), drawn.randbytes(9), json.dumps(text()), NEVER)
+
+    def event(seq: int) -> Row:
+        to = drawn.choice((None, uuid()))
+        return (seq, "shared", drawn.choice(NUMBERS[1:]), uuid(), text(), text(), text(), uuid(), to, to)
+
+    each = number // 4
+    made = {
+        BACKUPS: [backup() for _ in range(each)],
+        SHARINGS: [sharing() for _ in range(each)],
+        IDEMPOTENCY_KEYS: [key() for _ in range(each)],
+        # With gaps, as PostgreSQL leaves them.
+        SHARING_EVENTS: [event(seq) for seq in drawn.sample(range(1, number + 1), number - 3 * each)],
+    }
+    return {table: sorted(found, key=table.key) for table, found in made.items()}
+
+
+def text_of_ids(drawn: random.Random) -> str:
+    """Of the characters that an id may have, and one that is escaped elsewhere."""
+    return "".join(drawn.choices("Az_-09\x01\x02", k=8))
+
+
+def make(database: str, content: dict[Table, list[Row]] | None = None) -> str:
+    """Make the tables of a database, with these rows; answers its name."""
+    migrate(database)
+    change(database, content or {})
+    return database
+
+
+def change(
+    database: str,
+    add: dict[Table, list[Row]] | None = None,
+    replace: dict[Table, list[Row]] | None = None,
+    remove: dict[Table, Sequence[Key]] | None = None,
+) -> None:
+    """Change rows."""
+    with closing(open_side(database)) as side:
+        for table in TABLES:
+            found = [(changes or {}).get(table, ()) for changes in (add, replace, remove)]
+            side.write(table, Batch(*found))  # type: ignore[arg-type]  # keys and rows are tuples both
+
+
+def held(database: str) -> dict[Table, list[Row]]:
+    """Answer all rows of a database."""
+    with closing(open_side(database)) as side:
+        return {table: list(side.page(table, None, 10**6)) for table in TABLES}
+
+
+def plain_rows(path: Path) -> Iterator[list[Row]]:
+    """The rows of a SQLite file as they are, of each table."""
+    with closing(connect(path, busy_timeout=0)) as connection:
+        for table in TABLES:
+            columns, key = ", ".join(table.columns), ", ".join(table.key_columns)
+            yield connection.execute(f"SELECT {columns} FROM {table.name} ORDER BY {key}").fetchall()  # noqa: S608 -- constants

@@ -1,0 +1,370 @@
+"""Copying from any engine to any engine: what arrives, what is refused, and how it goes on after it was stopped."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+
+from server.store import differences, sqlite_side
+from server.store.migrations import MIGRATIONS, Migration
+from server.store.opening import migrate, open_store, schema_status
+from server.store.postgres_side import PostgresSide
+from server.store.progress import Advance, Bar
+from server.store.sqlite_connection import connect
+from server.store.sqlite_side import SqliteSide
+from server.store.transfer import Checked
+from server.store.transfer_opening import open_transfer
+from server.store.transfer_side import Batch
+from server.store.transfer_tables import BACKUPS, IDEMPOTENCY_KEYS, SHARING_EVENTS, SHARINGS, TABLES, Table
+from server.store.unusable import UnreachableDatabase, UnusableDatabase
+from tests.postgres.databases import drop_database, new_database
+from tests.postgres.proxy import TcpProxy
+from tests.store.commands import BACKUP_ID, RECIPIENT, backup, cause, given, page, share
+from tests.store.odd_rows import NEVER, change, held, make, plain_rows, rows
+
+Databases = Callable[[str], str]
+NOW = 1_700_000_000_000_000
+
+
+@pytest.fixture
+def new(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databases]:
+    """Makes names of databases that have nothing."""
+    with ExitStack() as stack:
+
+        def make_one(engine: str) -> str:
+            if engine == "sqlite":
+                return f"sqlite://{tmp_path / uuid4().hex}.db"
+            url = new_database(request.getfixturevalue("postgres"))
+            stack.callback(drop_database, url)
+            return url
+
+        yield make_one
+
+
+@pytest.fixture(params=["sqlite to postgres", "postgres to sqlite", "sqlite to sqlite", "postgres to postgres"])
+def pair(request: pytest.FixtureRequest, new: Databases) -> tuple[str, str]:
+    """Names of a source and of a target that have nothing."""
+    source, _, target = str(request.param).partition(" to ")
+    return new(source), new(target)
+
+
+@pytest.fixture
+def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(differences, "PAGE", 7)
+    monkeypatch.setattr("server.store.transfer.PAGE", 7)
+
+
+def bar(_label: str, _length: int) -> AbstractContextManager[Advance]:
+    return nullcontext(lambda _: None)
+
+
+def copied(source: str, target: str, carried: Bar = bar) -> tuple[int, list[Checked]]:
+    """Copy; answers how many rows were written, and what the comparison found."""
+    with open_transfer(source, target, NOW) as transfer:
+        transfer.refuse_other_data(bar)
+        return transfer.carry(carried), transfer.check(bar)
+
+
+def assert_same(found: list[Checked]) -> None:
+    assert [each.first for each in found] == [""] * len(TABLES)
+    for each in found:
+        assert (each.source_rows, each.source_digest) == (each.target_rows, each.target_digest)
+
+
+def test_twenty_thousand_rows_with_all_kinds_of_values_arrive_as_they_were(pair: tuple[str, str]) -> None:
+    content = rows(20_000)
+    source, target = make(pair[0], content), pair[1]
+    written, found = copied(source, target)
+    assert written == 20_000
+    assert_same(found)
+    assert held(target) == content
+
+
+def test_from_sqlite_to_postgres_and_back_gives_the_same_file_content_and_digests(new: Databases) -> None:
+    first, between, last = make(new("sqlite"), rows(2_000)), new("postgres"), new("sqlite")
+    digests = [[each.target_digest for each in copied(*way)[1]] for way in ((first, between), (between, last))]
+    assert digests[0] == digests[1]
+    assert list(plain_rows(Path(first[9:]))) == list(plain_rows(Path(last[9:])))
+
+
+def test_every_column_of_every_table_is_copied(new: Databases) -> None:
+    path = Path(make(new("sqlite"))[9:])
+    with closing(connect(path, busy_timeout=0)) as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        there = {
+            name: {column for _, column, *_ in connection.execute(f"PRAGMA table_info({name})")}
+            for name in names
+            if not name.startswith(("sqlite_", "_sqlite_"))
+        }
+    assert there == {table.name: set(table.columns) for table in TABLES}
+
+
+async def test_a_store_on_the_target_goes_on_with_what_the_other_had(pair: tuple[str, str]) -> None:
+    odd = backup(name="Straße\x00\x01", is_incremental=True, has_dependent_backups=False, size=-1)
+    store = await open_store(pair[0])
+    await store.put_backup(odd, cause())
+    (sharing,) = await store.share(share())
+    await store.close()
+    copied(*pair)
+    store = await open_store(pair[1])
+    assert await store.get_backup(BACKUP_ID) == odd
+    assert (await store.get_sharing(RECIPIENT, sharing.id)).sharing == sharing
+    assert [each.sharing for each in (await store.list_sharings(page(given(name="STRASSE\x00")))).items] == [sharing]
+    before = held(pair[1])[SHARING_EVENTS]
+    await store.put_backup(replace(odd, status="error"), cause())
+    await store.close()
+    numbers = [row[0] for row in held(pair[1])[SHARING_EVENTS]]
+    assert numbers[:-1] == [row[0] for row in before]
+    assert numbers[-1] > before[-1][0]
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_what_is_there_already_is_not_written_again(pair: tuple[str, str]) -> None:
+    make(pair[0], rows(200))
+    assert copied(*pair)[0] == 200
+    written, found = copied(*pair)
+    assert written == 0
+    assert_same(found)
+
+
+@pytest.mark.usefixtures("small_pages")
+@pytest.mark.parametrize("batches", [0, 1, 10, 40])
+def test_a_copy_that_was_stopped_goes_on_where_it_stopped(
+    pair: tuple[str, str], batches: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(pair[0], rows(400))
+    left = iter(range(batches))
+    with monkeypatch.context() as stopped:
+        for side in (SqliteSide, PostgresSide):
+            write = side.write
+
+            def write_some(self: object, table: Table, batch: Batch, write: Callable[..., None] = write) -> None:
+                next(left)
+                write(self, table, batch)
+
+            stopped.setattr(side, "write", write_some)
+        with pytest.raises((StopIteration, RuntimeError)):
+            copied(*pair)
+    already = sum(map(len, held(pair[1]).values()))
+    assert already >= (batches - 4) * 7  # the last batch of each table is smaller
+    written, found = copied(*pair)
+    assert written == 400 - already
+    assert_same(found)
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_what_was_changed_in_the_source_since_is_repaired(pair: tuple[str, str]) -> None:
+    content = rows(400)
+    make(pair[0], content)
+    copied(*pair)
+    expired = content[IDEMPOTENCY_KEYS][5:25]
+    change(pair[1], replace={IDEMPOTENCY_KEYS: [(*row[:-1], NOW - 1) for row in expired]})
+    changed = [(*row[:2], "changed", *row[3:]) for row in content[BACKUPS][:30]]
+    removed = content[BACKUPS][50:70]
+    seq = content[SHARING_EVENTS][-1][0]
+    events = [
+        (seq + number, "backup_removed", 1, "p", "u", "r", row[0], "p", None, None)
+        for number, row in enumerate(removed, 1)
+    ]
+    gone = {BACKUPS: [row[:1] for row in removed], IDEMPOTENCY_KEYS: [row[:3] for row in expired]}
+    change(pair[0], {SHARING_EVENTS: events}, {BACKUPS: changed}, gone)
+    written, found = copied(*pair)
+    assert written == 30 + 20 + 20 + 20
+    assert_same(found)
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_a_sharing_that_was_cancelled_makes_room_for_the_next_one_whatever_their_ids(pair: tuple[str, str]) -> None:
+    old, new = (f"z{number:03}" for number in range(20)), (f"a{number:03}" for number in range(20))
+    before = [(name, name[1:], "giver", "recipient", 1, None, None) for name in old]
+    make(pair[0], {SHARINGS: before})
+    copied(*pair)
+    change(pair[0], replace={SHARINGS: [(*row[:5], 2, 2) for row in before]})
+    change(pair[0], {SHARINGS: [(name, name[1:], "giver", "recipient", 3, None, None) for name in new]})
+    written, found = copied(*pair)
+    assert written == 40
+    assert_same(found)
+
+
+def test_what_was_written_to_the_source_meanwhile_is_found_and_a_second_copy_repairs_it(pair: tuple[str, str]) -> None:
+    content = rows(400)
+    make(pair[0], content)
+    changed, added = (*content[BACKUPS][3][:2], "changed", *content[BACKUPS][3][3:]), rows(8, seed=1)[SHARINGS]
+
+    @contextmanager
+    def bar_with_a_writer(label: str, _length: int) -> Iterator[Advance]:
+        if label == "Copying":
+            change(pair[0], {SHARINGS: added}, {BACKUPS: [changed]})
+        yield lambda _: None
+
+    written, checked = copied(*pair, bar_with_a_writer)
+    assert written == 400
+    found = {each.table: each for each in checked}
+    assert found["backups"].first == f"backups id {changed[0]!r} differs in status"
+    assert found["sharings"].first == f"sharings id {added[0][0]!r} is missing in the target"
+    assert found["sharings"].differences == 2
+    for table in ("backups", "sharings"):
+        assert found[table].source_digest != found[table].target_digest
+    assert found["sharing_events"].differences == 0
+    written, again = copied(*pair)
+    assert written == 3
+    assert_same(again)
+
+
+KEY = ("p", "m", "k", b"", "[]", NEVER)
+EVENT = (1, "backup_put", 1, "p", "u", "r", BACKUP_ID, "p", None, None)
+OTHER_DATA = {
+    "backup": (BACKUPS, (BACKUP_ID, "p", "available", *[None] * 16)),
+    "sharing": (SHARINGS, ("s", "b", "p", "q", 1, None, None)),
+    "key that is good": (IDEMPOTENCY_KEYS, KEY),
+    "event": (SHARING_EVENTS, (1000, *EVENT[1:])),
+    "event of the same number": (SHARING_EVENTS, EVENT),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_DATA)
+def test_a_target_with_other_data_is_refused_before_anything_is_written(pair: tuple[str, str], kind: str) -> None:
+    table, row = OTHER_DATA[kind]
+    content = rows(40)
+    content[SHARING_EVENTS] = [(1, "shared", *EVENT[2:])]
+    make(pair[0], content)
+    make(pair[1], {table: [row]})
+    with pytest.raises(UnusableDatabase, match=f"holds other data than .*such as {table.name} .*nothing was written"):
+        copied(*pair)
+    assert held(pair[1]) == {each: [row] if each == table else [] for each in TABLES}
+
+
+def test_a_source_that_is_not_there_is_refused_and_no_target_is_made(new: Databases) -> None:
+    source, target = new("sqlite"), new("sqlite")
+    with pytest.raises(UnusableDatabase, match="no such file"):
+        copied(source, target)
+    assert not Path(source[9:]).exists()
+    assert not Path(target[9:]).exists()
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+def test_a_source_without_our_tables_is_refused_and_the_target_stays_as_it_is(new: Databases, engine: str) -> None:
+    source, target = new(engine), new("postgres")
+    if engine == "sqlite":
+        with closing(sqlite3.connect(source[9:])) as connection:
+            connection.execute("CREATE TABLE something (id)")
+    with pytest.raises(UnusableDatabase, match="nothing to copy"):
+        copied(source, target)
+    assert schema_status(target).is_empty
+
+
+def nothing(*_: object) -> None:
+    """Is done."""
+
+
+LATER = (*MIGRATIONS, Migration("9001_later", "Later", nothing, ("SELECT 1",)))
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_database_of_a_newer_version_is_refused(pair: tuple[str, str], which: int) -> None:
+    make(pair[1 - which])
+    migrate(pair[which], LATER)
+    with pytest.raises(UnusableDatabase, match=r"newer version of this program \(9001_later\)"):
+        copied(*pair)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_database_of_an_older_version_is_refused(
+    pair: tuple[str, str], which: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(pair[which])
+    migrate(pair[1 - which], LATER)
+    monkeypatch.setattr("server.store.transfer_opening.schema_status", lambda database: schema_status(database, LATER))
+    with pytest.raises(UnusableDatabase, match=r"older version.*migrate apply"):
+        copied(*pair)
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgres"])
+def test_the_source_is_no_target_whatever_it_is_called(new: Databases, tmp_path: Path, engine: str) -> None:
+    source = make(new(engine))
+    (tmp_path / "link.db").symlink_to(source[9:])
+    other = str(tmp_path / "link.db") if engine == "sqlite" else f"{source}?application_name=other"
+    for name in (source, other):
+        with pytest.raises(UnusableDatabase, match="is the database to copy from"):
+            copied(source, name)
+
+
+def test_a_database_that_cannot_be_reached_is_named_and_nothing_is_made(new: Databases) -> None:
+    source, target = make(new("sqlite")), new("sqlite")
+    nowhere = "postgresql://user:geheim@127.0.0.1:1/x"
+    for way in ((source, nowhere), (nowhere, target)):
+        with pytest.raises(UnreachableDatabase, match=r"^postgresql://127\.0\.0\.1:1/x: ") as raised:
+            copied(*way)
+        assert "geheim" not in str(raised.value)
+    assert not Path(target[9:]).exists()
+
+
+@pytest.mark.usefixtures("small_pages")
+@pytest.mark.parametrize("which", [0, 1])
+def test_a_connection_that_is_cut_is_told_and_the_next_copy_goes_on(
+    new: Databases, postgres_proxy: TcpProxy, which: int
+) -> None:
+    databases = [new("sqlite"), new("sqlite")]
+    direct = databases[which] = new("postgres")
+    make(databases[0], rows(400))
+    databases[which] = postgres_proxy.through(direct)
+    left = iter(range(20))
+
+    def cut(_: int) -> None:
+        if next(left, None) is None:
+            postgres_proxy.cut()
+
+    with pytest.raises(UnreachableDatabase, match="cannot be reached"):
+        copied(*databases, lambda *_: nullcontext(cut))
+    databases[which] = direct
+    already = sum(map(len, held(databases[1]).values()))
+    assert 0 < already < 400
+    written, found = copied(*databases)
+    assert written == 400 - already
+    assert_same(found)
+
+
+@pytest.mark.usefixtures("small_pages")
+def test_a_disk_that_is_full_is_told_and_the_next_copy_goes_on(new: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, target = make(new("sqlite"), rows(2_000)), make(new("sqlite"))
+
+    def connect_to_little(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
+        connection = connect(path, busy_timeout=busy_timeout)
+        connection.execute("PRAGMA max_page_count = 50")
+        return connection
+
+    with monkeypatch.context() as full:
+        full.setattr(sqlite_side, "connect", connect_to_little)
+        with pytest.raises(UnusableDatabase, match=f"{target[9:]}: .*full"):
+            copied(source, target)
+    already = sum(map(len, held(target).values()))
+    assert 0 < already < 2_000
+    written, found = copied(source, target)
+    assert written == 2_000 - already
+    assert_same(found)
+
+
+def test_a_number_that_postgres_gave_is_not_given_again_by_a_later_copy(new: Databases) -> None:
+    source, target = make(new("sqlite"), {SHARING_EVENTS: [EVENT]}), make(new("postgres"))
+    with psycopg.connect(target, autocommit=True) as connection:
+        connection.execute("SELECT nextval(pg_get_serial_sequence('sharing_events', 'seq')) FROM generate_series(1, 9)")
+        copied(source, target)
+        found = connection.execute("SELECT nextval(pg_get_serial_sequence('sharing_events', 'seq'))").fetchall()
+    assert found == [(10,)]
+
+
+def test_a_page_is_read_by_its_index_also_when_nothing_is_known_of_a_table(new: Databases) -> None:
+    target = make(new("postgres"), rows(4_000))
+    side = PostgresSide(target)
+    explain = "EXPLAIN SELECT key FROM idempotency_keys WHERE (project_id, method, key) > ('a', 'x', 'y')"
+    with closing(side):
+        found = side._connection.execute(f"{explain} ORDER BY project_id, method, key LIMIT 5").fetchall()
+    assert "Index" in str(found)
+    assert "Sort" not in str(found)
