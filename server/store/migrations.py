@@ -5,7 +5,15 @@ and what it does must let servers of the version before go on, as they do while 
 
 Times are microseconds since 1970-01-01 UTC, identifiers are in canonical form. What PostgreSQL's
 scripts do without, so that CockroachDB and YugabyteDB could run them: advisory locks, LOCK TABLE,
-extensions, triggers, functions, exclusion constraints, UNLOGGED.
+extensions, triggers, functions, exclusion constraints, UNLOGGED; and no statement changes a table twice.
+
+Neither was tried. What is known to be different there, from their documentation:
+- CockroachDB needs v23.2 for SKIP LOCKED in READ COMMITTED, and that level switched on before v24.1, otherwise
+  transactions are SERIALIZABLE and are tried again more often. Older releases know no collation "C". It has no
+  standbys, so the url should say ``target_session_attrs=any``.
+- YugabyteDB needs ``yb_enable_read_committed_isolation``; it hashes the first column of a key where nothing else is
+  said, so that backups are listed by id with a sort. It may not heed ``lock_timeout``.
+- On both, DDL takes effect by itself and not with its transaction: a migration that breaks off may leave part of it.
 """
 
 from __future__ import annotations

@@ -152,6 +152,9 @@ class PostgresStore:
     async def ping(self) -> None:
         """Do what `Store.ping` promises."""
         await self._read(_ping, _PING_WITHIN)
+        if self._writer.is_stuck:
+            # Commits may wait for a standby that is away: no question shows that.
+            raise Unavailable("Nothing can be stored now.")
 
     async def close(self) -> None:
         """Do what `Store.close` promises; may be called again."""

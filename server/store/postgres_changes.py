@@ -26,7 +26,7 @@ from server.store.state import Edits, Event, Needs, State, StoredKey
 # ruff: noqa: S608 -- statements are put together from the constants of this program only
 
 _PURGED_AT_ONCE: Final = 16
-"""More than one, so that expired keys go faster than new ones come; few, so that no call pays for many."""
+"""Or twice as many as are new: expired keys go faster than new ones come; few, so that no call pays for many."""
 
 BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
@@ -113,10 +113,10 @@ _TELL: Final = f"""
 """
 # Fails a transaction that has taken too long; how long is known by the database's own clock, whatever time it shows.
 _MARK: Final = """
-    WITH unmarked AS (DELETE FROM batches WHERE id = %s)
     INSERT INTO batches (id) SELECT %s
     WHERE 1 = 1 / CASE WHEN clock_timestamp() - now() > %s * INTERVAL '1 millisecond' THEN 0 ELSE 1 END
 """
+UNMARK: Final = "DELETE FROM batches WHERE id = ANY(%s)"
 CLAIM: Final = """
     INSERT INTO batches (id, claimed) VALUES (%s, TRUE)
     ON CONFLICT (id) DO UPDATE SET made_at = now() RETURNING claimed
@@ -198,12 +198,12 @@ class Known:
 
 
 async def write(
-    connection: Connection, edits: Edits, known: State, marked: str, unmarked: str | None, seconds: float
+    connection: Connection, edits: Edits, known: State, marked: str, unmarked: Sequence[str], seconds: float
 ) -> None:
     """Write and commit. Raises psycopg.Error.
 
     ``marked``: the id by which `CLAIM` can find out whether this was committed.
-    ``unmarked``: the id of an earlier transaction about which nobody will ask any more.
+    ``unmarked``: the ids of earlier transactions about which nobody will ask any more.
     ``seconds``: since the transaction began, after which it must not commit.
     """
     async with connection.pipeline():
@@ -217,7 +217,9 @@ async def write(
             await _write_keys(connection, edits)
         if edits.events:
             await connection.execute(_TELL, event_columns(edits))
-        await connection.execute(_MARK, (unmarked, marked, round(seconds * 1000)))
+        if unmarked:
+            await connection.execute(UNMARK, (unmarked,))
+        await connection.execute(_MARK, (marked, round(seconds * 1000)))
         await connection.execute("COMMIT", prepare=False)
 
 
@@ -237,9 +239,14 @@ async def _write_backups(connection: Connection, edits: Edits, known: State) -> 
 
 
 async def _write_keys(connection: Connection, edits: Edits) -> None:
-    await connection.execute(_PURGE, (edits.expired_at, _PURGED_AT_ONCE))
+    await purge(connection, edits)
     await connection.execute(_FORGET, (*columns_of(edits.keys, 3), edits.expired_at))
     await connection.execute(REMEMBER, key_columns(edits))
+
+
+async def purge(connection: Connection, edits: Edits) -> None:
+    """Remove some of the idempotency keys that have expired, more than there come new ones."""
+    await connection.execute(_PURGE, (edits.expired_at, max(_PURGED_AT_ONCE, 2 * len(edits.keys))))
 
 
 def sharing_columns(edits: Edits) -> Sequence[object]:

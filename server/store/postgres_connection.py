@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import socket
 import struct
 from collections.abc import Iterator, Mapping
@@ -95,7 +96,9 @@ async def connect_to_write(conninfo: str, patience: float) -> Connection:
     given = conninfo_to_dict(conninfo)
     if given.get("target_session_attrs") == _DEFAULTS["target_session_attrs"]:
         given["target_session_attrs"] = "read-write"
-    connection = await psycopg.AsyncConnection.connect(make_conninfo("", **given), autocommit=True, prepare_threshold=1)
+    # Prepared from the first time on: of one that it prepares later, in a pipeline that fails before it gets there, the
+    # driver believes for ever that the server has it.
+    connection = await psycopg.AsyncConnection.connect(make_conninfo("", **given), autocommit=True, prepare_threshold=0)
     try:
         await configure(connection, patience, lock_timeout=LOCK_TIMEOUT)
         with within(connection, _SET_UP_WITHIN):
@@ -139,6 +142,20 @@ def within(connection: Connection, seconds: float) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+def is_alive(connection: Connection) -> bool:
+    """Whether nothing is known of the connection's end. A transaction sent over one that has ended has an unknown fate
+    for as long as the server is away; one that is not sent has none."""
+    try:
+        way = select.poll()
+        way.register(connection.pgconn.socket, select.POLLIN)
+        while way.poll(0):
+            # What a server says unasked, above all its farewell; at the end the driver notices that.
+            connection.pgconn.consume_input()
+    except (psycopg.Error, OSError):
+        return False
+    return not connection.closed
 
 
 def break_off(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:

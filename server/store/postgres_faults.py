@@ -14,15 +14,17 @@ _log = logging.getLogger(__name__)
 FAULTS: Final = (psycopg.Error, OSError, UnicodeError)
 """What the driver raises: UnicodeError for text that is no Unicode, either way."""
 
-_GONE: Final = ("08", "57P", "25P03", "25P04", "40003")
-"""Beginnings of the codes of a server that cannot be talked to, is going away or coming up, has ended the session, or
-cannot say what became of a transaction."""
+_GONE: Final = ("08", "57P", "25P03", "25P04", "26000", "40003")
+"""Beginnings of the codes of a server that cannot be talked to, is going away or coming up, has ended the session, does
+not know of it any more, or cannot say what became of a transaction."""
 _ELSEWHERE: Final = ("25006",)
 """A server that only reads: it was the primary, or will be."""
 _CONTENDED: Final = ("40001", "40P01", "23505")
 """Somebody else changed the same at the same time; it may go well when it is tried again."""
 _OUT_OF_ORDER: Final = ("53", "54", "55", "57", "58", "25", "28", "3D", "42501", "08", "0A")
 """Beginnings of the codes of a server that cannot do its work, or has not let us in; its operator can."""
+_SHORT: Final = ("53", "58")
+"""Beginnings of the codes of insufficient resources, and of failures of the machine."""
 _UNREADABLE: Final = ("XX001", "XX002", "22021", "22P05")
 
 
@@ -45,6 +47,11 @@ def is_timeout(error: BaseException) -> bool:
     # Dividing by zero is how our statements fail a transaction.
     timeouts = psycopg.errors.QueryCanceled | psycopg.errors.LockNotAvailable | psycopg.errors.DivisionByZero
     return isinstance(error, timeouts)
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether the server lacks room, or what it needs of its machine: not because of what it was asked."""
+    return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(_SHORT)
 
 
 def failure_of(error: BaseException) -> Exception:

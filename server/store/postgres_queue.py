@@ -74,7 +74,7 @@ class Waiting:
     def _late(self) -> None:
         if self.phase is Phase.COMMITTING:
             self._timer = self._loop.call_later(max(self._told_at - time.monotonic(), 0), self._unknown)
-        elif self.command.cause.commit_by is not None and time.monotonic() >= self.command.cause.commit_by:
+        elif self.late_at == self.command.cause.commit_by:
             self.fail(DeadlineTooClose())
         else:
             self.fail(Unavailable("The database did not answer in time; nothing was stored."))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -12,7 +13,7 @@ from typing import Final
 import psycopg
 
 from server.store.postgres_changes import CLAIM
-from server.store.postgres_connection import Connection, break_off, within
+from server.store.postgres_connection import Connection, break_off, is_alive, within
 from server.store.postgres_faults import is_gone, is_timeout, log_fault
 
 _log = logging.getLogger(__name__)
@@ -21,6 +22,8 @@ CONNECT_AGAIN: Final = (0.05, 0.5)
 """Seconds between two tries to reach the database: the first, and the most that it grows to."""
 _ASK_AGAIN: Final = 0.05
 """Seconds until a question is asked again that was not answered."""
+_LONG_IN_DOUBT: Final = 1.0
+"""Seconds after which a fate that is not known keeps the store from being ready."""
 _NOT_REPLICATED: Final = "SyncRepWaitForLSN"
 """Where PostgreSQL warns that a commit it acknowledges is on none of the standbys that commits wait for."""
 
@@ -37,13 +40,21 @@ class Session:
         self._connection: Connection | None = None
         self._can_be_reached = True
         self._is_doubtful = False
+        self._in_doubt_since: float | None = None
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether the fate of a transaction is asked for, for longer than a new connection takes."""
+        since = self._in_doubt_since
+        return since is not None and time.monotonic() - since > _LONG_IN_DOUBT
 
     async def opened(self, is_wanted: Callable[[], bool]) -> Connection | None:
         """The connection, opened if it has to be; None as soon as none is wanted."""
         pause, longest = CONNECT_AGAIN
         while is_wanted():
-            if self._connection is not None and not self._connection.closed:
+            if self._connection is not None and is_alive(self._connection):
                 return self._connection
+            await self.close()
             try:
                 self._connection = await self._connect()
             except _FAULTS as error:
@@ -86,6 +97,13 @@ class Session:
         It is asked until it is known: no other transaction may be begun while this one may still hold locks.
         """
         await self.close()
+        self._in_doubt_since = time.monotonic()
+        try:
+            return await self._asked_for(mark, is_wanted)
+        finally:
+            self._in_doubt_since = None
+
+    async def _asked_for(self, mark: str, is_wanted: Callable[[], bool]) -> bool | None:
         while connection := await self.opened(is_wanted):
             self._is_doubtful = False
             try:
@@ -109,7 +127,7 @@ class Session:
             return
         try:
             with self.answering(connection):
-                await connection.execute("COMMIT")
+                await connection.execute("COMMIT", prepare=False)
         except _FAULTS:
             await self.close()
 

@@ -17,7 +17,7 @@ from server.model import AVAILABLE
 from server.store.decisions import Command, decide_all
 from server.store.interface import OnConflict, Share
 from server.store.outcome import Made, Outcome
-from server.store.postgres_changes import BEGIN, REMEMBER, event_columns, key_columns, sharing_columns
+from server.store.postgres_changes import BEGIN, REMEMBER, UNMARK, event_columns, key_columns, purge, sharing_columns
 from server.store.postgres_connection import Connection
 from server.store.rows import SHARING_FIELDS
 from server.store.state import Edits, Event, State
@@ -39,7 +39,6 @@ _ADD: Final = f"""
         INSERT INTO sharings ({", ".join(SHARING_FIELDS)})
         SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[])
     ),
-    unmarked AS (DELETE FROM batches WHERE id = %s),
     marked AS (INSERT INTO batches (id) VALUES (%s))
     INSERT INTO sharing_events ({", ".join(Event._fields)})
     SELECT {", ".join(Event._fields)} FROM unnest(
@@ -84,7 +83,7 @@ class Assumed:
         """Whether every outcome is certain if all is as assumed: why one fails may have more to it than is assumed."""
         return all(isinstance(outcome, Made) for outcome in self.outcomes)
 
-    async def write(self, connection: Connection, marked: str, unmarked: str | None, seconds: float) -> None:
+    async def write(self, connection: Connection, marked: str, unmarked: Sequence[str], seconds: float) -> None:
         """Check and store everything in one transaction that commits within ``seconds``, or not.
 
         Raises psycopg.Error; `is_not_as_assumed` tells whether reading first can help.
@@ -94,9 +93,12 @@ class Assumed:
             await connection.execute(BEGIN)
             await connection.execute(_LOCK_AS_ASSUMED, (backups, list(self._givers.values()), len(backups)))
             added, told = sharing_columns(edits), event_columns(edits)
-            await connection.execute(_ADD, (*added, unmarked, marked, *told))
+            await connection.execute(_ADD, (*added, marked, *told))
             if edits.keys:
+                await purge(connection, edits)
                 await connection.execute(REMEMBER, key_columns(edits))
+            if unmarked:
+                await connection.execute(UNMARK, (unmarked,))
             bounds = (list(self._bounds), list(self._bounds.values()))
             await connection.execute(_CHECK, (round(seconds * 1000), *bounds))
             await connection.execute("COMMIT", prepare=False)

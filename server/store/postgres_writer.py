@@ -21,7 +21,7 @@ from server.store.interface import Share
 from server.store.outcome import NotMade, Outcome
 from server.store.postgres_changes import Known, write
 from server.store.postgres_connection import Connection
-from server.store.postgres_faults import FAULTS, failure_of, is_contended, is_gone, is_timeout, log_fault
+from server.store.postgres_faults import FAULTS, failure_of, is_contended, is_gone, is_shortage, is_timeout, log_fault
 from server.store.postgres_queue import Phase, Queue, Waiting
 from server.store.postgres_session import Session
 from server.store.postgres_shares import Assumed, can_be_assumed, is_not_as_assumed
@@ -41,8 +41,11 @@ _CLOSE_WITHIN: Final = 5.0
 _END_WITHIN: Final = 0.5
 """Seconds for a lane to end whose connection was broken off."""
 
-_Write = Callable[[str, str | None, float], Awaitable[None]]
-"""Writes and commits what is known by the first id, forgets what is known by the second, within some seconds."""
+_MARKS_KEPT: Final = 32
+"""Marks that are not needed any more are removed so many at once."""
+
+_Write = Callable[[str, Sequence[str], float], Awaitable[None]]
+"""Writes and commits what is known by an id, removes others, within some seconds."""
 
 
 class Lane:
@@ -51,7 +54,8 @@ class Lane:
     def __init__(self, queue: Queue, session: Session) -> None:
         self._queue = queue
         self._session = session
-        self._unmarked: str | None = None
+        self._marks: list[str] = []
+        """Of transactions about which nobody will ask any more."""
         self._to_read_first = 0
         """How many transactions assume nothing."""
 
@@ -73,6 +77,11 @@ class Lane:
         """Have what is being done fail as if the server were gone."""
         self._session.break_off()
 
+    @property
+    def is_stuck(self) -> bool:
+        """Whether nothing can be changed, as nobody says what became of an earlier change."""
+        return self._session.is_in_doubt
+
     async def _make(self, batch: Sequence[Waiting]) -> None:
         """Have all that are still wanted made, or put aside, or failed."""
         tries = 0
@@ -92,16 +101,23 @@ class Lane:
                 tries += 1
                 if (is_contended(error) or is_timeout(error)) and tries < _TRIES_TOGETHER:
                     await asyncio.sleep(_pause(_TRY_AGAIN[0]))
-                elif len(wanted) == 1:
-                    self._fail(wanted[0], error)
-                    return
                 else:
-                    # One that fails must not touch the others: each by itself.
-                    for waiting in wanted:
-                        await self._make([waiting])
+                    await self._fail(wanted, error)
                     return
 
-    def _fail(self, waiting: Waiting, error: BaseException) -> None:
+    async def _fail(self, batch: Sequence[Waiting], error: BaseException) -> None:
+        """Fail changes, but only those that the error is about."""
+        if is_shortage(error):
+            log_fault(error)
+            for waiting in batch:
+                waiting.fail(failure_of(error))
+        elif len(batch) == 1:
+            self._fail_one(batch[0], error)
+        else:
+            for waiting in batch:
+                await self._make([waiting])
+
+    def _fail_one(self, waiting: Waiting, error: BaseException) -> None:
         """Fail a change that was tried by itself, or put it aside if it may go well later."""
         waiting.tries += 1
         if is_timeout(error) or (is_contended(error) and waiting.tries < _MOST_TRIES):
@@ -166,10 +182,11 @@ class Lane:
         if any(waiting.is_given_up for waiting in batch):
             return False
         mark, seconds = str(uuid.uuid4()), min(waiting.late_at for waiting in batch) - began
+        unmarked = self._marks if len(self._marks) >= _MARKS_KEPT else []
         for waiting in batch:
             waiting.phase = Phase.COMMITTING
         try:
-            committed = await self._session.is_committed(connection, lambda: write(mark, self._unmarked, seconds))
+            committed = await self._session.is_committed(connection, lambda: write(mark, unmarked, seconds))
         except FAULTS:
             _reopen(batch)
             raise
@@ -179,14 +196,18 @@ class Lane:
                 # Of a claim the mark stays: what was sent may still be on its way.
                 _reopen(batch) if fate is False else None
                 return False
-        self._unmarked = mark
+        self._marks = [mark] if unmarked else [*self._marks, mark]
         return True
 
     def _put_aside(self, busy: Sequence[Waiting]) -> None:
+        if not busy:
+            return
         shortest, longest = _TRY_AGAIN
+        # All at once, so that they come back as one batch.
+        pause = min(max(2 * max(waiting.pause for waiting in busy), shortest), longest)
         for waiting in busy:
-            waiting.pause = min(max(2 * waiting.pause, shortest), longest)
-            self._queue.put_aside([waiting], _pause(waiting.pause))
+            waiting.pause = pause
+        self._queue.put_aside(busy, _pause(pause))
 
 
 class Writer:
@@ -197,6 +218,11 @@ class Writer:
         self._patience = patience
         self._lanes = lanes
         self._tasks = [asyncio.create_task(lane.run()) for lane in lanes]
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether nothing can be changed now, though the database answers."""
+        return all(lane.is_stuck for lane in self._lanes)
 
     async def close(self) -> None:
         """Take no more changes, finish what is being committed, and let go of the database."""

@@ -29,7 +29,7 @@ _MOST_ROWS: Final = 256
 """Of one statement; its rows are a power of two, so that few statements are ever prepared."""
 
 _PURGED_AT_ONCE: Final = 16
-"""More than one, so that expired keys go faster than new ones come; few, so that no call pays for many."""
+"""Or twice as many as are new: expired keys go faster than new ones come; few, so that no call pays for many."""
 
 _OWNERS: Final = "SELECT id, project_id, status FROM backups WHERE id IN (SELECT value FROM json_each(?))"
 _BACKUPS: Final = f"SELECT {BACKUP_COLUMNS} FROM backups AS b WHERE id IN (SELECT value FROM json_each(?))"
@@ -114,7 +114,7 @@ def _write(connection: sqlite3.Connection, edits: Edits) -> None:
     if edits.backups:
         _write_backups(connection, edits.backups.items())
     if edits.keys:
-        connection.execute(_PURGE, (edits.expired_at, _PURGED_AT_ONCE))
+        connection.execute(_PURGE, (edits.expired_at, max(_PURGED_AT_ONCE, 2 * len(edits.keys))))
         connection.executemany(_REMEMBER, [(*key, *stored) for key, stored in edits.keys.items()])
     for events in _chunks(edits.events):
         connection.execute(_insert("sharing_events", Event._fields, len(events)), _flat(events))

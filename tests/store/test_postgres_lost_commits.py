@@ -166,14 +166,14 @@ async def test_a_caller_who_goes_while_the_database_is_away_has_nothing_stored(
         assert [event.to_project_id for event in engine.events()[len(before) :]] == [RECIPIENT]
 
 
-async def test_no_marks_are_left_behind_but_the_last(database_url: str, postgres_proxy: TcpProxy) -> None:
+async def test_only_so_many_marks_are_left_behind(database_url: str, postgres_proxy: TcpProxy) -> None:
     engine = PostgresEngine(database_url, None)
     async with opened(postgres_proxy.through(database_url)) as store:
-        for number in range(20):
-            if number == 10:
+        for number in range(100):
+            if number in (30, 60):
                 postgres_proxy.swallow_answers(b"COMMIT", times=1)
             await store.share(share(f"{number:032x}"))
-        assert len(engine._rows("SELECT 1 FROM batches")) == 1
+            assert len(engine._rows("SELECT 1 FROM batches")) <= 33
 
 
 async def test_marks_that_servers_left_are_removed_when_nobody_can_ask_for_them(database_url: str) -> None:
