@@ -13,13 +13,15 @@ from bench.job import Job, Measured
 from bench.load import Load, Rounds, in_turn, load_generator, ratio
 from bench.outcome import LOAD_HEADINGS, Outcome, Setting, Table, load_cells, number
 from bench.postgres_database import postgres_database
-from bench.postgres_server import postgres_server, why_there_is_none
+from bench.postgres_server import PostgresServer, postgres_server, why_there_is_none
+from bench.processes import Cores
 from bench.reads import CALLS, page_token, read_job
 
 SHARE = "share"
 SERVERS = (1, 2, 4)
 _SHARING, _READING = 64, 16
 """Callers."""
+_SQLITE, _POSTGRES, _APART = "SQLite", "PostgreSQL", "PostgreSQL apart"
 
 POSTGRES_TO_SQLITE = "engines: share, PostgreSQL / SQLite"
 FED = "engines: share, servers that a core of PostgreSQL feeds"
@@ -27,68 +29,89 @@ FED = "engines: share, servers that a core of PostgreSQL feeds"
 _ABOUT = (
     f"Over gRPC, on databases with the same {ROWS:,} sharings; {_SHARING} callers share, {_READING} read a project of"
     f" {LISTED_SHARINGS} sharings, spread over the servers. Both engines are durable: fsync for each commit, on the"
-    " same disk. PostgreSQL, with all its processes, is on the *same core* as the servers that use it, so that more"
-    " servers cannot make more calls in sum here: several only show what they cost each other. On machines of their"
-    " own a server makes 10⁶ / its µs a call, and PostgreSQL, on one core, as many as 10⁶ / its own µs: what the one"
-    " takes to the other is how many servers it takes until a core of the database is in full use."
+    " same disk. **PostgreSQL**, with all its processes, is on the core of the servers that use it: what two engines"
+    " make of one core. **PostgreSQL apart** is on the load generator's core, which that uses little of. The servers"
+    " always share *one* core, so that several cannot make more calls in sum here: they show what they cost each"
+    " other, as each has fewer callers and so smaller batches. On cores of their own each would make 10⁶ / its µs a"
+    " call, and PostgreSQL takes 10⁶ / its own µs on one core: the one divided by the other is how many servers it"
+    " takes until a core of the database is in full use."
 )
 
 
 def measure_engines(setting: Setting) -> Outcome:
     """What each engine makes of the same calls, and what that costs where."""
-    with ExitStack() as stack:
-        houses = _houses(setting, stack)
-        load = stack.enter_context(load_generator(setting.cores))
-        found = _under_load(setting, load, houses)
-        one_server = {name: houses[name] for name in _names(1) if name in houses}
-        alone = in_turn(load, _alone(one_server), setting.rounds)
-        verified = [f"{name}: {here.verified()}" for name, here in houses.items()]
     why = why_there_is_none()
+    with ExitStack() as stack:
+        server = None if why else stack.enter_context(postgres_server(setting.cores))
+        houses = _houses(setting, server, stack)
+        load = stack.enter_context(load_generator(setting.cores))
+        shares, reads, alone = _found(setting, load, houses, server)
+        verified = [f"{name}: {here.verified()}" for name, here in houses.items()]
+    loaded = [*((f"{SHARE}, {name}", rounds) for name, rounds in shares.items()), *reads.items()]
     return Outcome(
         "engines",
         "SQLite and PostgreSQL",
         _ABOUT,
         [
-            Table(_HEADINGS, [(name, *_cells(rounds)) for name, rounds in found.items()]),
-            Table(
-                ("one caller alone", *LOAD_HEADINGS[2:4]), [(name, *_times(rounds)) for name, rounds in alone.items()]
-            ),
+            Table(_HEADINGS, [(name, *_cells(rounds)) for name, rounds in loaded]),
+            Table(_ALONE_HEADINGS, [(name, *_times(rounds)) for name, rounds in alone.items()]),
         ],
         [*([f"PostgreSQL was not measured: {why}."] if why else []), *verified],
-        _values(found, houses),
+        _values(shares),
     )
 
 
-def label(servers: int, engine: str = "PostgreSQL") -> str:
-    """As the tables have it."""
+def _found(
+    setting: Setting, load: Load, houses: Mapping[str, House], server: PostgresServer | None
+) -> tuple[Mapping[str, Rounds], Mapping[str, Rounds], Mapping[str, Rounds]]:
+    """Shares and reads of many callers, and what one caller alone waits."""
+    for here in houses.values():  # connections open, statements are prepared
+        load.run(here.job(doors.GRPC, callers=_SHARING, seconds=0.5))
+    shares = in_turn(load, _shares(houses, server, setting.cores), setting.rounds)
+    _place(server, setting.cores, setting.cores.tested)
+    reads = _reads(setting, load, houses)
+    one_server = {name: houses[name] for name in (_label(_SQLITE, 1), _label(_POSTGRES, 1)) if name in houses}
+    return shares, reads, in_turn(load, _alone(one_server), setting.rounds)
+
+
+def _label(engine: str, servers: int) -> str:
     return f"{engine}, {servers} server{'s' * (servers > 1)}"
 
 
-def _names(servers: int) -> Sequence[str]:
-    return label(servers, "SQLite"), label(servers)
-
-
-def _houses(setting: Setting, stack: ExitStack) -> Mapping[str, House]:
-    """One for each row, with a database of its own."""
-    houses = {label(1, "SQLite"): stack.enter_context(house(setting.cores, [doors.GRPC]))}
-    if not why_there_is_none():
-        server = stack.enter_context(postgres_server(setting.cores))
-        for servers in SERVERS:
-            database = stack.enter_context(postgres_database(server, ROWS))
-            houses[label(servers)] = stack.enter_context(house(setting.cores, [doors.GRPC], database, servers))
+def _houses(setting: Setting, server: PostgresServer | None, stack: ExitStack) -> Mapping[str, House]:
+    """Each with a database of its own."""
+    houses = {_label(_SQLITE, 1): stack.enter_context(house(setting.cores, [doors.GRPC]))}
+    for servers in SERVERS if server else ():
+        assert server is not None  # noqa: S101 - or there are no such houses
+        database = stack.enter_context(postgres_database(server, ROWS))
+        houses[_label(_POSTGRES, servers)] = stack.enter_context(house(setting.cores, [doors.GRPC], database, servers))
     return houses
 
 
-def _under_load(setting: Setting, load: Load, houses: Mapping[str, House]) -> Mapping[str, Rounds]:
+def _shares(
+    houses: Mapping[str, House], server: PostgresServer | None, cores: Cores
+) -> Mapping[str, Callable[[], Job]]:
+    def job(here: House, where: frozenset[int]) -> Job:
+        _place(server, cores, where)
+        return here.job(doors.GRPC, callers=_SHARING, seconds=1.5)
+
+    together = {name: partial(job, here, cores.tested) for name, here in houses.items()}
+    apart = {
+        name.replace(_POSTGRES, _APART): partial(job, here, cores.load)
+        for name, here in houses.items()
+        if name.startswith(_POSTGRES) and cores.are_apart
+    }
+    return together | apart
+
+
+def _place(server: PostgresServer | None, cores: Cores, where: frozenset[int]) -> None:
+    if server and cores.are_apart:
+        server.move(where)
+
+
+def _reads(setting: Setting, load: Load, houses: Mapping[str, House]) -> Mapping[str, Rounds]:
     found: dict[str, Rounds] = {}
     tokens = {name: page_token(here) for name, here in houses.items()}
-    for here in houses.values():  # connections open, statements are prepared
-        load.run(here.job(doors.GRPC, callers=_SHARING, seconds=0.5))
-    shares: dict[str, Callable[[], Job]] = {
-        f"{SHARE}, {name}": partial(here.job, doors.GRPC, callers=_SHARING, seconds=1.5)
-        for name, here in houses.items()
-    }
-    found |= in_turn(load, shares, setting.rounds)
     for call, title in CALLS.items():
         reads: dict[str, Callable[[], Job]] = {
             f"{title}, {name}": partial(read_job, here, doors.GRPC, call, tokens[name], callers=_READING, seconds=0.8)
@@ -108,8 +131,9 @@ def _alone(houses: Mapping[str, House]) -> Mapping[str, Callable[[], Job]]:
 
 _HEADINGS = (
     *("call, engine", *LOAD_HEADINGS[:5]),
-    *("PostgreSQL µs a call", "servers that a core of PostgreSQL feeds", *LOAD_HEADINGS[6:]),
+    *("PostgreSQL µs a call", "servers that a core of PostgreSQL feeds", "cores in use", LOAD_HEADINGS[-1]),
 )
+_ALONE_HEADINGS = ("one caller alone", *LOAD_HEADINGS[2:4])
 
 
 def _cells(rounds: Rounds) -> Sequence[str]:
@@ -130,15 +154,13 @@ def _times(rounds: Rounds) -> Sequence[str]:
     return number(rounds.p50_ms, 2), number(rounds.p99_ms, 2)
 
 
-def _values(found: Mapping[str, Rounds], houses: Mapping[str, House]) -> Mapping[str, float]:
+def _values(shares: Mapping[str, Rounds]) -> Mapping[str, float]:
     figures: dict[str, float | None] = {}
-    for name in houses:
-        rounds = found[f"{SHARE}, {name}"]
+    for name, rounds in shares.items():
         figures[f"{name}: shares/s"] = rounds.per_second
         figures[f"{name}: server µs"] = rounds.median(lambda m: m.cpu_us("server"))
         figures[f"{name}: database µs"] = rounds.median(_database_us)
-    sqlite, postgres = (found.get(f"{SHARE}, {name}") for name in _names(1))
-    if sqlite and postgres:
-        figures[POSTGRES_TO_SQLITE] = ratio(postgres, sqlite)
-        figures[FED] = postgres.median(_fed)
+    if postgres := shares.get(_label(_POSTGRES, 1)):
+        figures[POSTGRES_TO_SQLITE] = ratio(postgres, shares[_label(_SQLITE, 1)])
+        figures[FED] = shares.get(_label(_APART, 1), postgres).median(_fed)
     return {name: value for name, value in figures.items() if value is not None}

@@ -112,11 +112,11 @@ def _half_load(figure: Figure, outcome: Outcome) -> None:
 
 
 def _engines(figure: Figure, outcome: Outcome) -> None:
-    per_second, cost = figure.subplots(1, 2)
+    per_second, cost = figure.subplots(1, 2, sharey=True)
     suffix, values = ": shares/s", outcome.values
     names = [name.removesuffix(suffix) for name in values if name.endswith(suffix)]
     _bars(per_second, {name: [values[f"{name}{suffix}"]] for name in names}, ["shares/s"])
-    per_second.set_xlabel("shares/s; servers and PostgreSQL on one core")
+    per_second.set_xlabel("shares/s; servers on one core")
     used = {name: [values.get(f"{name}: {process} µs", 0.0) for process in ("server", "database")] for name in names}
     _bars(cost, used, ["servers", "PostgreSQL"])
     cost.set_xlabel("CPU µs for a share")

@@ -6,18 +6,20 @@ SQLite's files are.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, LiteralString
 
 import psycopg
 
 from bench.processes import BUILD, Cores, free_address, running_on
+from bench.usage import children
 from tests.postgres.binaries import packaged, within_reach
 from tests.postgres.user import User
 
@@ -46,6 +48,12 @@ class PostgresServer:
     def url(self, database: str = _NAME) -> str:
         """Where a database is."""
         return f"postgresql://{_NAME}@{self.address}/{database}"
+
+    def move(self, cores: frozenset[int]) -> None:
+        """Have all its processes on some cores, also those that it starts from now on."""
+        for pid in (self.pid, *children(self.pid)):
+            with suppress(ProcessLookupError):  # a session that has just ended
+                os.sched_setaffinity(pid, cores)
 
     def execute(self, statement: LiteralString, *values: object) -> list[tuple[Any, ...]]:
         """Execute one statement; answers its rows."""

@@ -17,10 +17,11 @@ def cpu_ns_of_all(pids: Sequence[int]) -> int | None:
 def _cpu_ns_with_children(pid: int) -> int | None:
     own = cpu_ns(pid)
     # What a child used is added to its parent when that has taken note of its end.
-    return None if own is None else own + sum(cpu_ns(child) or 0 for child in _children(pid)) + _ended_ns(pid)
+    return None if own is None else own + sum(cpu_ns(child) or 0 for child in children(pid)) + _ended_ns(pid)
 
 
-def _children(pid: int) -> Sequence[int]:
+def children(pid: int) -> Sequence[int]:
+    """The processes that a process of one thread has started, and that have not ended."""
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
     except (OSError, ValueError):
