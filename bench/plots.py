@@ -119,6 +119,7 @@ def _engines(figure: Figure, outcome: Outcome) -> None:
     per_second.set_xlabel("shares/s; servers on one core")
     used = {name: [values.get(f"{name}: {process} µs", 0.0) for process in ("server", "database")] for name in names}
     _bars(cost, used, ["servers", "PostgreSQL"])
+    cost.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.96))  # above the bars
     cost.set_xlabel("CPU µs for a share")
 
 
