@@ -48,7 +48,7 @@ generate: $(VENV)/.dev ## Make the Python stubs and the descriptor image from th
 	$$protoc --include_imports --include_source_info \
 		--descriptor_set_out=$(OUT)/backupsharing/image.binpb $(PROTOS:protos/%=%)
 
-bench: $(VENV)/.bench ## Measure all there is to measure, and write bench/RESULTS.md (ten minutes)
+bench: $(VENV)/.bench ## Measure all there is to measure, and write bench/RESULTS.md (twelve minutes)
 	@$(BIN)/python -m bench $(ARGS)
 
 bench-full: $(VENV)/.bench ## The same with ten million rows and a million calls (says first what it needs)

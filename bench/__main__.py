@@ -10,10 +10,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from bench import databases, envoy, memory, report, rows
+from bench import envoy, memory, postgres_filling, postgres_server, report, rows, sqlite_filling
 from bench.conditions import conditions
 from bench.conversion import measure_conversion
 from bench.doors import measure_alone, measure_close, measure_doors
+from bench.engines import measure_engines
 from bench.group_commit import measure_group_commit
 from bench.half_load import measure_half_load
 from bench.load import LoadFailed
@@ -28,13 +29,14 @@ SECTIONS: Mapping[str, Callable[[Setting], Outcome]] = {
     "half-load": measure_half_load,
     "close": measure_close,
     "reads": measure_reads,
+    "engines": measure_engines,
     "rows": rows.measure_rows,
     "group-commit": measure_group_commit,
     "conversion": measure_conversion,
     "memory": memory.measure_memory,
 }
 
-_MINUTES = 8
+_MINUTES = 12
 _CALLS_A_SECOND = 1500
 """Of the million, on a slow machine."""
 
@@ -73,15 +75,19 @@ def _announce(setting: Setting, only: Sequence[str] | None) -> None:
     tell(str(setting.cores))
     if envoy.binary() is None:
         tell("no Envoy for this platform: its rows will be missing, and the targets that need them")
+    if why := postgres_server.why_there_is_none():
+        tell(f"no PostgreSQL, its rows will be missing, and the targets that need them: {why}")
     if only or not setting.full:
         return
     million = max(rows.FULL_SIZES) / 1e6
-    disk, build = million * databases.MB_A_MILLION / 1000, million * databases.SECONDS_A_MILLION / 60
+    engines = [sqlite_filling, *([] if postgres_server.why_there_is_none() else [postgres_filling])]
+    disk = million * sum(engine.MB_A_MILLION for engine in engines) / 1000
+    build = million * sum(engine.SECONDS_A_MILLION for engine in engines) / 60
     calls = memory.FULL_CALLS / _CALLS_A_SECOND / 60
     free = shutil.disk_usage(BUILD.parent if BUILD.parent.exists() else ".").free / 1e9
     tell(
-        f"takes about {_MINUTES + calls:.0f} minutes, and {build:.0f} more where the database of ten million rows is"
-        f" still to be made; {disk * 1.5:.0f} GB of disk while it is made, {disk:.0f} GB to keep it in {BUILD}"
+        f"takes about {_MINUTES + calls:.0f} minutes, and {build:.0f} more where the databases of ten million rows are"
+        f" still to be made; {disk * 1.5:.0f} GB of disk while they are made, {disk:.0f} GB to keep them in {BUILD}"
         f" ({free:.0f} GB are free)"
     )
 

@@ -132,7 +132,7 @@ class Asked:
 
 def http_head(job: Job, method: str, path: str, headers: Mapping[str, str]) -> bytes:
     """The head of a request as a lean client sends it."""
-    named = {"Host": job.address, "X-Auth-Token": TOKEN, "Accept": "application/json", **headers}
+    named = {"Host": job.addresses[0], "X-Auth-Token": TOKEN, "Accept": "application/json", **headers}
     if job.close:
         named["Connection"] = "close"
     lines = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items()), "", ""]

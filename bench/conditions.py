@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from bench import envoy
+from bench import envoy, postgres_server
 from bench.outcome import Setting
 from bench.processes import BUILD, ROOT
 
@@ -23,7 +23,7 @@ _SYNCS = 200
 
 def conditions(setting: Setting) -> Sequence[tuple[str, str]]:
     """Names and what is to be said of each."""
-    packages = ("grpcio", "protobuf", "aiohttp", "uvloop", "orjson")
+    packages = ("grpcio", "protobuf", "aiohttp", "uvloop", "orjson", "psycopg")
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in packages)
     return [
         ("date", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
@@ -32,6 +32,7 @@ def conditions(setting: Setting) -> Sequence[tuple[str, str]]:
         ("cores", str(setting.cores)),
         ("versions", f"Python {platform.python_version()}, {versions}, SQLite {sqlite3.sqlite_version}"),
         ("Envoy", envoy.version()),
+        ("PostgreSQL", postgres_server.version()),
         ("disk", f"append of 4 KiB and fsync: {_fsync_us():.0f} µs (median of {_SYNCS})"),
         ("rounds", f"{setting.rounds} in turn where a section says nothing else; medians, ratios within each round"),
     ]

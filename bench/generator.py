@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class Generator:
     """Carries out jobs one after the other; keeps connections, as what is measured is not their opening."""
 
     def __init__(self) -> None:
-        self._wires: dict[tuple[str, str, bool], Wire] = {}
+        self._wires: dict[tuple[Sequence[str], str, bool], Wire] = {}
 
     async def run(self, job: Job) -> Measured:
         """Measure.
@@ -60,13 +61,13 @@ class Generator:
 
     def _wire(self, job: Job) -> Wire:
         path = grpc_path(job) if job.protocol == "grpc" else ""
-        key = (job.address, path, job.close)
+        key = (tuple(job.addresses), path, job.close)
         if key not in self._wires:
             nobody: Listener = _Nobody()
             self._wires[key] = (
-                GrpcWire(job.address, path, TOKEN, nobody)
+                GrpcWire(job.addresses, path, TOKEN, nobody)
                 if job.protocol == "grpc"
-                else RestWire(job.address, nobody, close=job.close)
+                else RestWire(job.addresses[0], nobody, close=job.close)
             )
         return self._wires[key]
 

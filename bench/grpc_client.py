@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from collections.abc import Sequence
 from typing import cast
 
 from hpack import Decoder
@@ -52,36 +53,40 @@ def header_blocks(path: str, authority: str, token: str) -> tuple[bytes, bytes]:
 
 
 class GrpcWire:
-    """One connection to a gRPC server, for calls of one method."""
+    """One connection to each of some gRPC servers, for calls of one method."""
 
-    def __init__(self, address: str, path: str, token: str, listener: Listener) -> None:
-        self._address = address
-        self._first, self._later = header_blocks(path, address, token)
-        self._connection: _Connection | None = None
+    def __init__(self, addresses: Sequence[str], path: str, token: str, listener: Listener) -> None:
+        self._addresses = addresses
+        self._path, self._token = path, token
+        self._connections: list[_Connection] = []
         self.listener = listener
 
     async def open(self, slots: int) -> None:
-        """Do what `Wire.open` promises; any number of slots share the connection."""
-        if self._connection is None:
-            host, _, port = self._address.rpartition(":")
-            loop = asyncio.get_running_loop()
-            _, self._connection = await loop.create_connection(lambda: _Connection(self), host, int(port))
+        """Do what `Wire.open` promises; any number of slots share a connection."""
+        for address in self._addresses[len(self._connections) :]:
+            self._connections.append(await self._connect(address))
 
     def send(self, slot: int, request: bytes) -> None:
         """Do what `Wire.send` promises."""
-        assert self._connection is not None  # noqa: S101 - opened before
-        block, self._first = self._first or self._later, b""
-        self._connection.send(slot, block, request)
+        self._connections[slot % len(self._connections)].send(slot, request)
 
     def flush(self) -> None:
         """Write what was sent as one."""
-        if self._connection is not None:
-            self._connection.flush()
+        for connection in self._connections:
+            connection.flush()
+
+    async def _connect(self, address: str) -> _Connection:
+        host, _, port = address.rpartition(":")
+        first, later = header_blocks(self._path, address, self._token)
+        loop = asyncio.get_running_loop()
+        _, connection = await loop.create_connection(lambda: _Connection(self, first, later), host, int(port))
+        return connection
 
 
 class _Connection(asyncio.Protocol):
-    def __init__(self, wire: GrpcWire) -> None:
+    def __init__(self, wire: GrpcWire, first: bytes, later: bytes) -> None:
         self._wire = wire
+        self._first, self._later = first, later
         self._received = b""
         self._slots: dict[int, int] = {}
         self._answers: dict[int, bytes] = {}
@@ -96,7 +101,8 @@ class _Connection(asyncio.Protocol):
         opened = frame(_WINDOW_UPDATE, 0, 0, struct.pack(">I", _WINDOW))
         self._transport.write(_PREFACE + frame(_SETTINGS, 0, 0, settings) + opened)
 
-    def send(self, slot: int, block: bytes, request: bytes) -> None:
+    def send(self, slot: int, request: bytes) -> None:
+        block, self._first = self._first or self._later, b""
         stream, self._next_stream = self._next_stream, self._next_stream + 2
         self._slots[stream] = slot
         message = b"\0" + struct.pack(">I", len(request)) + request

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
                 continue
             address = free_address()
             server = stack.enter_context(running((str(python), str(_SERVER), address), cores.tested, address))
-            jobs[release] = Job("grpc", address, "echo", seconds=chosen.seconds, pids={"server": server.pid})
+            jobs[release] = Job("grpc", [address], "echo", seconds=chosen.seconds, pids={"server": [server.pid]})
         load = stack.enter_context(load_generator(cores))
         found = {
             callers: in_turn(load, {name: _with_callers(job, callers) for name, job in jobs.items()}, chosen.rounds)
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _with_callers(job: Job, callers: int) -> Callable[[], Job]:
-    return partial(Job, job.protocol, job.address, job.call, callers, job.seconds, pids=job.pids)
+    return partial(Job, job.protocol, job.addresses, job.call, callers, job.seconds, pids=job.pids)
 
 
 def _table(found: Mapping[str, Rounds]) -> Table:

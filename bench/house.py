@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import databases, envoy
+from bench import envoy
+from bench.databases import Database, backups_of_owner
 from bench.job import TOKEN, Job
 from bench.processes import BUILD, Cores, free_address, python, running
+from bench.sqlite_database import sqlite_database
 from server.identity.static import add_token
 
 ROWS = 10_000
@@ -50,37 +52,40 @@ ALL = (STUB, *DURABLE, STUB_UNARY, STUB_MULTIPLEXED, STUB_ENVOY)
 class House:
     """What runs, and where."""
 
-    def __init__(self, folder: Path, database: Path, rows: int) -> None:
+    def __init__(self, folder: Path, database: Database) -> None:
         self.database = database
-        self.rows = rows
         self.acknowledged = folder / "acknowledged"
         self.acknowledged.touch()
         self._found = 0
-        self._addresses: dict[tuple[str, str], str] = {}
-        self._pids: dict[tuple[str, str], int] = {}
+        self._addresses: dict[tuple[str, str], list[str]] = {}
+        self._pids: dict[tuple[str, str], list[int]] = {}
 
     def moved_in(self, backend: str, front: str, address: str, pid: int) -> None:
         """Remember where something listens."""
-        self._addresses[backend, front] = address
-        self._pids[backend, front] = pid
+        self._addresses.setdefault((backend, front), []).append(address)
+        self._pids.setdefault((backend, front), []).append(pid)
 
-    def pids(self, door: Door) -> Mapping[str, int]:
-        """Of the processes behind a door: ``server``, and ``gateway`` where there is one."""
-        behind = {"server": self._pids[door.backend, ""]}
-        return behind | ({"gateway": self._pids[door.backend, door.front]} if door.front else {})
+    def pids(self, door: Door) -> Mapping[str, Sequence[int]]:
+        """Of the processes behind a door: ``server``, and ``gateway`` and ``database`` where there are such."""
+        behind: dict[str, Sequence[int]] = {"server": self._pids[door.backend, ""]}
+        if door.front:
+            behind["gateway"] = self._pids[door.backend, door.front]
+        if door.backend == "server" and self.database.pid is not None:
+            behind["database"] = [self.database.pid]
+        return behind
 
     def address(self, door: Door) -> str:
-        """Where a door is."""
-        return self._addresses[door.backend, door.front]
+        """Where a door is, or the first of its kind."""
+        return self._addresses[door.backend, door.front][0]
 
     def job(self, door: Door, call: str = "share", **wanted: Any) -> Job:  # noqa: ANN401 - whatever a Job has
         """A measurement through a door."""
         return Job(
             protocol=door.protocol,
-            address=self.address(door),
+            addresses=self._addresses[door.backend, door.front],
             call=call,
             fixed=door.backend == "stub",
-            backups=databases.backups_of_owner(self.rows),
+            backups=backups_of_owner(self.database.rows),
             pids=self.pids(door),
             acknowledged="" if door.backend == "stub" else str(self.acknowledged),
             **wanted,
@@ -92,7 +97,7 @@ class House:
         Raises:
             RuntimeError: one is not stored.
         """
-        total, lost = databases.missing(self.database, self.acknowledged)
+        total, lost = self.database.missing(self.acknowledged)
         if lost:
             raise RuntimeError(f"of {total} sharings that were acknowledged, {lost} are not stored")
         self.acknowledged.write_bytes(b"")
@@ -101,7 +106,7 @@ class House:
     def take_away_added(self) -> None:
         """Verify what was added, and have as many sharings as at first."""
         self.verify()
-        databases.take_away_added(self.database, self.rows)
+        self.database.take_away_added()
 
     def verified(self) -> str:
         """Say how many sharings were acknowledged; all of them are stored.
@@ -119,17 +124,22 @@ def there_are(doors: Iterable[Door]) -> Sequence[Door]:
 
 
 @contextmanager
-def house(cores: Cores, doors: Iterable[Door], rows: int = ROWS) -> Iterator[House]:
-    """Start what these doors need, on the core of what is tested, and stop it."""
+def house(cores: Cores, doors: Iterable[Door], database: Database | None = None, servers: int = 1) -> Iterator[House]:
+    """Start what these doors need, on the core of what is tested, and stop it.
+
+    ``database``: where sharings are kept; without one in a file with `ROWS`.
+    ``servers``: how many of ours work on the database.
+    """
     BUILD.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILD, prefix="run-") as name, ExitStack() as stack:
         folder = Path(name)
-        here = House(folder, databases.database(rows, folder), rows)
+        here = House(folder, database or stack.enter_context(sqlite_database(ROWS)))
         for backend in dict.fromkeys(door.backend for door in doors):
-            address = free_address()
-            command = _server(backend, address, folder, here.database)
-            process = stack.enter_context(running(command, cores.tested, address))
-            here.moved_in(backend, "", address, process.pid)
+            for _ in range(servers):
+                address = free_address()
+                command = _server(backend, address, folder, here.database.name)
+                process = stack.enter_context(running(command, cores.tested, address))
+                here.moved_in(backend, "", address, process.pid)
         for backend, front in dict.fromkeys((door.backend, door.front) for door in doors if door.front):
             address, upstream = free_address(), here.address(Door("", backend))
             process = stack.enter_context(running(_front(front, address, upstream, folder), cores.tested, address))
@@ -137,13 +147,14 @@ def house(cores: Cores, doors: Iterable[Door], rows: int = ROWS) -> Iterator[Hou
         yield here
 
 
-def _server(backend: str, address: str, folder: Path, database: Path) -> Sequence[str]:
+def _server(backend: str, address: str, folder: Path, database: str) -> Sequence[str]:
     if backend == "stub":
         return python("bench.stub_server", address)
     tokens = folder / "tokens.json"
-    add_token(tokens, "", ["admin"], "bench", None, token=TOKEN)
+    if not tokens.exists():
+        add_token(tokens, "", ["admin"], "bench", None, token=TOKEN)
     return python(
-        *("server", "--grpc-listen", address, "--database", str(database), "--tokens", str(tokens)),
+        *("server", "--grpc-listen", address, "--database", database, "--tokens", str(tokens)),
         *("--max-active-sharings", "0", "--stop-on-stdin-close"),
     )
 

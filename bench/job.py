@@ -25,12 +25,12 @@ class Job:
 
     protocol: str
     """``rest`` or ``grpc``."""
-    address: str
-    """HOST:PORT."""
+    addresses: Sequence[str]
+    """HOST:PORT of each server, over which the callers are spread; over REST there is one."""
     call: str
     """A name of `bench.calls`."""
     callers: int = 1
-    """Calls in flight: over REST each has a connection, over gRPC all share one, as in a channel."""
+    """Calls in flight: over REST each has a connection, over gRPC all share one to each server, as in a channel."""
     seconds: float = 2.0
     """Of the measurement, behind the warm-up."""
     warmup: float = 0.2
@@ -46,8 +46,8 @@ class Job:
     """How many backups of `OWNER` are shared in turn."""
     values: Sequence[str] = ()
     """What the call asks for in turn: ids of sharings, or the token of a page."""
-    pids: Mapping[str, int] = field(default_factory=dict)
-    """Processes whose CPU time is wanted, by name."""
+    pids: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Processes whose CPU time is wanted, with that of their children, by what they are."""
     acknowledged: str = ""
     """File to which the ids of all acknowledged sharings are added."""
 
@@ -61,7 +61,7 @@ class Measured:
     p50_ms: float
     p99_ms: float
     cpu_ns: Mapping[str, int]
-    """Used by each process; empty where the platform does not tell."""
+    """Used by the processes of each name; empty where the platform does not tell."""
     generator_busy: float
     """Share of the time that the generator's core was in use by it, 0 to 1."""
     acknowledged: int
@@ -73,7 +73,7 @@ class Measured:
         return self.calls / self.seconds
 
     def cpu_us(self, name: str) -> float | None:
-        """CPU time of a process for each call, in microseconds."""
+        """CPU time of the processes of a name for each call, in microseconds."""
         return self.cpu_ns[name] / self.calls / 1000 if name in self.cpu_ns and self.calls else None
 
 

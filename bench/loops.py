@@ -6,12 +6,12 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.calls import Call, Shares, WrongAnswer
 from bench.job import Job, Measured
-from bench.processes import cpu_ns
+from bench.usage import cpu_ns_of_all
 from bench.wire import Wire
 
 _OPEN_SLOTS = 1024
@@ -29,8 +29,8 @@ class _Mark:
     cpu: Mapping[str, int]
 
     @classmethod
-    def now(cls, pids: Mapping[str, int]) -> _Mark:
-        used = {name: cpu_ns(pid) for name, pid in pids.items()}
+    def now(cls, pids: Mapping[str, Sequence[int]]) -> _Mark:
+        used = {name: cpu_ns_of_all(those) for name, those in pids.items()}
         return cls(time.perf_counter(), time.process_time(), {name: ns for name, ns in used.items() if ns is not None})
 
 

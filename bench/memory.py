@@ -9,8 +9,8 @@ from bench.doors import CALLERS
 from bench.house import house
 from bench.load import load_generator
 from bench.outcome import Outcome, Setting, Table, number
-from bench.processes import rss_mb
 from bench.progress import tell
+from bench.usage import rss_mb
 
 CALLS, FULL_CALLS = 50_000, 1_000_000
 _SAMPLES = 50
@@ -51,8 +51,8 @@ def measure_memory(setting: Setting) -> Outcome:
     )
 
 
-def _sample(series: Mapping[str, list[tuple[float, float]]], pids: Mapping[str, int], done: int) -> None:
-    for name, pid in pids.items():
+def _sample(series: Mapping[str, list[tuple[float, float]]], pids: Mapping[str, Sequence[int]], done: int) -> None:
+    for name, (pid,) in pids.items():
         if (mb := rss_mb(pid)) is not None:
             series[name].append((done, mb))
 

@@ -111,15 +111,31 @@ def _half_load(figure: Figure, outcome: Outcome) -> None:
         axes.set_xlabel(f"{which}, ms")
 
 
+def _engines(figure: Figure, outcome: Outcome) -> None:
+    per_second, cost = figure.subplots(1, 2, sharey=True)
+    suffix, values = ": shares/s", outcome.values
+    names = [name.removesuffix(suffix) for name in values if name.endswith(suffix)]
+    _bars(per_second, {name: [values[f"{name}{suffix}"]] for name in names}, ["shares/s"])
+    per_second.set_xlabel("shares/s; servers on one core")
+    used = {name: [values.get(f"{name}: {process} µs", 0.0) for process in ("server", "database")] for name in names}
+    _bars(cost, used, ["servers", "PostgreSQL"])
+    cost.legend(frameon=False, ncols=2, loc="lower right", bbox_to_anchor=(1, 0.96))  # above the bars
+    cost.set_xlabel("CPU µs for a share")
+
+
 def _rows(figure: Figure, outcome: Outcome) -> None:
     shares, reads = figure.subplots(1, 2)
-    for call, points in outcome.series.items():
+    calls = list(dict.fromkeys(name.partition(": ")[2] for name in outcome.series))
+    for name, points in outcome.series.items():
+        engine, _, call = name.partition(": ")
         axes = shares if call == "share" else reads
         rows, per_second = [point[0] for point in points], [point[1] for point in points]
-        axes.plot(rows, per_second, marker="o", label=call)
+        line = "-" if engine == "SQLite" else "--"
+        axes.plot(rows, per_second, line, color=f"C{calls.index(call)}", marker="o", label=name)
     shares.set_title("shares/s, 64 callers", fontsize=10)
     reads.set_title("reads/s, one caller", fontsize=10)
-    reads.legend(frameon=False)
+    shares.legend(frameon=False)
+    reads.legend(frameon=False, fontsize=7)
     for axes in (shares, reads):
         axes.set_xscale("log")
         axes.set_ylim(bottom=0)
@@ -140,6 +156,7 @@ PLOTS = (
     Plot("doors", "doors.svg", "Shares a second through every door, 64 callers", _doors),
     Plot("doors", "cpu.svg", "What a share costs, 64 callers", _cpu),
     Plot("half-load", "half-load.svg", "Waiting at half load", _half_load),
+    Plot("engines", "engines.svg", "SQLite and PostgreSQL, 64 callers", _engines),
     Plot("rows", "rows.svg", "Rows in the database", _rows),
     Plot("memory", "memory.svg", "Memory", _memory),
 )

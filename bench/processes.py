@@ -136,29 +136,3 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         if stream is not None:
             with suppress(OSError):
                 stream.close()
-
-
-def cpu_ns(pid: int) -> int | None:
-    """CPU time that a process has used in all its threads, in nanoseconds; None where the platform does not tell."""
-    try:
-        threads = list(Path(f"/proc/{pid}/task").iterdir())
-        return sum(int((thread / "schedstat").read_text(encoding="ascii").split()[0]) for thread in threads)
-    except (OSError, ValueError):
-        return _cpu_ticks(pid)
-
-
-def _cpu_ticks(pid: int) -> int | None:
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
-    except (OSError, ValueError):
-        return None
-
-
-def rss_mb(pid: int) -> float | None:
-    """Resident memory of a process in MB (10⁶ bytes); None where the platform does not tell."""
-    try:
-        pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
-    except (OSError, ValueError):
-        return None

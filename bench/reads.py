@@ -10,7 +10,6 @@ from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2 import backup_sharing_pb2_grpc as rpc
 from bench import house as doors
 from bench.calls import LISTED_SHARINGS, PAGE
-from bench.databases import listed_ids
 from bench.house import Door, House, house, there_are
 from bench.job import LISTED, TOKEN, Job
 from bench.load import in_turn, load_generator
@@ -38,9 +37,9 @@ def measure_reads(setting: Setting) -> Outcome:
     return Outcome(
         "reads",
         "List, get and count",
-        f"Of a project with {LISTED_SHARINGS} sharings in a database of {here.rows:,}, {_CALLERS} callers. The next"
-        f" page is asked for by its token over gRPC, with `offset={PAGE}` over REST. Every answer is checked for its"
-        " items.",
+        f"Of a project with {LISTED_SHARINGS} sharings in a database of {here.database.rows:,}, {_CALLERS} callers. The"
+        f" next page is asked for by its token over gRPC, with `offset={PAGE}` over REST. Every answer is checked for"
+        " its items.",
         [Table(("call, door", *LOAD_HEADINGS), [(name, *load_cells(rounds)) for name, rounds in found.items()])],
         values={f"{name}: calls/s": rounds.per_second for name, rounds in found.items()},
     )
@@ -50,7 +49,7 @@ def read_job(here: House, door: Door, call: str, token: str, *, callers: int, se
     """A measurement of one of the `CALLS`."""
     values: list[str] = []
     if call == "get":
-        values = listed_ids(here.database, _GETS)
+        values = here.database.listed_ids(_GETS)
     elif call == "next page" and door.protocol == "grpc":
         values = [token]
     return here.job(door, call, callers=callers, seconds=seconds, values=values)

@@ -36,7 +36,9 @@ gateway with `--no-multiplex` send a gRPC call for each request. Our gateway als
 request, brings the answer into the documented form and answers failures in it; Envoy does none of that here: no
 access log, proto3's own JSON. The server logs each call. Standard error goes to /dev/null. The bare stub has our
 messages, gRPC options, uvloop and scheduling, and neither rules nor store. Every answer is checked, and each sharing
-that was acknowledged is looked up in the database afterwards.
+that was acknowledged is looked up in the database afterwards. Where nothing else is said the database is SQLite's.
+PostgreSQL's µs a call are those of all its processes, also of sessions that ended meanwhile and of what it does in the
+background.
 """
 
 

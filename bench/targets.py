@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bench import engines
 from bench import house as doors
 from bench.memory import FULL_CALLS, is_flat
 from bench.outcome import Table, number
+from bench.rows import growth
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,12 @@ TARGETS = (
     _p99("gRPC", doors.GRPC, 10, 6),
     _p99("REST multiplexed", doors.MULTIPLEXED, 25, 10),
     Target("one caller alone, p50: multiplexed to a call each", 1.0, 0.9, "p50 multiplexed / unary"),
-    Target("shares/s with 10⁶ rows to 10⁴", 0.3, 0.6, "share: 1000000 / 10000 rows"),
-    Target("first page of 100, 10⁷ rows to 10⁴", 0.7, 0.9, "list: 10000000 / 10000 rows"),
+    Target("shares/s with 10⁶ rows to 10⁴", 0.3, 0.6, growth("SQLite", "share", 10**6)),
+    Target("first page of 100, 10⁷ rows to 10⁴", 0.7, 0.9, growth("SQLite", "list", 10**7)),
+    Target("shares/s, one server with PostgreSQL to one with SQLite", 0.4, 0.6, engines.POSTGRES_TO_SQLITE),
+    Target("shares: servers that a core of PostgreSQL feeds", 1.5, 3, engines.FED),
+    Target("PostgreSQL: shares/s with 10⁶ rows to 10⁴", 0.3, 0.6, growth("PostgreSQL", "share", 10**6)),
+    Target("PostgreSQL: first page of 100, 10⁶ rows to 10⁴", 0.7, 0.9, growth("PostgreSQL", "list", 10**6)),
     Target("REST shares/s per core to the 65 of Glance (quoted)", 30, 60, "times Glance", digits=0),
     _memory("server"),
     _memory("gateway"),
