@@ -44,9 +44,9 @@ async def test_a_batch_waits_for_as_many_changes_as_came_together_before() -> No
     waiting = queue()
     first = ask(waiting, 4)
     assert await taken(waiting) == 4
+    taking = asyncio.create_task(taken(waiting))
     await asyncio.gather(*first)
     second = ask(waiting, 3)
-    taking = asyncio.create_task(taken(waiting))
     await asyncio.sleep(0.02)
     assert not taking.done()
     second += ask(waiting, 1)
@@ -75,11 +75,11 @@ async def test_a_queue_that_is_stopped_waits_for_no_more_changes() -> None:
     waiting = queue()
     callers = ask(waiting, 4)
     assert await taken(waiting) == 4
-    late = ask(waiting, 1)
     taking = asyncio.create_task(taken(waiting))
+    await asyncio.gather(*callers)
+    late = ask(waiting, 1)
     await asyncio.sleep(0.02)
     waiting.stop()
     assert await taking == 0
     with pytest.raises(Unavailable):
         await late[0]
-    await asyncio.gather(*callers)
