@@ -8,7 +8,7 @@ SERVICES := protos/backupsharing/v2/backup_catalog.proto protos/backupsharing/v2
 IMAGE := protos/backupsharing/image.binpb
 BUF_LINT := {"version":"v1","lint":{"use":["STANDARD","COMMENTS"],"ignore":["google"]}}
 
-.PHONY: help run test test-keystone lint format generate bench bench-full fuzz chaos clean
+.PHONY: help run test test-keystone lint format generate bench bench-full fuzz chaos interop stubs clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -59,6 +59,9 @@ fuzz: $(VENV)/.dev ## Send hostile requests for a minute (FUZZ_SECONDS=…, FUZZ
 
 chaos: $(VENV)/.dev ## Kill servers, gateways and the database for a minute (CHAOS_SECONDS=…, CHAOS_SEED=…)
 	$(BIN)/python -m tests.chaos
+
+interop: $(VENV)/.dev build/keystone/.installed stubs ## Build and run every client in every language (ARGS='--only Go')
+	$(BIN)/python -m tests.interop $(ARGS)
 
 clean: ## Remove everything that was installed or built
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
