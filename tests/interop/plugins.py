@@ -25,13 +25,19 @@ class Installer(NamedTuple):
 def go() -> None:
     """The generators of messages and of gRPC, at the releases that examples/go was written with."""
     for module in (
-        "google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.10",
-        "google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.5.1",
+        "google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12",
+        "google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2",
     ):
         command("go", "install", module, environment={"GOBIN": str(BIN)})
 
 
-INSTALLERS: Mapping[str, Installer] = {"go": Installer("go", go)}
+def rust() -> None:
+    """The generators of messages and of clients, for the releases of prost and tonic that examples/rust uses."""
+    where = ("--root", str(TOOLS), "--target-dir", str(TOOLS / "cargo"))
+    command("cargo", "install", "--quiet", "--locked", *where, "protoc-gen-prost@0.5.0", "protoc-gen-tonic@0.5.0")
+
+
+INSTALLERS: Mapping[str, Installer] = {"go": Installer("go", go), "rust": Installer("cargo", rust)}
 """By language. A language without an entry takes its plugins from the system's packages."""
 
 

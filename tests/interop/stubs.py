@@ -26,6 +26,8 @@ TEMPLATE = ROOT / "buf.gen.yaml"
 TOOLS = ROOT / "build" / "tools"
 """Where ``make plugins`` installs plugins; those in ``bin`` are found as if they were on the ``PATH``."""
 PYTHON = "python"
+BESIDE: Mapping[str, Mapping[str, str]] = {"go": {"go.mod": "module backupsharing.example/stubs\n\ngo 1.24\n"}}
+"""Files that a language wants beside what its plugins make. For Go: what makes a module of the packages."""
 SEARCH = os.pathsep.join((str(TOOLS / "bin"), str(Path(sys.executable).parent), os.environ.get("PATH", "")))
 """Where programs are looked for: what ``make`` installed comes first."""
 
@@ -88,6 +90,8 @@ def _generate(language: str, image: Path) -> str:
     template["inputs"] = [{**template["inputs"][0], "binary_image": str(image)}]
     # buf takes JSON as well; the file of the repository names all languages.
     command("buf", "generate", "--template", json.dumps(template), environment={"PATH": SEARCH})
+    for name, text in BESIDE.get(language, {}).items():
+        (STUBS / language / name).write_text(text, encoding="utf-8")
     return "generated"
 
 

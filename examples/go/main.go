@@ -1,0 +1,257 @@
+// Command example shares backups over gRPC, looks at them as their recipient, and cancels a sharing.
+//
+// ../README.md says what it prints and which variables of the environment it reads.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	pb "backupsharing.example/stubs/backupsharing/v2"
+)
+
+// A change needs more than the second that the server keeps in hand before a deadline.
+const timeout = 10 * time.Second
+
+func main() {
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run() error {
+	connection, err := grpc.NewClient(
+		os.Getenv("BACKUP_SHARING_GRPC"),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+	)
+	if err != nil {
+		return err
+	}
+	defer connection.Close()
+	example := example{
+		catalog:        pb.NewBackupCatalogServiceClient(connection),
+		sharings:       pb.NewBackupSharingServiceClient(connection),
+		serviceToken:   os.Getenv("BACKUP_SHARING_SERVICE_TOKEN"),
+		giver:          os.Getenv("BACKUP_SHARING_PROJECT"),
+		giverToken:     os.Getenv("BACKUP_SHARING_TOKEN"),
+		recipient:      os.Getenv("BACKUP_SHARING_RECIPIENT"),
+		recipientToken: os.Getenv("BACKUP_SHARING_RECIPIENT_TOKEN"),
+		other:          os.Getenv("BACKUP_SHARING_OTHER"),
+		name:           "go-" + uuid.NewString(),
+		backups:        []string{uuid.NewString(), uuid.NewString(), uuid.NewString()},
+	}
+	return example.run(context.Background())
+}
+
+type example struct {
+	catalog  pb.BackupCatalogServiceClient
+	sharings pb.BackupSharingServiceClient
+
+	serviceToken              string
+	giver, giverToken         string
+	recipient, recipientToken string
+	other                     string
+
+	name    string   // of the backups of this run
+	backups []string // their ids
+}
+
+func (e *example) run(ctx context.Context) error {
+	first := e.backups[0]
+	for _, backup := range e.backups {
+		if err := e.put(ctx, backup); err != nil {
+			return fmt.Errorf("put: %w", err)
+		}
+	}
+	fmt.Println("put", first)
+
+	shared, err := e.share(ctx, first, e.recipient, e.other)
+	if err != nil {
+		return fmt.Errorf("share: %w", err)
+	}
+	for _, backup := range e.backups[1:] {
+		if _, err := e.share(ctx, backup, e.recipient); err != nil {
+			return fmt.Errorf("share: %w", err)
+		}
+	}
+	fmt.Println("shared", len(shared))
+
+	conflict, err := e.conflict(ctx, first)
+	if err != nil {
+		return fmt.Errorf("conflict: %w", err)
+	}
+	fmt.Println("conflict", conflict.Reason, conflict.Metadata["code"])
+
+	listed, pages, err := e.list(ctx)
+	if err != nil {
+		return fmt.Errorf("list: %w", err)
+	}
+	fmt.Println("listed", listed, "in", pages, "pages")
+
+	sharing := shared[0].GetId()
+	cancelled, err := e.cancel(ctx, sharing)
+	if err != nil {
+		return fmt.Errorf("cancel: %w", err)
+	}
+	fmt.Println("cancelled", cancelled)
+
+	gone, err := e.gone(ctx, sharing)
+	if err != nil {
+		return fmt.Errorf("gone: %w", err)
+	}
+	fmt.Println("gone", gone.Reason)
+	return nil
+}
+
+// put tells the catalogue of a backup, as the backup service does.
+func (e *example) put(ctx context.Context, backup string) error {
+	ctx, cancel := as(ctx, e.serviceToken)
+	defer cancel()
+	answer, err := e.catalog.PutBackup(ctx, &pb.PutBackupRequest{Backup: &pb.Backup{
+		Id:        backup,
+		ProjectId: e.giver,
+		Name:      proto.String(e.name),
+		Size:      proto.Int32(40),
+		Status:    "available",
+	}})
+	if err != nil {
+		return err
+	}
+	if stored := answer.GetBackup(); stored.GetId() != backup || stored.GetName() != e.name {
+		return fmt.Errorf("stored %v", stored)
+	}
+	return nil
+}
+
+// share gives a backup to projects. With the key it may be sent again when its answer got lost.
+func (e *example) share(ctx context.Context, backup string, recipients ...string) ([]*pb.Sharing, error) {
+	ctx, cancel := as(ctx, e.giverToken)
+	defer cancel()
+	answer, err := e.sharings.ShareBackup(ctx, &pb.ShareBackupRequest{
+		ProjectId:      e.giver,
+		Shared:         &pb.BackupRecipients{BackupId: backup, ToProjectIds: recipients},
+		IdempotencyKey: proto.String(uuid.NewString()),
+	})
+	if err != nil {
+		return nil, err
+	}
+	shared := answer.GetShared()
+	if len(shared) != len(recipients) {
+		return nil, fmt.Errorf("%d sharings for %d recipients", len(shared), len(recipients))
+	}
+	for i, sharing := range shared {
+		if sharing.GetBackupId() != backup || sharing.GetToProjectId() != recipients[i] {
+			return nil, fmt.Errorf("instead of a sharing of %s with %s: %v", backup, recipients[i], sharing)
+		}
+	}
+	return shared, nil
+}
+
+// conflict shares with a project that has the backup already, and answers why the server refuses.
+func (e *example) conflict(ctx context.Context, backup string) (*errdetails.ErrorInfo, error) {
+	ctx, cancel := as(ctx, e.giverToken)
+	defer cancel()
+	_, err := e.sharings.ShareBackup(ctx, &pb.ShareBackupRequest{
+		ProjectId: e.giver,
+		Shared:    &pb.BackupRecipients{BackupId: backup, ToProjectIds: []string{e.recipient}},
+	})
+	return failure(err, codes.AlreadyExists, "ALREADY_SHARED")
+}
+
+// list reads, two a page, what the recipient got in this run; answers how many sharings and pages there were.
+func (e *example) list(ctx context.Context) (listed, pages int, err error) {
+	request := &pb.ListSharingsRequest{
+		ProjectId: e.recipient,
+		ShareToMe: proto.Bool(true),
+		Name:      proto.String(e.name),
+		Limit:     proto.Int32(2),
+	}
+	seen := map[string]bool{}
+	for {
+		page, err := e.page(ctx, request)
+		if err != nil {
+			return 0, 0, err
+		}
+		pages++
+		for _, sharing := range page.GetShared() {
+			if sharing.GetFromProjectId() != e.giver || sharing.GetBackup().GetName() != e.name {
+				return 0, 0, fmt.Errorf("not a sharing of this run: %v", sharing)
+			}
+			seen[sharing.GetBackupId()] = true
+		}
+		if request.PageToken = page.GetNextPageToken(); request.PageToken == "" {
+			break
+		}
+	}
+	for _, backup := range e.backups {
+		if !seen[backup] {
+			return 0, 0, fmt.Errorf("backup %s is missing", backup)
+		}
+	}
+	if len(seen) != 3 || pages != 2 {
+		return 0, 0, fmt.Errorf("%d sharings in %d pages, not 3 in 2", len(seen), pages)
+	}
+	return len(seen), pages, nil
+}
+
+func (e *example) page(ctx context.Context, request *pb.ListSharingsRequest) (*pb.ListSharingsResponse, error) {
+	ctx, cancel := as(ctx, e.recipientToken)
+	defer cancel()
+	return e.sharings.ListSharings(ctx, request)
+}
+
+// cancel ends a sharing, and answers how many ended.
+func (e *example) cancel(ctx context.Context, sharing string) (int, error) {
+	ctx, cancel := as(ctx, e.giverToken)
+	defer cancel()
+	answer, err := e.sharings.CancelSharing(ctx, &pb.CancelSharingRequest{ProjectId: e.giver, Id: sharing})
+	if err != nil {
+		return 0, err
+	}
+	ended := answer.GetShared()
+	if len(ended) != 1 || ended[0].GetId() != sharing || ended[0].GetDeletedAt() == nil {
+		return 0, fmt.Errorf("instead of %s ended: %v", sharing, ended)
+	}
+	return len(ended), nil
+}
+
+// gone gets a sharing that does not exist any more, and answers why the server refuses.
+func (e *example) gone(ctx context.Context, sharing string) (*errdetails.ErrorInfo, error) {
+	ctx, cancel := as(ctx, e.giverToken)
+	defer cancel()
+	_, err := e.sharings.GetSharing(ctx, &pb.GetSharingRequest{ProjectId: e.giver, Id: sharing})
+	return failure(err, codes.NotFound, "SHARING_NOT_FOUND")
+}
+
+// as is the context of one call: whose it is, and how long it may take.
+func as(ctx context.Context, token string) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(metadata.AppendToOutgoingContext(ctx, "x-auth-token", token), timeout)
+}
+
+// failure answers the ErrorInfo of err, which has to have this code and this reason.
+func failure(err error, code codes.Code, reason string) (*errdetails.ErrorInfo, error) {
+	if err == nil {
+		return nil, errors.New("the call succeeded")
+	}
+	failed := status.Convert(err)
+	for _, detail := range failed.Details() {
+		info, ok := detail.(*errdetails.ErrorInfo)
+		if ok && failed.Code() == code && info.GetReason() == reason {
+			return info, nil
+		}
+	}
+	return nil, fmt.Errorf("not %s: %w", reason, err)
+}
