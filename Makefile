@@ -6,9 +6,14 @@ PROTOS := $(sort $(wildcard protos/*/*/*.proto))
 SERVICES := protos/backupsharing/v2/backup_catalog.proto protos/backupsharing/v2/backup_sharing.proto \
 	protos/multiplex/v1/multiplex.proto
 IMAGE := protos/backupsharing/image.binpb
+# What a failure carries comes along, so that the image is all that a client in any language needs.
+FAILURES := google/rpc/error_details.proto google/rpc/status.proto
+RELEASED := protos/released.binpb
 BUF_LINT := {"version":"v1","lint":{"use":["STANDARD","COMMENTS"],"ignore":["google"]}}
+BUF_BREAKING := {"version":"v1","breaking":{"use":["FILE"],"ignore":["google"]}}
 
-.PHONY: help run test test-keystone lint format generate bench bench-full fuzz chaos interop stubs clean
+.PHONY: help run test test-keystone lint format generate plugins stubs released bench bench-full fuzz chaos \
+	interop clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,6 +34,7 @@ lint: $(VENV)/.dev ## Check style, types, protos, and that generated code is up 
 	$(BIN)/buf format --diff --exit-code protos
 	$(MAKE) --no-print-directory generate OUT=build/generated
 	$(BIN)/buf lint build/generated/backupsharing/image.binpb --config '$(BUF_LINT)'
+	$(BIN)/buf breaking build/generated/backupsharing/image.binpb --against $(RELEASED) --config '$(BUF_BREAKING)'
 	@for file in $$(cd build/generated && find . -type f); do \
 		cmp "build/generated/$$file" "protos/$$file" || { echo "run 'make generate' and commit"; exit 1; }; done
 
@@ -46,7 +52,16 @@ generate: $(VENV)/.dev ## Make the Python stubs and the descriptor image from th
 	$$protoc --python_out=$(OUT) --mypy_out=quiet:$(OUT) $(PROTOS:protos/%=%) && \
 	$$protoc --grpc_python_out=$(OUT) --mypy_grpc_out=quiet:$(OUT) $(SERVICES:protos/%=%) && \
 	$$protoc --include_imports --include_source_info \
-		--descriptor_set_out=$(OUT)/backupsharing/image.binpb $(PROTOS:protos/%=%)
+		--descriptor_set_out=$(OUT)/backupsharing/image.binpb $(PROTOS:protos/%=%) $(FAILURES)
+
+plugins: $(VENV)/.dev ## Install what `make stubs` needs for every language that this machine has, into build/tools
+	@$(BIN)/python -m tests.interop.plugins
+
+stubs: $(VENV)/.dev ## Generate stubs for every language whose plugins are here, into build/stubs (ARGS='--only go')
+	@$(BIN)/python -m tests.interop.stubs $(ARGS)
+
+released: generate ## Keep the protos as those of the last release, which later ones may not break
+	cp $(IMAGE) $(RELEASED)
 
 bench: $(VENV)/.bench ## Measure all there is to measure, and write bench/RESULTS.md (twelve minutes)
 	@$(BIN)/python -m bench $(ARGS)
@@ -60,7 +75,7 @@ fuzz: $(VENV)/.dev ## Send hostile requests for a minute (FUZZ_SECONDS=…, FUZZ
 chaos: $(VENV)/.dev ## Kill servers, gateways and the database for a minute (CHAOS_SECONDS=…, CHAOS_SEED=…)
 	$(BIN)/python -m tests.chaos
 
-interop: $(VENV)/.dev build/keystone/.installed stubs ## Build and run every client in every language (ARGS='--only Go')
+interop: $(VENV)/.dev build/keystone/.installed plugins ## Build and run every client in every language (ARGS='--only Go')
 	$(BIN)/python -m tests.interop $(ARGS)
 
 clean: ## Remove everything that was installed or built

@@ -13,6 +13,7 @@ from importlib import metadata
 
 import structlog
 from aiohttp import web
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from gateway import headers
 from gateway.answers import Failures
@@ -161,7 +162,8 @@ def _pages(settings: Settings, schema: Schema) -> Mapping[str, Callable[[], Page
     if not settings.docs:
         return {}
     title, version = TITLE, metadata.version(DISTRIBUTION)
-    fixed = pages(dumps(describe(schema, title=title, version=version, server_url=settings.public_url)))
+    description = describe(schema, title=title, version=version, server_url=settings.public_url)
+    fixed = pages(dumps(description), FileDescriptorSet(file=schema.files).SerializeToString())
     return {path: partial(_same, page) for path, page in fixed.items()}
 
 

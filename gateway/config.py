@@ -208,7 +208,9 @@ class Settings(BaseSettings):
     cors_origin: Names = Field(
         [], description="origin whose pages may read answers in a browser, or *; may be given several times"
     )
-    docs: bool = Field(True, description="serve a description at /openapi.json and a page to try it at /docs")
+    docs: bool = Field(
+        True, description="serve descriptions at /openapi.json and /protos.binpb, and a page to try them at /docs"
+    )
     drain_notice: float = Field(
         3.0,
         ge=0,

@@ -1,4 +1,4 @@
-"""The interactive description of the API: Swagger UI, served from its package, reaching nothing outside."""
+"""What the API is, for readers and for programs: Swagger UI out of its package, OpenAPI, and the protos."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from gateway.pages import Page
 
 DESCRIPTION_PATH = "/openapi.json"
 PAGE_PATH = "/docs"
+PROTOS_PATH = "/protos.binpb"
 
 _POLICY = "; ".join(
     (
@@ -85,17 +86,19 @@ _STYLE = """body { margin: 0; }
 """
 
 
-def pages(description: bytes) -> Mapping[str, Page]:
-    """The description, the page that shows it and lets it be tried, and everything that page loads; by path.
+def pages(description: bytes, protos: bytes) -> Mapping[str, Page]:
+    """The descriptions, the page that shows one and lets it be tried, and everything that page loads; by path.
 
     Args:
         description: OpenAPI as JSON.
+        protos: a serialized ``FileDescriptorSet``, to generate stubs from.
     """
     title = json.loads(description)["info"]["title"]
     page = _PAGE.format(title=escape(str(title))).encode()
     assets = {f"{PAGE_PATH}/{name}": Page(content_type, _asset(name), _KEPT) for name, content_type in _ASSETS.items()}
     return {
         DESCRIPTION_PATH: Page("application/json", description, _FRESH),
+        PROTOS_PATH: Page("application/x-protobuf", protos, _FRESH),
         PAGE_PATH: Page("text/html; charset=utf-8", page, _FRESH | {"Content-Security-Policy": _POLICY}),
         f"{PAGE_PATH}/start.js": Page("text/javascript; charset=utf-8", _START.encode(), _FRESH),
         f"{PAGE_PATH}/start.css": Page("text/css; charset=utf-8", _STYLE.encode(), _FRESH),

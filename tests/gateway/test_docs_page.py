@@ -14,11 +14,12 @@ from gateway.docs_page import pages
 from gateway.pages import Page
 
 DESCRIPTION = json.dumps({"openapi": "3.1.0", "info": {"title": "Bread & <Butter>", "version": "1"}}).encode()
+PROTOS = b"\x0a\x0d\x0a\x0bbread.proto"
 
 
 @pytest.fixture(scope="module")
 def served() -> Mapping[str, Page]:
-    return pages(DESCRIPTION)
+    return pages(DESCRIPTION, PROTOS)
 
 
 @pytest.fixture
@@ -73,6 +74,11 @@ def test_no_page_is_taken_for_another_type_than_its_own(served: Mapping[str, Pag
 
 def test_the_description_is_served_as_it_is(served: Mapping[str, Page]) -> None:
     assert (served["/openapi.json"].body, served["/openapi.json"].content_type) == (DESCRIPTION, "application/json")
+
+
+def test_the_protos_are_served_as_they_are(served: Mapping[str, Page]) -> None:
+    page = served["/protos.binpb"]
+    assert (page.body, page.content_type) == (PROTOS, "application/x-protobuf")
 
 
 def test_the_page_shows_the_description_that_is_served(served: Mapping[str, Page]) -> None:

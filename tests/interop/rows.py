@@ -15,6 +15,9 @@ BUILD = ROOT / "build" / "interop"
 STUBS = ROOT / "build" / "stubs"
 """Where ``make stubs`` puts what it generates, a folder for each language."""
 
+RENAMED_FIELD = "proto-field"
+"""What is spoilt where stubs are generated from protos with another name for a field that all examples use."""
+
 
 class ClientFailed(Exception):
     """A client did not build, or saw something else than it should; the message has what it said."""
@@ -71,7 +74,7 @@ class Row:
     run: Callable[[Place], None]
     """Run it; raises `ClientFailed`."""
     notices: frozenset[str] = frozenset()
-    """Which of `tests.interop.tamper.TAMPERINGS` must make it fail; the others must not."""
+    """What must make it fail when spoilt: of `tamper.TAMPERINGS` and `RENAMED_FIELD`; the others must not."""
     version: Callable[[], str] = field(default=lambda: "")
     """Of the client or its language, for the table."""
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
+import sysconfig
 
-from tests.interop.rows import ROOT, STUBS, Place, Row, check_scenario, command
+from tests.interop.rows import RENAMED_FIELD, ROOT, STUBS, Place, Row, check_scenario, command
 
 
 def _build() -> None:
@@ -13,8 +15,10 @@ def _build() -> None:
 
 
 def _run(place: Place) -> None:
-    environment = {**place.environment(), "PYTHONPATH": str(STUBS / "python")}
-    check_scenario(command(sys.executable, str(ROOT / "examples" / "python" / "main.py"), environment=environment))
+    # -S: without it the stubs of the repository, which are installed beside grpcio, would hide those of `make stubs`.
+    path = os.pathsep.join((str(STUBS / "python"), sysconfig.get_path("platlib"), sysconfig.get_path("purelib")))
+    example = str(ROOT / "examples" / "python" / "main.py")
+    check_scenario(command(sys.executable, "-S", example, environment={**place.environment(), "PYTHONPATH": path}))
 
 
 ROWS = [
@@ -25,6 +29,7 @@ ROWS = [
         missing=lambda: "",
         build=_build,
         run=_run,
+        notices=frozenset({RENAMED_FIELD}),
         version=platform.python_version,
     )
 ]

@@ -1,0 +1,58 @@
+"""Installs the plugins that ``make stubs`` needs into build/tools: ``make plugins``. One function for each language."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from tests.interop.rows import ClientFailed, command
+from tests.interop.stubs import TOOLS, absent
+
+BIN = TOOLS / "bin"
+
+
+class Installer(NamedTuple):
+    """How the plugins of a language are installed."""
+
+    program: str
+    """What has to be on the machine for it."""
+    install: Callable[[], None]
+    """Raises `ClientFailed`."""
+
+
+def go() -> None:
+    """The generators of messages and of gRPC, at the releases that examples/go was written with."""
+    for module in (
+        "google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.10",
+        "google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.5.1",
+    ):
+        command("go", "install", module, environment={"GOBIN": str(BIN)})
+
+
+INSTALLERS: Mapping[str, Installer] = {"go": Installer("go", go)}
+"""By language. A language without an entry takes its plugins from the system's packages."""
+
+
+def main() -> int:
+    """Install what is missing and can be; answers the exit code."""
+    BIN.mkdir(parents=True, exist_ok=True)
+    for language, installer in INSTALLERS.items():
+        if not absent(language):
+            result = "installed"
+        elif shutil.which(installer.program) is None:
+            result = f"skipped: {installer.program} not installed"
+        else:
+            try:
+                installer.install()
+            except ClientFailed as failure:
+                sys.stderr.write(f"{language}: {failure}\n")
+                return 1
+            result = "installed"
+        sys.stdout.write(f"{language}: {result}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
