@@ -80,6 +80,7 @@ interop: $(VENV)/.dev build/keystone/.installed plugins ## Build and run every c
 
 clean: ## Remove everything that was installed or built
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(addprefix examples/typescript/,node_modules stubs dist)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

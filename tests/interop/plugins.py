@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from tests.interop.rows import ClientFailed, command
+from tests.interop.rows import ROOT, ClientFailed, command
 from tests.interop.stubs import TOOLS, absent
 
 BIN = TOOLS / "bin"
@@ -37,7 +37,24 @@ def rust() -> None:
     command("cargo", "install", "--quiet", "--locked", *where, "protoc-gen-prost@0.5.0", "protoc-gen-tonic@0.5.0")
 
 
-INSTALLERS: Mapping[str, Installer] = {"go": Installer("go", go), "rust": Installer("cargo", rust)}
+def java() -> None:
+    """protoc and the generator of gRPC, at the releases that examples/java/pom.xml names."""
+    command("mvn", "--quiet", "--batch-mode", "--file", "examples/java/pom.xml", "dependency:copy@stub-plugins")
+    for program in (TOOLS / "java").iterdir():
+        program.chmod(0o755)  # Maven stores no permissions
+
+
+def typescript() -> None:
+    """All that examples/typescript needs: the generator is one of its packages."""
+    command("npm", "ci", "--no-audit", "--no-fund", cwd=ROOT / "examples" / "typescript")
+
+
+INSTALLERS: Mapping[str, Installer] = {
+    "go": Installer("go", go),
+    "java": Installer("mvn", java),
+    "rust": Installer("cargo", rust),
+    "typescript": Installer("npm", typescript),
+}
 """By language. A language without an entry takes its plugins from the system's packages."""
 
 
