@@ -30,7 +30,9 @@ def running_place(tampers: Tampering | None = None) -> Iterator[Place]:
             try:
                 place = _people(keystone, rest_address)
                 files = ("--database", str(folder / "sharings.db"), "--keystone-url", keystone.url)
-                server = programs.start("server", "--grpc-listen", grpc_address, *files, "--stop-on-stdin-close")
+                # Keystone is slow while clients are built beside it.
+                patience = ("--keystone-timeout", "30", "--stop-on-stdin-close")
+                server = programs.start("server", "--grpc-listen", grpc_address, *files, *patience)
                 server.wait_for('"event":"serving"')
                 # Links in answers lead where their clients asked.
                 programs.gateway(gateway_address, grpc_address, "--public-url", f"http://{rest_address}")
@@ -65,6 +67,7 @@ def _people(keystone: RealKeystone, rest_address: str) -> Place:
         if name not in users:
             users[name] = keystone.create("user", name=name, password=name, domain_id="default")
         keystone.grant(role, users[name], project)
+    keystone.grant("reader", users[USER])  # The Terraform provider logs in to the domain as well as to the project.
     for kind in ("vbs", "vbsv2", "volumev2"):
         service = keystone.create("service", name=kind, type=kind)
         url = f"http://{rest_address}/v2/$(project_id)s"
