@@ -183,7 +183,7 @@ class Overloaded(Failure):
 
 
 class Unavailable(Failure):
-    """The server or its store cannot be used now; nothing was stored."""
+    """The server or its store cannot be used now; nothing was stored, unless the message says that nobody knows."""
 
     reason = "UNAVAILABLE"
 

@@ -152,7 +152,8 @@ class Store(Protocol):
     """Backups, sharings and what became of them, durable.
 
     - A change that is acknowledged must survive the death of the process and of the machine.
-    - A change that fails, or is never acknowledged, must be stored whole or not at all.
+    - A change that fails must not be stored, also not later; one that is never acknowledged, or of which the store
+      says that it does not know, must be stored whole, once, or not at all.
     - A change must write its events in its own transaction.
     - A change must not begin to commit after ``Cause.commit_by``: it raises `DeadlineTooClose`.
     - A change whose caller was cancelled before its turn must not be made.

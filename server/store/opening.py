@@ -40,7 +40,7 @@ class Tuning:
     commit_margin: float = 1.0
     """PostgreSQL: seconds by which a call's deadline is later than its ``commit_by``."""
     commit_delay: float = 0.001
-    """SQLite: seconds that a change waits for others to share its commit."""
+    """Seconds that a change waits for others to share its commit, when there are such."""
     read_threads: int = 2
     """SQLite: reads at once."""
     read_connections: int = 4
@@ -80,6 +80,7 @@ async def open_store(database: str, tuning: Tuning = Tuning(), known: Sequence[M
         read_connections=tuning.read_connections,
         write_connections=tuning.write_connections,
         patience=tuning.patience,
+        commit_delay=tuning.commit_delay,
         outcome_within=tuning.commit_margin * _TOLD_BEFORE,
         known=known,
     )

@@ -71,6 +71,7 @@ class PostgresStore:
         read_connections: int = 4,
         write_connections: int = 1,
         patience: float = 5.0,
+        commit_delay: float = 0.001,
         outcome_within: float = 0.8,
         known: Sequence[Migration] = MIGRATIONS,
     ) -> PostgresStore:
@@ -86,6 +87,7 @@ class PostgresStore:
         ``patience``: seconds to wait for the database, and for others that use it, before a call is `Unavailable`.
         ``outcome_within``: seconds after its ``commit_by`` in which a caller is told what became of a change whose
         commit was begun, if only that it is `Unavailable`: less than its deadline is away by then.
+        ``commit_delay``: the most seconds that a change waits for others to share its commit, when there are such.
         ``known``: the migrations that the program needs.
 
         Raises UnusableDatabase if the url or what is there cannot be used, or was made by a newer version of this
@@ -103,7 +105,7 @@ class PostgresStore:
         )
         tables = Tables(url, known)
         await tables.open()
-        queue = Queue(max_waiting, max_batch, patience, outcome_within)
+        queue = Queue(max_waiting, max_batch, patience, outcome_within, commit_delay)
         connect = partial(connect_to_write, conninfo, patience)
         lanes = [Lane(queue, Session(connect, patience + _SILENT)) for _ in range(write_connections)]
         await pool.open()

@@ -91,11 +91,22 @@ class Waiting:
 class Queue:
     """Changes in the order in which they are to be made."""
 
-    def __init__(self, max_waiting: int, max_batch: int, patience: float, outcome_within: float) -> None:
+    def __init__(
+        self, max_waiting: int, max_batch: int, patience: float, outcome_within: float, commit_delay: float = 0.0
+    ) -> None:
         """Let at most ``max_waiting`` changes wait, none longer than ``patience`` seconds.
 
+        When several callers are at work, a batch waits up to ``commit_delay`` seconds for as many changes as came
+        together lately; a caller that is alone never waits.
         ``outcome_within``: seconds after its ``commit_by`` in which a caller is told what became of its change.
         """
+        self._commit_delay = commit_delay
+        self._expected = 1
+        """How many changes are likely to come together."""
+        self._taken = 0
+        """How many the last batch had."""
+        self._enough = asyncio.Event()
+        """Set when as many wait as are expected."""
         self._outcome_within = outcome_within
         self._max_waiting = max_waiting
         self._max_batch = max_batch
@@ -127,6 +138,8 @@ class Queue:
         waiting = Waiting(command, late_at, told_at)
         self._waiting.append(waiting)
         self._changed.set()
+        if len(self._waiting) >= self._expected:
+            self._enough.set()
         try:
             return await waiting.answered
         finally:
@@ -134,7 +147,11 @@ class Queue:
 
     async def take(self) -> list[Waiting]:
         """Wait for changes and take them; nothing once the queue is stopped and what was begun is done."""
+        # Who gets an answer mostly asks again. Of fewer callers than before it is learned in a few batches.
+        expected = max(self._taken + len(self._waiting), self._expected * 7 // 8)
+        self._expected = min(expected, self._max_batch)
         while not self._stopped or self._waiting or self._aside:
+            await self._gather()
             batch: list[Waiting] = []
             while self._waiting and len(batch) < self._max_batch:
                 if batch and bool(self._waiting[0].pause) != bool(batch[0].pause):
@@ -144,12 +161,22 @@ class Queue:
                 if not waiting.is_given_up:
                     batch.append(waiting)
             if batch:
+                self._taken = len(batch)
                 return batch
             self._changed.clear()
             if not self._stopped or self._aside:
                 await self._changed.wait()
         self._changed.set()
         return []
+
+    async def _gather(self) -> None:
+        """Wait for as many changes as are expected, if there is one, but not for long."""
+        if not self._waiting or len(self._waiting) >= self._expected or self._stopped or not self._commit_delay:
+            return
+        self._enough.clear()
+        timer = asyncio.get_running_loop().call_later(self._commit_delay, self._enough.set)
+        await self._enough.wait()
+        timer.cancel()
 
     def put_aside(self, waiting: Iterable[Waiting], seconds: float) -> None:
         """Have changes wait again, but not before some time."""
@@ -166,6 +193,7 @@ class Queue:
                 waiting.fail(_closed())
         self._waiting = deque(begun)
         self._changed.set()
+        self._enough.set()
 
     def _put_back(self, aside: list[Waiting]) -> None:
         self._aside -= len(aside)
