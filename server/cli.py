@@ -10,12 +10,13 @@ from typing import IO
 
 import click
 
+from backupsharing.client import Door
 from server import policy
 from server.checks import Checks
 from server.demo import DemoFailed, run_demo
 from server.errors import InvalidArgument
 from server.identity.static import BadTokenFile, add_token
-from server.importing import CannotImport, Door, import_backups
+from server.importing import CannotImport, import_backups
 from server.migrating import migrating
 from server.moving import backup, copy
 
@@ -101,7 +102,7 @@ def import_(
     if not token and certificate is None:
         raise click.UsageError("--token (BACKUP_SHARING_TOKEN) is missing, and there is no --certificate")
     try:
-        failed = asyncio.run(import_backups(file, Door(server, token, ca, certificate, key)))
+        failed = asyncio.run(import_backups(file, Door(server, ca, certificate, key), token))
     except CannotImport as error:
         raise click.ClickException(str(error)) from None
     sys.exit(1 if failed else 0)
