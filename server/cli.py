@@ -1,4 +1,4 @@
-"""``backup-sharing``: the demo and administration."""
+"""``backup-sharing``: sharing for people, the demo and administration."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ from typing import IO
 
 import click
 
+from backupsharing.client import Door
 from server import policy
 from server.checks import Checks
 from server.demo import DemoFailed, run_demo
 from server.errors import InvalidArgument
 from server.identity.static import BadTokenFile, add_token
-from server.importing import CannotImport, Door, import_backups
+from server.importing import CannotImport, import_backups
 from server.migrating import migrating
 from server.moving import backup, copy
+from server.people.commands import COMMANDS
+from server.people.options import door_options
 
 
 @click.group(context_settings={"auto_envvar_prefix": "BACKUP_SHARING", "show_default": True, "max_content_width": 100})
@@ -25,8 +28,8 @@ from server.moving import backup, copy
 def main() -> None:
     """Share volume backups between cloud projects.
 
-    backup-sharing-server and backup-sharing-gateway run the service; these commands are for trying
-    it and for looking after it.
+    backup-sharing-server and backup-sharing-gateway run the service; these commands are for using
+    it (share, cancel, list, show, count), for trying it, and for looking after it.
     """
 
 
@@ -83,12 +86,9 @@ def policy_() -> None:
 
 @main.command("import")
 @click.argument("file", type=click.File("rb"))
-@click.option("--server", default="127.0.0.1:50051", help="HOST:PORT of the server's gRPC door.")
+@door_options
 @click.option("--token", envvar="BACKUP_SHARING_TOKEN", default="", show_default=False, show_envvar=True,
               help="Token with the role service; not needed with a certificate that has it.")  # fmt: skip
-@click.option("--ca", type=click.Path(path_type=Path), help="PEM file with the CA of the server's certificate.")
-@click.option("--certificate", type=click.Path(path_type=Path), help="PEM file to show to the server.")
-@click.option("--key", type=click.Path(path_type=Path), help="PEM file with its key.")
 def import_(
     file: IO[bytes], server: str, token: str, ca: Path | None, certificate: Path | None, key: Path | None
 ) -> None:
@@ -101,15 +101,14 @@ def import_(
     if not token and certificate is None:
         raise click.UsageError("--token (BACKUP_SHARING_TOKEN) is missing, and there is no --certificate")
     try:
-        failed = asyncio.run(import_backups(file, Door(server, token, ca, certificate, key)))
+        failed = asyncio.run(import_backups(file, Door(server, ca, certificate, key), token))
     except CannotImport as error:
         raise click.ClickException(str(error)) from None
     sys.exit(1 if failed else 0)
 
 
-main.add_command(migrating)
-main.add_command(copy)
-main.add_command(backup)
+for _command in (*COMMANDS, migrating, copy, backup):
+    main.add_command(_command)
 
 
 if __name__ == "__main__":

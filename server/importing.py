@@ -7,13 +7,13 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
 import grpc
 from click.termui import progressbar
 
+from backupsharing.client.door import BadDoor, Door, metadata_of
 from backupsharing.v2 import backup_catalog_pb2, backup_catalog_pb2_grpc
 from backupsharing.v2.backup_pb2 import Backup
 from server.backup_line import LONGEST_LINE, parse_line
@@ -42,52 +42,19 @@ class CannotImport(Exception):
     """Nothing can be imported at all; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Door:
-    """How to reach a server, and as whom."""
-
-    address: str
-    """HOST:PORT, or ``unix:PATH``."""
-    token: str = ""
-    ca: Path | None = None
-    """PEM file that signed the server's certificate; None: plain text."""
-    certificate: Path | None = None
-    """PEM file to show to the server, with `key`."""
-    key: Path | None = None
-
-    def channel(self) -> grpc.aio.Channel:
-        """Open a channel.
-
-        Raises:
-            CannotImport: a file cannot be read, or one of them is missing.
-        """
-        if self.ca is None:
-            if self.certificate or self.key:
-                raise CannotImport("--ca is missing beside --certificate and --key")
-            return grpc.aio.insecure_channel(self.address)
-        if bool(self.certificate) != bool(self.key):
-            raise CannotImport("--certificate and --key belong together")
-        try:
-            ca = self.ca.read_bytes()
-            key = self.key.read_bytes() if self.key else None
-            certificate = self.certificate.read_bytes() if self.certificate else None
-        except OSError as error:
-            raise CannotImport(f"{error.filename}: cannot be read: {error.strerror}") from None
-        return grpc.aio.secure_channel(self.address, grpc.ssl_channel_credentials(ca, key, certificate))
-
-
-async def import_backups(file: IO[bytes], door: Door) -> int:
+async def import_backups(file: IO[bytes], door: Door, token: str = "") -> int:
     """Import every line of ``file``; list the bad ones on standard error and answer how many there were.
 
     Raises:
         CannotImport: the server cannot be reached, or refuses the token.
     """
-    if not (door.token.isascii() and door.token.isprintable()):
-        raise CannotImport("the token has characters that no token has; is there a line break at its end?")
-    async with door.channel() as channel:
+    try:
+        metadata, opened = metadata_of(token), door.aio_channel()
+    except BadDoor as error:
+        raise CannotImport(str(error)) from None
+    async with opened as channel:
         stub: _Stub = backup_catalog_pb2_grpc.BackupCatalogServiceStub(channel)
-        metadata = (("x-auth-token", door.token),) if door.token else ()
-        await _greet(stub, metadata, door.address)
+        await _greet(stub, metadata, door.target)
         imported = failed = 0
         with progressbar(length=_size(file), label="Importing", file=sys.stderr) as bar:
             for batch in _batches(file):

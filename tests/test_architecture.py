@@ -28,6 +28,7 @@ def modules(*packages: str) -> dict[str, Path]:
 
 
 SERVER, GATEWAY = modules("server"), modules("gateway")
+CLIENT = modules("protos/backupsharing/client")
 BOTH = {**SERVER, **GATEWAY}
 
 
@@ -55,6 +56,11 @@ def test_the_gateway_imports_neither_the_server_nor_the_sharing_api(name: str) -
 @pytest.mark.parametrize("name", SERVER)
 def test_the_server_does_not_import_the_gateway(name: str) -> None:
     assert not [found for found in imports(SERVER[name]) if within(found, "gateway", "tests")]
+
+
+@pytest.mark.parametrize("name", CLIENT)
+def test_the_client_imports_nothing_but_stubs_and_itself(name: str) -> None:
+    assert not [found for found in imports(CLIENT[name]) if within(found, "server", "gateway", "tests", "restmap")]
 
 
 @pytest.mark.parametrize("name", [name for name in SERVER if not within(name, "server.identity")])
@@ -118,6 +124,7 @@ ARROWS = {
     "server.listening": (),
     "server.demo": ("server.demo_example", "server.identity.static", "server.errors", "server.listening"),
     "server.backup_line": (),
+    "server.people": ("server.people",),
     "server.importing": ("server.backup_line",),
 }
 """What each room may use; the first that fits counts. App, commands and ``__main__`` use everything."""
@@ -250,7 +257,7 @@ def public(tree: ast.Module) -> Iterator[ast.Module | ast.ClassDef | ast.Functio
                 pending += node.body
 
 
-@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("name", [*BOTH, *CLIENT])
 def test_every_module_and_every_public_name_says_what_it_promises(name: str) -> None:
-    tree = ast.parse(BOTH[name].read_bytes())
+    tree = ast.parse({**BOTH, **CLIENT}[name].read_bytes())
     assert [getattr(node, "name", name) for node in public(tree) if not ast.get_docstring(node)] == []

@@ -1,1 +1,1 @@
-"""Stubs generated from the protos beside them, and ``image.binpb``, the same as one descriptor set."""
+"""Stubs generated from the protos beside them, ``image.binpb``, the same as one descriptor set, and a client."""

@@ -60,6 +60,22 @@ class StubServer(grpc.GenericRpcHandler):  # type: ignore[misc] # the library ha
         """Succeed with these bytes."""
         self._behaviour = lambda _: response
 
+    @property
+    def behaviour(self) -> Behaviour:
+        """How it answers now."""
+        assert self._behaviour is not None
+        return self._behaviour
+
+    def behaves(self, behaviour: Behaviour) -> None:
+        """Answer each call as this function does."""
+        self._behaviour = behaviour
+
+    def fails_first(self, times: int, code: grpc.StatusCode, *details: Message, then: bytes = b"") -> None:
+        """Fail so many times, then succeed with these bytes."""
+        self.fails(code, "not yet", *details)
+        failing, left = self.behaviour, iter(range(times))
+        self._behaviour = lambda context: then if next(left, None) is None else failing(context)
+
     def fails(self, code: grpc.StatusCode, message: str = "", *details: Message, **trailers: str) -> None:
         """Fail; details make it a ``google.rpc.Status``."""
         metadata: list[tuple[str, str | bytes]] = [(name.replace("_", "-"), text) for name, text in trailers.items()]

@@ -1,8 +1,7 @@
 //! Shares backups over gRPC, looks at them as their recipient, and cancels a sharing.
 //!
-//! ../README.md says what it prints and which variables of the environment it reads.
+//! ../README.md says what it prints and which variables of the environment it reads. `make stubs`, then `cargo run`.
 
-use std::collections::BTreeSet;
 use std::env;
 use std::error::Error;
 use std::process::ExitCode;
@@ -69,8 +68,11 @@ async fn run() -> Outcome<()> {
     let code = conflict.metadata.get("code").ok_or("no code")?;
     println!("conflict {} {code}", conflict.reason);
 
-    let (listed, pages) = example.list().await?;
-    if !listed.iter().eq(&BTreeSet::from(backups)) || pages != 2 {
+    let (mut listed, pages) = example.list().await?;
+    let mut expected = backups.clone();
+    listed.sort();
+    expected.sort();
+    if listed != expected || pages != 2 {
         return Err(format!("listed {listed:?} in {pages} pages").into());
     }
     println!("listed {} in {pages} pages", listed.len());
@@ -142,7 +144,7 @@ impl Example {
     }
 
     /// Reads, two a page, which backups the recipient got in this run; answers the number of pages, too.
-    async fn list(&mut self) -> Outcome<(BTreeSet<String>, usize)> {
+    async fn list(&mut self) -> Outcome<(Vec<String>, usize)> {
         let mut request = pb::ListSharingsRequest {
             project_id: self.recipient.clone(),
             share_to_me: Some(true),
@@ -150,7 +152,7 @@ impl Example {
             limit: Some(2),
             ..Default::default()
         };
-        let (mut listed, mut pages) = (BTreeSet::new(), 0);
+        let (mut listed, mut pages) = (Vec::new(), 0);
         loop {
             let page = call(request.clone(), &self.recipient_token)?;
             let page = self.sharings.list_sharings(page).await?.into_inner();
@@ -160,7 +162,7 @@ impl Example {
                 if sharing.from_project_id != self.giver || name != Some(&self.name) {
                     return Err(format!("not a sharing of this run: {sharing:?}").into());
                 }
-                listed.insert(sharing.backup_id);
+                listed.push(sharing.backup_id);
             }
             if page.next_page_token.is_empty() {
                 return Ok((listed, pages));

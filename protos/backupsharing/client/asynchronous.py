@@ -1,0 +1,225 @@
+"""The client whose calls are awaited."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import Self, TypeVar, Unpack
+
+import grpc
+
+from backupsharing.client import calls
+from backupsharing.client.calls import PAGE_SIZE, Call, Page
+from backupsharing.client.door import Door, File, metadata_of
+from backupsharing.client.errors import failure_of
+from backupsharing.client.model import Backup, OnConflict, Sharing, SharingDetail, SharingFilter, SortDir, SortKey
+from backupsharing.client.retrying import TIMEOUT, Attempts, Retrying
+
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+
+
+class AsyncClient:
+    """Shares backups; what `Client` does, for asyncio. Cancelling a task cancels the call it waits for.
+
+    Reads are sent again after failures that pass (`Unavailable`), and so are `share` and the cancels, whose
+    idempotency key keeps them from being done twice. Every call raises `BackupSharingError`, or rather one of its
+    subclasses, when it fails, and takes a ``timeout``: the seconds it has with all its retries.
+
+    >>> async with AsyncClient(target, project=giver, token=token) as own:
+    ...     await own.count()
+    0
+    """
+
+    def __init__(
+        self,
+        target: str = "",
+        *,
+        project: str = "",
+        token: str | Callable[[], str | Awaitable[str]] = "",
+        ca: File | None = None,
+        certificate: File | None = None,
+        key: File | None = None,
+        channel: grpc.aio.Channel | None = None,
+        timeout: float = TIMEOUT,
+        retrying: Retrying = Retrying(),  # noqa: B008 - it is frozen
+    ) -> None:
+        """Prepare; connects with the first call.
+
+        Args:
+            target: ``HOST:PORT`` of the server.
+            project: whose sharings it is about; needed for all calls but those about backups.
+            token: the caller's, or what gives one, awaitable or not: asked before each attempt.
+            ca: PEM file that signed the server's certificate; without it plain text is spoken.
+            certificate: PEM file to show to the server, with ``key``.
+            key: PEM file with the certificate's key.
+            channel: to use instead of a target; stays open when the client is closed.
+            timeout: seconds for a call that is told no other.
+            retrying: when calls are sent again.
+
+        Raises:
+            BadDoor: the files do not belong together, or cannot be read.
+        """
+        if bool(target) == (channel is not None):
+            raise ValueError("expected is either a target or a channel")
+        self._project, self._token, self._timeout, self._retrying = project, token, timeout, retrying
+        self._is_own = channel is None
+        self._channel = channel or Door(target, ca, certificate, key).aio_channel()
+
+    async def __aenter__(self) -> Self:
+        """Answer the client itself; it is closed at the end."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        await self.close()
+
+    async def close(self) -> None:
+        """End the connection; calls in progress fail.
+
+        >>> await AsyncClient(target).close()
+        """
+        if self._is_own:
+            await self._channel.close()
+
+    async def share(
+        self,
+        backup_id: str,
+        project_ids: Sequence[str],
+        *,
+        idempotency_key: str | None = None,
+        on_conflict: OnConflict | None = None,
+        timeout: float | None = None,
+    ) -> tuple[Sharing, ...]:
+        """As `Client.share`.
+
+        >>> sharing, = await client.share(backup_id, [recipient])
+        >>> sharing.to_project_id == recipient
+        True
+        """
+        return await self._do(calls.share(self._project, backup_id, project_ids, idempotency_key, on_conflict), timeout)
+
+    async def cancel(
+        self, sharing_id: str, *, idempotency_key: str | None = None, timeout: float | None = None
+    ) -> Sharing:
+        """As `Client.cancel`.
+
+        >>> sharing, = await client.share(backup_id, [recipient])
+        >>> (await client.cancel(sharing.id)).is_active
+        False
+        """
+        return await self._do(calls.cancel(self._project, sharing_id, idempotency_key), timeout)
+
+    async def cancel_all(
+        self, backup_id: str, *, idempotency_key: str | None = None, timeout: float | None = None
+    ) -> tuple[Sharing, ...]:
+        """As `Client.cancel_all`.
+
+        >>> await client.cancel_all(backup_id)
+        ()
+        """
+        return await self._do(calls.cancel_all(self._project, backup_id, idempotency_key), timeout)
+
+    async def get(self, sharing_id: str, *, timeout: float | None = None) -> SharingDetail:
+        """As `Client.get`.
+
+        >>> sharing, = await client.share(backup_id, [recipient])
+        >>> (await client.get(sharing.id)).backup.status
+        'available'
+        """
+        return await self._do(calls.get(self._project, sharing_id), timeout)
+
+    def list(
+        self,
+        *,
+        sort_key: SortKey | None = None,
+        sort_dir: SortDir | None = None,
+        page_size: int = PAGE_SIZE,
+        timeout: float | None = None,
+        **which: Unpack[SharingFilter],
+    ) -> AsyncIterator[SharingDetail]:
+        """As `Client.list`.
+
+        >>> sharings = await client.share(backup_id, [recipient, other])
+        >>> [sharing.backup_id == backup_id async for sharing in client.list(backup_id=backup_id, page_size=1)]
+        [True, True]
+        """
+        return self._all(calls.list_sharings(self._project, which, sort_key, sort_dir, page_size), timeout)
+
+    async def count(self, *, timeout: float | None = None, **which: Unpack[SharingFilter]) -> int:
+        """As `Client.count`.
+
+        >>> await client.count(received=True, status="available")
+        0
+        """
+        return await self._do(calls.count(self._project, which), timeout)
+
+    async def put_backup(self, backup: Backup, *, timeout: float | None = None) -> Backup:
+        """As `Client.put_backup`.
+
+        >>> (await service.put_backup(Backup(id=new_backup_id, project_id=giver, status="creating"))).status
+        'creating'
+        """
+        return await self._do(calls.put_backup(backup), timeout)
+
+    async def get_backup(self, backup_id: str, *, timeout: float | None = None) -> Backup:
+        """As `Client.get_backup`.
+
+        >>> (await service.get_backup(backup_id)).project_id == giver
+        True
+        """
+        return await self._do(calls.get_backup(backup_id), timeout)
+
+    def list_backups(
+        self, project_id: str = "", *, page_size: int = PAGE_SIZE, timeout: float | None = None
+    ) -> AsyncIterator[Backup]:
+        """As `Client.list_backups`.
+
+        >>> [backup.id == backup_id async for backup in service.list_backups(giver)]
+        [True]
+        """
+        return self._all(calls.list_backups(project_id, page_size), timeout)
+
+    async def remove_backup(self, backup_id: str, *, timeout: float | None = None) -> tuple[Sharing, ...]:
+        """As `Client.remove_backup`.
+
+        >>> await service.remove_backup(backup_id)
+        ()
+        """
+        return await self._do(calls.remove_backup(backup_id), timeout)
+
+    async def _all(self, page_of: Callable[[str], Call[Page[Item]]], timeout: float | None) -> AsyncIterator[Item]:
+        token, is_last = "", False
+        while not is_last:
+            page = await self._do(page_of(token), timeout)
+            for item in page.items:
+                yield item
+            token, is_last = page.next_token, not page.next_token
+
+    async def _do(self, call: Call[Result], timeout: float | None) -> Result:
+        attempts = Attempts(
+            self._retrying, self._timeout if timeout is None else timeout, is_repeatable=call.is_repeatable
+        )
+        send: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(call.method)
+        request = call.request.SerializeToString()
+        while True:
+            metadata = metadata_of(await self._fresh_token(attempts))
+            try:
+                return call.result(await send(request, timeout=attempts.remaining(), metadata=metadata))
+            except grpc.RpcError as error:
+                failure = failure_of(error)
+            await asyncio.sleep(attempts.pause_after(failure))
+
+    async def _fresh_token(self, attempts: Attempts) -> str:
+        if isinstance(self._token, str):
+            return self._token
+        token = self._token()
+        if isinstance(token, str):
+            return token
+        try:
+            return await asyncio.wait_for(token, attempts.remaining())
+        except TimeoutError:
+            raise attempts.too_late() from None

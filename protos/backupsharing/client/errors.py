@@ -1,0 +1,209 @@
+"""How calls fail: an exception for each kind of failure that a caller may want to tell from others.
+
+>>> try:
+...     client.get("8332443e-9866-41d8-8a58-a898cf5db030")
+... except SharingNotFound as failure:
+...     print(failure.reason, failure.code)
+SHARING_NOT_FOUND VolumeBackup.0043
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import cast
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
+from google.rpc.status_pb2 import Status
+
+DOMAIN = "backupsharing"
+"""``ErrorInfo.domain`` of the reasons that are known here."""
+
+_DETAILS = "grpc-status-details-bin"
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One value of the request that is not acceptable."""
+
+    field: str
+    """Its path, such as ``shared.backup_id``."""
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What is known of a failure."""
+
+    message: str
+    reason: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    violations: Sequence[Violation] = ()
+    request_id: str = ""
+    retry_after: float | None = None
+    status: grpc.StatusCode = grpc.StatusCode.UNKNOWN
+
+
+class BackupSharingError(Exception):
+    """A call failed. Base of all that this package raises for what happened to a call."""
+
+    def __init__(self, told: Told) -> None:
+        super().__init__(told.message)
+        self.message = told.message
+        self.reason = told.reason
+        """A value of ``ErrorReason`` without its prefix; empty if the failure did not come from the service."""
+        self.code = told.metadata.get("code", "")
+        """The documented code, as REST shows it."""
+        self.metadata = told.metadata
+        """What the failure is about, such as ``backup_id``."""
+        self.violations = tuple(told.violations)
+        """Of the request; all of them at once."""
+        self.request_id = told.request_id
+        """What the service's operator finds the call by."""
+        self.retry_after = told.retry_after
+        """Seconds after which the service wants to be asked again, if it said so."""
+        self.status = told.status
+        """Of gRPC."""
+
+
+class InvalidRequest(BackupSharingError):
+    """Values are missing or malformed; `violations` names each of them."""
+
+
+class NotAuthenticated(BackupSharingError):
+    """There is no token, or it is unknown or has expired."""
+
+
+class NotAllowed(BackupSharingError):
+    """The token is of another project, has no role for the call, or is not the giver's."""
+
+
+class BackupNotFound(BackupSharingError):
+    """There is no such backup, or the project does not own it."""
+
+
+class SharingNotFound(BackupSharingError):
+    """There is no such active sharing, or the project is neither its giver nor its recipient."""
+
+
+class BackupNotAvailable(BackupSharingError):
+    """The backup's status does not allow sharing it."""
+
+
+class BackupOwnerFixed(BackupSharingError):
+    """The backup belongs to another project than `put_backup` said."""
+
+
+class AlreadyShared(BackupSharingError):
+    """Some recipients have the backup already; nothing was stored."""
+
+    @property
+    def project_ids(self) -> tuple[str, ...]:
+        """Those recipients, at most 20 of them."""
+        return tuple(filter(None, self.metadata.get("to_project_ids", "").split(", ")))
+
+
+class IdempotencyKeyReused(BackupSharingError):
+    """The idempotency key was used for another request."""
+
+
+class QuotaUsedUp(BackupSharingError):
+    """The backup would have more active sharings than the service allows; nothing was stored."""
+
+
+class Unavailable(BackupSharingError):
+    """The service cannot be reached, or cannot do it now; see `retry_after`."""
+
+
+class DeadlineExceeded(BackupSharingError):
+    """The call was not done within its timeout. With a `reason`, it is certain that nothing was stored."""
+
+
+class ServerFault(BackupSharingError):
+    """A defect of the service, or stored data that cannot be read; tell its operator the `request_id`."""
+
+
+REASONS: Mapping[str, type[BackupSharingError]] = {
+    "TOKEN_MISSING": NotAuthenticated,
+    "TOKEN_INVALID": NotAuthenticated,
+    "PROXY_REQUIRED": NotAuthenticated,
+    "PROJECT_FORBIDDEN": NotAllowed,
+    "ROLE_MISSING": NotAllowed,
+    "NOT_THE_GIVER": NotAllowed,
+    "INVALID_REQUEST": InvalidRequest,
+    "BACKUP_ID_MISSING": InvalidRequest,
+    "BACKUP_ID_MALFORMED": InvalidRequest,
+    "SHARING_ID_MALFORMED": InvalidRequest,
+    "BACKUP_NOT_FOUND": BackupNotFound,
+    "SHARING_NOT_FOUND": SharingNotFound,
+    "BACKUP_NOT_AVAILABLE": BackupNotAvailable,
+    "BACKUP_OWNER_FIXED": BackupOwnerFixed,
+    "ALREADY_SHARED": AlreadyShared,
+    "IDEMPOTENCY_KEY_REUSED": IdempotencyKeyReused,
+    "SHARING_QUOTA_USED_UP": QuotaUsedUp,
+    "OVERLOADED": Unavailable,
+    "UNAVAILABLE": Unavailable,
+    "IDENTITY_UNAVAILABLE": Unavailable,
+    "DEADLINE_TOO_CLOSE": DeadlineExceeded,
+    "STORED_DATA_UNREADABLE": ServerFault,
+    "INTERNAL": ServerFault,
+}
+"""The exception of each reason."""
+
+_STATUSES: Mapping[grpc.StatusCode, type[BackupSharingError]] = {
+    grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
+    grpc.StatusCode.UNAUTHENTICATED: NotAuthenticated,
+    grpc.StatusCode.PERMISSION_DENIED: NotAllowed,
+    grpc.StatusCode.UNAVAILABLE: Unavailable,
+    grpc.StatusCode.DEADLINE_EXCEEDED: DeadlineExceeded,
+    grpc.StatusCode.INTERNAL: ServerFault,
+    grpc.StatusCode.DATA_LOSS: ServerFault,
+}
+"""For failures without a reason, and for reasons that are newer than this client."""
+
+
+def failure_of(error: grpc.RpcError) -> BackupSharingError:
+    """The exception for how a gRPC call ended, of either kind of channel."""
+    status = error.code()
+    message = error.details() or status.name
+    known = Told(message=message, status=status)
+    for name, value in cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ()):
+        if name == _DETAILS and isinstance(value, bytes):
+            known = _told(value, known)
+    return REASONS.get(known.reason, _STATUSES.get(status, BackupSharingError))(known)
+
+
+def too_late(timeout: float) -> DeadlineExceeded:
+    """The exception for a call whose time was up before it could be sent."""
+    message = f"The call was not done within {timeout:g} s."
+    return DeadlineExceeded(Told(message=message, status=grpc.StatusCode.DEADLINE_EXCEEDED))
+
+
+def unreadable(method: str) -> ServerFault:
+    """The exception for an answer that is not what the service answers; it is not known what the call did."""
+    return ServerFault(Told(message=f"The answer to {method} cannot be read.", status=grpc.StatusCode.INTERNAL))
+
+
+def _told(details: bytes, known: Told) -> Told:
+    info, bad, request, retry = ErrorInfo(), BadRequest(), RequestInfo(), RetryInfo()
+    try:
+        found = [_unpacked(details, message) for message in (info, bad, request, retry)]
+    except DecodeError:
+        # Whatever it is, it is not from our service; the status alone has to do.
+        return known
+    is_ours = info.domain == DOMAIN
+    return Told(
+        message=known.message,
+        status=known.status,
+        reason=info.reason if is_ours else "",
+        metadata=dict(info.metadata) if is_ours else {},
+        violations=[Violation(one.field, one.description) for one in bad.field_violations],
+        request_id=request.request_id,
+        retry_after=retry.retry_delay.ToTimedelta().total_seconds() if found[-1] else None,
+    )
+
+
+def _unpacked(details: bytes, into: Message) -> bool:
+    return any(packed.Unpack(into) for packed in Status.FromString(details).details)

@@ -1,0 +1,96 @@
+"""What a client gives and gets. Times are aware and in UTC; None is what the service did not say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypedDict
+
+OnConflict = Literal["refuse", "return"]
+"""What to do with recipients that have the backup already: refuse the whole call, or return their standing sharings."""
+
+SortKey = Literal["name", "status", "size", "id", "created_at", "updated_at"]
+SortDir = Literal["asc", "desc"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backup:
+    """A volume backup, as its owner's backup service described it.
+
+    >>> Backup(id="066b1e37-9305-4057-97e5-2e99b21fc71d", project_id="c13f", status="available").size is None
+    True
+    """
+
+    id: str
+    project_id: str
+    """The owner: the only project that may share it."""
+    status: str
+    """Only a backup that is ``available`` can be shared."""
+    name: str | None = None
+    volume_id: str | None = None
+    availability_zone: str | None = None
+    size: int | None = None
+    """GiB."""
+    object_count: int | None = None
+    container: str | None = None
+    description: str | None = None
+    fail_reason: str | None = None
+    snapshot_id: str | None = None
+    service_metadata: str | None = None
+    is_incremental: bool | None = None
+    has_dependent_backups: bool | None = None
+    created_at: datetime | None = None
+    data_timestamp: datetime | None = None
+    updated_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sharing:
+    """One backup made visible to one project; active until it is cancelled, and never again."""
+
+    id: str
+    backup_id: str
+    from_project_id: str
+    """The giver."""
+    to_project_id: str
+    """The recipient."""
+    created_at: datetime
+    updated_at: datetime | None = None
+    deleted_at: datetime | None = None
+    """When it was cancelled; None while it is active."""
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the recipient sees the backup."""
+        return self.deleted_at is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharingDetail:
+    """An active sharing, together with the backup as it is now."""
+
+    id: str
+    backup_id: str
+    from_project_id: str
+    """The giver."""
+    to_project_id: str
+    """The recipient."""
+    created_at: datetime
+    updated_at: datetime | None = None
+    backup: Backup
+
+
+class SharingFilter(TypedDict, total=False):
+    """Which sharings are listed or counted: all that are given must hold."""
+
+    received: bool
+    """True: those that the project got; otherwise those that it gave."""
+    volume_id: str
+    name: str
+    """Part of the backup's name, whatever the case."""
+    status: str
+    """Of the backup."""
+    backup_id: str
+    from_project_id: str
+    to_project_id: str
+    availability_zone: str

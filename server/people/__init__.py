@@ -1,0 +1,1 @@
+"""Commands for people who share backups. They know a server only as `backupsharing.client` does."""

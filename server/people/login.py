@@ -1,0 +1,115 @@
+"""Who is calling: a token that was given, or one that Keystone gives for what OpenStack's variables say."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+TIMEOUT = 30.0
+"""Seconds for Keystone to answer."""
+
+_MOST_BYTES = 1 << 20
+_NEEDED = ("OS_USERNAME", "OS_PASSWORD")
+
+
+class NobodyKnown(Exception):
+    """Neither a token nor enough to get one is given; the message says what is missing."""
+
+
+class CannotLogIn(Exception):
+    """Keystone cannot be asked, or does not let the user in; the message says which."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """As whom calls are made."""
+
+    project: str
+    token: str
+
+    def __repr__(self) -> str:
+        """Tell whose it is, without the token."""
+        return f"Identity({self.project!r})"
+
+
+def identify(project: str, token: str, variables: Mapping[str, str], *, has_certificate: bool) -> Identity:
+    """Find out who is calling; asks Keystone only if there is neither a token nor a certificate.
+
+    Args:
+        project: the id that was given; empty if none was.
+        token: the same.
+        variables: of the environment, ``OS_AUTH_URL`` and those that belong to it.
+        has_certificate: whether the caller shows a certificate to the server.
+
+    Raises:
+        NobodyKnown: something is missing.
+        CannotLogIn: Keystone gives no token.
+    """
+    if token or (has_certificate and not variables.get("OS_AUTH_URL")):
+        if not project:
+            raise NobodyKnown("--project (OS_PROJECT_ID) is missing")
+        return Identity(project, token)
+    if not variables.get("OS_AUTH_URL"):
+        raise NobodyKnown("--token (OS_TOKEN) is missing, and so is OS_AUTH_URL to log in to Keystone")
+    if missing := [name for name in _NEEDED if not variables.get(name)]:
+        raise NobodyKnown(f"{' and '.join(missing)} missing beside OS_AUTH_URL")
+    if not (project or variables.get("OS_PROJECT_NAME")):
+        raise NobodyKnown("--project (OS_PROJECT_ID) or OS_PROJECT_NAME is missing beside OS_AUTH_URL")
+    return _log_in(project, variables)
+
+
+def _log_in(project: str, variables: Mapping[str, str]) -> Identity:
+    base = variables["OS_AUTH_URL"].rstrip("/")
+    if not base.startswith(("http://", "https://")):
+        raise CannotLogIn("OS_AUTH_URL does not begin with http:// or https://")
+    url = f"{base if base.endswith('/v3') else base + '/v3'}/auth/tokens?nocatalog"
+    body, headers = json.dumps(_request(project, variables)).encode(), {"Content-Type": "application/json"}
+    request = urllib.request.Request(url, body, headers, method="POST")  # noqa: S310 - http, as checked above
+    try:
+        context = ssl.create_default_context(cafile=variables.get("OS_CACERT") or None)
+        with urllib.request.urlopen(request, timeout=TIMEOUT, context=context) as answer:  # noqa: S310 - the same
+            told = json.loads(answer.read(_MOST_BYTES))
+            if not (token := answer.headers["X-Subject-Token"]):
+                raise ValueError("there is no token in it")
+            return Identity(str(told["token"]["project"]["id"]), token)
+    except urllib.error.HTTPError as error:
+        with error:
+            raise CannotLogIn(f"{base}: does not log in {variables['OS_USERNAME']}: {_why(error)}") from None
+    except OSError as error:
+        # URLError, time-outs, files that cannot be read.
+        raise CannotLogIn(f"{base}: cannot be asked for a token: {getattr(error, 'reason', error)}") from None
+    except (ValueError, KeyError, TypeError):
+        raise CannotLogIn(f"{base}: answers as no Keystone does") from None
+
+
+def _request(project: str, variables: Mapping[str, str]) -> Mapping[str, Any]:
+    user = {
+        "name": variables["OS_USERNAME"],
+        "domain": _domain("OS_USER_DOMAIN", variables),
+        "password": variables["OS_PASSWORD"],
+    }
+    by_name = {"name": variables.get("OS_PROJECT_NAME"), "domain": _domain("OS_PROJECT_DOMAIN", variables)}
+    return {
+        "auth": {
+            "identity": {"methods": ["password"], "password": {"user": user}},
+            "scope": {"project": {"id": project} if project else by_name},
+        }
+    }
+
+
+def _domain(prefix: str, variables: Mapping[str, str]) -> Mapping[str, str]:
+    if (name := variables.get(f"{prefix}_NAME")) is None and (identifier := variables.get(f"{prefix}_ID")):
+        return {"id": identifier}
+    return {"name": name or "Default"}
+
+
+def _why(error: urllib.error.HTTPError) -> str:
+    try:
+        return str(json.loads(error.read(_MOST_BYTES))["error"]["message"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"status {error.code}"

@@ -1,0 +1,62 @@
+"""Text for a terminal: tables that stay aligned, and nothing in them that a terminal would obey."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+Cell = str | int | None
+
+
+def table(titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+    """Lay out rows below their titles; numbers are aligned to the right."""
+    lines = [[_shown(cell) for cell in row] for row in rows]
+    widths = [max(map(_width, column)) for column in zip(titles, *lines, strict=True)]
+    is_number = [bool(lines) and all(line[n].isdecimal() for line in lines) for n in range(len(titles))]
+    laid_out = (
+        "  ".join(
+            " " * (width - _width(cell)) + cell if right else cell + " " * (width - _width(cell))
+            for cell, width, right in zip(line, widths, is_number, strict=True)
+        ).rstrip()
+        for line in (titles, *lines)
+    )
+    return "\n".join(laid_out)
+
+
+def records(titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+    """Lay out each row as lines of title and value; for terminals too narrow for a table."""
+    width = max(map(_width, titles))
+    blocks = (
+        "\n".join(f"{title:<{width}}  {_shown(cell)}" for title, cell in zip(titles, row, strict=True)) for row in rows
+    )
+    return "\n\n".join(blocks)
+
+
+def fits(text: str, columns: int) -> bool:
+    """Whether no line is wider than a terminal."""
+    return all(_width(line) <= columns for line in text.splitlines())
+
+
+def visible(text: str) -> str:
+    """Show as ``\\x1b`` and the like what is no visible character: names come from other projects."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+
+
+def moment(at: datetime | None) -> str:
+    """A time for people, in UTC, to the second."""
+    return "" if at is None else at.replace(tzinfo=None).isoformat(" ", "seconds")
+
+
+def _shown(cell: Cell) -> str:
+    return "" if cell is None else visible(str(cell))
+
+
+def _width(text: str) -> int:
+    return sum(_columns(one) for one in text)
+
+
+def _columns(one: str) -> int:
+    if unicodedata.combining(one):
+        return 0
+    return 2 if unicodedata.east_asian_width(one) in "WF" else 1

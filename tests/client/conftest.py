@@ -1,0 +1,43 @@
+"""What the client's tests run against: a stub that fails as it is told, and a real server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.client.callers import Awaited, Blocking, Caller
+from tests.e2e.house import House
+from tests.e2e.programs import Programs
+from tests.e2e.stub_server import StubServer
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A server and a gateway, with projects enough for all tests."""
+    programs = Programs()
+    house = House(tmp_path_factory.mktemp("house"), programs, 120)
+    yield house
+    house.close()
+    programs.end()
+
+
+@pytest.fixture(scope="session")
+def _stub_server() -> Iterator[StubServer]:
+    stub = StubServer()
+    yield stub
+    stub.stop()
+
+
+@pytest.fixture
+def stub(_stub_server: StubServer) -> StubServer:
+    """A gRPC server that answers what the test says."""
+    _stub_server.forget()
+    return _stub_server
+
+
+@pytest.fixture(params=[Blocking, Awaited], ids=["blocking", "awaited"])
+def caller(request: pytest.FixtureRequest, stub: StubServer) -> Caller:
+    """Either client, before the stub."""
+    made: Caller = request.param(stub.address)
+    return made

@@ -1,0 +1,126 @@
+"""Every way in which the service fails, as the exception that a caller gets."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
+
+import backupsharing.client as package
+from backupsharing.client import (
+    AlreadyShared,
+    BackupSharingError,
+    InvalidRequest,
+    NotAllowed,
+    ServerFault,
+    Unavailable,
+    Violation,
+)
+from backupsharing.client.errors import REASONS
+from backupsharing.v2.error_reason_pb2 import ErrorReason
+from server import errors
+from server.rpc.status import CODES, code_of
+from tests.client.callers import Caller
+from tests.e2e.stub_server import StubServer
+
+KNOWN = [value.name.removeprefix("ERROR_REASON_") for value in ErrorReason.DESCRIPTOR.values[1:]]
+STATUSES = {failure.reason: status for failure, status in CODES.items()} | {
+    "INTERNAL": grpc.StatusCode.INTERNAL,
+    **dict.fromkeys(
+        ("BACKUP_ID_MISSING", "BACKUP_ID_MALFORMED", "SHARING_ID_MALFORMED"), CODES[errors.InvalidArgument]
+    ),
+}
+
+
+def test_there_is_an_exception_for_every_reason_and_no_other() -> None:
+    assert set(REASONS) == set(KNOWN)
+    assert {kind.__name__ for kind in REASONS.values()} <= set(package.__all__)
+
+
+@pytest.mark.parametrize("reason", KNOWN)
+def test_each_reason_is_raised_as_its_exception_with_all_that_is_known(
+    stub: StubServer, caller: Caller, reason: str
+) -> None:
+    stub.fails(
+        STATUSES[reason],
+        "what happened",
+        ErrorInfo(reason=reason, domain="backupsharing", metadata={"code": code_of(reason), "backup_id": "b"}),
+        BadRequest(field_violations=[BadRequest.FieldViolation(field="shared.backup_id", description="not a UUID")]),
+        RetryInfo(retry_delay=Duration(seconds=600)),
+        RequestInfo(request_id="req-1"),
+    )
+    with pytest.raises(BackupSharingError) as raised:
+        caller.do(lambda client: client.count())
+    failure = raised.value
+    assert type(failure) is REASONS[reason]
+    assert (failure.reason, failure.code, str(failure), failure.message) == (
+        *(reason, code_of(reason)),
+        *("what happened", "what happened"),
+    )
+    assert failure.metadata["backup_id"] == "b"
+    assert failure.violations == (Violation("shared.backup_id", "not a UUID"),)
+    assert (failure.request_id, failure.retry_after, failure.status) == ("req-1", 600.0, STATUSES[reason])
+
+
+def test_already_shared_knows_the_projects(stub: StubServer, caller: Caller) -> None:
+    metadata = {"to_project_ids": "p, q", "code": "BackupSharing.0002"}
+    info = ErrorInfo(reason="ALREADY_SHARED", domain="backupsharing", metadata=metadata)
+    stub.fails(grpc.StatusCode.ALREADY_EXISTS, "p and q have it", info)
+    with pytest.raises(AlreadyShared) as raised:
+        caller.do(lambda client: client.share("b", ["p", "q", "r"]))
+    assert raised.value.project_ids == ("p", "q")
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (grpc.StatusCode.INVALID_ARGUMENT, InvalidRequest),
+        (grpc.StatusCode.PERMISSION_DENIED, NotAllowed),
+        (grpc.StatusCode.INTERNAL, ServerFault),
+        (grpc.StatusCode.UNAVAILABLE, Unavailable),
+        (grpc.StatusCode.OUT_OF_RANGE, BackupSharingError),
+    ],
+)
+def test_a_reason_that_is_newer_than_the_client_is_told_by_its_status(
+    stub: StubServer, caller: Caller, status: grpc.StatusCode, expected: type[BackupSharingError]
+) -> None:
+    stub.fails(status, "new", ErrorInfo(reason="TOO_NEW", domain="backupsharing", metadata={"code": "X.1"}))
+    with pytest.raises(BackupSharingError) as raised:
+        caller.do(lambda client: client.count())
+    assert type(raised.value) is expected
+    assert (raised.value.reason, raised.value.code) == ("TOO_NEW", "X.1")
+
+
+def test_a_reason_of_another_domain_means_nothing(stub: StubServer, caller: Caller) -> None:
+    info = ErrorInfo(reason="BACKUP_NOT_FOUND", domain="elsewhere.example", metadata={"code": "X.1"})
+    stub.fails(grpc.StatusCode.NOT_FOUND, "not here", info)
+    with pytest.raises(BackupSharingError) as raised:
+        caller.do(lambda client: client.count())
+    assert (type(raised.value), raised.value.reason, raised.value.code) == (BackupSharingError, "", "")
+
+
+def test_a_trailer_that_cannot_be_read_leaves_the_status(stub: StubServer, caller: Caller) -> None:
+    stub.fails_with_trailer(grpc.StatusCode.UNAVAILABLE, "half", b"\xff\xff\xff")
+    with pytest.raises(Unavailable, match="half") as raised:
+        caller.do(lambda client: client.count())
+    assert raised.value.reason == ""
+
+
+def test_an_answer_that_cannot_be_read_is_a_fault_of_the_server(stub: StubServer, caller: Caller) -> None:
+    stub.answers(b"\xff\xff\xff")
+    with pytest.raises(ServerFault, match="CountSharings"):
+        caller.do(lambda client: client.count())
+    assert len(stub.seen) == 1
+
+
+def test_an_answer_to_a_cancel_without_a_sharing_is_a_fault_of_the_server(stub: StubServer, caller: Caller) -> None:
+    with pytest.raises(ServerFault):
+        caller.do(lambda client: client.cancel("s"))
+
+
+def test_nothing_is_chained_to_a_failure(stub: StubServer, caller: Caller) -> None:
+    stub.fails(grpc.StatusCode.NOT_FOUND, "gone")
+    with pytest.raises(BackupSharingError) as raised:
+        caller.do(lambda client: client.count())
+    assert raised.value.__context__ is None
