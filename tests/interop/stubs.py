@@ -63,7 +63,18 @@ def generate(image: Path = IMAGE, only: Collection[str] = ()) -> Mapping[str, st
     languages = [PYTHON, *plugins()]
     if unknown := set(only) - set(languages):
         raise ClientFailed(f"no plugins for {', '.join(sorted(unknown))}; there are some for {', '.join(languages)}")
-    return {language: _generate(language, image) for language in languages if not only or language in only}
+    return {language: _keeping_times(language, image) for language in languages if not only or language in only}
+
+
+def _keeping_times(language: str, image: Path) -> str:
+    """Generate; a file that is as before keeps its time, so that no client is built again because of it."""
+    files = [path for path in (STUBS / language).rglob("*") if path.is_file()]
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+    result = _generate(language, image)
+    for path, (content, time) in before.items():
+        if path.is_file() and path.read_bytes() == content:
+            os.utime(path, ns=(time, time))
+    return result
 
 
 def _generate(language: str, image: Path) -> str:
