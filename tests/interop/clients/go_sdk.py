@@ -10,7 +10,7 @@ from google.protobuf import json_format
 from backupsharing.v2.backup_catalog_pb2 import PutBackupRequest
 from backupsharing.v2.backup_catalog_pb2_grpc import BackupCatalogServiceStub
 from backupsharing.v2.backup_pb2 import Backup
-from tests.interop.rows import BUILD, ROOT, Place, Row, command, needs
+from tests.interop.rows import BUILD, ROOT, ClientFailed, Place, Row, command, needs
 
 _SOURCE = ROOT / "tests" / "interop" / "gosdk"
 _PROGRAM = BUILD / "gosdk"
@@ -18,6 +18,8 @@ _SDK = "github.com/opentelekomcloud/gophertelekomcloud"
 
 
 def _build() -> None:
+    if unformatted := command("gofmt", "-l", str(_SOURCE)):
+        raise ClientFailed(f"gofmt would change {unformatted}")
     command("go", "vet", "./...", cwd=_SOURCE)
     command("go", "build", "-o", str(_PROGRAM), ".", cwd=_SOURCE)
 
@@ -38,12 +40,15 @@ def _run(place: Place) -> None:
 
 def _put_backups(place: Place) -> None:
     """As the backup service does: the SDK has no call for it."""
+    metadata = (("x-auth-token", place.service_token),)
     with grpc.insecure_channel(place.grpc) as channel:
         catalog = BackupCatalogServiceStub(channel)
         for members in json.loads((_SOURCE / "backups.json").read_text(encoding="utf-8")):
             backup = json_format.ParseDict({**members, "project_id": place.project}, Backup())
-            metadata = [("x-auth-token", place.service_token)]
-            catalog.PutBackup(PutBackupRequest(backup=backup), metadata=metadata, timeout=10)
+            try:
+                catalog.PutBackup(PutBackupRequest(backup=backup), metadata=metadata, timeout=10)
+            except grpc.RpcError as failure:
+                raise ClientFailed(f"PutBackup: {failure}") from None
 
 
 def _version() -> str:
@@ -55,7 +60,7 @@ ROWS = [
         name="Go SDK",
         door="REST",
         what="gophertelekomcloud, unchanged: log in, catalogue, every call of openstack/vbs/v2/shares",
-        missing=lambda: needs("go"),
+        missing=lambda: needs("go", "gofmt"),
         build=_build,
         run=_run,
         notices=frozenset({"field", "null", "time"}),

@@ -61,7 +61,7 @@ func (s *scenario) ours(listed []shares.Share) ([]int, error) {
 	return found, nil
 }
 
-// list tries each filter that the SDK offers: with a value that some sharings have, and one that none has.
+// list tries each filter that the SDK offers, as a whole and over pages of one: links have to keep the filter.
 func (s *scenario) list() error {
 	recipient := s.recipient.ProjectID
 	for _, try := range []struct {
@@ -73,23 +73,25 @@ func (s *scenario) list() error {
 		{s.giver, shares.ListOpts{ShareToMe: true}, nil},
 		{s.recipient, shares.ListOpts{}, nil},
 		{s.recipient, shares.ListOpts{ShareToMe: true}, []int{0, 2}},
-		{s.giver, shares.ListOpts{Name: "GO-SDK Z"}, []int{3}},
+		{s.giver, shares.ListOpts{Name: "GO-SDK F"}, []int{0, 1}},
 		{s.giver, shares.ListOpts{Name: "go-sdk%"}, nil},
 		{s.giver, shares.ListOpts{Status: "available"}, []int{0, 1, 2, 3}},
 		{s.giver, shares.ListOpts{Status: "error"}, nil},
-		{s.giver, shares.ListOpts{BackupID: s.bare.ID}, []int{2}},
+		{s.giver, shares.ListOpts{BackupID: s.full.ID}, []int{0, 1}},
 		{s.recipient, shares.ListOpts{ShareToMe: true, FromProjectID: s.giver.ProjectID}, []int{0, 2}},
 		{s.recipient, shares.ListOpts{ShareToMe: true, FromProjectID: s.other}, nil},
 		{s.giver, shares.ListOpts{ToProjectID: s.other}, []int{1, 3}},
 		{s.giver, shares.ListOpts{ToProjectID: recipient, Name: "full"}, []int{0}},
 		{s.giver, shares.ListOpts{AvailabilityZone: s.full.AvailabilityZone}, []int{0, 1}},
-		{s.giver, shares.ListOpts{VolumeID: s.zero.VolumeID}, []int{3}},
+		{s.giver, shares.ListOpts{VolumeID: s.full.VolumeID}, []int{0, 1}},
 		// These two are not sent: the SDK looks through all that is there.
 		{s.giver, shares.ListOpts{ID: s.created[2].ID}, []int{2}},
 		{s.giver, shares.ListOpts{SnapshotID: s.full.SnapshotID}, []int{0, 1}},
 	} {
-		if err := s.want(try.client, try.filter, try.want...); err != nil {
-			return err
+		for _, try.filter.Limit = range []int{0, 1} {
+			if err := s.want(try.client, try.filter, try.want...); err != nil {
+				return err
+			}
 		}
 	}
 	return s.sorted()
@@ -102,8 +104,15 @@ func (s *scenario) sorted() error {
 		return err
 	}
 	byTime := func(one, other shares.Share) int { return one.CreatedAt.Compare(other.CreatedAt) }
-	if !slices.IsSortedFunc(ascending, byTime) || byTime(ascending[0], ascending[3]) == 0 {
+	if len(ascending) != 4 || !slices.IsSortedFunc(ascending, byTime) || byTime(ascending[0], ascending[3]) == 0 {
 		return fmt.Errorf("ascending is %+v", ascending)
+	}
+	paged, err := shares.List(s.giver, shares.ListOpts{Name: "go-sdk", SortDir: shares.SortAsc, Limit: 1})
+	if err != nil {
+		return err
+	}
+	if !slices.Equal(paged, ascending) {
+		return fmt.Errorf("ascending over pages is %+v, want %+v", paged, ascending)
 	}
 	for _, direction := range []shares.SortDir{shares.SortDesc, ""} {
 		descending, err := shares.List(s.giver, shares.ListOpts{Name: "go-sdk", SortDir: direction})
@@ -140,12 +149,14 @@ func (s *scenario) pages() error {
 			return fmt.Errorf("%d a page after the first: %+v, want %+v", limit, rest, whole[1:])
 		}
 	}
-	lengths, err := s.lengths("?name=go-sdk&limit=3")
-	if err != nil {
-		return err
-	}
-	if !slices.Equal(lengths, []int{3, 1}) {
-		return fmt.Errorf("pages of %v, want of 3 and 1", lengths)
+	for limit, want := range map[int][]int{1: {1, 1, 1, 1}, 2: {2, 2}, 3: {3, 1}, 4: {4}} {
+		lengths, err := s.lengths(fmt.Sprintf("?name=go-sdk&limit=%d", limit))
+		if err != nil {
+			return err
+		}
+		if !slices.Equal(lengths, want) {
+			return fmt.Errorf("pages of %v, want of %v", lengths, want)
+		}
 	}
 	return nil
 }
