@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -70,6 +72,9 @@ def test_already_shared_knows_the_projects(stub: StubServer, caller: Caller) -> 
     with pytest.raises(AlreadyShared) as raised:
         caller.do(lambda client: client.share("b", ["p", "q", "r"]))
     assert raised.value.project_ids == ("p", "q")
+    from_a_worker = pickle.loads(pickle.dumps(raised.value))  # noqa: S301 -- our own
+    assert type(from_a_worker) is AlreadyShared
+    assert from_a_worker.project_ids == ("p", "q")
 
 
 @pytest.mark.parametrize(
