@@ -51,6 +51,7 @@ class BackupSharingError(Exception):
 
     def __init__(self, told: Told) -> None:
         super().__init__(told.message)
+        self._told = told
         self.message = told.message
         self.reason = told.reason
         """A value of ``ErrorReason`` without its prefix; empty if the failure did not come from the service."""
@@ -66,6 +67,10 @@ class BackupSharingError(Exception):
         """Seconds after which the service wants to be asked again, if it said so."""
         self.status = told.status
         """Of gRPC."""
+
+    def __reduce__(self) -> tuple[type[BackupSharingError], tuple[Told]]:
+        """Go whole from one process to another, as exceptions of worker processes do."""
+        return type(self), (self._told,)
 
 
 class InvalidRequest(BackupSharingError):
