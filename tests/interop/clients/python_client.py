@@ -108,6 +108,8 @@ def _version() -> str:
     return version("backup-sharing")
 
 
+_OUT_OF_REACH = "speaks gRPC, with the stubs that the wheel brings"
+
 ROWS = [
     Row(
         name="Python client",
@@ -116,6 +118,7 @@ ROWS = [
         missing=lambda: "",
         build=_install,
         run=_run_client,
+        out_of_reach=_OUT_OF_REACH,
         version=_version,
     ),
     Row(
@@ -125,6 +128,7 @@ ROWS = [
         missing=lambda: "",
         build=_install,
         run=_run_async_client,
+        out_of_reach=_OUT_OF_REACH,
         version=_version,
     ),
     Row(
@@ -134,6 +138,7 @@ ROWS = [
         missing=lambda: "",
         build=_install,
         run=_run_commands,
+        out_of_reach=_OUT_OF_REACH,
         version=_version,
     ),
 ]
