@@ -75,10 +75,10 @@ class Row:
     """Run it; raises `ClientFailed`."""
     notices: frozenset[str] = frozenset()
     """What must make it fail when spoilt: of `tamper.TAMPERINGS` and `RENAMED_FIELD`; the others must not."""
-    out_of_reach: str = ""
-    """Why nothing that can be spoilt reaches it, where it notices nothing."""
     version: Callable[[], str] = field(default=lambda: "")
     """Of the client or its language, for the table."""
+    out_of_reach: str = ""
+    """Why nothing that can be spoilt reaches it, where it notices nothing."""
 
 
 def command(
