@@ -5,110 +5,110 @@ from __future__ import annotations
 import os
 import sys
 import uuid
+from collections.abc import Callable, Sequence
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 
-from backupsharing.v2 import backup_catalog_pb2, backup_catalog_pb2_grpc, backup_pb2
-from backupsharing.v2 import backup_sharing_pb2 as sharing_pb2
-from backupsharing.v2 import backup_sharing_pb2_grpc as sharing_pb2_grpc
+from backupsharing.v2 import backup_catalog_pb2, backup_catalog_pb2_grpc, backup_pb2, sharing_pb2
+from backupsharing.v2 import backup_sharing_pb2 as pb
+from backupsharing.v2 import backup_sharing_pb2_grpc as rpc
 
 DEADLINE = 10.0
-"""Seconds. The server stores nothing later than one second before it."""
+"""Seconds for a call. The server stores nothing later than one second before that."""
 
 GIVER = os.environ["BACKUP_SHARING_PROJECT"]
 RECIPIENT = os.environ["BACKUP_SHARING_RECIPIENT"]
 OTHER = os.environ["BACKUP_SHARING_OTHER"]
 
+# Whose call it is goes along as metadata.
+AS_SERVICE = [("x-auth-token", os.environ["BACKUP_SHARING_SERVICE_TOKEN"])]
+AS_GIVER = [("x-auth-token", os.environ["BACKUP_SHARING_TOKEN"])]
+AS_RECIPIENT = [("x-auth-token", os.environ["BACKUP_SHARING_RECIPIENT_TOKEN"])]
 
-def token(variable: str) -> list[tuple[str, str]]:
-    """Whose call it is, as metadata."""
-    return [("x-auth-token", os.environ[variable])]
+
+def put(catalog: backup_catalog_pb2_grpc.BackupCatalogServiceStub, backup_id: str, name: str) -> None:
+    """Tell the service that a backup exists."""
+    backup = backup_pb2.Backup(id=backup_id, name=name, status="available", project_id=GIVER)
+    catalog.PutBackup(backup_catalog_pb2.PutBackupRequest(backup=backup), timeout=DEADLINE, metadata=AS_SERVICE)
 
 
-def error_info(error: grpc.RpcError) -> error_details_pb2.ErrorInfo:
-    """Read the reason of a failure, which is in its trailing metadata."""
-    status, info = status_pb2.Status(), error_details_pb2.ErrorInfo()
-    status.ParseFromString(dict(error.trailing_metadata()).get("grpc-status-details-bin", b""))
-    for detail in status.details:
-        if detail.Unpack(info):
-            return info
-    return info
+def share(
+    sharings: rpc.BackupSharingServiceStub, backup_id: str, *recipients: str, key: str | None = None
+) -> Sequence[sharing_pb2.Sharing]:
+    """Share a backup. With a key of its own, a call can be made again until an answer arrives: it counts once."""
+    shared = pb.BackupRecipients(backup_id=backup_id, to_project_ids=recipients)
+    request = pb.ShareBackupRequest(project_id=GIVER, shared=shared, idempotency_key=key)
+    return sharings.ShareBackup(request, timeout=DEADLINE, metadata=AS_GIVER).shared
+
+
+def received(sharings: rpc.BackupSharingServiceStub, name: str) -> list[Sequence[sharing_pb2.SharingDetail]]:
+    """List what the recipient got, page by page."""
+    request = pb.ListSharingsRequest(project_id=RECIPIENT, share_to_me=True, name=name, limit=2)
+    pages = []
+    while not pages or request.page_token:
+        answer = sharings.ListSharings(request, timeout=DEADLINE, metadata=AS_RECIPIENT)
+        pages.append(answer.shared)
+        request.page_token = answer.next_page_token
+    return pages
+
+
+def refused(code: grpc.StatusCode, call: Callable[[], object]) -> error_details_pb2.ErrorInfo:
+    """Make a call that has to fail, and read why it did from its trailing metadata."""
+    try:
+        call()
+    except grpc.RpcError as error:
+        expect(error.code(), code)
+        status, info = status_pb2.Status(), error_details_pb2.ErrorInfo()
+        status.ParseFromString(dict(error.trailing_metadata())["grpc-status-details-bin"])
+        expect([detail.Unpack(info) for detail in status.details].count(True), 1)
+        return info
+    sys.exit(f"a call succeeded, expected {code}")
 
 
 def expect(seen: object, expected: object) -> None:
-    """End with 1 where the service does anything else than what is expected."""
+    """End with 1 if the service does anything else."""
     if seen != expected:
         sys.exit(f"saw {seen!r}, expected {expected!r}")
 
 
-def main() -> None:
+def main(channel: grpc.Channel) -> None:
     """Run the scenario, and print a line for each step."""
-    as_service = token("BACKUP_SHARING_SERVICE_TOKEN")
-    as_giver = token("BACKUP_SHARING_TOKEN")
-    as_recipient = token("BACKUP_SHARING_RECIPIENT_TOKEN")
-    run = f"python-{uuid.uuid4()}"
-    backups = [str(uuid.uuid4()) for _ in range(3)]
+    catalog = backup_catalog_pb2_grpc.BackupCatalogServiceStub(channel)
+    sharings = rpc.BackupSharingServiceStub(channel)
+    name = f"python-{uuid.uuid4()}"
+    first, *others = backups = [str(uuid.uuid4()) for _ in range(3)]
 
-    with grpc.insecure_channel(os.environ["BACKUP_SHARING_GRPC"]) as channel:
-        catalog = backup_catalog_pb2_grpc.BackupCatalogServiceStub(channel)
-        sharings = sharing_pb2_grpc.BackupSharingServiceStub(channel)
+    for backup_id in backups:
+        put(catalog, backup_id, name)
+    print("put", first)
 
-        for backup_id in backups:
-            backup = backup_pb2.Backup(id=backup_id, name=run, status="available", project_id=GIVER)
-            put = backup_catalog_pb2.PutBackupRequest(backup=backup)
-            catalog.PutBackup(put, timeout=DEADLINE, metadata=as_service)
-        print("put", backups[0])
+    given = share(sharings, first, RECIPIENT, OTHER, key=str(uuid.uuid4()))
+    expect([sharing.to_project_id for sharing in given], [RECIPIENT, OTHER])
+    for backup_id in others:
+        share(sharings, backup_id, RECIPIENT, key=str(uuid.uuid4()))
+    print("shared", len(given))
 
-        def share(backup_id: str, *recipients: str, key: str | None = None) -> sharing_pb2.ShareBackupResponse:
-            request = sharing_pb2.ShareBackupRequest(
-                project_id=GIVER,
-                shared=sharing_pb2.BackupRecipients(backup_id=backup_id, to_project_ids=recipients),
-                idempotency_key=key,
-            )
-            return sharings.ShareBackup(request, timeout=DEADLINE, metadata=as_giver)
+    conflict = refused(grpc.StatusCode.ALREADY_EXISTS, lambda: share(sharings, first, RECIPIENT))
+    print("conflict", conflict.reason, conflict.metadata["code"])
 
-        # With a key of its own, a call can be made again until an answer arrives: it counts once.
-        given = share(backups[0], RECIPIENT, OTHER, key=str(uuid.uuid4())).shared
-        for backup_id in backups[1:]:
-            share(backup_id, RECIPIENT, key=str(uuid.uuid4()))
-        expect([sharing.to_project_id for sharing in given], [RECIPIENT, OTHER])
-        print("shared", len(given))
+    pages = received(sharings, name)
+    expect({sharing.backup_id for page in pages for sharing in page}, set(backups))
+    print("listed", sum(map(len, pages)), "in", len(pages), "pages")
 
-        try:
-            share(backups[0], RECIPIENT)
-            sys.exit("a backup was shared twice")
-        except grpc.RpcError as error:
-            expect(error.code(), grpc.StatusCode.ALREADY_EXISTS)
-            info = error_info(error)
-            print("conflict", info.reason, info.metadata["code"])
+    cancel = pb.CancelSharingRequest(project_id=GIVER, id=given[0].id)
+    ended = sharings.CancelSharing(cancel, timeout=DEADLINE, metadata=AS_GIVER).shared
+    expect([sharing.deleted for sharing in ended], ["true"])
+    print("cancelled", len(ended))
 
-        listed, pages = [], 0
-        request = sharing_pb2.ListSharingsRequest(project_id=RECIPIENT, share_to_me=True, name=run, limit=2)
-        while pages == 0 or request.page_token:
-            page = sharings.ListSharings(request, timeout=DEADLINE, metadata=as_recipient)
-            listed += page.shared
-            pages += 1
-            request.page_token = page.next_page_token
-        expect({sharing.backup_id for sharing in listed}, set(backups))
-        print("listed", len(listed), "in", pages, "pages")
-
-        cancel = sharing_pb2.CancelSharingRequest(project_id=GIVER, id=given[0].id)
-        ended = sharings.CancelSharing(cancel, timeout=DEADLINE, metadata=as_giver).shared
-        expect([sharing.deleted for sharing in ended], ["true"])
-        print("cancelled", len(ended))
-
-        try:
-            get = sharing_pb2.GetSharingRequest(project_id=GIVER, id=given[0].id)
-            sharings.GetSharing(get, timeout=DEADLINE, metadata=as_giver)
-            sys.exit("a cancelled sharing is still there")
-        except grpc.RpcError as error:
-            expect(error.code(), grpc.StatusCode.NOT_FOUND)
-            print("gone", error_info(error).reason)
+    get = pb.GetSharingRequest(project_id=GIVER, id=given[0].id)
+    gone = refused(grpc.StatusCode.NOT_FOUND, lambda: sharings.GetSharing(get, timeout=DEADLINE, metadata=AS_GIVER))
+    print("gone", gone.reason)
 
 
 if __name__ == "__main__":
     try:
-        main()
+        with grpc.insecure_channel(os.environ["BACKUP_SHARING_GRPC"]) as channel:
+            main(channel)
     except grpc.RpcError as error:
         sys.exit(f"{error.code().name}: {error.details()}")
