@@ -36,8 +36,18 @@ _CALLER = (
 
 
 def door_options(command: Command) -> Command:
-    """Give a command ``--server``, ``--ca``, ``--certificate`` and ``--key``."""
-    return functools.reduce(lambda decorated, option: option(decorated), reversed(_DOOR), command)
+    """Give a command ``--server``, ``--ca``, ``--certificate`` and ``--key``; files that are half given are refused."""
+
+    @functools.wraps(command)
+    def checked(*args: Any, **options: Any) -> None:  # noqa: ANN401 -- click checks them
+        ca, certificate, key = (options[name] for name in ("ca", "certificate", "key"))
+        if bool(certificate) != bool(key):
+            raise click.UsageError("--certificate and --key belong together")
+        if certificate and not ca:
+            raise click.UsageError("--ca is missing beside --certificate and --key")
+        command(*args, **options)
+
+    return functools.reduce(lambda decorated, option: option(decorated), reversed(_DOOR), checked)
 
 
 def with_client(command: Callable[Concatenate[Client, P], None]) -> Command:

@@ -109,9 +109,21 @@ def test_wrong_usage_has_exit_code_2(terminal: Terminal, command: tuple[str, ...
     assert terminal.run(*command, fails=2).stderr.startswith("Usage: ")
 
 
-@pytest.mark.parametrize(("options", "told"), [(("--ca", "/not/there"), "/not/there"), (("--key", "x"), "ca is")])
-def test_files_for_tls_that_cannot_be_used_are_told(terminal: Terminal, options: tuple[str, ...], told: str) -> None:
-    assert told in only_line(terminal.run("list", *options, fails=1))
+def test_files_for_tls_that_cannot_be_read_are_told(terminal: Terminal) -> None:
+    assert "/not/there" in only_line(terminal.run("list", "--ca", "/not/there", fails=1))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--key", "x"), "--certificate and --key belong together"),
+        (("--certificate", "x", "--key", "y"), "--ca is missing beside --certificate and --key"),
+    ],
+)
+def test_files_for_tls_that_are_half_given_are_told_by_name(
+    terminal: Terminal, options: tuple[str, ...], told: str
+) -> None:
+    assert told in terminal.run("list", *options, fails=2).stderr
 
 
 def test_a_token_with_a_line_break_is_told_and_not_shown(house: House, giver: Project) -> None:

@@ -7,6 +7,7 @@ import itertools
 import signal
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -128,25 +129,27 @@ class LoadBalancer:
 
     def __init__(self, gateways: list[Rest]) -> None:
         self._gateways = gateways
-        self._ready = gateways
+        self._ready = list(gateways)
         self._turn = itertools.count()
 
     async def watch(self) -> None:
         """Ask all of them, again and again."""
-        while True:
-            self._ready = [gateway for gateway in self._gateways if await self._is_ready(gateway)]
-            await asyncio.sleep(0.2)
+        await asyncio.gather(*map(self._watch, self._gateways))
 
     async def call(self, *arguments: Any, **named: Any) -> Answer:  # noqa: ANN401 -- those of Rest.call
         """Send a request on."""
         return await self._ready[next(self._turn) % len(self._ready)].call(*arguments, **named)
 
-    @staticmethod
-    async def _is_ready(gateway: Rest) -> bool:
-        try:
-            return (await gateway.call("GET", "/healthz")).status == 200
-        except OSError:
-            return False
+    async def _watch(self, gateway: Rest) -> None:
+        while True:
+            # One that takes long to say so is none to send requests to.
+            is_ready = False
+            with suppress(OSError, TimeoutError, EOFError):
+                async with asyncio.timeout(1.0):
+                    is_ready = (await gateway.call("GET", "/healthz")).status == 200
+            others = [each for each in self._ready if each is not gateway]
+            self._ready = [*others, gateway] if is_ready or not others else others
+            await asyncio.sleep(0.2)
 
 
 @pytest.mark.parametrize("row", ["--multiplex postgres"], indirect=True)
