@@ -23,6 +23,13 @@ _LOOK_WITHIN: Final = 5.0
 _TRIES: Final = 20
 _PAUSE: Final = 0.1
 
+_CONTENDED: Final = (
+    psycopg.errors.DuplicateObject,
+    psycopg.errors.DuplicateTable,
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.UniqueViolation,
+)
+
 _TABLE: Final = """
     CREATE TABLE IF NOT EXISTS schema_migrations (
         name TEXT NOT NULL PRIMARY KEY,
@@ -104,11 +111,11 @@ def _within(session: _Session, seconds: float | None) -> Iterator[None]:
 
 
 def _again_while_contended(work: Callable[[], SchemaStatus]) -> SchemaStatus:
-    # Even CREATE TABLE IF NOT EXISTS fails when two do it at once.
+    # Even CREATE TABLE IF NOT EXISTS fails when two do it at once: at its name or its row type, or in a catalog.
     for left in reversed(range(_TRIES)):
         try:
             return work()
-        except (psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable, psycopg.errors.SerializationFailure):
+        except _CONTENDED:
             if not left:
                 raise
         time.sleep(_PAUSE)

@@ -7,6 +7,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psycopg
 import pytest
 from sqlite_utils import Database
 
@@ -15,6 +16,7 @@ from server.store import gate, postgres_tables, sqlite_file
 from server.store.interface import Store
 from server.store.migrations import MIGRATIONS, Migration
 from server.store.opening import checked, migrate, open_store, plan, schema_status
+from server.store.postgres_connection import connection_string
 from server.store.unusable import UnusableDatabase
 from tests.store.commands import BACKUP_ID, GIVER, backup, cancel, cancel_all, cause, given, page, share
 
@@ -112,6 +114,18 @@ async def test_of_several_that_migrate_at_once_each_finds_the_database_up_to_dat
     names = [migration.name for migration in NEW]
     assert sorted(list(outcome.pending) for outcome in outcomes) == sorted([[]] * 7 + [names])
     assert schema_status(database, NEW).applied == names
+
+
+async def test_a_name_that_another_is_just_taking_is_tried_again(database_url: str) -> None:
+    # So PostgreSQL answers who creates a table whose row type another has created meanwhile.
+    with psycopg.connect(connection_string(database_url), autocommit=True) as other:
+        other.execute("CREATE DOMAIN schema_migrations AS TEXT")
+        migrating = asyncio.create_task(asyncio.to_thread(migrate, database_url, NEW))
+        await asyncio.sleep(0.3)
+        assert not migrating.done()
+        other.execute("DROP DOMAIN schema_migrations")
+    await migrating
+    assert schema_status(database_url, NEW).pending == []
 
 
 async def test_several_stores_that_are_opened_at_once_on_nothing_all_work(database: str) -> None:
