@@ -23,7 +23,7 @@ from server.people.commands import COMMANDS
 from server.people.options import door_options
 
 
-@click.group(context_settings={"auto_envvar_prefix": "BACKUP_SHARING", "show_default": True, "max_content_width": 100})
+@click.group(context_settings={"show_default": True, "max_content_width": 100})
 @click.version_option(package_name="backup-sharing")
 def main() -> None:
     """Share volume backups between cloud projects.

@@ -1,4 +1,7 @@
-"""PostgreSQL for every test that asks for it: one server for all, or one of its own that a test may mistreat."""
+"""What tests of several rooms stand on.
+
+PostgreSQL: one server for all, or one of its own that a test may mistreat. And a gRPC server that fails as it is told.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ import pytest
 
 pytest.register_assert_rewrite("tests.e2e.rest", "tests.e2e.programs")
 
-from tests.postgres.databases import drop_database, new_database  # noqa: E402 -- after what makes asserts talk
+from tests.e2e.stub_server import StubServer  # noqa: E402 -- after what makes asserts talk
+from tests.postgres.databases import drop_database, new_database  # noqa: E402
 from tests.postgres.proxy import TcpProxy, address_of  # noqa: E402
 from tests.postgres.server import PostgresServer  # noqa: E402
 from tests.postgres.which import elsewhere, own_server, started_server  # noqa: E402
@@ -54,3 +58,17 @@ def postgres_proxy(postgres: str) -> Iterator[TcpProxy]:
     """The way to the server for all tests, for one test to disturb: ``postgres_proxy.through(database_url)``."""
     with TcpProxy(address_of(postgres)) as proxy:
         yield proxy
+
+
+@pytest.fixture(scope="session")
+def _stub_server() -> Iterator[StubServer]:
+    stub = StubServer()
+    yield stub
+    stub.stop()
+
+
+@pytest.fixture
+def stub(_stub_server: StubServer) -> StubServer:
+    """A gRPC server that answers what the test says."""
+    _stub_server.forget()
+    return _stub_server

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
+from tests.interop import plugins
 from tests.interop.__main__ import BEGIN, END, Result, rows, run, table, unexpected, with_table
 from tests.interop.renamed import FIELD, NEW_NAME, renamed
 from tests.interop.rows import RENAMED_FIELD, ClientFailed, Place, Row, check_scenario
@@ -39,6 +42,22 @@ def test_a_client_that_cannot_run_here_is_skipped_and_says_why() -> None:
 def test_what_a_client_complains_of_is_kept() -> None:
     result = run(row(fails="saw a bead too many"), PLACE)
     assert (result.result, result.said) == ("FAILED", "saw a bead too many")
+
+
+def test_a_plugin_is_installed_anew_when_another_release_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    releases = tmp_path / "releases"
+    installed: list[str] = []
+    installer = plugins.Installer("python3", lambda: installed.append(releases.read_text()), str(releases))
+    monkeypatch.setattr(plugins, "INSTALLERS", {"abacus": installer})
+    monkeypatch.setattr(plugins, "TOOLS", tmp_path)
+    monkeypatch.setattr(plugins, "BIN", tmp_path)
+    monkeypatch.setattr(plugins, "absent", lambda _: [])
+    for release in ("1", "1", "2"):
+        releases.write_text(release)
+        assert plugins.main() == 0
+    assert installed == ["1", "2"]
 
 
 def test_the_table_has_a_line_for_each_client() -> None:

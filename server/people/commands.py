@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 import sys
 from collections.abc import Callable, Sequence
 from itertools import islice
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import click
 
 from backupsharing.client import Client, OnConflict, Sharing, SharingDetail, SharingFilter, SortDir, SortKey
 from backupsharing.client.calls import PAGE_SIZE
 from server.people import documented
-from server.people.options import Command, with_client
+from server.people.options import Command, not_empty, with_client
 from server.people.text import Cell, fits, moment, records, table
 
 Format = Literal["table", "json", "id"]
@@ -27,6 +28,12 @@ _FILTERS = (
     click.option("--availability-zone", help="Only of backups in this zone."),
     click.option("--from-project-id", help="Only those that this project gave."),
     click.option("--to-project-id", help="Only those that this project got."),
+)
+
+_KEY = click.option(
+    "--idempotency-key",
+    callback=not_empty,
+    help="Repeating the command with the same one gives the first answer again.",
 )
 
 
@@ -45,7 +52,7 @@ def _filtered(command: Command) -> Command:
 @click.argument("backup_id", metavar="BACKUP")
 @click.argument("project_ids", metavar="PROJECT...", nargs=-1, required=True)
 @click.option("--on-conflict", type=click.Choice(get_args(OnConflict)), help="With projects that have it already.")
-@click.option("--idempotency-key", help="Repeating the command with the same one gives the first answer again.")
+@_KEY
 @_format("table", "json", "id")
 @with_client
 def share(
@@ -62,26 +69,40 @@ def share(
     _show(shared, shape)
 
 
+def _one_or_all(command: Command) -> Command:
+    """Refuse what is both or neither, before anybody is asked for anything."""
+
+    @functools.wraps(command)
+    def checked(*, sharing_id: str | None, backup_id: str | None, **options: Any) -> None:  # noqa: ANN401 -- click checks them
+        if bool(sharing_id) == bool(backup_id):
+            raise click.UsageError("expected is either a SHARING or --backup BACKUP")
+        command(sharing_id=sharing_id, backup_id=backup_id, **options)
+
+    return checked
+
+
 @click.command()
 @click.argument("sharing_id", metavar="[SHARING]", required=False)
 @click.option("--backup", "backup_id", help="Cancel all sharings of this backup instead.")
+@_KEY
 @_format("table", "json", "id")
+@_one_or_all
 @with_client
-def cancel(client: Client, /, sharing_id: str | None, backup_id: str | None, shape: Format) -> None:
+def cancel(
+    client: Client, /, sharing_id: str | None, backup_id: str | None, idempotency_key: str | None, shape: Format
+) -> None:
     """Cancel a sharing that the project gave, or all of a backup; shows what was ended."""
-    if sharing_id and not backup_id:
-        _show([client.cancel(sharing_id)], shape)
-    elif backup_id and not sharing_id:
-        _show(client.cancel_all(backup_id), shape)
-    else:
-        raise click.UsageError("expected is either a SHARING or --backup BACKUP")
+    if sharing_id:
+        _show([client.cancel(sharing_id, idempotency_key=idempotency_key)], shape)
+    elif backup_id:
+        _show(client.cancel_all(backup_id, idempotency_key=idempotency_key), shape)
 
 
 @click.command("list")
 @_filtered
 @click.option("--sort-key", type=click.Choice(get_args(SortKey)), help="What to order by.  [default: created_at]")
 @click.option("--sort-dir", type=click.Choice(get_args(SortDir)), help="[default: desc]")
-@click.option("--limit", type=click.IntRange(min=1), help="Show at most so many.  [default: all]")
+@click.option("--limit", type=click.IntRange(1, 2**31 - 1), help="Show at most so many.  [default: all]")
 @_format("table", "json", "id")
 @with_client
 def list_(
@@ -160,7 +181,7 @@ def _print(rows: Sequence[Sequence[Cell]], titles: Sequence[str], shape: Format)
 
 def _laid_out(titles: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
     as_table = table(titles, rows)
-    if sys.stdout.isatty() and not fits(as_table, shutil.get_terminal_size().columns):
+    if sys.stdout is not None and sys.stdout.isatty() and not fits(as_table, shutil.get_terminal_size().columns):
         return records(titles, rows)
     return as_table
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from backupsharing.client import Sharing, SharingDetail
+from server.people.text import writes_unicode
 
 _BACKUP = (
     *("availability_zone", "container", "created_at", "data_timestamp", "description", "fail_reason"),
@@ -61,4 +62,6 @@ def _plain(value: object) -> object:
 
 
 def _text(document: object) -> str:
-    return json.dumps(document, indent=2, ensure_ascii=False)
+    # Names come from other projects: a terminal must not obey them, and not every one can write them.
+    text = json.dumps(document, indent=2, ensure_ascii=not writes_unicode())
+    return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)

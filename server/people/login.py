@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import ssl
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 TIMEOUT = 30.0
-"""Seconds for Keystone to answer."""
+"""Seconds for Keystone to answer, at most."""
 
 _MOST_BYTES = 1 << 20
 _NEEDED = ("OS_USERNAME", "OS_PASSWORD")
@@ -37,14 +39,17 @@ class Identity:
         return f"Identity({self.project!r})"
 
 
-def identify(project: str, token: str, variables: Mapping[str, str], *, has_certificate: bool) -> Identity:
-    """Find out who is calling; asks Keystone only if there is neither a token nor a certificate.
+def identify(
+    project: str, token: str, variables: Mapping[str, str], *, has_certificate: bool, timeout: float = TIMEOUT
+) -> Identity:
+    """Find out who is calling; asks Keystone if there is no token, and if it is named or there is no certificate.
 
     Args:
         project: the id that was given; empty if none was.
         token: the same.
         variables: of the environment, ``OS_AUTH_URL`` and those that belong to it.
         has_certificate: whether the caller shows a certificate to the server.
+        timeout: seconds for Keystone to answer.
 
     Raises:
         NobodyKnown: something is missing.
@@ -60,19 +65,23 @@ def identify(project: str, token: str, variables: Mapping[str, str], *, has_cert
         raise NobodyKnown(f"{' and '.join(missing)} missing beside OS_AUTH_URL")
     if not (project or variables.get("OS_PROJECT_NAME")):
         raise NobodyKnown("--project (OS_PROJECT_ID) or OS_PROJECT_NAME is missing beside OS_AUTH_URL")
-    return _log_in(project, variables)
+    return _log_in(project, variables, min(timeout, TIMEOUT))
 
 
-def _log_in(project: str, variables: Mapping[str, str]) -> Identity:
+def _log_in(project: str, variables: Mapping[str, str], timeout: float) -> Identity:
     base = variables["OS_AUTH_URL"].rstrip("/")
     if not base.startswith(("http://", "https://")):
         raise CannotLogIn("OS_AUTH_URL does not begin with http:// or https://")
     url = f"{base if base.endswith('/v3') else base + '/v3'}/auth/tokens?nocatalog"
     body, headers = json.dumps(_request(project, variables)).encode(), {"Content-Type": "application/json"}
-    request = urllib.request.Request(url, body, headers, method="POST")  # noqa: S310 - http, as checked above
+    context = _context(variables)
     try:
-        context = ssl.create_default_context(cafile=variables.get("OS_CACERT") or None)
-        with urllib.request.urlopen(request, timeout=TIMEOUT, context=context) as answer:  # noqa: S310 - the same
+        request = urllib.request.Request(url, body, headers, method="POST")  # noqa: S310 - http, as checked above
+        _ = urllib.parse.urlsplit(url).port
+    except ValueError as error:
+        raise CannotLogIn(f"OS_AUTH_URL is no address: {error}") from None
+    try:
+        with urllib.request.urlopen(request, timeout=timeout, context=context) as answer:  # noqa: S310 - the same
             told = json.loads(answer.read(_MOST_BYTES))
             if not (token := answer.headers["X-Subject-Token"]):
                 raise ValueError("there is no token in it")
@@ -81,10 +90,22 @@ def _log_in(project: str, variables: Mapping[str, str]) -> Identity:
         with error:
             raise CannotLogIn(f"{base}: does not log in {variables['OS_USERNAME']}: {_why(error)}") from None
     except OSError as error:
-        # URLError, time-outs, files that cannot be read.
+        # URLError and time-outs.
         raise CannotLogIn(f"{base}: cannot be asked for a token: {getattr(error, 'reason', error)}") from None
-    except (ValueError, KeyError, TypeError):
+    except (UnicodeError, http.client.InvalidURL):
+        raise CannotLogIn(f"OS_AUTH_URL is no address: {base}") from None
+    except (http.client.HTTPException, ValueError, KeyError, TypeError):
         raise CannotLogIn(f"{base}: answers as no Keystone does") from None
+
+
+def _context(variables: Mapping[str, str]) -> ssl.SSLContext:
+    file = variables.get("OS_CACERT") or None
+    try:
+        return ssl.create_default_context(cafile=file)
+    except ssl.SSLError:
+        raise CannotLogIn(f"OS_CACERT: {file}: is no certificate in PEM") from None
+    except OSError as error:
+        raise CannotLogIn(f"OS_CACERT: {file}: {error.strerror}") from None
 
 
 def _request(project: str, variables: Mapping[str, str]) -> Mapping[str, Any]:
@@ -103,9 +124,11 @@ def _request(project: str, variables: Mapping[str, str]) -> Mapping[str, Any]:
 
 
 def _domain(prefix: str, variables: Mapping[str, str]) -> Mapping[str, str]:
-    if (name := variables.get(f"{prefix}_NAME")) is None and (identifier := variables.get(f"{prefix}_ID")):
+    if name := variables.get(f"{prefix}_NAME"):
+        return {"name": name}
+    if identifier := variables.get(f"{prefix}_ID"):
         return {"id": identifier}
-    return {"name": name or "Default"}
+    return {"name": "Default"}
 
 
 def _why(error: urllib.error.HTTPError) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -43,6 +45,12 @@ def visible(text: str) -> str:
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
 
 
+def writes_unicode() -> bool:
+    """Whether every character can be written to standard output."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return codecs.lookup(encoding).name.startswith("utf")
+
+
 def moment(at: datetime | None) -> str:
     """A time for people, in UTC, to the second."""
     return "" if at is None else at.replace(tzinfo=None).isoformat(" ", "seconds")
@@ -57,6 +65,6 @@ def _width(text: str) -> int:
 
 
 def _columns(one: str) -> int:
-    if unicodedata.combining(one):
+    if unicodedata.category(one) in ("Mn", "Me"):
         return 0
     return 2 if unicodedata.east_asian_width(one) in "WF" else 1

@@ -22,20 +22,6 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     programs.end()
 
 
-@pytest.fixture(scope="session")
-def _stub_server() -> Iterator[StubServer]:
-    stub = StubServer()
-    yield stub
-    stub.stop()
-
-
-@pytest.fixture
-def stub(_stub_server: StubServer) -> StubServer:
-    """A gRPC server that answers what the test says."""
-    _stub_server.forget()
-    return _stub_server
-
-
 @pytest.fixture(params=[Blocking, Awaited], ids=["blocking", "awaited"])
 def caller(request: pytest.FixtureRequest, stub: StubServer) -> Caller:
     """Either client, before the stub."""

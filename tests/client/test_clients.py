@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
 
 import grpc
 import pytest
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
-from backupsharing.client import AsyncClient, Backup, BadDoor, Client, DeadlineExceeded
+from backupsharing.client import (
+    AsyncClient,
+    Backup,
+    BackupSharingError,
+    BadDoor,
+    Client,
+    DeadlineExceeded,
+    Retrying,
+)
 from backupsharing.v2.backup_sharing_pb2 import ListSharingsRequest, ListSharingsResponse
 from backupsharing.v2.sharing_pb2 import SharingDetail
 from tests.client.callers import PROJECT, QUICK, Caller
+from tests.e2e.certificates import Certificates
 from tests.e2e.house import SERVICE_TOKEN, House
 from tests.e2e.programs import PATIENCE
 from tests.e2e.stub_server import Context, StubServer
@@ -156,6 +174,107 @@ async def test_cancelling_a_pause_sends_nothing_more(stub: StubServer) -> None:
         sent = len(stub.seen)
         await asyncio.sleep(0.5)
     assert len(stub.seen) == sent
+
+
+async def test_calls_of_a_client_that_is_closed_fail_and_are_not_taken_for_cancelled(stub: StubServer) -> None:
+    stub.holds(b"")
+    client = AsyncClient(stub.address, project=PROJECT)
+    waiting = asyncio.create_task(client.share("b", ["p"]))
+    await asyncio.to_thread(stub.wait_until_held)
+    await client.close()
+    with pytest.raises(BackupSharingError, match="closed") as raised:
+        await waiting
+    assert (raised.value.status, raised.value.may_be_stored) == (grpc.StatusCode.CANCELLED, True)
+    with pytest.raises(BackupSharingError, match="closed"):
+        await client.count()
+
+
+async def test_a_task_that_is_cancelled_while_its_client_is_closed_ends_cancelled(stub: StubServer) -> None:
+    stub.holds(b"")
+    client = AsyncClient(stub.address, project=PROJECT)
+    waiting = asyncio.create_task(client.count())
+    await asyncio.to_thread(stub.wait_until_held)
+    waiting.cancel()
+    await client.close()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+def test_calls_of_other_threads_fail_when_the_client_is_closed(stub: StubServer) -> None:
+    stub.holds(b"")
+    client = Client(stub.address, project=PROJECT)
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(client.count)
+        stub.wait_until_held()
+        client.close()
+        with pytest.raises(BackupSharingError, match="closed") as raised:
+            waiting.result(PATIENCE)
+    assert raised.value.status is grpc.StatusCode.CANCELLED
+    with pytest.raises(BackupSharingError, match="closed"):
+        client.count()
+
+
+async def test_closing_ends_the_pause_before_another_attempt_with_a_failure(stub: StubServer) -> None:
+    stub.fails(grpc.StatusCode.UNAVAILABLE)
+    client = AsyncClient(stub.address, project=PROJECT, retrying=Retrying(first_pause=0.2))
+    waiting = asyncio.create_task(client.count())
+    while not stub.seen:  # noqa: ASYNC110 -- another thread adds to it
+        await asyncio.sleep(0.01)
+    await client.close()
+    with pytest.raises(BackupSharingError):
+        await waiting
+    assert len(stub.seen) == 1
+
+
+def test_an_awaited_client_may_be_made_before_there_is_a_loop(stub: StubServer) -> None:
+    asyncio.run(asyncio.sleep(0))
+    client = AsyncClient(stub.address, project=PROJECT)
+
+    async def main() -> None:
+        async with client:
+            await client.count()
+
+    asyncio.run(main())
+    assert len(stub.seen) == 1
+
+
+async def test_a_time_out_of_what_gives_the_token_is_not_taken_for_the_deadline(stub: StubServer) -> None:
+    async def give_up() -> str:
+        raise TimeoutError("Keystone did not answer")
+
+    async with AsyncClient(stub.address, project=PROJECT, token=give_up) as client:
+        with pytest.raises(TimeoutError, match="Keystone"):
+            await client.count()
+    assert stub.seen == []
+
+
+@pytest.mark.parametrize("given", ["no pem", "swapped", "key of another", "key with a password"])
+def test_files_for_tls_that_will_not_do_are_told_when_the_client_is_made(
+    tmp_path: Path, caller: Caller, given: str
+) -> None:
+    certificates = Certificates(tmp_path)
+    certificate, key = certificates.issue("client", "client.example")
+    files = {"ca": certificates.ca, "certificate": certificate, "key": key}
+    if given == "no pem":
+        files["ca"] = tmp_path / "ca.txt"
+        files["ca"].write_text("no certificate")
+    elif given == "swapped":
+        files |= {"certificate": key, "key": certificate}
+    elif given == "key of another":
+        files["key"] = certificates.issue("another", "another.example")[1]
+    else:
+        files["key"] = tmp_path / "locked.pem"
+        files["key"].write_bytes(locked(key.read_bytes()))
+    told = next(str(file) for name, file in files.items() if name == ("ca" if given == "no pem" else "certificate"))
+    with pytest.raises(BadDoor, match=re.escape(told)):
+        caller.do(lambda client: client.count(), target="127.0.0.1:1", **files)
+
+
+def locked(key: bytes) -> bytes:
+    """The same key behind a password."""
+    return load_pem_private_key(key, None).private_bytes(
+        Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
+    )
 
 
 def watched(stub: StubServer) -> threading.Event:

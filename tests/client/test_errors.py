@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Callable
+from typing import Any
 
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
 
 import backupsharing.client as package
@@ -20,7 +23,9 @@ from backupsharing.client import (
     Violation,
 )
 from backupsharing.client.errors import REASONS
+from backupsharing.v2.backup_sharing_pb2 import GetSharingResponse
 from backupsharing.v2.error_reason_pb2 import ErrorReason
+from backupsharing.v2.sharing_pb2 import SharingDetail
 from server import errors
 from server.rpc.status import CODES, code_of
 from tests.client.callers import Caller
@@ -50,6 +55,7 @@ EXPECTED = {
     "ServerFault": "STORED_DATA_UNREADABLE INTERNAL",
 }
 """The reasons of each exception."""
+NEVER = Timestamp(seconds=10**15)
 
 
 def test_there_is_an_exception_for_every_reason_and_no_other() -> None:
@@ -139,6 +145,33 @@ def test_an_answer_that_cannot_be_read_is_a_fault_of_the_server(stub: StubServer
 def test_an_answer_to_a_cancel_without_a_sharing_is_a_fault_of_the_server(stub: StubServer, caller: Caller) -> None:
     with pytest.raises(ServerFault):
         caller.do(lambda client: client.cancel("s"))
+
+
+@pytest.mark.parametrize(
+    ("call", "answer"),
+    [
+        (lambda client: client.get("s"), b""),
+        (lambda client: client.get_backup("b"), b""),
+        (
+            lambda client: client.get("s"),
+            GetSharingResponse(shared=SharingDetail(created_at=NEVER)).SerializeToString(),
+        ),
+    ],
+    ids=["no sharing", "no backup", "a time that is none"],
+)
+def test_an_answer_that_makes_no_sense_is_a_fault_of_the_server(
+    stub: StubServer, caller: Caller, call: Callable[[Any], Any], answer: bytes
+) -> None:
+    stub.answers(answer)
+    with pytest.raises(ServerFault, match="cannot be read"):
+        caller.do(call)
+
+
+def test_a_time_to_come_again_that_is_none_leaves_the_status(stub: StubServer, caller: Caller) -> None:
+    stub.fails(grpc.StatusCode.NOT_FOUND, "never", RetryInfo(retry_delay=Duration(seconds=10**15)))
+    with pytest.raises(BackupSharingError, match="never") as raised:
+        caller.do(lambda client: client.count())
+    assert raised.value.retry_after is None
 
 
 def test_nothing_is_chained_to_a_failure(stub: StubServer, caller: Caller) -> None:

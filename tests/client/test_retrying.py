@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import time
 from collections.abc import Callable
 from itertools import pairwise
@@ -10,18 +11,21 @@ from typing import Any
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from google.rpc.error_details_pb2 import RetryInfo
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 
 from backupsharing.client import Backup, BackupSharingError, DeadlineExceeded, Retrying, Unavailable
 from backupsharing.client.errors import Told
 from backupsharing.client.retrying import Attempts
+from backupsharing.v2.backup_catalog_pb2 import GetBackupResponse
+from backupsharing.v2.backup_pb2 import Backup as PutBackup
 from backupsharing.v2.backup_sharing_pb2 import (
     CancelSharingRequest,
     CancelSharingResponse,
     CountSharingsResponse,
+    GetSharingResponse,
     ShareBackupRequest,
 )
-from backupsharing.v2.sharing_pb2 import Sharing
+from backupsharing.v2.sharing_pb2 import Sharing, SharingDetail
 from tests.client.callers import QUICK, Caller
 from tests.e2e.programs import free_address
 from tests.e2e.stub_server import Context, StubServer
@@ -39,6 +43,10 @@ READS: dict[str, Callable[[Any], Any]] = {
     "count": lambda client: client.count(),
     "get backup": lambda client: client.get_backup("b"),
     "list backups": lambda client: client.list_backups(),
+}
+ANSWERS = {
+    "get": GetSharingResponse(shared=SharingDetail(id="s")).SerializeToString(),
+    "get backup": GetBackupResponse(backup=PutBackup(id="b")).SerializeToString(),
 }
 CHANGES: dict[str, Callable[[Any], Any]] = {
     "share": lambda client: client.share("b", ["p"]),
@@ -82,7 +90,7 @@ def test_exhausted_without_a_time_to_come_again_is_told_at_once(stub: StubServer
 
 @pytest.mark.parametrize("read", READS)
 def test_a_read_is_sent_until_it_is_answered(stub: StubServer, caller: Caller, read: str) -> None:
-    stub.fails_first(3, UNAVAILABLE)
+    stub.fails_first(3, UNAVAILABLE, then=ANSWERS.get(read, b""))
     caller.do(READS[read])
     assert len(stub.seen) == 4
 
@@ -120,6 +128,64 @@ def test_two_changes_have_two_keys_and_a_given_key_is_kept(stub: StubServer, cal
     first, second, third = (ShareBackupRequest.FromString(seen.request).idempotency_key for seen in stub.seen)
     assert first != second
     assert third == "mine"
+
+
+def test_an_empty_key_is_refused_and_no_other_is_taken_for_it(stub: StubServer, caller: Caller) -> None:
+    for change in (
+        lambda client: client.share("b", ["p"], idempotency_key=""),
+        lambda client: client.cancel("s", idempotency_key=""),
+    ):
+        with pytest.raises(ValueError, match="idempotency_key is empty"):
+            caller.do(change)
+    assert stub.seen == []
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_change_that_fails_tells_the_key_to_go_on_with(stub: StubServer, caller: Caller, change: str) -> None:
+    stub.fails(UNAVAILABLE, "gone")
+    with pytest.raises(Unavailable) as raised:
+        caller.do(CHANGES[change])
+    read = ShareBackupRequest if change == "share" else CancelSharingRequest
+    assert raised.value.idempotency_key == read.FromString(stub.seen[-1].request).idempotency_key != ""
+    assert raised.value.may_be_stored
+    assert pickle.loads(pickle.dumps(raised.value)).idempotency_key == raised.value.idempotency_key  # noqa: S301 -- our own
+
+
+@pytest.mark.parametrize(
+    ("status", "last"),
+    [(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_TOO_CLOSE"), (EXHAUSTED, "OVERLOADED")],
+)
+def test_a_last_attempt_that_did_nothing_does_not_hide_one_that_may_have(
+    stub: StubServer, caller: Caller, status: grpc.StatusCode, last: str
+) -> None:
+    attempts = iter(range(100))
+
+    def lose_the_first_answer(context: Context) -> bytes:
+        if next(attempts) == 0:
+            context.abort(UNAVAILABLE, "the link broke")
+        stub.fails(status, "nothing was stored", ErrorInfo(reason=last, domain="backupsharing"), come_again(0.0))
+        return stub.behaviour(context)
+
+    stub.behaves(lose_the_first_answer)
+    with pytest.raises(Unavailable, match="the link broke") as raised:
+        caller.do(CHANGES["share"])
+    assert raised.value.may_be_stored
+    assert len(stub.seen) > 1
+
+
+def test_a_call_that_was_too_late_at_once_did_nothing(stub: StubServer, caller: Caller) -> None:
+    stub.fails(
+        grpc.StatusCode.DEADLINE_EXCEEDED, "late", ErrorInfo(reason="DEADLINE_TOO_CLOSE", domain="backupsharing")
+    )
+    with pytest.raises(DeadlineExceeded, match="late") as raised:
+        caller.do(CHANGES["share"])
+    assert not raised.value.may_be_stored
+
+
+@pytest.mark.parametrize("timeout", [1e12, float("inf")])
+def test_a_timeout_may_be_endless(stub: StubServer, caller: Caller, timeout: float) -> None:
+    stub.answers(COUNTED)
+    assert caller.do(lambda client: client.count(timeout=timeout)) == 7
 
 
 @pytest.mark.parametrize("status", [UNAVAILABLE, EXHAUSTED])

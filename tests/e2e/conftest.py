@@ -86,20 +86,6 @@ def backup_id(house: House, giver: Project) -> str:
 
 
 @pytest.fixture(scope="session")
-def _stub_server() -> Iterator[StubServer]:
-    stub = StubServer()
-    yield stub
-    stub.stop()
-
-
-@pytest.fixture
-def stub(_stub_server: StubServer) -> StubServer:
-    """A gRPC server that answers what the test says."""
-    _stub_server.forget()
-    return _stub_server
-
-
-@pytest.fixture(scope="session")
 def stub_rest(_stub_server: StubServer, standing_programs: Programs) -> Rest:
     """A gateway before the stub."""
     rest = Rest(free_address())

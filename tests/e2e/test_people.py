@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from click.testing import CliRunner, Result
 
+from backupsharing.v2.backup_sharing_pb2 import ShareBackupRequest
 from server.cli import main
 from tests.e2e.certificates import Certificates
 from tests.e2e.house import READER_TOKEN, House, Project, new_id, write_tokens
-from tests.e2e.programs import Programs, free_address
+from tests.e2e.programs import PATIENCE, Programs, free_address
+from tests.e2e.stub_server import StubServer
 
 JSON = ("--format", "json")
 IDS = ("--format", "id")
@@ -31,7 +36,8 @@ class Terminal:
         result = CliRunner().invoke(main, arguments, env=self._variables)
         assert result.exception is None or isinstance(result.exception, SystemExit), "a command ended in a defect"
         assert result.exit_code == fails, result.output
-        assert str(self._variables["OS_TOKEN"]) not in result.output
+        if token := self._variables["OS_TOKEN"]:
+            assert token not in result.output
         return result
 
     def json(self, *arguments: str) -> Any:  # noqa: ANN401 -- JSON
@@ -103,10 +109,34 @@ def test_a_server_that_is_not_there_is_named(giver: Project) -> None:
         ("count", "--format", "id"),
         ("count", "--project", ""),
         ("count", "--token", ""),
+        ("count", "--server", ""),
+        ("count", "--timeout", "nan"),
+        ("count", "--name", "\udcff"),
+        ("show", "\udcff"),
+        ("share", "backup", "p\udcff"),
+        ("share", "backup", "p", "--idempotency-key", ""),
+        ("cancel", "sharing", "--idempotency-key", ""),
+        ("list", "--limit", str(2**31)),
     ],
 )
 def test_wrong_usage_has_exit_code_2(terminal: Terminal, command: tuple[str, ...]) -> None:
     assert terminal.run(*command, fails=2).stderr.startswith("Usage: ")
+
+
+def test_wrong_usage_is_told_before_keystone_is_asked(giver: Project) -> None:
+    somebody = Terminal(
+        *(free_address(), giver),
+        OS_TOKEN="",
+        OS_AUTH_URL=f"http://{free_address()}",
+        OS_USERNAME="gina",
+        OS_PASSWORD="secret",
+    )
+    assert "SHARING or --backup" in somebody.run("cancel", fails=2).stderr
+
+
+def test_variables_that_only_look_like_options_are_left_alone(house: House, giver: Project) -> None:
+    terminal = Terminal(house.grpc_address, giver, BACKUP_SHARING_VERSION="3", BACKUP_SHARING_COUNT_NAME="x")
+    assert terminal.run("count").stdout == "0\n"
 
 
 def test_files_for_tls_that_cannot_be_read_are_told(terminal: Terminal) -> None:
@@ -190,6 +220,53 @@ def test_the_recipient_lists_and_shows_what_it_got(
     assert "NOT_THE_GIVER" in got.run("cancel", identifier, fails=1).stderr
 
 
+def test_json_is_not_obeyed_by_a_terminal_either(
+    house: House, terminal: Terminal, giver: Project, recipient: Project
+) -> None:
+    name = "\x9b31m\x7f\u202e\U000e0001備"
+    terminal.run("share", house.put_backup(giver, name=name), recipient.id)
+    printed = terminal.run("list", *JSON).stdout
+    assert json.loads(printed)["shared"][0]["backup"]["name"] == name
+    assert "".join(one for one in printed if not one.isprintable()).strip("\n") == ""
+    assert "備" in printed
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-8"])
+def test_every_name_can_be_shown_whatever_the_output_is_encoded_in(
+    house: House, terminal: Terminal, giver: Project, recipient: Project, encoding: str
+) -> None:
+    name = "é備\U0001f600"
+    terminal.run("share", house.put_backup(giver, name=name), recipient.id)
+    variables = {**os.environ, "BACKUP_SHARING_SERVER": house.grpc_address, "PYTHONIOENCODING": encoding}
+
+    def printed(*arguments: str) -> bytes:
+        program = (sys.executable, "-m", "server.cli")
+        command = [*program, "list", *arguments, "--project", giver.id, "--token", giver.token]
+        return subprocess.run(command, env=variables, check=True, capture_output=True, timeout=PATIENCE).stdout
+
+    assert json.loads(printed(*JSON).decode(encoding))["shared"][0]["backup"]["name"] == name
+    shown = name if encoding == "utf-8" else name.encode(encoding, "backslashreplace").decode(encoding)
+    assert shown in printed().decode(encoding)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_an_answer_that_cannot_be_written_is_told_in_one_line(house: House, giver: Project) -> None:
+    command = [sys.executable, "-m", "server.cli", "count", "--project", giver.id, "--token", giver.token]
+    variables = {**os.environ, "BACKUP_SHARING_SERVER": house.grpc_address}
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            command, env=variables, check=False, stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE
+        )
+    assert (done.returncode, done.stderr) == (1, "Error: the answer cannot be written: No space left on device\n")
+
+
+def test_a_change_that_may_be_done_is_told_with_the_key_to_make_sure(stub: StubServer, giver: Project) -> None:
+    stub.fails(grpc.StatusCode.UNAVAILABLE, "gone")
+    line = only_line(Terminal(stub.address, giver).run("share", "b", "p", "--timeout", "1", fails=1))
+    key = ShareBackupRequest.FromString(stub.seen[-1].request).idempotency_key
+    assert line.endswith(f"it may be done: make sure with --idempotency-key {key}")
+
+
 def test_standing_sharings_are_returned_on_demand(terminal: Terminal, recipient: Project, backup_id: str) -> None:
     first = terminal.run("share", backup_id, recipient.id, *IDS).stdout
     assert terminal.run("share", backup_id, recipient.id, "--on-conflict", "return", *IDS).stdout == first
@@ -208,4 +285,7 @@ def test_tls_is_spoken_with_the_ca_that_is_named(programs: Programs, tmp_path: P
     programs.server(address, tmp_path, "--tls-certificate", str(certificate), "--tls-key", str(key))
     terminal = Terminal(address, project)
     assert terminal.run("count", "--ca", str(certificates.ca)).stdout == "0\n"
-    assert "UNAVAILABLE" in only_line(terminal.run("count", "--timeout", "1", fails=1))
+    assert Terminal(address, project, BACKUP_SHARING_CA=str(certificates.ca)).run("count").stdout == "0\n"
+    line = only_line(terminal.run("count", "--timeout", "1", fails=1))
+    assert "UNAVAILABLE" in line
+    assert "--ca is missing" in line

@@ -20,6 +20,8 @@ class Installer(NamedTuple):
     """What has to be on the machine for it."""
     install: Callable[[], None]
     """Raises `ClientFailed`."""
+    releases: str = "tests/interop/plugins.py"
+    """The file that says which releases; a change of it installs anew."""
 
 
 def go() -> None:
@@ -51,18 +53,20 @@ def typescript() -> None:
 
 INSTALLERS: Mapping[str, Installer] = {
     "go": Installer("go", go),
-    "java": Installer("mvn", java),
+    "java": Installer("mvn", java, "examples/java/pom.xml"),
     "rust": Installer("cargo", rust),
-    "typescript": Installer("npm", typescript),
+    "typescript": Installer("npm", typescript, "examples/typescript/package-lock.json"),
 }
 """By language. A language without an entry takes its plugins from the system's packages."""
 
 
 def main() -> int:
-    """Install what is missing and can be; answers the exit code."""
+    """Install what is missing or of another release, and can be; answers the exit code."""
     BIN.mkdir(parents=True, exist_ok=True)
     for language, installer in INSTALLERS.items():
-        if not absent(language):
+        installed = TOOLS / f"{language}.installed"
+        releases = (ROOT / installer.releases).read_text()
+        if not absent(language) and installed.exists() and installed.read_text() == releases:
             result = "installed"
         elif shutil.which(installer.program) is None:
             result = f"skipped: {installer.program} not installed"
@@ -72,6 +76,7 @@ def main() -> int:
             except ClientFailed as failure:
                 sys.stderr.write(f"{language}: {failure}\n")
                 return 1
+            installed.write_text(releases)
             result = "installed"
         sys.stdout.write(f"{language}: {result}\n")
     return 0

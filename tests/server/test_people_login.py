@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from aiohttp import web
@@ -81,9 +84,51 @@ def test_only_http_is_spoken_to_keystone(url: str) -> None:
         identify("", "", {"OS_AUTH_URL": url, **USER}, has_certificate=False)
 
 
-def test_a_ca_file_that_is_not_there_is_told() -> None:
-    variables = {"OS_AUTH_URL": "https://127.0.0.1:1", "OS_CACERT": "/not/there", **USER}
-    with pytest.raises(CannotLogIn, match="No such file"):
+@pytest.mark.parametrize("url", ["http://127.0.0.1:abc/v3", "http://[::1/v3", "http://.example/v3", "http://a b/v3"])
+def test_an_address_that_is_none_is_told(url: str) -> None:
+    with pytest.raises(CannotLogIn, match="OS_AUTH_URL"):
+        identify("", "", {"OS_AUTH_URL": url, **USER}, has_certificate=False)
+
+
+@pytest.mark.parametrize(
+    "said", [b"\x00\x00\x12\x04", b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n9\r\n{"]
+)
+def test_what_speaks_no_whole_http_is_told(said: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=answer_once, args=(server, said))
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(CannotLogIn, match="no Keystone"):
+            identify("", "", {"OS_AUTH_URL": url, **USER}, has_certificate=False)
+        thread.join(PATIENCE)
+
+
+def answer_once(server: socket.socket, said: bytes) -> None:
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(65536)
+        connection.sendall(said)
+        connection.shutdown(socket.SHUT_WR)
+        while connection.recv(65536):
+            pass
+
+
+def test_keystone_has_no_longer_to_answer_than_the_call() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        variables = {"OS_AUTH_URL": f"http://127.0.0.1:{silent.getsockname()[1]}", **USER}
+        began = time.monotonic()
+        with pytest.raises(CannotLogIn, match="timed out"):
+            identify("", "", variables, has_certificate=False, timeout=0.3)
+        assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(("content", "told"), [(None, "No such file"), ("no certificate", "is no certificate in PEM")])
+def test_a_ca_file_that_will_not_do_is_told(tmp_path: Path, content: str | None, told: str) -> None:
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_text(content)
+    variables = {"OS_AUTH_URL": "https://127.0.0.1:1", "OS_CACERT": str(file), **USER}
+    with pytest.raises(CannotLogIn, match=f"OS_CACERT: {file}: {told}"):
         identify("", "", variables, has_certificate=False)
 
 
@@ -116,7 +161,7 @@ def test_a_token_is_got_with_or_without_the_version_in_the_address(tail: str) ->
 
 def test_names_and_domains_are_sent_as_the_variables_say() -> None:
     named = {"OS_USER_DOMAIN_NAME": "people", "OS_PROJECT_DOMAIN_NAME": "projects"}
-    by_id = {"OS_USER_DOMAIN_ID": "default", "OS_PROJECT_DOMAIN_ID": "default"}
+    by_id = {"OS_USER_DOMAIN_NAME": "", "OS_USER_DOMAIN_ID": "default", "OS_PROJECT_DOMAIN_ID": "default"}
     with keystone(lets_in) as (url, sent):
         for project, more in (("", {}), ("", named), ("", by_id), ("p", {})):
             identify(project, "", {"OS_AUTH_URL": url, **USER, **more}, has_certificate=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from uuid import uuid4
 
 from server.model import Backup, Page, SharingDetail
@@ -19,6 +19,7 @@ from server.store.interface import (
     SharingQuery,
     Slice,
     SortKey,
+    Store,
 )
 
 GIVER = "a" * 32
@@ -88,6 +89,23 @@ def page(
     after: Position | None = None,
 ) -> SharingQuery:
     return SharingQuery(filter or given(), Slice(limit, offset, after), SharingOrder(key, descending))
+
+
+def every_call(store: Store) -> Sequence[Awaitable[object]]:
+    """One call of each method, all valid."""
+    return (
+        store.share(share()),
+        store.cancel(cancel("1")),
+        store.cancel_all(cancel_all()),
+        store.get_sharing(GIVER, "1"),
+        store.list_sharings(page()),
+        store.count_sharings(given()),
+        store.put_backup(backup(), cause()),
+        store.get_backup(BACKUP_ID),
+        store.list_backups(None, 1, None),
+        store.remove_backup(BACKUP_ID, cause()),
+        store.ping(),
+    )
 
 
 def recipients(listed: Page[SharingDetail]) -> list[str]:

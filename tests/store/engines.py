@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import psycopg
 import pytest
@@ -32,47 +33,52 @@ class Event:
     request_id: str
 
 
-class Engine(Protocol):
+class Engine(ABC):
+    def __init__(self) -> None:
+        self._opened: list[Store] = []
+
     async def open(self, *, max_waiting: int = 10_000, busy_timeout: float = 5.0) -> Store:
         """Open one more store on the same data; it is closed when the test ends."""
-        ...
-
-    def events(self) -> list[Event]:
-        """All events, oldest first."""
-        ...
-
-    def history(self) -> list[Sharing]:
-        """All sharings, also cancelled ones, by id."""
-        ...
-
-    def locked(self) -> AbstractContextManager[object]:
-        """Hold off every writer."""
-        ...
-
-    def spoil(self) -> None:
-        """Damage what is stored of the backups. No store may be open."""
-        ...
-
-    async def close(self) -> None: ...
-
-
-@dataclass(slots=True)
-class SqliteEngine:
-    path: Path
-    _opened: list[Store] = field(default_factory=list)
-
-    async def open(self, *, max_waiting: int = 10_000, busy_timeout: float = 5.0) -> Store:
-        store = await SqliteStore.open(self.path, max_waiting=max_waiting, busy_timeout=busy_timeout)
+        store = await self._open(max_waiting, busy_timeout)
         self._opened.append(store)
         return store
 
+    async def close(self) -> None:
+        for store in self._opened:
+            await store.close()
+
     def events(self) -> list[Event]:
+        """All events, oldest first."""
         columns = ", ".join(Event.__slots__)
         return [Event(*row) for row in self._rows(f"SELECT {columns} FROM sharing_events ORDER BY seq")]  # noqa: S608 -- constants
 
     def history(self) -> list[Sharing]:
+        """All sharings, also cancelled ones, by id."""
         columns = ", ".join(Sharing.__slots__)
         return [Sharing(*row) for row in self._rows(f"SELECT {columns} FROM sharings ORDER BY id")]  # noqa: S608 -- constants
+
+    @abstractmethod
+    def locked(self) -> AbstractContextManager[object]:
+        """Hold off every writer."""
+
+    @abstractmethod
+    def spoil(self) -> None:
+        """Damage what is stored of the backups. No store may be open."""
+
+    @abstractmethod
+    async def _open(self, max_waiting: int, busy_timeout: float) -> Store: ...
+
+    @abstractmethod
+    def _rows(self, statement: str) -> Sequence[tuple[Any, ...]]: ...
+
+
+class SqliteEngine(Engine):
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    async def _open(self, max_waiting: int, busy_timeout: float) -> Store:
+        return await SqliteStore.open(self.path, max_waiting=max_waiting, busy_timeout=busy_timeout)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -88,34 +94,20 @@ class SqliteEngine:
             file.seek((root - 1) * size)
             file.write(b"\xff" * size)
 
-    async def close(self) -> None:
-        for store in self._opened:
-            await store.close()
-
     def _rows(self, statement: str) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.path)) as connection:
             return connection.execute(statement).fetchall()
 
 
-@dataclass(slots=True)
-class PostgresEngine:
-    url: str
-    server: PostgresServer | None
-    """Of the database, if it is ours to stop."""
-    _opened: list[Store] = field(default_factory=list)
+class PostgresEngine(Engine):
+    def __init__(self, url: str, server: PostgresServer | None) -> None:
+        """Take the server of the database if it is ours to stop."""
+        super().__init__()
+        self.url = url
+        self.server = server
 
-    async def open(self, *, max_waiting: int = 10_000, busy_timeout: float = 5.0) -> Store:
-        store = await PostgresStore.open(self.url, max_waiting=max_waiting, patience=busy_timeout)
-        self._opened.append(store)
-        return store
-
-    def events(self) -> list[Event]:
-        columns = ", ".join(Event.__slots__)
-        return [Event(*row) for row in self._rows(f"SELECT {columns} FROM sharing_events ORDER BY seq")]  # noqa: S608 -- constants
-
-    def history(self) -> list[Sharing]:
-        columns = ", ".join(Sharing.__slots__)
-        return [Sharing(*row) for row in self._rows(f"SELECT {columns} FROM sharings ORDER BY id")]  # noqa: S608 -- constants
+    async def _open(self, max_waiting: int, busy_timeout: float) -> Store:
+        return await PostgresStore.open(self.url, max_waiting=max_waiting, patience=busy_timeout)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -133,10 +125,6 @@ class PostgresEngine:
         self.server.stop()
         (Path(folder) / place).write_bytes(b"\xff" * size)
         self.server.start()
-
-    async def close(self) -> None:
-        for store in self._opened:
-            await store.close()
 
     def _rows(self, statement: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url, autocommit=True) as connection:

@@ -29,6 +29,7 @@ from tests.store.commands import (
     cancel,
     cancel_all,
     cause,
+    every_call,
     given,
     key,
     page,
@@ -234,19 +235,7 @@ async def test_ping_must_raise_unavailable_within_a_second_if_the_store_cannot_b
 async def test_calls_after_close_must_raise_unavailable(store: Store) -> None:
     await store.close()
     await store.close()
-    for call in (
-        store.share(share()),
-        store.cancel(cancel("1")),
-        store.cancel_all(cancel_all()),
-        store.get_sharing(GIVER, "1"),
-        store.list_sharings(page()),
-        store.count_sharings(given()),
-        store.put_backup(backup(), cause()),
-        store.get_backup(BACKUP_ID),
-        store.list_backups(None, 1, None),
-        store.remove_backup(BACKUP_ID, cause()),
-        store.ping(),
-    ):
+    for call in every_call(store):
         with pytest.raises(Unavailable):
             await call
 

@@ -18,7 +18,7 @@ from server.store.migrations import MIGRATIONS, Migration
 from server.store.opening import checked, migrate, open_store, plan, schema_status
 from server.store.postgres_connection import connection_string
 from server.store.unusable import UnusableDatabase
-from tests.store.commands import BACKUP_ID, GIVER, backup, cancel, cancel_all, cause, given, page, share
+from tests.store.commands import backup, cause, every_call
 
 pytestmark = pytest.mark.asyncio
 
@@ -63,20 +63,8 @@ async def test_a_database_that_has_nothing_gets_its_tables_when_it_is_opened(dat
     assert schema_status(database).pending == []
 
 
-async def every_call_is_refused(store: Store) -> None:
-    for call in (
-        store.share(share()),
-        store.cancel(cancel("1")),
-        store.cancel_all(cancel_all()),
-        store.get_sharing(GIVER, "1"),
-        store.list_sharings(page()),
-        store.count_sharings(given()),
-        store.put_backup(backup(), cause()),
-        store.get_backup(BACKUP_ID),
-        store.list_backups(None, 1, None),
-        store.remove_backup(BACKUP_ID, cause()),
-        store.ping(),
-    ):
+async def must_refuse_every_call(store: Store) -> None:
+    for call in every_call(store):
         with pytest.raises(Unavailable, match="has to be migrated"):
             await call
 
@@ -84,7 +72,7 @@ async def every_call_is_refused(store: Store) -> None:
 async def test_while_its_tables_are_old_a_store_refuses_every_call_and_then_goes_on_by_itself(database: str) -> None:
     await (await open_store(database, known=OLD)).close()
     store = await open_store(database, known=NEW)
-    await every_call_is_refused(store)
+    await must_refuse_every_call(store)
     assert migrate(database, NEW).pending == ["9001_notes"]
     await asyncio.sleep(0.5)
     await store.ping()

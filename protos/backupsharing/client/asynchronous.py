@@ -12,7 +12,7 @@ import grpc
 from backupsharing.client import calls
 from backupsharing.client.calls import PAGE_SIZE, Call, Page
 from backupsharing.client.door import Door, File, metadata_of
-from backupsharing.client.errors import failure_of
+from backupsharing.client.errors import closed, failure_of
 from backupsharing.client.model import Backup, OnConflict, Sharing, SharingDetail, SharingFilter, SortDir, SortKey
 from backupsharing.client.retrying import TIMEOUT, Attempts, Retrying
 
@@ -45,7 +45,7 @@ class AsyncClient:
         timeout: float = TIMEOUT,
         retrying: Retrying = Retrying(),  # noqa: B008 - it is frozen
     ) -> None:
-        """Prepare; connects with the first call.
+        """Prepare; connects with the first call, whose loop is that of all others.
 
         Args:
             target: ``HOST:PORT`` of the server.
@@ -63,9 +63,13 @@ class AsyncClient:
         """
         if bool(target) == (channel is not None):
             raise ValueError("expected is either a target or a channel")
+        self._is_closed = False
         self._project, self._token, self._timeout, self._retrying = project, token, timeout, retrying
         self._is_own = channel is None
-        self._channel = channel or Door(target, ca, certificate, key).aio_channel()
+        self._channel = channel
+        self._door = Door(target, ca, certificate, key)
+        # Read once for nothing: files that will not do are to be told here, and a channel belongs to a running loop.
+        self._door.credentials()
 
     async def __aenter__(self) -> Self:
         """Answer the client itself; it is closed at the end."""
@@ -78,11 +82,12 @@ class AsyncClient:
         await self.close()
 
     async def close(self) -> None:
-        """End the connection; calls in progress fail.
+        """End the connection; calls in progress fail, and so do later ones.
 
         >>> await AsyncClient(target).close()
         """
-        if self._is_own:
+        self._is_closed = True
+        if self._is_own and self._channel is not None:
             await self._channel.close()
 
     async def share(
@@ -201,16 +206,30 @@ class AsyncClient:
 
     async def _do(self, call: Call[Result], timeout: float | None) -> Result:
         attempts = Attempts(
-            self._retrying, self._timeout if timeout is None else timeout, is_repeatable=call.is_repeatable
+            self._retrying,
+            self._timeout if timeout is None else timeout,
+            is_repeatable=call.is_repeatable,
+            idempotency_key=call.idempotency_key,
         )
-        send: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(call.method)
         request = call.request.SerializeToString()
         while True:
             metadata = metadata_of(await self._fresh_token(attempts))
+            if self._is_closed:
+                raise closed(call.idempotency_key)
+            if self._channel is None:
+                self._channel = self._door.aio_channel()
+            send: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(call.method)
             try:
-                return call.result(await send(request, timeout=attempts.remaining(), metadata=metadata))
+                answer = await send(request, timeout=attempts.remaining(), metadata=metadata)
             except grpc.RpcError as error:
-                failure = failure_of(error)
+                failure = failure_of(error, call.idempotency_key)
+            except asyncio.CancelledError:
+                # A channel that is closed cancels its calls as well, of tasks that nobody cancelled.
+                if not self._is_closed or _is_cancelled():
+                    raise
+                raise closed(call.idempotency_key) from None
+            else:
+                return call.result(answer)
             await asyncio.sleep(attempts.pause_after(failure))
 
     async def _fresh_token(self, attempts: Attempts) -> str:
@@ -220,6 +239,15 @@ class AsyncClient:
         if isinstance(token, str):
             return token
         try:
-            return await asyncio.wait_for(token, attempts.remaining())
+            async with asyncio.timeout(attempts.remaining()) as scope:
+                return await token
         except TimeoutError:
+            if not scope.expired():
+                # It is the provider's own.
+                raise
             raise attempts.too_late() from None
+
+
+def _is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -47,6 +47,11 @@ class Call(Generic[Result]):
     is_repeatable: bool
     """Whether sending it twice does no more than sending it once."""
 
+    @property
+    def idempotency_key(self) -> str:
+        """With which it can be sent again; empty if it has none."""
+        return getattr(self.request, "idempotency_key", "")
+
     def result(self, answer: bytes) -> Result:
         """What the caller gets of an answer.
 
@@ -56,8 +61,9 @@ class Call(Generic[Result]):
         # Not left to gRPC, whose two kinds of channel do different things with what they cannot read.
         try:
             return self.read(self.parse(answer))
-        except (DecodeError, IndexError):
-            raise unreadable(self.method) from None
+        except (DecodeError, IndexError, ValueError, OverflowError):
+            # A time may be one that Python does not have.
+            raise unreadable(self.method, self.idempotency_key) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,7 @@ def share(
     request = sharing.ShareBackupRequest(
         project_id=_given(project_id),
         shared=sharing.BackupRecipients(backup_id=backup_id, to_project_ids=recipients),
-        idempotency_key=key or _new_key(),
+        idempotency_key=_key(key),
         conflict_policy=_POLICIES[on_conflict],
     )
     return Call(
@@ -110,7 +116,7 @@ def get(project_id: str, sharing_id: str) -> Call[SharingDetail]:
         f"{_SHARINGS}/GetSharing",
         request,
         sharing.GetSharingResponse.FromString,
-        lambda answer: mapping.detail(answer.shared),
+        lambda answer: mapping.detail(_present(answer, "shared")),
         is_repeatable=True,
     )
 
@@ -156,7 +162,7 @@ def put_backup(backup: Backup) -> Call[Backup]:
         f"{_CATALOG}/PutBackup",
         catalog.PutBackupRequest(backup=mapping.to_backup(backup)),
         catalog.PutBackupResponse.FromString,
-        lambda answer: mapping.backup(answer.backup),
+        lambda answer: mapping.backup(_present(answer, "backup")),
         is_repeatable=False,
     )
 
@@ -167,7 +173,7 @@ def get_backup(backup_id: str) -> Call[Backup]:
         f"{_CATALOG}/GetBackup",
         catalog.GetBackupRequest(backup_id=backup_id),
         catalog.GetBackupResponse.FromString,
-        lambda answer: mapping.backup(answer.backup),
+        lambda answer: mapping.backup(_present(answer, "backup")),
         is_repeatable=True,
     )
 
@@ -199,7 +205,7 @@ def remove_backup(backup_id: str) -> Call[tuple[Sharing, ...]]:
 
 
 def _cancel_request(project_id: str, identifier: str, key: str | None) -> sharing.CancelSharingRequest:
-    return sharing.CancelSharingRequest(project_id=_given(project_id), id=identifier, idempotency_key=key or _new_key())
+    return sharing.CancelSharingRequest(project_id=_given(project_id), id=identifier, idempotency_key=_key(key))
 
 
 def _cancelling(request: Message, read: Callable[[Any], Result]) -> Call[Result]:
@@ -223,5 +229,13 @@ def _given(project_id: str) -> str:
     return project_id
 
 
-def _new_key() -> str:
-    return str(uuid.uuid4())
+def _key(given: str | None) -> str:
+    if given == "":
+        raise ValueError("idempotency_key is empty; expected is 1 to 255 characters, or None for a new one")
+    return str(uuid.uuid4()) if given is None else given
+
+
+def _present(answer: Message, name: str) -> Any:  # noqa: ANN401 -- the message in that field
+    if not answer.HasField(name):
+        raise DecodeError(f"{name} is missing")
+    return getattr(answer, name)

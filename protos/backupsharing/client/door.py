@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ File = str | os.PathLike[str]
 
 
 class BadDoor(ValueError):
-    """The files for TLS do not belong together, or cannot be read; or the token cannot be one."""
+    """The files for TLS do not belong together, or cannot be read, or are no PEM; or the token cannot be one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Door:
         """What TLS is spoken with; None: it is not.
 
         Raises:
-            BadDoor: a file cannot be read, or one of them is missing.
+            BadDoor: a file cannot be read or is no PEM, one of them is missing, or the key is of another certificate.
         """
         if self.ca is None:
             if self.certificate or self.key:
@@ -75,7 +76,12 @@ class Door:
             return None
         if bool(self.certificate) != bool(self.key):
             raise BadDoor("certificate and key belong together")
-        return grpc.ssl_channel_credentials(_read(self.ca), _read(self.key), _read(self.certificate))
+        ca, key, certificate = _read(self.ca), _read(self.key), _read(self.certificate)
+        # gRPC itself only says later, and with every call, that it has no address.
+        _check_ca(self.ca, ca)
+        if self.certificate and self.key:
+            _check_pair(self.certificate, self.key)
+        return grpc.ssl_channel_credentials(ca, key, certificate)
 
 
 def metadata_of(token: str) -> tuple[tuple[str, str], ...]:
@@ -88,6 +94,22 @@ def metadata_of(token: str) -> tuple[tuple[str, str], ...]:
         # Not shown: it may be a token with a line break at its end.
         raise BadDoor("the token has characters that no token has; is there a line break at its end?")
     return (("x-auth-token", token),) if token else ()
+
+
+def _check_ca(file: File, content: bytes | None) -> None:
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=(content or b"").decode("ascii", "ignore"))
+    except (ssl.SSLError, ValueError):
+        raise BadDoor(f"{os.fspath(file)}: is no certificate in PEM") from None
+
+
+def _check_pair(certificate: File, key: File) -> None:
+    try:
+        # Without the empty password OpenSSL would ask the terminal for one.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password=str)
+    except (ssl.SSLError, ValueError):
+        both = f"{os.fspath(certificate)} and {os.fspath(key)}"
+        raise BadDoor(f"{both}: are no certificate in PEM and its key, without a password") from None
 
 
 def _read(file: File | None) -> bytes | None:

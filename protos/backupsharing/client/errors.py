@@ -10,7 +10,7 @@ SHARING_NOT_FOUND VolumeBackup.0043
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import grpc
@@ -20,6 +20,17 @@ from google.rpc.status_pb2 import Status
 
 DOMAIN = "backupsharing"
 """``ErrorInfo.domain`` of the reasons that are known here."""
+
+_UNCERTAIN = (
+    grpc.StatusCode.UNAVAILABLE,
+    grpc.StatusCode.DEADLINE_EXCEEDED,
+    grpc.StatusCode.CANCELLED,
+    grpc.StatusCode.UNKNOWN,
+    grpc.StatusCode.INTERNAL,
+    grpc.StatusCode.DATA_LOSS,
+)
+_CERTAIN = ("OVERLOADED", "IDENTITY_UNAVAILABLE", "DEADLINE_TOO_CLOSE")
+"""Reasons that come with such a status although nothing was stored."""
 
 _DETAILS = "grpc-status-details-bin"
 
@@ -44,6 +55,7 @@ class Told:
     request_id: str = ""
     retry_after: float | None = None
     status: grpc.StatusCode = grpc.StatusCode.UNKNOWN
+    idempotency_key: str = ""
 
 
 class BackupSharingError(Exception):
@@ -67,6 +79,13 @@ class BackupSharingError(Exception):
         """Seconds after which the service wants to be asked again, if it said so."""
         self.status = told.status
         """Of gRPC."""
+        self.idempotency_key = told.idempotency_key
+        """Of the change that failed, also if it was not given: with it, the change can be asked for again."""
+
+    @property
+    def may_be_stored(self) -> bool:
+        """Whether nobody knows if the change was carried out: its answer is lost, or its time was up before it came."""
+        return self.status in _UNCERTAIN and self.reason not in _CERTAIN
 
     def __reduce__(self) -> tuple[type[BackupSharingError], tuple[Told]]:
         """Go whole from one process to another, as exceptions of worker processes do."""
@@ -119,11 +138,11 @@ class QuotaUsedUp(BackupSharingError):
 
 
 class Unavailable(BackupSharingError):
-    """The service cannot be reached, or cannot do it now; see `retry_after`."""
+    """The service cannot be reached, or cannot do it now; see `retry_after` and `may_be_stored`."""
 
 
 class DeadlineExceeded(BackupSharingError):
-    """The call was not done within its timeout. With a `reason`, it is certain that nothing was stored."""
+    """The call was not done within its timeout. With a `reason` it is certain that nothing was stored."""
 
 
 class ServerFault(BackupSharingError):
@@ -169,44 +188,51 @@ _STATUSES: Mapping[grpc.StatusCode, type[BackupSharingError]] = {
 """For failures without a reason, and for reasons that are newer than this client."""
 
 
-def failure_of(error: grpc.RpcError) -> BackupSharingError:
+def failure_of(error: grpc.RpcError, idempotency_key: str) -> BackupSharingError:
     """The exception for how a gRPC call ended, of either kind of channel."""
     status = error.code()
     message = error.details() or status.name
-    known = Told(message=message, status=status)
+    known = Told(message=message, status=status, idempotency_key=idempotency_key)
     for name, value in cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ()):
         if name == _DETAILS and isinstance(value, bytes):
             known = _told(value, known)
     return REASONS.get(known.reason, _STATUSES.get(status, BackupSharingError))(known)
 
 
-def too_late(timeout: float) -> DeadlineExceeded:
+def too_late(timeout: float, idempotency_key: str) -> DeadlineExceeded:
     """The exception for a call whose time was up before it could be sent."""
     message = f"The call was not done within {timeout:g} s."
-    return DeadlineExceeded(Told(message=message, status=grpc.StatusCode.DEADLINE_EXCEEDED))
+    return DeadlineExceeded(Told(message, status=grpc.StatusCode.DEADLINE_EXCEEDED, idempotency_key=idempotency_key))
 
 
-def unreadable(method: str) -> ServerFault:
+def closed(idempotency_key: str) -> BackupSharingError:
+    """The exception for a call whose client was closed before it was answered."""
+    told = Told("The client was closed.", status=grpc.StatusCode.CANCELLED, idempotency_key=idempotency_key)
+    return BackupSharingError(told)
+
+
+def unreadable(method: str, idempotency_key: str) -> ServerFault:
     """The exception for an answer that is not what the service answers; it is not known what the call did."""
-    return ServerFault(Told(message=f"The answer to {method} cannot be read.", status=grpc.StatusCode.INTERNAL))
+    message = f"The answer to {method} cannot be read."
+    return ServerFault(Told(message, status=grpc.StatusCode.INTERNAL, idempotency_key=idempotency_key))
 
 
 def _told(details: bytes, known: Told) -> Told:
     info, bad, request, retry = ErrorInfo(), BadRequest(), RequestInfo(), RetryInfo()
     try:
         found = [_unpacked(details, message) for message in (info, bad, request, retry)]
-    except DecodeError:
+        retry_after = retry.retry_delay.ToTimedelta().total_seconds() if found[-1] else None
+    except (DecodeError, ValueError, OverflowError):
         # Whatever it is, it is not from our service; the status alone has to do.
         return known
     is_ours = info.domain == DOMAIN
-    return Told(
-        message=known.message,
-        status=known.status,
+    return replace(
+        known,
         reason=info.reason if is_ours else "",
         metadata=dict(info.metadata) if is_ours else {},
         violations=[Violation(one.field, one.description) for one in bad.field_violations],
         request_id=request.request_id,
-        retry_after=retry.retry_delay.ToTimedelta().total_seconds() if found[-1] else None,
+        retry_after=retry_after,
     )
 
 

@@ -14,6 +14,9 @@ from backupsharing.client.errors import BackupSharingError, DeadlineExceeded, to
 TIMEOUT = 30.0
 """Seconds for a call with all its retries, unless it is told otherwise."""
 
+_LONGEST = 365 * 86_400.0
+"""Seconds: gRPC takes what is much longer for a time that is over."""
+
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
@@ -45,14 +48,22 @@ class Attempts:
     """The attempts at one call."""
 
     def __init__(
-        self, retrying: Retrying, timeout: float, *, is_repeatable: bool, clock: Callable[[], float] = time.monotonic
+        self,
+        retrying: Retrying,
+        timeout: float,
+        *,
+        is_repeatable: bool,
+        idempotency_key: str = "",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin now; ``timeout`` seconds are for all attempts and the pauses between them."""
+        """Begin now; ``timeout`` seconds are for all attempts and the pauses between them, a year at most."""
         if not timeout > 0:
             raise ValueError(f"timeout is {timeout}; expected are seconds, more than 0")
         self._retrying, self._timeout, self._is_repeatable, self._clock = retrying, timeout, is_repeatable, clock
-        self._until = clock() + timeout
+        self._idempotency_key = idempotency_key
+        self._until = clock() + min(timeout, _LONGEST)
         self._failed = 0
+        self._uncertain: BackupSharingError | None = None
 
     def remaining(self) -> float:
         """Seconds that the next attempt has.
@@ -67,21 +78,29 @@ class Attempts:
 
     def too_late(self) -> DeadlineExceeded:
         """What to raise when the time is up."""
-        return too_late(self._timeout)
+        return too_late(self._timeout, self._idempotency_key)
 
     def pause_after(self, failure: BackupSharingError) -> float:
         """Seconds to wait before the next attempt.
 
         Raises:
-            BackupSharingError: ``failure`` itself, as it would not help or not be safe to try again, or too late.
+            BackupSharingError: as it would not help or not be safe to try again, or too late.
         """
         self._failed += 1
+        if failure.may_be_stored:
+            self._uncertain = failure
         if not (self._is_repeatable and _may_pass(failure)) or self._failed >= self._retrying.attempts:
-            raise failure
+            raise self._final(failure)
         pause = self._retrying.pause(self._failed, failure.retry_after)
         if self._clock() + pause >= self._until:
-            raise failure
+            raise self._final(failure)
         return pause
+
+    def _final(self, failure: BackupSharingError) -> BackupSharingError:
+        # That the last attempt was too late, or one too many, says nothing of what an earlier one may have done.
+        if self._uncertain is not None and (_may_pass(failure) or isinstance(failure, DeadlineExceeded)):
+            return self._uncertain
+        return failure
 
 
 def _may_pass(failure: BackupSharingError) -> bool:

@@ -12,7 +12,7 @@ import grpc
 from backupsharing.client import calls
 from backupsharing.client.calls import PAGE_SIZE, Call, Page
 from backupsharing.client.door import Door, File, metadata_of
-from backupsharing.client.errors import failure_of
+from backupsharing.client.errors import closed, failure_of
 from backupsharing.client.model import Backup, OnConflict, Sharing, SharingDetail, SharingFilter, SortDir, SortKey
 from backupsharing.client.retrying import TIMEOUT, Attempts, Retrying
 
@@ -63,6 +63,7 @@ class Client:
         """
         if bool(target) == (channel is not None):
             raise ValueError("expected is either a target or a channel")
+        self._is_closed = False
         self._project, self._token, self._timeout, self._retrying = project, token, timeout, retrying
         self._is_own = channel is None
         self._channel = channel or Door(target, ca, certificate, key).channel()
@@ -78,10 +79,11 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """End the connection; calls in progress fail.
+        """End the connection; calls in progress fail, and so do later ones.
 
         >>> Client(target).close()
         """
+        self._is_closed = True
         if self._is_own:
             self._channel.close()
 
@@ -241,15 +243,29 @@ class Client:
 
     def _do(self, call: Call[Result], timeout: float | None) -> Result:
         attempts = Attempts(
-            self._retrying, self._timeout if timeout is None else timeout, is_repeatable=call.is_repeatable
+            self._retrying,
+            self._timeout if timeout is None else timeout,
+            is_repeatable=call.is_repeatable,
+            idempotency_key=call.idempotency_key,
         )
         send: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(call.method)
         request = call.request.SerializeToString()
         while True:
             metadata = metadata_of(self._token if isinstance(self._token, str) else self._token())
+            if self._is_closed:
+                raise closed(call.idempotency_key)
             try:
-                return call.result(send(request, timeout=attempts.remaining(), metadata=metadata))
+                answer = send(request, timeout=attempts.remaining(), metadata=metadata)
             except grpc.RpcError as error:
-                failure = failure_of(error)
+                failure = failure_of(error, call.idempotency_key)
+            except ValueError:
+                # So a channel says that another thread has closed it just now.
+                if not self._is_closed:
+                    raise
+                raise closed(call.idempotency_key) from None
+            else:
+                return call.result(answer)
             # Outside of the handler: what is raised here is the failure, not a failure in handling another.
+            if self._is_closed and failure.status is grpc.StatusCode.CANCELLED:
+                raise closed(call.idempotency_key)
             time.sleep(attempts.pause_after(failure))

@@ -45,7 +45,9 @@ class BackupSharingServiceStub:
 
     Fails with BACKUP_NOT_FOUND, IDEMPOTENCY_KEY_REUSED, BACKUP_NOT_AVAILABLE,
     ALREADY_SHARED or SHARING_QUOTA_USED_UP, checked in this order. After
-    DEADLINE_EXCEEDED nothing is stored and nothing will be.
+    DEADLINE_EXCEEDED with the reason DEADLINE_TOO_CLOSE nothing is stored and
+    nothing will be; if it was the caller's own clock that ended the call, its
+    answer may have been on the way.
     """
     CancelSharing: _grpc.UnaryUnaryMultiCallable[_backup_sharing_pb2.CancelSharingRequest, _backup_sharing_pb2.CancelSharingResponse]
     """Cancels one sharing, or with `is_backup_id` all active sharings of a backup.
@@ -83,7 +85,9 @@ class BackupSharingServiceAsyncStub(BackupSharingServiceStub):
 
     Fails with BACKUP_NOT_FOUND, IDEMPOTENCY_KEY_REUSED, BACKUP_NOT_AVAILABLE,
     ALREADY_SHARED or SHARING_QUOTA_USED_UP, checked in this order. After
-    DEADLINE_EXCEEDED nothing is stored and nothing will be.
+    DEADLINE_EXCEEDED with the reason DEADLINE_TOO_CLOSE nothing is stored and
+    nothing will be; if it was the caller's own clock that ended the call, its
+    answer may have been on the way.
     """
     CancelSharing: _aio.UnaryUnaryMultiCallable[_backup_sharing_pb2.CancelSharingRequest, _backup_sharing_pb2.CancelSharingResponse]  # type: ignore[assignment]
     """Cancels one sharing, or with `is_backup_id` all active sharings of a backup.
@@ -124,7 +128,9 @@ class BackupSharingServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Fails with BACKUP_NOT_FOUND, IDEMPOTENCY_KEY_REUSED, BACKUP_NOT_AVAILABLE,
         ALREADY_SHARED or SHARING_QUOTA_USED_UP, checked in this order. After
-        DEADLINE_EXCEEDED nothing is stored and nothing will be.
+        DEADLINE_EXCEEDED with the reason DEADLINE_TOO_CLOSE nothing is stored and
+        nothing will be; if it was the caller's own clock that ended the call, its
+        answer may have been on the way.
         """
 
     @_abc_1.abstractmethod

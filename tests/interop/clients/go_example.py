@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.interop.rows import BUILD, RENAMED_FIELD, ROOT, ClientFailed, Place, Row, check_scenario, command, needs
+from tests.interop.stubs import absent
 
 _SOURCE = ROOT / "examples" / "go"
 _PROGRAM = BUILD / "go" / "example"
@@ -24,7 +25,7 @@ ROWS = [
         name="Go",
         door="gRPC",
         what="examples/go, stubs by make stubs",
-        missing=lambda: needs("go", "gofmt"),
+        missing=lambda: needs("go", "gofmt", *absent("go")),
         build=_build,
         run=_run,
         notices=frozenset({RENAMED_FIELD}),

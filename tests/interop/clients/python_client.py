@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import version
 
@@ -104,42 +104,24 @@ def _expect(got: object, expected: object) -> None:
         raise ClientFailed(f"got {got!r}, expected {expected!r}")
 
 
-def _version() -> str:
-    return version("backup-sharing")
+def _row(name: str, what: str, run: Callable[[Place], None]) -> Row:
+    return Row(
+        name=name,
+        door="gRPC",
+        what=what,
+        missing=lambda: "",
+        build=_install,
+        run=run,
+        out_of_reach="speaks gRPC, with the stubs that the wheel brings",
+        version=lambda: version("backup-sharing"),
+    )
 
 
-_OUT_OF_REACH = "speaks gRPC, with the stubs that the wheel brings"
+_EXAMPLE = "examples/python-client, backupsharing.client from the wheel"
 
 ROWS = [
-    Row(
-        name="Python client",
-        door="gRPC",
-        what="examples/python-client, backupsharing.client from the wheel",
-        missing=lambda: "",
-        build=_install,
-        run=_run_client,
-        out_of_reach=_OUT_OF_REACH,
-        version=_version,
-    ),
-    Row(
-        name="Python client, asyncio",
-        door="gRPC",
-        what="examples/python-client, backupsharing.client from the wheel",
-        missing=lambda: "",
-        build=_install,
-        run=_run_async_client,
-        out_of_reach=_OUT_OF_REACH,
-        version=_version,
-    ),
-    Row(
-        name="Command line",
-        door="gRPC",
-        what="backup-sharing share, list, show, count, cancel, logged in by Keystone",
-        missing=lambda: "",
-        build=_install,
-        run=_run_commands,
-        out_of_reach=_OUT_OF_REACH,
-        version=_version,
-    ),
+    _row("Python client", _EXAMPLE, _run_client),
+    _row("Python client, asyncio", _EXAMPLE, _run_async_client),
+    _row("Command line", "backup-sharing share, list, show, count, cancel, logged in by Keystone", _run_commands),
 ]
 """What this module adds to the table."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.interop.rows import BUILD, RENAMED_FIELD, ROOT, Place, Row, check_scenario, command, needs
+from tests.interop.stubs import absent
 
 _SOURCE = ROOT / "examples" / "rust"
 _TARGET = BUILD / "rust"
@@ -24,7 +25,7 @@ ROWS = [
         name="Rust",
         door="gRPC",
         what="examples/rust, stubs by make stubs",
-        missing=lambda: needs("cargo", "cargo-clippy", "rustfmt"),
+        missing=lambda: needs("cargo", "cargo-clippy", "rustfmt", *absent("rust")),
         build=_build,
         run=_run,
         notices=frozenset({RENAMED_FIELD}),
