@@ -104,6 +104,8 @@ class Parameters:
         if map_entry(field) or not has_text_form(field):
             return
         schema = self._schemas.field(field)
+        if field_mapping(field).saturates:
+            schema = _unbounded(schema)
         has_to = step.is_required and is_required(field)
         yield self._parameter(f"{step.prefix}{field.name}", "query", schema, field, is_required=has_to)
         for alias in field_mapping(field).query_aliases:
@@ -121,6 +123,12 @@ class Parameters:
             text = self._comments.of(field.full_name).text
             parameter |= {"description": text} if text else {}
         return parameter
+
+
+def _unbounded(schema: Json) -> Json:
+    """The schema of an integer, or of several, that may be of any size."""
+    items = schema.get("items")
+    return schema | {"items": _unbounded(items)} if isinstance(items, dict) else {"type": "integer"}
 
 
 def _as_text(schema: Json, field: FieldDescriptor | None) -> Json:

@@ -201,6 +201,15 @@ def test_a_null_has_a_name_in_a_query(tmp_path: Path) -> None:
     assert found["nothing"]["schema"] == {"type": "string", "enum": ["NULL_VALUE"]}
 
 
+def test_an_integer_that_saturates_may_be_of_any_size(tmp_path: Path) -> None:
+    saturates = "[(restmap.v1.field).saturates = true]"
+    fields = f"int32 most = 1 {saturates}; repeated int64 steps = 2 {saturates}; int32 least = 3;"
+    found = parameters(method(tmp_path, 'get: "/v1"', f"message Item {{ {fields} }}"), "query")
+    assert found["most"]["schema"] == {"type": "integer"}
+    assert found["steps"]["schema"] == {"type": "array", "items": {"type": "integer"}}
+    assert found["least"]["schema"]["maximum"] == 2**31 - 1
+
+
 def test_a_field_mask_may_have_original_names_in_a_query(tmp_path: Path) -> None:
     text = "message Item { google.protobuf.FieldMask mask = 1; }"
     found = parameters(method(tmp_path, 'get: "/v1"', text), "query")
