@@ -72,7 +72,7 @@ class KeystoneStub:
     async def start(self, port: int = 0) -> None:
         app = web.Application()
         app.router.add_route("*", "/v3/auth/tokens", self._answer)
-        self._runner = web.AppRunner(app)
+        self._runner = web.AppRunner(app, shutdown_timeout=1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", port)
         await site.start()
