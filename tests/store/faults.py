@@ -18,6 +18,8 @@ from server.store.postgres import PostgresStore
 from tests.store.commands import backup, backup_id, cause, project_id, share
 from tests.store.engines import PostgresEngine
 
+SLACK = 2.0
+"""Seconds by which a call may be late on a machine that is busy with something else."""
 EXPECTED = (Unavailable, DeadlineTooClose, Overloaded)
 """What a caller may be told while a database is away."""
 

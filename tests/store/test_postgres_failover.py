@@ -14,7 +14,7 @@ from server.store.postgres import PostgresStore
 from tests.postgres.server import PostgresServer
 from tests.store.commands import BACKUP_ID, OTHER, RECIPIENT, backup, cause, share
 from tests.store.engines import PostgresEngine
-from tests.store.faults import Load, opened, stored_once, timed, until
+from tests.store.faults import SLACK, Load, opened, stored_once, timed, until
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ async def test_when_the_primary_dies_the_store_goes_on_with_the_standby_that_too
         await asyncio.to_thread(standby.promote)
         promoted = time.monotonic()
         await load.more(1)
-        assert time.monotonic() - promoted < 2
+        assert time.monotonic() - promoted < 1 + SLACK
         await load.more(50)
         await load.end()
         assert load.failures == []
@@ -61,7 +61,7 @@ async def test_a_store_that_was_opened_before_the_switch_and_idle_finds_the_new_
         assert isinstance((await timed(store.ping()))[1], Unavailable)
         await asyncio.to_thread(standby.promote)
         waits = await asyncio.gather(until(store.ping), until(lambda: store.share(share())))
-        assert max(waits) < 1.5
+        assert max(waits) < 1 + SLACK
     stored_once(standby.url, [])
 
 
@@ -74,11 +74,11 @@ async def test_a_standby_is_not_used_even_if_the_url_names_nothing_else(
     for call in (following.ping(), following.get_backup(BACKUP_ID), following.share(share(OTHER))):
         seconds, outcome = await timed(call)
         assert isinstance(outcome, Unavailable)
-        assert seconds < 1
+        assert seconds < 0.5 + SLACK
     await asyncio.to_thread(own_postgres.kill)
     await asyncio.to_thread(standby.promote)
-    assert await until(lambda: following.share(share(OTHER))) < 2
-    assert await until(following.ping) < 1
+    assert await until(lambda: following.share(share(OTHER))) < 1 + SLACK
+    assert await until(following.ping) < SLACK
     await following.close()
 
 
@@ -90,7 +90,7 @@ async def test_a_server_that_only_reads_is_not_written_to_even_if_the_url_asks_f
     following = await PostgresStore.open(f"{standby.url}?target_session_attrs=any", patience=0.5)
     seconds, outcome = await timed(following.share(share()))
     assert isinstance(outcome, Unavailable)
-    assert seconds < 1
+    assert seconds < 0.5 + SLACK
     await following.close()
 
 
@@ -108,7 +108,7 @@ async def test_while_the_standby_is_away_nothing_is_acknowledged_and_no_sessions
             seconds, outcome = await timed(store.share(share(OTHER)))
             assert isinstance(outcome, Unavailable)
             assert "nothing was stored" in str(outcome)
-            assert seconds < 0.8
+            assert seconds < 0.5 + SLACK
         with pytest.raises(Unavailable):
             await store.ping()
         count = own_postgres.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'backup-sharing'")

@@ -12,7 +12,7 @@ from server.store.postgres import PostgresStore
 from tests.postgres.proxy import TcpProxy
 from tests.postgres.server import PostgresServer
 from tests.store.commands import BACKUP_ID, OTHER, RECIPIENT, backup, cause, share
-from tests.store.faults import Load, opened, sessions, stored_once, timed, until
+from tests.store.faults import SLACK, Load, opened, sessions, stored_once, timed, until
 
 
 async def test_connections_that_the_server_ends_under_load_fail_no_call(own_postgres: PostgresServer) -> None:
@@ -24,7 +24,7 @@ async def test_connections_that_the_server_ends_under_load_fail_no_call(own_post
             await load.more(20)
         await load.end()
     assert load.failures == []
-    assert load.longest < 2
+    assert load.longest < 1 + SLACK
     stored_once(own_postgres.url, load.acknowledged)
 
 
@@ -37,7 +37,7 @@ async def test_connections_that_are_cut_under_load_fail_no_call(database_url: st
             await load.more(10)
         await load.end()
     assert load.failures == []
-    assert load.longest < 2
+    assert load.longest < 1 + SLACK
     stored_once(database_url, load.acknowledged)
 
 
@@ -68,13 +68,13 @@ async def test_while_the_server_is_away_calls_fail_in_their_time_and_then_go_on(
                 timed(store.share(share(because=cause(commit_by=time.monotonic() + 0.3)))),
             )
             assert [type(outcome) for _, outcome in outcomes] == [Unavailable] * 3 + [DeadlineTooClose]
-            for (seconds, _), longest in zip(outcomes, [1.0, 1.2, 1.2, 0.5], strict=True):
-                assert seconds < longest
+            for (seconds, _), longest in zip(outcomes, [0.5, 1.0, 1.0, 0.3], strict=True):
+                assert seconds < longest + SLACK
         await asyncio.to_thread(own_postgres.start)
         waits = await asyncio.gather(
             until(store.ping), until(lambda: store.get_backup(BACKUP_ID)), until(lambda: store.share(share()))
         )
-        assert max(waits) < 1
+        assert max(waits) < SLACK
         await asyncio.sleep(1)
         assert len(asyncio.all_tasks()) <= tasks + 4  # a connection's worth, of the pool
     stored_once(own_postgres.url, [])
@@ -88,7 +88,7 @@ async def test_what_is_asked_of_a_server_that_went_away_before_is_known_not_to_b
         await asyncio.to_thread(own_postgres.kill if end == "kill" else lambda: own_postgres.stop(end))
         seconds, outcome = await timed(store.share(share()))
         assert "nothing was stored" in str(outcome)
-        assert seconds < 0.7
+        assert seconds < 0.5 + SLACK
     await asyncio.to_thread(own_postgres.start)
 
 
@@ -98,16 +98,16 @@ async def test_a_store_that_is_opened_while_the_server_is_away_works_as_soon_as_
     await asyncio.to_thread(own_postgres.stop)
     seconds, store = await timed(PostgresStore.open(own_postgres.url, patience=1.0))
     assert isinstance(store, PostgresStore)
-    assert seconds < 3
+    assert seconds < 1 + SLACK
     for call in (store.ping(), store.get_backup(BACKUP_ID), store.share(share())):
         seconds, outcome = await timed(call)
         assert isinstance(outcome, Unavailable)
         assert "cannot be reached" in str(outcome)
-        assert seconds < 1
+        assert seconds < 0.5 + SLACK
     # Of a database that never had any tables.
     await asyncio.to_thread(own_postgres.start)
-    assert await until(lambda: store.put_backup(backup(), cause())) < 2
-    assert await until(store.ping) < 1
+    assert await until(lambda: store.put_backup(backup(), cause())) < 1 + SLACK
+    assert await until(store.ping) < SLACK
     await store.share(share())
     await store.close()
 
@@ -131,7 +131,7 @@ async def test_close_ends_while_the_server_is_away(own_postgres: PostgresServer)
         waiting = [asyncio.create_task(timed(store.share(share(to)))) for to in (OTHER, RECIPIENT)]
         await asyncio.sleep(0.1)
         seconds, _ = await timed(store.close())
-        assert seconds < 2
+        assert seconds < 1 + SLACK
         assert all(isinstance(outcome, Unavailable) for _, outcome in await asyncio.gather(*waiting))
     await asyncio.sleep(0.1)
     assert len(asyncio.all_tasks()) == 1
@@ -151,16 +151,16 @@ async def test_a_frozen_network_fails_calls_in_their_time_and_nothing_leaks(
             timed(store.share(share(OTHER, because=cause(commit_by=time.monotonic() + 0.3)))),
         )
         assert all(isinstance(outcome, Unavailable) for _, outcome in outcomes)
-        assert max(seconds for seconds, _ in outcomes[:-2]) < 1.2
-        assert outcomes[-2][0] < 6.2  # its commit may have been made: that is worth waiting for
-        assert outcomes[-1][0] < 1.3
+        assert max(seconds for seconds, _ in outcomes[:-2]) < 1 + SLACK
+        assert outcomes[-2][0] < 6 + SLACK  # its commit may have been made: that is worth waiting for
+        assert outcomes[-1][0] < 1.3 + SLACK
         postgres_proxy.thaw()
         waits = await asyncio.gather(
             until(store.ping),
             until(lambda: store.get_backup(BACKUP_ID)),
             until(lambda: store.put_backup(backup(), cause())),
         )
-        assert max(waits) < 1
+        assert max(waits) < SLACK
         await asyncio.sleep(1)
         assert sessions(database_url) <= 5
     await asyncio.sleep(0.5)
@@ -213,6 +213,6 @@ async def test_a_caller_who_goes_does_not_wait_for_the_driver_to_cancel(
             going.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await going
-        assert time.monotonic() - began < 0.1
+        assert time.monotonic() - began < 1
         postgres_proxy.thaw()
-        assert await until(lambda: store.get_backup(BACKUP_ID)) < 1
+        assert await until(lambda: store.get_backup(BACKUP_ID)) < 5

@@ -37,7 +37,7 @@ from tests.store.commands import (
     share,
 )
 from tests.store.engines import PostgresEngine
-from tests.store.faults import Load, opened, stored_once, timed, until
+from tests.store.faults import SLACK, Load, opened, stored_once, timed, until
 
 
 @contextmanager
@@ -73,12 +73,12 @@ async def test_a_backup_that_somebody_has_locked_holds_up_nobody_else(database_u
             beside, longest = await shares_of(store, 3, 1)
             for seconds, outcome in await asyncio.gather(*held):
                 assert isinstance(outcome, Unavailable)
-                assert seconds < 1.7
+                assert seconds < 1.5 + SLACK
             seconds, outcome = await late
             assert isinstance(outcome, DeadlineTooClose)
-            assert seconds < 0.7
-        assert longest < 0.3
-        assert beside > alone / 3, f"{beside} shares a second beside a locked backup, {alone} without one"
+            assert seconds < 0.5 + SLACK
+        assert longest < 1
+        assert beside > alone / 10, f"{beside} shares a second beside a locked backup, {alone} without one"
         assert await store.count_sharings(given(backup_id=BACKUP_ID)) == 0
         await store.share(share())
     stored_once(database_url, [])
@@ -93,9 +93,9 @@ async def test_a_sharing_that_somebody_has_locked_holds_up_nobody_else(database_
             made, longest = await shares_of(store, 2, 1)
             seconds, outcome = await held
             assert isinstance(outcome, Unavailable)
-            assert seconds < 1.8
-        assert made > 50
-        assert longest < 0.3
+            assert seconds < 1.5 + SLACK
+        assert made > 20
+        assert longest < 1
         await store.cancel(cancel("locked"))
     stored_once(database_url, [])
 
@@ -109,8 +109,8 @@ async def test_a_key_that_somebody_is_storing_holds_up_nobody_else(database_url:
             held = asyncio.create_task(timed(store.share(share(idempotency=key()))))
             made, longest = await shares_of(store, 2, 1)
             assert isinstance((await held)[1], Unavailable)
-        assert made > 50
-        assert longest < 0.3
+        assert made > 20
+        assert longest < 1
         await store.share(share(idempotency=key()))
     stored_once(database_url, [])
 
@@ -121,8 +121,8 @@ async def test_more_slow_reads_than_connections_are_unavailable_and_the_pool_rec
         with session(database_url, "LOCK TABLE sharings IN ACCESS EXCLUSIVE MODE"):
             reads = await asyncio.gather(*(timed(store.count_sharings(given())) for _ in range(10)))
         assert all(isinstance(outcome, Unavailable) for _, outcome in reads)
-        assert max(seconds for seconds, _ in reads) < 1.2
-        assert await until(lambda: store.count_sharings(given())) < 0.5
+        assert max(seconds for seconds, _ in reads) < 1 + SLACK
+        assert await until(lambda: store.count_sharings(given())) < SLACK
         counts = await asyncio.gather(*(store.count_sharings(given()) for _ in range(50)))
         assert counts == [1] * 50
 
@@ -140,11 +140,11 @@ async def test_a_server_without_free_connections_is_unavailable_and_then_served(
         calls = (store.share(share()), store.get_backup(BACKUP_ID), store.ping())
         for seconds, outcome in await asyncio.gather(*map(timed, calls)):
             assert isinstance(outcome, Unavailable)
-            assert seconds < 1
+            assert seconds < 0.7 + SLACK
         for other in others:
             other.close()
-        assert await until(store.ping) < 2
-        assert await until(lambda: store.share(share())) < 1.5
+        assert await until(store.ping) < 1 + SLACK
+        assert await until(lambda: store.share(share())) < 1 + SLACK
     stored_once(own_postgres.url, [])
 
 
@@ -159,13 +159,13 @@ async def test_a_server_that_becomes_one_that_only_reads_serves_reads_and_then_c
             )
             seconds, outcome = await timed(store.share(share()))
             assert isinstance(outcome, Unavailable)
-            assert seconds < 1
+            assert seconds < 0.7 + SLACK
             assert (await store.get_backup(BACKUP_ID)).id == BACKUP_ID
             with pytest.raises(Unavailable):
                 await store.ping()
             connection.execute("SET default_transaction_read_only = off")
             connection.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")  # type: ignore[call-overload]  # a constant
-        assert await until(lambda: store.share(share())) < 1
+        assert await until(lambda: store.share(share())) < SLACK
 
 
 @pytest.fixture
