@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 pytest.register_assert_rewrite("tests.e2e.rest", "tests.e2e.programs")
@@ -16,6 +17,10 @@ from tests.postgres.databases import drop_database, new_database  # noqa: E402
 from tests.postgres.proxy import TcpProxy, address_of  # noqa: E402
 from tests.postgres.server import PostgresServer  # noqa: E402
 from tests.postgres.which import elsewhere, own_server, started_server  # noqa: E402
+
+# A machine that is busy with something else is no defect.
+hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")

@@ -167,13 +167,17 @@ async def test_cancelling_an_iteration_ends_the_page_it_waits_for_and_asks_for_n
 
 async def test_cancelling_a_pause_sends_nothing_more(stub: StubServer) -> None:
     stub.fails(grpc.StatusCode.UNAVAILABLE)
-    async with AsyncClient(stub.address, project=PROJECT) as client:
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.25):
-                await client.count()
-        sent = len(stub.seen)
-        await asyncio.sleep(0.5)
-    assert len(stub.seen) == sent
+    pausing = Retrying(first_pause=1.0, chance=lambda: 0.0)
+    async with AsyncClient(stub.address, project=PROJECT, retrying=pausing) as client:
+        waiting = asyncio.create_task(client.count())
+        while not stub.seen:  # noqa: ASYNC110 -- another thread adds to it
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await asyncio.sleep(1.2)
+    assert len(stub.seen) == 1
 
 
 async def test_calls_of_a_client_that_is_closed_fail_and_are_not_taken_for_cancelled(stub: StubServer) -> None:
@@ -216,7 +220,7 @@ def test_calls_of_other_threads_fail_when_the_client_is_closed(stub: StubServer)
 
 async def test_closing_ends_the_pause_before_another_attempt_with_a_failure(stub: StubServer) -> None:
     stub.fails(grpc.StatusCode.UNAVAILABLE)
-    client = AsyncClient(stub.address, project=PROJECT, retrying=Retrying(first_pause=0.2))
+    client = AsyncClient(stub.address, project=PROJECT, retrying=Retrying(first_pause=1.0))
     waiting = asyncio.create_task(client.count())
     while not stub.seen:  # noqa: ASYNC110 -- another thread adds to it
         await asyncio.sleep(0.01)

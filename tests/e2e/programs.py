@@ -14,12 +14,18 @@ ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
 """Seconds to wait for something that must happen; a busy machine is no defect."""
 
+_given_out: set[str] = set()
+
 
 def free_address() -> str:
-    """HOST:PORT on loopback that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    """HOST:PORT on loopback that nobody listens on, and that is answered only once."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{probe.getsockname()[1]}"
+        if address not in _given_out:
+            _given_out.add(address)
+            return address
 
 
 def environment() -> dict[str, str]:

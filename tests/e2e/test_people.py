@@ -90,7 +90,7 @@ def test_a_reader_may_not_share(house: House, backup_id: str) -> None:
 
 def test_a_server_that_is_not_there_is_named(giver: Project) -> None:
     address = free_address()
-    line = only_line(Terminal(address, giver).run("list", "--timeout", "1", fails=1))
+    line = only_line(Terminal(address, giver).run("list", "--timeout", "20", fails=1))
     assert line.startswith(f"Error: {address}: UNAVAILABLE: ")
 
 
@@ -262,7 +262,7 @@ def test_an_answer_that_cannot_be_written_is_told_in_one_line(house: House, give
 
 def test_a_change_that_may_be_done_is_told_with_the_key_to_make_sure(stub: StubServer, giver: Project) -> None:
     stub.fails(grpc.StatusCode.UNAVAILABLE, "gone")
-    line = only_line(Terminal(stub.address, giver).run("share", "b", "p", "--timeout", "1", fails=1))
+    line = only_line(Terminal(stub.address, giver).run("share", "b", "p", "--timeout", "20", fails=1))
     key = ShareBackupRequest.FromString(stub.seen[-1].request).idempotency_key
     assert line.endswith(f"it may be done: make sure with --idempotency-key {key}")
 
@@ -286,6 +286,6 @@ def test_tls_is_spoken_with_the_ca_that_is_named(programs: Programs, tmp_path: P
     terminal = Terminal(address, project)
     assert terminal.run("count", "--ca", str(certificates.ca)).stdout == "0\n"
     assert Terminal(address, project, BACKUP_SHARING_CA=str(certificates.ca)).run("count").stdout == "0\n"
-    line = only_line(terminal.run("count", "--timeout", "1", fails=1))
+    line = only_line(terminal.run("count", "--timeout", "20", fails=1))
     assert "UNAVAILABLE" in line
     assert "--ca is missing" in line

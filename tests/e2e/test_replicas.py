@@ -119,7 +119,7 @@ async def test_a_list_begun_at_one_server_goes_on_at_the_others(
 async def test_while_the_database_is_away_calls_are_503_with_retry_after_and_then_go_on_without_a_restart(
     own_postgres: PostgresServer, programs: Programs, tmp_path: Path
 ) -> None:
-    house = House(tmp_path, programs, 1, "--busy-timeout", "0.5", postgres=own_postgres.url)
+    house = House(tmp_path, programs, 1, "--busy-timeout", "1.5", postgres=own_postgres.url)
     giver = house.new_project()
     backup_id = house.put_backup(giver)
     assert_success(await house.share(giver, backup_id, "before"))

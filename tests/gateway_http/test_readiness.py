@@ -40,7 +40,7 @@ async def test_a_gateway_that_is_watched_serves_on_for_a_while_and_says_that_it_
     foreign: ForeignServer, weather: Weather
 ) -> None:
     foreign.unary = answering(weather.reading("warm"))
-    async with running_gateway(weather.descriptor_set, foreign.address, drain_notice=1.0) as gateway:
+    async with running_gateway(weather.descriptor_set, foreign.address, drain_notice=4.0) as gateway:
         ready = await exchange(gateway.address, get(PATH))
         assert (ready.status, json.loads(ready.body)) == (200, {"status": "SERVING"})
         async with connected(gateway.address) as before:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, LiteralString
 
+import psutil
 import psycopg
 
 from tests.postgres.binaries import packaged, within_reach
@@ -99,6 +102,20 @@ class PostgresServer:
         self._wait_for_the_end()
         remove_traces(self._data)
 
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """Have all its processes stand still; its machine goes on to keep the connections."""
+        processes = [psutil.Process(self.pid), *psutil.Process(self.pid).children(recursive=True)]
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):  # a session may end meanwhile
+                process.suspend()
+        try:
+            yield
+        finally:
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
+
     def cut_connections(self) -> int:
         """End the sessions of all others; answers how many there were. They are gone when this returns."""
         ended = self.execute(
@@ -167,7 +184,9 @@ class PostgresServer:
         process, lock = self._running(), self._data / "postmaster.pid"
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end and process.poll() is None:
-            lines = lock.read_text(encoding="ascii").split() if lock.exists() else []
+            lines: list[str] = []
+            with suppress(FileNotFoundError):  # not there yet, or no more, as the server cannot start
+                lines = lock.read_text(encoding="ascii").split()
             if lines[:1] == [str(process.pid)] and lines[-1] == "ready":
                 return
             time.sleep(0.01)

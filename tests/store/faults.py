@@ -28,9 +28,11 @@ EXPECTED = (Unavailable, DeadlineTooClose, Overloaded)
 async def opened(url: str, patience: float = 5.0, read_connections: int = 4) -> AsyncIterator[PostgresStore]:
     """A store with one available backup, if it can be stored."""
     store = await PostgresStore.open(url, patience=patience, read_connections=read_connections)
-    with suppress(Unavailable):
-        await store.put_backup(backup(), cause())
     try:
+        for _ in range(3):
+            with suppress(Unavailable):
+                await store.put_backup(backup(), cause())
+                break
         yield store
     finally:
         await store.close()

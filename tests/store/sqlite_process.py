@@ -18,7 +18,7 @@ CALLERS = 8
 
 
 async def _run(path: str, prefix: str, count: int) -> None:
-    store = await SqliteStore.open(path, log_bounds=LogBounds(copy_from=1, finish_from=64 * 1024))
+    store = await SqliteStore.open(path, busy_timeout=60.0, log_bounds=LogBounds(copy_from=1, finish_from=64 * 1024))
     numbers = iter(range(count))
 
     async def caller() -> None:

@@ -184,11 +184,10 @@ async def test_when_more_changes_wait_than_the_store_takes_on_a_change_must_rais
     assert await store.count_sharings(given()) == 6
 
 
-async def test_a_store_that_is_locked_must_raise_unavailable(engine: Engine) -> None:
-    store = await engine.open(busy_timeout=0.1)
-    await store.put_backup(backup(), cause())
+async def test_a_store_that_is_locked_must_raise_unavailable(store: Store, engine: Engine) -> None:
+    impatient = await engine.open(busy_timeout=0.1)
     with engine.locked():
-        calls = [store.share(share(project_id(number))) for number in range(3)]
+        calls = [impatient.share(share(project_id(number))) for number in range(3)]
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [Unavailable] * 3
     assert await store.count_sharings(given()) == 0

@@ -12,13 +12,14 @@ import pytest
 from sqlite_utils import Database
 
 from server.errors import Unavailable
-from server.store import gate, postgres_tables, sqlite_file
+from server.store import gate, opening, postgres_tables, sqlite_file
 from server.store.interface import Store
 from server.store.migrations import MIGRATIONS, Migration
-from server.store.opening import checked, migrate, open_store, plan, schema_status
+from server.store.opening import Tuning, checked, migrate, open_store, plan, schema_status
 from server.store.postgres_connection import connection_string
 from server.store.unusable import UnusableDatabase
 from tests.store.commands import backup, cause, every_call
+from tests.store.faults import until
 
 pytestmark = pytest.mark.asyncio
 
@@ -53,6 +54,8 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "LOOK_EVERY", 0.01)
     monkeypatch.setattr(postgres_tables, "LOOK_EVERY", 0.01)
+    # Of a disk that takes long for each of several that come at once.
+    monkeypatch.setattr(opening, "_PATIENCE", 60.0)
 
 
 async def test_a_database_that_has_nothing_gets_its_tables_when_it_is_opened(database: str) -> None:
@@ -74,8 +77,7 @@ async def test_while_its_tables_are_old_a_store_refuses_every_call_and_then_goes
     store = await open_store(database, known=NEW)
     await must_refuse_every_call(store)
     assert migrate(database, NEW).pending == ["9001_notes"]
-    await asyncio.sleep(0.5)
-    await store.ping()
+    await until(store.ping)
     await store.put_backup(backup(), cause())
     await store.close()
 
@@ -117,7 +119,7 @@ async def test_a_name_that_another_is_just_taking_is_tried_again(database_url: s
 
 
 async def test_several_stores_that_are_opened_at_once_on_nothing_all_work(database: str) -> None:
-    stores = await asyncio.gather(*(open_store(database) for _ in range(5)))
+    stores = await asyncio.gather(*(open_store(database, Tuning(patience=60.0)) for _ in range(5)))
     for store in stores:
         await store.put_backup(backup(), cause())
         await store.close()

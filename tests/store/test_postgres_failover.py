@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Iterator
 
-import psutil  # type: ignore[import-untyped]  # has no types of its own
 import pytest
 
 from server.errors import Unavailable
@@ -171,10 +170,7 @@ async def test_a_primary_that_stands_still_is_left_for_the_standby_that_took_its
 ) -> None:
     async with opened(url_of(own_postgres, standby), patience=1.0) as store:
         await store.get_backup(BACKUP_ID)
-        processes = [psutil.Process(own_postgres.pid), *psutil.Process(own_postgres.pid).children(recursive=True)]
-        for process in processes:
-            process.suspend()
-        try:
+        with own_postgres.suspended():
             await asyncio.to_thread(standby.promote)
             waits = await asyncio.gather(
                 until(store.ping, 15),
@@ -183,7 +179,4 @@ async def test_a_primary_that_stands_still_is_left_for_the_standby_that_took_its
             )
             # Each connection is first tried with the old one, which takes it and says nothing.
             assert max(waits) < 9
-        finally:
-            for process in processes:
-                process.resume()
     stored_once(standby.url, [])

@@ -24,7 +24,7 @@ from tests.store.commands import (
     share,
 )
 from tests.store.engines import PostgresEngine
-from tests.store.faults import SLACK, opened, stored_once
+from tests.store.faults import SLACK, opened, stored_once, until
 
 Change = Callable[[PostgresStore], Awaitable[object]]
 
@@ -94,7 +94,7 @@ async def test_a_change_whose_fate_is_not_known_in_time_is_unavailable_and_says_
         assert 0.5 < time.monotonic() - began < 0.8 + SLACK
         postgres_proxy.accept()
         # What is decided by then stays so.
-        await store.share(share(RECIPIENT))
+        await until(lambda: store.share(share(RECIPIENT)))
         assert [sharing.to_project_id for sharing in engine.history()].count(OTHER) == count
     stored_once(database_url, [])
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-import signal
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from uuid import uuid4
-
-import psutil  # type: ignore[import-untyped]  # has no types of its own
 
 from server.errors import Failure, Unavailable
 from server.model import Sharing
@@ -68,14 +65,6 @@ async def call_again_and_again(store: Store, random: random.Random, is_over: Cal
         await asyncio.sleep(random.random() / 50)
 
 
-def suspend(server: PostgresServer) -> list[psutil.Process]:
-    """Have all processes of a server stand still: its machine goes on to keep the connections."""
-    processes = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
-    for process in processes:
-        process.send_signal(signal.SIGSTOP)
-    return processes
-
-
 async def mistreat(server: PostgresServer, proxy: TcpProxy, random: random.Random) -> None:
     match random.randrange(7):
         case 0:
@@ -96,10 +85,8 @@ async def mistreat(server: PostgresServer, proxy: TcpProxy, random: random.Rando
             await asyncio.sleep(random.random() / 2)
             await asyncio.to_thread(server.start)
         case _:
-            processes = suspend(server)
-            await asyncio.sleep(random.random())
-            for process in processes:
-                process.send_signal(signal.SIGCONT)
+            with server.suspended():
+                await asyncio.sleep(random.random())
 
 
 async def test_whatever_happens_what_is_acknowledged_is_stored_once(own_postgres: PostgresServer) -> None:
@@ -109,7 +96,7 @@ async def test_whatever_happens_what_is_acknowledged_is_stored_once(own_postgres
         url = proxy.through(own_postgres.url)
         stores = [await stack.enter_async_context(opened(url, patience=1.0)) for _ in range(3)]
         for number in range(1, 6):
-            await stores[0].put_backup(backup(backup_id(number)), cause())
+            await until(lambda number=number: stores[0].put_backup(backup(backup_id(number)), cause()))
         callers = [
             asyncio.create_task(call_again_and_again(stores[n % 3], random.Random(n), lambda: is_over, told))  # noqa: S311
             for n in range(15)

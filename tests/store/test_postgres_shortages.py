@@ -50,52 +50,46 @@ def session(url: str, *statements: str) -> Iterator[psycopg.Connection]:
         connection.rollback()
 
 
-async def shares_of(store: PostgresStore, number: int, seconds: float) -> tuple[int, float]:
-    """How many shares of a backup can be made one after the other in some seconds, and the longest of them."""
-    made, longest, end = 0, 0.0, time.monotonic() + seconds
-    while time.monotonic() < end:
+async def usual_time(store: PostgresStore, number: int) -> float:
+    """Seconds that a share of a backup takes, of many one after the other: nine of ten take less."""
+    seconds = []
+    for made in range(100):
         took, outcome = await timed(store.share(share(project_id(made), backup_id=backup_id(number))))
         assert not isinstance(outcome, BaseException)
-        made, longest = made + 1, max(longest, took)
-    return made, longest
+        seconds.append(took)
+    return sorted(seconds)[89]
 
 
 async def test_a_backup_that_somebody_has_locked_holds_up_nobody_else(database_url: str) -> None:
-    async with opened(database_url, patience=1.5) as store:
-        for number in (2, 3):
-            await store.put_backup(backup(backup_id(number)), cause())
-        alone, _ = await shares_of(store, 2, 1)
+    async with opened(database_url, patience=4.0) as store:
+        await store.put_backup(backup(backup_id(2)), cause())
         with session(database_url, f"SELECT 1 FROM backups WHERE id = '{BACKUP_ID}' FOR UPDATE"):  # noqa: S608 -- a constant
             held = [asyncio.create_task(timed(store.share(share(project_id(number))))) for number in range(20)]
             late = asyncio.create_task(
                 timed(store.share(share(OTHER, because=cause(commit_by=time.monotonic() + 0.5))))
             )
-            beside, longest = await shares_of(store, 3, 1)
+            assert await usual_time(store, 2) < 0.3
             for seconds, outcome in await asyncio.gather(*held):
                 assert isinstance(outcome, Unavailable)
-                assert seconds < 1.5 + SLACK
+                assert seconds < 4 + SLACK
             seconds, outcome = await late
             assert isinstance(outcome, DeadlineTooClose)
             assert seconds < 0.5 + SLACK
-        assert longest < 1
-        assert beside > alone / 10, f"{beside} shares a second beside a locked backup, {alone} without one"
         assert await store.count_sharings(given(backup_id=BACKUP_ID)) == 0
         await store.share(share())
     stored_once(database_url, [])
 
 
 async def test_a_sharing_that_somebody_has_locked_holds_up_nobody_else(database_url: str) -> None:
-    async with opened(database_url, patience=1.5) as store:
+    async with opened(database_url, patience=4.0) as store:
         await store.share(share(RECIPIENT, sharing_ids=["locked"]))
         await store.put_backup(backup(backup_id(2)), cause())
         with session(database_url, "SELECT 1 FROM sharings WHERE id = 'locked' FOR UPDATE"):
             held = asyncio.create_task(timed(store.cancel(cancel("locked"))))
-            made, longest = await shares_of(store, 2, 1)
+            assert await usual_time(store, 2) < 0.3
             seconds, outcome = await held
             assert isinstance(outcome, Unavailable)
-            assert seconds < 1.5 + SLACK
-        assert made > 20
-        assert longest < 1
+            assert seconds < 4 + SLACK
         await store.cancel(cancel("locked"))
     stored_once(database_url, [])
 
@@ -103,14 +97,12 @@ async def test_a_sharing_that_somebody_has_locked_holds_up_nobody_else(database_
 async def test_a_key_that_somebody_is_storing_holds_up_nobody_else(database_url: str) -> None:
     values = f"('{cause().project_id}', 'Method', 'key', '', '[]', 0)"
     insert = f"INSERT INTO idempotency_keys VALUES {values}"  # noqa: S608 -- constants
-    async with opened(database_url, patience=1.5) as store:
+    async with opened(database_url, patience=4.0) as store:
         await store.put_backup(backup(backup_id(2)), cause())
         with session(database_url, insert):
             held = asyncio.create_task(timed(store.share(share(idempotency=key()))))
-            made, longest = await shares_of(store, 2, 1)
+            assert await usual_time(store, 2) < 0.3
             assert isinstance((await held)[1], Unavailable)
-        assert made > 20
-        assert longest < 1
         await store.share(share(idempotency=key()))
     stored_once(database_url, [])
 

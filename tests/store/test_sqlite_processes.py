@@ -65,7 +65,7 @@ async def test_processes_that_make_a_new_database_at_once_all_open_it(tmp_path: 
 
 
 async def test_stores_that_make_a_new_database_at_once_all_open_it(tmp_path: Path) -> None:
-    stores = await asyncio.gather(*(SqliteStore.open(tmp_path / "new.db") for _ in range(8)))
+    stores = await asyncio.gather(*(SqliteStore.open(tmp_path / "new.db", busy_timeout=60.0) for _ in range(8)))
     await asyncio.gather(*(store.ping() for store in stores))
     for store in stores:
         await store.close()
