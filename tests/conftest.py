@@ -1,6 +1,7 @@
 """What tests of several rooms stand on.
 
-PostgreSQL: one server for all, or one of its own that a test may mistreat. And a gRPC server that fails as it is told.
+PostgreSQL: one server for all, or one of its own that a test may mistreat. Our programs as processes. And a gRPC server
+that fails as it is told.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ import pytest
 
 pytest.register_assert_rewrite("tests.e2e.rest", "tests.e2e.programs")
 
-from tests.e2e.stub_server import StubServer  # noqa: E402 -- after what makes asserts talk
+from tests.e2e.programs import Programs  # noqa: E402 -- after what makes asserts talk
+from tests.e2e.stub_server import StubServer  # noqa: E402
 from tests.postgres.databases import drop_database, new_database  # noqa: E402
 from tests.postgres.proxy import TcpProxy, address_of  # noqa: E402
 from tests.postgres.server import PostgresServer  # noqa: E402
@@ -63,6 +65,13 @@ def postgres_proxy(postgres: str) -> Iterator[TcpProxy]:
     """The way to the server for all tests, for one test to disturb: ``postgres_proxy.through(database_url)``."""
     with TcpProxy(address_of(postgres)) as proxy:
         yield proxy
+
+
+@pytest.fixture
+def programs() -> Iterator[Programs]:
+    """Programs of one test."""
+    with Programs() as programs:
+        yield programs
 
 
 @pytest.fixture(scope="session")

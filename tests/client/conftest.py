@@ -15,11 +15,10 @@ from tests.e2e.stub_server import StubServer
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     """A server and a gateway, with projects enough for all tests."""
-    programs = Programs()
-    house = House(tmp_path_factory.mktemp("house"), programs, 120)
-    yield house
-    house.close()
-    programs.end()
+    with Programs() as programs:
+        house = House(tmp_path_factory.mktemp("house"), programs, 120)
+        yield house
+        house.close()
 
 
 @pytest.fixture(params=[Blocking, Awaited], ids=["blocking", "awaited"])

@@ -17,17 +17,8 @@ from tests.postgres.databases import new_database
 @pytest.fixture(scope="session")
 def standing_programs() -> Iterator[Programs]:
     """Programs that live as long as the tests."""
-    programs = Programs()
-    yield programs
-    programs.end()
-
-
-@pytest.fixture
-def programs() -> Iterator[Programs]:
-    """Programs of one test."""
-    programs = Programs()
-    yield programs
-    programs.end()
+    with Programs() as programs:
+        yield programs
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Self
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 60.0
@@ -121,10 +122,17 @@ class Program:
 
 
 class Programs:
-    """Starts programs, and ends all of them in the reverse order."""
+    """Starts programs, and at the end of a ``with`` ends all of them in the reverse order."""
 
     def __init__(self) -> None:
         self._running: list[Program] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._running:
+            self._running.pop().end()
 
     def start(self, module: str, *arguments: str) -> Program:
         program = Program(module, *arguments)
@@ -147,7 +155,3 @@ class Programs:
         program = self.start("gateway", *addresses, "--stop-on-stdin-close", *arguments)
         program.wait_for('"event":"serving"')
         return program
-
-    def end(self) -> None:
-        while self._running:
-            self._running.pop().end()

@@ -67,11 +67,8 @@ def run(programs: Programs, data: Path) -> Demo:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    programs = Programs()
-    try:
+    with Programs() as programs:
         yield run(programs, tmp_path_factory.mktemp("demo") / "data")
-    finally:
-        programs.end()
 
 
 @pytest.mark.parametrize("option", ["listen", "grpc_listen"])

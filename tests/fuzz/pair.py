@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,7 +58,7 @@ class Pair:
 @asynccontextmanager
 async def running_pair(projects: int) -> AsyncIterator[Pair]:
     """Start a pair on an empty database, and end it."""
-    with TemporaryDirectory() as folder, _programs() as programs:
+    with TemporaryDirectory() as folder, Programs() as programs:
         known = tuple(_project() for _ in range(projects))
         database, tokens = Path(folder) / "fuzz.db", Path(folder) / "tokens.json"
         add_token(tokens, "", ["service"], "catalogue", None, token=_SERVICE_TOKEN)
@@ -74,15 +74,6 @@ async def running_pair(projects: int) -> AsyncIterator[Pair]:
         await asyncio.to_thread(_put_backups, grpc_address, known)
         await _until_listening(address)
         yield Pair(address, database, server, gateway, known)
-
-
-@contextmanager
-def _programs() -> Iterator[Programs]:
-    programs = Programs()
-    try:
-        yield programs
-    finally:
-        programs.end()
 
 
 def _project() -> Project:

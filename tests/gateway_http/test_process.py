@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import grpc
-import pytest
 from google.protobuf.message import Message
 
 from tests.e2e.programs import Program, Programs, free_address
@@ -16,13 +15,6 @@ from tests.gateway_http.foreign import Context, ForeignServer, Weather, failing,
 from tests.gateway_http.wire import PATIENCE, assert_error, connected, exchange, get
 
 WATCH = "/v1/stations/berlin:watch"
-
-
-@pytest.fixture
-def programs() -> Iterator[Programs]:
-    programs = Programs()
-    yield programs
-    programs.end()
 
 
 async def started(programs: Programs, foreign: ForeignServer, weather: Weather, *arguments: str) -> tuple[Program, str]:

@@ -22,7 +22,7 @@ USER = "gina"
 @contextmanager
 def running_place(tampers: Tampering | None = None) -> Iterator[Place]:
     """Start everything, and end it; ``tampers`` with what the gateway answers, if it is given."""
-    with tempfile.TemporaryDirectory(prefix="interop-") as name, _programs() as programs:
+    with tempfile.TemporaryDirectory(prefix="interop-") as name, Programs() as programs:
         folder, gateway_address, grpc_address = Path(name), free_address(), free_address()
         with tampering(gateway_address, tampers) as rest_address:
             keystone = RealKeystone(KEYSTONE, folder)
@@ -39,15 +39,6 @@ def running_place(tampers: Tampering | None = None) -> Iterator[Place]:
                 yield replace(place, grpc=grpc_address)
             finally:
                 keystone.stop()
-
-
-@contextmanager
-def _programs() -> Iterator[Programs]:
-    programs = Programs()
-    try:
-        yield programs
-    finally:
-        programs.end()
 
 
 def _people(keystone: RealKeystone, rest_address: str) -> Place:

@@ -98,13 +98,6 @@ def cloud(tmp_path_factory: pytest.TempPathFactory, rest_address: str) -> Iterat
     keystone.stop()
 
 
-@pytest.fixture
-def programs() -> Iterator[Programs]:
-    programs = Programs()
-    yield programs
-    programs.end()
-
-
 @pytest.fixture(params=["with a service user", "by the tokens themselves"])
 def pair(request: pytest.FixtureRequest, programs: Programs, tmp_path: Path, cloud: Cloud, rest_address: str) -> Pair:
     password = tmp_path / "password"

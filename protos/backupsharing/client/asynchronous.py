@@ -67,9 +67,8 @@ class AsyncClient:
         self._project, self._token, self._timeout, self._retrying = project, token, timeout, retrying
         self._is_own = channel is None
         self._channel = channel
-        self._door = Door(target, ca, certificate, key)
-        # Read once for nothing: files that will not do are to be told here, and a channel belongs to a running loop.
-        self._door.credentials()
+        # Files that will not do are told here, and a channel belongs to a running loop.
+        self._open = Door(target, ca, certificate, key).aio_opener()
 
     async def __aenter__(self) -> Self:
         """Answer the client itself; it is closed at the end."""
@@ -217,7 +216,7 @@ class AsyncClient:
             if self._is_closed:
                 raise closed(call.idempotency_key)
             if self._channel is None:
-                self._channel = self._door.aio_channel()
+                self._channel = self._open()
             send: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(call.method)
             try:
                 answer = await send(request, timeout=attempts.remaining(), metadata=metadata)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -54,15 +55,23 @@ class Door:
         return grpc.secure_channel(self.target, credentials, options=OPTIONS)
 
     def aio_channel(self) -> grpc.aio.Channel:
-        """Open a channel for calls that are awaited.
+        """Open a channel for calls that are awaited, on the running loop.
+
+        Raises:
+            BadDoor: see `credentials`.
+        """
+        return self.aio_opener()()
+
+    def aio_opener(self) -> Callable[[], grpc.aio.Channel]:
+        """Read the files now; what is answered opens a channel, on the loop that runs by then.
 
         Raises:
             BadDoor: see `credentials`.
         """
         credentials = self.credentials()
         if credentials is None:
-            return grpc.aio.insecure_channel(self.target, options=OPTIONS)
-        return grpc.aio.secure_channel(self.target, credentials, options=OPTIONS)
+            return partial(grpc.aio.insecure_channel, self.target, options=OPTIONS)
+        return partial(grpc.aio.secure_channel, self.target, credentials, options=OPTIONS)
 
     def credentials(self) -> grpc.ChannelCredentials | None:
         """What TLS is spoken with; None: it is not.
