@@ -100,9 +100,14 @@ def test_copy_without_two_databases_says_what_is_missing(arguments: list[str]) -
 
 def started(*arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "server.cli", *arguments]
-    return subprocess.Popen(
-        command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
-    )
+    # As in a terminal: a shell that runs the tests in the background has them, and so their children, ignore Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(
+            command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def wait_until_rows_are_in(database: str) -> None:
