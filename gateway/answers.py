@@ -52,6 +52,12 @@ _FAILURE_CODES: Mapping[int, tuple[str, str]] = {
 }
 """By HTTP status: the field of `restmap.FailureCodes`, and the gRPC code whose name stands in for an empty one."""
 
+_OUTCOME_UNKNOWN = frozenset(
+    {grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE}
+)
+"""Codes of calls that were cut short. Only a reason can say that such a call changed nothing: its deadline may have
+passed, or its connection broken, just behind a commit."""
+
 _NEUTRAL: Mapping[int, str] = {
     408: "The call was cancelled.",
     500: "An internal error occurred.",
@@ -100,6 +106,9 @@ class Failures:
         """Take failure codes and reasons from ``schema``."""
         self._codes = schema.failure_codes or restmap_pb2.FailureCodes()
         self._reasons = schema.reasons
+        self._knows_outcomes = any(
+            reason.nothing_done for reasons in schema.reasons.values() for reason in reasons.values()
+        )
 
     def of_request(self, failure: RequestFailed | InvalidRequest, request_id: str) -> Answer:
         """The answer to a request that failed in the gateway itself."""
@@ -110,7 +119,9 @@ class Failures:
             return _answer(failure.status, self._code(failure.status), failure.message, request_id, headers=headers)
         return _answer(400, self._code(400), str(failure), request_id, violations=failure.violations)
 
-    def of_status(self, code: grpc.StatusCode, message: str, details: bytes | None, request_id: str) -> Answer:
+    def of_status(
+        self, code: grpc.StatusCode, message: str, details: bytes | None, request_id: str, uncertainty: str = ""
+    ) -> Answer:
         """The answer to a call that the server failed, or that did not reach it.
 
         Args:
@@ -118,19 +129,27 @@ class Failures:
             message: of the status.
             details: the serialized ``google.rpc.Status`` that came with it, if one did.
             request_id: of the request.
+            uncertainty: what to say where nobody knows whether the call changed something; empty: it cannot have.
         """
         known = _read_details(details)
         info, headers = known.info, dict[str, str]()
         mapping = self._mapping(info)
+        cause = ""
+        if uncertainty and self._is_outcome_unknown(code, mapping):
+            code, cause = grpc.StatusCode.UNAVAILABLE, f"{code.name}: {message}"
+            message = message if mapping else uncertainty
         status = (mapping and mapping.http_status) or (403 if known.is_quota else HTTP_STATUS.get(code, 500))
         if status == 503:
             headers["Retry-After"] = str(known.retry_after or DEFAULT_RETRY_AFTER)
-        cause = ""
-        if info is None and status in _NEUTRAL:
+        if not cause and info is None and status in _NEUTRAL:
             message, cause = _NEUTRAL[status], f"{code.name}: {message}"
         shown_code = (mapping and mapping.code) or self._code(status, code)
         reason = info.reason if info else ""
         return _answer(status, shown_code, message, request_id, reason, known.violations, headers, cause)
+
+    def _is_outcome_unknown(self, code: grpc.StatusCode, mapping: ReasonMapping | None) -> bool:
+        """Whether a call that changes something may have done so; without ``nothing_done`` the code alone counts."""
+        return self._knows_outcomes and code in _OUTCOME_UNKNOWN and not (mapping and mapping.nothing_done)
 
     def _mapping(self, info: error_details_pb2.ErrorInfo | None) -> ReasonMapping | None:
         if info is None or info.domain not in self._reasons:

@@ -20,7 +20,7 @@ from gateway.reply import Metadata, Reply
 from gateway.resolver import Resolver
 from gateway.server_address import ServerAddress
 from gateway.server_stream import ServerStream
-from gateway.upstream import AGAIN_SECONDS, RETIRE_SECONDS, Link, Upstream, is_broken, lost, no_answer
+from gateway.upstream import AGAIN_SECONDS, RETIRE_SECONDS, Link, Upstream, is_broken, lost, no_answer, of_both
 
 _START_SECONDS = 1.0
 """How long the start waits for a server that can be reached; without one, calls are 503."""
@@ -138,7 +138,7 @@ class Balancer:
                 reply = await self._again(unary, server, reply)
             return reply
         except TimeoutError:
-            raise no_answer() from None
+            return no_answer()
 
     @asynccontextmanager
     async def stream(
@@ -168,7 +168,8 @@ class Balancer:
             await asyncio.sleep(AGAIN_SECONDS)
         if asyncio.get_running_loop().time() >= unary.deadline:
             return reply
-        return await self._pick(healthy or self._servers).attempt(unary, by_itself=True) or reply
+        again = await self._pick(healthy or self._servers).attempt(unary, by_itself=True)
+        return of_both(reply, again) if again is not None else reply
 
     def _instead_of(self, server: _Server) -> _Server:
         """Who gets what could not be written to this server; itself, if nobody is the better choice."""

@@ -30,8 +30,8 @@ class Endpoint:
     pager: Pager | None
     is_safe: bool
     """Whether the method changes nothing, or nothing more when it is called again."""
-    key_field: str
-    """The field that makes any call repeatable when it is set; empty: there is none."""
+    key_field: FieldDescriptor | None
+    """The field that makes any call repeatable when it is set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,26 @@ class Call:
     def is_repeatable(self) -> bool:
         """Whether the call may be made again when nobody knows if it was carried out."""
         endpoint = self.endpoint
-        return endpoint.is_safe or bool(endpoint.key_field and self.message.HasField(endpoint.key_field))
+        return endpoint.is_safe or self._has_key
+
+    @property
+    def uncertainty(self) -> str:
+        """What to say of a call that may have been carried out; empty where that makes no difference."""
+        key = self.endpoint.key_field
+        if self.endpoint.is_safe:
+            return ""
+        said = "It is not known whether the request was carried out: its changes may be stored."
+        header = field_mapping(key).header if key is not None else ""
+        if not header:
+            return f"{said} Look before you send it again."
+        if self._has_key:
+            return f"{said} Send it again with the same {header} to make sure."
+        return f"{said} Look before you send it again; with the header {header} it could be sent again safely."
+
+    @property
+    def _has_key(self) -> bool:
+        key = self.endpoint.key_field
+        return key is not None and self.message.HasField(key.name)
 
 
 def compile_routes(schema: Schema, depth: int, on_unknown: UnknownMember | None) -> Router[Endpoint]:
@@ -77,7 +96,7 @@ def compile_routes(schema: Schema, depth: int, on_unknown: UnknownMember | None)
                 write=_writer(method, rule, json_map),
                 pager=_pager(method),
                 is_safe=method.is_idempotent or rule.http_method == "GET",
-                key_field=next((field.name for field in method.request.fields if _is_key(field)), ""),
+                key_field=next(filter(_is_key, method.request.fields), None),
             )
             router.add(rule.http_method, rule.template, endpoint)
     return router

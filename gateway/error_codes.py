@@ -20,6 +20,8 @@ class ReasonMapping:
     """The ``code`` of the error body; empty where the proto gives none."""
     http_status: int | None
     """400 to 599; None: the status that the gRPC code maps to."""
+    nothing_done: bool = False
+    """Whether the call changed nothing, and will not change anything later."""
 
 
 def read_failure_codes(descriptors: DescriptorSet, problems: list[Problem]) -> restmap_pb2.FailureCodes | None:
@@ -65,7 +67,7 @@ def _of_enum(enum: EnumDescriptor) -> Mapping[str, ReasonMapping]:
     for value in enum.values:
         option = of_reason(value)
         name = _without_prefix(value.name, enum.name)
-        mapped[name] = ReasonMapping(option.code, option.http_status or None)
+        mapped[name] = ReasonMapping(option.code, option.http_status or None, option.nothing_done)
     return mapped
 
 

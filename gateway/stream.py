@@ -115,7 +115,7 @@ class Streams:
             try:
                 await self._pass_on(call, stream, response, layout)
             except (grpc.aio.AioRpcError, RequestFailed) as error:
-                failure = await self._answer(stream, error, call.request_id)
+                failure = await self._answer(stream, error, call)
                 if not response.prepared:
                     return failure
                 cause = {"reason": failure.reason or None, "cause": failure.cause or None}
@@ -155,15 +155,13 @@ class Streams:
         if not response.prepared:
             await response.prepare(call.request)
 
-    async def _answer(
-        self, stream: ServerStream, error: grpc.aio.AioRpcError | RequestFailed, request_id: str
-    ) -> Answer:
+    async def _answer(self, stream: ServerStream, error: grpc.aio.AioRpcError | RequestFailed, call: Call) -> Answer:
         if isinstance(error, grpc.aio.AioRpcError):
             try:
-                return failed(await stream.failure(error), self._failures, request_id)
+                return failed(await stream.failure(error), self._failures, call)
             except RequestFailed as found:
                 error = found
-        return self._failures.of_request(error, request_id)
+        return self._failures.of_request(error, call.request_id)
 
 
 def check_accepts_stream(accepted: headers.Headers) -> None:

@@ -40,7 +40,7 @@ class Unary:
             method.full_name, request, call.metadata, seconds, repeatable=call.is_repeatable
         )
         if reply.code is not grpc.StatusCode.OK:
-            return failed(reply, self._failures, call.request_id)
+            return failed(reply, self._failures, call)
         body = self._json(call, reply.response)
         return Answer(200) if method.mapping.empty_body else Answer(200, body, JSON)
 
@@ -59,7 +59,7 @@ class Unary:
         return dumps(value)
 
 
-def failed(reply: Reply, failures: Failures, request_id: str) -> Answer:
+def failed(reply: Reply, failures: Failures, call: Call) -> Answer:
     """The answer to a call that the server failed, with the headers that it asks for."""
-    answer = failures.of_status(reply.code, reply.message, reply.details, request_id)
+    answer = failures.of_status(reply.code, reply.message, reply.details, call.request_id, call.uncertainty)
     return replace(answer, headers={**answer.headers, **headers.from_metadata(reply.metadata)})

@@ -32,6 +32,18 @@ _CHANNEL_OPTIONS = (
 
 _MAYBE_NOT_GRPC = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNIMPLEMENTED})
 
+_SILENT_ON_THE_FIRST = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.PERMISSION_DENIED,
+    }
+)
+"""Codes by which a server refuses a call before it looks what became of an earlier one."""
+
 _TOO_LARGE = re.compile(r"(CLIENT|SERVER): (Received|Sent) message larger than max")
 """What gRPC itself says of a message beyond a limit of either side."""
 
@@ -129,25 +141,28 @@ class Upstream:
             repeatable: whether the call may be made again when nobody knows if it was carried out.
 
         Raises:
-            RequestFailed: 503 for no answer by the deadline and the margin; 502 for a server that
-                does not speak gRPC; 400 or 500 for a request or an answer that is too large for gRPC.
+            RequestFailed: 502 for a server that does not speak gRPC; 400 or 500 for a request or an answer that is
+                too large for gRPC.
         """
         deadline = asyncio.get_running_loop().time() + seconds
         unary = Unary(method, request, metadata, deadline, deadline + self._link.margin)
+        broken: Reply | None = None
         try:
             try:
                 reply = await self.multiplexed(unary)
-            except StreamBroken as broken:
-                reply = None if repeatable else lost(broken)
+            except StreamBroken as error:
+                broken = lost(error)
+                reply = None if repeatable else broken
             if reply is None:
                 reply = await self.single(unary)
                 if repeatable and is_broken(reply):
-                    # The link failed, not the server: by then gRPC may have another.
+                    # The connection failed, not the server: by then gRPC may have another.
+                    broken = reply
                     await asyncio.sleep(AGAIN_SECONDS)
                     reply = await self.single(unary)
-            return reply
+            return reply if broken is None else of_both(broken, reply)
         except TimeoutError:
-            raise no_answer() from None
+            return no_answer()
 
     async def multiplexed(self, unary: Unary) -> Reply | None:
         """The reply to a call made over the stream; None if it has to be made by itself.
@@ -242,18 +257,26 @@ def is_broken(reply: Reply) -> bool:
     return reply.code is grpc.StatusCode.UNAVAILABLE and reply.details is None
 
 
+def of_both(broken: Reply, again: Reply) -> Reply:
+    """The reply to a call whose first attempt broke and that was made again.
+
+    A second attempt that did nothing must not hide a first one that may have been carried out.
+    """
+    return broken if again.code in _SILENT_ON_THE_FIRST else again
+
+
 def lost(broken: StreamBroken) -> Reply:
     """What a call says whose stream ended before the answer."""
     return Reply(grpc.StatusCode.UNAVAILABLE, str(broken), b"", ())
 
 
-def no_answer() -> RequestFailed:
-    """What to say when it is time to give up.
+def no_answer() -> Reply:
+    """The reply to a call that was not answered by its deadline and the margin behind it.
 
-    A server that lives ends a call itself at its deadline, so this one, or the link to it, does not; whether it did
-    what it was asked, nobody can say. 504 would promise that it did not.
+    A server that lives ends a call itself at its deadline, so this one, or the connection to it, does not.
+    DEADLINE_EXCEEDED would be the word of a server.
     """
-    return RequestFailed(503, "The server did not answer.")
+    return Reply(grpc.StatusCode.UNAVAILABLE, "The server did not answer.", b"", ())
 
 
 def _timeout_text(seconds: float) -> str:

@@ -183,9 +183,21 @@ class Overloaded(Failure):
 
 
 class Unavailable(Failure):
-    """The server or its store cannot be used now; nothing was stored, unless the message says that nobody knows."""
+    """The server or its store cannot be used now; nothing was stored."""
 
     reason = "UNAVAILABLE"
+
+
+class OutcomeUnknown(Failure):
+    """The commit of a change was begun, and nobody knows whether it was completed: the change may be stored."""
+
+    reason = "OUTCOME_UNKNOWN"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "It is not known whether the call was carried out: what it asked for may be stored. Look, or call again"
+            " with the same idempotency key."
+        )
 
 
 class IdentityUnavailable(Failure):
@@ -198,7 +210,7 @@ class IdentityUnavailable(Failure):
 
 
 class DeadlineTooClose(Failure):
-    """The deadline left no time to commit safely; nothing was stored."""
+    """The call could not be carried out before its deadline; nothing was stored, and nothing will be."""
 
     reason = "DEADLINE_TOO_CLOSE"
 

@@ -37,6 +37,7 @@ CODES: Mapping[type[errors.Failure], grpc.StatusCode] = {
     errors.QuotaUsedUp: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
     errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
+    errors.OutcomeUnknown: grpc.StatusCode.UNAVAILABLE,
     errors.IdentityUnavailable: grpc.StatusCode.UNAVAILABLE,
     errors.DeadlineTooClose: grpc.StatusCode.DEADLINE_EXCEEDED,
     errors.StoredDataUnreadable: grpc.StatusCode.DATA_LOSS,
@@ -95,7 +96,7 @@ def _specific_details(failure: errors.Failure) -> list[Message]:
                 subject=f"backup:{failure.backup_id}", description=failure.message
             )
             return [error_details_pb2.QuotaFailure(violations=[violation])]
-        case errors.Overloaded() | errors.Unavailable() | errors.IdentityUnavailable():
+        case errors.Overloaded() | errors.Unavailable() | errors.OutcomeUnknown() | errors.IdentityUnavailable():
             return [error_details_pb2.RetryInfo(retry_delay=Duration(seconds=RETRY_AFTER_SECONDS))]
         case _:
             return []

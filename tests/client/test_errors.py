@@ -15,6 +15,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, Ret
 import backupsharing.client as package
 from backupsharing.client import (
     AlreadyShared,
+    Backup,
     BackupSharingError,
     InvalidRequest,
     NotAllowed,
@@ -26,6 +27,7 @@ from backupsharing.client.errors import REASONS
 from backupsharing.v2.backup_sharing_pb2 import GetSharingResponse
 from backupsharing.v2.error_reason_pb2 import ErrorReason
 from backupsharing.v2.sharing_pb2 import SharingDetail
+from restmap.v1 import restmap_pb2
 from server import errors
 from server.rpc.status import CODES, code_of
 from tests.client.callers import Caller
@@ -50,7 +52,7 @@ EXPECTED = {
     "AlreadyShared": "ALREADY_SHARED",
     "IdempotencyKeyReused": "IDEMPOTENCY_KEY_REUSED",
     "QuotaUsedUp": "SHARING_QUOTA_USED_UP",
-    "Unavailable": "OVERLOADED UNAVAILABLE IDENTITY_UNAVAILABLE",
+    "Unavailable": "OVERLOADED UNAVAILABLE OUTCOME_UNKNOWN IDENTITY_UNAVAILABLE",
     "DeadlineExceeded": "DEADLINE_TOO_CLOSE",
     "ServerFault": "STORED_DATA_UNREADABLE INTERNAL",
 }
@@ -86,6 +88,15 @@ def test_each_reason_is_raised_as_its_exception_with_all_that_is_known(
     assert failure.metadata["backup_id"] == "b"
     assert failure.violations == (Violation("shared.backup_id", "not a UUID"),)
     assert (failure.request_id, failure.retry_after, failure.status) == ("req-1", 600.0, STATUSES[reason])
+
+
+@pytest.mark.parametrize("reason", KNOWN)
+def test_what_may_be_stored_is_what_the_protos_say(stub: StubServer, caller: Caller, reason: str) -> None:
+    value = ErrorReason.DESCRIPTOR.values_by_name[f"ERROR_REASON_{reason}"]
+    stub.fails(STATUSES[reason], "what happened", ErrorInfo(reason=reason, domain="backupsharing"))
+    with pytest.raises(BackupSharingError) as raised:
+        caller.do(lambda client: client.put_backup(Backup(id="b", project_id="p", status="s")))
+    assert raised.value.may_be_stored == (not value.GetOptions().Extensions[restmap_pb2.reason].nothing_done)
 
 
 def test_already_shared_knows_the_projects(stub: StubServer, caller: Caller) -> None:

@@ -61,9 +61,11 @@ async def test_each_grpc_code_has_its_status_for_reads_and_writes(
     stub: StubServer, stub_rest: Rest, code: str, status: int, shown: str
 ) -> None:
     stub.fails(grpc.StatusCode[code], "Why it failed.")
-    for answer in (await read(stub_rest), await write(stub_rest)):
-        assert_failure(answer, status, shown)
-        assert ("Retry-After" in answer.headers) == (status == 503)
+    # Who was cut short may have stored something: that is never 408 or 504, which would say that it did not.
+    of_a_write = (503, "VolumeBackup.0900") if code in ("CANCELLED", "DEADLINE_EXCEEDED") else (status, shown)
+    for answer, expected in ((await read(stub_rest), (status, shown)), (await write(stub_rest), of_a_write)):
+        assert_failure(answer, *expected)
+        assert ("Retry-After" in answer.headers) == (expected[0] == 503)
     reads = 2 if code == "UNAVAILABLE" else 1  # what may be made again is, once, when the server cannot be reached
     assert [seen.method.rpartition("/")[2] for seen in stub.seen] == [*["CountSharings"] * reads, "ShareBackup"]
 
@@ -182,10 +184,65 @@ def hasty_rest(_stub_server: StubServer, standing_programs: Programs) -> Rest:
     return rest
 
 
-async def test_504_when_the_server_never_answers(stub: StubServer, hasty_rest: Rest) -> None:
+async def test_a_read_that_is_never_answered_is_504_and_a_change_503(stub: StubServer, hasty_rest: Rest) -> None:
     stub.holds(b"")
     assert_failure(await read(hasty_rest), 504, "BackupSharing.0504", "deadline")
-    assert_failure(await write(hasty_rest), 504, "BackupSharing.0504", "deadline")
+    assert_failure(await write(hasty_rest), 503, "VolumeBackup.0900", "may be stored")
+
+
+CUT_SHORT = ("CANCELLED", "DEADLINE_EXCEEDED", "UNAVAILABLE")
+BY_KEY = "Send it again with the same Idempotency-Key to make sure."
+
+
+@pytest.mark.parametrize("code", CUT_SHORT)
+@pytest.mark.parametrize("reason", ["", "OUTCOME_UNKNOWN", "INVENTED_LATER", "INTERNAL"])
+async def test_a_change_cut_short_without_a_word_may_be_stored(
+    stub: StubServer, stub_rest: Rest, code: str, reason: str
+) -> None:
+    details = [ErrorInfo(reason=reason, domain="backupsharing", metadata={"code": "X.1"})] if reason else []
+    stub.fails(grpc.StatusCode[code], "As the server says.", *details)
+    for headers, advice in ({}, "Look before"), ({"Idempotency-Key": "k"}, BY_KEY):
+        answer = await stub_rest.call("POST", PATH, body=BODY, headers=headers)
+        assert answer.status == 503
+        assert ("As the server says." if reason else f"its changes may be stored. {advice}") in answer.error["message"]
+
+
+@pytest.mark.parametrize("code", CUT_SHORT)
+@pytest.mark.parametrize("reason", ["DEADLINE_TOO_CLOSE", "OVERLOADED", "UNAVAILABLE", "IDENTITY_UNAVAILABLE"])
+async def test_a_reason_that_nothing_was_done_is_believed(
+    stub: StubServer, stub_rest: Rest, code: str, reason: str
+) -> None:
+    stub.fails(grpc.StatusCode[code], "Nothing was stored.", ErrorInfo(reason=reason, domain="backupsharing"))
+    answer = await write(stub_rest)
+    assert answer.status == {"CANCELLED": 408, "DEADLINE_EXCEEDED": 504, "UNAVAILABLE": 503}[code]
+    assert answer.error["message"] == "Nothing was stored."
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("DEADLINE_EXCEEDED", "DEADLINE_TOO_CLOSE"),
+        ("RESOURCE_EXHAUSTED", "OVERLOADED"),
+        ("UNAUTHENTICATED", "TOKEN_INVALID"),
+    ],
+)
+async def test_a_second_attempt_does_not_hide_the_first_one(
+    stub: StubServer, stub_rest: Rest, code: str, reason: str
+) -> None:
+    stub.fails(grpc.StatusCode.UNAVAILABLE)
+    first = stub.behaviour
+    stub.fails(grpc.StatusCode[code], "Nothing was stored.", ErrorInfo(reason=reason, domain="backupsharing"))
+    second, attempts = stub.behaviour, iter((first, stub.behaviour))
+    stub.behaves(lambda context: next(attempts, second)(context))
+    answer = await stub_rest.call("POST", PATH, body=BODY, headers={"Idempotency-Key": "k"})
+    assert_failure(answer, 503, "VolumeBackup.0900", f"may be stored. {BY_KEY}")
+    assert len(stub.seen) == 2
+
+
+async def test_a_reason_of_a_foreign_domain_does_not_say_nothing_was_done(stub: StubServer, stub_rest: Rest) -> None:
+    info = ErrorInfo(reason="DEADLINE_TOO_CLOSE", domain="elsewhere.example")
+    stub.fails(grpc.StatusCode.DEADLINE_EXCEEDED, "Late.", info)
+    assert_failure(await write(stub_rest), 503, "VolumeBackup.0900", "may be stored")
 
 
 async def test_the_deadline_that_the_server_sees_is_the_callers(

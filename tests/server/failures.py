@@ -25,6 +25,7 @@ EXAMPLES: tuple[Failure, ...] = (
     errors.QuotaUsedUp(BACKUP, 1000),
     errors.Overloaded("too many"),
     errors.Unavailable("closed"),
+    errors.OutcomeUnknown(),
     errors.IdentityUnavailable(),
     errors.DeadlineTooClose(),
     errors.StoredDataUnreadable("unreadable"),

@@ -55,7 +55,9 @@ def test_the_status_beside_the_details_says_the_same(failure: Failure) -> None:
 
 @each_failure
 def test_only_what_passes_by_itself_says_when_to_retry(failure: Failure) -> None:
-    passes = isinstance(failure, errors.Overloaded | errors.Unavailable | errors.IdentityUnavailable)
+    passes = isinstance(
+        failure, errors.Overloaded | errors.Unavailable | errors.OutcomeUnknown | errors.IdentityUnavailable
+    )
     read = told(status.of_failure(failure, REQUEST_ID).details)
     assert read.retry_seconds == (status.RETRY_AFTER_SECONDS if passes else None)
 

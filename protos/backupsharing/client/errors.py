@@ -29,8 +29,8 @@ _UNCERTAIN = (
     grpc.StatusCode.INTERNAL,
     grpc.StatusCode.DATA_LOSS,
 )
-_CERTAIN = ("OVERLOADED", "IDENTITY_UNAVAILABLE", "DEADLINE_TOO_CLOSE")
-"""Reasons that come with such a status although nothing was stored."""
+_CERTAIN = ("OVERLOADED", "UNAVAILABLE", "IDENTITY_UNAVAILABLE", "DEADLINE_TOO_CLOSE")
+"""Reasons that come with such a status although nothing was stored: `error_reason.proto` marks them."""
 
 _DETAILS = "grpc-status-details-bin"
 
@@ -142,7 +142,7 @@ class Unavailable(BackupSharingError):
 
 
 class DeadlineExceeded(BackupSharingError):
-    """The call was not done within its timeout. With a `reason` it is certain that nothing was stored."""
+    """The call was not done within its timeout; see `may_be_stored`."""
 
 
 class ServerFault(BackupSharingError):
@@ -169,6 +169,7 @@ REASONS: Mapping[str, type[BackupSharingError]] = {
     "SHARING_QUOTA_USED_UP": QuotaUsedUp,
     "OVERLOADED": Unavailable,
     "UNAVAILABLE": Unavailable,
+    "OUTCOME_UNKNOWN": Unavailable,
     "IDENTITY_UNAVAILABLE": Unavailable,
     "DEADLINE_TOO_CLOSE": DeadlineExceeded,
     "STORED_DATA_UNREADABLE": ServerFault,

@@ -83,8 +83,9 @@ class BackupSharingServiceServicer(object):
         Fails with BACKUP_NOT_FOUND, IDEMPOTENCY_KEY_REUSED, BACKUP_NOT_AVAILABLE,
         ALREADY_SHARED or SHARING_QUOTA_USED_UP, checked in this order. After
         DEADLINE_EXCEEDED with the reason DEADLINE_TOO_CLOSE nothing is stored and
-        nothing will be; if it was the caller's own clock that ended the call, its
-        answer may have been on the way.
+        nothing will be. After DEADLINE_EXCEEDED, CANCELLED or UNAVAILABLE without a
+        reason, and after OUTCOME_UNKNOWN, the sharings may be stored: send the call
+        again with the same `idempotency_key`, or look.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

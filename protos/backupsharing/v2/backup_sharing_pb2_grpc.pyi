@@ -46,8 +46,9 @@ class BackupSharingServiceStub:
     Fails with BACKUP_NOT_FOUND, IDEMPOTENCY_KEY_REUSED, BACKUP_NOT_AVAILABLE,
     ALREADY_SHARED or SHARING_QUOTA_USED_UP, checked in this order. After
     DEADLINE_EXCEEDED with the reason DEADLINE_TOO_CLOSE nothing is stored and
-    nothing will be; if it was the caller's own clock that ended the call, its
-    answer may have been on the way.
+    nothing will be. After DEADLINE_EXCEEDED, CANCELLED or UNAVAILABLE without a
+    reason, and after OUTCOME_UNKNOWN, the sharings may be stored: send the call
+    again with the same `idempotency_key`, or look.
     """
     CancelSharing: _grpc.UnaryUnaryMultiCallable[_backup_sharing_pb2.CancelSharingRequest, _backup_sharing_pb2.CancelSharingResponse]
     """Cancels one sharing, or with `is_backup_id` all active sharings of a backup.
@@ -86,8 +87,9 @@ class BackupSharingServiceAsyncStub(BackupSharingServiceStub):
     Fails with BACKUP_NOT_FOUND, IDEMPOTENCY_KEY_REUSED, BACKUP_NOT_AVAILABLE,
     ALREADY_SHARED or SHARING_QUOTA_USED_UP, checked in this order. After
     DEADLINE_EXCEEDED with the reason DEADLINE_TOO_CLOSE nothing is stored and
-    nothing will be; if it was the caller's own clock that ended the call, its
-    answer may have been on the way.
+    nothing will be. After DEADLINE_EXCEEDED, CANCELLED or UNAVAILABLE without a
+    reason, and after OUTCOME_UNKNOWN, the sharings may be stored: send the call
+    again with the same `idempotency_key`, or look.
     """
     CancelSharing: _aio.UnaryUnaryMultiCallable[_backup_sharing_pb2.CancelSharingRequest, _backup_sharing_pb2.CancelSharingResponse]  # type: ignore[assignment]
     """Cancels one sharing, or with `is_backup_id` all active sharings of a backup.
@@ -129,8 +131,9 @@ class BackupSharingServiceServicer(metaclass=_abc_1.ABCMeta):
         Fails with BACKUP_NOT_FOUND, IDEMPOTENCY_KEY_REUSED, BACKUP_NOT_AVAILABLE,
         ALREADY_SHARED or SHARING_QUOTA_USED_UP, checked in this order. After
         DEADLINE_EXCEEDED with the reason DEADLINE_TOO_CLOSE nothing is stored and
-        nothing will be; if it was the caller's own clock that ended the call, its
-        answer may have been on the way.
+        nothing will be. After DEADLINE_EXCEEDED, CANCELLED or UNAVAILABLE without a
+        reason, and after OUTCOME_UNKNOWN, the sharings may be stored: send the call
+        again with the same `idempotency_key`, or look.
         """
 
     @_abc_1.abstractmethod

@@ -85,11 +85,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     `google.rpc.RetryInfo.retry_delay`.
     """
     ERROR_REASON_UNAVAILABLE: _ErrorReason.ValueType  # 18
-    """UNAVAILABLE: the server or its store cannot be used now; nothing was stored.
-    Try again after `google.rpc.RetryInfo.retry_delay`.
+    """UNAVAILABLE: the server or its store cannot be used now; nothing was stored
+    (see OUTCOME_UNKNOWN for where that is not known). Try again after
+    `google.rpc.RetryInfo.retry_delay`.
     """
     ERROR_REASON_DEADLINE_TOO_CLOSE: _ErrorReason.ValueType  # 19
-    """DEADLINE_EXCEEDED: the deadline left no time to commit; nothing was stored."""
+    """DEADLINE_EXCEEDED: the call could not be carried out before its deadline.
+    Nothing was stored, and nothing will be.
+    """
     ERROR_REASON_STORED_DATA_UNREADABLE: _ErrorReason.ValueType  # 20
     """DATA_LOSS: what is stored cannot be read."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 21
@@ -103,6 +106,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_PROXY_REQUIRED: _ErrorReason.ValueType  # 23
     """UNAUTHENTICATED: the call says whose it is as only the authenticating proxy
     may, and did not come through it.
+    """
+    ERROR_REASON_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 24
+    """UNAVAILABLE: the change may be stored, whole and once, or not at all; the
+    server does not know, as its disk or its database failed or stalled while
+    the change was committed. Send the same call again with the same
+    `idempotency_key`, or look at what is stored.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -189,11 +198,14 @@ ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 17
 `google.rpc.RetryInfo.retry_delay`.
 """
 ERROR_REASON_UNAVAILABLE: ErrorReason.ValueType  # 18
-"""UNAVAILABLE: the server or its store cannot be used now; nothing was stored.
-Try again after `google.rpc.RetryInfo.retry_delay`.
+"""UNAVAILABLE: the server or its store cannot be used now; nothing was stored
+(see OUTCOME_UNKNOWN for where that is not known). Try again after
+`google.rpc.RetryInfo.retry_delay`.
 """
 ERROR_REASON_DEADLINE_TOO_CLOSE: ErrorReason.ValueType  # 19
-"""DEADLINE_EXCEEDED: the deadline left no time to commit; nothing was stored."""
+"""DEADLINE_EXCEEDED: the call could not be carried out before its deadline.
+Nothing was stored, and nothing will be.
+"""
 ERROR_REASON_STORED_DATA_UNREADABLE: ErrorReason.ValueType  # 20
 """DATA_LOSS: what is stored cannot be read."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 21
@@ -207,5 +219,11 @@ nothing was stored. Try again after `google.rpc.RetryInfo.retry_delay`.
 ERROR_REASON_PROXY_REQUIRED: ErrorReason.ValueType  # 23
 """UNAUTHENTICATED: the call says whose it is as only the authenticating proxy
 may, and did not come through it.
+"""
+ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 24
+"""UNAVAILABLE: the change may be stored, whole and once, or not at all; the
+server does not know, as its disk or its database failed or stalled while
+the change was committed. Send the same call again with the same
+`idempotency_key`, or look at what is stored.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

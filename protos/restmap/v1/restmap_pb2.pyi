@@ -358,19 +358,29 @@ class ReasonMapping(_message.Message):
 
     CODE_FIELD_NUMBER: _builtins.int
     HTTP_STATUS_FIELD_NUMBER: _builtins.int
+    NOTHING_DONE_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """The `code` member of the error body."""
     http_status: _builtins.int
     """The HTTP status, where it is not the one that the gRPC code maps to."""
+    nothing_done: _builtins.bool
+    """The call changed nothing, and will not change anything later.
+
+    In a descriptor set where a reason says so, a call that changes something
+    and ends with CANCELLED, DEADLINE_EXCEEDED or UNAVAILABLE without such a
+    reason has an unknown outcome: REST answers 503, and says that the change
+    may have been made. In other sets the gRPC code alone decides.
+    """
     def __init__(
         self,
         *,
         code: _builtins.str = ...,
         http_status: _builtins.int = ...,
+        nothing_done: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "http_status", b"http_status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "http_status", b"http_status", "nothing_done", b"nothing_done"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
