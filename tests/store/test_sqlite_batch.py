@@ -14,6 +14,7 @@ import pytest
 from server.errors import DeadlineTooClose, Unavailable
 from server.store.outcome import Made, NotMade, Outcome
 from server.store.sqlite_batch import Change, carry_out
+from server.store.sqlite_commit import Commits
 from server.store.sqlite_connection import connect
 
 PAGES = 20
@@ -65,7 +66,7 @@ def numbers(path: Path) -> list[int]:
 
 def kinds(changes: list[Change], connection: sqlite3.Connection, busy_timeout: float = 1) -> list[type | None]:
     """Carry the changes out; for each, Made, the failure's type, or None if nothing became of it."""
-    outcomes = carry_out(connection, changes, busy_timeout)
+    outcomes = carry_out(connection, changes, busy_timeout, Commits(connection, lambda _: None))
 
     def kind(outcome: Outcome | None) -> type | None:
         if outcome is None:
