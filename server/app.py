@@ -137,7 +137,6 @@ async def _store(settings: Settings) -> Store:
     tuning = Tuning(
         max_waiting=settings.max_waiting_changes,
         patience=settings.busy_timeout,
-        commit_margin=settings.commit_margin,
         commit_delay=settings.commit_delay,
         read_threads=settings.read_threads,
         read_connections=settings.read_connections,

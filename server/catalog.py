@@ -69,7 +69,14 @@ class Catalog:
 
     def _cause(self, caller: Caller) -> Cause:
         principal = caller.principal
-        return Cause(principal.project_id, principal.user_id, caller.request_id, self.clock(), caller.commit_by)
+        return Cause(
+            principal.project_id,
+            principal.user_id,
+            caller.request_id,
+            self.clock(),
+            caller.commit_by,
+            caller.answer_by,
+        )
 
 
 def _checked(checks: Checks, backup: Backup) -> Backup:

@@ -49,7 +49,9 @@ class Caller:
     principal: Principal
     request_id: str
     commit_by: float | None
-    """Reading of ``time.monotonic()`` after which nothing may be stored any more; None: no limit."""
+    """Reading of ``time.monotonic()`` after which no commit may begin; None: no limit."""
+    answer_by: float | None = None
+    """Reading by which the caller is told something of a commit that was begun; None: no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +214,14 @@ class Sharings:
         return await self.store.get_sharing(project_id, sharing_id)
 
     def _cause(self, caller: Caller, project_id: str) -> Cause:
-        return Cause(project_id, caller.principal.user_id, caller.request_id, self.clock(), caller.commit_by)
+        return Cause(
+            project_id,
+            caller.principal.user_id,
+            caller.request_id,
+            self.clock(),
+            caller.commit_by,
+            caller.answer_by,
+        )
 
     def _idempotency(self, key: str | None, method: str, cause: Cause, *asked: str) -> Idempotency | None:
         if key is None:

@@ -24,7 +24,6 @@ _ENTRY_BYTES = 16
 """More than the tag and the length of an answer in a frame."""
 
 _UNIMPLEMENTED: int = grpc.StatusCode.UNIMPLEMENTED.value[0]
-_DEADLINE_EXCEEDED: int = grpc.StatusCode.DEADLINE_EXCEEDED.value[0]
 
 Context = grpc.aio.ServicerContext[bytes, pb.MultiplexResponse]
 
@@ -80,8 +79,6 @@ class _Stream:
         self._loop = asyncio.get_running_loop()
         self._in_flight: dict[int, asyncio.Task[pb.Answer]] = {}
         self._max_in_flight = max_in_flight
-        self._expired: set[int] = set()
-        """Calls in flight that their deadlines have cancelled."""
         self._has_room = asyncio.Event()
         self._answered: list[pb.Answer] = []
         self._to_write = asyncio.Event()
@@ -142,34 +139,21 @@ class _Stream:
                 self._begin(call)
 
     def _begin(self, call: pb.Call) -> None:
-        seconds = call.timeout_ms / 1000 if call.HasField("timeout_ms") else None
-        task = self._in_flight[call.id] = self._loop.create_task(self._answer(call, seconds))
-        # gRPC ends a call of its own at its deadline; so is this one ended.
-        timer = None if seconds is None else self._loop.call_later(seconds, self._expire, call.id)
+        deadline = time.monotonic() + call.timeout_ms / 1000 if call.HasField("timeout_ms") else None
+        task = self._in_flight[call.id] = self._loop.create_task(self._answer(call, deadline))
         # Not in the task itself: one that is cancelled before it has begun runs nothing at all.
-        task.add_done_callback(partial(self._leave, call.id, timer))
+        task.add_done_callback(partial(self._leave, call.id))
 
-    def _expire(self, call_id: int) -> None:
-        if self._in_flight[call_id].cancel():
-            self._expired.add(call_id)
-
-    def _leave(self, call_id: int, timer: asyncio.TimerHandle | None, task: asyncio.Task[pb.Answer]) -> None:
+    def _leave(self, call_id: int, task: asyncio.Task[pb.Answer]) -> None:
         del self._in_flight[call_id]
         self._has_room.set()
-        has_expired = call_id in self._expired
-        self._expired.discard(call_id)
-        if timer is not None:
-            timer.cancel()
         if not task.cancelled():
             self._answered.append(task.result())
-        elif has_expired:
-            self._answered.append(pb.Answer(id=call_id, code=_DEADLINE_EXCEEDED, message="Deadline Exceeded"))
         self._to_write.set()
 
-    async def _answer(self, call: pb.Call, seconds: float | None) -> pb.Answer:
+    async def _answer(self, call: pb.Call, deadline: float | None) -> pb.Answer:
         if not self._pipeline.serves(call.method):
             return pb.Answer(id=call.id, code=_UNIMPLEMENTED, message=f"There is no method {call.method}.")
-        deadline = None if seconds is None else time.monotonic() + seconds
         text = (entry for entry in call.metadata if not entry.key.endswith("-bin"))
         metadata = {entry.key: entry.value.decode("ascii", "replace") for entry in text}
         made = Call(call.method, call.request, metadata, deadline, self._peer)

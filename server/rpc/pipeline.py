@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError, Message
 
 from server import policy
 from server.errors import (
+    DeadlineTooClose,
     Failure,
     InvalidArgument,
     ProxyRequired,
@@ -46,6 +47,12 @@ NO_LINKS = Links(())
 
 _LOOPBACK = ("127.0.0.1", "[::1]", "%5B::1%5D", "")
 
+_MARGIN_SHARE = 0.25
+"""Of the time that a call has, the most that the commit margin takes: otherwise a short deadline would leave none."""
+
+_ANSWER_SHARE = 0.2
+"""Of the margin, what is kept for the answer's way back to the caller."""
+
 _REFUSALS = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 
 Trailers = Sequence[tuple[str, str | bytes]]
@@ -63,6 +70,11 @@ class Method:
     handle: Callable[[Caller, Any], Awaitable[Message]]
     about: Callable[[Any], Mapping[str, object]] | None = None
     """What a request would change, for the audit; None: it changes nothing."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether a call may change what is stored."""
+        return self.about is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +126,7 @@ class Pipeline:
         Args:
             methods: everything that can be called.
             identity: who says who is calling.
-            commit_margin: seconds before a deadline from which nothing is committed any more.
+            commit_margin: seconds before a deadline from which no commit begins any more; less for short deadlines.
             new_request_id: makes the id of a call that brings none.
             limits: what is refused as overload.
             links: the connections whose other end may say what it knows of its clients.
@@ -204,20 +216,35 @@ class Pipeline:
     async def _use_case(self, call: Call, request_id: str, known: _Known) -> bytes:
         method, permission = self._methods[call.method]
         self._gate.enter()
+        left = None if call.deadline is None else call.deadline - time.monotonic()
+        until_deadline = asyncio.timeout(left)
         try:
-            known.principal = principal = await self._principal(call, known.client)
-            self._gate.enter_project(principal.project_id)
-            try:
-                request = known.request = _parsed(method, call.request)
-                project_id = method.project_id(request) if method.project_id else None
-                policy.authorize(principal, permission, project_id)
-                commit_by = None if call.deadline is None else call.deadline - self._commit_margin
-                response = await method.handle(Caller(principal, request_id, commit_by), request)
-                return response.SerializeToString()
-            finally:
-                self._gate.leave_project(principal.project_id)
+            async with until_deadline:
+                known.principal = principal = await self._principal(call, known.client)
+                self._gate.enter_project(principal.project_id)
+                try:
+                    request = known.request = _parsed(method, call.request)
+                    project_id = method.project_id(request) if method.project_id else None
+                    policy.authorize(principal, permission, project_id)
+                    if method.changes:
+                        # From here on only the store knows whether a commit has begun: it answers in time.
+                        until_deadline.reschedule(None)
+                    response = await method.handle(self._caller(call, left, principal, request_id), request)
+                    return response.SerializeToString()
+                finally:
+                    self._gate.leave_project(principal.project_id)
+        except TimeoutError:
+            if not until_deadline.expired():
+                raise
+            raise DeadlineTooClose() from None
         finally:
             self._gate.leave()
+
+    def _caller(self, call: Call, left: float | None, principal: Principal, request_id: str) -> Caller:
+        if call.deadline is None or left is None:
+            return Caller(principal, request_id, None)
+        margin = min(self._commit_margin, max(left, 0.0) * _MARGIN_SHARE)
+        return Caller(principal, request_id, call.deadline - margin, call.deadline - margin * _ANSWER_SHARE)
 
     async def _principal(self, call: Call, client: str) -> Principal:
         self._gate.check_client(client)

@@ -25,6 +25,8 @@ class Cause:
     at: Micros
     commit_by: float | None = None
     """Reading of ``time.monotonic()`` after which no commit may begin; None: no limit."""
+    answer_by: float | None = None
+    """Reading by which the caller is told something, if only `OutcomeUnknown`; None: when the store finds it time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,8 +155,10 @@ class Store(Protocol):
     """Backups, sharings and what became of them, durable.
 
     - A change that is acknowledged must survive the death of the process and of the machine.
-    - A change that fails must not be stored, also not later; one that is never acknowledged, or of which the store
-      says that it does not know, must be stored whole, once, or not at all.
+    - A change that fails must not be stored, also not later; one that is never acknowledged, or that ends with
+      `OutcomeUnknown`, must be stored whole, once, or not at all.
+    - A change whose commit was begun must be answered by ``Cause.answer_by``: with `OutcomeUnknown`, if the store
+      does not know by then.
     - A change must write its events in its own transaction.
     - A change must not begin to commit after ``Cause.commit_by``: it raises `DeadlineTooClose`.
     - A change whose caller was cancelled before its turn must not be made.

@@ -28,11 +28,6 @@ _PATIENCE: Final = 5.0
 """Seconds that whoever migrates waits for others that use the database."""
 
 
-_TOLD_BEFORE: Final = 0.8
-"""Of the margin before a call's deadline, the part in which its caller is told that an outcome is not known. At the
-deadline gRPC would end the call, and that promises that nothing was stored."""
-
-
 @dataclass(frozen=True, slots=True)
 class Tuning:
     """How a store works; what an engine has no use for it passes over."""
@@ -41,8 +36,6 @@ class Tuning:
     """The most changes that wait."""
     patience: float = 5.0
     """Seconds to wait for the database and for others that use it."""
-    commit_margin: float = 1.0
-    """PostgreSQL: seconds by which a call's deadline is later than its ``commit_by``."""
     commit_delay: float = 0.001
     """Seconds that a change waits for others to share its commit, when there are such."""
     read_threads: int = 2
@@ -99,7 +92,6 @@ async def open_store(
         write_connections=tuning.write_connections,
         patience=tuning.patience,
         commit_delay=tuning.commit_delay,
-        outcome_within=tuning.commit_margin * _TOLD_BEFORE,
         known=known,
     )
 

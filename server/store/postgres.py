@@ -74,7 +74,6 @@ class PostgresStore:
         write_connections: int = 1,
         patience: float = 5.0,
         commit_delay: float = 0.001,
-        outcome_within: float = 0.8,
         known: Sequence[Migration] = MIGRATIONS,
     ) -> PostgresStore:
         """Open the database at ``url``; make its tables, if it has none.
@@ -87,8 +86,6 @@ class PostgresStore:
         ``read_connections``: how many reads run at once.
         ``write_connections``: how many transactions change data at once.
         ``patience``: seconds to wait for the database, and for others that use it, before a call is `Unavailable`.
-        ``outcome_within``: seconds after its ``commit_by`` in which a caller is told what became of a change whose
-        commit was begun, if only that it is `Unavailable`: less than its deadline is away by then.
         ``commit_delay``: the most seconds that a change waits for others to share its commit, when there are such.
         ``known``: the migrations that the program needs.
 
@@ -107,7 +104,7 @@ class PostgresStore:
         )
         tables = Tables(url, known)
         await tables.open()
-        queue = Queue(max_waiting, max_batch, patience, outcome_within, commit_delay)
+        queue = Queue(max_waiting, max_batch, patience, commit_delay)
         connect = partial(connect_to_write, conninfo, patience)
         lanes = [Lane(queue, Session(connect, patience + _SILENT)) for _ in range(write_connections)]
         await pool.open()

@@ -3,102 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Iterable
-from enum import Enum
-from typing import Final
 
-from server.errors import DeadlineTooClose, Overloaded, Unavailable
+from server.errors import Overloaded, Unavailable
 from server.store.decisions import Command
-
-_OUTCOME_WAIT: Final = 5.0
-"""Seconds for which a caller whose commit was begun waits beyond its time, to learn what became of it; less if its
-deadline does not leave so much: that it passed would say that nothing was stored."""
+from server.store.waiter import Waiter
 
 
-class Phase(Enum):
-    """How far a change has come."""
-
-    OPEN = "open"
-    """Nothing of it can be stored yet."""
-    COMMITTING = "committing"
-    """It may be stored: whether it is, only the database can say."""
-
-
-class Waiting:
+class Waiting(Waiter):
     """A change and its caller."""
 
-    __slots__ = ("_loop", "_timer", "_told_at", "answered", "command", "late_at", "pause", "phase", "tries")
+    __slots__ = ("command", "pause", "tries")
 
-    def __init__(self, command: Command, late_at: float, told_at: float) -> None:
-        self._told_at = told_at
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, command: Command, patience: float) -> None:
+        super().__init__(command.cause.commit_by, command.cause.answer_by, patience)
         self.command = command
-        self.late_at = late_at
-        """Reading of ``time.monotonic()`` from which on nothing may be committed."""
-        self.phase = Phase.OPEN
         self.pause = 0.0
         """Seconds that it waited last for others that had locked its backup."""
         self.tries = 0
         """How often it failed when it was tried by itself."""
-        self.answered: asyncio.Future[object] = self._loop.create_future()
-        self._timer = self._loop.call_later(max(late_at - time.monotonic(), 0), self._late)
-
-    @property
-    def is_given_up(self) -> bool:
-        """Whether nobody waits for it any more, or will in a moment."""
-        return self.answered.done() or (self.phase is Phase.OPEN and time.monotonic() >= self.late_at)
-
-    def answer(self, value: object) -> None:
-        """Tell the caller."""
-        if not self.answered.done():
-            self.answered.set_result(value)
-
-    def fail(self, failure: Exception) -> None:
-        """Tell the caller why nothing is stored."""
-        if not self.answered.done():
-            self.answered.set_exception(failure)
-
-    def reopen(self) -> None:
-        """It is known by now that nothing of it was committed: it can be tried again, if there is time."""
-        self.phase = Phase.OPEN
-        if time.monotonic() >= self.late_at:
-            self._timer.cancel()
-            self._late()
-
-    def leave(self) -> None:
-        """The caller waits no more."""
-        self._timer.cancel()
-
-    def _late(self) -> None:
-        if self.phase is Phase.COMMITTING:
-            self._timer = self._loop.call_later(max(self._told_at - time.monotonic(), 0), self._unknown)
-        elif self.late_at == self.command.cause.commit_by:
-            self.fail(DeadlineTooClose())
-        else:
-            self.fail(Unavailable("The database did not answer in time; nothing was stored."))
-
-    def _unknown(self) -> None:
-        self.fail(
-            Unavailable(
-                "The database went away before it said whether the call was carried out; look what is stored, or"
-                " call again with the same idempotency key."
-            )
-        )
 
 
 class Queue:
     """Changes in the order in which they are to be made."""
 
-    def __init__(
-        self, max_waiting: int, max_batch: int, patience: float, outcome_within: float, commit_delay: float = 0.0
-    ) -> None:
+    def __init__(self, max_waiting: int, max_batch: int, patience: float, commit_delay: float = 0.0) -> None:
         """Let at most ``max_waiting`` changes wait, none longer than ``patience`` seconds.
 
         When several callers are at work, a batch waits up to ``commit_delay`` seconds for as many changes as came
         together lately; a caller that is alone never waits.
-        ``outcome_within``: seconds after its ``commit_by`` in which a caller is told what became of its change.
         """
         self._commit_delay = commit_delay
         self._expected = 1
@@ -107,7 +41,6 @@ class Queue:
         """How many the last batch had."""
         self._enough = asyncio.Event()
         """Set when as many wait as are expected."""
-        self._outcome_within = outcome_within
         self._max_waiting = max_waiting
         self._max_batch = max_batch
         self._patience = patience
@@ -124,18 +57,13 @@ class Queue:
     async def make(self, command: Command) -> object:
         """Have a change made, and answer what its caller gets.
 
-        Raises its failure, or `Overloaded`, `Unavailable` or `DeadlineTooClose`.
+        Raises its failure, or `Overloaded`, `Unavailable`, `DeadlineTooClose` or `OutcomeUnknown`.
         """
         if self._stopped:
             raise _closed()
         if len(self._waiting) + max(self._aside - self._max_batch, 0) >= self._max_waiting:
             raise Overloaded("Too many changes are waiting; try again later.")
-        now, commit_by = time.monotonic(), command.cause.commit_by
-        late_at = now + self._patience
-        told_at = late_at + _OUTCOME_WAIT
-        if commit_by is not None:
-            late_at, told_at = min(late_at, commit_by), min(told_at, commit_by + self._outcome_within)
-        waiting = Waiting(command, late_at, told_at)
+        waiting = Waiting(command, self._patience)
         self._waiting.append(waiting)
         self._changed.set()
         if len(self._waiting) >= self._expected:

@@ -22,7 +22,7 @@ from server.store.outcome import NotMade, Outcome
 from server.store.postgres_changes import Known, write
 from server.store.postgres_connection import Connection
 from server.store.postgres_faults import FAULTS, failure_of, is_contended, is_gone, is_shortage, is_timeout, log_fault
-from server.store.postgres_queue import Phase, Queue, Waiting
+from server.store.postgres_queue import Queue, Waiting
 from server.store.postgres_session import Session
 from server.store.postgres_shares import Assumed, can_be_assumed, is_not_as_assumed
 
@@ -184,7 +184,7 @@ class Lane:
         mark, seconds = str(uuid.uuid4()), min(waiting.late_at for waiting in batch) - began
         unmarked = self._marks if len(self._marks) >= _MARKS_KEPT else []
         for waiting in batch:
-            waiting.phase = Phase.COMMITTING
+            waiting.claim()
         try:
             committed = await self._session.is_committed(connection, lambda: write(mark, unmarked, seconds))
         except FAULTS:

@@ -173,7 +173,11 @@ class SqliteStore:
     async def _make(self, command: Command) -> object:
         await self._check()
         return await self._writer.make(
-            partial(make, command=command), command.cause.commit_by, command=command, make_all=make_all
+            partial(make, command=command),
+            command.cause.commit_by,
+            command=command,
+            make_all=make_all,
+            answer_by=command.cause.answer_by,
         )
 
     def _close(self) -> None:

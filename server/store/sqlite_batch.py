@@ -32,6 +32,8 @@ class Change:
     """Reading of ``time.monotonic()`` after which no commit may begin; None: no limit."""
     given_up: Callable[[], bool]
     """Whether nobody wants it any more."""
+    claim: Callable[[], bool] = lambda: True
+    """Whether its commit may begin: asked once, just before. False: its caller is told that nothing is stored."""
     command: object = None
     make_all: Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Outcome]] | None = None
     """Makes all changes that wait side by side and have the same of these, from their commands: as if each
@@ -73,7 +75,7 @@ class _Batch:
             outcomes = self._make_separately() if separately else self._make_together()
             if outcomes is None:
                 separately = True
-            elif not any(map(_is_late, self._waiting)):
+            elif not any(map(_is_late, self._waiting)) and _are_claimed(outcomes):
                 self._finish(outcomes)
                 return
             self._roll_back()
@@ -159,6 +161,11 @@ class _Batch:
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
             self._connection.execute("ROLLBACK")
+
+
+def _are_claimed(outcomes: Mapping[Change, Outcome]) -> bool:
+    """Whether all that would be committed may be."""
+    return all(change.claim() for change, outcome in outcomes.items() if isinstance(outcome, Made))
 
 
 def _is_late(change: Change) -> bool:

@@ -8,19 +8,23 @@ import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from server.errors import Overloaded, Unavailable
 from server.store.outcome import NotMade, Outcome
 from server.store.sqlite_batch import Change, carry_out
 from server.store.sqlite_commit import Commits
+from server.store.waiter import Waiter
 
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-_Caller = asyncio.Future[Any]
-_Answer = tuple[_Caller, Outcome]
+_BATCH_SECONDS: Final = 1.0
+"""Seconds that a batch takes at most on a disk that works. A change waits for the batch before its own, and then in
+it, and each of the two may wait for the lock of another process."""
+
+_Answer = tuple[Waiter, Outcome]
 
 
 class Writer:
@@ -51,7 +55,8 @@ class Writer:
         self._busy_timeout = busy_timeout
         self._commit_delay = commit_delay
         self._after_batch = after_batch
-        self._waiting: deque[tuple[Change, _Caller]] = deque()
+        self._patience = 2 * busy_timeout + _BATCH_SECONDS
+        self._waiting: deque[tuple[Change, Waiter]] = deque()
         self._stopped = False
         self._changed = threading.Condition()
         """Guards what waits, how many are expected, and whether it is stopped."""
@@ -66,24 +71,32 @@ class Writer:
         commit_by: float | None,
         command: object = None,
         make_all: Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Outcome]] | None = None,
+        answer_by: float | None = None,
     ) -> T:
         """Make a change in a transaction and return its answer when it is on the disk.
 
         ``change`` may run several times, always from the same state as if it ran once. It is not
         run if the caller is cancelled before its turn. Raises what it raises, or `Overloaded`,
-        `Unavailable`, `DeadlineTooClose` or `StoredDataUnreadable`: then nothing is stored.
+        `Unavailable`, `DeadlineTooClose` or `StoredDataUnreadable`: then nothing is stored. Raises
+        `OutcomeUnknown` at ``answer_by`` if its commit was begun and has not ended.
         """
-        caller: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        waiter = Waiter(commit_by, answer_by, self._patience)
+        try:
+            self._add(Change(change, commit_by, lambda: waiter.is_given_up, waiter.claim, command, make_all), waiter)
+            return cast("T", await waiter.answered)
+        finally:
+            waiter.leave()
+
+    def _add(self, change: Change, waiter: Waiter) -> None:
         with self._changed:
             if self._stopped:
                 raise _closed()
             if len(self._waiting) >= self._max_waiting:
                 raise Overloaded("Too many changes are waiting; try again later.")
-            self._waiting.append((Change(change, commit_by, caller.cancelled, command, make_all), caller))
+            self._waiting.append((change, waiter))
             # Being woken costs the thread, and the loop that it takes the interpreter from, more than a change does.
             if len(self._waiting) in (1, self._expected):
                 self._changed.notify()
-        return await caller
 
     def stop(self) -> None:
         """Take no more changes, and let those that wait fail; the batch under way goes on."""
@@ -117,7 +130,7 @@ class Writer:
             expected = max(made + len(self._waiting), self._expected * 7 // 8)
             self._expected = min(expected, self._max_batch)
 
-    def _take(self) -> list[tuple[Change, _Caller]]:
+    def _take(self) -> list[tuple[Change, Waiter]]:
         """Wait for changes and take them; nothing once it is stopped."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._stopped)
@@ -141,12 +154,12 @@ def _closed() -> Unavailable:
     return Unavailable("The store is closed.")
 
 
-def _deliver(batch: Iterable[tuple[Change, _Caller]], outcomes: Mapping[Change, Outcome]) -> None:
+def _deliver(batch: Iterable[tuple[Change, Waiter]], outcomes: Mapping[Change, Outcome]) -> None:
     """Hand each loop all answers for its callers at once."""
     answers: dict[asyncio.AbstractEventLoop, list[_Answer]] = {}
-    for change, caller in batch:
+    for change, waiter in batch:
         if change in outcomes:
-            answers.setdefault(caller.get_loop(), []).append((caller, outcomes[change]))
+            answers.setdefault(waiter.answered.get_loop(), []).append((waiter, outcomes[change]))
     for loop, of_loop in answers.items():
         try:
             loop.call_soon_threadsafe(_answer, of_loop)
@@ -155,10 +168,8 @@ def _deliver(batch: Iterable[tuple[Change, _Caller]], outcomes: Mapping[Change, 
 
 
 def _answer(answers: Iterable[_Answer]) -> None:
-    for caller, outcome in answers:
-        if caller.done():
-            continue
+    for waiter, outcome in answers:
         if isinstance(outcome, NotMade):
-            caller.set_exception(outcome.failure)
+            waiter.fail(outcome.failure)
         else:
-            caller.set_result(outcome.answer)
+            waiter.answer(outcome.answer)

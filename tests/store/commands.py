@@ -32,7 +32,8 @@ SECOND = 1_000_000
 
 
 def cause(at: int = NOW, project_id: str = GIVER, commit_by: float | None = None) -> Cause:
-    return Cause(project_id=project_id, user_id="someone", request_id="req-1", at=at, commit_by=commit_by)
+    answer_by = None if commit_by is None else commit_by + 0.8
+    return Cause(project_id, "someone", "req-1", at, commit_by, answer_by)
 
 
 def backup(id: str = BACKUP_ID, project_id: str = GIVER, status: str = "available", **members: object) -> Backup:

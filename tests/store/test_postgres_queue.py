@@ -16,7 +16,7 @@ FOR_EVER = 3600.0
 
 
 def queue(commit_delay: float = FOR_EVER) -> Queue:
-    return Queue(max_waiting=100, max_batch=8, patience=FOR_EVER, outcome_within=1.0, commit_delay=commit_delay)
+    return Queue(max_waiting=100, max_batch=8, patience=FOR_EVER, commit_delay=commit_delay)
 
 
 async def taken(queue: Queue) -> int:
