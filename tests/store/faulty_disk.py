@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import mmap
 import os
 import shutil
 import struct
 import subprocess
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import IntEnum, IntFlag
 from pathlib import Path
 from typing import Final
@@ -53,6 +54,15 @@ class Fault:
     """How many calls fail, one after the other."""
     name: str = "sharings.db"
     """Part of the path of the file, with a $ behind it."""
+
+    def written(self) -> str:
+        """For another process to `read`."""
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def read(written: str) -> Fault:
+        """What was `written`."""
+        return Fault(**json.loads(written))
 
 
 def build(folder: Path) -> Path:
