@@ -10,17 +10,16 @@ import uvloop
 from server import app, config, logs
 from server.identities import CannotIdentify
 from server.identity.static import BadTokenFile
-from server.lifetime import Lifetime
+from server.lifetime import DISK_FAILED, Lifetime
 from server.listening import CannotListen
 from server.rpc.tls import CannotUseTls
-from server.store.breakdown import EXIT_CODE
 from server.store.unusable import UnusableDatabase
 
 
 def main() -> None:
     """Run the server with the settings of the command line.
 
-    Exits with 2 if it cannot start with them, with `breakdown.EXIT_CODE` if only a fresh process can go on.
+    Exits with 2 if it cannot start with them, with `DISK_FAILED` if only a fresh process can go on.
     """
     settings = config.load(sys.argv[1:])
     lines = logs.configure(settings.log_level)
@@ -41,7 +40,7 @@ async def _serve(settings: config.Settings, lines: logs.Lines) -> None:
         # Not the usual way out: the interpreter would close the database, and SQLite copy into it what is in doubt.
         lines.flush()
         sys.stderr.flush()
-        os._exit(EXIT_CODE)
+        os._exit(DISK_FAILED)
 
 
 def _yield_to_others_less() -> None:

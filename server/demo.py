@@ -16,10 +16,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from server import demo_example
 from server.identity.static import BadTokenFile, add_token
+from server.lifetime import DISK_FAILED
 from server.listening import CannotListen, check_free
 
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
+
+MOST_RECOVERIES = 3
+"""How often the server is started again in all, when it ended because its disk had failed."""
 
 
 class DemoFailed(Exception):
@@ -29,6 +33,7 @@ class DemoFailed(Exception):
 async def run_demo(listen: str, grpc_listen: str, data: Path) -> int:
     """Run until a signal comes or a process ends; answer the exit code.
 
+    A server that ends because its disk failed is started again, a few times: the next one recovers the database.
     Each process drains when its standard input closes, so that a killed parent takes both with it.
 
     Raises:
@@ -63,6 +68,12 @@ async def run_demo(listen: str, grpc_listen: str, data: Path) -> int:
         await _until(_gateway_ready(listen), processes[1], stop, data)
         if not stop.is_set():
             click.echo(demo_example.banner(f"http://{listen}", grpc_listen, data, shared=shared))
+        for times in range(1, MOST_RECOVERIES + 1):
+            code = await _supervise(processes, stop, data)
+            if processes[0].returncode != DISK_FAILED:
+                return code
+            click.echo(f"its disk failed; it is started again, {times} of {MOST_RECOVERIES} times", err=True)
+            processes[0] = await _start("server", data, *arguments)
         return await _supervise(processes, stop, data)
     finally:
         await _stop(processes)

@@ -6,14 +6,10 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
-from typing import Final
 
 from server.errors import Unavailable
 
 _log = logging.getLogger(__name__)
-
-EXIT_CODE: Final = 74
-"""What the process ends with: EX_IOERR of sysexits.h, "an error occurred while doing I/O on some file"."""
 
 
 class Breakdown:

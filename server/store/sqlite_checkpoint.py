@@ -50,7 +50,7 @@ def checkpoint(
 
     Raises sqlite3.Error.
     """
-    with _reading(guard):
+    with reading(guard):
         busy, frames, done = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
     return Copied(not busy, frames, done)
 
@@ -77,7 +77,8 @@ def begin_again(
 
 
 @contextmanager
-def _reading(guard: sqlite3.Connection) -> Iterator[None]:
+def reading(guard: sqlite3.Connection) -> Iterator[None]:
+    """Hold a read transaction on a connection that has none. Raises sqlite3.Error."""
     guard.execute("BEGIN")
     try:
         guard.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # a transaction reads from its first query on
