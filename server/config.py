@@ -182,8 +182,8 @@ class Settings(BaseSettings):
     commit_margin: float = Field(
         1.0,
         ge=0,
-        description="seconds before a call's deadline from which nothing is committed any more,"
-        " so that a call that ran out of time has stored nothing",
+        description="seconds before a call's deadline in which no commit begins any more, or the last quarter of the"
+        " time that the call has, where that is less",
     )
     max_concurrent_calls: int = Field(4096, ge=1, description="calls in progress; more are refused as overload")
     max_project_calls: int = Field(1024, ge=0, description="calls in progress of one project; 0: any number")

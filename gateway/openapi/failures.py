@@ -29,7 +29,7 @@ _SITUATIONS: Mapping[int, tuple[str, str]] = {
         "`Accept` rules out what this call answers with.",
         "The answer is JSON, which 'Accept: text/html' rules out.",
     ),
-    408: ("The body did not arrive in time, or the call was cancelled.", "The body did not arrive within 10 seconds."),
+    408: ("The body did not arrive in time, or a read was cancelled.", "The body did not arrive within 10 seconds."),
     409: ("The resource exists, or was changed meanwhile.", "The resource was changed meanwhile."),
     500: ("An internal failure.", f"An internal error occurred; the operator finds its cause under {_ID}."),
     501: ("The server behind lacks this call.", "The server does not implement this call."),
@@ -38,7 +38,7 @@ _SITUATIONS: Mapping[int, tuple[str, str]] = {
         "The server's answer cannot be read.",
     ),
     503: (
-        "The service is down or overloaded; see `Retry-After`.",
+        "The service is down or overloaded, or the outcome of a change is not known; see `Retry-After`.",
         "The service is not available now; try again later.",
     ),
     504: ("The deadline passed.", "The deadline passed before the call was answered."),

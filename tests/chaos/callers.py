@@ -69,7 +69,9 @@ class Callers:
     async def _share(self, session: aiohttp.ClientSession, random: Random) -> bool:
         project, number, body = self._asked(random, key=None)
         status, answer = await self._ask(session, random, "POST", project, "", body)
-        self._told(project, number, status, answer)
+        # Only of a call that was made once does its answer say all: one with a key is made again.
+        reason = answer["error"].get("reason", "") if status == 503 else ""
+        self._told(project, number, status, answer, reason)
         return status == 200
 
     async def _share_with_key(self, session: aiohttp.ClientSession, random: Random) -> bool:
@@ -114,9 +116,9 @@ class Callers:
         self._journal.write(kind="share", call=number, giver=project.id, backup=backup_id, to=recipients, key=key)
         return project, number, {"shared": {"to_project_ids": recipients, "backup_id": backup_id}}
 
-    def _told(self, project: Project, number: int, status: int, answer: Any) -> None:  # noqa: ANN401 -- JSON
+    def _told(self, project: Project, number: int, status: int, answer: Any, reason: str = "") -> None:  # noqa: ANN401 -- JSON
         ids = [sharing["id"] for sharing in answer["shared"]] if status == 200 else None
-        self._journal.write(kind="shared", call=number, status=status, ids=ids)
+        self._journal.write(kind="shared", call=number, status=status, ids=ids, reason=reason)
         self._acknowledged.extend((project, sharing_id) for sharing_id in ids or ())
 
     async def _ask(

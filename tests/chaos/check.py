@@ -19,6 +19,10 @@ import psycopg
 _REQUEST_ID = re.compile(r"req-[0-9a-f-]{36}")
 
 
+_NOTHING_DONE = ("UNAVAILABLE", "OVERLOADED", "IDENTITY_UNAVAILABLE")
+"""Reasons of a 503 that promise that nothing is stored."""
+
+
 @dataclass(slots=True)
 class Told:
     """What a journal says."""
@@ -28,7 +32,7 @@ class Told:
     acknowledged: dict[int, list[str]] = field(default_factory=dict)
     """Ids by the number of the call."""
     refused: dict[int, int] = field(default_factory=dict)
-    """Status of calls that were answered with the promise that nothing is stored: 4xx and 504."""
+    """Status of calls whose answer promised that nothing is stored: 4xx, 504, and 503 with such a reason."""
     asked_to_end: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
     """Ids of sharings whose cancel was acknowledged."""
@@ -47,7 +51,7 @@ def read(journal: Path) -> Told:
                 told.shares[entry["call"]] = entry
             case "shared" if entry["status"] == 200:
                 told.acknowledged[entry["call"]] = entry["ids"]
-            case "shared" if 400 <= entry["status"] < 500 or entry["status"] == 504:
+            case "shared" if 400 <= entry["status"] < 500 or entry["status"] == 504 or entry["reason"] in _NOTHING_DONE:
                 told.refused[entry["call"]] = entry["status"]
             case "cancel":
                 told.asked_to_end.add(entry["id"])

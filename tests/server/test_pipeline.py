@@ -216,8 +216,8 @@ async def test_a_refused_call_writes_one_line_with_the_reason(log_lines: LogLine
     assert (line["code"], line["reason"], line["project_id"]) == ("UNAUTHENTICATED", "TOKEN_INVALID", None)
 
 
-async def test_a_deadline_closer_than_the_margin_stores_nothing(pipeline: Pipeline, store: Store) -> None:
-    answer = await pipeline.carry_out(call(SHARE, share_message(), deadline=time.monotonic() + 0.9))
+async def test_a_deadline_that_has_passed_stores_nothing(pipeline: Pipeline, store: Store) -> None:
+    answer = await pipeline.carry_out(call(SHARE, share_message(), deadline=time.monotonic()))
     told = failure(answer)
     assert (told.code.name, told.reason) == ("DEADLINE_EXCEEDED", "DEADLINE_TOO_CLOSE")
     assert await store.count_sharings(SharingFilter(GIVER)) == 0
@@ -230,10 +230,81 @@ async def test_nothing_is_committed_later_than_the_margin_before_the_deadline() 
         callers.append(caller)
         return pb.CountSharingsResponse()
 
-    for deadline in (500.0, None):
+    far = time.monotonic() + 500.0
+    for deadline in (far, None):
         await pipeline_of(handle).carry_out(call(COUNT, COUNT_OF_GIVER, deadline=deadline))
-    assert [caller.commit_by for caller in callers] == [499.0, None]
-    assert callers[0] == Caller(TOKENS["giver-token"], REQUEST_ID, 499.0)
+    assert callers == [
+        Caller(TOKENS["giver-token"], REQUEST_ID, far - 1.0, far - 0.2),
+        Caller(TOKENS["giver-token"], REQUEST_ID, None, None),
+    ]
+
+
+async def test_a_short_deadline_leaves_three_quarters_to_commit() -> None:
+    callers: list[Caller] = []
+
+    async def handle(caller: Caller, _: Message) -> Message:
+        callers.append(caller)
+        return pb.CountSharingsResponse()
+
+    began = time.monotonic()
+    await pipeline_of(handle).carry_out(call(COUNT, COUNT_OF_GIVER, deadline=began + 0.4))
+    [caller] = callers
+    assert caller.commit_by is not None
+    assert caller.answer_by is not None
+    assert began + 0.3 <= caller.commit_by < caller.answer_by < began + 0.4
+
+
+class Stuck:
+    """An identity provider that never says who is calling."""
+
+    challenge = 'Token realm="backup-sharing"'
+
+    async def identify(self, _: Credentials) -> Principal:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+def of_both_kinds(handle: Handle, provider: IdentityProvider | None = None) -> Pipeline:
+    """A pipeline with a change and a read that do the same."""
+    share = Method(SHARE, pb.ShareBackupRequest, lambda request: request.project_id, handle, about=lambda _: {})
+    count = Method(COUNT, pb.CountSharingsRequest, lambda request: request.project_id, handle)
+    return Pipeline([share, count], provider or identity(), 1.0, lambda: MADE_REQUEST_ID)
+
+
+BOTH = [(SHARE, share_message()), (COUNT, COUNT_OF_GIVER)]
+
+
+@pytest.mark.parametrize(("method", "request_message"), BOTH, ids=["change", "read"])
+async def test_a_call_late_before_its_use_case_does_nothing(method: str, request_message: Message) -> None:
+    handled: list[object] = []
+
+    async def handle(_: Caller, request: Message) -> Message:
+        handled.append(request)
+        return pb.CountSharingsResponse()
+
+    late = call(method, request_message, deadline=time.monotonic())
+    told = failure(await of_both_kinds(handle, Stuck()).carry_out(late))
+    assert (told.code.name, told.reason) == ("DEADLINE_EXCEEDED", "DEADLINE_TOO_CLOSE")
+    assert handled == []
+
+
+async def test_a_deadline_ends_a_read_but_leaves_a_change_to_the_store() -> None:
+    async def handle(_: Caller, __: Message) -> Message:
+        for _turn in range(3):
+            await asyncio.sleep(0)
+        return pb.CountSharingsResponse()
+
+    pipeline, passed = of_both_kinds(handle), time.monotonic()
+    change = await pipeline.carry_out(call(SHARE, share_message(), deadline=passed))
+    assert change.status is None
+    told = failure(await pipeline.carry_out(call(COUNT, COUNT_OF_GIVER, deadline=passed)))
+    assert told.reason == "DEADLINE_TOO_CLOSE"
+
+
+async def test_a_time_out_of_something_else_is_not_taken_for_the_deadline() -> None:
+    pipeline = pipeline_of(raising(TimeoutError()))
+    told = failure(await pipeline.carry_out(call(COUNT, COUNT_OF_GIVER, deadline=time.monotonic() + 500)))
+    assert told.code.name == "INTERNAL"
 
 
 async def test_a_read_needs_no_time_to_commit(pipeline: Pipeline) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import psycopg
 
-from server.errors import DeadlineTooClose, Overloaded, Unavailable
+from server.errors import DeadlineTooClose, OutcomeUnknown, Overloaded, Unavailable
 from server.model import Sharing
 from server.store.interface import Store
 from server.store.postgres import PostgresStore
@@ -20,7 +20,7 @@ from tests.store.engines import PostgresEngine
 
 SLACK = 2.0
 """Seconds by which a call may be late on a machine that is busy with something else."""
-EXPECTED = (Unavailable, DeadlineTooClose, Overloaded)
+EXPECTED = (Unavailable, DeadlineTooClose, Overloaded, OutcomeUnknown)
 """What a caller may be told while a database is away."""
 
 
@@ -30,7 +30,7 @@ async def opened(url: str, patience: float = 5.0, read_connections: int = 4) -> 
     store = await PostgresStore.open(url, patience=patience, read_connections=read_connections)
     try:
         for _ in range(3):
-            with suppress(Unavailable):
+            with suppress(Unavailable, OutcomeUnknown):
                 await store.put_backup(backup(), cause())
                 break
         yield store

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
-from server.errors import Failure, Unavailable
+from server.errors import Failure, OutcomeUnknown
 from server.model import Sharing
 from server.store.interface import Store
 from tests.postgres.proxy import TcpProxy, address_of
@@ -57,7 +57,7 @@ async def call_again_and_again(store: Store, random: random.Random, is_over: Cal
         told.longest = max(told.longest, seconds)
         if isinstance(outcome, list):
             told.acknowledged += outcome
-        elif isinstance(outcome, Unavailable) and "before it said whether" in str(outcome):
+        elif isinstance(outcome, OutcomeUnknown):
             told.unknown += 1
         else:
             assert isinstance(outcome, Failure), outcome

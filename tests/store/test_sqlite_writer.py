@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from server.errors import Unavailable
+from server.errors import DeadlineTooClose, OutcomeUnknown, Unavailable
 from server.store import sqlite_writer
 from server.store.sqlite_batch import Change
 from server.store.sqlite_commit import Commits
@@ -98,6 +99,80 @@ async def test_a_defect_in_the_thread_reaches_the_callers_and_the_thread_goes_on
         with pytest.raises(AssertionError):
             await writer.make(change, None)
     assert await writer.make(change, None) == 1
+
+
+class StalledCommits:
+    """Holds the writer in front of its COMMIT, as a disk does that hangs."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.reached, self._release = threading.Event(), threading.Event()
+        connection.set_trace_callback(self._hold)
+
+    def _hold(self, statement: str) -> None:
+        if statement == "COMMIT":
+            self.reached.set()
+            self._release.wait(30)
+
+    def release(self) -> None:
+        self._release.set()
+
+
+@pytest.fixture
+def stalled(connection: sqlite3.Connection) -> Iterator[StalledCommits]:
+    stalled = StalledCommits(connection)
+    yield stalled
+    stalled.release()
+
+
+def keep(name: str) -> Callable[[sqlite3.Connection], None]:
+    statement = "INSERT INTO backups (id, project_id, status) VALUES (?, 'p', 'available')"
+    return lambda connection: connection.execute(statement, (name,)) and None
+
+
+async def kept(writer: Writer) -> list[str]:
+    query = "SELECT id FROM backups ORDER BY id"
+    return await writer.make(lambda connection: [name for (name,) in connection.execute(query)], None)
+
+
+async def test_a_commit_that_stalls_beyond_the_deadline_is_of_unknown_outcome(
+    writer: Writer, stalled: StalledCommits
+) -> None:
+    soon = time.monotonic() + 0.05
+    with pytest.raises(OutcomeUnknown):
+        await writer.make(keep("begun"), soon, answer_by=soon)
+    assert stalled.reached.is_set()
+    stalled.release()
+    assert await kept(writer) == ["begun"]
+
+
+async def test_a_change_behind_a_stalled_commit_is_refused_and_never_stored(
+    writer: Writer, stalled: StalledCommits
+) -> None:
+    begun = asyncio.create_task(writer.make(keep("begun"), None))
+    await asyncio.to_thread(stalled.reached.wait, 30)
+    with pytest.raises(DeadlineTooClose):
+        await writer.make(keep("late"), time.monotonic() + 0.01, answer_by=time.monotonic() + 30)
+    stalled.release()
+    await begun
+    assert await kept(writer) == ["begun"]
+
+
+async def test_a_change_refused_just_before_its_commit_is_left_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_writer, "_BATCH_SECONDS", 0.05)
+    writer = Writer(connect(path, busy_timeout=0), max_waiting=9, max_batch=9, busy_timeout=0, commit_delay=1.0)
+    refused = threading.Event()
+
+    def made_as_it_is_refused(connection: sqlite3.Connection) -> None:
+        keep("late")(connection)
+        refused.wait(30)
+
+    late = asyncio.create_task(writer.make(made_as_it_is_refused, None))
+    late.add_done_callback(lambda _: refused.set())
+    with pytest.raises(Unavailable, match="nothing was stored"):
+        await late
+    await asyncio.to_thread(writer.close)
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("SELECT id FROM backups").fetchall() == []
 
 
 async def test_a_caller_that_was_cancelled_while_its_change_was_made_disturbs_no_other_of_its_batch(
