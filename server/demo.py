@@ -7,7 +7,7 @@ import ipaddress
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 
 import click
@@ -68,13 +68,7 @@ async def run_demo(listen: str, grpc_listen: str, data: Path) -> int:
         await _until(_gateway_ready(listen), processes[1], stop, data)
         if not stop.is_set():
             click.echo(demo_example.banner(f"http://{listen}", grpc_listen, data, shared=shared))
-        for times in range(1, MOST_RECOVERIES + 1):
-            code = await _supervise(processes, stop, data)
-            if processes[0].returncode != DISK_FAILED:
-                return code
-            click.echo(f"its disk failed; it is started again, {times} of {MOST_RECOVERIES} times", err=True)
-            processes[0] = await _start("server", data, *arguments)
-        return await _supervise(processes, stop, data)
+        return await _keep_running(processes, stop, data, arguments)
     finally:
         await _stop(processes)
 
@@ -148,6 +142,17 @@ async def _gateway_ready(listen: str) -> None:
         else:
             writer.close()
             return
+
+
+async def _keep_running(processes: list[Process], stop: asyncio.Event, data: Path, arguments: Sequence[str]) -> int:
+    """Supervise, and start a server whose disk failed again; it takes the place of the one before."""
+    for times in range(1, MOST_RECOVERIES + 1):
+        code = await _supervise(processes, stop, data)
+        if processes[0].returncode != DISK_FAILED:
+            return code
+        click.echo(f"its disk failed; it is started again, time {times} of {MOST_RECOVERIES}", err=True)
+        processes[0] = await _start("server", data, *arguments)
+    return await _supervise(processes, stop, data)
 
 
 async def _supervise(processes: list[Process], stop: asyncio.Event, data: Path) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import mmap
-import os
 import shutil
 import struct
 import subprocess
@@ -86,8 +85,8 @@ class FaultyDisk:
             self._commands = mmap.mmap(file.fileno(), _COMMANDS.size)
 
     def environment(self, library: Path) -> dict[str, str]:
-        """What a process needs."""
-        return {**os.environ, "LD_PRELOAD": str(library), "FAULTY_DISK": str(self.path)}
+        """The variables that a process needs."""
+        return {"LD_PRELOAD": str(library), "FAULTY_DISK": str(self.path)}
 
     def break_(self, fault: Fault, skip: int = 0) -> None:
         """Let calls fail from now on, after so many that are let through."""

@@ -190,7 +190,7 @@ async def start(path: Path, break_: Callable[[], None], mend: Callable[[], None]
     store = await open_store(str(path))
     told.say("ready" if isinstance(store, SqliteStore) else f"not ready {await told.share(store, 2)}")
     mend()
-    while isinstance(store, Recovering) and store._store is None:
+    while isinstance(store, Recovering) and store._store is None:  # noqa: ASYNC110 -- nobody is told
         await asyncio.sleep(0.01)
     told.say(f"log {log_path(path).stat().st_size}")
     await told.share(store, 9)
@@ -253,7 +253,7 @@ def main(commands: str, folder: str, scene: str, *faults: str) -> None:
             failed = disk.failed
             told = path.with_name("told").read_text().splitlines()
             case = {"fault": which, "skip": skip, "failed": failed, "told": told, **_stored(path)}
-            print(json.dumps(case), flush=True)
+            sys.stdout.write(json.dumps(case) + "\n")
             shutil.rmtree(path.parent)
             if not failed:
                 break

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -82,7 +81,7 @@ def play(scene: str, folder: Path) -> list[Case]:
     arguments = (str(disk.path), str(folder), scene, *(fault.written() for fault in faults))
     done = subprocess.run(
         [sys.executable, faulty_process.__file__, *arguments],
-        env={**disk.environment(build(folder)), "PYTHONPATH": os.pathsep.join(sys.path)},
+        env={**os.environ, **disk.environment(build(folder)), "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
         check=False,
@@ -100,8 +99,8 @@ def _case(scene: str, faults: tuple[Fault, ...], line: str) -> Case:
 
 
 @pytest.fixture(scope="module", params=FAULTS)
-def cases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Case]]:
-    yield play(request.param, tmp_path_factory.mktemp("faults"))
+def cases(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
+    return play(request.param, tmp_path_factory.mktemp("faults"))
 
 
 def test_what_callers_are_told_is_what_is_stored(cases: list[Case]) -> None:
