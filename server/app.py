@@ -7,7 +7,7 @@ import gc
 import time
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, Final
 
 import grpc
 import structlog
@@ -46,6 +46,9 @@ _SERVER_OPTIONS = (
     ("grpc.http2.min_ping_interval_without_data_ms", 1000),
     ("grpc.keepalive_permit_without_calls", 1),
 )
+
+_LAST_ANSWERS: Final = 1.0
+"""Seconds that calls in progress get when the store has failed."""
 
 
 def now() -> Micros:
@@ -106,7 +109,7 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         server = _server(settings, unary.handlers(pipeline, served), multiplexer, health, tls)
         await server.start()
         cleanups.push_async_callback(multiplexer.closed)
-        cleanups.push_async_callback(server.stop, settings.drain_timeout)
+        cleanups.push_async_callback(_stop, server, settings, store)
         # What stands now stands till the end: to look through all of it again and again stops calls for up to 30 ms.
         gc.collect()
         gc.freeze()
@@ -121,6 +124,12 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
             await _first(asyncio.sleep(settings.drain_notice), store.failed.wait())
     if store.failed.is_set():
         raise StoreFailed(store)
+
+
+async def _stop(server: grpc.aio.Server, settings: Settings, store: Store) -> None:
+    """Finish the calls in progress. A store that failed answers all of them at once, or never."""
+    limit = min(settings.drain_timeout, _LAST_ANSWERS) if store.failed.is_set() else settings.drain_timeout
+    await server.stop(limit)
 
 
 async def _first(*events: Coroutine[Any, Any, object]) -> None:
