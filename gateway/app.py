@@ -114,7 +114,7 @@ def _http_server(settings: Settings, schema: Schema, upstream: Calls, readiness:
     forwarded = _forwarded(settings)
     streams = Streams(upstream, failures, settings.heartbeat, stamp)
     rest = Rest(
-        compile_routes(schema, settings.max_depth, _log_unknown if settings.lenient else None),
+        compile_routes(schema, settings.max_depth, settings.max_values, _log_unknown if settings.lenient else None),
         Unary(upstream, failures, forwarded, settings.timeout),
         streams,
         BodyLimits(settings.max_body, settings.body_timeout),

@@ -197,6 +197,9 @@ class Settings(BaseSettings):
     max_body: int = Field(1 << 20, ge=1, description="bytes that a body may have")
     max_header: int = Field(16384, ge=1024, description="bytes that the request line or one header may have")
     max_depth: int = Field(100, ge=1, description="levels of objects and lists that a body may have")
+    max_values: int = Field(
+        5000, ge=1, description="members of objects and elements of lists that a body may have, all together"
+    )
     public_url: Url | None = Field(
         None, description="what links in answers begin with, such as https://vbs.example.com"
     )

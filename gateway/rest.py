@@ -11,7 +11,7 @@ from gateway import headers
 from gateway.answers import Answer
 from gateway.body import read_body
 from gateway.endpoint import Call, Endpoint
-from gateway.errors import RequestFailed
+from gateway.errors import RequestFailed, shortened
 from gateway.forwarded import Forwarded
 from gateway.pages import Page
 from gateway.router import Match, MethodNotAllowed, Router
@@ -119,7 +119,9 @@ def _not_served(http_method: str, allow: frozenset[str]) -> Answer:
     allowed = ", ".join(sorted(allow))
     if http_method == "OPTIONS":
         return Answer(200, headers={"Allow": allowed})
-    raise RequestFailed(405, f"{http_method} is not allowed here; allowed are {allowed}.", {"Allow": allowed})
+    raise RequestFailed(
+        405, f"{shortened(http_method)} is not allowed here; allowed are {allowed}.", {"Allow": allowed}
+    )
 
 
 def _target(request: BaseRequest) -> str:
