@@ -92,29 +92,30 @@ def _check_structure(body: bytes, max_depth: int, max_values: int) -> None:
     opened = body.count(b"[") + body.count(b"{")
     if opened <= max_depth and opened + body.count(b",") <= max_values:
         return
-    structure = _outside_strings(body, max_values)
+    structure, is_whole = _outside_strings(body, max_values)
+    # Brackets beyond these are of a value too many, or behind one that closes nothing: there the scanner stops.
+    brackets = structure.translate(None, _NO_BRACKETS)[: 2 * max_values + 4]
+    if max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > max_depth:
+        raise _not_json(f"the body is nested more than {max_depth} levels deep")
     opened = structure.count(b"[") + structure.count(b"{")
     empty = structure.count(b"[]") + structure.count(b"{}")
     # Each value but the first of its array or object has a comma before it.
-    if structure.count(b",") + opened - empty > max_values:
-        raise _too_many(max_values)
-    # A body that closes more than it opens is no JSON; the scanner stops where it first does.
-    brackets = structure.translate(None, _NO_BRACKETS)[: 2 * opened + 1]
-    if opened > max_depth and max(accumulate(map(_STEPS.__getitem__, brackets))) > max_depth:
-        raise _not_json(f"the body is nested more than {max_depth} levels deep")
+    if not is_whole or structure.count(b",") + opened - empty > max_values:
+        raise _not_json(f"the body has more than {max_values} values, the most that are taken")
 
 
-def _outside_strings(body: bytes, max_values: int) -> bytes:
-    """The body without white space, each string a single letter; every step is one pass that leaves strings whole."""
+def _outside_strings(body: bytes, max_values: int) -> tuple[bytes, bool]:
+    """The body without white space, each string a single letter, and whether it is whole.
+
+    It is not where there are more strings than so many values have; every step passes over a string as a whole.
+    """
     if b"\\" in body:
         body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    if body.count(b'"') > 4 * max_values + 4:  # a value is a string, and its name
-        raise _too_many(max_values)
-    return b"s".join(body.split(b'"')[::2]).translate(None, b" \t\n\r")
-
-
-def _too_many(max_values: int) -> InvalidRequest:
-    return _not_json(f"the body has more than {max_values} values, the most that are taken")
+    most = 4 * max_values + 4  # quotes of a value that is a string, and of its name
+    pieces = body.split(b'"', most)
+    is_whole = len(pieces) <= most
+    outside = pieces[::2] if is_whole else pieces[:-1:2]
+    return b"s".join(outside).translate(None, b" \t\n\r"), is_whole
 
 
 def _is_unicode(body: bytes) -> bool:
