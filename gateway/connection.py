@@ -13,7 +13,7 @@ from aiohttp.http_parser import HttpRequestParserPy
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
-from gateway.connections import Connections
+from gateway.connections import Closable, Connections
 
 Refuse = Callable[[int, BaseException | None], web.Response]
 """Makes the response to what is no request, of the status and the exception that say why."""
@@ -42,12 +42,6 @@ class Patience:
     """For the headers of a request to arrive, from the opening of the connection or their first byte."""
     idle: float
     """Between two requests, or while its client does not read on."""
-
-
-def client_of(transport: asyncio.BaseTransport) -> str:
-    """The address at the other end; empty where there is none, as for Unix sockets."""
-    address = transport.get_extra_info("peername")
-    return str(address[0]) if isinstance(address, tuple) else ""
 
 
 class Connection(RequestHandler):
@@ -83,6 +77,8 @@ class Connection(RequestHandler):
             read_bufsize=_READ_BYTES,
             auto_decompress=False,
         )
+        self.handshake: Closable | None = None
+        """What it was before it was a connection, with TLS."""
         self._connections = connections
         self._patience = patience
         self._header_bytes = header_bytes
@@ -101,7 +97,7 @@ class Connection(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first request."""
         socket = cast("asyncio.Transport", transport)
-        if not self._connections.opened(self, client_of(socket)):
+        if not self._connections.opened(self, _client(socket), self.handshake):
             socket.write(self._full())
             socket.close()
             return
@@ -264,3 +260,9 @@ class Connection(RequestHandler):
             auto_decompress=False,
             max_msg_queue_size=web_protocol.MAX_MSG_QUEUE_SIZE,
         )
+
+
+def _client(transport: asyncio.BaseTransport) -> str:
+    """The address at the other end; empty where there is none, as for Unix sockets."""
+    address = transport.get_extra_info("peername")
+    return str(address[0]) if isinstance(address, tuple) else ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from dataclasses import dataclass
 import structlog
 from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.http_exceptions import LineTooLong
-from aiohttp.web_protocol import RequestHandler
 
 from gateway import headers
 from gateway.answers import Answer, Failures
@@ -18,7 +16,6 @@ from gateway.connection import Connection, HeadersTooLarge, Patience
 from gateway.connections import Connections
 from gateway.cors import Cors
 from gateway.errors import InvalidRequest, RequestFailed, shortened
-from gateway.handshake import Handshake
 from gateway.http_methods import COMMON, are_all_common
 from gateway.in_flight import InFlight, Turn
 from gateway.pages import COMPRESS_FROM
@@ -71,7 +68,6 @@ class HttpServer(web.Server):
         stamp: Stamp,
         on_drain: Callable[[], None],
         methods: Collection[str],
-        tls: ssl.SSLContext | None = None,
     ) -> None:
         """Prepare to serve.
 
@@ -85,7 +81,6 @@ class HttpServer(web.Server):
             stamp: the headers that every answer has.
             on_drain: called when no more requests are taken, before those in progress are waited for.
             methods: that rules serve; ``*`` for any.
-            tls: what connections are encrypted with; None: plain text.
         """
         super().__init__(self._handle, handler_cancellation=True)
         self._respond = respond
@@ -98,20 +93,13 @@ class HttpServer(web.Server):
         self._on_drain = on_drain
         self._methods = frozenset(methods) | COMMON
         self._takes_any_method = not are_all_common(methods)
-        self._tls = tls
         self._in_flight = InFlight(limits.in_flight, unwritten)
         self._log = structlog.get_logger("gateway.request")
-        self._refusals = Sparing("gateway.request", burst=500, per_second=50.0)
+        self._garbage = Sparing("gateway.request", burst=20, per_second=1.0)
+        self._refusals = Sparing("gateway.request", burst=100, per_second=20.0)
 
-    def __call__(self) -> RequestHandler:
+    def __call__(self) -> Connection:
         """Make the protocol of one connection."""
-        if self._tls is None:
-            return self._connection()
-        seconds = self._limits.patience.header
-        # What aiohttp expects is an HTTP connection, which this becomes.
-        return Handshake(self._connections_of_clients, self._connection, self._tls, seconds)  # type: ignore[return-value]
-
-    def _connection(self) -> Connection:
         limits = self._limits
         connection = Connection(
             self, self._connections_of_clients, limits.patience, limits.header_bytes, self._refuse, self._full
@@ -143,7 +131,7 @@ class HttpServer(web.Server):
             message = "The headers have too many bytes, all together."
         request_id = headers.request_id(headers.NO_HEADERS)
         # Not the text of the exception: it quotes the line that cannot be read, and so a token.
-        self._refusals.info("refused", status=status, cause=type(exc).__name__, request_id=request_id)
+        self._garbage.info("refused", status=status, cause=type(exc).__name__, request_id=request_id)
         failed = self._failures.of_request(RequestFailed(status, message), request_id)
         return plain(failed.status, {**failed.headers, **self._stamp(None, request_id)}, failed.body)
 
