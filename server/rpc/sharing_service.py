@@ -9,6 +9,7 @@ from backupsharing.v2 import backup_sharing_pb2 as pb
 from server.errors import Violation
 from server.rpc import mapping
 from server.rpc.pipeline import Method
+from server.rpc.turns import COST_OF_ALL
 from server.sharing import (
     Caller,
     CancelRequest,
@@ -60,8 +61,17 @@ class SharingService:
             return request.project_id
 
         return (
-            Method(f"/{SERVICE}/ShareBackup", pb.ShareBackupRequest, project_id, self.share, _about_share),
-            Method(f"/{SERVICE}/CancelSharing", pb.CancelSharingRequest, project_id, self.cancel, _about_cancel),
+            Method(
+                f"/{SERVICE}/ShareBackup", pb.ShareBackupRequest, project_id, self.share, _about_share, _cost_of_share
+            ),
+            Method(
+                f"/{SERVICE}/CancelSharing",
+                pb.CancelSharingRequest,
+                project_id,
+                self.cancel,
+                _about_cancel,
+                _cost_of_cancel,
+            ),
             Method(f"/{SERVICE}/ListSharings", pb.ListSharingsRequest, project_id, self.list),
             Method(f"/{SERVICE}/CountSharings", pb.CountSharingsRequest, project_id, self.count),
             Method(f"/{SERVICE}/GetSharing", pb.GetSharingRequest, project_id, self.get),
@@ -135,3 +145,11 @@ def _about_share(request: pb.ShareBackupRequest) -> Mapping[str, object]:
 
 def _about_cancel(request: pb.CancelSharingRequest) -> Mapping[str, object]:
     return {"backup_id" if request.is_backup_id else "sharing_id": request.id}
+
+
+def _cost_of_share(request: pb.ShareBackupRequest) -> int:
+    return max(len(request.shared.to_project_ids), 1)
+
+
+def _cost_of_cancel(request: pb.CancelSharingRequest) -> int:
+    return COST_OF_ALL if request.is_backup_id else 1

@@ -1,0 +1,43 @@
+"""How many calls are carried out at once: reads and changes apart, and of each a share for every project."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from server.fair_queue import FairQueue
+
+_NEXT_READS: Final = 2
+"""Reads that are given a turn before the store has room for them, so that it is never without one."""
+
+_CHANGES: Final = 512
+"""Recipients that all changes in progress name: two batches of the store, the one that is written and the next."""
+
+_CHANGES_OF_PROJECT: Final = 64
+"""The same of one project: enough for batches that are worth a commit, and others wait for no more than that."""
+
+COST_OF_ALL: Final = 32
+"""What a change of all sharings of a backup costs: nobody knows before how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """The turns that calls wait for, by the project that calls."""
+
+    reads: FairQueue
+    changes: FairQueue
+    """A change costs as much as it names recipients."""
+
+
+def turns_for(reads: int, waiting_of_project: int) -> Turns:
+    """Answer the turns of a server.
+
+    Args:
+        reads: number of reads that the store carries out at once.
+        waiting_of_project: number of calls of one project that may wait.
+    """
+    return Turns(
+        # One project never has everything that reads, where there is more than one.
+        reads=FairQueue(slots=reads + _NEXT_READS, per_key=max(reads - 1, 1), waiting_per_key=waiting_of_project),
+        changes=FairQueue(slots=_CHANGES, per_key=_CHANGES_OF_PROJECT, waiting_per_key=waiting_of_project),
+    )
