@@ -9,7 +9,7 @@ from backupsharing.v2 import backup_sharing_pb2 as pb
 from server.errors import Violation
 from server.rpc import mapping
 from server.rpc.pipeline import Method
-from server.rpc.turns import COST_OF_ALL
+from server.rpc.turns import COST_OF_ALL, cost_of
 from server.sharing import (
     Caller,
     CancelRequest,
@@ -148,7 +148,7 @@ def _about_cancel(request: pb.CancelSharingRequest) -> Mapping[str, object]:
 
 
 def _cost_of_share(request: pb.ShareBackupRequest) -> int:
-    return max(len(request.shared.to_project_ids), 1)
+    return cost_of(len(request.shared.to_project_ids))
 
 
 def _cost_of_cancel(request: pb.CancelSharingRequest) -> int:

@@ -29,6 +29,11 @@ class Turns:
     """A change costs as much as it names recipients."""
 
 
+def cost_of(recipients: int) -> int:
+    """Answer what a change costs that names so many recipients: at the most all that its project has."""
+    return min(max(recipients, 1), _CHANGES_OF_PROJECT)
+
+
 def turns_for(reads: int, waiting_of_project: int) -> Turns:
     """Answer the turns of a server.
 
