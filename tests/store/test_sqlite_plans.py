@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from server.store import listing
-from server.store.interface import Position, SharingFilter, SharingQuery, SortKey
+from server.store.interface import Position, SharingFilter, SortKey
 from server.store.sqlite_connection import connect
 from server.store.sqlite_file import prepare
-from server.store.sqlite_reads import SQLITE
+from server.store.sqlite_reads import SQLITE, list_statement
 from tests.store.commands import GIVER, given, page
 
 RECEIVED = SharingFilter(GIVER, received=True)
@@ -30,10 +30,6 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 def plan(connection: sqlite3.Connection, statement: tuple[str, listing.Parameters]) -> list[str]:
     sql, parameters = statement
     return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
-
-
-def list_statement(query: SharingQuery) -> tuple[str, listing.Parameters]:
-    return listing.list_statement(query, SQLITE)
 
 
 def count_statement(filter: SharingFilter) -> tuple[str, listing.Parameters]:
