@@ -247,7 +247,7 @@ class Pipeline:
     async def _principal(self, call: Call, client: str) -> Principal:
         self._gate.check_client(client)
         try:
-            return await self._identity.identify(Credentials(call.metadata, call.peer))
+            return await self._identity.identify(Credentials(call.metadata, call.peer, client))
         except (TokenInvalid, ProxyRequired):
             self._gate.identity_failed(client)
             raise
