@@ -42,7 +42,7 @@ def turns_for(reads: int, waiting_of_project: int) -> Turns:
         waiting_of_project: number of calls of one project that may wait.
     """
     return Turns(
-        # One project never has everything that reads, where there is more than one.
-        reads=FairQueue(slots=reads + _NEXT_READS, per_key=max(reads - 1, 1), waiting_per_key=waiting_of_project),
+        # One project has half of what reads: others find some of it free, and the processors not all taken.
+        reads=FairQueue(slots=reads + _NEXT_READS, per_key=max(reads // 2, 1), waiting_per_key=waiting_of_project),
         changes=FairQueue(slots=_CHANGES, per_key=_CHANGES_OF_PROJECT, waiting_per_key=waiting_of_project),
     )
