@@ -7,6 +7,12 @@ from typing import Final
 
 from server.fair_queue import FairQueue
 
+COST_OF_SCAN: Final = 4
+"""What a read costs that looks at many rows, where one that looks at few costs 1."""
+
+COST_OF_ALL: Final = 32
+"""What a change of all sharings of a backup costs: nobody knows before how many there are."""
+
 _NEXT_READS: Final = 2
 """Reads that are given a turn before the store has room for them, so that it is never without one."""
 
@@ -15,9 +21,6 @@ _CHANGES: Final = 512
 
 _CHANGES_OF_PROJECT: Final = 64
 """The same of one project: enough for batches that are worth a commit, and others wait for no more than that."""
-
-COST_OF_ALL: Final = 32
-"""What a change of all sharings of a backup costs: nobody knows before how many there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,11 @@ def turns_for(reads: int, waiting_of_project: int) -> Turns:
         waiting_of_project: number of calls of one project that may wait.
     """
     return Turns(
-        # One project has half of what reads: others find some of it free, and the processors not all taken.
-        reads=FairQueue(slots=reads + _NEXT_READS, per_key=max(reads // 2, 1), waiting_per_key=waiting_of_project),
+        reads=FairQueue(
+            slots=(reads + _NEXT_READS) * COST_OF_SCAN,
+            # Half of what reads: others find some of it free, and the processors not all taken.
+            per_key=max(reads // 2, 1) * COST_OF_SCAN,
+            waiting_per_key=waiting_of_project,
+        ),
         changes=FairQueue(slots=_CHANGES, per_key=_CHANGES_OF_PROJECT, waiting_per_key=waiting_of_project),
     )
