@@ -124,7 +124,7 @@ class Pipeline:
             new_request_id: makes the id of a call that brings none.
             limits: what is refused as overload.
             links: the connections whose other end may say what it knows of its clients.
-            turns: what reads and changes wait for; None: those of a small store.
+            turns: what reads and changes wait for; None: no read waits.
             max_seconds: the longest that a call may take, whatever its deadline.
 
         Raises:
@@ -139,7 +139,7 @@ class Pipeline:
         self._new_request_id = new_request_id
         self._gate = Gate(limits, time.monotonic)
         self._links = links
-        self._turns = turns or turns_for(reads=2, waiting_of_project=limits.calls)
+        self._turns = turns or turns_for(reads=2 * limits.calls, waiting_of_project=limits.calls)
         self._max_seconds = max_seconds
         self._log = structlog.get_logger("server.call")
 
