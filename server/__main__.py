@@ -10,28 +10,37 @@ import uvloop
 from server import app, config, logs
 from server.identities import CannotIdentify
 from server.identity.static import BadTokenFile
-from server.lifetime import Lifetime
+from server.lifetime import DISK_FAILED, Lifetime
 from server.listening import CannotListen
 from server.rpc.tls import CannotUseTls
 from server.store.unusable import UnusableDatabase
 
 
 def main() -> None:
-    """Run the server with the settings of the command line; exit with 2 if it cannot start with them."""
+    """Run the server with the settings of the command line.
+
+    Exits with 2 if it cannot start with them, with `DISK_FAILED` if only a fresh process can go on.
+    """
     settings = config.load(sys.argv[1:])
-    logs.configure(settings.log_level)
+    lines = logs.configure(settings.log_level)
     _yield_to_others_less()
     try:
-        uvloop.run(_serve(settings))
+        uvloop.run(_serve(settings, lines))
     except (BadTokenFile, CannotIdentify, CannotUseTls, UnusableDatabase, CannotListen) as error:
         print(f"backup-sharing-server: {error}", file=sys.stderr)  # noqa: T201 - for the person who started it
         raise SystemExit(2) from None
 
 
-async def _serve(settings: config.Settings) -> None:
+async def _serve(settings: config.Settings, lines: logs.Lines) -> None:
     lifetime = Lifetime()
     lifetime.watch(stdin=settings.stop_on_stdin_close)
-    await app.serve(settings, lifetime)
+    try:
+        await app.serve(settings, lifetime)
+    except app.StoreFailed:
+        # Not the usual way out: the interpreter would close the database, and SQLite copy into it what is in doubt.
+        lines.flush()
+        sys.stderr.flush()
+        os._exit(DISK_FAILED)
 
 
 def _yield_to_others_less() -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
+from typing import Any
 
 import grpc
 import structlog
@@ -32,7 +33,7 @@ from server.rpc.tls import CertificateFiles
 from server.rpc.turns import Turns, turns_for
 from server.sharing import SharingLimits, Sharings
 from server.store.interface import OnConflict, Store
-from server.store.opening import Tuning, file_of, migrate, open_store
+from server.store.opening import Tuning, file_of, open_store
 
 SERVICES = (sharing_service.SERVICE, catalog_service.SERVICE)
 
@@ -76,11 +77,20 @@ def methods(store: Store, settings: Settings) -> Sequence[Method]:
     return [*sharings.methods(), *catalog.methods()]
 
 
+class StoreFailed(Exception):
+    """Only a fresh process can find out what the store holds; until this one ends, it must keep the store."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__("the store failed")
+        self.store = store
+
+
 async def serve(settings: Settings, lifetime: Lifetime) -> None:
     """Serve until ``lifetime`` says to stop, then finish the calls in progress.
 
     Raises:
         BadTokenFile, CannotIdentify, CannotUseTls, UnusableDatabase, CannotListen: the server cannot start.
+        StoreFailed: the process has to end, without any clean-up.
     """
     log = structlog.get_logger("server")
     async with AsyncExitStack() as cleanups:
@@ -109,19 +119,29 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         gc.collect()
         gc.freeze()
         log.info("serving", grpc_listen=settings.grpc_listen)
-        await lifetime.stopping()
+        await _first(lifetime.stopping(), store.failed.wait())
         log.info("draining")
-        is_watched = health.is_watched
+        is_watched = health.is_watched and not store.failed.is_set()
         health.drain()
         multiplexer.drain()
         if is_watched:
             # gRPC drops calls that arrive while it stops; until those who watch have heard of it, they may come.
-            await asyncio.sleep(settings.drain_notice)
+            await _first(asyncio.sleep(settings.drain_notice), store.failed.wait())
+    if store.failed.is_set():
+        raise StoreFailed(store)
+
+
+async def _first(*events: Coroutine[Any, Any, object]) -> None:
+    """Wait until one of these is done."""
+    waiting = [asyncio.ensure_future(event) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waiting:
+            task.cancel()
 
 
 async def _store(settings: Settings) -> Store:
-    if settings.migrate:
-        await asyncio.to_thread(migrate, settings.database)
     tuning = Tuning(
         max_waiting=settings.max_waiting_changes,
         patience=settings.busy_timeout,
@@ -130,7 +150,7 @@ async def _store(settings: Settings) -> Store:
         read_connections=settings.read_connections,
         write_connections=settings.write_connections,
     )
-    return await open_store(settings.database, tuning)
+    return await open_store(settings.database, tuning, every=settings.migrate)
 
 
 def _limits(settings: Settings) -> Limits:

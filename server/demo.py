@@ -7,7 +7,7 @@ import ipaddress
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 
 import click
@@ -16,10 +16,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from server import demo_example
 from server.identity.static import BadTokenFile, add_token
+from server.lifetime import DISK_FAILED
 from server.listening import CannotListen, check_free
 
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
+
+MOST_RECOVERIES = 3
+"""How often the server is started again in all, when it ended because its disk had failed."""
 
 
 class DemoFailed(Exception):
@@ -29,6 +33,7 @@ class DemoFailed(Exception):
 async def run_demo(listen: str, grpc_listen: str, data: Path) -> int:
     """Run until a signal comes or a process ends; answer the exit code.
 
+    A server that ends because its disk failed is started again, a few times: the next one recovers the database.
     Each process drains when its standard input closes, so that a killed parent takes both with it.
 
     Raises:
@@ -63,7 +68,7 @@ async def run_demo(listen: str, grpc_listen: str, data: Path) -> int:
         await _until(_gateway_ready(listen), processes[1], stop, data)
         if not stop.is_set():
             click.echo(demo_example.banner(f"http://{listen}", grpc_listen, data, shared=shared))
-        return await _supervise(processes, stop, data)
+        return await _keep_running(processes, stop, data, arguments)
     finally:
         await _stop(processes)
 
@@ -137,6 +142,17 @@ async def _gateway_ready(listen: str) -> None:
         else:
             writer.close()
             return
+
+
+async def _keep_running(processes: list[Process], stop: asyncio.Event, data: Path, arguments: Sequence[str]) -> int:
+    """Supervise, and start a server whose disk failed again; it takes the place of the one before."""
+    for times in range(1, MOST_RECOVERIES + 1):
+        code = await _supervise(processes, stop, data)
+        if processes[0].returncode != DISK_FAILED:
+            return code
+        click.echo(f"its disk failed; it is started again, time {times} of {MOST_RECOVERIES}", err=True)
+        processes[0] = await _start("server", data, *arguments)
+    return await _supervise(processes, stop, data)
 
 
 async def _supervise(processes: list[Process], stop: asyncio.Event, data: Path) -> int:

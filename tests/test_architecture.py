@@ -123,7 +123,9 @@ ARROWS = {
     "server.logs": (),
     "server.demo_example": (),
     "server.listening": (),
-    "server.demo": ("server.demo_example", "server.identity.static", "server.errors", "server.listening"),
+    "server.demo": (
+        *("server.demo_example", "server.identity.static", "server.errors", "server.listening", "server.lifetime"),
+    ),
     "server.backup_line": (),
     "server.people": ("server.people",),
     "server.importing": ("server.backup_line",),

@@ -6,6 +6,7 @@ the stored data can tell, inside the transaction that changes it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -169,8 +170,9 @@ class Store(Protocol):
     - One failing change must not touch the changes that are made together with it: whatever waits may be made in
       one transaction, and shares without an idempotency key by the same statements, if it comes to the same.
     - When more changes wait than the store takes on, a change must raise `Overloaded`.
-    - A store that cannot be reached or is locked must raise `Unavailable`; data that cannot be
+    - A store that cannot be reached, is locked or full must raise `Unavailable`; data that cannot be
       read must raise `StoredDataUnreadable`; no driver's exception may leave a store.
+    - A change whose commit failed so that it may be stored must raise `OutcomeUnknown`.
 
     With an `Idempotency` (``share``, ``cancel``, ``cancel_all``):
 
@@ -180,6 +182,14 @@ class Store(Protocol):
     - A second call while the first runs must wait for it and give its answer.
     - An expired key must count as never used.
     """
+
+    @property
+    def failed(self) -> asyncio.Event:
+        """Must be set once only a fresh process can find out what is stored; then every call is `Unavailable`.
+
+        The process should end at once, without letting go of the store.
+        """
+        ...
 
     async def share(self, command: Share) -> Sequence[Sharing]:
         """Share a backup; answers one sharing for each recipient, in the order asked for.

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from server.store import sqlite_file
 from server.store.interface import Store
 from server.store.migrations import MIGRATIONS, Migration, SchemaStatus
+from server.store.recovering import Recovering
 from server.store.sqlite import SqliteStore
 from server.store.sqlite_side import SqliteSide
 from server.store.transfer_side import Side
+from server.store.unusable import FailingDatabase
 
 # The driver of PostgreSQL is imported only where it is used: without it a server on SQLite has 12 MB less to keep.
 
@@ -50,21 +54,35 @@ def checked(database: str) -> str:
     return database
 
 
-async def open_store(database: str, tuning: Tuning = Tuning(), known: Sequence[Migration] = MIGRATIONS) -> Store:
+async def open_store(
+    database: str, tuning: Tuning = Tuning(), known: Sequence[Migration] = MIGRATIONS, *, every: bool = False
+) -> Store:
     """Open a store on a SQLite file or a PostgreSQL url; a database that has no tables gets them.
 
+    ``every``: as `migrate` does, bring tables of an older version up to date.
+    While the disk of a SQLite file fails, the store is there, tries to open it and answers `Unavailable`.
     Raises UnusableDatabase.
     """
     place = _place(database)
     if isinstance(place, Path):
-        return await SqliteStore.open(
+        failed = asyncio.Event()
+        open_file = partial(
+            SqliteStore.open,
             place,
             max_waiting=tuning.max_waiting,
             read_threads=tuning.read_threads,
             busy_timeout=tuning.patience,
             commit_delay=tuning.commit_delay,
             known=known,
+            every=every,
+            failed=failed,
         )
+        try:
+            return await open_file()
+        except FailingDatabase as why:
+            return Recovering(open_file, failed, why)
+    if every:
+        await asyncio.to_thread(migrate, database, known)
     from server.store.postgres import PostgresStore
 
     return await PostgresStore.open(

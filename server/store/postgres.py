@@ -60,6 +60,8 @@ class PostgresStore:
         self._probe = probe
         self._patience = patience
         self._closed = False
+        self.failed = asyncio.Event()
+        """Never set: whatever happens to the database, another connection finds out what it holds."""
         self._asked: set[asyncio.Task[object]] = set()
 
     @classmethod

@@ -12,18 +12,20 @@ from typing import Final, TypeVar, cast
 
 from server.model import Backup, Page, Sharing, SharingDetail
 from server.store import sqlite_reads as reads
+from server.store.breakdown import Breakdown
 from server.store.decisions import Command, PutBackup, RemoveBackup
 from server.store.gate import Gate
 from server.store.interface import Cancel, CancelAll, Cause, Share, SharingFilter, SharingQuery
 from server.store.migrations import MIGRATIONS, Migration
 from server.store.sqlite_changes import make, make_all
 from server.store.sqlite_checkpointer import Checkpointer, LogBounds
-from server.store.sqlite_connection import connect, connect_to_write
-from server.store.sqlite_file import look, prepare
+from server.store.sqlite_connection import connect, connect_to_write, is_failing
+from server.store.sqlite_file import look, migrate, prepare, why
 from server.store.sqlite_probe import Probe
 from server.store.sqlite_readers import Readers
+from server.store.sqlite_start import sync_folder
 from server.store.sqlite_writer import Writer
-from server.store.unusable import UnusableDatabase
+from server.store.unusable import FailingDatabase, UnusableDatabase
 
 T = TypeVar("T")
 
@@ -34,8 +36,17 @@ _PING_WITHIN: Final = 0.8
 class SqliteStore:
     """A `server.store.interface.Store`. Open one with `open`; close it with `close`."""
 
-    def __init__(self, gate: Gate, writer: Writer, checkpointer: Checkpointer, readers: Readers, probe: Probe) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        writer: Writer,
+        checkpointer: Checkpointer,
+        readers: Readers,
+        probe: Probe,
+        breakdown: Breakdown,
+    ) -> None:
         self._gate = gate
+        self._breakdown = breakdown
         self._writer = writer
         self._checkpointer = checkpointer
         self._readers = readers
@@ -53,6 +64,8 @@ class SqliteStore:
         commit_delay: float = 0.001,
         log_bounds: LogBounds | None = None,
         known: Sequence[Migration] = MIGRATIONS,
+        every: bool = False,
+        failed: asyncio.Event | None = None,
     ) -> SqliteStore:
         """Open the database file at ``path``, in a folder that exists; make it, with its tables, if there is none.
 
@@ -65,17 +78,19 @@ class SqliteStore:
         ``commit_delay``: the most seconds that a change waits for others to share its commit, when there are such.
         ``log_bounds``: how large the write-ahead log may grow; None: as measured to be best.
         ``known``: the migrations that the program needs.
+        ``every``: whether tables of an older version are brought up to date.
+        ``failed``: the event of `Store.failed`; None: one of its own.
 
         Raises UnusableDatabase if the file is no database, cannot be written, or was made by a
-        newer version of this program.
+        newer version of this program; FailingDatabase while its disk fails.
         """
         path = Path(path)
-        await asyncio.to_thread(prepare, path, busy_timeout=busy_timeout, known=known)
-        try:
-            writing, probing, copying, *reading = await asyncio.to_thread(_connect, path, read_threads, busy_timeout)
-        except sqlite3.Error as error:
-            raise UnusableDatabase(path, f"the database cannot be opened: {error}") from error
-        checkpointer = Checkpointer(copying, path, log_bounds)
+        await asyncio.to_thread(migrate if every else prepare, path, busy_timeout=busy_timeout, known=known)
+        pending = partial(_pending, path, busy_timeout, known)
+        gate = Gate(await pending(), pending)
+        writing, probing, copying, guard, *reading = await asyncio.to_thread(_connect, path, read_threads, busy_timeout)
+        breakdown = Breakdown(failed)
+        checkpointer = Checkpointer(copying, guard, path, breakdown.report, log_bounds)
         writer = Writer(
             writing,
             max_waiting=max_waiting,
@@ -83,9 +98,16 @@ class SqliteStore:
             busy_timeout=busy_timeout,
             commit_delay=commit_delay,
             after_batch=checkpointer.after_batch,
+            breakdown=breakdown.report,
         )
-        pending = partial(_pending, path, busy_timeout, known)
-        return cls(Gate(await pending(), pending), writer, checkpointer, Readers(reading), Probe(probing, writer))
+        readers, probe = Readers(reading), Probe(probing, writer)
+        breakdown.stops(writer.stop, checkpointer.stop, readers.stop, probe.stop)
+        return cls(gate, writer, checkpointer, readers, probe, breakdown)
+
+    @property
+    def failed(self) -> asyncio.Event:
+        """Set when the disk did not sync, or failed in a commit; then nothing may be closed before the process ends."""
+        return self._breakdown.happened
 
     async def share(self, command: Share) -> Sequence[Sharing]:
         """Do what `Store.share` promises."""
@@ -129,22 +151,30 @@ class SqliteStore:
 
     async def ping(self) -> None:
         """Do what `Store.ping` promises, apart from the queues of reads and changes."""
-        await self._gate.check()
+        await self._check()
         await self._probe.look(_PING_WITHIN)
 
     async def close(self) -> None:
-        """Do what `Store.close` promises; may be called again."""
+        """Do what `Store.close` promises; may be called again. After a breakdown nothing is closed.
+
+        SQLite would copy what is in doubt into the database as soon as its last connection is closed.
+        """
         self._writer.stop()
         self._readers.stop()
         self._probe.stop()
-        await asyncio.to_thread(self._close)
+        if not self._breakdown.is_here:
+            await asyncio.to_thread(self._close)
+
+    async def _check(self) -> None:
+        self._breakdown.check()
+        await self._gate.check()
 
     async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        await self._gate.check()
+        await self._check()
         return await self._readers.read(query)
 
     async def _make(self, command: Command) -> object:
-        await self._gate.check()
+        await self._check()
         return await self._writer.make(
             partial(make, command=command),
             command.cause.commit_by,
@@ -156,22 +186,33 @@ class SqliteStore:
     def _close(self) -> None:
         self._probe.close()
         self._readers.close()
-        self._checkpointer.close()
         self._writer.close()
+        if not self._breakdown.is_here:
+            self._checkpointer.close()
 
 
 def _connect(path: Path, read_threads: int, busy_timeout: float) -> list[sqlite3.Connection]:
-    """Open the writer's connection, then the probe's, then the checkpointer's, then the readers'."""
+    """Open the writer's connection, then the probe's, then the checkpointer's and its guard's, then the readers'.
+
+    Raises UnusableDatabase.
+    """
     with ExitStack() as opened:
-        connections = []
-        for _ in range(2):
-            connections.append(connect_to_write(path, busy_timeout=busy_timeout))
+        try:
+            connections: list[sqlite3.Connection] = []
+            for _ in range(2):
+                connections.append(connect_to_write(path, busy_timeout=busy_timeout))
+                opened.callback(connections[-1].close)
+            connections.append(connect(path, busy_timeout=busy_timeout))
             opened.callback(connections[-1].close)
-        connections.append(connect(path, busy_timeout=busy_timeout))
-        opened.callback(connections[-1].close)
-        for _ in range(read_threads):
-            connections.append(connect(path, busy_timeout=busy_timeout, query_only=True))
-            opened.callback(connections[-1].close)
+            for _ in range(1 + read_threads):
+                connections.append(connect(path, busy_timeout=busy_timeout, query_only=True))
+                opened.callback(connections[-1].close)
+            connections[0].execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # makes the file of the log
+            sync_folder(path.absolute().parent)
+        except sqlite3.Error as error:
+            raise (FailingDatabase if is_failing(error) else UnusableDatabase)(path, why(error)) from error
+        except OSError as error:
+            raise FailingDatabase(path, f"its folder cannot be synced: {error.strerror}") from error
         opened.pop_all()
         return connections
 

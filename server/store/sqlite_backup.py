@@ -17,6 +17,7 @@ from typing import Final
 from server.store.progress import Bar
 from server.store.sqlite_connection import connect
 from server.store.sqlite_file import why
+from server.store.sqlite_start import sync_folder
 from server.store.unusable import UnusableDatabase
 
 _PAGES: Final = 1024
@@ -43,7 +44,7 @@ def back_up(source: Path, target: Path, *, replace: bool, bar: Bar) -> int:
             os.fsync(descriptor)
             _refuse(source, target, replace=replace)
             partial.replace(target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
             return os.fstat(descriptor).st_size
     except OSError as error:
         raise UnusableDatabase(target, f"cannot be written: {error.strerror}") from error
@@ -116,14 +117,6 @@ def _check(source: Path, partial: Path) -> None:
         found = [str(line) for (line,) in connection.execute("PRAGMA quick_check(1)")]
     if found != ["ok"]:
         raise UnusableDatabase(source, f"the database is damaged, and so would be its copy: {' '.join(found)}")
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

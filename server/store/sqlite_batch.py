@@ -15,9 +15,10 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from server.errors import DeadlineTooClose
+from server.errors import DeadlineTooClose, OutcomeUnknown, Unavailable
 from server.store.outcome import Made, NotMade, Outcome
-from server.store.sqlite_connection import LOCK_POLL, failure_of, is_locked, log_fault
+from server.store.sqlite_commit import Commits, CommitUnknown
+from server.store.sqlite_connection import LOCK_POLL, failure_of, is_failed_sync, is_locked, log_fault
 
 _log = logging.getLogger(__name__)
 
@@ -40,14 +41,14 @@ class Change:
 
 
 def carry_out(
-    connection: sqlite3.Connection, changes: Iterable[Change], busy_timeout: float
+    connection: sqlite3.Connection, changes: Iterable[Change], busy_timeout: float, commits: Commits
 ) -> Mapping[Change, Outcome]:
     """Make the changes, in order, in one transaction; return when it is on the disk.
 
     The write lock is waited for up to ``busy_timeout`` seconds. Answers what became of each
     change; those that were given up before their turn are missing. Raises nothing of SQLite's.
     """
-    batch = _Batch(connection, changes)
+    batch = _Batch(connection, changes, commits)
     try:
         batch.run(time.monotonic() + busy_timeout)
     except sqlite3.Error as error:
@@ -58,8 +59,9 @@ def carry_out(
 class _Batch:
     """One batch on its way to a commit."""
 
-    def __init__(self, connection: sqlite3.Connection, changes: Iterable[Change]) -> None:
+    def __init__(self, connection: sqlite3.Connection, changes: Iterable[Change], commits: Commits) -> None:
         self._connection = connection
+        self._commits = commits
         self._waiting = list(changes)
         self.outcomes: dict[Change, Outcome] = {}
 
@@ -81,6 +83,7 @@ class _Batch:
     def fail_all(self, error: sqlite3.Error) -> None:
         """Roll back; every change that is not settled fails for this reason."""
         log_fault(error)
+        self._commits.failed(error)
         self.outcomes |= {change: NotMade(failure_of(error)) for change in self._waiting}
         try:
             self._roll_back()
@@ -117,7 +120,9 @@ class _Batch:
                     outcomes.update(zip(changes, made, strict=True))
                 else:
                     outcomes.update((change, Made(change.make(self._connection))) for change in changes)
-        except Exception:  # noqa: BLE001 -- made again alone, where it is told
+        except Exception as error:  # made again alone, where it is told
+            if isinstance(error, sqlite3.Error) and is_failed_sync(error):
+                raise
             return None
         return outcomes
 
@@ -145,7 +150,10 @@ class _Batch:
 
     def _finish(self, outcomes: Mapping[Change, Outcome]) -> None:
         if any(isinstance(outcome, Made) for outcome in outcomes.values()):
-            self._connection.execute("COMMIT")
+            try:
+                self._commits.commit()
+            except CommitUnknown as unknown:
+                outcomes = {change: _unsure(outcome, unknown) for change, outcome in outcomes.items()}
         else:
             self._roll_back()
         self.outcomes |= outcomes
@@ -162,3 +170,10 @@ def _are_claimed(outcomes: Mapping[Change, Outcome]) -> bool:
 
 def _is_late(change: Change) -> bool:
     return change.commit_by is not None and time.monotonic() > change.commit_by
+
+
+def _unsure(outcome: Outcome, unknown: CommitUnknown) -> NotMade:
+    """What is left of an outcome when the commit is not known: what failed may have met a change that is not stored."""
+    failure = OutcomeUnknown() if isinstance(outcome, Made) else Unavailable("The store cannot be used now.")
+    failure.__cause__ = unknown
+    return NotMade(failure)

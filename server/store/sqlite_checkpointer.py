@@ -2,10 +2,6 @@
 
 SQLite would do so inside a COMMIT. Here a thread of its own copies, and the writer stands still
 only for the rest that it wrote meanwhile, so that the log can begin again from its start.
-
-SQLite before 3.51.3 can lose commits if the log begins again just when a checkpoint starts that
-has nothing to copy (https://www.sqlite.org/wal.html#walresetbug). No checkpoint here does: each
-first looks whether something is left to copy, and there is only one at a time.
 """
 
 from __future__ import annotations
@@ -17,8 +13,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
+from server.store.sqlite_checkpoint import begin_again, checkpoint
+from server.store.sqlite_connection import is_failed_sync
 from server.store.sqlite_log import LogUse, log_path, log_use
 
 _log = logging.getLogger(__name__)
@@ -52,13 +50,24 @@ class LogBounds:
 
 
 class Checkpointer:
-    """A thread that copies on its own connection, which it owns from now on. Does nothing while nothing is written.
+    """A thread that copies on its own connection, beside a guard. Does nothing while nothing is written.
 
-    A checkpoint that fails is logged, and tried again; no change fails because of it.
+    It owns both connections from now on. A checkpoint that fails is logged, and tried again; no change fails because
+    of it. But when something could not be synced, ``breakdown`` is called with the error: then SQLite's own word
+    that something is on the disk cannot be relied on any more.
     """
 
-    def __init__(self, connection: sqlite3.Connection, database: Path, bounds: LogBounds | None = None) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        guard: sqlite3.Connection,
+        database: Path,
+        breakdown: Callable[[Exception], None],
+        bounds: LogBounds | None = None,
+    ) -> None:
         self._connection = connection
+        self._guard = guard
+        self._breakdown = breakdown
         self._log = log_path(database)
         self._bounds = bounds or LogBounds()
         self._turn = threading.Lock()
@@ -84,10 +93,14 @@ class Checkpointer:
             self._force_again_at = time.monotonic() + FORCE_EVERY
             self._attempt(lambda: self._force(connection))
 
-    def close(self) -> None:
-        """Interrupt the checkpoint under way, if any, and let go of the database."""
+    def stop(self) -> None:
+        """Begin no more checkpoints; the one under way goes on."""
         self._stopping.set()
         self._written.set()
+
+    def close(self) -> None:
+        """Interrupt the checkpoint under way, if any, and let go of the database."""
+        self.stop()
         give_up_at = time.monotonic() + _CLOSE_WITHIN
         while self._thread.is_alive():
             if time.monotonic() > give_up_at:
@@ -95,7 +108,22 @@ class Checkpointer:
                 return
             self._connection.interrupt()
             self._thread.join(LOOK_EVERY)
-        self._connection.close()
+        if self._empty_log():
+            self._guard.close()
+            self._connection.close()
+
+    def _empty_log(self) -> bool:
+        """Copy everything for the last time; whether the connections may be closed, which copies what is left."""
+        try:
+            begin_again(self._connection, self._guard, "TRUNCATE", wait=0)
+        except sqlite3.ProgrammingError:
+            return False  # closed before
+        except sqlite3.Error as error:
+            if is_failed_sync(error):
+                self._breakdown(error)
+                return False
+            _log.exception("the last checkpoint failed; nothing is lost, the next start reads the log")
+        return True
 
     def _run(self) -> None:
         pause = LOOK_EVERY
@@ -114,12 +142,12 @@ class Checkpointer:
         if self._left(use) * use.frame_size < self._bounds.copy_from:
             return True
         before = self._copied
-        if not self._copy(self._connection, "PASSIVE", wait=LOOK_EVERY):
+        if not self._copy(wait=LOOK_EVERY):
             self._written.set()  # look again: the writer may be silent from now on
         self._finish = use.size >= self._bounds.finish_from
         return self._copied != before
 
-    def _copy(self, connection: sqlite3.Connection, mode: Literal["PASSIVE", "RESTART"], wait: float) -> bool:
+    def _copy(self, wait: float) -> bool:
         """Copy what can be copied; whether nothing was left when it began. Waits for another checkpoint to end."""
         if not self._turn.acquire(timeout=wait):
             return False
@@ -127,21 +155,22 @@ class Checkpointer:
             use = log_use(self._log)
             if self._left(use) == 0:
                 return True
-            busy, frames, done = connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
-            if done < 0:
+            copied = checkpoint(self._connection, self._guard, "PASSIVE")
+            if copied.frames < 0:
                 return False  # another process is at it
-            self._copied = LogUse(use.generation, done, use.frame_size)
-            return not busy and bool(frames == done)
+            self._copied = LogUse(use.generation, copied.done, use.frame_size)
+            return copied.everything
         finally:
             self._turn.release()
 
     def _stand_still(self, connection: sqlite3.Connection, wait: float) -> bool:
         """Copy everything from the writer's thread, so that the log begins again; whether it does."""
-        connection.execute(f"PRAGMA busy_timeout = {round(wait * 1000)}")
+        if not self._turn.acquire(timeout=wait):
+            return False
         try:
-            return self._copy(connection, "RESTART", wait)
+            return begin_again(connection, self._guard, "RESTART", wait)
         finally:
-            connection.execute("PRAGMA busy_timeout = 0")  # as the writer wants it
+            self._turn.release()
 
     def _force(self, connection: sqlite3.Connection) -> None:
         size = self._in_use // _MIB
@@ -158,8 +187,11 @@ class Checkpointer:
         """Whether the action came to something; logs a failure, once until it works again."""
         try:
             moving = action() is not False
-        except Exception:  # noqa: BLE001 -- whatever it is, no change may fail of it
-            if not self._failing and not self._stopping.is_set():
+        except Exception as error:  # noqa: BLE001 -- whatever it is, no change may fail of it
+            if isinstance(error, sqlite3.Error) and is_failed_sync(error):
+                self._stopping.set()
+                self._breakdown(error)
+            elif not self._failing and not self._stopping.is_set():
                 _log.exception("a checkpoint failed; nothing is lost, the write-ahead log grows until it works again")
             self._failing = True
             return False

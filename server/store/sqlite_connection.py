@@ -28,13 +28,16 @@ _OUT_OF_ORDER: Final = frozenset(
         sqlite3.SQLITE_PROTOCOL,
     }
 )
+_FAILED_SYNC: Final = frozenset({sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC})
+_FAILING: Final = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL})
 _UNREADABLE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 def connect(path: Path, *, busy_timeout: float, query_only: bool = False) -> sqlite3.Connection:
     """Open the database at ``path``, which must exist; transactions are the caller's, nothing begins by itself.
 
-    A lock is waited for up to ``busy_timeout`` seconds. A commit is on the disk when it returns.
+    A lock is waited for up to ``busy_timeout`` seconds. A commit is on the disk when it returns. No checkpoint is
+    made by itself, except when the last connection to the database is closed: see `sqlite_checkpoint`.
     Raises sqlite3.Error.
     """
     connection = sqlite3.connect(
@@ -47,6 +50,7 @@ def connect(path: Path, *, busy_timeout: float, query_only: bool = False) -> sql
     )
     try:
         connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
         if query_only:
             connection.execute("PRAGMA query_only = ON")
     except sqlite3.Error:
@@ -62,7 +66,6 @@ def connect_to_write(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
     """
     connection = connect(path, busy_timeout=busy_timeout)
     try:
-        connection.execute("PRAGMA wal_autocheckpoint = 0")
         connection.execute(f"PRAGMA journal_size_limit = {LOG_KEPT}")
         connection.execute("PRAGMA busy_timeout = 0")
     except sqlite3.Error:
@@ -74,6 +77,21 @@ def connect_to_write(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
 def is_locked(error: sqlite3.Error) -> bool:
     """Whether somebody else holds the lock that was asked for."""
     return _primary_code(error) in _LOCKED
+
+
+def is_failed_sync(error: sqlite3.Error) -> bool:
+    """Whether something that was written may not be on the disk, and a later sync may not notice."""
+    return getattr(error, "sqlite_errorcode", None) in _FAILED_SYNC
+
+
+def is_failing(error: sqlite3.Error) -> bool:
+    """Whether the disk failed or is full, as opposed to the file being none of ours."""
+    return _primary_code(error) in _FAILING
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether the disk is full."""
+    return _primary_code(error) == sqlite3.SQLITE_FULL
 
 
 def is_no_database(error: sqlite3.Error) -> bool:

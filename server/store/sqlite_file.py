@@ -6,7 +6,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Final
 
@@ -14,8 +14,9 @@ from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
 from server.store.migrations import MIGRATIONS, Migration, SchemaStatus, status_of
-from server.store.sqlite_connection import LOCK_POLL, connect, is_locked, is_no_database
-from server.store.unusable import UnusableDatabase
+from server.store.sqlite_connection import LOCK_POLL, connect, is_failing, is_locked, is_no_database
+from server.store.sqlite_start import settle
+from server.store.unusable import FailingDatabase, UnusableDatabase
 
 MIGRATION_SET: Final = "backup-sharing"
 """The name under which a database remembers what was applied to it."""
@@ -28,8 +29,8 @@ def prepare(path: Path, *, busy_timeout: float, known: Sequence[Migration] = MIG
     """Create the database if there is none, readable by its owner only, and its tables if it has none.
 
     Tables of an older version are left as they are: see `migrate`. Several processes may do so at once: a lock is
-    waited for up to ``busy_timeout`` seconds.
-    Raises UnusableDatabase.
+    waited for up to ``busy_timeout`` seconds. What an unclean end has left in the write-ahead log is settled first.
+    Raises UnusableDatabase; FailingDatabase if it may be better later.
     """
     return _worked_on(path, busy_timeout, lambda: _make_ready(path, known, every=False))
 
@@ -75,7 +76,7 @@ def _worked_on(
     except OSError as error:
         raise UnusableDatabase(path, f"the file cannot be created: {error.strerror}") from error
     except sqlite3.Error as error:
-        raise UnusableDatabase(path, why(error)) from error
+        raise (FailingDatabase if is_failing(error) else UnusableDatabase)(path, why(error)) from error
 
 
 def _create(path: Path) -> None:
@@ -96,10 +97,18 @@ def _retry_while_locked(action: Callable[[], SchemaStatus], until: float) -> Sch
 
 
 def _make_ready(path: Path, known: Sequence[Migration], *, every: bool) -> SchemaStatus:
-    with closing(connect(path, busy_timeout=0)) as connection:
+    with ExitStack() as opened:
+        connection = opened.enter_context(closing(connect(path, busy_timeout=0)))
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise UnusableDatabase(path, f"its file system allows no write-ahead log, only the journal mode '{mode}'")
+        try:
+            settle(connection, path)
+        except (OSError, sqlite3.Error) as error:
+            if isinstance(error, sqlite3.Error) and not is_failing(error):
+                raise
+            opened.pop_all()
+            raise FailingDatabase(path, f"its write-ahead log cannot be settled: {error}", connection) from error
         connection.execute("BEGIN IMMEDIATE")
         database = Database(connection, execute_plugins=False)
         status = _status(database, known)

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-_HEADER: Final = 32
+HEADER_SIZE: Final = 32
+"""Bytes before the first frame."""
 _FRAME_HEADER: Final = 24
 _SALT: Final = 8
 """Bytes of the salt: the header's last but one field, and the second of each frame."""
@@ -54,14 +55,14 @@ def log_use(log: Path) -> LogUse:
 
 
 def _log_use(file: int) -> LogUse:
-    header = os.pread(file, _HEADER, 0)
-    if len(header) < _HEADER:
+    header = os.pread(file, HEADER_SIZE, 0)
+    if len(header) < HEADER_SIZE:
         return LogUse()
     frame_size = _FRAME_HEADER + int.from_bytes(header[8:12], "big")
     salt = header[16 : 16 + _SALT]
 
     def is_old(frame: int) -> bool:
-        return os.pread(file, _SALT, _HEADER + frame * frame_size + 8) != salt
+        return os.pread(file, _SALT, HEADER_SIZE + frame * frame_size + 8) != salt
 
-    in_file = (os.fstat(file).st_size - _HEADER) // frame_size
+    in_file = (os.fstat(file).st_size - HEADER_SIZE) // frame_size
     return LogUse(salt, bisect_left(range(in_file), True, key=is_old), frame_size)

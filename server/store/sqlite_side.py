@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Final
 
 from server.store.rows import Row
+from server.store.sqlite_checkpoint import checkpoint
 from server.store.sqlite_connection import connect
 from server.store.sqlite_file import why
+from server.store.sqlite_log import log_path, log_use
 from server.store.transfer_side import Batch
 from server.store.transfer_tables import Key, Table
 from server.store.unusable import UnusableDatabase
@@ -23,6 +25,9 @@ _PATIENCE: Final = 5.0
 _CACHE_KIB: Final = 64 * 1024
 """What is new is spread over the pages of every index: more of them in memory are fewer to be written twice."""
 
+_COPY_FROM: Final = 4 * 1024 * 1024
+"""Bytes of the write-ahead log in use."""
+
 
 class SqliteSide:
     """Does what `server.store.transfer_side.Side` says; what is documented there is not repeated."""
@@ -33,6 +38,7 @@ class SqliteSide:
         with self._told():
             self._connection = connect(path, busy_timeout=_PATIENCE)
             self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            self._guard = connect(path, busy_timeout=_PATIENCE, query_only=True)
 
     @property
     def shown(self) -> str:
@@ -88,6 +94,7 @@ class SqliteSide:
                 self._connection.executemany(update, [(*row, *table.key(row)) for row in batch.replace])
                 self._connection.executemany(insert, batch.add)
                 self._connection.execute("COMMIT")
+                self._shorten_log()
             except BaseException:
                 # SQLite itself has rolled back what failed for want of space.
                 with suppress(sqlite3.Error):
@@ -97,7 +104,13 @@ class SqliteSide:
     def close(self) -> None:
         """See `Side`."""
         with self._told():
+            self._guard.close()
             self._connection.close()
+
+    def _shorten_log(self) -> None:
+        """Copy the log when it is long, so that it begins again with the next batch."""
+        if log_use(log_path(self._path)).size >= _COPY_FROM:
+            checkpoint(self._connection, self._guard, "PASSIVE")
 
     def _rows(self, statement: str, parameters: Sequence[object] = ()) -> list[Row]:
         with self._told():

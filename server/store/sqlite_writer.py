@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar, cast
 from server.errors import Overloaded, Unavailable
 from server.store.outcome import NotMade, Outcome
 from server.store.sqlite_batch import Change, carry_out
+from server.store.sqlite_commit import Commits
 from server.store.waiter import Waiter
 
 T = TypeVar("T")
@@ -33,6 +34,7 @@ class Writer:
     When several callers are at work, a batch waits up to ``commit_delay`` seconds for as many changes as
     came together lately; a caller that is alone never waits.
     ``after_batch`` is called with it when a batch is answered; it must not raise.
+    ``breakdown`` is called with the error after which nothing more may be written; `stop` should follow.
     """
 
     def __init__(
@@ -44,8 +46,10 @@ class Writer:
         busy_timeout: float,
         commit_delay: float = 0.0,
         after_batch: Callable[[sqlite3.Connection], None] | None = None,
+        breakdown: Callable[[Exception], None] = lambda _: None,
     ) -> None:
         self._connection = connection
+        self._commits = Commits(connection, breakdown)
         self._max_waiting = max_waiting
         self._max_batch = max_batch
         self._busy_timeout = busy_timeout
@@ -118,15 +122,9 @@ class Writer:
             self._changed.notify()
 
     def close(self) -> None:
-        """Stop, wait for the batch under way, move what it wrote into the database file, and let go of it."""
+        """Stop, wait for the batch under way, and let go of the database."""
         self.stop()
         self._thread.join()
-        try:
-            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-        except sqlite3.ProgrammingError:
-            return  # closed before
-        except sqlite3.Error:
-            _log.exception("the last checkpoint failed; nothing is lost, the next start reads the log")
         self._connection.close()
 
     def _run(self) -> None:
@@ -135,7 +133,7 @@ class Writer:
                 outcomes = self._carry_out(change for change, _ in batch)
                 self._expect(len(batch))
                 _deliver(batch, outcomes)
-                if self._after_batch is not None:
+                if self._after_batch is not None and not self._stopped:
                     self._after_batch(self._connection)
                 self._batches += any(map(_is_in_order, outcomes.values()))
                 self._at_work = False
@@ -166,7 +164,7 @@ class Writer:
     def _carry_out(self, changes: Iterable[Change]) -> Mapping[Change, Outcome]:
         changes = list(changes)
         try:
-            return carry_out(self._connection, changes, self._busy_timeout)
+            return carry_out(self._connection, changes, self._busy_timeout, self._commits)
         except Exception as error:  # noqa: BLE001 -- a defect must reach the callers, not end the thread
             _log.exception("a batch of changes ended in a defect")
             return {change: NotMade(error) for change in changes}

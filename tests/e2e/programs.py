@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
@@ -38,12 +39,12 @@ def environment() -> dict[str, str]:
 class Program:
     """A running ``python -m MODULE``."""
 
-    def __init__(self, module: str, *arguments: str) -> None:
+    def __init__(self, module: str, *arguments: str, variables: Mapping[str, str] | None = None) -> None:
         self.module = module
         self._process = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
             cwd=ROOT,
-            env=environment(),
+            env={**environment(), **(variables or {})},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -124,7 +125,9 @@ class Program:
 class Programs:
     """Starts programs, and at the end of a ``with`` ends all of them in the reverse order."""
 
-    def __init__(self) -> None:
+    def __init__(self, **variables: str) -> None:
+        """Give each program these environment variables."""
+        self._variables = variables
         self._running: list[Program] = []
 
     def __enter__(self) -> Self:
@@ -135,7 +138,7 @@ class Programs:
             self._running.pop().end()
 
     def start(self, module: str, *arguments: str) -> Program:
-        program = Program(module, *arguments)
+        program = Program(module, *arguments, variables=self._variables)
         self._running.append(program)
         return program
 

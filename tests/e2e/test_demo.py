@@ -19,9 +19,12 @@ import pytest
 
 from backupsharing.v2.backup_catalog_pb2 import ListBackupsRequest
 from backupsharing.v2.backup_catalog_pb2_grpc import BackupCatalogServiceStub
+from server.demo import MOST_RECOVERIES
+from server.lifetime import DISK_FAILED
 from tests.e2e.house import DOCUMENTED_GIVER
 from tests.e2e.programs import PATIENCE, ROOT, Program, Programs, environment, free_address
 from tests.e2e.rest import Rest, assert_failure, assert_success, example
+from tests.store.faulty_disk import Fault, FaultyDisk, Kind, build
 
 PATH = f"/v2/{DOCUMENTED_GIVER}/os-vendor-backup-sharing"
 RECIPIENT = example("share.request")["shared"]["to_project_ids"][0]
@@ -200,6 +203,26 @@ async def test_when_one_process_is_killed_the_demo_ends_the_other_and_fails(
     os.kill(children[killed], signal.SIGKILL)
     await gone(descriptor)
     assert await asyncio.to_thread(demo.program.wait) != 0
+
+
+async def test_a_server_whose_disk_failed_is_started_again_a_few_times(tmp_path: Path) -> None:
+    disk = FaultyDisk(tmp_path / "commands")
+    body = example("share.request")
+    with Programs(**disk.environment(build(tmp_path))) as programs:
+        demo = await asyncio.to_thread(run, programs, tmp_path / "data")
+        for time in range(1, MOST_RECOVERIES + 2):
+            key = {"Idempotency-Key": f"{time}"}
+            body["shared"]["to_project_ids"] = [f"{time}"]
+            disk.break_(Fault(Kind.SYNC, name="backup-sharing.db-wal"))
+            answer = await demo.rest.call("POST", PATH, token="demo-owner", body=body, headers=key)
+            assert_failure(answer, 503, "VolumeBackup.0900", "may be stored")
+            if time <= MOST_RECOVERIES:
+                await asyncio.to_thread(demo.program.wait_for, f"time {time} of {MOST_RECOVERIES}")
+                while answer.status == 503:
+                    await asyncio.sleep(0.05)
+                    answer = await demo.rest.call("POST", PATH, token="demo-owner", body=body, headers=key)
+                assert_success(answer)
+        assert await asyncio.to_thread(demo.program.wait) == DISK_FAILED
 
 
 def test_the_data_folder_is_readable_by_its_owner_only(demo: Demo) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from server.errors import DeadlineTooClose, Unavailable
+from server.errors import DeadlineTooClose, OutcomeUnknown, Unavailable
 from server.store.outcome import Made, NotMade, Outcome
 from server.store.sqlite_batch import Change, carry_out
+from server.store.sqlite_commit import Commits
 from server.store.sqlite_connection import connect
 
 PAGES = 20
@@ -65,7 +66,7 @@ def numbers(path: Path) -> list[int]:
 
 def kinds(changes: list[Change], connection: sqlite3.Connection, busy_timeout: float = 1) -> list[type | None]:
     """Carry the changes out; for each, Made, the failure's type, or None if nothing became of it."""
-    outcomes = carry_out(connection, changes, busy_timeout)
+    outcomes = carry_out(connection, changes, busy_timeout, Commits(connection, lambda _: None))
 
     def kind(outcome: Outcome | None) -> type | None:
         if outcome is None:
@@ -163,11 +164,11 @@ class FailingCommit(sqlite3.Connection):
         return super().execute(sql, parameters)
 
 
-@pytest.mark.parametrize("extra", [insert(3), insert_then_fail(3)])
-def test_when_the_commit_fails_every_change_is_unavailable_and_rolled_back(path: Path, extra: Change) -> None:
+@pytest.mark.parametrize(("extra", "told"), [(insert(3), OutcomeUnknown), (insert_then_fail(3), Unavailable)])
+def test_when_a_commit_does_not_sync_no_change_is_known(path: Path, extra: Change, told: type[Exception]) -> None:
     with closing(sqlite3.connect(path, isolation_level=None, factory=FailingCommit)) as connection:
-        assert kinds([insert(1), insert(2), extra], connection) == [Unavailable] * 3
-        assert not connection.in_transaction
+        assert kinds([insert(1), insert(2), extra], connection) == [OutcomeUnknown, OutcomeUnknown, told]
+        connection.rollback()
         connection.failing = False
         assert kinds([insert(4)], connection) == [Made]
     assert numbers(path) == [4]

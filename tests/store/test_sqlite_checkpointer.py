@@ -181,7 +181,8 @@ async def test_a_checkpoint_that_does_not_end_is_left_behind_when_the_store_is_c
         connection.execute("CREATE TABLE numbers (n)")
     with monkeypatch.context() as patched:
         patched.setattr(sqlite_checkpointer, "log_use", hang)
-        checkpointer = Checkpointer(connect(path, busy_timeout=0), path)
+        connections = (connect(path, busy_timeout=0), connect(path, busy_timeout=0))
+        checkpointer = Checkpointer(*connections, path, lambda _: None)
         with closing(connect(path, busy_timeout=0)) as connection:
             checkpointer.after_batch(connection)
             await asyncio.sleep(0.05)

@@ -15,6 +15,7 @@ import pytest
 from server.errors import DeadlineTooClose, OutcomeUnknown, Unavailable
 from server.store import sqlite_writer
 from server.store.sqlite_batch import Change
+from server.store.sqlite_commit import Commits
 from server.store.sqlite_connection import connect
 from server.store.sqlite_file import prepare
 from server.store.sqlite_writer import Writer
@@ -234,9 +235,11 @@ def patient_writer(
     """A writer that would wait longer than any test for changes that it expects."""
     made = sqlite_writer.carry_out
 
-    def counted(connection: sqlite3.Connection, changes: Sequence[Change], busy_timeout: float) -> object:
+    def counted(
+        connection: sqlite3.Connection, changes: Sequence[Change], busy_timeout: float, commits: Commits
+    ) -> object:
         batches.append(len(changes))
-        return made(connection, changes, busy_timeout)
+        return made(connection, changes, busy_timeout, commits)
 
     monkeypatch.setattr(sqlite_writer, "carry_out", counted)
     writer = Writer(connection, max_waiting=1000, max_batch=4, busy_timeout=5, commit_delay=3600)

@@ -335,8 +335,8 @@ def test_a_connection_that_is_cut_is_told_and_the_next_copy_goes_on(
 def test_a_disk_that_is_full_is_told_and_the_next_copy_goes_on(new: Databases, monkeypatch: pytest.MonkeyPatch) -> None:
     source, target = make(new("sqlite"), rows(2_000)), make(new("sqlite"))
 
-    def connect_to_little(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
-        connection = connect(path, busy_timeout=busy_timeout)
+    def connect_to_little(path: Path, *, busy_timeout: float, query_only: bool = False) -> sqlite3.Connection:
+        connection = connect(path, busy_timeout=busy_timeout, query_only=query_only)
         connection.execute("PRAGMA max_page_count = 50")
         return connection
 

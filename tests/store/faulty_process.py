@@ -1,0 +1,263 @@
+"""A process whose disk fails: ``python faulty_process.py COMMANDS FOLDER SCENE FAULT...``, each FAULT as JSON.
+
+Plays a scene again and again, each time in a process of its own on a database of its own, with a fault one call
+further, until there is no such call any more. Each time that process is killed in the end, and the database opened
+anew. Writes one line of JSON for each time: what callers were told, and what is stored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from server.errors import Failure
+from server.store import recovering, sqlite_connection
+from server.store.interface import Store
+from server.store.opening import open_store
+from server.store.recovering import Recovering
+from server.store.sqlite import SqliteStore
+from server.store.sqlite_checkpointer import LogBounds
+from server.store.sqlite_file import prepare
+from server.store.sqlite_log import log_path, log_use
+from tests.store.commands import backup, backup_id, cause, given, project_id, share
+from tests.store.faulty_disk import Fault, FaultyDisk
+
+FILE: Final = "sharings.db"
+INDEXED: Final = 4062
+"""Frames that the first part of the index has room for."""
+MOST: Final = 400
+"""Times that a scene is played at most: none makes as many calls."""
+
+
+class Told:
+    """What the callers of one process were told, kept in a file that outlives it."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", buffering=1)
+
+    async def share(self, store: Store, number: int, recipients: int = 2) -> str:
+        """Share with some projects; answers what was told."""
+        to = [project_id(1000 * number + each) for each in range(recipients)]
+        ids = [f"{number}-{each}" for each in range(recipients)]
+        try:
+            await store.share(share(*to, sharing_ids=ids))
+        except Failure as failure:
+            word = failure.reason
+        else:
+            word = "STORED"
+        self.say(f"{number} {word}")
+        return word
+
+    def say(self, line: str) -> None:
+        self._file.write(f"{line}\n")
+
+
+Scene = Callable[[Path, Callable[[], None], Callable[[], None], Told], Awaitable[None]]
+"""What happens in one process, told how to break and how to mend the disk."""
+
+
+async def _open(path: Path) -> SqliteStore:
+    return await SqliteStore.open(path, log_bounds=LogBounds(2**30, 2**31, 2**31))
+
+
+async def _commit(
+    store: SqliteStore, break_: Callable[[], None], mend: Callable[[], None], told: Told, recipients: int = 2
+) -> None:
+    """Two shares at once, while the disk may fail."""
+    break_()
+    words = await asyncio.gather(told.share(store, 2, recipients), told.share(store, 3, recipients))
+    if "OUTCOME_UNKNOWN" in words:
+        await store.failed.wait()
+    if store.failed.is_set():
+        told.say("failed")
+    else:
+        await _count(store, told)
+    mend()
+
+
+async def _count(store: Store, told: Told) -> None:
+    try:
+        told.say(f"count {await store.count_sharings(given())}")
+    except Failure as failure:
+        told.say(f"count {failure.reason}")
+
+
+async def _go_on(store: SqliteStore, told: Told) -> None:
+    """One more share, which is possible unless the store has failed; that one may be closed without harm."""
+    await told.share(store, 9)
+    if store.failed.is_set():
+        await store.close()
+
+
+async def commit(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
+    """A commit behind others; the process ends with it."""
+    store = await _open(path)
+    await told.share(store, 1)
+    await _commit(store, break_, mend, told)
+
+
+async def commits(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
+    """A commit that is tried behind others, and one behind that."""
+    store = await _open(path)
+    await told.share(store, 1)
+    await _commit(store, break_, mend, told)
+    await _go_on(store, told)
+
+
+async def first_commit(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
+    """The first commit in a log that begins again, and is cut to its usual length."""
+    sqlite_connection.LOG_KEPT = 4096  # type: ignore[misc] # longer than any here
+    store = await _open(path)
+    await told.share(store, 4, recipients=40)
+    await told.share(store, 1)
+    assert store._checkpointer._stand_still(store._writer._connection, 1)
+    await _commit(store, break_, mend, told)
+    await _go_on(store, told)
+
+
+async def large_commit(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
+    """A commit whose first frames are written while it is made."""
+    store = await _open(path)
+    await told.share(store, 1)
+    store._writer._connection.execute("PRAGMA cache_size = 4")
+    await _commit(store, break_, mend, told, recipients=12)
+    await _go_on(store, told)
+
+
+async def long_log(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
+    """A commit that makes the index of the log grow, which SQLite does when all is on the disk."""
+    store = await _open(path)
+    await told.share(store, 1)
+    writing = store._writer._connection
+    writing.execute("CREATE TABLE filler (content)")
+    writing.execute("INSERT INTO filler VALUES (zeroblob(?))", (4096 * 4030,))
+    while log_use(log_path(path)).frames < INDEXED - 4:
+        writing.execute("INSERT INTO filler VALUES (1)")
+    await _commit(store, break_, mend, told, recipients=12)
+    await _go_on(store, told)
+
+
+async def checkpoint(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
+    """A checkpoint of what was committed, and the commit after it."""
+    store = await _open(path)
+    await told.share(store, 1)
+    break_()
+    checkpointer = store._checkpointer
+    checkpointer._attempt(lambda: checkpointer._stand_still(store._writer._connection, 0.1))
+    await _commit(store, lambda: None, mend, told)
+    await _go_on(store, told)
+
+
+async def close(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
+    """A store that is closed with something in its log."""
+    store = await _open(path)
+    await told.share(store, 1)
+    break_()
+    await store.close()
+    told.say("failed" if store.failed.is_set() else "closed")
+
+
+async def read(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
+    """Reads, partly from the log."""
+    store = await _open(path)
+    await told.share(store, 1)
+    break_()
+    for _ in range(3):
+        await _count(store, told)
+    mend()
+    await _count(store, told)
+    await _go_on(store, told)
+
+
+async def unclean(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
+    """What the next process finds: a log that is not empty."""
+    await told.share(await _open(path), 1)
+
+
+async def start(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
+    """A server that starts on it, tries until it can, and then has an empty log."""
+    recovering.TRY_EVERY = 0.01  # type: ignore[misc] # as long as the disk is broken
+    break_()
+    store = await open_store(str(path))
+    told.say("ready" if isinstance(store, SqliteStore) else f"not ready {await told.share(store, 2)}")
+    mend()
+    while isinstance(store, Recovering) and store._store is None:  # noqa: ASYNC110 -- nobody is told
+        await asyncio.sleep(0.01)
+    told.say(f"log {log_path(path).stat().st_size}")
+    await told.share(store, 9)
+
+
+SCENES: Final[dict[str, Scene]] = {
+    each.__name__: each
+    for each in (commit, commits, first_commit, large_commit, long_log, checkpoint, close, read, start)
+}
+
+
+async def _make(path: Path) -> None:
+    store = await open_store(str(path))
+    await store.put_backup(backup(backup_id(1), description="x" * 3000), cause())
+    await store.close()
+
+
+def _play(scene: Scene, path: Path, disk: FaultyDisk, fault: Fault, skip: int) -> None:
+    """In a process of its own, which is killed in the end."""
+    if (pid := os.fork()) == 0:
+        told = Told(path.with_name("told"))
+        try:
+            asyncio.run(_killed(scene(path, lambda: disk.break_(fault, skip), disk.mend, told)))
+        except BaseException as error:
+            told.say(f"defect {error!r}")
+            raise
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+async def _killed(scene: Awaitable[None]) -> None:
+    await scene
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _stored(path: Path) -> dict[str, object]:
+    """What a fresh process finds."""
+    prepare(path, busy_timeout=5.0)
+    with closing(sqlite3.connect(path)) as connection:
+        sharings = [each for (each,) in connection.execute("SELECT id FROM sharings ORDER BY id")]
+        events = [each for (each,) in connection.execute("SELECT sharing_id FROM sharing_events WHERE kind = 'shared'")]
+        check = [each for (each,) in connection.execute("PRAGMA integrity_check")]
+    return {"sharings": sharings, "whole": sorted(events) == sharings and check == ["ok"]}
+
+
+def main(commands: str, folder: str, scene: str, *faults: str) -> None:
+    disk = FaultyDisk(Path(commands))
+    template = Path(folder) / "template" / FILE
+    template.parent.mkdir()
+    asyncio.run(_make(template))
+    if scene == "start":
+        _play(unclean, template, disk, Fault.read(faults[0]), MOST)
+    for which, fault in enumerate(faults):
+        for skip in range(MOST):
+            path = Path(folder) / f"{which}-{skip}" / FILE
+            shutil.copytree(template.parent, path.parent)
+            _play(SCENES[scene], path, disk, Fault.read(fault), skip)
+            disk.mend()
+            failed = disk.failed
+            told = path.with_name("told").read_text().splitlines()
+            case = {"fault": which, "skip": skip, "failed": failed, "told": told, **_stored(path)}
+            sys.stdout.write(json.dumps(case) + "\n")
+            shutil.rmtree(path.parent)
+            if not failed:
+                break
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,50 @@
+"""`server.store.breakdown`: the end of a store that cannot be relied on."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from server.errors import Unavailable
+from server.store.breakdown import Breakdown
+from server.store.sqlite import SqliteStore
+from server.store.sqlite_log import log_path
+from tests.store.commands import backup, cause, given, share
+
+pytestmark = pytest.mark.asyncio
+
+
+async def test_it_happens_once_and_stops_what_it_knows(caplog: pytest.LogCaptureFixture) -> None:
+    breakdown, stopped = Breakdown(), list[str]()
+    breakdown.stops(lambda: stopped.append("writer"), lambda: stopped.append("reader"))
+    breakdown.check()
+    for _ in range(2):
+        await asyncio.to_thread(breakdown.report, OSError("the disk"))
+    assert stopped == ["writer", "reader"]
+    await asyncio.wait_for(breakdown.happened.wait(), 10)
+    assert [record.levelname for record in caplog.records] == ["CRITICAL"]
+    with pytest.raises(Unavailable, match="started again"):
+        breakdown.check()
+
+
+async def test_a_broken_store_takes_no_call_and_copies_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "sharings.db"
+    store = await SqliteStore.open(path)
+    await store.put_backup(backup(), cause())
+    before = path.read_bytes(), log_path(path).read_bytes()
+    error = sqlite3.OperationalError("disk I/O error")
+    store._breakdown.report(error)
+    assert not store.failed.is_set()
+    for call in (store.ping(), store.count_sharings(given()), store.share(share())):
+        with pytest.raises(Unavailable):
+            await call
+    await store.close()
+    await asyncio.wait_for(store.failed.wait(), 10)
+    assert (path.read_bytes(), log_path(path).read_bytes()) == before
+    for connection in (store._writer._connection, store._checkpointer._guard, store._checkpointer._connection):
+        connection.close()
+    for connection in store._readers._idle:
+        connection.close()
