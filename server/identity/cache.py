@@ -37,7 +37,7 @@ class TokenCache:
 
     def __init__(
         self,
-        ask: Callable[[str], Awaitable[Verdict]],
+        ask: Callable[[str, str], Awaitable[Verdict]],
         *,
         seconds: float,
         refused_seconds: float,
@@ -49,7 +49,8 @@ class TokenCache:
         """Keep what ``ask`` says of a token.
 
         Args:
-            ask: the identity service; what it raises is told to all who wait for it, and not kept.
+            ask: the identity service, about a token and for a client by its address; what it raises is told to all who
+                wait for it, and not kept.
             seconds: for which a good token is believed, counted from when it was asked about: so long at most does
                 a token work that was revoked.
             refused_seconds: for which a refused token is refused without asking again.
@@ -69,8 +70,8 @@ class TokenCache:
         self._known: OrderedDict[bytes, _Entry] = OrderedDict()
         self._asked: dict[bytes, asyncio.Task[Verdict]] = {}
 
-    async def principal(self, token: str) -> Principal:
-        """Answer whose token this is.
+    async def principal(self, token: str, client: str = "") -> Principal:
+        """Answer whose token this is that came from a client, if its address is known.
 
         Raises:
             TokenInvalid: it is unknown, revoked or expired.
@@ -84,7 +85,7 @@ class TokenCache:
             if task is None:
                 if len(self._asked) >= self._most_asked:
                     raise Overloaded("Too many tokens are being checked; try again later.")
-                task = self._asked[digest] = asyncio.create_task(self._learn(digest, token))
+                task = self._asked[digest] = asyncio.create_task(self._learn(digest, token, client))
                 task.add_done_callback(lambda done: self._forget_asking(digest, done))
             # A caller that goes away must not take the answer from the others that wait for it.
             verdict = await asyncio.shield(task)
@@ -111,9 +112,9 @@ class TokenCache:
         self._known.move_to_end(digest)
         return entry.verdict
 
-    async def _learn(self, digest: bytes, token: str) -> Verdict:
+    async def _learn(self, digest: bytes, token: str, client: str) -> Verdict:
         asked_at = self._monotonic()
-        verdict = await self._ask(token)
+        verdict = await self._ask(token, client)
         good = verdict.principal is not None
         self._known[digest] = _Entry(verdict, asked_at + (self._seconds if good else self._refused_seconds))
         self._known.move_to_end(digest)

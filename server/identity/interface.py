@@ -50,6 +50,8 @@ class Credentials:
     metadata: Mapping[str, str]
     """The call's metadata: lower-case keys, the last value of each."""
     peer: Peer = NOBODY
+    client: str = ""
+    """The address of who calls; empty where nobody knows it."""
 
     @property
     def token(self) -> str:

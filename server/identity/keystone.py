@@ -30,4 +30,4 @@ class KeystoneTokens:
             raise TokenMissing("The request carries no token; X-Auth-Token is expected.")
         if len(token) > LONGEST_TOKEN or not token.isascii() or not token.isprintable():
             raise TokenInvalid("The token is unknown or has expired.")
-        return await self._cache.principal(token)
+        return await self._cache.principal(token, credentials.client)

@@ -13,6 +13,7 @@ import aiohttp
 import structlog
 
 from server.errors import IdentityUnavailable
+from server.fair_queue import FairQueue
 from server.identity.breaker import Breaker
 from server.identity.cache import Verdict
 from server.identity.keystone_answer import NotUnderstood, expiry_of, verdict_of
@@ -21,6 +22,12 @@ _MOST_BYTES = 1 << 20
 """Of an answer; without the catalogue they have a few thousand."""
 
 _MOST_CONNECTIONS = 32
+
+_CONNECTIONS_OF_CLIENT = 24
+"""Connections that the tokens of one client take: others always find some."""
+
+_WAITING_OF_CLIENT = 250
+"""Tokens of one client that wait for a connection."""
 
 _RENEW_BEFORE = 60.0
 """Seconds before its end at which the service's own token is no longer used."""
@@ -70,14 +77,25 @@ class KeystoneClient:
         self._own: tuple[str, float] | None = None
         """The service's own token and when it ends."""
         self._login = asyncio.Lock()
+        self._turns = FairQueue(
+            slots=_MOST_CONNECTIONS,
+            per_key=_CONNECTIONS_OF_CLIENT,
+            waiting_per_key=_WAITING_OF_CLIENT,
+            refusal="The client has {most} tokens waiting to be checked, the most it may; try again later.",
+        )
         self._log = structlog.get_logger("server.identity")
 
-    async def validate(self, token: str) -> Verdict:
-        """Ask about a token.
+    async def validate(self, token: str, client: str = "") -> Verdict:
+        """Ask about a token that came from a client, if its address is known: clients are served in turn.
 
         Raises:
             IdentityUnavailable: Keystone could not be asked, or did not answer as it should.
+            Overloaded: too many tokens of this client wait.
         """
+        async with self._turns.turn(client):
+            return await self._judged(token)
+
+    async def _judged(self, token: str) -> Verdict:
         if not self._breaker.lets_through():
             raise IdentityUnavailable()
         try:

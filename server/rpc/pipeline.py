@@ -26,11 +26,13 @@ from server.errors import (
     TokenMissing,
     Violation,
 )
+from server.fair_queue import Turn
 from server.identity.interface import PROXY_CHALLENGE, Credentials, IdentityProvider, Links, Peer
 from server.model import Principal
 from server.rpc import status
 from server.rpc.limits import Gate, Limits
 from server.rpc.status import Status
+from server.rpc.turns import Turns, turns_for
 from server.sharing import Caller
 
 REQUEST_ID = "x-openstack-request-id"
@@ -70,6 +72,8 @@ class Method:
     handle: Callable[[Caller, Any], Awaitable[Message]]
     about: Callable[[Any], Mapping[str, object]] | None = None
     """What a request would change, for the audit; None: it changes nothing."""
+    cost: Callable[[Any], int] | None = None
+    """What a request costs: see `server.rpc.turns`; None: as little as can be."""
 
     @property
     def changes(self) -> bool:
@@ -120,6 +124,8 @@ class Pipeline:
         new_request_id: Callable[[], str],
         limits: Limits = NO_LIMITS,
         links: Links = NO_LINKS,
+        turns: Turns | None = None,
+        max_seconds: float = 30.0,
     ) -> None:
         """Check that each method has its permission in the policy.
 
@@ -130,6 +136,8 @@ class Pipeline:
             new_request_id: makes the id of a call that brings none.
             limits: what is refused as overload.
             links: the connections whose other end may say what it knows of its clients.
+            turns: what reads and changes wait for; None: no read waits.
+            max_seconds: the longest that a call may take, whatever its deadline.
 
         Raises:
             ValueError: a method has no row in `policy.METHODS`.
@@ -143,6 +151,8 @@ class Pipeline:
         self._new_request_id = new_request_id
         self._gate = Gate(limits, time.monotonic)
         self._links = links
+        self._turns = turns or turns_for(reads=2 * limits.calls, waiting_of_project=limits.calls)
+        self._max_seconds = max_seconds
         self._log = structlog.get_logger("server.call")
 
     def serves(self, method: str) -> bool:
@@ -216,8 +226,10 @@ class Pipeline:
     async def _use_case(self, call: Call, request_id: str, known: _Known) -> bytes:
         method, permission = self._methods[call.method]
         self._gate.enter()
-        left = None if call.deadline is None else call.deadline - time.monotonic()
-        until_deadline = asyncio.timeout(left)
+        # Others need what a call takes, so that each has a deadline, if only this one.
+        now = time.monotonic()
+        deadline = now + self._max_seconds if call.deadline is None else min(call.deadline, now + self._max_seconds)
+        until_deadline = asyncio.timeout(deadline - now)
         try:
             async with until_deadline:
                 known.principal = principal = await self._principal(call, known.client)
@@ -226,11 +238,13 @@ class Pipeline:
                     request = known.request = _parsed(method, call.request)
                     project_id = method.project_id(request) if method.project_id else None
                     policy.authorize(principal, permission, project_id)
-                    if method.changes:
-                        # From here on only the store knows whether a commit has begun: it answers in time.
-                        until_deadline.reschedule(None)
-                    response = await method.handle(self._caller(call, left, principal, request_id), request)
-                    return response.SerializeToString()
+                    async with self._turn(method, principal, request):
+                        if method.changes:
+                            # From here on only the store knows whether a commit has begun: it answers in time.
+                            until_deadline.reschedule(None)
+                        caller = self._caller(deadline, deadline - now, principal, request_id)
+                        response = await method.handle(caller, request)
+                        return response.SerializeToString()
                 finally:
                     self._gate.leave_project(principal.project_id)
         except TimeoutError:
@@ -240,16 +254,19 @@ class Pipeline:
         finally:
             self._gate.leave()
 
-    def _caller(self, call: Call, left: float | None, principal: Principal, request_id: str) -> Caller:
-        if call.deadline is None or left is None:
-            return Caller(principal, request_id, None)
-        margin = min(self._commit_margin, max(left, 0.0) * _MARGIN_SHARE)
-        return Caller(principal, request_id, call.deadline - margin, call.deadline - margin * _ANSWER_SHARE)
+    def _caller(self, deadline: float, seconds: float, principal: Principal, request_id: str) -> Caller:
+        margin = min(self._commit_margin, max(seconds, 0.0) * _MARGIN_SHARE)
+        return Caller(principal, request_id, deadline - margin, deadline - margin * _ANSWER_SHARE)
+
+    def _turn(self, method: Method, principal: Principal, request: Message) -> Turn:
+        """The turn of a call, by who calls, not by whose affairs it is about."""
+        turns = self._turns.changes if method.changes else self._turns.reads
+        return turns.turn(principal.project_id, method.cost(request) if method.cost else 1)
 
     async def _principal(self, call: Call, client: str) -> Principal:
         self._gate.check_client(client)
         try:
-            return await self._identity.identify(Credentials(call.metadata, call.peer))
+            return await self._identity.identify(Credentials(call.metadata, call.peer, client))
         except (TokenInvalid, ProxyRequired):
             self._gate.identity_failed(client)
             raise

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
-from server.errors import Unavailable
 from server.model import Backup, Page, Sharing, SharingDetail
 from server.store import sqlite_reads as reads
 from server.store.breakdown import Breakdown
@@ -22,6 +21,7 @@ from server.store.sqlite_changes import make, make_all
 from server.store.sqlite_checkpointer import Checkpointer, LogBounds
 from server.store.sqlite_connection import connect, connect_to_write, is_failing
 from server.store.sqlite_file import look, migrate, prepare, why
+from server.store.sqlite_probe import Probe
 from server.store.sqlite_readers import Readers
 from server.store.sqlite_start import sync_folder
 from server.store.sqlite_writer import Writer
@@ -37,13 +37,20 @@ class SqliteStore:
     """A `server.store.interface.Store`. Open one with `open`; close it with `close`."""
 
     def __init__(
-        self, gate: Gate, writer: Writer, checkpointer: Checkpointer, readers: Readers, breakdown: Breakdown
+        self,
+        gate: Gate,
+        writer: Writer,
+        checkpointer: Checkpointer,
+        readers: Readers,
+        probe: Probe,
+        breakdown: Breakdown,
     ) -> None:
         self._gate = gate
         self._breakdown = breakdown
         self._writer = writer
         self._checkpointer = checkpointer
         self._readers = readers
+        self._probe = probe
 
     @classmethod
     async def open(
@@ -81,7 +88,7 @@ class SqliteStore:
         await asyncio.to_thread(migrate if every else prepare, path, busy_timeout=busy_timeout, known=known)
         pending = partial(_pending, path, busy_timeout, known)
         gate = Gate(await pending(), pending)
-        writing, copying, guard, *reading = await asyncio.to_thread(_connect, path, read_threads, busy_timeout)
+        writing, probing, copying, guard, *reading = await asyncio.to_thread(_connect, path, read_threads, busy_timeout)
         breakdown = Breakdown(failed)
         checkpointer = Checkpointer(copying, guard, path, breakdown.report, log_bounds)
         writer = Writer(
@@ -93,9 +100,9 @@ class SqliteStore:
             after_batch=checkpointer.after_batch,
             breakdown=breakdown.report,
         )
-        readers = Readers(reading)
-        breakdown.stops(writer.stop, checkpointer.stop, readers.stop)
-        return cls(gate, writer, checkpointer, readers, breakdown)
+        readers, probe = Readers(reading), Probe(probing, writer)
+        breakdown.stops(writer.stop, checkpointer.stop, readers.stop, probe.stop)
+        return cls(gate, writer, checkpointer, readers, probe, breakdown)
 
     @property
     def failed(self) -> asyncio.Event:
@@ -143,14 +150,9 @@ class SqliteStore:
         return cast("Sequence[Sharing]", await self._make(RemoveBackup(backup_id, cause)))
 
     async def ping(self) -> None:
-        """Do what `Store.ping` promises: read, and take the write lock, through the queue of changes."""
+        """Do what `Store.ping` promises, apart from the queues of reads and changes."""
         await self._check()
-        try:
-            async with asyncio.timeout(_PING_WITHIN):
-                await self._readers.read(_look)
-                await self._writer.make(_look, commit_by=None)
-        except Exception as error:
-            raise Unavailable("The store cannot be read and written now.") from error
+        await self._probe.look(_PING_WITHIN)
 
     async def close(self) -> None:
         """Do what `Store.close` promises; may be called again. After a breakdown nothing is closed.
@@ -159,6 +161,7 @@ class SqliteStore:
         """
         self._writer.stop()
         self._readers.stop()
+        self._probe.stop()
         if not self._breakdown.is_here:
             await asyncio.to_thread(self._close)
 
@@ -181,6 +184,7 @@ class SqliteStore:
         )
 
     def _close(self) -> None:
+        self._probe.close()
         self._readers.close()
         self._writer.close()
         if not self._breakdown.is_here:
@@ -188,16 +192,18 @@ class SqliteStore:
 
 
 def _connect(path: Path, read_threads: int, busy_timeout: float) -> list[sqlite3.Connection]:
-    """Open the writer's connection, then the checkpointer's and its guard's, then the readers'.
+    """Open the writer's connection, then the probe's, then the checkpointer's and its guard's, then the readers'.
 
     Raises UnusableDatabase.
     """
     with ExitStack() as opened:
         try:
-            connections = [connect_to_write(path, busy_timeout=busy_timeout)]
-            opened.callback(connections[0].close)
+            connections: list[sqlite3.Connection] = []
+            for _ in range(2):
+                connections.append(connect_to_write(path, busy_timeout=busy_timeout))
+                opened.callback(connections[-1].close)
             connections.append(connect(path, busy_timeout=busy_timeout))
-            opened.callback(connections[1].close)
+            opened.callback(connections[-1].close)
             for _ in range(1 + read_threads):
                 connections.append(connect(path, busy_timeout=busy_timeout, query_only=True))
                 opened.callback(connections[-1].close)
@@ -213,7 +219,3 @@ def _connect(path: Path, read_threads: int, busy_timeout: float) -> list[sqlite3
 
 async def _pending(path: Path, busy_timeout: float, known: Sequence[Migration]) -> Sequence[str]:
     return (await asyncio.to_thread(look, path, busy_timeout=busy_timeout, known=known)).pending
-
-
-def _look(connection: sqlite3.Connection) -> None:
-    connection.execute("SELECT 1 FROM backups LIMIT 1").fetchone()

@@ -230,13 +230,24 @@ async def test_nothing_is_committed_later_than_the_margin_before_the_deadline() 
         callers.append(caller)
         return pb.CountSharingsResponse()
 
-    far = time.monotonic() + 500.0
-    for deadline in (far, None):
-        await pipeline_of(handle).carry_out(call(COUNT, COUNT_OF_GIVER, deadline=deadline))
-    assert callers == [
-        Caller(TOKENS["giver-token"], REQUEST_ID, far - 1.0, far - 0.2),
-        Caller(TOKENS["giver-token"], REQUEST_ID, None, None),
-    ]
+    soon = time.monotonic() + 20.0
+    await pipeline_of(handle).carry_out(call(COUNT, COUNT_OF_GIVER, deadline=soon))
+    assert callers == [Caller(TOKENS["giver-token"], REQUEST_ID, soon - 1.0, soon - 0.2)]
+
+
+@pytest.mark.parametrize("seconds", [None, 500.0])
+async def test_a_call_has_no_more_time_than_the_setting_gives(seconds: float | None) -> None:
+    callers: list[Caller] = []
+
+    async def handle(caller: Caller, _: Message) -> Message:
+        callers.append(caller)
+        return pb.CountSharingsResponse()
+
+    deadline = None if seconds is None else time.monotonic() + seconds
+    began = time.monotonic()
+    await pipeline_of(handle).carry_out(call(COUNT, COUNT_OF_GIVER, deadline=deadline))
+    assert callers[0].commit_by is not None
+    assert began + 29.0 <= callers[0].commit_by <= time.monotonic() + 29.0
 
 
 async def test_a_short_deadline_leaves_three_quarters_to_commit() -> None:
