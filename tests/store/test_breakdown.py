@@ -44,6 +44,7 @@ async def test_a_broken_store_takes_no_call_and_copies_nothing(tmp_path: Path) -
     await store.close()
     await asyncio.wait_for(store.failed.wait(), 10)
     assert (path.read_bytes(), log_path(path).read_bytes()) == before
+    store._probe._connection.close()
     for connection in (store._writer._connection, store._checkpointer._guard, store._checkpointer._connection):
         connection.close()
     for connection in store._readers._idle:
