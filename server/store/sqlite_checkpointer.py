@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from server.store.sqlite_checkpoint import begin_again, checkpoint
-from server.store.sqlite_connection import is_failed_sync
+from server.store.sqlite_connection import is_failed_sync, is_locked
 from server.store.sqlite_log import LogUse, log_path, log_use
 
 _log = logging.getLogger(__name__)
@@ -188,6 +188,8 @@ class Checkpointer:
         try:
             moving = action() is not False
         except Exception as error:  # noqa: BLE001 -- whatever it is, no change may fail of it
+            if isinstance(error, sqlite3.Error) and is_locked(error):
+                return False  # another process opens or recovers the database
             if isinstance(error, sqlite3.Error) and is_failed_sync(error):
                 self._stopping.set()
                 self._breakdown(error)

@@ -30,7 +30,7 @@ async def test_it_happens_once_and_stops_what_it_knows(caplog: pytest.LogCapture
         breakdown.check()
 
 
-async def test_a_broken_store_takes_no_call_and_copies_nothing(tmp_path: Path) -> None:
+async def test_failed_must_be_set_when_no_call_is_taken_any_more(tmp_path: Path) -> None:
     path = tmp_path / "sharings.db"
     store = await SqliteStore.open(path)
     await store.put_backup(backup(), cause())

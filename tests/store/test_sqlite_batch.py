@@ -165,7 +165,7 @@ class FailingCommit(sqlite3.Connection):
 
 
 @pytest.mark.parametrize(("extra", "told"), [(insert(3), OutcomeUnknown), (insert_then_fail(3), Unavailable)])
-def test_when_a_commit_does_not_sync_no_change_is_known(path: Path, extra: Change, told: type[Exception]) -> None:
+def test_a_change_whose_commit_failed_must_be_outcome_unknown(path: Path, extra: Change, told: type[Exception]) -> None:
     with closing(sqlite3.connect(path, isolation_level=None, factory=FailingCommit)) as connection:
         assert kinds([insert(1), insert(2), extra], connection) == [OutcomeUnknown, OutcomeUnknown, told]
         connection.rollback()

@@ -48,12 +48,13 @@ async def path(tmp_path: Path) -> Path:
     return path
 
 
-async def test_two_processes_that_write_to_one_file_lose_and_fail_no_share(path: Path) -> None:
-    processes = [await start(path, prefix, 200) for prefix in ("one", "two")]
+@pytest.mark.parametrize("prefixes", [("one", "two"), ("one", "two", "three", "four")])
+async def test_processes_that_write_to_one_file_lose_and_fail_no_share(path: Path, prefixes: tuple[str, ...]) -> None:
+    processes = [await start(path, prefix, 200) for prefix in prefixes]
     results = [await process.communicate() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], results
+    assert [process.returncode for process in processes] == [0] * len(prefixes), results
     acknowledged = [each for output, _ in results for each in output.decode().split()]
-    assert len(acknowledged) == 2 * 200 * sqlite_process.RECIPIENTS
+    assert len(acknowledged) == len(prefixes) * 200 * sqlite_process.RECIPIENTS
     assert sorted(acknowledged) == sorted(stored(path))
 
 
