@@ -28,6 +28,8 @@ from server.store.opening import checked
 
 ENVIRONMENT_PREFIX = "BACKUP_SHARING_"
 
+_PROJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
 
 def _address(value: str) -> str:
     host, colon, port = value.rpartition(":")
@@ -55,8 +57,14 @@ def _role(value: str) -> str:
 def _client(value: str) -> str:
     name, _, whose = value.rpartition("=")
     role, at, project = whose.partition("@")
-    if not name or role not in ROLES or (at and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", project)):
+    if not name or role not in ROLES or (at and not _PROJECT_ID.fullmatch(project)):
         raise ValueError(f"expected NAME=ROLE or NAME=ROLE@PROJECT with one of {', '.join(ROLES)}")
+    return value
+
+
+def _project(value: str) -> str:
+    if not _PROJECT_ID.fullmatch(value):
+        raise ValueError("expected the id of a project, 1 to 64 characters of [A-Za-z0-9_-]")
     return value
 
 
@@ -70,6 +78,7 @@ Url = Annotated[str, AfterValidator(_url)]
 Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 Clients = Annotated[list[Annotated[str, AfterValidator(_client)]], NoDecode, BeforeValidator(_split)]
 Roles = Annotated[list[Annotated[str, AfterValidator(_role)]], NoDecode, BeforeValidator(_split)]
+Projects = Annotated[list[Annotated[str, AfterValidator(_project)]], NoDecode, BeforeValidator(_split)]
 
 
 _INCOMPLETE = "incomplete"
@@ -156,6 +165,16 @@ class Settings(BaseSettings):
         description="NAME=ROLE: which of reader, member, admin and service a role of Keystone's is, where its name"
         " is another; may be given several times",
     )
+    keystone_service_project: Projects = Field(
+        [],
+        description="id of a Keystone project whose tokens may have the role service, also where an authenticating"
+        " proxy names them; without one none has it; may be given several times",
+    )
+    keystone_admin_project: Projects = Field(
+        [],
+        description="id of a Keystone project whose role admin acts for every project, that of any other only as"
+        " member; without one it does in every project; may be given several times",
+    )
     client: Clients = Field(
         [],
         description="NAME=ROLE or NAME=ROLE@PROJECT: who calls with a certificate of this name, by itself; may be"
@@ -171,7 +190,7 @@ class Settings(BaseSettings):
     token_cache_seconds: float = Field(
         60.0, gt=0, description="seconds for which a token is good without asking Keystone again, even if it is revoked"
     )
-    token_cache_size: int = Field(10_000, ge=1, description="tokens that are remembered")
+    token_cache_size: int = Field(10_000, ge=1, description="good tokens that are remembered, and refused ones")
     max_recipients: int = Field(1000, ge=1, description="recipients that one call may name")
     max_active_sharings: int = Field(1000, ge=0, description="active sharings that one backup may have; 0: any number")
     on_conflict: Literal["refuse", "return"] = Field(
@@ -191,7 +210,8 @@ class Settings(BaseSettings):
     max_failed_identities: float = Field(
         600,
         ge=0,
-        description="calls a minute with a bad credential from one client address, where that is known; 0: any number",
+        description="calls a minute with a bad credential from one client address, where that is known; more are"
+        " refused as overload, good credentials always pass; 0: any number",
     )
     max_waiting_changes: int = Field(10_000, ge=1, description="changes waiting for the database; more are refused")
     commit_delay: float = Field(

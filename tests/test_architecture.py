@@ -96,7 +96,8 @@ ARROWS = {
     "server.errors": ("server.model",),
     "server.store.interface": ("server.model", "server.errors"),
     "server.store": ("server.model", "server.errors", "server.store"),
-    "server.identity": ("server.model", "server.errors", "server.identity"),
+    "server.fair_queue": ("server.errors",),
+    "server.identity": ("server.model", "server.errors", "server.fair_queue", "server.identity"),
     "server.rpc": (
         *("server.model", "server.errors", "server.store.interface", "server.identity.interface", "server.policy"),
         *("server.sharing", "server.catalog", "server.rpc"),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from server.identity.cache import Verdict
+from server.identity.roles import RoleRules
 from server.model import Principal
 
 _PROJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -20,12 +20,12 @@ class NotUnderstood(Exception):
     """The answer is not that of an identity service; the message says what is wrong with it."""
 
 
-def verdict_of(body: bytes, roles: Mapping[str, str]) -> Verdict:
+def verdict_of(body: bytes, rules: RoleRules) -> Verdict:
     """Read the body of ``GET /v3/auth/tokens``.
 
     Args:
         body: JSON, ``{"token": {…}}``.
-        roles: ours by Keystone's names; a role that is missing keeps its name.
+        rules: what Keystone's roles count for here.
 
     Raises:
         NotUnderstood: it is not as documented.
@@ -42,8 +42,7 @@ def verdict_of(body: bytes, roles: Mapping[str, str]) -> Verdict:
         raise NotUnderstood("token.project.id is no project id")
     domain_id = _member(_member(project, "domain", dict), "id", str)
     names = [_member(role, "name", str) for role in _member(token, "roles", list)]
-    principal = Principal(project_id, frozenset(roles.get(name, name) for name in names), user_id, domain_id)
-    return Verdict(principal, expires_at)
+    return Verdict(Principal(project_id, rules.roles(project_id, names), user_id, domain_id), expires_at)
 
 
 def expiry_of(body: bytes) -> float:

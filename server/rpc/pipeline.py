@@ -28,7 +28,7 @@ from server.errors import (
 from server.identity.interface import PROXY_CHALLENGE, Credentials, IdentityProvider, Links, Peer
 from server.model import Principal
 from server.rpc import status
-from server.rpc.limits import Gate, Limits
+from server.rpc.limits import Gate, Limits, client_of
 from server.rpc.status import Status
 from server.sharing import Caller
 
@@ -219,11 +219,13 @@ class Pipeline:
         finally:
             self._gate.leave()
 
-    async def _principal(self, call: Call, client: str) -> Principal:
-        self._gate.check_client(client)
+    async def _principal(self, call: Call, address: str) -> Principal:
+        client = client_of(address)
+        credentials = Credentials(call.metadata, call.peer, client, self._gate.is_suspect(client))
         try:
-            return await self._identity.identify(Credentials(call.metadata, call.peer))
+            return await self._identity.identify(credentials)
         except (TokenInvalid, ProxyRequired):
+            # Only now: a good credential always passes, however many bad ones its address sent.
             self._gate.identity_failed(client)
             raise
 
