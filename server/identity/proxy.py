@@ -21,6 +21,9 @@ from server.model import Principal
 HEADERS = ("x-identity-status", "x-project-id", "x-project-domain-id", "x-user-id", "x-roles")
 """What the proxy says about a caller."""
 
+_LONGEST_ID = 255
+"""Characters of a user's or a domain's id."""
+
 _PROJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
@@ -63,9 +66,12 @@ class ProxyIdentity:
         is_confirmed = metadata.get("x-identity-status", "Confirmed") == "Confirmed"
         if not is_confirmed or not _PROJECT_ID.fullmatch(project_id):
             raise TokenInvalid("The authenticating proxy does not know the caller, or no project of it.")
+        user_id, domain_id = metadata.get("x-user-id", ""), metadata.get("x-project-domain-id", "")
+        if not all(len(name) <= _LONGEST_ID and name.isprintable() for name in (user_id, domain_id)):
+            raise TokenInvalid("The authenticating proxy names a user or a domain that cannot be one.")
         names = [role.strip() for role in metadata.get("x-roles", "").split(",") if role.strip()]
         roles = self._rules.roles(project_id, names)
-        return Principal(project_id, roles, metadata.get("x-user-id", ""), metadata.get("x-project-domain-id", ""))
+        return Principal(project_id, roles, user_id, domain_id)
 
     def _is_proof(self, value: str) -> bool:
         scheme, _, encoded = value.partition(" ")

@@ -134,6 +134,7 @@ def _entry(path: Path, index: int, raw: Mapping[str, Any]) -> tuple[str, tuple[P
         and _SHA256.fullmatch(hashed) is not None
         and isinstance(project_id, str)
         and isinstance(user_id, str)
+        and f"{project_id}{user_id}".isprintable()
         and isinstance(roles, list)
         and all(isinstance(role, str) for role in roles)
         and (expires_at is None or (isinstance(expires_at, int | float) and not isinstance(expires_at, bool)))

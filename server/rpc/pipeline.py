@@ -28,6 +28,7 @@ from server.errors import (
 from server.identity.interface import PROXY_CHALLENGE, Credentials, IdentityProvider, Links, Peer
 from server.model import Principal
 from server.rpc import status
+from server.rpc.audit import shown
 from server.rpc.limits import Gate, Limits, client_of
 from server.rpc.status import Status
 from server.sharing import Caller
@@ -160,9 +161,9 @@ class Pipeline:
                 reason=failed.reason if failed else None,
                 ms=round((time.perf_counter() - began) * 1000, 2),
                 request_id=request_id,
-                project_id=principal.project_id if principal else None,
-                user_id=principal.user_id if principal else None,
-                client=known.client or None,
+                project_id=shown(principal.project_id) if principal else None,
+                user_id=shown(principal.user_id) if principal else None,
+                client=shown(known.client) or None,
                 peer=call.peer.address,
                 **self._audit(call.method, outcome, known.request),
             )
