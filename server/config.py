@@ -23,6 +23,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from server.command_line import ADVICE, redacted, secret_in, usage_redacted
 from server.policy import ROLES
 from server.store.opening import checked
 
@@ -88,6 +89,14 @@ _SERVICE_USER = ("keystone_url", "keystone_user", "keystone_password_file", "key
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
+def _is_confidential(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return True  # it is refused as a url
+    return parts.scheme != "http" or parts.hostname in ("localhost", "127.0.0.1", "::1")
+
+
 def _incomplete(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Settings that are missing beside others that are given, and why they are needed."""
     if not any(given.get(name) for name in _PROVIDERS):
@@ -107,9 +116,7 @@ def _incomplete(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "client_ca", "is missing; without it no certificate of a peer can be believed"
     if given.get("proxy_credentials") and not given.get("gateway_peer") and not listen.startswith("unix:"):
         yield "gateway_peer", "is missing; a proxy is believed only through a gateway that is known, or a Unix socket"
-    keystone = urlsplit(str(given.get("keystone_url") or ""))
-    is_near = (keystone.hostname or "") in ("localhost", "127.0.0.1", "::1")
-    if keystone.scheme == "http" and not (is_near or is_insecure):
+    if not (is_insecure or _is_confidential(str(given.get("keystone_url") or ""))):
         yield "keystone_url", "would get tokens in plain text; expected https, or --insecure"
 
 
@@ -273,16 +280,22 @@ class Settings(BaseSettings):
 
 def load(arguments: Sequence[str]) -> Settings:
     """Read all settings. If any is bad, list every one on standard error and exit with 2."""
+    if option := secret_in(arguments):
+        print(f"{option}: {ADVICE}", file=sys.stderr)  # noqa: T201 - no log is set up yet
+        raise SystemExit(2)
     try:
-        # The argument is pydantic-settings' own, unknown to the model that mypy sees.
-        return Settings(_cli_parse_args=list(arguments), **_file(arguments))  # type: ignore[call-arg]
+        with usage_redacted():
+            # The argument is pydantic-settings' own, unknown to the model that mypy sees.
+            return Settings(_cli_parse_args=list(arguments), **_file(arguments))  # type: ignore[call-arg]
     except ValidationError as error:
         for problem in error.errors():
-            name = str(problem["loc"][0])
+            name = str(problem["loc"][0]) if problem["loc"] else ""
             flag = f"--{name.replace('_', '-')} ({ENVIRONMENT_PREFIX}{name.upper()})"
             wrong = problem["msg"].removeprefix("Value error, ")
-            message = f"{flag}: {wrong}, got {problem['input']!r}"
-            if problem["type"] == "missing":
+            message = f"{flag}: {redacted(wrong)}, got {redacted(repr(problem['input']))}"
+            if not name:
+                message = redacted(wrong)
+            elif problem["type"] == "missing":
                 message = f"{flag}: is missing"
             elif problem["type"] == _INCOMPLETE:
                 message = f"{flag}: {problem['msg']}"
