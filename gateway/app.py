@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import ipaddress
-import ssl
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
@@ -15,17 +14,21 @@ import structlog
 from aiohttp import web
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from gateway import headers
+from gateway import headers, logs
 from gateway.answers import Failures
 from gateway.balancer import Balancer
 from gateway.config import DISTRIBUTION, PROGRAM, TITLE, Settings, descriptor_set
+from gateway.connection import Patience
+from gateway.connections import ConnectionLimits, Connections, most_connections
 from gateway.cors import Cors
 from gateway.docs_page import pages
 from gateway.endpoint import compile_routes
+from gateway.errors import shortened
 from gateway.forwarded import Forwarded
 from gateway.http_server import HttpLimits, HttpServer
 from gateway.json_map import dumps
 from gateway.json_map.fields import field_mapping
+from gateway.json_map.reader import UnknownMember
 from gateway.keepalive import channel_options
 from gateway.lifetime import Lifetime
 from gateway.openapi import describe
@@ -35,9 +38,11 @@ from gateway.resolver import LookUp, Resolver, look_up
 from gateway.rest import BodyLimits, Callers, Rest
 from gateway.schema import Problem, Schema, SchemaError, load
 from gateway.server_address import ServerAddress
+from gateway.sparing import Sparing
 from gateway.stream import Streams
 from gateway.tls import ListenTls, UpstreamTls, watch
 from gateway.unary import Unary
+from gateway.unwritten import Unwritten
 from gateway.upstream import Calls, Link, Upstream
 
 
@@ -57,6 +62,7 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
         SchemaError, CannotListen, CannotUseTls: the gateway cannot start.
     """
     schema = _schema(settings)
+    asyncio.get_running_loop().set_exception_handler(logs.complain)
     async with AsyncExitStack() as cleanups:
         listen_tls, upstream_tls = _listen_tls(settings), _upstream_tls(settings)
         upstream = _upstream(settings, upstream_tls, look_up)
@@ -66,11 +72,11 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
         if isinstance(upstream, Balancer):
             await upstream.start()
         readiness = Readiness()
-        server = _http_server(settings, schema, upstream, readiness)
+        server = _http_server(settings, schema, upstream, readiness, listen_tls)
         runner = web.ServerRunner(server, shutdown_timeout=settings.drain_timeout)
         await runner.setup()
         cleanups.push_async_callback(runner.cleanup)
-        await _listen(runner, settings.listen, listen_tls.context if listen_tls else None)
+        await _listen(runner, settings.listen)
         if listen_tls is not None:
             _watch(listen_tls, lambda: None, cleanups)
         # What stands now stands till the end: to look through all of it again and again stops calls for up to 30 ms.
@@ -102,8 +108,11 @@ def _upstream(settings: Settings, tls: UpstreamTls | None, look_up: LookUp) -> U
     return Balancer(resolver, link, settings.resolve_every, settings.keepalive)
 
 
-def _http_server(settings: Settings, schema: Schema, upstream: Calls, readiness: Readiness) -> HttpServer:
+def _http_server(
+    settings: Settings, schema: Schema, upstream: Calls, readiness: Readiness, tls: ListenTls | None
+) -> HttpServer:
     failures, cors = Failures(schema), _cors(settings, schema)
+    unwritten = Unwritten(settings.max_buffered)
 
     def stamp(request: web.BaseRequest | None, request_id: str) -> Mapping[str, str]:
         readable = {} if request is None else cors.headers(request)
@@ -112,18 +121,34 @@ def _http_server(settings: Settings, schema: Schema, upstream: Calls, readiness:
         return {headers.REQUEST_ID: request_id, "Server": PROGRAM, **readable, **going}
 
     forwarded = _forwarded(settings)
-    streams = Streams(upstream, failures, settings.heartbeat, stamp)
+    streams = Streams(upstream, failures, settings.heartbeat, stamp, unwritten, settings.max_streams)
     rest = Rest(
-        compile_routes(schema, settings.max_depth, _log_unknown if settings.lenient else None),
+        compile_routes(schema, settings.max_depth, settings.max_values, _told_unknown() if settings.lenient else None),
         Unary(upstream, failures, forwarded, settings.timeout),
         streams,
         BodyLimits(settings.max_body, settings.body_timeout),
         {PATH: readiness.page, **_pages(settings, schema)},
         Callers(forwarded, by_proxy=settings.proxy_identity),
     )
-    limits = HttpLimits(settings.max_header, settings.header_timeout, settings.idle_timeout, settings.max_in_flight)
-    methods = {rule.http_method for method in schema.methods for rule in method.bindings}
-    return HttpServer(rest.answer, failures, cors, limits, stamp, on_drain=streams.drain, methods=methods)
+    return HttpServer(
+        rest.answer,
+        failures,
+        cors,
+        HttpLimits(
+            settings.max_header, Patience(settings.header_timeout, settings.idle_timeout), settings.max_in_flight
+        ),
+        _connections(settings),
+        unwritten,
+        stamp,
+        on_drain=streams.drain,
+        methods={rule.http_method for method in schema.methods for rule in method.bindings},
+        tls=tls.context if tls else None,
+    )
+
+
+def _connections(settings: Settings) -> Connections:
+    most = most_connections(settings.max_connections)
+    return Connections(ConnectionLimits(most, settings.max_connections_per_client, settings.max_buffered))
 
 
 def _forwarded(settings: Settings) -> Forwarded:
@@ -171,14 +196,19 @@ def _same(page: Page) -> Page:
     return page
 
 
-def _log_unknown(message: str, member: str) -> None:
-    structlog.get_logger("gateway").warning("ignored", message=message, member=member)
+def _told_unknown() -> UnknownMember:
+    log = Sparing("gateway", burst=100, per_second=1.0)
+
+    def tell(message: str, member: str) -> None:
+        log.warning("ignored", message=message, member=shortened(member))
+
+    return tell
 
 
-async def _listen(runner: web.ServerRunner, address: str, context: ssl.SSLContext | None) -> None:
+async def _listen(runner: web.ServerRunner, address: str) -> None:
     host, _, port = address.rpartition(":")
     try:
-        await web.TCPSite(runner, host.strip("[]"), int(port), ssl_context=context).start()
+        await web.TCPSite(runner, host.strip("[]"), int(port)).start()
     except OSError as error:
         why = error.strerror or "the host is not known"
         raise CannotListen(f"{address}: cannot listen there: {why}; choose another address") from error

@@ -12,7 +12,7 @@ from gateway.errors import InvalidRequest, Violation
 from gateway.json_map import JsonMap, Reader
 from gateway.json_map.fields import field_mapping, is_required, shown_fields
 from gateway.json_map.reader import UnknownMember
-from gateway.json_map.text import parse
+from gateway.json_map.text import MOST_VALUES, parse
 from gateway.query import QueryReader
 from gateway.restmap_options import fields_by_json_name
 from gateway.schema import Method, Rule
@@ -39,6 +39,7 @@ class Binding:
         json_map: JsonMap,
         *,
         max_depth: int = 100,
+        max_values: int = MOST_VALUES,
         on_unknown: UnknownMember | None = None,
     ) -> None:
         """Compile a rule that `schema.load` found no fault with.
@@ -48,6 +49,7 @@ class Binding:
             rule: one of its bindings.
             json_map: makes the reader of the body.
             max_depth: of nested objects and arrays in a body, and of nested names in a query.
+            max_values: members of objects and elements of arrays in a body, all together.
             on_unknown: None: unknown members and query parameters are refused. Else they are ignored, and this is
                 told the full name of the message and the name of the member.
         """
@@ -56,7 +58,7 @@ class Binding:
         self._on_unknown = on_unknown
         path_names = frozenset(variable.name for variable in rule.template.variables)
         self._path = {name: text_field(field_at(method.request, name.split("."))) for name in path_names}
-        self._body = _BodyReader(method, rule, path_names, json_map, max_depth, on_unknown)
+        self._body = _BodyReader(method, rule, path_names, json_map, max_depth, max_values, on_unknown)
         self._headers = _HeaderReader(method.request)
         bound = dict.fromkeys(path_names, "the path")
         if self._body.field_name:
@@ -145,12 +147,14 @@ class _BodyReader:
         path_names: frozenset[str],
         json_map: JsonMap,
         max_depth: int,
+        max_values: int,
         on_unknown: UnknownMember | None,
     ) -> None:
         request, body = method.request, rule.body
         self.takes_body = bool(body)
         self.field_name = "" if body == "*" else body
         self._max_depth = max_depth
+        self._max_values = max_values
         self._members = {name: field.name for name, field in fields_by_json_name(request).items()}
         self._needs_body = needs_body(method, rule)
         self._expected = "a JSON object" if body == "*" else f"the JSON value of {body}"
@@ -168,7 +172,7 @@ class _BodyReader:
             return set()
         if self._read is None:
             raise InvalidRequest(Violation("", "there is a body, but this call takes none"))
-        value = parse(body, max_depth=self._max_depth)
+        value = parse(body, max_depth=self._max_depth, max_values=self._max_values)
         self._read(value, request)
         if self.field_name:
             return {self.field_name}

@@ -7,7 +7,7 @@ import asyncio
 from aiohttp import HttpVersion11
 from aiohttp.web import BaseRequest, RequestPayloadError
 
-from gateway.errors import InvalidRequest, RequestFailed, Violation
+from gateway.errors import InvalidRequest, RequestFailed, Violation, shortened
 
 _CLOSE = {"Connection": "close"}
 """What is left of the body would otherwise be taken for the next request."""
@@ -74,5 +74,5 @@ def _expects_continue(request: BaseRequest) -> bool:
     if expectation is None or request.version < HttpVersion11:
         return False
     if expectation.strip().lower() != "100-continue":
-        raise InvalidRequest(Violation("Expect", f"{expectation!r} cannot be met, only 100-continue"))
+        raise InvalidRequest(Violation("Expect", f"{shortened(expectation)!r} cannot be met, only 100-continue"))
     return True

@@ -200,10 +200,35 @@ class Settings(BaseSettings):
         75.0, gt=0, description="seconds that a connection may wait for its next request, or for its client to read on"
     )
     heartbeat: float = Field(15.0, gt=0, description="seconds after which a quiet event stream shows a sign of life")
-    max_in_flight: int = Field(4096, ge=1, description="requests being answered; more are 503")
+    max_in_flight: int = Field(
+        4096, ge=1, description="requests being answered, until their client has taken the answer; more are 503"
+    )
+    max_streams: int = Field(1024, ge=1, description="event streams that are open, of those requests; more are 503")
+    max_connections: int = Field(
+        0,
+        ge=0,
+        description="connections of clients; for one more the one is closed that has waited longest for its next"
+        " request, and where none waits the new one is 503; never more than the open files that the process may have;"
+        " 0: 10000",
+    )
+    max_connections_per_client: int = Field(
+        0,
+        ge=0,
+        description="connections from one address, more are 503; not behind a proxy, from where all come;"
+        " 0: any number",
+    )
+    max_buffered: int = Field(
+        64 << 20,
+        ge=1 << 20,
+        description="bytes of requests that are not whole, and as many of answers that are not read, of all clients;"
+        " beyond it the slowest are closed",
+    )
     max_body: int = Field(1 << 20, ge=1, description="bytes that a body may have")
     max_header: int = Field(16384, ge=1024, description="bytes that the request line or one header may have")
     max_depth: int = Field(100, ge=1, description="levels of objects and lists that a body may have")
+    max_values: int = Field(
+        5000, ge=1, description="members of objects and elements of lists that a body may have, all together"
+    )
     public_url: Url | None = Field(
         None, description="what links in answers begin with, such as https://vbs.example.com"
     )

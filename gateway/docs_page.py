@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from collections.abc import Mapping
 from html import escape
 from importlib import resources
 
-from gateway.pages import Page
+from gateway.pages import COMPRESS_FROM, Page
 
 DESCRIPTION_PATH = "/openapi.json"
 PAGE_PATH = "/docs"
@@ -95,15 +96,22 @@ def pages(description: bytes, protos: bytes) -> Mapping[str, Page]:
     """
     title = json.loads(description)["info"]["title"]
     page = _PAGE.format(title=escape(str(title))).encode()
-    assets = {f"{PAGE_PATH}/{name}": Page(content_type, _asset(name), _KEPT) for name, content_type in _ASSETS.items()}
+    assets = {
+        f"{PAGE_PATH}/{name}": _large(content_type, _asset(name), _KEPT) for name, content_type in _ASSETS.items()
+    }
     return {
-        DESCRIPTION_PATH: Page("application/json", description, _FRESH),
-        PROTOS_PATH: Page("application/x-protobuf", protos, _FRESH),
+        DESCRIPTION_PATH: _large("application/json", description, _FRESH),
+        PROTOS_PATH: _large("application/x-protobuf", protos, _FRESH),
         PAGE_PATH: Page("text/html; charset=utf-8", page, _FRESH | {"Content-Security-Policy": _POLICY}),
         f"{PAGE_PATH}/start.js": Page("text/javascript; charset=utf-8", _START.encode(), _FRESH),
         f"{PAGE_PATH}/start.css": Page("text/css; charset=utf-8", _STYLE.encode(), _FRESH),
         **assets,
     }
+
+
+def _large(content_type: str, body: bytes, headers: Mapping[str, str]) -> Page:
+    gzipped = gzip.compress(body, mtime=0) if len(body) >= COMPRESS_FROM else b""
+    return Page(content_type, body, headers, gzipped)
 
 
 def _asset(name: str) -> bytes:

@@ -57,19 +57,20 @@ class Call:
         return endpoint.is_safe or bool(endpoint.key_field and self.message.HasField(endpoint.key_field))
 
 
-def compile_routes(schema: Schema, depth: int, on_unknown: UnknownMember | None) -> Router[Endpoint]:
+def compile_routes(schema: Schema, depth: int, values: int, on_unknown: UnknownMember | None) -> Router[Endpoint]:
     """Prepare every rule of a schema.
 
     Args:
         schema: what to serve.
         depth: of nested objects and lists in a body.
+        values: members of objects and elements of lists in a body, all together.
         on_unknown: told of members and parameters that no field has; None: they are refused.
     """
     router: Router[Endpoint] = Router()
     json_map = JsonMap()
     for method in schema.methods:
         for rule in method.bindings:
-            binding = Binding(method, rule, json_map, max_depth=depth, on_unknown=on_unknown)
+            binding = Binding(method, rule, json_map, max_depth=depth, max_values=values, on_unknown=on_unknown)
             endpoint = Endpoint(
                 method,
                 rule,

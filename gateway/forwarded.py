@@ -8,6 +8,9 @@ from collections.abc import Sequence
 
 from aiohttp.web import BaseRequest
 
+_MOST_HOPS = 32
+"""Of ``X-Forwarded-For``, from its end, that are looked at."""
+
 _ADDRESS = re.compile(r"[0-9A-Fa-f:.]{2,45}")
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -49,7 +52,7 @@ class Forwarded:
         """
         named = ",".join(request.headers.getall("X-Forwarded-For", ()))
         address = request.remote or ""
-        for hop in reversed(named.split(",")):
+        for hop in reversed(named.rsplit(",", _MOST_HOPS)[-_MOST_HOPS:]):
             if not self._is_trusted(address) or not _ADDRESS.fullmatch(hop.strip()):
                 break
             address = hop.strip()

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import uuid_utils
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from gateway.errors import InvalidRequest, RequestFailed, Violation
+from gateway.errors import InvalidRequest, RequestFailed, Violation, shortened
 
 REQUEST_ID = "X-Openstack-Request-Id"
 
@@ -37,6 +37,11 @@ BY_NAME = 2
 
 TO_HEADERS = {"www-authenticate": "WWW-Authenticate", "proxy-authenticate": "Proxy-Authenticate"}
 """Metadata of an answer that the client sees, and under which name."""
+
+_MOST_ELEMENTS = 100
+"""Of a header that is a list, and parameters of each, that are looked at; browsers send a dozen."""
+
+_LONGEST_CONTENT_TYPE = 1000
 
 _REQUEST_ID = re.compile(r"req-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _PRINTABLE = re.compile(r"[ -~]*")
@@ -99,7 +104,9 @@ def timeout(headers: Headers) -> float | None:
         return None
     found = _TIMEOUT.fullmatch(value)
     if not found:
-        raise InvalidRequest(Violation("Grpc-Timeout", f"{value!r} is no timeout, expected up to 8 digits and a unit"))
+        raise InvalidRequest(
+            Violation("Grpc-Timeout", f"{shortened(value)!r} is no timeout, expected up to 8 digits and a unit")
+        )
     return int(found[1]) * _UNITS[found[2]]
 
 
@@ -121,19 +128,24 @@ def quality(headers: Headers, media: str) -> float:
 
 def preference(headers: Headers, media: str) -> tuple[float, int]:
     """What to choose by between media types: the quality, and how precisely ``Accept`` gives it, up to `BY_NAME`."""
-    accept = ",".join(headers.getall("Accept", ()))
-    if not accept.strip():
+    accepted = _listed(headers, "Accept")
+    if len(accepted) == 1 and not accepted[0].strip():
         return 1.0, 0
     ranges = ("*/*", media.partition("/")[0] + "/*", media)
-    wanted = [(ranges.index(found), value) for found, value in map(_media_range, accept.split(",")) if found in ranges]
+    wanted = [(ranges.index(found), value) for found, value in map(_media_range, accepted) if found in ranges]
     precision, value = max(wanted, default=(0, 0.0))
     return value, precision
 
 
 def accepts_gzip(headers: Headers) -> bool:
     """Whether ``Accept-Encoding`` asks for gzip."""
-    wanted = map(_media_range, ",".join(headers.getall("Accept-Encoding", ())).split(","))
+    wanted = map(_media_range, _listed(headers, "Accept-Encoding"))
     return any(name == "gzip" and value > 0 for name, value in wanted)
+
+
+def _listed(headers: Headers, name: str) -> list[str]:
+    """The elements of a header that is a list; of very many the first, so that no client keeps the event loop busy."""
+    return ",".join(headers.getall(name, ())).split(",", _MOST_ELEMENTS)[:_MOST_ELEMENTS]
 
 
 def check_is_json(headers: Headers) -> None:
@@ -145,20 +157,22 @@ def check_is_json(headers: Headers) -> None:
     value = headers.get("Content-Type", JSON)
     if value == JSON and "Content-Encoding" not in headers:
         return
-    media, _, parameters = value.partition(";")
+    media, _, parameters = value.partition(";") if len(value) <= _LONGEST_CONTENT_TYPE else ("", "", "")
     names = (part.partition("=") for part in parameters.split(";") if part.strip())
     charsets = {text.strip(' "').lower() for name, _, text in names if name.strip().lower() == "charset"}
     if media.strip().lower() != JSON or not charsets <= {"utf-8", "utf8", "us-ascii"}:
         expected = "application/json in UTF-8 is expected"
-        raise InvalidRequest(Violation("Content-Type", f"{value!r} is not what this call takes, {expected}"))
+        raise InvalidRequest(Violation("Content-Type", f"{shortened(value)!r} is not what this call takes, {expected}"))
     encoding = headers.get("Content-Encoding", "identity")
     if encoding.strip().lower() not in ("identity", ""):
-        raise InvalidRequest(Violation("Content-Encoding", f"{encoding!r} is not read here, send the body as it is"))
+        raise InvalidRequest(
+            Violation("Content-Encoding", f"{shortened(encoding)!r} is not read here, send the body as it is")
+        )
 
 
 def _media_range(text: str) -> tuple[str, float]:
     media, _, parameters = text.partition(";")
-    for part in parameters.split(";"):
+    for part in parameters.split(";", _MOST_ELEMENTS)[:_MOST_ELEMENTS]:
         name, _, value = part.partition("=")
         if name.strip().lower() == "q":
             try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import ssl
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -13,23 +13,36 @@ from aiohttp.http_exceptions import LineTooLong
 from aiohttp.web_protocol import RequestHandler
 
 from gateway import headers
-from gateway.answers import Answer, Failures, printable
-from gateway.connection import Connection
+from gateway.answers import Answer, Failures
+from gateway.connection import Connection, HeadersTooLarge, Patience
+from gateway.connections import Connections
 from gateway.cors import Cors
-from gateway.errors import InvalidRequest, RequestFailed
-from gateway.http_methods import are_all_common, take_any_method
-from gateway.response import compressed, plain, whole
+from gateway.errors import InvalidRequest, RequestFailed, shortened
+from gateway.handshake import Handshake
+from gateway.http_methods import COMMON, are_all_common
+from gateway.in_flight import InFlight, Turn
+from gateway.pages import COMPRESS_FROM
+from gateway.response import closing, compressed, plain, whole
+from gateway.sparing import Sparing
+from gateway.target import logged_path
+from gateway.unwritten import Unwritten
 
-Respond = Callable[[web.BaseRequest, str], Awaitable[Answer | web.StreamResponse]]
+Respond = Callable[[web.BaseRequest, str, Callable[[], None]], Awaitable[Answer | web.StreamResponse]]
+"""Answers a request with its id; calls the function when the whole request is there, which may raise a refusal."""
 
 Stamp = Callable[[web.BaseRequest | None, str], Mapping[str, str]]
 """Gives the headers of every answer, by the request (None: it could not be read) and its id."""
 
-COMPRESS_FROM = 8192
-"""Bytes of a body from which it is worth compressing."""
-
 _CLIENT_GONE = 499
 """In the log, as other servers write it; nobody receives it."""
+
+_REFUSED = (400, 404, 405, 406, 408, 503)
+"""Statuses of failures that the gateway finds by itself, without a server."""
+
+_UNKNOWN_METHOD = "unknown"
+"""In the log, in place of whatever a client wrote there."""
+
+_LONGEST_CAUSE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +51,8 @@ class HttpLimits:
 
     header_bytes: int
     """Of the request line and of each header."""
-    header_seconds: float
-    """For the headers of a request to arrive, from the opening of the connection or their first byte."""
-    idle_seconds: float
-    """Between two requests of a connection, or while its client does not read on."""
+    patience: Patience
+    """How long connections are waited for."""
     in_flight: int
     """Requests being answered; more are 503."""
 
@@ -55,9 +66,12 @@ class HttpServer(web.Server):
         failures: Failures,
         cors: Cors,
         limits: HttpLimits,
+        connections: Connections,
+        unwritten: Unwritten,
         stamp: Stamp,
         on_drain: Callable[[], None],
         methods: Collection[str],
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """Prepare to serve.
 
@@ -66,43 +80,57 @@ class HttpServer(web.Server):
             failures: writes the failures.
             cors: says which pages may read an answer.
             limits: what clients may take.
+            connections: those of clients.
+            unwritten: counts what clients have not read.
             stamp: the headers that every answer has.
             on_drain: called when no more requests are taken, before those in progress are waited for.
             methods: that rules serve; ``*`` for any.
+            tls: what connections are encrypted with; None: plain text.
         """
         super().__init__(self._handle, handler_cancellation=True)
         self._respond = respond
         self._failures = failures
         self._cors = cors
         self._limits = limits
+        self._connections_of_clients = connections
+        self._unwritten = unwritten
         self._stamp = stamp
         self._on_drain = on_drain
+        self._methods = frozenset(methods) | COMMON
         self._takes_any_method = not are_all_common(methods)
-        self._in_flight = 0
+        self._tls = tls
+        self._in_flight = InFlight(limits.in_flight, unwritten)
         self._log = structlog.get_logger("gateway.request")
+        self._refusals = Sparing("gateway.request", burst=500, per_second=50.0)
 
     def __call__(self) -> RequestHandler:
         """Make the protocol of one connection."""
+        if self._tls is None:
+            return self._connection()
+        seconds = self._limits.patience.header
+        # What aiohttp expects is an HTTP connection, which this becomes.
+        return Handshake(self._connections_of_clients, self._connection, self._tls, seconds)  # type: ignore[return-value]
+
+    def _connection(self) -> Connection:
+        limits = self._limits
         connection = Connection(
-            self,
-            self._limits.header_seconds,
-            self._limits.idle_seconds,
-            self._refuse,
-            loop=asyncio.get_running_loop(),
-            access_log=None,
-            max_line_size=self._limits.header_bytes,
-            max_field_size=self._limits.header_bytes,
-            keepalive_timeout=self._limits.idle_seconds,
-            auto_decompress=False,
+            self, self._connections_of_clients, limits.patience, limits.header_bytes, self._refuse, self._full
         )
         if self._takes_any_method:
-            take_any_method(connection, self._limits.header_bytes)
+            connection.take_any_method()
         return connection
 
     def pre_shutdown(self) -> None:
         """Take no more requests."""
         self._on_drain()
         super().pre_shutdown()
+
+    def _full(self) -> bytes:
+        """The response to a connection that there is no room for."""
+        message = "More connections are open than this gateway takes; try again later."
+        request_id = headers.request_id(headers.NO_HEADERS)
+        failed = self._failures.of_request(RequestFailed(503, message), request_id)
+        return closing(failed.status, {**failed.headers, **self._stamp(None, request_id)}, failed.body)
 
     def _refuse(self, status: int, exc: BaseException | None) -> web.Response:
         """The response to what aiohttp itself refuses."""
@@ -111,51 +139,76 @@ class HttpServer(web.Server):
         message = "The request is not well-formed HTTP." if status < 500 else "An internal error occurred."
         if isinstance(exc, LineTooLong):
             message = f"The request line, or a header, has more than {self._limits.header_bytes} bytes."
+        elif isinstance(exc, HeadersTooLarge):
+            message = "The headers have too many bytes, all together."
         request_id = headers.request_id(headers.NO_HEADERS)
-        self._log.info("refused", status=status, cause=repr(exc)[:500], request_id=request_id)
+        # Not the text of the exception: it quotes the line that cannot be read, and so a token.
+        self._refusals.info("refused", status=status, cause=type(exc).__name__, request_id=request_id)
         failed = self._failures.of_request(RequestFailed(status, message), request_id)
         return plain(failed.status, {**failed.headers, **self._stamp(None, request_id)}, failed.body)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         began = time.perf_counter()
-        if isinstance(request.protocol, Connection):
-            request.protocol.wait_no_more()
+        turn = Turn(request, self._in_flight)
         request_id = headers.request_id(request.headers)
-        status, reason, cause = _CLIENT_GONE, "", ""
-        self._in_flight += 1
+        done = Answer(_CLIENT_GONE)
         try:
-            answer = await self._answer(request, request_id)
-            status = answer.status
+            answer = await self._answer(request, request_id, turn)
             if isinstance(answer, web.StreamResponse):
+                done = Answer(answer.status)
                 return answer
-            reason, cause = answer.reason, answer.cause
-            stamped = {**answer.headers, **self._stamp(request, request_id)}
-            if len(answer.body) >= COMPRESS_FROM and headers.accepts_gzip(request.headers):
-                return compressed(answer.status, stamped, answer.body)
-            return whole(request, answer.status, stamped, answer.body)
+            turn.count()
+            answer, response = await self._write(request, request_id, answer)
+            done = answer
+            return response
         finally:
-            self._in_flight -= 1
-            self._log.info(
-                "request",
-                method=request.method,
-                path=printable(request.raw_path.partition("?")[0]),
-                status=status,
-                reason=reason or None,
-                cause=cause or None,
-                ms=round((time.perf_counter() - began) * 1000, 2),
-                request_id=request_id,
-                client=request.remote,
-            )
+            turn.end()
+            self._log_request(request, request_id, done, began)
 
-    async def _answer(self, request: web.BaseRequest, request_id: str) -> Answer | web.StreamResponse:
+    async def _write(
+        self, request: web.BaseRequest, request_id: str, answer: Answer
+    ) -> tuple[Answer, web.StreamResponse]:
+        """Hand an answer to the socket, so that aiohttp finds it written; one that there is no room for is another."""
+        if request.method == "GET" and len(answer.body) > COMPRESS_FROM:
+            try:
+                self._unwritten.check_room(len(answer.body))
+            except RequestFailed as failure:
+                answer = self._failures.of_request(failure, request_id)
+        response = self._response(request, request_id, answer)
+        await self._unwritten.write(request, len(answer.body), _written(request, response))
+        return answer, response
+
+    def _response(self, request: web.BaseRequest, request_id: str, answer: Answer) -> web.StreamResponse:
+        stamped = {**answer.headers, **self._stamp(request, request_id)}
+        if "Content-Encoding" in answer.headers or (
+            len(answer.body) >= COMPRESS_FROM and headers.accepts_gzip(request.headers)
+        ):
+            return compressed(answer.status, stamped, answer.body)
+        return whole(request, answer.status, stamped, answer.body)
+
+    def _log_request(self, request: web.BaseRequest, request_id: str, answer: Answer, began: float) -> None:
+        # Whoever causes a line without a call to a server pays little for it.
+        log = self._refusals if answer.status in _REFUSED and not answer.reason else self._log
+        log.info(
+            "request",
+            method=request.method if request.method in self._methods else _UNKNOWN_METHOD,
+            path=logged_path(request),
+            status=answer.status,
+            reason=answer.reason or None,
+            cause=shortened(answer.cause, _LONGEST_CAUSE) or None,
+            ms=round((time.perf_counter() - began) * 1000, 2),
+            request_id=request_id,
+            client=request.remote,
+        )
+
+    async def _answer(self, request: web.BaseRequest, request_id: str, turn: Turn) -> Answer | web.StreamResponse:
         try:
             if self._cors.is_preflight(request):
                 return Answer(200, headers=self._cors.preflight_headers(request))
             if request.version not in (HttpVersion10, HttpVersion11):
                 raise RequestFailed(400, "Only HTTP/1.0 and HTTP/1.1 are spoken here.", {"Connection": "close"})
-            if self._in_flight > self._limits.in_flight:
-                raise RequestFailed(503, "More requests are being answered than this gateway takes; try again later.")
-            return await self._respond(request, request_id)
+            self._in_flight.check()
+            return await self._respond(request, request_id, turn.arrived)
         except (InvalidRequest, RequestFailed) as failure:
             return self._failures.of_request(failure, request_id)
         except ConnectionResetError:
@@ -167,3 +220,8 @@ class HttpServer(web.Server):
                 raise ConnectionAbortedError from None
             message = f"An internal error occurred; the operator finds its cause under {request_id}."
             return self._failures.of_request(RequestFailed(500, message), request_id)
+
+
+async def _written(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    await response.prepare(request)
+    await response.write_eof()

@@ -23,8 +23,10 @@ Unknown = Callable[[str], None]
 Given = dict[str, list[str]]
 """Values in order, by the name of the parameter as the client wrote it."""
 
+_MOST_PARAMETERS = 1000
 _LONGEST_GUESS = 64
 _MOST_GUESSES = 8
+_MOST_SHOWN = 8
 
 
 class _Refused(ValueError):
@@ -151,21 +153,19 @@ class QueryReader:
             raise _Refused(f"is nested more than {self._max_depth} levels deep")
         names = self._names[self._request]
         path: list[_Field] = []
+        dotted = ""
         for depth, step in enumerate(steps):
             if step not in names.fields:
                 near = names.guess(step) if guess else ""
                 hint = f", did you mean {quote('.'.join([*steps[:depth], near, *steps[depth + 1 :]]))}?" if near else ""
                 raise _Unknown(f"is not known here{hint}")
             path.append(names.fields[step])
-            self._refuse_bound(path)
+            dotted = f"{dotted}.{path[-1].descriptor.name}" if dotted else path[-1].descriptor.name
+            if source := self._bound.get(dotted):
+                raise _Refused(f"is bound by {source} and cannot be given in the query")
             if depth < len(steps) - 1:
                 names = self._inside(path[-1])
         return _settable(path)
-
-    def _refuse_bound(self, path: list[_Field]) -> None:
-        source = self._bound.get(".".join(step.descriptor.name for step in path))
-        if source:
-            raise _Refused(f"is bound by {source} and cannot be given in the query")
 
     def _inside(self, outer: _Field) -> _Names:
         name = outer.descriptor.name
@@ -184,6 +184,8 @@ def split_query(query: str) -> tuple[Given, list[Violation]]:
     """
     given: Given = {}
     violations: list[Violation] = []
+    if query.count("&") >= _MOST_PARAMETERS and sum(map(bool, query.split("&"))) > _MOST_PARAMETERS:
+        return given, [Violation("", f"the query has more than {_MOST_PARAMETERS} parameters, the most that are taken")]
     for piece in query.split("&"):
         if not piece:
             continue
@@ -244,7 +246,8 @@ def _settable(path: list[_Field]) -> TextField:
 
 
 def _shown(values: list[str]) -> str:
-    return ", ".join(map(quote, values))
+    shown = ", ".join(map(quote, values[:_MOST_SHOWN]))
+    return f"{shown} and {len(values) - _MOST_SHOWN} more" if len(values) > _MOST_SHOWN else shown
 
 
 def _printable(text: str) -> str:

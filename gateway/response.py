@@ -18,6 +18,10 @@ _UNSAFE = re.compile(r"[^\t -~]")
 """What no header of a whole answer holds; aiohttp knows what to do with it."""
 
 
+_LARGE = 64 * 1024
+"""Bytes of a body from which a second write is cheaper than a copy."""
+
+
 class WholeResponse(web.StreamResponse):
     """A response to an HTTP/1.1 request that leaves the connection open.
 
@@ -27,7 +31,7 @@ class WholeResponse(web.StreamResponse):
 
     def __init__(self, status: int, head: str, body: bytes) -> None:
         super().__init__(status=status)
-        self._bytes = head.encode("ascii") + body
+        self._pieces = [head.encode("ascii") + body] if len(body) < _LARGE else [head.encode("ascii"), body]
 
     @property
     def keep_alive(self) -> bool:
@@ -35,8 +39,10 @@ class WholeResponse(web.StreamResponse):
         return True
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Write it."""
-        await request.writer.write(self._bytes)
+        """Write it, once."""
+        pieces, self._pieces = self._pieces, []
+        for piece in pieces:
+            await request.writer.write(piece)
         return request.writer
 
     async def write_eof(self, data: bytes = b"") -> None:
@@ -65,11 +71,20 @@ def plain(status: int, headers: Mapping[str, str], body: bytes) -> web.Response:
 
 
 def compressed(status: int, headers: Mapping[str, str], body: bytes) -> web.Response:
-    """A response with these headers, and its body as gzip."""
+    """A response with these headers, and its body as gzip, unless they say that it is that already."""
     response = plain(status, headers, body)
     response.headers["Vary"] = ", ".join(filter(None, (headers.get("Vary"), "Accept-Encoding")))
-    response.enable_compression(web.ContentCoding.gzip)
+    if "Content-Encoding" not in headers:
+        response.enable_compression(web.ContentCoding.gzip)
     return response
+
+
+def closing(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
+    """The bytes of a response for a connection that is closed behind it, without a request."""
+    fields = [f"{name}: {value}" for name, value in headers.items()]
+    date = _date(int(time.time()))
+    head = "\r\n".join((*fields, f"Content-Length: {len(body)}", f"Date: {date}", "Connection: close", "", ""))
+    return (_STATUS_LINES[status] + head).encode() + body
 
 
 @lru_cache(maxsize=1)

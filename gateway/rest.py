@@ -11,11 +11,12 @@ from gateway import headers
 from gateway.answers import Answer
 from gateway.body import read_body
 from gateway.endpoint import Call, Endpoint
-from gateway.errors import RequestFailed
+from gateway.errors import RequestFailed, shortened
 from gateway.forwarded import Forwarded
 from gateway.pages import Page
 from gateway.router import Match, MethodNotAllowed, Router
 from gateway.stream import Streams, check_accepts_stream
+from gateway.target import path_and_query
 from gateway.unary import Unary
 
 
@@ -68,14 +69,16 @@ class Rest:
         self._limits = limits
         self._pages = pages
 
-    async def answer(self, request: BaseRequest, request_id: str) -> Answer | StreamResponse:
-        """Answer a request.
+    async def answer(
+        self, request: BaseRequest, request_id: str, arrived: Callable[[], None]
+    ) -> Answer | StreamResponse:
+        """Answer a request; ``arrived`` is called when it is there as a whole.
 
         Raises:
             InvalidRequest, RequestFailed: it cannot be carried out, for a reason found on this side.
         """
-        path, _, query = _target(request).partition("?")
-        match = self._match(request.method, path)
+        path, query = path_and_query(request)
+        match = self._match(request, path)
         if isinstance(match, Answer):
             return match
         endpoint = match.target
@@ -84,6 +87,7 @@ class Rest:
         if endpoint.binding.takes_body and request.body_exists:
             headers.check_is_json(request.headers)
         body = await read_body(request, self._limits.bytes, self._limits.seconds)
+        arrived()
         call = Call(
             endpoint=endpoint,
             request=request,
@@ -96,36 +100,33 @@ class Rest:
         )
         return await (self._streams if streaming else self._unary).answer(call)
 
-    def _match(self, http_method: str, path: str) -> Match[Endpoint] | Answer:
+    def _match(self, request: BaseRequest, path: str) -> Match[Endpoint] | Answer:
+        http_method = request.method
         match self._router.match(http_method, path):
             case Match() as match:
                 return match
             case MethodNotAllowed(allow):
                 return _not_served(http_method, allow)
             case _ if path in self._pages:
-                return _page(http_method, self._pages[path])
+                return _page(request, self._pages[path])
             case _:
                 raise RequestFailed(404, "There is nothing at this path.")
 
 
-def _page(http_method: str, now: Callable[[], Page]) -> Answer:
-    if http_method not in ("GET", "HEAD"):
-        return _not_served(http_method, frozenset(("GET", "HEAD", "OPTIONS")))
+def _page(request: BaseRequest, now: Callable[[], Page]) -> Answer:
+    if request.method not in ("GET", "HEAD"):
+        return _not_served(request.method, frozenset(("GET", "HEAD", "OPTIONS")))
     page = now()
-    return Answer(200, page.body, {"Content-Type": page.content_type, **page.headers})
+    shown = {"Content-Type": page.content_type, **page.headers}
+    if page.gzipped and headers.accepts_gzip(request.headers):
+        return Answer(200, page.gzipped, {**shown, "Content-Encoding": "gzip"})
+    return Answer(200, page.body, shown)
 
 
 def _not_served(http_method: str, allow: frozenset[str]) -> Answer:
     allowed = ", ".join(sorted(allow))
     if http_method == "OPTIONS":
         return Answer(200, headers={"Allow": allowed})
-    raise RequestFailed(405, f"{http_method} is not allowed here; allowed are {allowed}.", {"Allow": allowed})
-
-
-def _target(request: BaseRequest) -> str:
-    """Path and query as sent; of a target in absolute form what is behind the host."""
-    target = request.raw_path
-    if target.startswith("/"):
-        return target
-    _, scheme, rest = target.partition("://")
-    return "/" + rest.partition("/")[2] if scheme else target
+    raise RequestFailed(
+        405, f"{shortened(http_method)} is not allowed here; allowed are {allowed}.", {"Allow": allowed}
+    )

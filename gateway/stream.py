@@ -24,6 +24,7 @@ from gateway.http_server import Stamp
 from gateway.json_map import dumps
 from gateway.server_stream import NoMessage, ServerStream
 from gateway.unary import failed
+from gateway.unwritten import Unwritten
 from gateway.upstream import Calls
 
 NDJSON = "application/x-ndjson"
@@ -85,9 +86,28 @@ class _Events:
 class Streams:
     """Carries out calls that have any number of answers."""
 
-    def __init__(self, upstream: Calls, failures: Failures, heartbeat_seconds: float, stamp: Stamp) -> None:
-        """Prepare: a sign of life every ``heartbeat_seconds`` in a quiet stream, ``stamp`` as on every answer."""
+    def __init__(
+        self,
+        upstream: Calls,
+        failures: Failures,
+        heartbeat_seconds: float,
+        stamp: Stamp,
+        unwritten: Unwritten,
+        most: int,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            upstream: makes the calls.
+            failures: writes the failures.
+            heartbeat_seconds: after which a quiet stream shows a sign of life.
+            stamp: the headers that every answer has.
+            unwritten: counts what clients have not read.
+            most: streams that may be open.
+        """
         self._upstream = upstream
+        self._unwritten = unwritten
+        self._most = most
         self._failures = failures
         self._heartbeat_seconds = heartbeat_seconds
         self._stamp = stamp
@@ -105,12 +125,17 @@ class Streams:
         """Make the call and pass on what the server sends, until it ends or the client goes away.
 
         Answers a failure if it is found before anything was sent.
+
+        Raises:
+            RequestFailed: 503, too many streams are open.
         """
         layout = _layout(call)
         fixed = {"Content-Type": layout.content_type, "Cache-Control": "no-store"}
         response = web.StreamResponse(headers={**fixed, **self._stamp(call.request, call.request_id)})
         if call.request.method == "HEAD":
             return response
+        if len(self._open) >= self._most:
+            raise RequestFailed(503, "More streams are open than this gateway takes; try again later.")
         async with self._stream(call) as stream:
             try:
                 await self._pass_on(call, stream, response, layout)
@@ -120,7 +145,7 @@ class Streams:
                     return failure
                 cause = {"reason": failure.reason or None, "cause": failure.cause or None}
                 self._log.warning("stream failed", status=failure.status, **cause, request_id=call.request_id)
-                await response.write(layout.failure(failure.body))
+                await self._write(call, response, layout.failure(failure.body))
             await response.write_eof()
         return response
 
@@ -151,9 +176,13 @@ class Streams:
             piece = layout.heartbeat() if message is NoMessage.YET else _record(call.endpoint, message, layout)
             if not response.prepared:
                 await response.prepare(call.request)
-            await response.write(piece)
+            await self._write(call, response, piece)
         if not response.prepared:
             await response.prepare(call.request)
+
+    async def _write(self, call: Call, response: web.StreamResponse, piece: bytes) -> None:
+        """Write a piece; returns when the socket has it, so that a slow client is not read ahead for."""
+        await self._unwritten.write(call.request, len(piece), response.write(piece))
 
     async def _answer(
         self, stream: ServerStream, error: grpc.aio.AioRpcError | RequestFailed, request_id: str

@@ -8,36 +8,47 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
+from itertools import accumulate
 from typing import Final, NoReturn
+
+import orjson
 
 from gateway.errors import InvalidRequest, Violation
 from gateway.json_map.refusal import index, join, member
 
-# Both patterns consume the text from left to right and never go back (possessive),
-# so that their time is linear in it whatever it holds.
+MOST_VALUES: Final = 5000
+"""Members of objects and elements of arrays in one body, where nothing else is said."""
+
 _WHITE_SPACE: Final = " \t\n\r"
-_UP_TO_BRACKET: Final = re.compile(rb'(?:[^"\[\]{}]++|"[^"\\]*+(?:\\.[^"\\]*+)*+"?)*+([\[\]{}])?', re.DOTALL)
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+_LONGEST_INT: Final = 40
+# The pattern consumes the text from left to right and never goes back (possessive), so that its time is linear in it
+# whatever it holds.
 _WHOLE_CHARACTERS: Final = re.compile(
     r"(?:[^\\]++|\\[^u]|\\u(?![dD][89a-fA-F])|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*+"
 )
 
 
-def parse(body: bytes, *, max_depth: int) -> object:
+def parse(body: bytes, *, max_depth: int, max_values: int = MOST_VALUES) -> object:
     """What `body` says: None, bool, int, Decimal, str, list or dict, down to the last leaf.
 
-    Numbers with a fraction or an exponent are `Decimal`, exactly as written. Strings are
-    valid Unicode, names in an object are distinct, arrays and objects are nested at most
-    `max_depth` deep: parsing and reading recurse, so allow about a hundred levels.
+    Numbers with a fraction or an exponent are `Decimal`, exactly as written, and so are
+    integers far beyond 64 bits. Strings are valid Unicode, names in an object are distinct,
+    arrays and objects are nested at most `max_depth` deep: parsing and reading recurse, so
+    allow about a hundred levels. Members of objects and elements of arrays are at most
+    `max_values` in all, which is seen before any of them is made: what a body costs is its
+    values, not its bytes.
     Anything else raises `InvalidRequest`; its field is empty, except for a name given
     twice, where it is the path of that member.
     """
-    _check_depth(body, max_depth)
+    _check_structure(body, max_depth, max_values)
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise _not_json(f"the body is not valid UTF-8 at byte {error.start}") from None
     value = _scanned(text)
-    if "\\u" in text:
+    if ("\\ud" in text or "\\uD" in text) and not _is_unicode(body):
         _check_surrogates(text)
     return value
 
@@ -75,18 +86,45 @@ def _syntax_error(text: str, error: json.JSONDecodeError) -> InvalidRequest:
     return _not_json(f"the body is not JSON at {_place(text, error.pos)}: {error.msg.removesuffix(' at').lower()}")
 
 
-def _check_depth(body: bytes, max_depth: int) -> None:
-    # The scanner recurses, so this comes first. Most bodies have fewer brackets than levels allowed.
-    if body.count(b"[") + body.count(b"{") <= max_depth:
+def _check_structure(body: bytes, max_depth: int, max_values: int) -> None:
+    # The scanner recurses, and makes an object of each value, so this comes first. Most bodies are seen to be small
+    # by these counts; only in others is it worth telling what stands in strings from the rest.
+    opened = body.count(b"[") + body.count(b"{")
+    if opened <= max_depth and opened + body.count(b",") <= max_values:
         return
-    depth = 0
-    for match in _UP_TO_BRACKET.finditer(body):
-        if match[1] in (b"[", b"{"):
-            depth += 1
-            if depth > max_depth:
-                raise _not_json(f"the body is nested more than {max_depth} levels deep")
-        else:
-            depth -= 1
+    structure, is_whole = _outside_strings(body, max_values)
+    # Brackets beyond these are of a value too many, or behind one that closes nothing: there the scanner stops.
+    brackets = structure.translate(None, _NO_BRACKETS)[: 2 * max_values + 4]
+    if max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > max_depth:
+        raise _not_json(f"the body is nested more than {max_depth} levels deep")
+    opened = structure.count(b"[") + structure.count(b"{")
+    empty = structure.count(b"[]") + structure.count(b"{}")
+    # Each value but the first of its array or object has a comma before it.
+    if not is_whole or structure.count(b",") + opened - empty > max_values:
+        raise _not_json(f"the body has more than {max_values} values, the most that are taken")
+
+
+def _outside_strings(body: bytes, max_values: int) -> tuple[bytes, bool]:
+    """The body without white space, each string a single letter, and whether it is whole.
+
+    It is not where there are more strings than so many values have; every step passes over a string as a whole.
+    """
+    if b"\\" in body:
+        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
+    most = 4 * max_values + 4  # quotes of a value that is a string, and of its name
+    pieces = body.split(b'"', most)
+    is_whole = len(pieces) <= most
+    outside = pieces[::2] if is_whole else pieces[:-1:2]
+    return b"s".join(outside).translate(None, b" \t\n\r"), is_whole
+
+
+def _is_unicode(body: bytes) -> bool:
+    """Whether the escapes of JSON that is fine otherwise are whole characters, as a quick parser finds it."""
+    try:
+        orjson.loads(body)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_surrogates(text: str) -> None:
@@ -121,11 +159,22 @@ def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return members
 
 
+def _integer(digits: str) -> int | Decimal:
+    # To read n digits as an int takes n² steps, as a Decimal n.
+    if len(digits) <= _LONGEST_INT:
+        return int(digits)
+    if len(digits.removeprefix("-")) > sys.get_int_max_str_digits():
+        raise ValueError
+    return Decimal(digits)
+
+
 def _refuse_constant(name: str) -> NoReturn:
     raise _NotANumber(name)
 
 
-_STRICT: Final = json.JSONDecoder(object_pairs_hook=_members, parse_float=Decimal, parse_constant=_refuse_constant)
+_STRICT: Final = json.JSONDecoder(
+    object_pairs_hook=_members, parse_int=_integer, parse_float=Decimal, parse_constant=_refuse_constant
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,11 +200,13 @@ def _duplicate_name(text: str) -> InvalidRequest:
 def _repeated(value: object, path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     if isinstance(value, list):
         for position, item in enumerate(value):
-            yield from _repeated(item, (*path, index(position)))
+            if isinstance(item, list | _Pairs):
+                yield from _repeated(item, (*path, index(position)))
     elif isinstance(value, _Pairs):
         seen: set[str] = set()
         for name, item in value.members:
             if name in seen:
                 yield (*path, member(name))
             seen.add(name)
-            yield from _repeated(item, (*path, member(name)))
+            if isinstance(item, list | _Pairs):
+                yield from _repeated(item, (*path, member(name)))

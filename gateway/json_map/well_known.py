@@ -26,6 +26,8 @@ _CAMEL_PATH: Final = re.compile(r"[a-z][A-Za-z0-9]*(?:\.[a-z][A-Za-z0-9]*)*|\*")
 _SNAKE_PATH: Final = re.compile(r"[a-z][a-z0-9]*(?:_[a-z][a-z0-9]*)*(?:\.[a-z][a-z0-9]*(?:_[a-z][a-z0-9]*)*)*|\*")
 _ORIGINAL_PATH: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 
+_LONGEST_MASK: Final = 8192  # a text of a megabyte would keep the event loop busy for a second
+
 _EXPECTED_RFC3339: Final = "an RFC 3339 time such as 2024-05-06T07:08:09.123Z"
 _EXPECTED_UTC_MICROS: Final = "a UTC time without zone such as 2024-05-06T07:08:09.000000"
 _EXPECTED_DURATION: Final = "a duration in seconds such as 1.5s"
@@ -156,19 +158,23 @@ def _write_duration(duration: Any) -> str:  # noqa: ANN401
 
 
 def _read_mask(text: str, mask: Any) -> None:  # noqa: ANN401
-    paths = text.split(",") if text else []
-    for path in paths:
+    for path in (paths := _mask_paths(text)):
         if not _CAMEL_PATH.fullmatch(path):
             raise unexpected_text(_EXPECTED_MASK, text)
     mask.paths.extend(map(_snake, paths))
 
 
 def _read_mask_of_any_names(text: str, mask: Any) -> None:  # noqa: ANN401
-    paths = text.split(",") if text else []
-    for path in paths:
+    for path in (paths := _mask_paths(text)):
         if not _CAMEL_PATH.fullmatch(path) and not _ORIGINAL_PATH.fullmatch(path):
             raise unexpected_text(_EXPECTED_NAMES, text)
     mask.paths.extend(_snake(path) if _CAMEL_PATH.fullmatch(path) else path for path in paths)
+
+
+def _mask_paths(text: str) -> list[str]:
+    if len(text) > _LONGEST_MASK:
+        raise unexpected_text(f"field paths of at most {_LONGEST_MASK} characters", text)
+    return text.split(",") if text else []
 
 
 def _snake(path: str) -> str:
