@@ -128,7 +128,7 @@ class HttpServer(web.Server):
     def _full(self) -> bytes:
         """The response to a connection that there is no room for."""
         message = "More connections are open than this gateway takes; try again later."
-        request_id = headers.request_id(headers.NO_HEADERS)
+        request_id = headers.new_request_id()
         failed = self._failures.of_request(RequestFailed(503, message), request_id)
         return closing(failed.status, {**failed.headers, **self._stamp(None, request_id)}, failed.body)
 
@@ -141,7 +141,7 @@ class HttpServer(web.Server):
             message = f"The request line, or a header, has more than {self._limits.header_bytes} bytes."
         elif isinstance(exc, HeadersTooLarge):
             message = "The headers have too many bytes, all together."
-        request_id = headers.request_id(headers.NO_HEADERS)
+        request_id = headers.new_request_id()
         # Not the text of the exception: it quotes the line that cannot be read, and so a token.
         self._refusals.info("refused", status=status, cause=type(exc).__name__, request_id=request_id)
         failed = self._failures.of_request(RequestFailed(status, message), request_id)
@@ -150,7 +150,7 @@ class HttpServer(web.Server):
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         began = time.perf_counter()
         turn = Turn(request, self._in_flight)
-        request_id = headers.request_id(request.headers)
+        request_id = headers.new_request_id()
         done = Answer(_CLIENT_GONE)
         try:
             answer = await self._answer(request, request_id, turn)
@@ -179,7 +179,7 @@ class HttpServer(web.Server):
         return answer, response
 
     def _response(self, request: web.BaseRequest, request_id: str, answer: Answer) -> web.StreamResponse:
-        stamped = {**answer.headers, **self._stamp(request, request_id)}
+        stamped = {**answer.headers, **self._stamp(request, answer.request_id or request_id)}
         if "Content-Encoding" in answer.headers or (
             len(answer.body) >= COMPRESS_FROM and headers.accepts_gzip(request.headers)
         ):
@@ -197,7 +197,8 @@ class HttpServer(web.Server):
             reason=answer.reason or None,
             cause=shortened(answer.cause, _LONGEST_CAUSE) or None,
             ms=round((time.perf_counter() - began) * 1000, 2),
-            request_id=request_id,
+            request_id=answer.request_id or request_id,
+            client_request_id=headers.client_request_id(request.headers),
             client=request.remote,
         )
 

@@ -39,10 +39,13 @@ class Unary:
         reply = await self._upstream.call(
             method.full_name, request, call.metadata, seconds, repeatable=call.is_repeatable
         )
+        request_id = headers.server_request_id(reply.metadata, call.request_id)
         if reply.code is not grpc.StatusCode.OK:
-            return failed(reply, self._failures, call.request_id)
+            return replace(failed(reply, self._failures, request_id), request_id=request_id)
         body = self._json(call, reply.response)
-        return Answer(200) if method.mapping.empty_body else Answer(200, body, JSON)
+        if method.mapping.empty_body:
+            return Answer(200, request_id=request_id)
+        return Answer(200, body, JSON, request_id=request_id)
 
     def _json(self, call: Call, response: bytes) -> bytes:
         endpoint = call.endpoint

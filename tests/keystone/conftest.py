@@ -37,11 +37,12 @@ class Cloud:
         self.keystone = keystone
         self.giver = keystone.create("project", name="giver", domain_id="default")
         self.recipient = keystone.create("project", name="recipient", domain_id="default")
-        service = keystone.create("project", name="services", domain_id="default")
+        service = self.services = keystone.create("project", name="services", domain_id="default")
         for name, role, project_id in (
             ("gina", "member", self.giver),
             ("rita", "reader", self.giver),
             ("rob", "member", self.recipient),
+            ("steve", "service", self.recipient),
             ("sam", "service", service),
             ("backup-sharing", "admin", service),
         ):
@@ -67,16 +68,17 @@ class Pair:
         self.server: Program = programs.start(
             "server",
             *("--grpc-listen", self.grpc_address, "--database", str(folder / "sharings.db"), "--stop-on-stdin-close"),
-            *("--keystone-url", cloud.keystone.url, "--token-cache-seconds", str(CACHE_SECONDS), *arguments),
+            *("--keystone-url", cloud.keystone.url, "--token-cache-seconds", str(CACHE_SECONDS)),
+            *("--keystone-service-project", cloud.services, *arguments),
         )
         self.server.wait_for('"event":"serving"')
         self.rest = Rest(rest_address)
         self.gateway = programs.gateway(rest_address, self.grpc_address)
 
-    def put_backup(self) -> str:
+    def put_backup(self, user: str = "sam", project: str = "services") -> str:
         backup = Backup(id=str(uuid.uuid4()), project_id=self.cloud.giver, status="available")
         with grpc.insecure_channel(self.grpc_address) as channel:
-            metadata = [("x-auth-token", self.cloud.token("sam", "services"))]
+            metadata = [("x-auth-token", self.cloud.token(user, project))]
             BackupCatalogServiceStub(channel).PutBackup(PutBackupRequest(backup=backup), metadata=metadata)
         return backup.id
 
