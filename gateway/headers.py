@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 import uuid_utils
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy
 
 from gateway.errors import InvalidRequest, RequestFailed, Violation, shortened
 
@@ -52,6 +52,8 @@ _TIMEOUT = re.compile(r"([0-9]{1,8})([HMSmun])")
 _UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
 Headers = CIMultiDictProxy[str]
+
+NO_HEADERS: Headers = CIMultiDictProxy(CIMultiDict())
 
 
 def new_request_id() -> str:
