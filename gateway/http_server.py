@@ -19,7 +19,7 @@ from gateway.errors import InvalidRequest, RequestFailed, shortened
 from gateway.http_methods import COMMON, are_all_common
 from gateway.in_flight import InFlight, Turn
 from gateway.pages import COMPRESS_FROM
-from gateway.response import closing, compressed, plain, whole
+from gateway.response import closing, compressed, plain, varying, whole
 from gateway.sparing import Sparing
 from gateway.target import logged_path
 from gateway.unwritten import Unwritten
@@ -32,9 +32,6 @@ Stamp = Callable[[web.BaseRequest | None, str], Mapping[str, str]]
 
 _CLIENT_GONE = 499
 """In the log, as other servers write it; nobody receives it."""
-
-_REFUSED = (400, 404, 405, 406, 408, 503)
-"""Statuses of failures that the gateway finds by itself, without a server."""
 
 _UNKNOWN_METHOD = "unknown"
 """In the log, in place of whatever a client wrote there."""
@@ -96,7 +93,7 @@ class HttpServer(web.Server):
         self._in_flight = InFlight(limits.in_flight, unwritten)
         self._log = structlog.get_logger("gateway.request")
         self._garbage = Sparing("gateway.request", burst=20, per_second=1.0)
-        self._refusals = Sparing("gateway.request", burst=100, per_second=20.0)
+        self._without_server = Sparing("gateway.request", burst=100, per_second=20.0)
 
     def __call__(self) -> Connection:
         """Make the protocol of one connection."""
@@ -151,7 +148,7 @@ class HttpServer(web.Server):
             return response
         finally:
             turn.end()
-            self._log_request(request, request_id, done, began)
+            self._log_request(request, request_id, turn, done, began)
 
     async def _write(
         self, request: web.BaseRequest, request_id: str, answer: Answer
@@ -168,15 +165,14 @@ class HttpServer(web.Server):
 
     def _response(self, request: web.BaseRequest, request_id: str, answer: Answer) -> web.StreamResponse:
         stamped = {**answer.headers, **self._stamp(request, request_id)}
-        if "Content-Encoding" in answer.headers or (
-            len(answer.body) >= COMPRESS_FROM and headers.accepts_gzip(request.headers)
-        ):
+        if "Content-Encoding" in answer.headers:
+            stamped["Vary"] = varying(stamped)
+        elif len(answer.body) >= COMPRESS_FROM and headers.accepts_gzip(request.headers):
             return compressed(answer.status, stamped, answer.body)
         return whole(request, answer.status, stamped, answer.body)
 
-    def _log_request(self, request: web.BaseRequest, request_id: str, answer: Answer, began: float) -> None:
-        # Whoever causes a line without a call to a server pays little for it.
-        log = self._refusals if answer.status in _REFUSED and not answer.reason else self._log
+    def _log_request(self, request: web.BaseRequest, request_id: str, turn: Turn, answer: Answer, began: float) -> None:
+        log = self._log if turn.is_for_server else self._without_server
         log.info(
             "request",
             method=request.method if request.method in self._methods else _UNKNOWN_METHOD,
@@ -198,6 +194,8 @@ class HttpServer(web.Server):
             self._in_flight.check()
             return await self._respond(request, request_id, turn.arrived)
         except (InvalidRequest, RequestFailed) as failure:
+            # Later failures are 500 to 504; a line on an earlier one costs its client too little to be sure of it.
+            turn.is_for_server = isinstance(failure, RequestFailed) and failure.status >= 500 and turn.is_for_server
             return self._failures.of_request(failure, request_id)
         except ConnectionResetError:
             raise  # the client went away; aiohttp knows what to do
