@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import ipaddress
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from importlib import metadata
@@ -41,6 +41,7 @@ from gateway.server_address import ServerAddress
 from gateway.sparing import Sparing
 from gateway.stream import Streams
 from gateway.tls import ListenTls, UpstreamTls, watch
+from gateway.tls_listener import TlsListener
 from gateway.unary import Unary
 from gateway.unwritten import Unwritten
 from gateway.upstream import Calls, Link, Upstream
@@ -72,12 +73,18 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
         if isinstance(upstream, Balancer):
             await upstream.start()
         readiness = Readiness()
-        server = _http_server(settings, schema, upstream, readiness, listen_tls)
+        connections = _connections(settings)
+        server = _http_server(settings, schema, upstream, readiness, connections)
         runner = web.ServerRunner(server, shutdown_timeout=settings.drain_timeout)
         await runner.setup()
         cleanups.push_async_callback(runner.cleanup)
-        await _listen(runner, settings.listen)
-        if listen_tls is not None:
+        if listen_tls is None:
+            site = web.TCPSite(runner, *_host_and_port(settings.listen))
+            await _listening(settings.listen, site.start())
+        else:
+            listener = TlsListener(connections, server, listen_tls.context, settings.header_timeout)
+            await _listening(settings.listen, listener.start(*_host_and_port(settings.listen)))
+            cleanups.callback(listener.close)
             _watch(listen_tls, lambda: None, cleanups)
         # What stands now stands till the end: to look through all of it again and again stops calls for up to 30 ms.
         gc.collect()
@@ -109,7 +116,7 @@ def _upstream(settings: Settings, tls: UpstreamTls | None, look_up: LookUp) -> U
 
 
 def _http_server(
-    settings: Settings, schema: Schema, upstream: Calls, readiness: Readiness, tls: ListenTls | None
+    settings: Settings, schema: Schema, upstream: Calls, readiness: Readiness, connections: Connections
 ) -> HttpServer:
     failures, cors = Failures(schema), _cors(settings, schema)
     unwritten = Unwritten(settings.max_buffered)
@@ -137,12 +144,11 @@ def _http_server(
         HttpLimits(
             settings.max_header, Patience(settings.header_timeout, settings.idle_timeout), settings.max_in_flight
         ),
-        _connections(settings),
+        connections,
         unwritten,
         stamp,
         on_drain=streams.drain,
         methods={rule.http_method for method in schema.methods for rule in method.bindings},
-        tls=tls.context if tls else None,
     )
 
 
@@ -205,10 +211,14 @@ def _told_unknown() -> UnknownMember:
     return tell
 
 
-async def _listen(runner: web.ServerRunner, address: str) -> None:
+def _host_and_port(address: str) -> tuple[str, int]:
     host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+async def _listening(address: str, starting: Awaitable[None]) -> None:
     try:
-        await web.TCPSite(runner, host.strip("[]"), int(port)).start()
+        await starting
     except OSError as error:
         why = error.strerror or "the host is not known"
         raise CannotListen(f"{address}: cannot listen there: {why}; choose another address") from error

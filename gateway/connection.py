@@ -13,7 +13,7 @@ from aiohttp.http_parser import HttpRequestParserPy
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler
 
-from gateway.connections import Connections
+from gateway.connections import Closable, Connections
 
 Refuse = Callable[[int, BaseException | None], web.Response]
 """Makes the response to what is no request, of the status and the exception that say why."""
@@ -25,6 +25,9 @@ _LINGER_BYTES: Final = 4 << 20
 
 _READ_BYTES: Final = 16 * 1024
 """Of a body that wait to be read, and sixteen times as many chunks of it."""
+
+_AT_ONCE_BYTES: Final = 8 * 1024
+"""That are read in one turn of the event loop; as chunks of a byte each they take it for some milliseconds."""
 
 _MOST_HEADERS: Final = 4
 """Headers of the largest size that all headers of a request may be as large as."""
@@ -42,12 +45,6 @@ class Patience:
     """For the headers of a request to arrive, from the opening of the connection or their first byte."""
     idle: float
     """Between two requests, or while its client does not read on."""
-
-
-def client_of(transport: asyncio.BaseTransport) -> str:
-    """The address at the other end; empty where there is none, as for Unix sockets."""
-    address = transport.get_extra_info("peername")
-    return str(address[0]) if isinstance(address, tuple) else ""
 
 
 class Connection(RequestHandler):
@@ -83,6 +80,8 @@ class Connection(RequestHandler):
             read_bufsize=_READ_BYTES,
             auto_decompress=False,
         )
+        self.handshake: Closable | None = None
+        """What it was before it was a connection, with TLS."""
         self._connections = connections
         self._patience = patience
         self._header_bytes = header_bytes
@@ -94,6 +93,9 @@ class Connection(RequestHandler):
         """As `transport`, which aiohttp forgets as soon as it begins to close it."""
         self._unfinished = 0
         """Bytes of requests that are not whole."""
+        self._behind = bytearray()
+        """What has come and is not read yet."""
+        self._catches_up = False
         self._unread: StreamReader | None = None
         """A body that was refused, and that is read only to be thrown away."""
         self._unread_bytes = 0
@@ -101,7 +103,7 @@ class Connection(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to wait for the first request."""
         socket = cast("asyncio.Transport", transport)
-        if not self._connections.opened(self, client_of(socket)):
+        if not self._connections.opened(self, _client(socket), self.handshake):
             socket.write(self._full())
             socket.close()
             return
@@ -112,6 +114,15 @@ class Connection(RequestHandler):
         self._wait()
 
     def data_received(self, data: bytes) -> None:
+        """Read what has come, a piece in each turn of the event loop, so that other connections have theirs between."""
+        if data and (self._behind or len(data) > _AT_ONCE_BYTES):
+            self._behind += data
+            self._pause_transport_reading()
+            self._catch_up_soon()
+        else:  # also what aiohttp asks for: to go on with what its parser has
+            self._receive(data)
+
+    def _receive(self, data: bytes) -> None:
         """Wait no more for a request that is whole, and not for ever for one that has begun."""
         if self._socket is None or (self._unread is not None and not self._may_linger(len(data))):
             return
@@ -131,6 +142,7 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Wait no more."""
         self._connections.closed(self)
+        self._behind.clear()
         self.wait_no_more()
         self._stalled_no_more()
         if self._socket is not None:
@@ -198,6 +210,27 @@ class Connection(RequestHandler):
     def _is_idle(self) -> bool:
         return self._waiter is not None and not self._waiter.done()
 
+    def _catch_up_soon(self) -> None:
+        if not self._catches_up:
+            self._catches_up = True
+            asyncio.get_running_loop().call_soon(self._catch_up)
+
+    def _catch_up(self) -> None:
+        self._catches_up = False
+        if self._reading_paused or self._buffer_paused:
+            return  # until aiohttp resumes
+        piece = bytes(self._behind[:_AT_ONCE_BYTES])
+        del self._behind[:_AT_ONCE_BYTES]
+        self._receive(piece)
+        if not (self._reading_paused or self._buffer_paused):
+            self._resume_transport_reading()
+
+    def _resume_transport_reading(self) -> None:
+        if self._behind:
+            self._catch_up_soon()
+        else:
+            super()._resume_transport_reading()
+
     def _holds(self, unfinished: int) -> None:
         if unfinished or self._unfinished:
             self._unfinished = unfinished
@@ -264,3 +297,9 @@ class Connection(RequestHandler):
             auto_decompress=False,
             max_msg_queue_size=web_protocol.MAX_MSG_QUEUE_SIZE,
         )
+
+
+def _client(transport: asyncio.BaseTransport) -> str:
+    """The address at the other end; empty where there is none, as for Unix sockets."""
+    address = transport.get_extra_info("peername")
+    return str(address[0]) if isinstance(address, tuple) else ""

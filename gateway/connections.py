@@ -55,9 +55,17 @@ class Connections:
         self._unfinished_bytes = 0
         self._log = Sparing("gateway.connections", burst=20, per_second=1.0)
 
-    def opened(self, connection: Closable, client: str) -> bool:
-        """Take up a connection, which waits; False if there is no room for it."""
+    def opened(self, connection: Closable, client: str, instead_of: Closable | None = None) -> bool:
+        """Take up a connection, which waits; False if there is no room for it.
+
+        Args:
+            connection: a new one.
+            client: its address.
+            instead_of: what it was until now.
+        """
         limits = self._limits
+        if instead_of is not None:
+            self.closed(instead_of)
         if 0 < limits.per_client <= self._count[client]:
             return self._refused("the client has as many as one may have")
         if len(self._clients) >= limits.connections and not self._close_longest_waiting():
@@ -78,6 +86,10 @@ class Connections:
         self._waiting.pop(connection, None)
         self._forget_unfinished(connection)
 
+    def make_room(self) -> None:
+        """Close one that waits, if there is one."""
+        self._close_longest_waiting()
+
     def waits(self, connection: Closable) -> None:
         """From now on the connection waits for its next request."""
         if connection in self._clients:
@@ -89,7 +101,7 @@ class Connections:
 
     def holds(self, connection: Closable, unfinished: int) -> None:
         """So many bytes of a request have arrived, and more are to come; 0: none."""
-        if not unfinished:
+        if not unfinished or connection not in self._clients:  # a closed one may have more to read
             self._forget_unfinished(connection)
             return
         self._unfinished_bytes += unfinished - self._unfinished.get(connection, 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -10,7 +9,6 @@ from dataclasses import dataclass
 import structlog
 from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.http_exceptions import LineTooLong
-from aiohttp.web_protocol import RequestHandler
 
 from gateway import headers
 from gateway.answers import Answer, Failures
@@ -18,11 +16,10 @@ from gateway.connection import Connection, HeadersTooLarge, Patience
 from gateway.connections import Connections
 from gateway.cors import Cors
 from gateway.errors import InvalidRequest, RequestFailed, shortened
-from gateway.handshake import Handshake
 from gateway.http_methods import COMMON, are_all_common
 from gateway.in_flight import InFlight, Turn
 from gateway.pages import COMPRESS_FROM
-from gateway.response import closing, compressed, plain, whole
+from gateway.response import closing, compressed, plain, varying, whole
 from gateway.sparing import Sparing
 from gateway.target import logged_path
 from gateway.unwritten import Unwritten
@@ -35,9 +32,6 @@ Stamp = Callable[[web.BaseRequest | None, str], Mapping[str, str]]
 
 _CLIENT_GONE = 499
 """In the log, as other servers write it; nobody receives it."""
-
-_REFUSED = (400, 404, 405, 406, 408, 503)
-"""Statuses of failures that the gateway finds by itself, without a server."""
 
 _UNKNOWN_METHOD = "unknown"
 """In the log, in place of whatever a client wrote there."""
@@ -71,7 +65,6 @@ class HttpServer(web.Server):
         stamp: Stamp,
         on_drain: Callable[[], None],
         methods: Collection[str],
-        tls: ssl.SSLContext | None = None,
     ) -> None:
         """Prepare to serve.
 
@@ -85,7 +78,6 @@ class HttpServer(web.Server):
             stamp: the headers that every answer has.
             on_drain: called when no more requests are taken, before those in progress are waited for.
             methods: that rules serve; ``*`` for any.
-            tls: what connections are encrypted with; None: plain text.
         """
         super().__init__(self._handle, handler_cancellation=True)
         self._respond = respond
@@ -98,20 +90,13 @@ class HttpServer(web.Server):
         self._on_drain = on_drain
         self._methods = frozenset(methods) | COMMON
         self._takes_any_method = not are_all_common(methods)
-        self._tls = tls
         self._in_flight = InFlight(limits.in_flight, unwritten)
         self._log = structlog.get_logger("gateway.request")
-        self._refusals = Sparing("gateway.request", burst=500, per_second=50.0)
+        self._garbage = Sparing("gateway.request", burst=20, per_second=1.0)
+        self._without_server = Sparing("gateway.request", burst=100, per_second=20.0)
 
-    def __call__(self) -> RequestHandler:
+    def __call__(self) -> Connection:
         """Make the protocol of one connection."""
-        if self._tls is None:
-            return self._connection()
-        seconds = self._limits.patience.header
-        # What aiohttp expects is an HTTP connection, which this becomes.
-        return Handshake(self._connections_of_clients, self._connection, self._tls, seconds)  # type: ignore[return-value]
-
-    def _connection(self) -> Connection:
         limits = self._limits
         connection = Connection(
             self, self._connections_of_clients, limits.patience, limits.header_bytes, self._refuse, self._full
@@ -143,7 +128,7 @@ class HttpServer(web.Server):
             message = "The headers have too many bytes, all together."
         request_id = headers.new_request_id()
         # Not the text of the exception: it quotes the line that cannot be read, and so a token.
-        self._refusals.info("refused", status=status, cause=type(exc).__name__, request_id=request_id)
+        self._garbage.info("refused", status=status, cause=type(exc).__name__, request_id=request_id)
         failed = self._failures.of_request(RequestFailed(status, message), request_id)
         return plain(failed.status, {**failed.headers, **self._stamp(None, request_id)}, failed.body)
 
@@ -163,7 +148,7 @@ class HttpServer(web.Server):
             return response
         finally:
             turn.end()
-            self._log_request(request, request_id, done, began)
+            self._log_request(request, request_id, turn, done, began)
 
     async def _write(
         self, request: web.BaseRequest, request_id: str, answer: Answer
@@ -180,15 +165,14 @@ class HttpServer(web.Server):
 
     def _response(self, request: web.BaseRequest, request_id: str, answer: Answer) -> web.StreamResponse:
         stamped = {**answer.headers, **self._stamp(request, answer.request_id or request_id)}
-        if "Content-Encoding" in answer.headers or (
-            len(answer.body) >= COMPRESS_FROM and headers.accepts_gzip(request.headers)
-        ):
+        if "Content-Encoding" in answer.headers:
+            stamped["Vary"] = varying(stamped)
+        elif len(answer.body) >= COMPRESS_FROM and headers.accepts_gzip(request.headers):
             return compressed(answer.status, stamped, answer.body)
         return whole(request, answer.status, stamped, answer.body)
 
-    def _log_request(self, request: web.BaseRequest, request_id: str, answer: Answer, began: float) -> None:
-        # Whoever causes a line without a call to a server pays little for it.
-        log = self._refusals if answer.status in _REFUSED and not answer.reason else self._log
+    def _log_request(self, request: web.BaseRequest, request_id: str, turn: Turn, answer: Answer, began: float) -> None:
+        log = self._log if turn.is_for_server else self._without_server
         log.info(
             "request",
             method=request.method if request.method in self._methods else _UNKNOWN_METHOD,
@@ -211,6 +195,8 @@ class HttpServer(web.Server):
             self._in_flight.check()
             return await self._respond(request, request_id, turn.arrived)
         except (InvalidRequest, RequestFailed) as failure:
+            # Later failures are 500 to 504; a line on an earlier one costs its client too little to be sure of it.
+            turn.is_for_server = isinstance(failure, RequestFailed) and failure.status >= 500 and turn.is_for_server
             return self._failures.of_request(failure, request_id)
         except ConnectionResetError:
             raise  # the client went away; aiohttp knows what to do

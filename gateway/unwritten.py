@@ -10,6 +10,7 @@ from aiohttp.web import BaseRequest
 
 from gateway.connection import Connection
 from gateway.errors import RequestFailed
+from gateway.sparing import Sparing
 
 _LARGE: Final = 16 * 1024
 """Bytes from which an answer counts before it is written; a smaller one only if its client does not take it at once."""
@@ -32,6 +33,7 @@ class Unwritten:
         self._bytes = 0
         self._writing: dict[Connection, tuple[int, float]] = {}
         """Bytes, and since when, the oldest first."""
+        self._log = Sparing("gateway.connections", burst=20, per_second=1.0)
 
     def check_room(self, size: int = 0) -> None:
         """Return if an answer of so many bytes may be written, or of any size.
@@ -73,6 +75,7 @@ class Unwritten:
                 break
             self._forget(connection)
             connection.abort()
+            self._log.warning("connection closed", why="its client does not read, and others wait")
         return self._bytes + size <= self._most_bytes or not self._writing
 
     def _count(self, connection: Connection, size: int) -> None:
