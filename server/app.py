@@ -29,9 +29,10 @@ from server.rpc.multiplex import SERVICE as MULTIPLEX
 from server.rpc.multiplex import Multiplexer
 from server.rpc.pipeline import Method, Pipeline
 from server.rpc.tls import CertificateFiles
+from server.rpc.turns import Turns, turns_for
 from server.sharing import SharingLimits, Sharings
 from server.store.interface import OnConflict, Store
-from server.store.opening import Tuning, migrate, open_store
+from server.store.opening import Tuning, file_of, migrate, open_store
 
 SERVICES = (sharing_service.SERVICE, catalog_service.SERVICE)
 
@@ -89,7 +90,14 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         cleanups.push_async_callback(store.close)
         served = methods(store, settings)
         pipeline = Pipeline(
-            served, identity, settings.commit_margin, new_request_id, _limits(settings), Links(settings.gateway_peer)
+            served,
+            identity,
+            settings.commit_margin,
+            new_request_id,
+            _limits(settings),
+            Links(settings.gateway_peer),
+            _turns(settings),
+            settings.max_call_seconds,
         )
         health = Health(store, SERVICES)
         multiplexer = Multiplexer(pipeline, settings.max_concurrent_calls)
@@ -133,6 +141,12 @@ def _limits(settings: Settings) -> Limits:
         settings.max_project_rate,
         settings.max_failed_identities,
     )
+
+
+def _turns(settings: Settings) -> Turns:
+    is_sqlite = file_of(settings.database) is not None
+    reads = settings.read_threads if is_sqlite else settings.read_connections
+    return turns_for(reads, settings.max_project_calls or settings.max_concurrent_calls)
 
 
 def _tls(settings: Settings) -> CertificateFiles | None:

@@ -20,6 +20,9 @@ TEXT_LENGTHS = {
 }
 """The longest text of a backup's field, where it is not the usual 255 characters."""
 
+METADATA_BYTES = TEXT_LENGTHS["service_metadata"]
+"""The most that the metadata of a backup may take in UTF-8: it makes up most of a page."""
+
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
@@ -82,4 +85,12 @@ def _checked(checks: Checks, backup: Backup) -> Backup:
             checks.text(f"backup.{field.name}", value, TEXT_LENGTHS.get(field.name, TEXT_LENGTH))
         elif field.name in ("size", "object_count") and value is not None:
             checks.number(f"backup.{field.name}", value, 0)
+    _check_metadata(checks, backup.service_metadata or "")
     return replace(backup, id=identifier)
+
+
+def _check_metadata(checks: Checks, metadata: str) -> None:
+    size = len(metadata.encode())
+    if size > METADATA_BYTES >= len(metadata):  # otherwise it is said of its characters
+        text = f"The value of backup.service_metadata has {size} bytes; at most {METADATA_BYTES} are expected."
+        checks.violate("backup.service_metadata", text)

@@ -214,6 +214,9 @@ class Settings(BaseSettings):
     max_concurrent_calls: int = Field(4096, ge=1, description="calls in progress; more are refused as overload")
     max_project_calls: int = Field(1024, ge=0, description="calls in progress of one project; 0: any number")
     max_project_rate: float = Field(0, ge=0, description="calls a second of one project; 0: any number")
+    max_call_seconds: float = Field(
+        30.0, gt=0, description="seconds that a call may take, whatever its deadline, and without one"
+    )
     max_failed_identities: float = Field(
         600,
         ge=0,

@@ -8,6 +8,8 @@ from types import TracebackType
 
 from server.errors import DeadlineTooClose, Overloaded
 
+_REFUSAL = "The project has {most} calls waiting, the most it may; try again later."
+
 
 class FairQueue:
     """Gives out turns. Waiters are served round robin by key, and in order of arrival within a key.
@@ -16,17 +18,19 @@ class FairQueue:
     counts towards that bound, so that every waiter is served.
     """
 
-    def __init__(self, *, slots: int, per_key: int, waiting_per_key: int) -> None:
+    def __init__(self, *, slots: int, per_key: int, waiting_per_key: int, refusal: str = _REFUSAL) -> None:
         """Bound the turns.
 
         Args:
             slots: cost of all turns at one time.
             per_key: cost of the turns of one key at one time.
             waiting_per_key: waiters of one key; one more is `Overloaded`.
+            refusal: what that says.
         """
         self._slots = slots
         self._per_key = per_key
         self._waiting_per_key = waiting_per_key
+        self._refusal = refusal
         self._taken = 0
         self._keys: dict[str, _Key] = {}
         """Keys that have a turn or a waiter."""
@@ -68,8 +72,7 @@ class FairQueue:
         """
         key = self._keys.get(name) or _Key()
         if len(key.waiting) >= self._waiting_per_key:
-            most = self._waiting_per_key
-            raise Overloaded(f"The project has {most} calls waiting, the most it may; try again later.")
+            raise Overloaded(self._refusal.format(most=self._waiting_per_key))
         self._keys[name] = key
         waiter = _Waiter(cost)
         key.waiting[waiter] = None

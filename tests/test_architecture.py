@@ -100,7 +100,7 @@ ARROWS = {
     "server.identity": ("server.model", "server.errors", "server.fair_queue", "server.identity"),
     "server.rpc": (
         *("server.model", "server.errors", "server.store.interface", "server.identity.interface", "server.policy"),
-        *("server.sharing", "server.catalog", "server.rpc"),
+        *("server.sharing", "server.catalog", "server.fair_queue", "server.rpc"),
     ),
     "server.policy": ("server.model", "server.errors"),
     "server.checks": ("server.model", "server.errors"),

@@ -146,12 +146,9 @@ class TokenCache:
             asked.waiting -= 1
 
     async def _learn(self, digest: bytes, token: str, turn: Turn) -> Verdict:
-        try:
-            async with turn:
-                asked_at = self._monotonic()
-                verdict = await self._ask(token)
-        except Overloaded:
-            raise Overloaded("Too many tokens from this address are being checked; try again later.") from None
+        async with turn:
+            asked_at = self._monotonic()
+            verdict = await self._ask(token)
         if verdict.principal is None:
             self._good.pop(digest, None)
             self._keep(self._refused, digest, _Entry(verdict, asked_at + self._refused_seconds))

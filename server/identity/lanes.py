@@ -9,7 +9,9 @@ from contextlib import contextmanager
 from server.errors import Overloaded
 from server.fair_queue import FairQueue, Turn
 
-_NO_TELLING = "Too many tokens are being checked; try again later."
+_TOO_MANY = "Too many tokens are being checked; try again later."
+
+_TOO_MANY_OF_ONE = "{most} tokens from this address wait to be checked, the most that may; try again later."
 
 
 class Lanes:
@@ -25,8 +27,10 @@ class Lanes:
         known, suspected = max(1, at_once // 4), max(1, at_once // 8)
         new = at_once - known - suspected
         self._known = FairQueue(slots=known, per_key=1, waiting_per_key=1)
-        self._new = FairQueue(slots=new, per_key=max(1, new // 2), waiting_per_key=waiting_of_one)
-        self._suspected = FairQueue(slots=suspected, per_key=max(1, suspected // 2), waiting_per_key=waiting_of_one)
+        self._new, self._suspected = (
+            FairQueue(slots=slots, per_key=max(1, slots // 2), waiting_per_key=waiting_of_one, refusal=_TOO_MANY_OF_ONE)
+            for slots in (new, suspected)
+        )
 
     def known(self, token: str) -> Turn:
         """The turn of a token that was good; ``token`` is a name for it."""
@@ -55,7 +59,7 @@ class Places:
             Overloaded: there is none.
         """
         if self._all >= self._most or self._taken[client] >= self._of_one:
-            raise Overloaded(_NO_TELLING)
+            raise Overloaded(_TOO_MANY)
         self._all += 1
         self._taken[client] += 1
         try:

@@ -10,6 +10,7 @@ from server.catalog import Catalog
 from server.rpc import mapping
 from server.rpc.audit import shown
 from server.rpc.pipeline import Method
+from server.rpc.turns import COST_OF_ALL, COST_OF_SCAN
 from server.sharing import Caller
 
 SERVICE = pb.DESCRIPTOR.services_by_name["BackupCatalogService"].full_name
@@ -26,8 +27,10 @@ class CatalogService:
         return (
             Method(f"/{SERVICE}/PutBackup", pb.PutBackupRequest, None, self.put, _about_put),
             Method(f"/{SERVICE}/GetBackup", pb.GetBackupRequest, None, self.get),
-            Method(f"/{SERVICE}/ListBackups", pb.ListBackupsRequest, None, self.list),
-            Method(f"/{SERVICE}/RemoveBackup", pb.RemoveBackupRequest, None, self.remove, _about_remove),
+            Method(f"/{SERVICE}/ListBackups", pb.ListBackupsRequest, None, self.list, cost=_cost_of_list),
+            Method(
+                f"/{SERVICE}/RemoveBackup", pb.RemoveBackupRequest, None, self.remove, _about_remove, _cost_of_remove
+            ),
         )
 
     async def put(self, caller: Caller, request: pb.PutBackupRequest) -> pb.PutBackupResponse:
@@ -57,3 +60,11 @@ def _about_put(request: pb.PutBackupRequest) -> Mapping[str, object]:
 
 def _about_remove(request: pb.RemoveBackupRequest) -> Mapping[str, object]:
     return {"backup_id": shown(request.backup_id)}
+
+
+def _cost_of_list(_: pb.ListBackupsRequest) -> int:
+    return COST_OF_SCAN
+
+
+def _cost_of_remove(_: pb.RemoveBackupRequest) -> int:
+    return COST_OF_ALL

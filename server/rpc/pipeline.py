@@ -25,12 +25,14 @@ from server.errors import (
     TokenMissing,
     Violation,
 )
+from server.fair_queue import Turn
 from server.identity.interface import PROXY_CHALLENGE, Credentials, IdentityProvider, Links, Peer
 from server.model import Principal
 from server.rpc import status
 from server.rpc.audit import shown
 from server.rpc.limits import Gate, Limits, client_of
 from server.rpc.status import Status
+from server.rpc.turns import Turns, turns_for
 from server.sharing import Caller
 
 REQUEST_ID = "x-openstack-request-id"
@@ -67,6 +69,8 @@ class Method:
     handle: Callable[[Caller, Any], Awaitable[Message]]
     about: Callable[[Any], Mapping[str, object]] | None = None
     """What a request would change, for the audit; None: it changes nothing."""
+    cost: Callable[[Any], int] | None = None
+    """What a request costs: see `server.rpc.turns`; None: as little as can be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,8 @@ class Pipeline:
         new_request_id: Callable[[], str],
         limits: Limits = NO_LIMITS,
         links: Links = NO_LINKS,
+        turns: Turns | None = None,
+        max_seconds: float = 30.0,
     ) -> None:
         """Check that each method has its permission in the policy.
 
@@ -122,6 +128,8 @@ class Pipeline:
             new_request_id: makes the id of a call that comes through none of our gateways.
             limits: what is refused as overload.
             links: the connections whose other end may say what it knows of its clients.
+            turns: what reads and changes wait for; None: no read waits.
+            max_seconds: the longest that a call may take, whatever its deadline.
 
         Raises:
             ValueError: a method has no row in `policy.METHODS`.
@@ -135,6 +143,8 @@ class Pipeline:
         self._new_request_id = new_request_id
         self._gate = Gate(limits, time.monotonic)
         self._links = links
+        self._turns = turns or turns_for(reads=2 * limits.calls, waiting_of_project=limits.calls)
+        self._max_seconds = max_seconds
         self._log = structlog.get_logger("server.call")
 
     def serves(self, method: str) -> bool:
@@ -202,7 +212,7 @@ class Pipeline:
     async def _answered(self, call: Call, request_id: str, known: _Known) -> Answer:
         trailers: list[tuple[str, str | bytes]] = [(REQUEST_ID, request_id)]
         try:
-            return Answer(await self._use_case(call, request_id, known), None, trailers)
+            return Answer(await self._use_case(self._bounded(call), request_id, known), None, trailers)
         except Failure as failure:
             failed = status.of_failure(failure, request_id)
             if isinstance(failure, TokenMissing | TokenInvalid):
@@ -227,12 +237,27 @@ class Pipeline:
                 project_id = method.project_id(request) if method.project_id else None
                 policy.authorize(principal, permission, project_id)
                 commit_by = None if call.deadline is None else call.deadline - self._commit_margin
-                response = await method.handle(Caller(principal, request_id, commit_by), request)
-                return response.SerializeToString()
+                async with self._turn(method, principal, request, commit_by):
+                    response = await method.handle(Caller(principal, request_id, commit_by), request)
+                    return response.SerializeToString()
             finally:
                 self._gate.leave_project(principal.project_id)
         finally:
             self._gate.leave()
+
+    def _turn(self, method: Method, principal: Principal, request: Message, commit_by: float | None) -> Turn:
+        """The turn of a call, by who calls, not by whose affairs it is about."""
+        cost = method.cost(request) if method.cost else 1
+        if method.about is None:
+            return self._turns.reads.turn(principal.project_id, cost)
+        return self._turns.changes.turn(principal.project_id, cost, commit_by)
+
+    def _bounded(self, call: Call) -> Call:
+        """The call with the deadline that it has at the latest: others need what it takes."""
+        latest = time.monotonic() + self._max_seconds
+        if call.deadline is not None and call.deadline <= latest:
+            return call
+        return Call(call.method, call.request, call.metadata, latest, call.peer)
 
     async def _principal(self, call: Call, address: str) -> Principal:
         client = client_of(address)

@@ -13,6 +13,9 @@ from typing import Protocol
 
 from server.model import Backup, Micros, Page, Sharing, SharingDetail
 
+PAGE_BYTES = 1024 * 1024
+"""The most that the items of a page may take, as far as they vary: `Store.list_sharings`, `Store.list_backups`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Cause:
@@ -210,7 +213,10 @@ class Store(Protocol):
         ...
 
     async def list_sharings(self, query: SharingQuery) -> Page[SharingDetail]:
-        """Answer one page. Pages by position must neither skip nor repeat a sharing that stands throughout."""
+        """Answer one page. Pages by position must neither skip nor repeat a sharing that stands throughout.
+
+        A page of more than `PAGE_BYTES` must be cut short, but to one item at least; then more remain.
+        """
         ...
 
     async def count_sharings(self, filter: SharingFilter) -> int:
@@ -230,7 +236,10 @@ class Store(Protocol):
         ...
 
     async def list_backups(self, project_id: str | None, limit: int, after_id: str | None) -> Page[Backup]:
-        """Answer backups ordered by id, of one project or of all, behind ``after_id``."""
+        """Answer backups ordered by id, of one project or of all, behind ``after_id``.
+
+        A page of more than `PAGE_BYTES` must be cut short, but to one item at least; then more remain.
+        """
         ...
 
     async def remove_backup(self, backup_id: str, cause: Cause) -> Sequence[Sharing]:

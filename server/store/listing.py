@@ -5,12 +5,12 @@ Statements are put together from the fixed fragments here; every value is a para
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from server.store.interface import Position, SharingFilter, SharingOrder, SharingQuery, SortKey
-from server.store.rows import BACKUP_COLUMNS, SHARING_COLUMNS
+from server.store.interface import PAGE_BYTES, Position, SharingFilter, SharingOrder, SharingQuery, SortKey
+from server.store.rows import BACKUP_COLUMNS, SHARING_COLUMNS, Row
 
 # ruff: noqa: S608 -- statements are put together from the constants of this program only
 
@@ -30,6 +30,15 @@ class Dialect:
     not_by_index: str
     """What before a column keeps it from choosing the index; may be empty."""
 
+
+ROW_BYTES: Final = 512
+"""What an item takes beside its texts, for `PAGE_BYTES`: ids, times and numbers."""
+
+TEXTS: Final = (
+    *("status", "name", "volume_id", "availability_zone", "container", "description", "fail_reason", "snapshot_id"),
+    "service_metadata",
+)
+"""Columns of ``backups`` whose length varies."""
 
 _OF_SHARING: Final = (
     ("backup_id", "s.backup_id"),
@@ -52,7 +61,7 @@ def get_statement(dialect: Dialect) -> str:
     """
 
 
-def list_statement(query: SharingQuery, dialect: Dialect) -> tuple[str, Parameters]:
+def list_statement(query: SharingQuery, dialect: Dialect, columns: str) -> tuple[str, Parameters]:
     """Answer the statement of a list and its parameters: one row more than asked for tells whether more remain."""
     conditions = _conditions(query.filter, dialect)
     parameters = _parameters(query.filter)
@@ -64,11 +73,33 @@ def list_statement(query: SharingQuery, dialect: Dialect) -> tuple[str, Paramete
             parameters |= {"after_value": after.value}
     parameters |= {"rows": query.part.limit + 1, "offset": 0 if after is not None else query.part.offset}
     rows, offset = dialect.parameter("rows"), dialect.parameter("offset")
+    order = ", ".join(f"{term} {direction}" for term, direction in order_of(query.order))
     statement = f"""
-        SELECT {SHARING_COLUMNS}, {BACKUP_COLUMNS} FROM {dialect.with_backup}
-        WHERE {" AND ".join(conditions)} ORDER BY {_order(query.order)} LIMIT {rows} OFFSET {offset}
+        SELECT {columns} FROM {dialect.with_backup}
+        WHERE {" AND ".join(conditions)} ORDER BY {order} LIMIT {rows} OFFSET {offset}
     """
     return statement, parameters
+
+
+def order_of(order: SharingOrder) -> Sequence[tuple[str, str]]:
+    """Answer what rows are ordered by: terms, each with its direction."""
+    column, nullable = _sort_column(order.key)
+    direction = "DESC" if order.descending else "ASC"
+    terms = [(column, direction)] if order.key is SortKey.ID else [(column, direction), ("s.id", direction)]
+    # Only where there can be nulls: with this term no index serves the order.
+    return [(f"({column} IS NULL)", "ASC"), *terms] if nullable else terms
+
+
+def cut(rows: Iterable[Row], limit: int, size_of: Callable[[Row], int]) -> tuple[Sequence[Row], bool]:
+    """Answer the rows of a page, and whether more remain; no more rows are read than that takes."""
+    page: list[Row] = []
+    size = 0
+    for row in rows:
+        size += size_of(row)
+        if len(page) == limit or (page and size > PAGE_BYTES):
+            return page, True
+        page.append(row)
+    return page, False
 
 
 def count_statement(filter: SharingFilter, dialect: Dialect) -> tuple[str, Parameters]:
@@ -78,7 +109,7 @@ def count_statement(filter: SharingFilter, dialect: Dialect) -> tuple[str, Param
     return f"SELECT count(*) FROM {tables} WHERE {' AND '.join(_conditions(filter, dialect))}", _parameters(filter)
 
 
-def backups_statement(project_id: str | None, after_id: str | None, dialect: Dialect) -> str:
+def backups_statement(project_id: str | None, after_id: str | None, dialect: Dialect, columns: str) -> str:
     """Answer the statement for ``rows`` backups by id."""
     conditions = ["TRUE"]
     if project_id is not None:
@@ -86,7 +117,7 @@ def backups_statement(project_id: str | None, after_id: str | None, dialect: Dia
     if after_id is not None:
         conditions.append(f"b.id > {dialect.parameter('after_id')}")
     return f"""
-        SELECT {BACKUP_COLUMNS} FROM backups AS b
+        SELECT {columns} FROM backups AS b
         WHERE {" AND ".join(conditions)} ORDER BY b.id LIMIT {dialect.parameter("rows")}
     """
 
@@ -128,14 +159,6 @@ def _sort_column(key: SortKey) -> tuple[str, bool]:
             return "b.status", False
         case SortKey.SIZE:
             return "b.size", True
-
-
-def _order(order: SharingOrder) -> str:
-    column, nullable = _sort_column(order.key)
-    direction = "DESC" if order.descending else "ASC"
-    by_value = f"{column} {direction}, s.id {direction}" if order.key is not SortKey.ID else f"s.id {direction}"
-    # Only where there can be nulls: with this term no index serves the order.
-    return f"({column} IS NULL), {by_value}" if nullable else by_value
 
 
 def _behind(order: SharingOrder, after: Position, dialect: Dialect) -> str:

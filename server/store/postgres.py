@@ -18,6 +18,7 @@ from server.store.interface import Cancel, CancelAll, Cause, Share, SharingFilte
 from server.store.migrations import MIGRATIONS, Migration
 from server.store.postgres_connection import Connection, configure, connect_to_write, connection_string, within
 from server.store.postgres_faults import FAULTS, failure_of, is_gone, log_fault
+from server.store.postgres_probe import Probe
 from server.store.postgres_queue import Queue
 from server.store.postgres_session import Session
 from server.store.postgres_tables import Tables
@@ -43,20 +44,20 @@ _SILENT: Final = 1.0
 _TRY_AGAIN: Final = 0.02
 """Seconds, at most, until a query is asked on another connection whose own broke."""
 
-# As a change does, without changing anything: a server that only reads refuses it, and who locks the table stops it.
-_PING: Final = "SELECT 1 FROM backups WHERE FALSE FOR UPDATE"
-
 _Pool = AsyncConnectionPool[Connection]
 
 
 class PostgresStore:
     """A `server.store.interface.Store`. Open one with `open`; close it with `close`."""
 
-    def __init__(self, tables: Tables, writer: Writer, queue: Queue, pool: _Pool, patience: float) -> None:
+    def __init__(
+        self, tables: Tables, writer: Writer, queue: Queue, pool: _Pool, probe: Probe, patience: float
+    ) -> None:
         self._tables = tables
         self._writer = writer
         self._queue = queue
         self._pool = pool
+        self._probe = probe
         self._patience = patience
         self._closed = False
         self._asked: set[asyncio.Task[object]] = set()
@@ -109,7 +110,7 @@ class PostgresStore:
         connect = partial(connect_to_write, conninfo, patience)
         lanes = [Lane(queue, Session(connect, patience + _SILENT)) for _ in range(write_connections)]
         await pool.open()
-        return cls(tables, Writer(queue, lanes, patience), queue, pool, patience)
+        return cls(tables, Writer(queue, lanes, patience), queue, pool, Probe(conninfo, _PING_WITHIN), patience)
 
     async def share(self, command: Share) -> Sequence[Sharing]:
         """Do what `Store.share` promises."""
@@ -153,7 +154,8 @@ class PostgresStore:
 
     async def ping(self) -> None:
         """Do what `Store.ping` promises."""
-        await self._read(_ping, _PING_WITHIN)
+        self._tables.check()
+        await self._probe.look()
         if self._writer.is_stuck:
             # Commits may wait for a standby that is away: no question shows that.
             raise Unavailable("Nothing can be stored now.")
@@ -162,6 +164,7 @@ class PostgresStore:
         """Do what `Store.close` promises; may be called again."""
         self._closed = True
         await self._tables.close()
+        await self._probe.close()
         await self._writer.close()
         for asked in self._asked:
             asked.cancel()
@@ -173,18 +176,17 @@ class PostgresStore:
             self._tables.check()
         return await self._queue.make(command)
 
-    async def _read(self, query: Callable[[Connection], Awaitable[T]], patience: float | None = None) -> T:
+    async def _read(self, query: Callable[[Connection], Awaitable[T]]) -> T:
         """Answer a query, or raise `Unavailable` when there is no time left."""
         if self._closed:
             raise Unavailable("The store is closed.")
         self._tables.check()
-        seconds = self._patience if patience is None else patience
         # A driver that is told to stop asks the server to stop, too, and waits for it: so it is left to itself.
-        asking = asyncio.create_task(self._answer(query, asyncio.get_running_loop().time() + seconds))
+        asking = asyncio.create_task(self._answer(query, asyncio.get_running_loop().time() + self._patience))
         self._asked.add(cast("asyncio.Task[object]", asking))
         asking.add_done_callback(self._forget)
         try:
-            await asyncio.wait((asking,), timeout=seconds)
+            await asyncio.wait((asking,), timeout=self._patience)
         finally:
             if not asking.done():
                 asking.cancel()
@@ -214,7 +216,3 @@ class PostgresStore:
                     log_fault(error)
                     raise failure_of(error) from error
                 await asyncio.sleep(random.uniform(0, _TRY_AGAIN))  # noqa: S311 -- no secret
-
-
-async def _ping(connection: Connection) -> None:
-    await connection.execute(_PING)

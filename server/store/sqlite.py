@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar, cast
 
-from server.errors import Unavailable
 from server.model import Backup, Page, Sharing, SharingDetail
 from server.store import sqlite_reads as reads
 from server.store.decisions import Command, PutBackup, RemoveBackup
@@ -21,6 +20,7 @@ from server.store.sqlite_changes import make, make_all
 from server.store.sqlite_checkpointer import Checkpointer, LogBounds
 from server.store.sqlite_connection import connect, connect_to_write
 from server.store.sqlite_file import look, prepare
+from server.store.sqlite_probe import Probe
 from server.store.sqlite_readers import Readers
 from server.store.sqlite_writer import Writer
 from server.store.unusable import UnusableDatabase
@@ -34,11 +34,12 @@ _PING_WITHIN: Final = 0.8
 class SqliteStore:
     """A `server.store.interface.Store`. Open one with `open`; close it with `close`."""
 
-    def __init__(self, gate: Gate, writer: Writer, checkpointer: Checkpointer, readers: Readers) -> None:
+    def __init__(self, gate: Gate, writer: Writer, checkpointer: Checkpointer, readers: Readers, probe: Probe) -> None:
         self._gate = gate
         self._writer = writer
         self._checkpointer = checkpointer
         self._readers = readers
+        self._probe = probe
 
     @classmethod
     async def open(
@@ -71,7 +72,7 @@ class SqliteStore:
         path = Path(path)
         await asyncio.to_thread(prepare, path, busy_timeout=busy_timeout, known=known)
         try:
-            writing, copying, *reading = await asyncio.to_thread(_connect, path, read_threads, busy_timeout)
+            writing, probing, copying, *reading = await asyncio.to_thread(_connect, path, read_threads, busy_timeout)
         except sqlite3.Error as error:
             raise UnusableDatabase(path, f"the database cannot be opened: {error}") from error
         checkpointer = Checkpointer(copying, path, log_bounds)
@@ -84,7 +85,7 @@ class SqliteStore:
             after_batch=checkpointer.after_batch,
         )
         pending = partial(_pending, path, busy_timeout, known)
-        return cls(Gate(await pending(), pending), writer, checkpointer, Readers(reading))
+        return cls(Gate(await pending(), pending), writer, checkpointer, Readers(reading), Probe(probing, writer))
 
     async def share(self, command: Share) -> Sequence[Sharing]:
         """Do what `Store.share` promises."""
@@ -127,19 +128,15 @@ class SqliteStore:
         return cast("Sequence[Sharing]", await self._make(RemoveBackup(backup_id, cause)))
 
     async def ping(self) -> None:
-        """Do what `Store.ping` promises: read, and take the write lock, through the queue of changes."""
+        """Do what `Store.ping` promises, apart from the queues of reads and changes."""
         await self._gate.check()
-        try:
-            async with asyncio.timeout(_PING_WITHIN):
-                await self._readers.read(_look)
-                await self._writer.make(_look, commit_by=None)
-        except Exception as error:
-            raise Unavailable("The store cannot be read and written now.") from error
+        await self._probe.look(_PING_WITHIN)
 
     async def close(self) -> None:
         """Do what `Store.close` promises; may be called again."""
         self._writer.stop()
         self._readers.stop()
+        self._probe.stop()
         await asyncio.to_thread(self._close)
 
     async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
@@ -153,18 +150,21 @@ class SqliteStore:
         )
 
     def _close(self) -> None:
+        self._probe.close()
         self._readers.close()
         self._checkpointer.close()
         self._writer.close()
 
 
 def _connect(path: Path, read_threads: int, busy_timeout: float) -> list[sqlite3.Connection]:
-    """Open the writer's connection, then the checkpointer's, then the readers'."""
+    """Open the writer's connection, then the probe's, then the checkpointer's, then the readers'."""
     with ExitStack() as opened:
-        connections = [connect_to_write(path, busy_timeout=busy_timeout)]
-        opened.callback(connections[0].close)
+        connections = []
+        for _ in range(2):
+            connections.append(connect_to_write(path, busy_timeout=busy_timeout))
+            opened.callback(connections[-1].close)
         connections.append(connect(path, busy_timeout=busy_timeout))
-        opened.callback(connections[1].close)
+        opened.callback(connections[-1].close)
         for _ in range(read_threads):
             connections.append(connect(path, busy_timeout=busy_timeout, query_only=True))
             opened.callback(connections[-1].close)
@@ -174,7 +174,3 @@ def _connect(path: Path, read_threads: int, busy_timeout: float) -> list[sqlite3
 
 async def _pending(path: Path, busy_timeout: float, known: Sequence[Migration]) -> Sequence[str]:
     return (await asyncio.to_thread(look, path, busy_timeout=busy_timeout, known=known)).pending
-
-
-def _look(connection: sqlite3.Connection) -> None:
-    connection.execute("SELECT 1 FROM backups LIMIT 1").fetchone()

@@ -6,13 +6,24 @@ Tables are joined in the order written (CROSS JOIN), so that the index on a proj
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from operator import itemgetter
 from typing import Final
 
 from server.errors import BackupNotFound, SharingNotFound
 from server.model import Backup, Page, SharingDetail
 from server.store import listing
-from server.store.interface import SharingFilter, SharingQuery
-from server.store.rows import BACKUP_COLUMNS, backup_of, detail_of
+from server.store.interface import SharingFilter, SharingQuery, SortKey
+from server.store.rows import (
+    BACKUP_COLUMNS,
+    BACKUP_FIELDS,
+    SHARING_COLUMNS,
+    SHARING_FIELDS,
+    Row,
+    backup_of,
+    detail_of,
+)
 
 SQLITE: Final = listing.Dialect(
     parameter=lambda name: f":{name}",
@@ -36,9 +47,22 @@ def get_sharing(connection: sqlite3.Connection, project_id: str, sharing_id: str
 
 def list_sharings(connection: sqlite3.Connection, query: SharingQuery) -> Page[SharingDetail]:
     """Do what `Store.list_sharings` promises."""
-    rows = connection.execute(*listing.list_statement(query, SQLITE)).fetchall()
-    items = [detail_of(row) for row in rows[: query.part.limit]]
-    return Page(items, more=len(rows) > query.part.limit)
+    with closing(connection.execute(*list_statement(query))) as rows:
+        page, more = listing.cut(rows, query.part.limit, _SIZE_OF_DETAIL)
+    return Page([detail_of(row) for row in page], more)
+
+
+def list_statement(query: SharingQuery) -> tuple[str, listing.Parameters]:
+    """Answer the statement of a list, whose rows are read one by one, and its parameters."""
+    if query.order.key is SortKey.CREATED_AT and query.filter.backup_id is None:
+        return listing.list_statement(query, SQLITE, f"{SHARING_COLUMNS}, {BACKUP_COLUMNS}")
+    # Sorted: by no more than it takes, as a backup may be large.
+    ids, parameters = listing.list_statement(query, SQLITE, "s.id AS sharing_id")
+    statement = f"""
+        SELECT {SHARING_COLUMNS}, {BACKUP_COLUMNS} FROM ({ids}) AS page
+        CROSS JOIN sharings AS s ON s.id = page.sharing_id CROSS JOIN backups AS b ON b.id = s.backup_id
+    """  # noqa: S608 -- constants
+    return statement, parameters
 
 
 def count_sharings(connection: sqlite3.Connection, filter: SharingFilter) -> int:
@@ -60,6 +84,17 @@ def list_backups(
 ) -> Page[Backup]:
     """Do what `Store.list_backups` promises."""
     parameters = {"project_id": project_id, "after_id": after_id, "rows": limit + 1}
-    statement = listing.backups_statement(project_id, after_id, SQLITE)
-    rows = connection.execute(statement, parameters).fetchall()
-    return Page([backup_of(row) for row in rows[:limit]], more=len(rows) > limit)
+    statement = listing.backups_statement(project_id, after_id, SQLITE, BACKUP_COLUMNS)
+    with closing(connection.execute(statement, parameters)) as rows:
+        page, more = listing.cut(rows, limit, _SIZE_OF_BACKUP)
+    return Page([backup_of(row) for row in page], more)
+
+
+def _size_from(start: int) -> Callable[[Row], int]:
+    """Answer what tells the size of a row in which a backup begins at ``start``."""
+    texts = itemgetter(*(start + BACKUP_FIELDS.index(name) for name in listing.TEXTS))
+    return lambda row: listing.ROW_BYTES + len("".join(filter(None, texts(row))).encode())
+
+
+_SIZE_OF_BACKUP: Final = _size_from(0)
+_SIZE_OF_DETAIL: Final = _size_from(len(SHARING_FIELDS))

@@ -51,6 +51,8 @@ class Writer:
         self._stopped = False
         self._changed = threading.Condition()
         """Guards what waits, how many are expected, and whether it is stopped."""
+        self._at_work = False
+        self._batches = 0
         self._expected = 1
         """How many changes are likely to come together: the writer is told of the first and of this one."""
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
@@ -81,6 +83,21 @@ class Writer:
                 self._changed.notify()
         return await caller
 
+    @property
+    def is_running(self) -> bool:
+        """Whether changes are taken."""
+        return not self._stopped
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no change waits and none is being made."""
+        return not self._waiting and not self._at_work
+
+    @property
+    def batches(self) -> int:
+        """Number of batches so far that found the database in order."""
+        return self._batches
+
     def stop(self) -> None:
         """Take no more changes, and let those that wait fail; the batch under way goes on."""
         with self._changed:
@@ -103,10 +120,13 @@ class Writer:
         try:
             while batch := self._take():
                 outcomes = self._carry_out(change for change, _ in batch)
+                # Before the answers: a batch counts for nothing that is asked after them.
+                self._batches += any(map(_is_in_order, outcomes.values()))
                 self._expect(len(batch))
                 _deliver(batch, outcomes)
                 if self._after_batch is not None:
                     self._after_batch(self._connection)
+                self._at_work = False
         finally:
             self.stop()
             _deliver(self._waiting, {change: NotMade(_closed()) for change, _ in self._waiting})
@@ -128,6 +148,7 @@ class Writer:
             )
             if self._stopped:
                 return []
+            self._at_work = True
             return [self._waiting.popleft() for _ in range(min(len(self._waiting), self._max_batch))]
 
     def _carry_out(self, changes: Iterable[Change]) -> Mapping[Change, Outcome]:
@@ -137,6 +158,10 @@ class Writer:
         except Exception as error:  # noqa: BLE001 -- a defect must reach the callers, not end the thread
             _log.exception("a batch of changes ended in a defect")
             return {change: NotMade(error) for change in changes}
+
+
+def _is_in_order(outcome: Outcome) -> bool:
+    return not (isinstance(outcome, NotMade) and isinstance(outcome.failure, Unavailable))
 
 
 def _closed() -> Unavailable:

@@ -195,6 +195,18 @@ async def test_a_page_has_a_thousand_at_most_and_by_default(house: House, giver:
     assert await house.count(giver) == 1200
 
 
+async def test_pages_of_large_items_are_short_and_lead_on(house: House, giver: Project) -> None:
+    shared = await share_all(house, giver, [house.put_backup(giver, service_metadata="m" * 65_536) for _ in range(20)])
+    first = assert_success(await house.list(giver, "sort_dir=asc&limit=100"))
+    assert ids(first) == shared[:15]
+    (link,) = first["shared_links"]
+    query = urlsplit(link["href"]).query
+    assert query == "sort_dir=asc&limit=100&offset=15"
+    rest = assert_success(await house.list(giver, query))
+    assert list(rest) == ["shared"]
+    assert ids(rest) == shared[15:]
+
+
 async def link(rest: Rest, giver: Project, **headers: str) -> str:
     """Scheme and host of the link in a list of which more remains."""
     named = {name.replace("_", "-"): text for name, text in headers.items()}

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 
 import pytest
+from aiohttp import web
 
 from server.errors import IdentityUnavailable, Overloaded, ProjectForbidden, TokenInvalid, TokenMissing
 from server.identity.interface import LONGEST_TOKEN, Credentials, IdentityProvider
@@ -181,6 +182,32 @@ async def test_more_tokens_than_can_be_asked_about_are_overload(provided: Provid
     with pytest.raises(Overloaded):
         await identified(provider, stub.add("c", PROJECT, "member"))
     assert [principal.project_id for principal in await asyncio.gather(*asked)] == [PROJECT] * 2
+
+
+async def test_tokens_of_one_client_keep_no_others_waiting(provided: Provided, stub: KeystoneStub) -> None:
+    """The stub answers about no token of the flood until another client has its answer."""
+    answered = asyncio.Event()
+
+    async def reluctant(request: web.Request) -> web.StreamResponse:
+        if request.headers["X-Subject-Token"].startswith("flood"):
+            await answered.wait()
+        return stub._validate(request)
+
+    provider = provided(password=None, waiting=250)
+    stub.trouble = reluctant
+
+    def asked(token: str, client: str) -> asyncio.Task[Principal]:
+        credentials = Credentials({"x-auth-token": token}, client=client)
+        return asyncio.create_task(provider.identify(credentials))
+
+    flood = [asked(stub.add(f"flood-{number}", PROJECT, "member"), "192.0.2.1") for number in range(300)]
+    async with asyncio.timeout(60):
+        assert (await asked(stub.add("other", PROJECT, "member"), "192.0.2.2")).project_id == PROJECT
+        answered.set()
+        outcomes = await asyncio.gather(*flood, return_exceptions=True)
+    refused = [outcome for outcome in outcomes if isinstance(outcome, Overloaded)]
+    assert len(refused) == 300 - 10 - 250  # one address has half of the 20 slots that new tokens have
+    assert "250 tokens from this address wait" in str(refused[0])
 
 
 TROUBLES: dict[str, Trouble] = {

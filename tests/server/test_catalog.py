@@ -60,6 +60,16 @@ async def test_a_text_with_a_nul_is_refused(catalog: Catalog, caller: Caller, na
         await catalog.put(caller, backup(**{name: "a\0b"}))
 
 
+@pytest.mark.parametrize(("character", "most"), [("m", 65_536), ("ä", 32_768), ("\U0001f4be", 16_384)])
+async def test_metadata_has_a_largest_size_in_bytes(
+    catalog: Catalog, caller: Caller, character: str, most: int
+) -> None:
+    await catalog.put(caller, backup(service_metadata=character * most))
+    with pytest.raises(InvalidArgument, match="at most 65536 are expected") as refused:
+        await catalog.put(caller, backup(service_metadata=character * (most + 1)))
+    assert fields(refused.value) == ["backup.service_metadata"]
+
+
 @pytest.mark.parametrize("name", ["size", "object_count"])
 async def test_a_negative_number_is_refused(catalog: Catalog, caller: Caller, name: str) -> None:
     with pytest.raises(InvalidArgument) as refused:

@@ -10,6 +10,7 @@ import pytest
 
 from server.errors import SharingNotFound
 from server.model import Page, SharingDetail
+from server.store import listing, postgres_reads
 from server.store.interface import Position, SharingFilter, SortKey, Store
 from tests.store.commands import (
     BACKUP_ID,
@@ -231,6 +232,70 @@ async def test_an_offset_does_not_count_when_a_position_is_given(many: Store) ->
     after = Position(first.sharing.created_at, first.sharing.id)
     with_offset = await many.list_sharings(page(after=after, offset=5))
     assert with_offset == await many.list_sharings(page(after=after))
+
+
+LARGE = "m" * 65_536
+
+
+@pytest.fixture
+async def large(empty_store: Store) -> Store:
+    """Forty backups with as much metadata as there may be, each shared once."""
+    backups = [backup(backup_id(n), name=f"{n % 7}", service_metadata=LARGE) for n in range(40)]
+    await asyncio.gather(*(empty_store.put_backup(each, cause()) for each in backups))
+    for n in range(40):
+        await empty_store.share(share(backup_id=backup_id(n), sharing_ids=[f"{n:02}"], because=cause(NOW + n)))
+    return empty_store
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("key", SortKey)
+async def test_a_page_of_more_than_its_bytes_must_be_cut_short(large: Store, key: SortKey, descending: bool) -> None:
+    found: list[SharingDetail] = []
+    part = await large.list_sharings(page(key=key, descending=descending))
+    while part.more:
+        assert len(part.items) == 15  # of 65 536 bytes and a little: sixteen would be more than a MiB
+        found.extend(part.items)
+        by_offset = await large.list_sharings(page(key=key, descending=descending, offset=len(found)))
+        part = await next_page(large, key, descending, 1000, found[-1])
+        assert part == by_offset
+    found.extend(part.items)
+    assert len({detail.sharing.id for detail in found}) == 40
+    assert found == in_order(found, key, descending)
+
+
+async def test_a_page_that_is_cut_short_is_the_same_for_its_limit(large: Store) -> None:
+    for limit, expected, more in ((14, 14, True), (15, 15, True), (16, 15, True)):
+        part = await large.list_sharings(page(limit=limit))
+        assert (len(part.items), part.more) == (expected, more)
+    part = await large.list_sharings(page(offset=25, limit=15))
+    assert (len(part.items), part.more) == (15, False)
+
+
+async def test_a_page_has_one_item_at_least_however_large(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listing, "PAGE_BYTES", 100)
+    monkeypatch.setattr(postgres_reads, "PAGE_BYTES", 100)
+    await store.share(share(RECIPIENT, OTHER, sharing_ids=["1", "2"]))
+    part = await store.list_sharings(page(key=SortKey.ID, descending=False))
+    assert ([detail.sharing.id for detail in part.items], part.more) == (["1"], True)
+    part = await store.list_sharings(page(key=SortKey.ID, descending=False, offset=1))
+    assert ([detail.sharing.id for detail in part.items], part.more) == (["2"], False)
+
+
+@pytest.mark.parametrize("text", ["ä" * 32_768, "\U0001f4be" * 16_384, LARGE])
+async def test_a_page_is_bounded_in_bytes_not_in_characters(empty_store: Store, text: str) -> None:
+    for n in range(20):
+        await empty_store.put_backup(backup(backup_id(n), service_metadata=text), cause())
+        await empty_store.share(share(backup_id=backup_id(n), sharing_ids=[f"{n:02}"]))
+    assert len((await empty_store.list_sharings(page())).items) == 15
+    assert len((await empty_store.list_backups(None, 1000, None)).items) == 15
+
+
+async def test_a_thousand_usual_items_are_one_page(empty_store: Store) -> None:
+    await empty_store.put_backup(backup(name="n" * 255, description="d" * 200), cause())
+    ids = [f"{n:04}" for n in range(1000)]
+    await empty_store.share(share(*map(project_id, range(1000)), sharing_ids=ids))
+    part = await empty_store.list_sharings(page())
+    assert (len(part.items), part.more) == (1000, False)
 
 
 async def test_the_time_of_creation_may_lie_before_1970(store: Store) -> None:

@@ -13,7 +13,7 @@ import pytest
 from server.store import listing, postgres_changes, postgres_shares
 from server.store.interface import Position, SharingFilter, SortKey
 from server.store.postgres_connection import _BY_INDEX
-from server.store.postgres_reads import _GET_BACKUP, _GET_SHARING, POSTGRES
+from server.store.postgres_reads import _GET_BACKUP, _GET_SHARING, POSTGRES, list_statement
 from server.store.postgres_schema import prepare
 from tests.postgres.databases import drop_database, new_database
 from tests.store.commands import GIVER, OTHER, given, page
@@ -89,7 +89,7 @@ def test_the_default_list_is_read_from_its_index_in_its_order(
     session: psycopg.Connection[tuple[Any, ...]], filter: SharingFilter, descending: bool
 ) -> None:
     for after in (None, Position(1, "id")):
-        nodes = plan(session, listing.list_statement(page(filter, descending=descending, after=after), POSTGRES)[0])
+        nodes = plan(session, list_statement(page(filter, descending=descending, after=after))[0])
         probes_only(nodes)
         assert not kinds(nodes) & {"Sort", "Incremental Sort", "Bitmap Heap Scan", "Hash Join", "Merge Join"}
         wanted = "sharings_received" if filter.received else "sharings_given"
@@ -103,7 +103,7 @@ def test_no_filter_makes_a_list_look_at_the_sharings_of_others(
     for wanted in product([None, "x"], repeat=len(FILTERS)):
         which = SharingFilter(GIVER, received=received, **dict(zip(FILTERS, wanted, strict=True)))
         for statement, _ in (
-            listing.list_statement(page(which), POSTGRES),
+            list_statement(page(which)),
             listing.count_statement(which, POSTGRES),
         ):
             # A project with sharings of most backups may as well read them all.
@@ -114,7 +114,7 @@ def test_no_filter_makes_a_list_look_at_the_sharings_of_others(
 def test_no_order_makes_a_list_look_at_the_sharings_of_others(
     session: psycopg.Connection[tuple[Any, ...]], key: SortKey
 ) -> None:
-    probes_only(plan(session, listing.list_statement(page(given(), key=key), POSTGRES)[0]), but="backups")
+    probes_only(plan(session, list_statement(page(given(), key=key))[0]), but="backups")
 
 
 @pytest.mark.parametrize("filter", [given(), RECEIVED])

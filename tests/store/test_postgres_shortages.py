@@ -283,3 +283,24 @@ async def test_one_fault_of_the_server_is_logged_once_for_all_that_it_befalls(
         assert len(caplog.records) <= 2
         monkeypatch.undo()
         await store.share(share())
+
+
+async def test_reads_that_nobody_waits_for_give_their_connections_back(database_url: str) -> None:
+    async with opened(database_url, patience=30.0, read_connections=1) as store:
+        with session(database_url, "LOCK TABLE sharings IN ACCESS EXCLUSIVE MODE"):
+            for _ in range(5):
+                reading = asyncio.create_task(store.count_sharings(given()))
+                await waiting_for_a_lock(database_url)
+                reading.cancel()
+                with suppress(asyncio.CancelledError):
+                    await reading
+                assert (await store.get_backup(BACKUP_ID)).id == BACKUP_ID
+
+
+async def waiting_for_a_lock(url: str) -> None:
+    """Return when a session of the database waits for a lock."""
+    async with asyncio.timeout(60):
+        while not PostgresEngine(url, None)._rows(  # noqa: ASYNC110 - nothing else is told
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        ):
+            await asyncio.sleep(0.01)
