@@ -87,6 +87,8 @@ class Answer:
     """Of a failure, for the log."""
     cause: str = ""
     """What a failure's message leaves out, for the log."""
+    request_id: str = ""
+    """As the server has it; empty where it does not say."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from gateway.command_line import ADVICE, redacted, secret_in, usage_redacted
 from gateway.resolver import DNS
 
 PROGRAM = "backup-sharing-gateway"
@@ -69,7 +70,13 @@ def _target(value: str) -> str:
 
 def _url(value: str) -> str:
     parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.netloc
+        or parts.query
+        or parts.fragment
+        or "@" in parts.netloc
+    ):
         raise ValueError("expected http(s)://HOST[:PORT][/PATH]")
     return value
 
@@ -283,16 +290,22 @@ class Settings(BaseSettings):
 
 def load(arguments: Sequence[str]) -> Settings:
     """Read all settings. If any is bad, list every one on standard error and exit with 2."""
+    if option := secret_in(arguments):
+        print(f"{option}: {ADVICE}", file=sys.stderr)  # noqa: T201 - no log is set up yet
+        raise SystemExit(2)
     try:
-        # The argument is pydantic-settings' own, unknown to the model that mypy sees.
-        return Settings(_cli_parse_args=list(arguments), **_file(arguments))  # type: ignore[call-arg]
+        with usage_redacted():
+            # The argument is pydantic-settings' own, unknown to the model that mypy sees.
+            return Settings(_cli_parse_args=list(arguments), **_file(arguments))  # type: ignore[call-arg]
     except ValidationError as error:
         for problem in error.errors():
-            name = str(problem["loc"][0])
+            name = str(problem["loc"][0]) if problem["loc"] else ""
             flag = f"--{name.replace('_', '-')} ({ENVIRONMENT_PREFIX}{name.upper()})"
             wrong = problem["msg"].removeprefix("Value error, ")
-            message = f"{flag}: {wrong}, got {problem['input']!r}"
-            if problem["type"] == "missing":
+            message = f"{flag}: {redacted(wrong)}, got {redacted(repr(problem['input']))}"
+            if not name:
+                message = redacted(wrong)
+            elif problem["type"] == "missing":
                 message = f"{flag}: is missing"
             elif problem["type"] == _INCOMPLETE:
                 message = f"{flag}: {problem['msg']}"

@@ -26,6 +26,9 @@ _LINGER_BYTES: Final = 4 << 20
 _READ_BYTES: Final = 16 * 1024
 """Of a body that wait to be read, and sixteen times as many chunks of it."""
 
+_AT_ONCE_BYTES: Final = 8 * 1024
+"""That are read in one turn of the event loop; as chunks of a byte each they take it for some milliseconds."""
+
 _MOST_HEADERS: Final = 4
 """Headers of the largest size that all headers of a request may be as large as."""
 
@@ -90,6 +93,9 @@ class Connection(RequestHandler):
         """As `transport`, which aiohttp forgets as soon as it begins to close it."""
         self._unfinished = 0
         """Bytes of requests that are not whole."""
+        self._behind = bytearray()
+        """What has come and is not read yet."""
+        self._catches_up = False
         self._unread: StreamReader | None = None
         """A body that was refused, and that is read only to be thrown away."""
         self._unread_bytes = 0
@@ -108,6 +114,15 @@ class Connection(RequestHandler):
         self._wait()
 
     def data_received(self, data: bytes) -> None:
+        """Read what has come, a piece in each turn of the event loop, so that other connections have theirs between."""
+        if data and (self._behind or len(data) > _AT_ONCE_BYTES):
+            self._behind += data
+            self._pause_transport_reading()
+            self._catch_up_soon()
+        else:  # also what aiohttp asks for: to go on with what its parser has
+            self._receive(data)
+
+    def _receive(self, data: bytes) -> None:
         """Wait no more for a request that is whole, and not for ever for one that has begun."""
         if self._socket is None or (self._unread is not None and not self._may_linger(len(data))):
             return
@@ -127,6 +142,7 @@ class Connection(RequestHandler):
     def connection_lost(self, exc: BaseException | None) -> None:
         """Wait no more."""
         self._connections.closed(self)
+        self._behind.clear()
         self.wait_no_more()
         self._stalled_no_more()
         if self._socket is not None:
@@ -193,6 +209,27 @@ class Connection(RequestHandler):
     @property
     def _is_idle(self) -> bool:
         return self._waiter is not None and not self._waiter.done()
+
+    def _catch_up_soon(self) -> None:
+        if not self._catches_up:
+            self._catches_up = True
+            asyncio.get_running_loop().call_soon(self._catch_up)
+
+    def _catch_up(self) -> None:
+        self._catches_up = False
+        if self._reading_paused or self._buffer_paused:
+            return  # until aiohttp resumes
+        piece = bytes(self._behind[:_AT_ONCE_BYTES])
+        del self._behind[:_AT_ONCE_BYTES]
+        self._receive(piece)
+        if not (self._reading_paused or self._buffer_paused):
+            self._resume_transport_reading()
+
+    def _resume_transport_reading(self) -> None:
+        if self._behind:
+            self._catch_up_soon()
+        else:
+            super()._resume_transport_reading()
 
     def _holds(self, unfinished: int) -> None:
         if unfinished or self._unfinished:

@@ -12,6 +12,9 @@ from gateway.errors import InvalidRequest, RequestFailed, Violation, shortened
 
 REQUEST_ID = "X-Openstack-Request-Id"
 
+_REQUEST_ID_KEY = REQUEST_ID.lower()
+_CLIENT_REQUEST_ID_KEY = "x-client-request-id"
+
 JSON = "application/json"
 
 _TRACE = ("traceparent", "tracestate")
@@ -53,10 +56,32 @@ Headers = CIMultiDictProxy[str]
 NO_HEADERS: Headers = CIMultiDictProxy(CIMultiDict())
 
 
-def request_id(headers: Headers) -> str:
-    """The id that the client gave the request, if it is well formed, or a fresh one."""
+def new_request_id() -> str:
+    """A fresh id for a request. Clients give ids too, and may give that of another's request: they are only logged."""
+    return f"req-{uuid_utils.uuid4()}"
+
+
+def client_request_id(headers: Headers) -> str | None:
+    """The id that the client gave the request, if it is well formed."""
     given = headers.get(REQUEST_ID)
-    return given if given and _REQUEST_ID.fullmatch(given) else f"req-{uuid_utils.uuid4()}"
+    return given if given and _REQUEST_ID.fullmatch(given) else None
+
+
+def request_ids(headers: Headers, request_id: str) -> list[tuple[str, str]]:
+    """The metadata that tell the server the gateway's id of a request, and its client's."""
+    given = client_request_id(headers)
+    return [(_REQUEST_ID_KEY, request_id), *([(_CLIENT_REQUEST_ID_KEY, given)] if given else [])]
+
+
+def server_request_id(metadata: Sequence[tuple[str, str | bytes]], request_id: str) -> str:
+    """The id of a request in the server's log: the one that came with the answer, or else the gateway's own.
+
+    A server takes over the id of a gateway that it knows, and no other.
+    """
+    for key, value in metadata:
+        if key == _REQUEST_ID_KEY and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
+            return value
+    return request_id
 
 
 def to_metadata(headers: Headers, names: Sequence[str] = TO_METADATA) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ from gateway.errors import InvalidRequest, RequestFailed, shortened
 from gateway.http_methods import COMMON, are_all_common
 from gateway.in_flight import InFlight, Turn
 from gateway.pages import COMPRESS_FROM
-from gateway.response import closing, compressed, plain, whole
+from gateway.response import closing, compressed, plain, varying, whole
 from gateway.sparing import Sparing
 from gateway.target import logged_path
 from gateway.unwritten import Unwritten
@@ -32,9 +32,6 @@ Stamp = Callable[[web.BaseRequest | None, str], Mapping[str, str]]
 
 _CLIENT_GONE = 499
 """In the log, as other servers write it; nobody receives it."""
-
-_REFUSED = (400, 404, 405, 406, 408, 503)
-"""Statuses of failures that the gateway finds by itself, without a server."""
 
 _UNKNOWN_METHOD = "unknown"
 """In the log, in place of whatever a client wrote there."""
@@ -96,7 +93,7 @@ class HttpServer(web.Server):
         self._in_flight = InFlight(limits.in_flight, unwritten)
         self._log = structlog.get_logger("gateway.request")
         self._garbage = Sparing("gateway.request", burst=20, per_second=1.0)
-        self._refusals = Sparing("gateway.request", burst=100, per_second=20.0)
+        self._without_server = Sparing("gateway.request", burst=100, per_second=20.0)
 
     def __call__(self) -> Connection:
         """Make the protocol of one connection."""
@@ -116,7 +113,7 @@ class HttpServer(web.Server):
     def _full(self) -> bytes:
         """The response to a connection that there is no room for."""
         message = "More connections are open than this gateway takes; try again later."
-        request_id = headers.request_id(headers.NO_HEADERS)
+        request_id = headers.new_request_id()
         failed = self._failures.of_request(RequestFailed(503, message), request_id)
         return closing(failed.status, {**failed.headers, **self._stamp(None, request_id)}, failed.body)
 
@@ -129,7 +126,7 @@ class HttpServer(web.Server):
             message = f"The request line, or a header, has more than {self._limits.header_bytes} bytes."
         elif isinstance(exc, HeadersTooLarge):
             message = "The headers have too many bytes, all together."
-        request_id = headers.request_id(headers.NO_HEADERS)
+        request_id = headers.new_request_id()
         # Not the text of the exception: it quotes the line that cannot be read, and so a token.
         self._garbage.info("refused", status=status, cause=type(exc).__name__, request_id=request_id)
         failed = self._failures.of_request(RequestFailed(status, message), request_id)
@@ -138,7 +135,7 @@ class HttpServer(web.Server):
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         began = time.perf_counter()
         turn = Turn(request, self._in_flight)
-        request_id = headers.request_id(request.headers)
+        request_id = headers.new_request_id()
         done = Answer(_CLIENT_GONE)
         try:
             answer = await self._answer(request, request_id, turn)
@@ -151,7 +148,7 @@ class HttpServer(web.Server):
             return response
         finally:
             turn.end()
-            self._log_request(request, request_id, done, began)
+            self._log_request(request, request_id, turn, done, began)
 
     async def _write(
         self, request: web.BaseRequest, request_id: str, answer: Answer
@@ -167,16 +164,15 @@ class HttpServer(web.Server):
         return answer, response
 
     def _response(self, request: web.BaseRequest, request_id: str, answer: Answer) -> web.StreamResponse:
-        stamped = {**answer.headers, **self._stamp(request, request_id)}
-        if "Content-Encoding" in answer.headers or (
-            len(answer.body) >= COMPRESS_FROM and headers.accepts_gzip(request.headers)
-        ):
+        stamped = {**answer.headers, **self._stamp(request, answer.request_id or request_id)}
+        if "Content-Encoding" in answer.headers:
+            stamped["Vary"] = varying(stamped)
+        elif len(answer.body) >= COMPRESS_FROM and headers.accepts_gzip(request.headers):
             return compressed(answer.status, stamped, answer.body)
         return whole(request, answer.status, stamped, answer.body)
 
-    def _log_request(self, request: web.BaseRequest, request_id: str, answer: Answer, began: float) -> None:
-        # Whoever causes a line without a call to a server pays little for it.
-        log = self._refusals if answer.status in _REFUSED and not answer.reason else self._log
+    def _log_request(self, request: web.BaseRequest, request_id: str, turn: Turn, answer: Answer, began: float) -> None:
+        log = self._log if turn.is_for_server else self._without_server
         log.info(
             "request",
             method=request.method if request.method in self._methods else _UNKNOWN_METHOD,
@@ -185,7 +181,8 @@ class HttpServer(web.Server):
             reason=answer.reason or None,
             cause=shortened(answer.cause, _LONGEST_CAUSE) or None,
             ms=round((time.perf_counter() - began) * 1000, 2),
-            request_id=request_id,
+            request_id=answer.request_id or request_id,
+            client_request_id=headers.client_request_id(request.headers),
             client=request.remote,
         )
 
@@ -198,6 +195,8 @@ class HttpServer(web.Server):
             self._in_flight.check()
             return await self._respond(request, request_id, turn.arrived)
         except (InvalidRequest, RequestFailed) as failure:
+            # Later failures are 500 to 504; a line on an earlier one costs its client too little to be sure of it.
+            turn.is_for_server = isinstance(failure, RequestFailed) and failure.status >= 500 and turn.is_for_server
             return self._failures.of_request(failure, request_id)
         except ConnectionResetError:
             raise  # the client went away; aiohttp knows what to do

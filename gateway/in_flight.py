@@ -43,8 +43,9 @@ class Turn:
         self._request = request
         self._connection = request.protocol if isinstance(request.protocol, Connection) else None
         self._in_flight = in_flight
-        self.is_counted = False
-        """Whether the request has been taken up."""
+        self.is_for_server = False
+        """Whether the request is one to call a server for, as far as is known."""
+        self._is_counted = False
         if self._connection is not None:
             self._connection.begin()
 
@@ -55,19 +56,20 @@ class Turn:
             RequestFailed: 503, too many are in flight.
         """
         self._in_flight.check()
+        self.is_for_server = True
         self.count()
 
     def count(self) -> None:
         """The request is in flight from now on, if it is not already."""
-        if not self.is_counted:
-            self.is_counted = True
+        if not self._is_counted:
+            self._is_counted = True
             self._in_flight.count += 1
             if self._connection is not None:
                 self._connection.arrived()
 
     def end(self) -> None:
         """The answer is handed to the socket, or the client is gone."""
-        if self.is_counted:
+        if self._is_counted:
             self._in_flight.count -= 1
         if self._connection is not None:
             self._connection.end(self._request)

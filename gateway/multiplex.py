@@ -263,10 +263,10 @@ def _give_up(answered: asyncio.Future[pb.Answer | None]) -> None:
 
 
 def _reply(answer: pb.Answer) -> Reply:
-    if answer.code == 0:
-        return Reply(grpc.StatusCode.OK, "", answer.response, ())
     trailers = [
         (entry.key, entry.value if entry.key.endswith("-bin") else entry.value.decode("ascii", "replace"))
         for entry in answer.trailers
     ]
+    if answer.code == 0:
+        return Reply(grpc.StatusCode.OK, "", answer.response, trailers)
     return Reply(_CODES.get(answer.code, grpc.StatusCode.UNKNOWN), answer.message, b"", trailers)

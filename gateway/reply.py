@@ -19,7 +19,7 @@ class Reply:
     response: bytes
     """Empty unless the code is OK."""
     metadata: Metadata
-    """Of a failure, what came with it; empty on success."""
+    """What came with it."""
 
     @property
     def details(self) -> bytes | None:

@@ -71,12 +71,16 @@ def plain(status: int, headers: Mapping[str, str], body: bytes) -> web.Response:
 
 
 def compressed(status: int, headers: Mapping[str, str], body: bytes) -> web.Response:
-    """A response with these headers, and its body as gzip, unless they say that it is that already."""
+    """A response with these headers, and its body as gzip."""
     response = plain(status, headers, body)
-    response.headers["Vary"] = ", ".join(filter(None, (headers.get("Vary"), "Accept-Encoding")))
-    if "Content-Encoding" not in headers:
-        response.enable_compression(web.ContentCoding.gzip)
+    response.headers["Vary"] = varying(headers)
+    response.enable_compression(web.ContentCoding.gzip)
     return response
+
+
+def varying(headers: Mapping[str, str]) -> str:
+    """``Vary`` of a response that has these headers, and that is gzip for some."""
+    return ", ".join(filter(None, (headers.get("Vary"), "Accept-Encoding")))
 
 
 def closing(status: int, headers: Mapping[str, str], body: bytes) -> bytes:

@@ -95,7 +95,7 @@ class Rest:
             path=path,
             query=query,
             message=endpoint.binding.bind(match.values, query, request.headers, body),
-            metadata=[*self._callers.metadata(request), (headers.REQUEST_ID.lower(), request_id)],
+            metadata=[*self._callers.metadata(request), *headers.request_ids(request.headers, request_id)],
             seconds=headers.timeout(request.headers),
         )
         return await (self._streams if streaming else self._unary).answer(call)

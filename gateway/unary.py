@@ -41,8 +41,11 @@ class Unary:
         )
         if reply.code is not grpc.StatusCode.OK:
             return failed(reply, self._failures, call)
+        request_id = headers.server_request_id(reply.metadata, call.request_id)
         body = self._json(call, reply.response)
-        return Answer(200) if method.mapping.empty_body else Answer(200, body, JSON)
+        if method.mapping.empty_body:
+            return Answer(200, request_id=request_id)
+        return Answer(200, body, JSON, request_id=request_id)
 
     def _json(self, call: Call, response: bytes) -> bytes:
         endpoint = call.endpoint
@@ -61,5 +64,7 @@ class Unary:
 
 def failed(reply: Reply, failures: Failures, call: Call) -> Answer:
     """The answer to a call that the server failed, with the headers that it asks for."""
-    answer = failures.of_status(reply.code, reply.message, reply.details, call.request_id, call.uncertainty)
-    return replace(answer, headers={**answer.headers, **headers.from_metadata(reply.metadata)})
+    request_id = headers.server_request_id(reply.metadata, call.request_id)
+    answer = failures.of_status(reply.code, reply.message, reply.details, request_id, call.uncertainty)
+    sent = headers.from_metadata(reply.metadata)
+    return replace(answer, headers={**answer.headers, **sent}, request_id=request_id)

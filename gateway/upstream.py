@@ -189,7 +189,7 @@ class Upstream:
         async with asyncio.timeout_at(unary.give_up):
             try:
                 call = multicallable(unary.request, metadata=(*unary.metadata, ("grpc-timeout", timeout)))
-                return Reply(grpc.StatusCode.OK, "", await call, ())
+                return Reply(grpc.StatusCode.OK, "", await call, tuple(await call.trailing_metadata()))
             except grpc.aio.AioRpcError as error:
                 return await self.failure(error)
 

@@ -55,7 +55,7 @@ class Catalog:
             checks.project_id("project_id", project_id)
         most = MOST_PER_PAGE if limit is None else checks.number("limit", limit, 1)
         of = ("backups", project_id)
-        after = page_token.decode(token, of) if token else None
+        after = page_token.decode(token, of, page_token.NOTHING) if token else None
         if token and after is None:
             checks.violate("page_token", "The value of page_token does not belong to this list.")
         checks.done()

@@ -13,6 +13,7 @@ import click
 from backupsharing.client import Door
 from server import policy
 from server.checks import Checks
+from server.command_line import ADVICE, secret_in
 from server.demo import DemoFailed, run_demo
 from server.errors import InvalidArgument
 from server.identity.static import BadTokenFile, add_token
@@ -23,7 +24,17 @@ from server.people.commands import COMMANDS
 from server.people.options import door_options
 
 
-@click.group(context_settings={"show_default": True, "max_content_width": 100})
+class _Commands(click.Group):
+    """Commands, none of which takes a password on its command line."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse it before anything else can repeat it."""
+        if option := secret_in(args):
+            raise click.UsageError(f"{option}: {ADVICE}")
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"show_default": True, "max_content_width": 100})
 @click.version_option(package_name="backup-sharing")
 def main() -> None:
     """Share volume backups between cloud projects.

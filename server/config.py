@@ -23,10 +23,13 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from server.command_line import ADVICE, redacted, secret_in, usage_redacted
 from server.policy import ROLES
 from server.store.opening import checked
 
 ENVIRONMENT_PREFIX = "BACKUP_SHARING_"
+
+_PROJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def _address(value: str) -> str:
@@ -55,8 +58,14 @@ def _role(value: str) -> str:
 def _client(value: str) -> str:
     name, _, whose = value.rpartition("=")
     role, at, project = whose.partition("@")
-    if not name or role not in ROLES or (at and not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", project)):
+    if not name or role not in ROLES or (at and not _PROJECT_ID.fullmatch(project)):
         raise ValueError(f"expected NAME=ROLE or NAME=ROLE@PROJECT with one of {', '.join(ROLES)}")
+    return value
+
+
+def _project(value: str) -> str:
+    if not _PROJECT_ID.fullmatch(value):
+        raise ValueError("expected the id of a project, 1 to 64 characters of [A-Za-z0-9_-]")
     return value
 
 
@@ -70,6 +79,7 @@ Url = Annotated[str, AfterValidator(_url)]
 Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 Clients = Annotated[list[Annotated[str, AfterValidator(_client)]], NoDecode, BeforeValidator(_split)]
 Roles = Annotated[list[Annotated[str, AfterValidator(_role)]], NoDecode, BeforeValidator(_split)]
+Projects = Annotated[list[Annotated[str, AfterValidator(_project)]], NoDecode, BeforeValidator(_split)]
 
 
 _INCOMPLETE = "incomplete"
@@ -77,6 +87,14 @@ _INCOMPLETE = "incomplete"
 _PROVIDERS = ("tokens", "keystone_url", "client", "proxy_credentials")
 _SERVICE_USER = ("keystone_url", "keystone_user", "keystone_password_file", "keystone_project")
 _LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+
+
+def _is_confidential(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return True  # it is refused as a url
+    return parts.scheme != "http" or parts.hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def _incomplete(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -98,9 +116,7 @@ def _incomplete(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "client_ca", "is missing; without it no certificate of a peer can be believed"
     if given.get("proxy_credentials") and not given.get("gateway_peer") and not listen.startswith("unix:"):
         yield "gateway_peer", "is missing; a proxy is believed only through a gateway that is known, or a Unix socket"
-    keystone = urlsplit(str(given.get("keystone_url") or ""))
-    is_near = (keystone.hostname or "") in ("localhost", "127.0.0.1", "::1")
-    if keystone.scheme == "http" and not (is_near or is_insecure):
+    if not (is_insecure or _is_confidential(str(given.get("keystone_url") or ""))):
         yield "keystone_url", "would get tokens in plain text; expected https, or --insecure"
 
 
@@ -156,6 +172,16 @@ class Settings(BaseSettings):
         description="NAME=ROLE: which of reader, member, admin and service a role of Keystone's is, where its name"
         " is another; may be given several times",
     )
+    keystone_service_project: Projects = Field(
+        [],
+        description="id of a Keystone project whose tokens may have the role service, also where an authenticating"
+        " proxy names them; without one none has it; may be given several times",
+    )
+    keystone_admin_project: Projects = Field(
+        [],
+        description="id of a Keystone project whose role admin acts for every project, that of any other only as"
+        " member; without one it does in every project; may be given several times",
+    )
     client: Clients = Field(
         [],
         description="NAME=ROLE or NAME=ROLE@PROJECT: who calls with a certificate of this name, by itself; may be"
@@ -171,7 +197,7 @@ class Settings(BaseSettings):
     token_cache_seconds: float = Field(
         60.0, gt=0, description="seconds for which a token is good without asking Keystone again, even if it is revoked"
     )
-    token_cache_size: int = Field(10_000, ge=1, description="tokens that are remembered")
+    token_cache_size: int = Field(10_000, ge=1, description="good tokens that are remembered, and refused ones")
     max_recipients: int = Field(1000, ge=1, description="recipients that one call may name")
     max_active_sharings: int = Field(1000, ge=0, description="active sharings that one backup may have; 0: any number")
     on_conflict: Literal["refuse", "return"] = Field(
@@ -194,7 +220,8 @@ class Settings(BaseSettings):
     max_failed_identities: float = Field(
         600,
         ge=0,
-        description="calls a minute with a bad credential from one client address, where that is known; 0: any number",
+        description="calls a minute with a bad credential from one client address, where that is known; more are"
+        " refused as overload, good credentials always pass; 0: any number",
     )
     max_waiting_changes: int = Field(10_000, ge=1, description="changes waiting for the database; more are refused")
     commit_delay: float = Field(
@@ -256,16 +283,22 @@ class Settings(BaseSettings):
 
 def load(arguments: Sequence[str]) -> Settings:
     """Read all settings. If any is bad, list every one on standard error and exit with 2."""
+    if option := secret_in(arguments):
+        print(f"{option}: {ADVICE}", file=sys.stderr)  # noqa: T201 - no log is set up yet
+        raise SystemExit(2)
     try:
-        # The argument is pydantic-settings' own, unknown to the model that mypy sees.
-        return Settings(_cli_parse_args=list(arguments), **_file(arguments))  # type: ignore[call-arg]
+        with usage_redacted():
+            # The argument is pydantic-settings' own, unknown to the model that mypy sees.
+            return Settings(_cli_parse_args=list(arguments), **_file(arguments))  # type: ignore[call-arg]
     except ValidationError as error:
         for problem in error.errors():
-            name = str(problem["loc"][0])
+            name = str(problem["loc"][0]) if problem["loc"] else ""
             flag = f"--{name.replace('_', '-')} ({ENVIRONMENT_PREFIX}{name.upper()})"
             wrong = problem["msg"].removeprefix("Value error, ")
-            message = f"{flag}: {wrong}, got {problem['input']!r}"
-            if problem["type"] == "missing":
+            message = f"{flag}: {redacted(wrong)}, got {redacted(repr(problem['input']))}"
+            if not name:
+                message = redacted(wrong)
+            elif problem["type"] == "missing":
                 message = f"{flag}: is missing"
             elif problem["type"] == _INCOMPLETE:
                 message = f"{flag}: {problem['msg']}"

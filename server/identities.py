@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -13,20 +14,28 @@ from server.identity.chain import Chain
 from server.identity.interface import IdentityProvider, Links
 from server.identity.keystone import KeystoneTokens
 from server.identity.keystone_client import KeystoneClient, ServiceUser
+from server.identity.lanes import Lanes, Places
 from server.identity.mtls import Certificates
 from server.identity.proxy import ProxyIdentity
+from server.identity.roles import RoleRules
 from server.identity.static import StaticTokens
 from server.model import Principal
 
 _REFUSED_SECONDS = 5.0
 """For which a token that Keystone refused is refused without asking again: one may be good a moment later."""
 
-_MOST_ASKED = 1000
-"""Tokens that wait for Keystone at once: at 240 answers a second, what it does in the time a caller waits."""
+_AT_ONCE = 32
+"""Questions that Keystone is asked at once."""
 
-_BREAK_AFTER = 5
+_WAITING_TOKENS = 250
+"""New tokens of one address that wait for Keystone: at 240 answers a second, what it does in a second."""
+
+_WAITING_CALLS, _WAITING_CALLS_OF_ONE = 2000, 500
+"""Calls that wait for the answer about a new token, of all addresses and of one."""
+
+_TRY_AFTER = 5
 _TRY_AGAIN_SECONDS = 2.0
-"""Keystone is left alone for so long after so many failures in a row."""
+"""After so many failures Keystone is tried with a question of our own, and left alone for so long if that fails."""
 
 
 class CannotIdentify(Exception):
@@ -50,26 +59,38 @@ def providers(settings: Settings, cleanups: AsyncExitStack) -> IdentityProvider:
     if settings.proxy_credentials is not None:
         known = _secret("--proxy-credentials", settings.proxy_credentials).split()
         # First, so that who comes through the proxy is the one whom the proxy names, and nobody else.
-        found.insert(0, ProxyIdentity(known, links, only=not found))
+        found.insert(0, ProxyIdentity(known, links, _rules(settings, {}), only=not found))
     return Chain(found)
 
 
 def _keystone(settings: Settings, url: str, cleanups: AsyncExitStack) -> KeystoneTokens:
-    breaker = Breaker(_BREAK_AFTER, _TRY_AGAIN_SECONDS, time.monotonic)
-    roles = dict(text.rsplit("=", 1) for text in settings.keystone_role)
-    client = KeystoneClient(url, _service_user(settings), settings.keystone_timeout, breaker, roles)
+    breaker = Breaker(_TRY_AFTER, _TRY_AGAIN_SECONDS, time.monotonic)
+    rules = _rules(settings, dict(text.rsplit("=", 1) for text in settings.keystone_role))
+    client = KeystoneClient(
+        url,
+        _service_user(settings),
+        breaker,
+        rules,
+        timeout=settings.keystone_timeout,
+        connections=_AT_ONCE,
+    )
     cleanups.push_async_callback(client.close)
     cache = TokenCache(
         client.validate,
         seconds=settings.token_cache_seconds,
         refused_seconds=min(_REFUSED_SECONDS, settings.token_cache_seconds),
         most=settings.token_cache_size,
-        most_asked=_MOST_ASKED,
+        lanes=Lanes(_AT_ONCE, _WAITING_TOKENS),
+        places=Places(_WAITING_CALLS, _WAITING_CALLS_OF_ONE),
         monotonic=time.monotonic,
         clock=time.time,
     )
     cleanups.push_async_callback(cache.close)
     return KeystoneTokens(url, cache)
+
+
+def _rules(settings: Settings, names: Mapping[str, str]) -> RoleRules:
+    return RoleRules(names, frozenset(settings.keystone_service_project), frozenset(settings.keystone_admin_project))
 
 
 def _client(text: str) -> tuple[str, Principal]:

@@ -1,4 +1,4 @@
-"""One JSON object a line on standard error, whoever logs it."""
+"""One JSON object a line on standard error, whoever logs it; a line has a largest size."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ import orjson
 import structlog
 from structlog.typing import EventDict
 
-_SHARED = (
-    structlog.processors.add_log_level,
-    structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
-    structlog.processors.format_exc_info,
-)
+MOST_BYTES = 8192
+"""Of a line, whatever its event holds."""
+
+_SHORTER = (2000, 500, 100, 20)
+"""Characters that each value may have, tried one after the other until the line fits."""
+
+_MOST_ITEMS = 20
+"""Of a list in a line that is too long."""
+
+_ALWAYS = ("event", "level", "time", "request_id")
 
 
 class Lines:
@@ -52,6 +57,24 @@ class Lines:
             self._file.flush()
 
 
+class LibraryLines(logging.Handler):
+    """Writes what libraries, and the rooms below, log through the standard library: it looks the same."""
+
+    def __init__(self, lines: Lines) -> None:
+        super().__init__()
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        try:
+            event: EventDict = {"event": record.getMessage()}
+            if record.exc_info:
+                event["exc_info"] = record.exc_info
+            self._lines.msg(_line(None, record.levelname.lower(), event))
+        except Exception:  # noqa: BLE001 -- as all handlers of the standard library do
+            self.handleError(record)
+
+
 def configure(level: str) -> Lines:
     """Set up logging for the process, and answer what is written; ``level`` is a name of `logging`, in lower case."""
     least = logging.getLevelNamesMapping()[level.upper()]
@@ -63,14 +86,7 @@ def configure(level: str) -> Lines:
         logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
     )
-    # What libraries and the rooms below say through the standard library looks the same.
-    handler = logging.StreamHandler(sys.stderr)
-    renderer = structlog.processors.JSONRenderer(serializer=lambda event, **_: orjson.dumps(event).decode())
-    removed = structlog.stdlib.ProcessorFormatter.remove_processors_meta
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(processors=[removed, renderer], foreign_pre_chain=[*_SHARED])
-    )
-    logging.basicConfig(handlers=[handler], level=max(least, logging.WARNING))
+    logging.basicConfig(handlers=[LibraryLines(lines)], level=max(least, logging.WARNING))
     logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_departure)
     # Of what it warns the store tells the outcome; a transaction that fails as it should is no warning at all.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
@@ -89,4 +105,43 @@ def _line(logger: Any, level: str, event: EventDict) -> bytes:  # noqa: ANN401 -
         event = structlog.processors.format_exc_info(logger, level, event)
     event["level"] = level
     event["time"] = datetime.now(UTC).isoformat()[:-6] + "Z"
-    return orjson.dumps(event, default=repr)
+    return _rendered(event)
+
+
+def _rendered(event: EventDict) -> bytes:
+    try:
+        line = orjson.dumps(event, default=repr)
+    except (TypeError, RecursionError):  # a text that is no Unicode, a large number, or a value that holds itself
+        return _shortened(event)
+    return line if len(line) < MOST_BYTES else _shortened(event)
+
+
+def _shortened(event: EventDict) -> bytes:
+    """The line with each value cut, and marked as cut; of an event with very many values only the usual ones."""
+    for most in _SHORTER:
+        line = orjson.dumps({_cut_text(str(name), most): _cut(value, most) for name, value in event.items()})
+        if len(line) < MOST_BYTES:
+            return line
+    return orjson.dumps({name: _cut(event[name], _SHORTER[-1]) for name in _ALWAYS if name in event})
+
+
+def _cut(value: object, most: int) -> object:
+    if value is None or isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < 2**53):
+        return value
+    if isinstance(value, list | tuple):
+        return [_cut_text(_text(item), most) for item in value[:_MOST_ITEMS]]
+    return _cut_text(_text(value), most)
+
+
+def _text(value: object) -> str:
+    try:
+        return value if isinstance(value, str) else repr(value)
+    except Exception:  # noqa: BLE001 -- whatever a value does, the line is written
+        return type(value).__name__
+
+
+def _cut_text(text: str, most: int) -> str:
+    """Keep both ends: that of a stack trace tells what was raised."""
+    if len(text) > most:
+        text = f"{text[: most // 2]} … {text[-(most // 2) :]}"
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -9,14 +9,24 @@ from contextlib import contextmanager
 import click
 
 from server.store.migrations import MIGRATIONS, SchemaStatus
-from server.store.opening import migrate, plan, schema_status
+from server.store.opening import checked, migrate, plan, schema_status
 from server.store.unusable import UnusableDatabase
+
+
+def database_named(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    """Check the name of a database that an option gives."""
+    try:
+        return checked(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
 
 _database = click.option(
     "--database",
     envvar="BACKUP_SHARING_DATABASE",
     required=True,
     show_envvar=True,
+    callback=database_named,
     help="SQLite file or postgresql://USER@HOST/NAME, as the server has it.",
 )
 

@@ -12,7 +12,8 @@ from typing import NoReturn
 import click
 from click.termui import progressbar
 
-from server.store.opening import checked, file_of
+from server.migrating import database_named
+from server.store.opening import file_of
 from server.store.progress import Advance
 from server.store.sqlite_backup import back_up
 from server.store.transfer import Checked
@@ -24,16 +25,11 @@ _INTERRUPTED = 130
 """How a program ends that was interrupted."""
 
 
-def _checked(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    try:
-        return checked(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-
-
 @click.command()
-@click.option("--from", "source", required=True, callback=_checked, help="Database to copy: a SQLite file or url.")
-@click.option("--to", "target", required=True, callback=_checked, help="Database to fill, of any engine.")
+@click.option(
+    "--from", "source", required=True, callback=database_named, help="Database to copy: a SQLite file or url."
+)
+@click.option("--to", "target", required=True, callback=database_named, help="Database to fill, of any engine.")
 def copy(source: str, target: str) -> None:
     """Copy all data into another database, and compare both: sqlite:///FILE and postgresql://… in any combination.
 
@@ -58,7 +54,7 @@ def copy(source: str, target: str) -> None:
 
 @click.command()
 @click.option(
-    "--database", envvar="BACKUP_SHARING_DATABASE", required=True, show_envvar=True, callback=_checked,
+    "--database", envvar="BACKUP_SHARING_DATABASE", required=True, show_envvar=True, callback=database_named,
     help="SQLite file, as the server has it.",
 )  # fmt: skip
 @click.option("--to", "target", type=click.Path(path_type=Path), required=True, help="File to make.")

@@ -189,7 +189,7 @@ class Sharings:
         limit = MOST_PER_PAGE if request.limit is None else checks.number("limit", request.limit, 1)
         offset = 0 if request.offset is None else checks.number("offset", request.offset, 0)
         order = SharingOrder(SORT_KEYS.get(key, SortKey.CREATED_AT), direction == "desc")
-        after = _position(checks, request, (which, order))
+        after = _position(checks, request, which, order)
         checks.done()
         page = await self.store.list_sharings(
             SharingQuery(which, Slice(min(limit, MOST_PER_PAGE), offset, after), order)
@@ -250,13 +250,24 @@ def _filter(checks: Checks, request: FilterRequest) -> SharingFilter:
     )
 
 
-def _position(checks: Checks, request: ListRequest, of: object) -> Position | None:
+_PLACES = {
+    SortKey.CREATED_AT: page_token.NUMBER,
+    SortKey.UPDATED_AT: page_token.NUMBER | page_token.NOTHING,
+    SortKey.ID: page_token.TEXT,
+    SortKey.NAME: page_token.TEXT | page_token.NOTHING,
+    SortKey.STATUS: page_token.TEXT,
+    SortKey.SIZE: page_token.NUMBER | page_token.NOTHING,
+}
+"""Kinds of value that an item can have for each sort key."""
+
+
+def _position(checks: Checks, request: ListRequest, which: SharingFilter, order: SharingOrder) -> Position | None:
     if not request.page_token:
         return None
     if request.offset is not None:
         checks.violate("offset", "The value of offset is not expected together with page_token.")
-    position = page_token.decode(request.page_token, of)
-    if position is None:
+    position = page_token.decode(request.page_token, (which, order), _PLACES[order.key])
+    if position is None or (order.key is SortKey.ID and position.value != position.id):
         checks.violate("page_token", "The value of page_token does not belong to this list; filters and order count.")
     return position
 

@@ -112,10 +112,11 @@ ARROWS = {
         *("server.model", "server.errors", "server.store.interface", "server.checks", "server.page_token"),
         "server.sharing",
     ),
-    "server.config": ("server.policy", "server.store.opening"),
+    "server.command_line": (),
+    "server.config": ("server.policy", "server.store.opening", "server.command_line"),
     "server.migrating": ("server.store.opening", "server.store.migrations", "server.store.unusable"),
     "server.moving": (
-        *("server.store.opening", "server.store.transfer", "server.store.transfer_opening"),
+        *("server.store.opening", "server.store.transfer", "server.store.transfer_opening", "server.migrating"),
         *("server.store.progress", "server.store.sqlite_backup", "server.store.unusable"),
     ),
     "server.identities": ("server.config", "server.identity", "server.model"),

@@ -6,32 +6,42 @@ from collections.abc import Callable
 
 
 class Breaker:
-    """Opens after failures in a row; then lets one call through every so often, until one succeeds."""
+    """Opens when a trial failed, and closes when one succeeded. A trial is a question of our own.
+
+    Questions about what a caller sent only raise the suspicion that makes a trial due: a caller may know a token for
+    which the service fails, and must be able neither to open the breaker for all with it, nor to keep it open.
+    """
 
     def __init__(self, failures: int, seconds: float, clock: Callable[[], float]) -> None:
-        """Open after ``failures`` in a row, for ``seconds`` by a monotonic clock before each new trial."""
+        """Try after so many ``failures``, and once in so many ``seconds`` by a monotonic clock."""
         self._most = failures
         self._seconds = seconds
         self._clock = clock
         self._failures = 0
-        self._closed_until_trial = 0.0
+        self._is_open = False
+        self._is_trying = False
+        self._no_trial_before = clock()
 
-    def lets_through(self) -> bool:
-        """Whether a call may be made now. Who is let through must tell how it went."""
-        if self._failures < self._most:
-            return True
-        now = self._clock()
-        if now < self._closed_until_trial:
-            return False
-        self._closed_until_trial = now + self._seconds  # the next trial, should this one say nothing
-        return True
-
-    def succeeded(self) -> None:
-        """The service answered."""
-        self._failures = 0
+    @property
+    def is_open(self) -> bool:
+        """Whether the service is to be left alone but for trials."""
+        return self._is_open
 
     def failed(self) -> None:
-        """The service did not answer, or not as it should."""
+        """A question about what a caller sent was not answered."""
         self._failures += 1
-        if self._failures >= self._most:
-            self._closed_until_trial = self._clock() + self._seconds
+
+    def takes_trial(self) -> bool:
+        """Whether the service is to be tried now. Whoever is told so must report with `tried`."""
+        is_due = self._is_open or self._failures >= self._most
+        if not is_due or self._is_trying or self._clock() < self._no_trial_before:
+            return False
+        self._is_trying = True
+        return True
+
+    def tried(self, *, answered: bool) -> None:
+        """A question of our own was answered, or not."""
+        self._is_trying = False
+        self._is_open = not answered
+        self._failures = 0
+        self._no_trial_before = self._clock() + self._seconds

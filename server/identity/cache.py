@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from server.errors import Overloaded, ProjectForbidden, TokenInvalid
+from server.fair_queue import Turn
+from server.identity.lanes import Lanes, Places
 from server.model import Principal
 
 
@@ -25,6 +27,10 @@ class Verdict:
     """Why a token that is genuine is good for nothing here; empty: it is not genuine, or it is good."""
 
 
+_MOST_OF_TOKEN = 1000
+"""Calls with one token that wait for the answer about it: each holds a place among all calls of the server."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Entry:
     verdict: Verdict
@@ -32,30 +38,40 @@ class _Entry:
     """Reading of the monotonic clock."""
 
 
+@dataclass(slots=True)
+class _Asked:
+    task: asyncio.Task[Verdict]
+    waiting: int = 0
+
+
 class TokenCache:
-    """Verdicts by token, bounded in number and in time. Holds digests with a key of its own, never tokens."""
+    """Verdicts by token, bounded in number and in time. Holds digests with a key of its own, never tokens.
+
+    Good tokens and refused ones are kept apart: however many bad tokens come, they push out no good one.
+    """
 
     def __init__(
         self,
-        ask: Callable[[str, str], Awaitable[Verdict]],
+        ask: Callable[[str], Awaitable[Verdict]],
         *,
         seconds: float,
         refused_seconds: float,
         most: int,
-        most_asked: int,
+        lanes: Lanes,
+        places: Places,
         monotonic: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
         """Keep what ``ask`` says of a token.
 
         Args:
-            ask: the identity service, about a token and for a client by its address; what it raises is told to all who
-                wait for it, and not kept.
+            ask: the identity service; what it raises is told to all who wait for it, and not kept.
             seconds: for which a good token is believed, counted from when it was asked about: so long at most does
                 a token work that was revoked.
             refused_seconds: for which a refused token is refused without asking again.
-            most: tokens that are kept; those that were not seen for longest go first.
-            most_asked: tokens that are being asked about at once; more are `Overloaded`.
+            most: good tokens that are kept, and refused ones; those that were not seen for longest go first.
+            lanes: who is asked about next.
+            places: for calls with a new token, while it is asked about.
             monotonic: seconds by a clock that is never set.
             clock: seconds since 1970.
         """
@@ -63,15 +79,23 @@ class TokenCache:
         self._seconds = seconds
         self._refused_seconds = refused_seconds
         self._most = most
-        self._most_asked = most_asked
+        self._lanes = lanes
+        self._places = places
         self._monotonic = monotonic
         self._clock = clock
         self._key = secrets.token_bytes(32)
-        self._known: OrderedDict[bytes, _Entry] = OrderedDict()
-        self._asked: dict[bytes, asyncio.Task[Verdict]] = {}
+        self._good: OrderedDict[bytes, _Entry] = OrderedDict()
+        """Also those that are to be asked about again: they go before new ones."""
+        self._refused: OrderedDict[bytes, _Entry] = OrderedDict()
+        self._asked: dict[bytes, _Asked] = {}
 
-    async def principal(self, token: str, client: str = "") -> Principal:
-        """Answer whose token this is that came from a client, if its address is known.
+    async def principal(self, token: str, client: str = "", *, is_suspect: bool = False) -> Principal:
+        """Answer whose token this is.
+
+        Args:
+            token: as it came.
+            client: by which new tokens take turns.
+            is_suspect: whether the client sent too many bad ones.
 
         Raises:
             TokenInvalid: it is unknown, revoked or expired.
@@ -80,15 +104,11 @@ class TokenCache:
         """
         digest = hmac.digest(self._key, token.encode(), "sha256")
         verdict = self._kept(digest)
-        if verdict is None:
-            task = self._asked.get(digest)
-            if task is None:
-                if len(self._asked) >= self._most_asked:
-                    raise Overloaded("Too many tokens are being checked; try again later.")
-                task = self._asked[digest] = asyncio.create_task(self._learn(digest, token, client))
-                task.add_done_callback(lambda done: self._forget_asking(digest, done))
-            # A caller that goes away must not take the answer from the others that wait for it.
-            verdict = await asyncio.shield(task)
+        if verdict is None and digest in self._good:
+            verdict = await self._answer(digest, token, self._lanes.known(digest.hex()))
+        elif verdict is None:
+            with self._places.one(client):
+                verdict = await self._answer(digest, token, self._lanes.new(client, is_suspect=is_suspect))
         if verdict.refusal:
             raise ProjectForbidden(verdict.refusal)
         if verdict.principal is None or verdict.expires_at <= self._clock():
@@ -97,30 +117,51 @@ class TokenCache:
 
     async def close(self) -> None:
         """Stop asking."""
-        tasks = list(self._asked.values())
+        tasks = [asked.task for asked in self._asked.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _kept(self, digest: bytes) -> Verdict | None:
-        entry = self._known.get(digest)
-        if entry is None:
-            return None
-        if self._monotonic() >= entry.until:
-            del self._known[digest]
-            return None
-        self._known.move_to_end(digest)
-        return entry.verdict
+        now = self._monotonic()
+        for known in (self._good, self._refused):
+            entry = known.get(digest)
+            if entry is not None and now < entry.until:
+                known.move_to_end(digest)
+                return entry.verdict
+        return None
 
-    async def _learn(self, digest: bytes, token: str, client: str) -> Verdict:
-        asked_at = self._monotonic()
-        verdict = await self._ask(token, client)
-        good = verdict.principal is not None
-        self._known[digest] = _Entry(verdict, asked_at + (self._seconds if good else self._refused_seconds))
-        self._known.move_to_end(digest)
-        while len(self._known) > self._most:
-            self._known.popitem(last=False)
+    async def _answer(self, digest: bytes, token: str, turn: Turn) -> Verdict:
+        asked = self._asked.get(digest)
+        if asked is None:
+            asked = self._asked[digest] = _Asked(asyncio.create_task(self._learn(digest, token, turn)))
+            asked.task.add_done_callback(lambda done: self._forget_asking(digest, done))
+        if asked.waiting >= _MOST_OF_TOKEN:
+            raise Overloaded("Too many calls wait for this token to be checked; try again later.")
+        asked.waiting += 1
+        try:
+            # A caller that goes away must not take the answer from the others that wait for it.
+            return await asyncio.shield(asked.task)
+        finally:
+            asked.waiting -= 1
+
+    async def _learn(self, digest: bytes, token: str, turn: Turn) -> Verdict:
+        async with turn:
+            asked_at = self._monotonic()
+            verdict = await self._ask(token)
+        if verdict.principal is None:
+            self._good.pop(digest, None)
+            self._keep(self._refused, digest, _Entry(verdict, asked_at + self._refused_seconds))
+        else:
+            self._refused.pop(digest, None)
+            self._keep(self._good, digest, _Entry(verdict, asked_at + self._seconds))
         return verdict
+
+    def _keep(self, known: OrderedDict[bytes, _Entry], digest: bytes, entry: _Entry) -> None:
+        known[digest] = entry
+        known.move_to_end(digest)
+        while len(known) > self._most:
+            known.popitem(last=False)
 
     def _forget_asking(self, digest: bytes, task: asyncio.Task[Verdict]) -> None:
         del self._asked[digest]

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from server.model import Principal
 
-LONGEST_TOKEN = 8192
-"""Bytes of a token that are looked at; a longer one is refused before any work."""
+LONGEST_TOKEN = 4096
+"""Characters of a token that is looked at; a longer one is refused before any work.
+
+Fernet tokens of Keystone have about 200, its JWS tokens up to 2 000. Servers refuse a header of more than 8 190 bytes
+(Apache), or headers of more than 16 384 together (HAProxy); a token that validates itself is sent in two of them.
+"""
+
+_TOKEN = re.compile(rf"[!-~]{{1,{LONGEST_TOKEN}}}")
 
 CHALLENGE = 'Token realm="backup-sharing"'
 """What to send as ``www-authenticate`` where no service gives out tokens."""
@@ -51,7 +58,9 @@ class Credentials:
     """The call's metadata: lower-case keys, the last value of each."""
     peer: Peer = NOBODY
     client: str = ""
-    """The address of who calls; empty where nobody knows it."""
+    """The client's address, or the network that counts as one client; empty where it is not known."""
+    is_suspect: bool = False
+    """Whether the client sent too many bad credentials: asking about one more is to be cheap."""
 
     @property
     def token(self) -> str:
@@ -61,6 +70,11 @@ class Credentials:
             return token
         scheme, _, bearer = self.metadata.get("authorization", "").partition(" ")
         return bearer.strip() if scheme.lower() == "bearer" else ""
+
+
+def is_token(text: str) -> bool:
+    """Whether a token can look like this: visible ASCII, not too long. Only such a text is sent on, in a header."""
+    return _TOKEN.fullmatch(text) is not None
 
 
 class IdentityProvider(Protocol):
@@ -80,5 +94,6 @@ class IdentityProvider(Protocol):
             ProjectForbidden: the credential is good, but not for any project.
             ProxyRequired: only the authenticating proxy may say what the credential says.
             IdentityUnavailable: the service that knows cannot be asked.
+            Overloaded: too many wait for that service.
         """
         ...

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from server.errors import TokenInvalid, TokenMissing
 from server.identity.cache import TokenCache
-from server.identity.interface import LONGEST_TOKEN, Credentials
+from server.identity.interface import Credentials, is_token
 from server.model import Principal
 
 
@@ -24,10 +24,11 @@ class KeystoneTokens:
             TokenInvalid: Keystone does not know it, or it has expired.
             ProjectForbidden: it belongs to no project. Not 401, as clients would log in again without end.
             IdentityUnavailable: Keystone cannot be asked.
+            Overloaded: too many tokens wait to be asked about.
         """
         token = credentials.token
         if not token:
             raise TokenMissing("The request carries no token; X-Auth-Token is expected.")
-        if len(token) > LONGEST_TOKEN or not token.isascii() or not token.isprintable():
+        if not is_token(token):
             raise TokenInvalid("The token is unknown or has expired.")
-        return await self._cache.principal(token, credentials.client)
+        return await self._cache.principal(token, credentials.client, is_suspect=credentials.is_suspect)

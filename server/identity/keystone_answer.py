@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from server.identity.cache import Verdict
+from server.identity.roles import RoleRules
 from server.model import Principal
 
 _PROJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+_LONGEST_ID = 255
+"""Characters of another id; Keystone's have at most 64."""
 
 _NO_PROJECT = "The token is not scoped to a project; a token of the project in the path is expected."
 
@@ -20,12 +23,12 @@ class NotUnderstood(Exception):
     """The answer is not that of an identity service; the message says what is wrong with it."""
 
 
-def verdict_of(body: bytes, roles: Mapping[str, str]) -> Verdict:
+def verdict_of(body: bytes, rules: RoleRules) -> Verdict:
     """Read the body of ``GET /v3/auth/tokens``.
 
     Args:
         body: JSON, ``{"token": {…}}``.
-        roles: ours by Keystone's names; a role that is missing keeps its name.
+        rules: what Keystone's roles count for here.
 
     Raises:
         NotUnderstood: it is not as documented.
@@ -33,17 +36,16 @@ def verdict_of(body: bytes, roles: Mapping[str, str]) -> Verdict:
     token = _member(_object(body), "token", dict)
     expires_at = _time(_member(token, "expires_at", str))
     user = _member(token, "user", dict)
-    user_id = _member(user, "id", str)
+    user_id = _id(user)
     if "project" not in token:
         return Verdict(None, expires_at, _NO_PROJECT)
     project = _member(token, "project", dict)
     project_id = _member(project, "id", str)
     if not _PROJECT_ID.fullmatch(project_id):
         raise NotUnderstood("token.project.id is no project id")
-    domain_id = _member(_member(project, "domain", dict), "id", str)
+    domain_id = _id(_member(project, "domain", dict))
     names = [_member(role, "name", str) for role in _member(token, "roles", list)]
-    principal = Principal(project_id, frozenset(roles.get(name, name) for name in names), user_id, domain_id)
-    return Verdict(principal, expires_at)
+    return Verdict(Principal(project_id, rules.roles(project_id, names), user_id, domain_id), expires_at)
 
 
 def expiry_of(body: bytes) -> float:
@@ -66,6 +68,14 @@ def _member(of: object, name: str, kind: type) -> Any:  # noqa: ANN401 - of the 
     value = of.get(name) if isinstance(of, dict) else None
     if not isinstance(value, kind) or value == "":
         raise NotUnderstood(f"'{name}' is missing or of another type")
+    return value
+
+
+def _id(of: object) -> str:
+    """An id that can be logged and stored."""
+    value: str = _member(of, "id", str)
+    if len(value) > _LONGEST_ID or not value.isprintable():
+        raise NotUnderstood("an id is too long or not printable")
     return value
 
 

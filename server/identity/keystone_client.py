@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,21 +14,16 @@ import aiohttp
 import structlog
 
 from server.errors import IdentityUnavailable
-from server.fair_queue import FairQueue
 from server.identity.breaker import Breaker
 from server.identity.cache import Verdict
 from server.identity.keystone_answer import NotUnderstood, expiry_of, verdict_of
+from server.identity.roles import RoleRules
 
 _MOST_BYTES = 1 << 20
 """Of an answer; without the catalogue they have a few thousand."""
 
-_MOST_CONNECTIONS = 32
-
-_CONNECTIONS_OF_CLIENT = 24
-"""Connections that the tokens of one client take: others always find some."""
-
-_WAITING_OF_CLIENT = 250
-"""Tokens of one client that wait for a connection."""
+_REFUSALS = (400, 413, 414, 422, 431)
+"""Statuses of a server, or of a proxy before it, that does not take a request with this token."""
 
 _RENEW_BEFORE = 60.0
 """Seconds before its end at which the service's own token is no longer used."""
@@ -52,61 +48,95 @@ class _Refused(Exception):
     """Keystone does not take the token that the question came with."""
 
 
+class _Unanswered(Exception):
+    """The connection failed, no answer came in time, or it was a failure of the server; the message says which."""
+
+
 class KeystoneClient:
     """Validates tokens, with the rights of a service user or, without one, with those of the token itself."""
 
     def __init__(
-        self, url: str, user: ServiceUser | None, timeout: float, breaker: Breaker, roles: Mapping[str, str]
+        self,
+        url: str,
+        user: ServiceUser | None,
+        breaker: Breaker,
+        rules: RoleRules,
+        *,
+        timeout: float,
+        connections: int,
     ) -> None:
         """Prepare; connects with the first question.
 
         Args:
             url: of Keystone, with or without ``/v3``.
             user: whose rights to validate with; None: each token validates itself.
-            timeout: seconds for one question, the service's own login not counted.
             breaker: knows when Keystone is to be left alone.
-            roles: ours by Keystone's names.
+            rules: what Keystone's roles count for here.
+            timeout: seconds for one question, the service's own login not counted.
+            connections: questions at once.
         """
         base = url.rstrip("/")
-        self._tokens_url = f"{base if base.endswith('/v3') else base + '/v3'}/auth/tokens"
+        self._tokens_url = f"{base if base.endswith('/v3') else base + '/v3'}/auth/tokens?nocatalog=1"
         self._user = user
         self._timeout = aiohttp.ClientTimeout(total=timeout)
         self._breaker = breaker
-        self._roles = roles
+        self._rules = rules
+        self._connections = connections
         self._session: aiohttp.ClientSession | None = None
         self._own: tuple[str, float] | None = None
         """The service's own token and when it ends."""
         self._login = asyncio.Lock()
-        self._turns = FairQueue(
-            slots=_MOST_CONNECTIONS,
-            per_key=_CONNECTIONS_OF_CLIENT,
-            waiting_per_key=_WAITING_OF_CLIENT,
-            refusal="The client has {most} tokens waiting to be checked, the most it may; try again later.",
-        )
         self._log = structlog.get_logger("server.identity")
 
-    async def validate(self, token: str, client: str = "") -> Verdict:
-        """Ask about a token that came from a client, if its address is known: clients are served in turn.
+    async def validate(self, token: str) -> Verdict:
+        """Ask about a token.
+
+        A status that refuses the request as such (400, 413, 414, 422, 431) refuses the token. All other trouble is no
+        word about the token; only what looks like a failure of Keystone itself makes it be tried, see `Breaker`.
 
         Raises:
             IdentityUnavailable: Keystone could not be asked, or did not answer as it should.
-            Overloaded: too many tokens of this client wait.
         """
-        async with self._turns.turn(client):
-            return await self._judged(token)
-
-    async def _judged(self, token: str) -> Verdict:
-        if not self._breaker.lets_through():
+        await self._try()
+        if self._breaker.is_open:
             raise IdentityUnavailable()
         try:
-            verdict = await self._validated(token)
-        except (aiohttp.ClientError, TimeoutError, NotUnderstood, OSError, ValueError) as error:
+            return await self._validated(token)
+        except _Unanswered as problem:
+            self._log.error("keystone", problem=str(problem))
             self._breaker.failed()
-            # What the libraries say may hold an address, never a token: those travel in headers.
-            self._log.error("keystone", problem=f"{type(error).__name__}: {error}"[:300])
-            raise IdentityUnavailable() from None
-        self._breaker.succeeded()
-        return verdict
+            await self._try()
+        except NotUnderstood as problem:
+            self._log.error("keystone", problem=str(problem))
+        raise IdentityUnavailable()
+
+    async def _try(self) -> None:
+        """Ask Keystone a question of our own, if that is due."""
+        if not self._breaker.takes_trial():
+            return
+        answered = False
+        try:
+            answered = await self._answers()
+        finally:
+            self._breaker.tried(answered=answered)
+
+    async def _answers(self) -> bool:
+        """Whether Keystone answers a question in which nothing is a caller's."""
+        try:
+            if self._user is None:
+                made_up = secrets.token_urlsafe(32)
+                await self._ask(made_up, made_up)
+                return True
+            async with self._login:
+                own = await self._own_token(self._user, refused=None)
+                if not await self._is_good(own):
+                    await self._own_token(self._user, refused=own)
+        except _Refused:
+            return True
+        except (_Unanswered, NotUnderstood) as problem:
+            self._log.error("keystone", problem=f"left alone: {problem}")
+            return False
+        return True
 
     async def close(self) -> None:
         """Close the connections."""
@@ -119,45 +149,86 @@ class KeystoneClient:
                 return await self._ask(token, token)
             except _Refused:
                 return Verdict(None)
-        own = await self._own_token(self._user, refused=None)
+        own = await self._token_to_ask_with(self._user, refused=None)
         try:
             return await self._ask(own, token)
         except _Refused:
-            # Revoked, or signed with a key that was rotated away: once more with a new one.
-            own = await self._own_token(self._user, refused=own)
+            if await self._is_good(own):
+                return Verdict(None)
+        # Revoked, or signed with a key that was rotated away: once more with a new one.
+        own = await self._token_to_ask_with(self._user, refused=own)
         try:
             return await self._ask(own, token)
         except _Refused:
             raise NotUnderstood("the service's own token is refused") from None
 
+    async def _is_good(self, own: str) -> bool:
+        """Whether Keystone takes the service's own token: by what it says of another's nobody can tell."""
+        try:
+            return (await self._ask(own, own)).principal is not None
+        except _Refused:
+            return False
+
     async def _ask(self, own: str, subject: str) -> Verdict:
         headers = {"X-Auth-Token": own, "X-Subject-Token": subject, "Accept": "application/json"}
-        status, body, _ = await self._request("GET", f"{self._tokens_url}?nocatalog=1", headers, None)
+        status, body, _ = await self._request("GET", headers, None)
         if status == 200:
-            return verdict_of(body, self._roles)
+            return verdict_of(body, self._rules)
         if status == 401:
             raise _Refused
-        if status == 404:
-            return Verdict(None)
-        raise NotUnderstood(f"status {status} to a validation")
+        if status in _REFUSALS:
+            self._log.warning("token refused", status=status)
+        elif status != 404:
+            raise NotUnderstood(f"status {status} to a validation")
+        return Verdict(None)
+
+    async def _token_to_ask_with(self, user: ServiceUser, refused: str | None) -> str:
+        """The service's own token, for a question about another's.
+
+        Raises:
+            IdentityUnavailable: there is none. Keystone is left alone then, as the question was our own.
+        """
+        async with self._login:  # those who wait take what the first one gets, or fail with it
+            if self._breaker.is_open:
+                raise IdentityUnavailable()
+            try:
+                return await self._own_token(user, refused)
+            except (_Unanswered, NotUnderstood) as problem:
+                self._log.error("keystone", problem=f"left alone: {problem}")
+                self._breaker.tried(answered=False)
+                raise IdentityUnavailable() from None
 
     async def _own_token(self, user: ServiceUser, refused: str | None) -> str:
-        async with self._login:  # those who wait take what the first one gets
-            if self._own is not None and self._own[0] != refused and self._own[1] - _RENEW_BEFORE > time.time():
-                return self._own[0]
-            self._own = None
-            status, body, token = await self._request("POST", f"{self._tokens_url}?nocatalog=1", {}, _login_of(user))
-            if status != 201 or not token:
-                raise NotUnderstood(f"status {status} to the login of the service user")
-            self._own = (token, expiry_of(body))
-            return token
+        """The service's own token, or a new one in place of one that was refused; to be called with the lock."""
+        if self._own is not None and self._own[0] != refused and self._own[1] - _RENEW_BEFORE > time.time():
+            return self._own[0]
+        self._own = None
+        status, body, token = await self._request("POST", {}, _login_of(user))
+        if status != 201 or not token:
+            raise NotUnderstood(f"status {status} to the login of the service user")
+        self._own = (token, expiry_of(body))
+        return token
 
-    async def _request(
-        self, method: str, url: str, headers: Mapping[str, str], body: object
-    ) -> tuple[int, bytes, str | None]:
-        """Status, body and new token of an answer; redirects are not followed: a token goes nowhere else."""
+    async def _request(self, method: str, headers: Mapping[str, str], body: object) -> tuple[int, bytes, str | None]:
+        """Status, body and new token of an answer; redirects are not followed: a token goes nowhere else.
+
+        Raises:
+            _Unanswered, NotUnderstood: there is none.
+        """
+        try:
+            status, answer, token = await self._answered(method, headers, body)
+        except (TimeoutError, OSError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
+            # What the libraries say may hold an address, never a token: those travel in headers.
+            raise _Unanswered(f"{type(error).__name__}: {error}"[:300]) from None
+        except (aiohttp.ClientError, ValueError) as error:
+            raise NotUnderstood(type(error).__name__) from None
+        if status >= 500:
+            raise _Unanswered(f"status {status}")
+        return status, answer, token
+
+    async def _answered(self, method: str, headers: Mapping[str, str], body: object) -> tuple[int, bytes, str | None]:
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=_MOST_CONNECTIONS)
+            connector = aiohttp.TCPConnector(limit=self._connections)
             # No cookies: what one answer sets must not reach the next question.
             jar = aiohttp.DummyCookieJar()
             self._session = aiohttp.ClientSession(connector=connector, cookie_jar=jar, timeout=self._timeout)
@@ -165,12 +236,14 @@ class KeystoneClient:
         if data is not None:
             headers = {**headers, "Content-Type": "application/json"}
         async with self._session.request(
-            method, url, headers=headers, data=data, allow_redirects=False, timeout=self._timeout
+            method, self._tokens_url, headers=headers, data=data, allow_redirects=False, timeout=self._timeout
         ) as response:
             chunks: list[bytes] = []
+            size = 0
             async for chunk in response.content.iter_any():
                 chunks.append(chunk)
-                if sum(map(len, chunks)) > _MOST_BYTES:
+                size += len(chunk)
+                if size > _MOST_BYTES:
                     raise NotUnderstood("the answer is too long")
             return response.status, b"".join(chunks), response.headers.get("X-Subject-Token")
 

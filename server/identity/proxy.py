@@ -15,10 +15,14 @@ from collections.abc import Collection
 
 from server.errors import ProxyRequired, TokenInvalid, TokenMissing
 from server.identity.interface import Credentials, Links
+from server.identity.roles import RoleRules
 from server.model import Principal
 
 HEADERS = ("x-identity-status", "x-project-id", "x-project-domain-id", "x-user-id", "x-roles")
 """What the proxy says about a caller."""
+
+_LONGEST_ID = 255
+"""Characters of a user's or a domain's id."""
 
 _PROJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
@@ -28,16 +32,18 @@ class ProxyIdentity:
 
     challenge = ""
 
-    def __init__(self, credentials: Collection[str], links: Links, *, only: bool) -> None:
+    def __init__(self, credentials: Collection[str], links: Links, rules: RoleRules, *, only: bool) -> None:
         """Believe a proxy that knows one of ``credentials``.
 
         Args:
             credentials: ``NAME:SECRET``; several while one replaces the other.
             links: over which connections a proxy may be believed.
+            rules: what the roles that the proxy names count for here.
             only: whether there is no other way in, so that whoever does not come through the proxy is told so.
         """
         self._digests = [_digest(credential.encode()) for credential in credentials]
         self._links = links
+        self._rules = rules
         self._only = only
 
     async def identify(self, credentials: Credentials) -> Principal:
@@ -60,8 +66,12 @@ class ProxyIdentity:
         is_confirmed = metadata.get("x-identity-status", "Confirmed") == "Confirmed"
         if not is_confirmed or not _PROJECT_ID.fullmatch(project_id):
             raise TokenInvalid("The authenticating proxy does not know the caller, or no project of it.")
-        roles = frozenset(role.strip() for role in metadata.get("x-roles", "").split(",") if role.strip())
-        return Principal(project_id, roles, metadata.get("x-user-id", ""), metadata.get("x-project-domain-id", ""))
+        user_id, domain_id = metadata.get("x-user-id", ""), metadata.get("x-project-domain-id", "")
+        if not all(len(name) <= _LONGEST_ID and name.isprintable() for name in (user_id, domain_id)):
+            raise TokenInvalid("The authenticating proxy names a user or a domain that cannot be one.")
+        names = [role.strip() for role in metadata.get("x-roles", "").split(",") if role.strip()]
+        roles = self._rules.roles(project_id, names)
+        return Principal(project_id, roles, user_id, domain_id)
 
     def _is_proof(self, value: str) -> bool:
         scheme, _, encoded = value.partition(" ")

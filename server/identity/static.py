@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from server.errors import TokenInvalid, TokenMissing
-from server.identity.interface import CHALLENGE, LONGEST_TOKEN, Credentials
+from server.identity.interface import CHALLENGE, Credentials, is_token
 from server.model import Principal
 
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
@@ -56,7 +56,7 @@ class StaticTokens:
         token = credentials.token
         if not token:
             raise TokenMissing("The request carries no token; X-Auth-Token is expected.")
-        known = self._entries.get(digest(token)) if len(token) <= LONGEST_TOKEN else None
+        known = self._entries.get(digest(token)) if is_token(token) else None
         if known is None or (known[1] is not None and known[1] <= self._clock()):
             raise TokenInvalid("The token is unknown or has expired.")
         return known[0]
@@ -134,6 +134,7 @@ def _entry(path: Path, index: int, raw: Mapping[str, Any]) -> tuple[str, tuple[P
         and _SHA256.fullmatch(hashed) is not None
         and isinstance(project_id, str)
         and isinstance(user_id, str)
+        and f"{project_id}{user_id}".isprintable()
         and isinstance(roles, list)
         and all(isinstance(role, str) for role in roles)
         and (expires_at is None or (isinstance(expires_at, int | float) and not isinstance(expires_at, bool)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from backupsharing.v2 import backup_catalog_pb2 as pb
 from server.catalog import Catalog
 from server.rpc import mapping
+from server.rpc.audit import shown
 from server.rpc.pipeline import Method
 from server.rpc.turns import COST_OF_ALL, COST_OF_SCAN
 from server.sharing import Caller
@@ -53,11 +54,12 @@ class CatalogService:
 
 
 def _about_put(request: pb.PutBackupRequest) -> Mapping[str, object]:
-    return {"backup_id": request.backup.id, "owner": request.backup.project_id, "status": request.backup.status}
+    backup = request.backup
+    return {"backup_id": shown(backup.id), "owner": shown(backup.project_id), "status": shown(backup.status)}
 
 
 def _about_remove(request: pb.RemoveBackupRequest) -> Mapping[str, object]:
-    return {"backup_id": request.backup_id}
+    return {"backup_id": shown(request.backup_id)}
 
 
 def _cost_of_list(_: pb.ListBackupsRequest) -> int:

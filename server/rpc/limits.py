@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from server.errors import Overloaded
+
+_NETWORK_BITS = 64
+"""Of an IPv6 address: whoever has one has all the addresses of its network."""
 
 _MOST_KEYS = 10_000
 """Projects or clients that are remembered; those that were not seen for longest go first."""
@@ -23,7 +27,21 @@ class Limits:
     rate_of_project: float = 0.0
     """Calls a second, on average; at once a second's worth."""
     failed_identities: float = 0.0
-    """Calls a minute from one client address with a credential that is not good; at once a minute's worth."""
+    """Calls a minute from one client with a credential that is not good; at once a minute's worth."""
+
+
+def client_of(address: str) -> str:
+    """What counts as one client: an IPv4 address, or the network of an IPv6 address; empty if that is empty."""
+    if ":" not in address:
+        return address
+    text = address.removeprefix("%5B").removesuffix("%5D").strip("[]").partition("%")[0]
+    try:
+        parsed = ipaddress.IPv6Address(text)
+    except ValueError:
+        return address
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Address(int(parsed) >> _NETWORK_BITS << _NETWORK_BITS))
 
 
 class Rate:
@@ -95,16 +113,18 @@ class Gate:
         if calls:
             self._by_project[project_id] = calls
 
-    def check_client(self, address: str) -> None:
-        """Return if a client may say who it is; an empty address is that of a client that is not known.
+    def is_suspect(self, client: str) -> bool:
+        """Whether a client brought too many bad credentials; one that is not known never is."""
+        return self._failed is not None and bool(client) and self._failed.is_used_up(client)
+
+    def identity_failed(self, client: str) -> None:
+        """Count a credential that is not good.
 
         Raises:
-            Overloaded: it was wrong about that too often.
+            Overloaded: there were too many of this client; that one more is not good is all that it is not told.
         """
-        if self._failed is not None and address and self._failed.is_used_up(address):
+        if self._failed is None or not client:
+            return
+        if self._failed.is_used_up(client):
             raise Overloaded("Too many credentials from this address were not good; try again later.")
-
-    def identity_failed(self, address: str) -> None:
-        """A client brought a credential that is not good."""
-        if self._failed is not None and address:
-            self._failed.use(address)
+        self._failed.use(client)

@@ -30,13 +30,17 @@ from server.fair_queue import Turn
 from server.identity.interface import PROXY_CHALLENGE, Credentials, IdentityProvider, Links, Peer
 from server.model import Principal
 from server.rpc import status
-from server.rpc.limits import Gate, Limits
+from server.rpc.audit import shown
+from server.rpc.limits import Gate, Limits, client_of
 from server.rpc.status import Status
 from server.rpc.turns import Turns, turns_for
 from server.sharing import Caller
 
 REQUEST_ID = "x-openstack-request-id"
 """Metadata key of the request id, in calls and answers."""
+
+CLIENT_REQUEST_ID = "x-client-request-id"
+"""Metadata key of the id that a gateway's client gave its request."""
 
 _REQUEST_ID = re.compile(r"req-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -133,7 +137,7 @@ class Pipeline:
             methods: everything that can be called.
             identity: who says who is calling.
             commit_margin: seconds before a deadline from which no commit begins any more; less for short deadlines.
-            new_request_id: makes the id of a call that brings none.
+            new_request_id: makes the id of a call that comes through none of our gateways.
             limits: what is refused as overload.
             links: the connections whose other end may say what it knows of its clients.
             turns: what reads and changes wait for; None: no read waits.
@@ -161,9 +165,7 @@ class Pipeline:
 
     async def carry_out(self, call: Call) -> Answer:
         """Answer a call of a method that is served; never raises but for cancellation. Writes one line to the log."""
-        request_id = call.metadata.get(REQUEST_ID, "")
-        if not _REQUEST_ID.fullmatch(request_id):
-            request_id = self._new_request_id()
+        request_id, client_request_id = self._request_ids(call)
         began = time.perf_counter()
         known = _Known(self._client(call))
         outcome = "CANCELLED"
@@ -182,12 +184,25 @@ class Pipeline:
                 reason=failed.reason if failed else None,
                 ms=round((time.perf_counter() - began) * 1000, 2),
                 request_id=request_id,
-                project_id=principal.project_id if principal else None,
-                user_id=principal.user_id if principal else None,
-                client=known.client or None,
+                project_id=shown(principal.project_id) if principal else None,
+                user_id=shown(principal.user_id) if principal else None,
+                client=shown(known.client) or None,
                 peer=call.peer.address,
+                **({"client_request_id": client_request_id} if client_request_id else {}),
                 **self._audit(call.method, outcome, known.request),
             )
+
+    def _request_ids(self, call: Call) -> tuple[str, str]:
+        """The id of a call, made by us or by one of our gateways, and the one that its client gave it, if any.
+
+        Whoever calls chooses the second: it helps to find a call, and does not tell which call it was.
+        """
+        given, of_client = call.metadata.get(REQUEST_ID, ""), call.metadata.get(CLIENT_REQUEST_ID, "")
+        given = given if _REQUEST_ID.fullmatch(given) else ""
+        of_client = of_client if _REQUEST_ID.fullmatch(of_client) else ""
+        if given and self._links.includes(call.peer):
+            return given, of_client
+        return self._new_request_id(), of_client or given
 
     def _client(self, call: Call) -> str:
         """The address of who calls; empty where nobody that may say so does, and it is somewhere on this machine."""
@@ -263,11 +278,13 @@ class Pipeline:
         turns = self._turns.changes if method.changes else self._turns.reads
         return turns.turn(principal.project_id, method.cost(request) if method.cost else 1)
 
-    async def _principal(self, call: Call, client: str) -> Principal:
-        self._gate.check_client(client)
+    async def _principal(self, call: Call, address: str) -> Principal:
+        client = client_of(address)
+        credentials = Credentials(call.metadata, call.peer, client, self._gate.is_suspect(client))
         try:
-            return await self._identity.identify(Credentials(call.metadata, call.peer, client))
+            return await self._identity.identify(credentials)
         except (TokenInvalid, ProxyRequired):
+            # Only now: a good credential always passes, however many bad ones its address sent.
             self._gate.identity_failed(client)
             raise
 

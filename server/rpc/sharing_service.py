@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from server.errors import Violation
 from server.rpc import mapping
+from server.rpc.audit import recipients, shown
 from server.rpc.pipeline import Method
 from server.rpc.turns import COST_OF_ALL, COST_OF_SCAN, cost_of
 from server.sharing import (
@@ -147,11 +148,11 @@ def _filter(request: pb.ListSharingsRequest | pb.CountSharingsRequest) -> Filter
 
 
 def _about_share(request: pb.ShareBackupRequest) -> Mapping[str, object]:
-    return {"backup_id": request.shared.backup_id, "to_project_ids": list(request.shared.to_project_ids)}
+    return {"backup_id": shown(request.shared.backup_id), **recipients(request.shared.to_project_ids)}
 
 
 def _about_cancel(request: pb.CancelSharingRequest) -> Mapping[str, object]:
-    return {"backup_id" if request.is_backup_id else "sharing_id": request.id}
+    return {"backup_id" if request.is_backup_id else "sharing_id": shown(request.id)}
 
 
 def _cost_of_list(request: pb.ListSharingsRequest) -> int:

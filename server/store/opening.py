@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,10 @@ from server.store.unusable import FailingDatabase
 _SQLITE: Final = "sqlite:"
 _POSTGRES: Final = ("postgresql://", "postgres://")
 
+
+_ELSEWHERE: Final = re.compile(
+    r"^[A-Za-z][A-Za-z0-9+.-]*://|\b(?:host|hostaddr|dbname|user|password)\s*=", re.IGNORECASE
+)
 
 _PATIENCE: Final = 5.0
 """Seconds that whoever migrates waits for others that use the database."""
@@ -47,9 +52,13 @@ class Tuning:
 
 
 def checked(database: str) -> str:
-    """Answer a database's name as it is; raises ValueError if it is of no engine."""
+    """Answer a database's name as it is; raises ValueError if it is of no engine.
+
+    A url of another scheme, or a connection string of keywords, is no file: it may hold a password, and what a file is
+    called stands in messages.
+    """
     place = _place(database)
-    if isinstance(place, Path) and not place.name:
+    if isinstance(place, Path) and (not place.name or (place == Path(database) and _ELSEWHERE.search(database))):
         raise ValueError("expected a file, sqlite:///FILE or postgresql://HOST/NAME")
     return database
 

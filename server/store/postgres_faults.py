@@ -25,7 +25,8 @@ _OUT_OF_ORDER: Final = ("53", "54", "55", "57", "58", "25", "28", "3D", "42501",
 """Beginnings of the codes of a server that cannot do its work, or has not let us in; its operator can."""
 _SHORT: Final = ("53", "58")
 """Beginnings of the codes of insufficient resources, and of failures of the machine."""
-_UNREADABLE: Final = ("XX001", "XX002", "22021", "22P05")
+_DAMAGED: Final = ("XX001", "XX002")
+"""Stored data, or an index, that the server cannot read."""
 
 
 def is_gone(error: BaseException) -> bool:
@@ -57,7 +58,8 @@ def is_shortage(error: BaseException) -> bool:
 def failure_of(error: BaseException) -> Exception:
     """Answer what to raise instead of the driver's error, which becomes its cause.
 
-    A failure the caller can be told, or a RuntimeError if the error is a defect of ours.
+    A failure the caller can be told, or a RuntimeError if the error is a defect of ours. A value that the driver or the
+    server cannot take (psycopg.DataError, UnicodeEncodeError) is a defect: it says nothing of what is stored.
     """
     code = getattr(error, "sqlstate", None) or ""
     failure: Exception
@@ -65,7 +67,7 @@ def failure_of(error: BaseException) -> Exception:
         failure = Unavailable("The store cannot be used now.")
     elif code in _CONTENDED or is_timeout(error):
         failure = Unavailable("Too many change the same at once; try again later.")
-    elif code in _UNREADABLE or isinstance(error, UnicodeError | psycopg.DataError):
+    elif code in _DAMAGED or isinstance(error, UnicodeDecodeError):
         failure = StoredDataUnreadable("The stored data cannot be read.")
     else:
         failure = RuntimeError("The PostgreSQL store used its database wrongly.")

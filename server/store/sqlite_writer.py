@@ -131,11 +131,12 @@ class Writer:
         try:
             while batch := self._take():
                 outcomes = self._carry_out(change for change, _ in batch)
+                # Before the answers: a batch counts for nothing that is asked after them.
+                self._batches += any(map(_is_in_order, outcomes.values()))
                 self._expect(len(batch))
                 _deliver(batch, outcomes)
                 if self._after_batch is not None and not self._stopped:
                     self._after_batch(self._connection)
-                self._batches += any(map(_is_in_order, outcomes.values()))
                 self._at_work = False
         finally:
             self.stop()

@@ -57,6 +57,11 @@ class Attacker:
         request = pb.ListSharingsRequest(**members)  # type: ignore[arg-type]  # by name
         return await self.flood(lambda stub: stub.ListSharings(request, metadata=self._metadata), callers, seconds)
 
+    async def pages(self, callers: int = 300, seconds: float = 5.0) -> Counter[str]:
+        """List as much at once as there may be, in the order that costs least."""
+        request = pb.ListSharingsRequest(project_id=self.project_id)
+        return await self.flood(lambda stub: stub.ListSharings(request, metadata=self._metadata), callers, seconds)
+
     async def searches(self, callers: int = 300, seconds: float = 5.0) -> Counter[str]:
         """Count what has a name that nothing has: every name is looked at."""
         request = pb.CountSharingsRequest(project_id=self.project_id, name="no such name")

@@ -129,14 +129,20 @@ async def test_two_tokens_are_400(rest: Rest, idle: Project) -> None:
     assert_failure(answer, 400, MALFORMED, "x-auth-token", "2 times")
 
 
-async def test_a_well_formed_request_id_is_kept_from_the_gateway_to_the_servers_log(
-    house: House, giver: Project
-) -> None:
+async def test_a_request_has_one_id_in_its_answer_and_in_both_logs(house: House, giver: Project) -> None:
+    for end in ("count", "abc"):
+        answer = await house.rest.call("GET", f"{giver.path}/{end}", token=giver.token)
+        for program in (house.server, house.gateway):
+            await asyncio.to_thread(program.wait_for, f'"request_id":"{answer.request_id}"')
+
+
+async def test_a_client_cannot_choose_its_request_id(house: House, giver: Project) -> None:
     given = {"X-Openstack-Request-Id": REQUEST_ID}
     answer = await house.rest.call("GET", f"{giver.path}/count", token=giver.token, headers=given)
-    assert answer.request_id == REQUEST_ID
-    await asyncio.to_thread(house.server.wait_for, REQUEST_ID)
-    await asyncio.to_thread(house.gateway.wait_for, REQUEST_ID)
+    assert answer.request_id != REQUEST_ID
+    for program in (house.server, house.gateway):
+        await asyncio.to_thread(program.wait_for, f'"client_request_id":"{REQUEST_ID}"')
+        assert f'"request_id":"{REQUEST_ID}"' not in program.printed
 
 
 @pytest.mark.parametrize("given", ["", "req-1", REQUEST_ID.upper(), f"{REQUEST_ID}0", "req-<script>", "req-\u00e9"])

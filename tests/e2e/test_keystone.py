@@ -98,6 +98,14 @@ async def test_without_keystone_who_is_known_goes_on_and_all_others_are_503(
     assert await doors.count("other") is grpc.StatusCode.UNAVAILABLE
 
 
+async def test_long_tokens_keep_nobody_else_out(doors: Doors, keystone: KeystoneStub) -> None:
+    for length in (1000, 4096, 8181, 12_000):
+        for number in range(6):
+            answer = await doors.rest.call("GET", f"{PATH}/count", token=f"{number}".ljust(length, "t"))
+            assert_failure(answer, 401, "AutoBackup.0003")
+    assert_success(await doors.rest.call("GET", f"{PATH}/count", token=keystone.add("good", PROJECT, "reader")))
+
+
 async def test_no_token_or_password_is_in_what_the_programs_print(doors: Doors, keystone: KeystoneStub) -> None:
     keystone.add("token-that-is-good", PROJECT, "reader")
     for trouble in (None, answering(500, {})):

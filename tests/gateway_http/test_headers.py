@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.message import Message
 
 from gateway.http_server import COMPRESS_FROM
-from tests.gateway_http.conftest import StartGateway
+from tests.gateway_http.conftest import LogLine, StartGateway
 from tests.gateway_http.foreign import Context, ForeignServer, Weather, answering, failing
 from tests.gateway_http.gateways import Gateway
 from tests.gateway_http.wire import REQUEST_ID, assert_failure, connected, exchange, get, head_of
@@ -98,21 +98,54 @@ async def test_no_answer_names_the_libraries_behind_it(gateway: Gateway) -> None
         assert answer.headers.getall("Server") == ["backup-sharing-gateway"]
 
 
-async def test_a_well_formed_request_id_is_kept(foreign: ForeignServer, gateway: Gateway) -> None:
-    given = "req-066b1e37-9305-4057-97e5-2e99b21fc71d"
-    answer = await exchange(gateway.address, get(READING, f"X-Openstack-Request-Id: {given}"))
-    assert answer.headers.getall("X-Openstack-Request-Id") == [given]
-    assert foreign.seen[0].values("x-openstack-request-id") == [given]
+CLIENTS_ID = "req-066b1e37-9305-4057-97e5-2e99b21fc71d"
+SERVERS_ID = "req-00000000-0000-4000-8000-0000000005e7"
 
 
-@pytest.mark.parametrize("given", ["", "1", "req-1", "req-066b1e37-9305-4057-97e5-2e99b21fc71d-0", "req-\u00e9"])
-async def test_any_other_request_id_is_replaced_on_successes_and_failures(
-    foreign: ForeignServer, gateway: Gateway, given: str
+async def test_a_client_cannot_choose_its_request_id(foreign: ForeignServer, gateway: Gateway) -> None:
+    answer = await exchange(gateway.address, get(READING, f"X-Openstack-Request-Id: {CLIENTS_ID}"))
+    [ours] = answer.headers.getall("X-Openstack-Request-Id")
+    assert REQUEST_ID.fullmatch(ours)
+    assert ours != CLIENTS_ID
+    assert foreign.seen[0].values("x-openstack-request-id") == [ours]
+    assert foreign.seen[0].values("x-client-request-id") == [CLIENTS_ID]
+
+
+async def test_the_clients_request_id_is_logged_beside_ours(gateway: Gateway, logged: list[LogLine]) -> None:
+    for target in (READING, "/nothing"):
+        answer = await exchange(gateway.address, get(target, f"X-Openstack-Request-Id: {CLIENTS_ID}"))
+        ours = answer.headers["X-Openstack-Request-Id"]
+        [line] = [line for line in logged if line.get("request_id") == ours]
+        assert line["client_request_id"] == CLIENTS_ID
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.OK, grpc.StatusCode.NOT_FOUND])
+@pytest.mark.parametrize("said", [SERVERS_ID, "req-1", "x" * 1000])
+async def test_the_request_id_of_the_servers_log_is_shown_where_it_is_one(
+    foreign: ForeignServer, gateway: Gateway, logged: list[LogLine], code: grpc.StatusCode, said: str
 ) -> None:
+    async def answer_with_id(_request: Message, context: Context) -> bytes:
+        context.set_trailing_metadata((("x-openstack-request-id", said),))
+        context.set_code(code)
+        return b""
+
+    foreign.unary = answer_with_id
+    answer = await exchange(gateway.address, get(READING))
+    shown = answer.headers["X-Openstack-Request-Id"]
+    assert (shown == said) == (said == SERVERS_ID)
+    assert REQUEST_ID.fullmatch(shown)
+    assert [line["request_id"] for line in logged if line["event"] == "request"] == [shown]
+    if code is not grpc.StatusCode.OK:
+        assert answer.error["request_id"] == shown
+
+
+@pytest.mark.parametrize("given", ["", "1", "req-1", f"{CLIENTS_ID}-0", "req-\u00e9", "secret-token"])
+async def test_a_request_id_that_is_none_goes_nowhere(foreign: ForeignServer, gateway: Gateway, given: str) -> None:
     for target in (READING, "/nothing"):
         answer = await exchange(gateway.address, get(target, f"X-Openstack-Request-Id: {given}"))
         assert REQUEST_ID.fullmatch(answer.headers["X-Openstack-Request-Id"])
     assert foreign.seen[0].values("x-openstack-request-id") != [given]
+    assert foreign.seen[0].values("x-client-request-id") == []
 
 
 async def test_what_cannot_be_read_has_a_request_id_too(gateway: Gateway) -> None:

@@ -12,6 +12,8 @@ from server.identity.breaker import Breaker
 from server.identity.cache import TokenCache
 from server.identity.keystone import KeystoneTokens
 from server.identity.keystone_client import KeystoneClient, ServiceUser
+from server.identity.lanes import Lanes, Places
+from server.identity.roles import RoleRules
 from tests.identity.clocks import Clocks
 from tests.identity.keystone_stub import KeystoneStub
 
@@ -42,19 +44,23 @@ async def provided(stub: KeystoneStub, clocks: Clocks) -> AsyncIterator[Provided
             timeout: float = 30.0,
             seconds: float = 60.0,
             most: int = 100,
-            most_asked: int = 100,
+            at_once: int = 32,
+            waiting: int = 100,
+            calls: int = 500,
             failures: int = 3,
-            roles: dict[str, str] | None = None,
+            rules: RoleRules | None = None,
         ) -> KeystoneTokens:
             user = None if password is None else ServiceUser(stub.user, password, "Default", "service", "Default")
-            client = KeystoneClient(stub.url, user, timeout, Breaker(failures, 2.0, clocks.monotonic), roles or {})
+            breaker = Breaker(failures, 2.0, clocks.monotonic)
+            client = KeystoneClient(stub.url, user, breaker, rules or RoleRules(), timeout=timeout, connections=at_once)
             cleanups.push_async_callback(client.close)
             cache = TokenCache(
                 client.validate,
                 seconds=seconds,
                 refused_seconds=5.0,
                 most=most,
-                most_asked=most_asked,
+                lanes=Lanes(at_once, waiting),
+                places=Places(2 * calls, calls),
                 monotonic=clocks.monotonic,
                 clock=clocks.wall,
             )

@@ -31,6 +31,10 @@ class KeystoneStub:
     """How long the tokens are good that logins get."""
     trouble: Trouble | None = None
     """Answers every request instead."""
+    troubles_of: dict[str, Trouble] = field(default_factory=dict)
+    """Answers what is asked about these tokens."""
+    longest_header: int = 8190
+    """Bytes of a header's name and value that the web server before Keystone takes: Apache's limit."""
     delay: float = 0.0
     calls: Counter[str] = field(default_factory=Counter)
     """``validate`` and ``login``."""
@@ -67,12 +71,14 @@ class KeystoneStub:
 
     def forget_logins(self) -> None:
         """As when the keys are rotated, or the service's tokens revoked."""
+        for own in self._own:
+            del self.tokens[own]
         self._own.clear()
 
     async def start(self, port: int = 0) -> None:
         app = web.Application()
         app.router.add_route("*", "/v3/auth/tokens", self._answer)
-        self._runner = web.AppRunner(app, shutdown_timeout=1)
+        self._runner = web.AppRunner(app, shutdown_timeout=1, max_field_size=1 << 20, max_line_size=1 << 20)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", port)
         await site.start()
@@ -90,6 +96,11 @@ class KeystoneStub:
             await asyncio.sleep(self.delay)
         if self.trouble is not None:
             return await self.trouble(request)
+        if any(len(f"{name}: {value}") > self.longest_header for name, value in request.headers.items()):
+            return web.Response(status=400, text="<h1>Bad Request</h1>Size of a request header field exceeds limit.")
+        trouble = self.troubles_of.get(request.headers.get("X-Subject-Token", ""))
+        if trouble is not None:
+            return await trouble(request)
         return await self._login(request) if request.method == "POST" else self._validate(request)
 
     async def _login(self, request: web.Request) -> web.Response:

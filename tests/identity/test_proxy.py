@@ -9,11 +9,13 @@ import pytest
 from server.errors import ProxyRequired, TokenInvalid, TokenMissing
 from server.identity.interface import Credentials, Links, Peer
 from server.identity.proxy import HEADERS, ProxyIdentity
+from server.identity.roles import RoleRules
 from server.model import Principal
 
 PROJECT = "c13f5220dc1949b0b741ea81a7cd5554"
 GATEWAY = Peer("ipv4:10.0.0.1:5", ["gateway.internal"])
 ELSEWHERE = Peer("ipv4:10.0.0.1:5", ["backup.internal"])
+NO_RULES = RoleRules()
 NAMED = {
     "x-identity-status": "Confirmed",
     "x-project-id": PROJECT,
@@ -27,8 +29,8 @@ def basic(credential: str, scheme: str = "Basic") -> dict[str, str]:
     return {"proxy-authorization": f"{scheme} {base64.b64encode(credential.encode()).decode()}"}
 
 
-def provider(*, only: bool = False) -> ProxyIdentity:
-    return ProxyIdentity(["front:new-secret", "front:old-secret"], Links(["gateway.internal"]), only=only)
+def provider(rules: RoleRules = NO_RULES, *, only: bool = False) -> ProxyIdentity:
+    return ProxyIdentity(["front:new-secret", "front:old-secret"], Links(["gateway.internal"]), rules, only=only)
 
 
 async def identified(metadata: dict[str, str], peer: Peer = GATEWAY, *, only: bool = False) -> Principal:
@@ -87,3 +89,10 @@ async def test_a_call_that_says_nothing_is_left_to_others_or_sent_to_the_proxy()
             await identified(metadata)
         with pytest.raises(ProxyRequired):
             await identified(metadata, only=True)
+
+
+@pytest.mark.parametrize(("projects", "expected"), [((), {"member"}), ((PROJECT,), {"member", "service"})])
+async def test_the_role_service_counts_only_in_a_named_project(projects: tuple[str, ...], expected: set[str]) -> None:
+    metadata = {**NAMED, "x-roles": "member,service", **basic("front:new-secret")}
+    named = provider(RoleRules(service_projects=projects))
+    assert (await named.identify(Credentials(metadata, GATEWAY))).roles == expected

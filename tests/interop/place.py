@@ -28,11 +28,12 @@ def running_place(tampers: Tampering | None = None) -> Iterator[Place]:
             keystone = RealKeystone(KEYSTONE, folder)
             keystone.start()
             try:
-                place = _people(keystone, rest_address)
+                place, services = _people(keystone, rest_address)
                 files = ("--database", str(folder / "sharings.db"), "--keystone-url", keystone.url)
                 # Keystone is slow while clients are built beside it.
                 patience = ("--keystone-timeout", "30", "--stop-on-stdin-close")
-                server = programs.start("server", "--grpc-listen", grpc_address, *files, *patience)
+                trusted = ("--keystone-service-project", services)
+                server = programs.start("server", "--grpc-listen", grpc_address, *files, *patience, *trusted)
                 server.wait_for('"event":"serving"')
                 # Links in answers lead where their clients asked.
                 programs.gateway(gateway_address, grpc_address, "--public-url", f"http://{rest_address}")
@@ -41,8 +42,8 @@ def running_place(tampers: Tampering | None = None) -> Iterator[Place]:
                 keystone.stop()
 
 
-def _people(keystone: RealKeystone, rest_address: str) -> Place:
-    """Put projects, people and the catalogue into Keystone."""
+def _people(keystone: RealKeystone, rest_address: str) -> tuple[Place, str]:
+    """Put projects, people and the catalogue into Keystone; answers also the project whose role ``service`` counts."""
     giver, recipient, other, services = (
         keystone.create("project", name=name, domain_id="default")
         for name in ("giver", "recipient", "other", "services")
@@ -63,7 +64,7 @@ def _people(keystone: RealKeystone, rest_address: str) -> Place:
         service = keystone.create("service", name=kind, type=kind)
         url = f"http://{rest_address}/v2/$(project_id)s"
         keystone.create("endpoint", service_id=service, interface="public", region_id="RegionOne", url=url)
-    return Place(
+    place = Place(
         rest=f"http://{rest_address}",
         grpc="",
         keystone=f"{keystone.url}/v3",
@@ -76,3 +77,4 @@ def _people(keystone: RealKeystone, rest_address: str) -> Place:
         recipient_token=keystone.token(USER, USER, keystone.of_project("recipient")),
         other=other,
     )
+    return place, services

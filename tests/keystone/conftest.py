@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import grpc
@@ -17,6 +17,8 @@ from backupsharing.v2.backup_catalog_pb2_grpc import BackupCatalogServiceStub  #
 from backupsharing.v2.backup_pb2 import Backup  # noqa: E402
 from tests.e2e.programs import Program, Programs, free_address  # noqa: E402 - after the line that makes asserts talk
 from tests.e2e.rest import Rest  # noqa: E402
+from tests.keystone.apache import ELSEWHERE, Apache  # noqa: E402
+from tests.keystone.apache import program as apache_program  # noqa: E402
 from tests.keystone.real import RealKeystone  # noqa: E402
 
 PYTHON = os.environ.get("BACKUP_SHARING_TEST_KEYSTONE", "")
@@ -37,11 +39,12 @@ class Cloud:
         self.keystone = keystone
         self.giver = keystone.create("project", name="giver", domain_id="default")
         self.recipient = keystone.create("project", name="recipient", domain_id="default")
-        service = keystone.create("project", name="services", domain_id="default")
+        service = self.services = keystone.create("project", name="services", domain_id="default")
         for name, role, project_id in (
             ("gina", "member", self.giver),
             ("rita", "reader", self.giver),
             ("rob", "member", self.recipient),
+            ("steve", "service", self.recipient),
             ("sam", "service", service),
             ("backup-sharing", "admin", service),
         ):
@@ -61,22 +64,26 @@ class Cloud:
 class Pair:
     """Server and gateway that know nobody but through Keystone."""
 
-    def __init__(self, programs: Programs, folder: Path, cloud: Cloud, rest_address: str, *arguments: str) -> None:
+    def __init__(
+        self, programs: Programs, folder: Path, cloud: Cloud, rest_address: str, *arguments: str, through: str = ""
+    ) -> None:
+        """Start them; ``through`` is the url of a proxy before Keystone."""
         self.cloud = cloud
         self.grpc_address = free_address()
         self.server: Program = programs.start(
             "server",
             *("--grpc-listen", self.grpc_address, "--database", str(folder / "sharings.db"), "--stop-on-stdin-close"),
-            *("--keystone-url", cloud.keystone.url, "--token-cache-seconds", str(CACHE_SECONDS), *arguments),
+            *("--keystone-url", through or cloud.keystone.url, "--token-cache-seconds", str(CACHE_SECONDS)),
+            *("--keystone-service-project", cloud.services, *arguments),
         )
         self.server.wait_for('"event":"serving"')
         self.rest = Rest(rest_address)
         self.gateway = programs.gateway(rest_address, self.grpc_address)
 
-    def put_backup(self) -> str:
+    def put_backup(self, user: str = "sam", project: str = "services") -> str:
         backup = Backup(id=str(uuid.uuid4()), project_id=self.cloud.giver, status="available")
         with grpc.insecure_channel(self.grpc_address) as channel:
-            metadata = [("x-auth-token", self.cloud.token("sam", "services"))]
+            metadata = [("x-auth-token", self.cloud.token(user, project))]
             BackupCatalogServiceStub(channel).PutBackup(PutBackupRequest(backup=backup), metadata=metadata)
         return backup.id
 
@@ -99,9 +106,35 @@ def cloud(tmp_path_factory: pytest.TempPathFactory, rest_address: str) -> Iterat
 
 
 @pytest.fixture(params=["with a service user", "by the tokens themselves"])
-def pair(request: pytest.FixtureRequest, programs: Programs, tmp_path: Path, cloud: Cloud, rest_address: str) -> Pair:
+def user(request: pytest.FixtureRequest, tmp_path: Path) -> Sequence[str]:
+    """The settings of the service user, or none."""
     password = tmp_path / "password"
     password.write_text("backup-sharing")
     user = ("--keystone-user", "backup-sharing", "--keystone-project", "services")
-    arguments = (*user, "--keystone-password-file", str(password)) if request.param == "with a service user" else ()
-    return Pair(programs, tmp_path, cloud, rest_address, *arguments)
+    return (*user, "--keystone-password-file", str(password)) if request.param == "with a service user" else ()
+
+
+@pytest.fixture
+def pair(user: Sequence[str], programs: Programs, tmp_path: Path, cloud: Cloud, rest_address: str) -> Pair:
+    return Pair(programs, tmp_path, cloud, rest_address, *user)
+
+
+@pytest.fixture
+def apache(tmp_path: Path, cloud: Cloud) -> Iterator[Apache]:
+    """A real Apache before Keystone."""
+    binary = apache_program()
+    if binary is None:
+        pytest.skip(f"needs Apache: the package apache2-bin of Debian, or {ELSEWHERE}=…/sbin/apache2")
+    apache = Apache(binary, tmp_path, cloud.keystone.url)
+    try:
+        apache.wait()
+        yield apache
+    finally:
+        apache.stop()
+
+
+@pytest.fixture
+def pair_behind_apache(
+    apache: Apache, user: Sequence[str], programs: Programs, tmp_path: Path, cloud: Cloud, rest_address: str
+) -> Pair:
+    return Pair(programs, tmp_path, cloud, rest_address, *user, through=apache.url)

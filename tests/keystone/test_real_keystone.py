@@ -7,6 +7,9 @@ import subprocess
 import time
 from pathlib import Path
 
+import grpc
+import pytest
+
 from tests.e2e.rest import assert_failure, assert_success
 from tests.keystone.conftest import CACHE_SECONDS, Pair
 
@@ -38,6 +41,19 @@ async def test_roles_and_projects_count(pair: Pair) -> None:
     assert_success(await pair.rest.call("GET", f"{pair.path}/count", token=ritas))
     assert_failure(await pair.rest.call("POST", pair.path, token=ritas, body=body), 403, "VolumeBackup.0042")
     assert_failure(await pair.rest.call("POST", pair.path, token=robs, body=body), 403, "VolumeBackup.0042")
+
+
+async def test_the_role_service_of_another_project_does_not_count(pair: Pair) -> None:
+    with pytest.raises(grpc.RpcError, match="PERMISSION_DENIED"):
+        pair.put_backup("steve", "recipient")
+
+
+@pytest.mark.parametrize("length", [255, 1000, 4096, 4097, 8181, 16000])
+async def test_made_up_tokens_of_any_length_keep_nobody_else_out(pair: Pair, length: int) -> None:
+    for number in range(10):
+        token = f"gAAAAA{number}".ljust(length, "A")
+        assert_failure(await pair.rest.call("GET", f"{pair.path}/count", token=token), 401, "AutoBackup.0003")
+    assert_success(await pair.rest.call("GET", f"{pair.path}/count", token=pair.cloud.token("rita", "giver")))
 
 
 async def test_tokens_of_no_project_are_403(pair: Pair) -> None:

@@ -22,12 +22,16 @@ LIST = f"/{sharing_service.SERVICE}/ListSharings"
 COUNT = f"/{sharing_service.SERVICE}/CountSharings"
 GET = f"/{sharing_service.SERVICE}/GetSharing"
 GIVERS_TOKEN = "giver-token"
+GATEWAY = Peer("unix:/run/gateway.sock")
+"""Whose request ids are believed."""
+
+ANYBODY = Peer("ipv4:127.0.0.1:1")
 PUT = f"/{catalog_service.SERVICE}/PutBackup"
 
 
 def call(method: str, request: Message | bytes, token: str = GIVERS_TOKEN, **members: object) -> Call:
     metadata = {"x-openstack-request-id": REQUEST_ID} | ({"x-auth-token": token} if token else {})
-    given = {"metadata": metadata, "deadline": None, "peer": Peer("ipv4:127.0.0.1:1")} | members
+    given = {"metadata": metadata, "deadline": None, "peer": GATEWAY} | members
     raw = request if isinstance(request, bytes) else request.SerializeToString()
     return Call(method=method, request=raw, **given)  # type: ignore[arg-type]  # by name
 

@@ -232,3 +232,10 @@ def test_keystone_alone_is_enough() -> None:
 @pytest.mark.parametrize("role", ["member", "=member", "vbs=owner", "vbs="])
 def test_a_role_of_keystone_is_mapped_to_one_of_ours(refused: Refused, role: str) -> None:
     assert "--keystone-role" in refused("--database", "d", "--tokens", "t", "--keystone-role", role)
+
+
+@pytest.mark.parametrize("flag", ["--keystone-service-project", "--keystone-admin-project"])
+def test_projects_whose_roles_reach_further_are_named_by_id(refused: Refused, flag: str) -> None:
+    settings = load((*NEEDED, flag, "a" * 32, flag, "ops"))
+    assert getattr(settings, flag[2:].replace("-", "_")) == ["a" * 32, "ops"]
+    assert f"{flag} " in refused(*NEEDED, flag, "my project")

@@ -7,9 +7,10 @@ import asyncio
 import pytest
 
 from backupsharing.v2 import backup_sharing_pb2 as pb
-from server.errors import Overloaded
-from server.identity.interface import Links, Peer
-from server.rpc.limits import Gate, Limits, Rate
+from server.errors import Overloaded, TokenInvalid
+from server.identity.interface import Credentials, IdentityProvider, Links, Peer
+from server.model import Principal
+from server.rpc.limits import Gate, Limits, Rate, client_of
 from server.rpc.pipeline import Method, Pipeline
 from server.sharing import Caller
 from tests.server.cast import GIVER, MADE_REQUEST_ID, identity
@@ -85,14 +86,16 @@ def test_a_project_may_make_so_many_calls_a_second(clock: Seconds) -> None:
     gate.enter_project("a")
 
 
-def pipeline_with(limits: Limits, release: asyncio.Event | None = None) -> Pipeline:
+def pipeline_with(
+    limits: Limits, release: asyncio.Event | None = None, provider: IdentityProvider | None = None
+) -> Pipeline:
     async def handle(_: Caller, __: object) -> pb.CountSharingsResponse:
         if release is not None:
             await release.wait()
         return pb.CountSharingsResponse(count=7)
 
     method = Method(COUNT, pb.CountSharingsRequest, lambda request: request.project_id, handle)
-    return Pipeline([method], identity(), 1.0, lambda: MADE_REQUEST_ID, limits, Links(["gateway"]))
+    return Pipeline([method], provider or identity(), 1.0, lambda: MADE_REQUEST_ID, limits, Links(["gateway"]))
 
 
 async def test_one_project_with_too_many_calls_does_not_keep_others_out() -> None:
@@ -107,37 +110,86 @@ async def test_one_project_with_too_many_calls_does_not_keep_others_out() -> Non
     assert [(await task).status for task in (*calls, other)] == [None] * 4
 
 
-async def test_a_client_with_too_many_bad_credentials_is_not_listened_to_any_more() -> None:
+async def reason(pipeline: Pipeline, token: str, peer: Peer = FAR, forwarded: str = "") -> str:
+    """Why a call fails; empty if it does not."""
+    metadata = {"x-auth-token": token} | ({"x-forwarded-for": forwarded} if forwarded else {})
+    answer = await pipeline.carry_out(call(COUNT, COUNT_OF_GIVER, metadata=metadata, peer=peer))
+    return failure(answer).reason if answer.status else ""
+
+
+async def test_a_good_credential_passes_however_many_were_bad() -> None:
     pipeline = pipeline_with(Limits(failed_identities=3))
+    assert [await reason(pipeline, "guess") for _ in range(3)] == ["TOKEN_INVALID"] * 3
+    assert [await reason(pipeline, "guess") for _ in range(1000)] == ["OVERLOADED"] * 1000
+    assert await reason(pipeline, "giver-token") == ""
+    assert await reason(pipeline, "guess", Peer("ipv4:192.0.2.8:5000")) == "TOKEN_INVALID"
+
+
+async def test_bad_credentials_beyond_the_limit_do_not_prolong_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Seconds()
+    monkeypatch.setattr("server.rpc.pipeline.time.monotonic", clock)
+    pipeline = pipeline_with(Limits(failed_identities=60))
+    for _ in range(1000):
+        await reason(pipeline, "guess")
+    assert await reason(pipeline, "guess") == "OVERLOADED"
+    clock.now += 1.1
+    assert await reason(pipeline, "guess") == "TOKEN_INVALID"
+
+
+async def test_a_provider_learns_which_client_sent_too_many_bad_ones() -> None:
+    seen: list[tuple[str, bool]] = []
+
+    class Asked:
+        challenge = ""
+
+        async def identify(self, credentials: Credentials) -> Principal:
+            seen.append((credentials.client, credentials.is_suspect))
+            raise TokenInvalid("unknown")
+
+    pipeline = pipeline_with(Limits(failed_identities=1), provider=Asked())
     for _ in range(3):
-        assert (
-            failure(await pipeline.carry_out(call(COUNT, COUNT_OF_GIVER, "guess", peer=FAR))).reason == "TOKEN_INVALID"
-        )
-    for token in ("guess", "giver-token"):
-        assert failure(await pipeline.carry_out(call(COUNT, COUNT_OF_GIVER, token, peer=FAR))).reason == "OVERLOADED"
-    elsewhere = Peer("ipv4:192.0.2.8:5000")
-    assert (await pipeline.carry_out(call(COUNT, COUNT_OF_GIVER, peer=elsewhere))).status is None
+        await reason(pipeline, "guess")
+    assert seen == [("192.0.2.7", False), ("192.0.2.7", True), ("192.0.2.7", True)]
 
 
 async def test_clients_behind_a_gateway_are_told_apart_by_what_the_gateway_says() -> None:
     pipeline = pipeline_with(Limits(failed_identities=1))
-
-    def from_client(address: str, token: str, peer: Peer = GATEWAY) -> object:
-        metadata = {"x-auth-token": token, "x-forwarded-for": address}
-        return pipeline.carry_out(call(COUNT, COUNT_OF_GIVER, metadata=metadata, peer=peer))
-
-    await from_client("198.51.100.1", "guess")  # type: ignore[misc]
-    assert failure(await from_client("198.51.100.1", "giver-token")).reason == "OVERLOADED"  # type: ignore[misc]
-    assert (await from_client("198.51.100.2", "giver-token")).status is None  # type: ignore[misc]
+    for _ in range(2):
+        last = await reason(pipeline, "guess", GATEWAY, "198.51.100.1")
+    assert last == "OVERLOADED"
+    assert await reason(pipeline, "guess", GATEWAY, "198.51.100.2") == "TOKEN_INVALID"
     # Who is no gateway may not speak for others: what it says of the client counts for nothing.
-    await from_client("198.51.100.3", "guess", FAR)  # type: ignore[misc]
-    assert (await from_client("198.51.100.3", "giver-token")).status is None  # type: ignore[misc]
-    assert failure(await from_client("198.51.100.4", "giver-token", FAR)).reason == "OVERLOADED"  # type: ignore[misc]
+    await reason(pipeline, "guess", FAR, "198.51.100.3")
+    assert await reason(pipeline, "guess", GATEWAY, "198.51.100.3") == "TOKEN_INVALID"
+    assert await reason(pipeline, "guess", FAR, "198.51.100.4") == "OVERLOADED"
+
+
+async def test_addresses_of_one_network_are_one_client() -> None:
+    pipeline = pipeline_with(Limits(failed_identities=1))
+    for number in range(3):
+        last = await reason(pipeline, "guess", Peer(f"ipv6:%5B2001:db8::{number:x}:1%5D:5000"))
+    assert last == "OVERLOADED"
+    assert await reason(pipeline, "guess", Peer("ipv6:%5B2001:db8:0:1::1%5D:5000")) == "TOKEN_INVALID"
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        ("", ""),
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("%5B2001:db8:1:2:3:4:5:6%5D", "2001:db8:1:2::"),
+        ("[2001:db8:1:2::]", "2001:db8:1:2::"),
+        ("2001:db8:1:2:ffff::", "2001:db8:1:2::"),
+        ("%5Bfe80::1%25eth0%5D", "fe80::"),
+        ("no: address", "no: address"),
+    ],
+)
+def test_one_client_is_an_address_or_a_network(address: str, client: str) -> None:
+    assert client_of(address) == client
 
 
 async def test_clients_that_nobody_can_tell_apart_are_not_held_liable_for_each_other() -> None:
     pipeline = pipeline_with(Limits(failed_identities=1))
     for peer in (Peer("ipv4:127.0.0.1:5000"), Peer("ipv6:%5B::1%5D:5000"), Peer("unix:")):
-        for _ in range(3):
-            await pipeline.carry_out(call(COUNT, COUNT_OF_GIVER, "guess", peer=peer))
-        assert (await pipeline.carry_out(call(COUNT, COUNT_OF_GIVER, peer=peer))).status is None
+        assert [await reason(pipeline, "guess", peer) for _ in range(3)] == ["TOKEN_INVALID"] * 3

@@ -13,15 +13,17 @@ from google.protobuf.message import Message
 from backupsharing.v2 import backup_catalog_pb2 as catalog_pb
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from server.errors import Failure, ProxyRequired, TokenInvalid
-from server.identity.interface import Credentials, IdentityProvider
+from server.identity.interface import Credentials, IdentityProvider, Peer
 from server.model import Principal
 from server.rpc.pipeline import Answer, Method, Pipeline
 from server.sharing import Caller
 from server.store.interface import SharingFilter, Store
 from tests.server.cast import GIVER, MADE_REQUEST_ID, OTHER, OUTSIDER, RECIPIENT, REQUEST_ID, TOKENS, identity
 from tests.server.doors import (
+    ANYBODY,
     CANCEL,
     COUNT,
+    GATEWAY,
     GET,
     LIST,
     PUT,
@@ -36,6 +38,8 @@ from tests.server.failures import EXAMPLES
 
 LogLines = Callable[[], list[dict[str, Any]]]
 Handle = Callable[[Caller, Any], Awaitable[Message]]
+
+CLIENTS_ID = "req-00000000-0000-4000-8000-00000000c11e"
 
 COUNT_OF_GIVER = pb.CountSharingsRequest(project_id=GIVER)
 
@@ -164,9 +168,38 @@ async def test_a_request_id_that_is_none_is_replaced(given: str) -> None:
     assert trailer(answer, "x-openstack-request-id") == MADE_REQUEST_ID
 
 
-async def test_a_well_formed_request_id_is_kept() -> None:
+async def test_the_request_id_of_a_gateway_is_kept(log_lines: LogLines) -> None:
     answer = await pipeline_of(answered).carry_out(call(COUNT, COUNT_OF_GIVER))
     assert trailer(answer, "x-openstack-request-id") == REQUEST_ID
+    assert (log_lines()[0]["request_id"], "client_request_id" in log_lines()[0]) == (REQUEST_ID, False)
+
+
+async def test_a_caller_cannot_choose_its_request_id(log_lines: LogLines) -> None:
+    callers: list[Caller] = []
+
+    async def handle(caller: Caller, _: Message) -> Message:
+        callers.append(caller)
+        return pb.CountSharingsResponse()
+
+    answer = await pipeline_of(handle).carry_out(call(COUNT, COUNT_OF_GIVER, peer=ANYBODY))
+    assert trailer(answer, "x-openstack-request-id") == callers[0].request_id == MADE_REQUEST_ID
+    [line] = log_lines()
+    assert (line["request_id"], line["client_request_id"]) == (MADE_REQUEST_ID, REQUEST_ID)
+
+
+@pytest.mark.parametrize("peer", [GATEWAY, ANYBODY])
+async def test_the_id_of_a_gateways_client_is_logged_beside(log_lines: LogLines, peer: Peer) -> None:
+    ids = {"x-openstack-request-id": REQUEST_ID, "x-client-request-id": CLIENTS_ID}
+    metadata = {"x-auth-token": "giver-token", **ids}
+    await pipeline_of(answered).carry_out(call(COUNT, COUNT_OF_GIVER, metadata=metadata, peer=peer))
+    assert log_lines()[0]["client_request_id"] == CLIENTS_ID
+
+
+@pytest.mark.parametrize("given", ["giver-token", "req-1", REQUEST_ID + "\n", "x" * 100_000])
+async def test_a_clients_id_that_is_none_is_not_logged(log_lines: LogLines, given: str) -> None:
+    metadata = {"x-auth-token": "giver-token", "x-openstack-request-id": REQUEST_ID, "x-client-request-id": given}
+    await pipeline_of(answered).carry_out(call(COUNT, COUNT_OF_GIVER, metadata=metadata))
+    assert "client_request_id" not in log_lines()[0]
 
 
 async def test_a_failure_carries_the_request_id_in_both_places(pipeline: Pipeline) -> None:
@@ -206,7 +239,7 @@ async def test_a_call_writes_one_line_with_how_it_ended(log_lines: LogLines) -> 
         "project_id": GIVER,
         "user_id": "gina",
         "client": None,
-        "peer": "ipv4:127.0.0.1:1",
+        "peer": GATEWAY.address,
     }
 
 

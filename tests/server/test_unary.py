@@ -172,7 +172,7 @@ async def test_the_request_id_comes_back_with_a_success(stub: Stub) -> None:
     metadata = by("giver-token", ("x-openstack-request-id", REQUEST_ID))
     call = stub.CountSharings(pb.CountSharingsRequest(project_id=GIVER), metadata=metadata, timeout=PATIENCE)
     await call
-    assert (await call.trailing_metadata())["x-openstack-request-id"] == REQUEST_ID
+    assert (await call.trailing_metadata())["x-openstack-request-id"] == MADE_REQUEST_ID
 
 
 async def test_binary_metadata_is_nobodys_token(stub: Stub) -> None:

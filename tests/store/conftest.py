@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from server.store.interface import Store
+from tests.store.both import Both
 from tests.store.commands import backup, cause
 from tests.store.engines import Engine, PostgresEngine, SqliteEngine
 
@@ -33,3 +34,11 @@ async def store(empty_store: Store) -> Store:
     """A store that knows one available backup of the giver."""
     await empty_store.put_backup(backup(), cause())
     return empty_store
+
+
+@pytest.fixture
+def both(tmp_path: Path, database_url: str) -> Iterator[Both]:
+    """A store of each engine, on which a test runs what it draws."""
+    both = Both(tmp_path / "sharings.db", database_url)
+    yield both
+    both.close()

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
-from pathlib import Path
+from contextlib import suppress
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -20,49 +18,10 @@ from server.model import Backup
 from server.store.decisions import Command, PutBackup, RemoveBackup
 from server.store.interface import Cancel, CancelAll, Position, Share, SharingFilter, SortKey, Store
 from server.store.postgres import PostgresStore
-from server.store.sqlite import SqliteStore
 from tests.store import commands
+from tests.store.both import Both
 from tests.store.drawn import BACKUPS, STANDING, changes
-from tests.store.engines import Engine, PostgresEngine, SqliteEngine
-
-TABLES = ("backups", "sharings", "idempotency_keys", "sharing_events")
-KEYS = "SELECT project_id, method, key, fingerprint, answer, expires_at FROM idempotency_keys ORDER BY 1, 2, 3"
-
-
-class Both:
-    """A store of each engine, that can be emptied."""
-
-    def __init__(self, path: Path, url: str) -> None:
-        self._path, self.url = path, url
-        self.runner = asyncio.Runner()
-        self.stores: Sequence[Store] = self.runner.run(self._open())
-        self.engines: Sequence[Engine] = SqliteEngine(path), PostgresEngine(url, None)
-
-    async def _open(self) -> Sequence[Store]:
-        return await SqliteStore.open(self._path), await PostgresStore.open(self.url)
-
-    def empty(self) -> None:
-        with closing(sqlite3.connect(self._path)) as connection:
-            for table in TABLES:
-                connection.execute(f"DELETE FROM {table}")  # noqa: S608 -- constants
-            connection.commit()
-        PostgresEngine(self.url, None)._rows(f"TRUNCATE {', '.join(TABLES)}")
-
-    def keys(self) -> list[list[tuple[object, ...]]]:
-        with closing(sqlite3.connect(self._path)) as connection:
-            return [connection.execute(KEYS).fetchall(), PostgresEngine(self.url, None)._rows(KEYS)]
-
-    def close(self) -> None:
-        for store in self.stores:
-            self.runner.run(store.close())
-        self.runner.close()
-
-
-@pytest.fixture
-def both(tmp_path: Path, database_url: str) -> Iterator[Both]:
-    both = Both(tmp_path / "sharings.db", database_url)
-    yield both
-    both.close()
+from tests.store.engines import PostgresEngine
 
 
 async def make(store: Store, command: Command) -> object:

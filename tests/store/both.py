@@ -1,0 +1,46 @@
+"""The same asked of both engines."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+from pathlib import Path
+
+from server.store.interface import Store
+from server.store.postgres import PostgresStore
+from server.store.sqlite import SqliteStore
+from tests.store.engines import Engine, PostgresEngine, SqliteEngine
+
+TABLES = ("backups", "sharings", "idempotency_keys", "sharing_events")
+KEYS = "SELECT project_id, method, key, fingerprint, answer, expires_at FROM idempotency_keys ORDER BY 1, 2, 3"
+
+
+class Both:
+    """A store of each engine, that can be emptied."""
+
+    def __init__(self, path: Path, url: str) -> None:
+        self._path, self.url = path, url
+        self.runner = asyncio.Runner()
+        self.stores: Sequence[Store] = self.runner.run(self._open())
+        self.engines: Sequence[Engine] = SqliteEngine(path), PostgresEngine(url, None)
+
+    async def _open(self) -> Sequence[Store]:
+        return await SqliteStore.open(self._path), await PostgresStore.open(self.url)
+
+    def empty(self) -> None:
+        with closing(sqlite3.connect(self._path)) as connection:
+            for table in TABLES:
+                connection.execute(f"DELETE FROM {table}")  # noqa: S608 -- constants
+            connection.commit()
+        PostgresEngine(self.url, None)._rows(f"TRUNCATE {', '.join(TABLES)}")
+
+    def keys(self) -> list[list[tuple[object, ...]]]:
+        with closing(sqlite3.connect(self._path)) as connection:
+            return [connection.execute(KEYS).fetchall(), PostgresEngine(self.url, None)._rows(KEYS)]
+
+    def close(self) -> None:
+        for store in self.stores:
+            self.runner.run(store.close())
+        self.runner.close()
