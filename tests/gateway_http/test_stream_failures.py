@@ -175,7 +175,8 @@ async def test_a_server_that_becomes_something_else_in_the_middle_is_a_last_reco
 async def test_a_deadline_that_passes_before_the_first_message_is_504(foreign: ForeignServer, gateway: Gateway) -> None:
     ended = endless(foreign)
     assert_failure(await exchange(gateway.address, get(WATCH, "Grpc-Timeout: 100m")), 504, "DEADLINE_EXCEEDED")
-    await until(ended)
+    if foreign.seen:  # on a busy machine the deadline may pass on the way
+        await until(ended)
 
 
 @pytest.mark.parametrize("value", ["0S", "0n", "1n"])
