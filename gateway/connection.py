@@ -93,6 +93,8 @@ class Connection(RequestHandler):
         """As `transport`, which aiohttp forgets as soon as it begins to close it."""
         self._unfinished = 0
         """Bytes of requests that are not whole."""
+        self._kept = 0
+        """Bytes of the last request, if it is large: aiohttp keeps its headers until the next one comes."""
         self._behind = bytearray()
         """What has come and is not read yet."""
         self._catches_up = False
@@ -137,6 +139,8 @@ class Connection(RequestHandler):
             if self._is_idle and self._unfinished > _MOST_HEADERS * self._header_bytes:
                 self._refuse_headers()
         else:
+            head = self._unfinished + len(data)
+            self._kept = head if head > _AT_ONCE_BYTES else 0
             self._holds(0 if self._messages[-1][1].is_eof() else len(data))
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -232,9 +236,9 @@ class Connection(RequestHandler):
             super()._resume_transport_reading()
 
     def _holds(self, unfinished: int) -> None:
-        if unfinished or self._unfinished:
+        if unfinished or self._unfinished or self._kept:
             self._unfinished = unfinished
-            self._connections.holds(self, unfinished)
+            self._connections.holds(self, unfinished + self._kept)
 
     def _may_linger(self, size: int) -> bool:
         if self._unread is None or self._unread.is_eof():
