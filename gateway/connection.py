@@ -93,9 +93,13 @@ class Connection(RequestHandler):
         """As `transport`, which aiohttp forgets as soon as it begins to close it."""
         self._unfinished = 0
         """Bytes of requests that are not whole."""
+        self._kept = 0
+        """Bytes of the last request, if it is large: aiohttp keeps its headers until the next one comes."""
         self._behind = bytearray()
         """What has come and is not read yet."""
         self._catches_up = False
+        self._is_ahead = False
+        """Whether the request that is read has been taken from the parser before it was whole."""
         self._unread: StreamReader | None = None
         """A body that was refused, and that is read only to be thrown away."""
         self._unread_bytes = 0
@@ -137,6 +141,8 @@ class Connection(RequestHandler):
             if self._is_idle and self._unfinished > _MOST_HEADERS * self._header_bytes:
                 self._refuse_headers()
         else:
+            head = self._unfinished + len(data)
+            self._kept = head if head > _AT_ONCE_BYTES else 0
             self._holds(0 if self._messages[-1][1].is_eof() else len(data))
 
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -181,13 +187,15 @@ class Connection(RequestHandler):
         finally:
             timer.cancel()
 
-    def begin(self) -> None:
+    def begin(self, request: web.BaseRequest) -> None:
         """The headers of a request are there; from now on aiohttp's own time-outs watch the connection."""
         self.wait_no_more()
         self._unread = None
+        self._is_ahead = not request.content.is_eof()
 
     def arrived(self) -> None:
         """A request is there as a whole, and is answered now."""
+        self._fall_in()
         self._connections.is_served(self)
         if not self._messages:
             self._holds(0)
@@ -231,14 +239,22 @@ class Connection(RequestHandler):
         else:
             super()._resume_transport_reading()
 
+    def _fall_in(self) -> None:
+        # aiohttp's parser counts a request when its body is whole, and its server takes it off the count before that
+        # if it is read by then: so it would count one that is no more, and wait for ever for room for another.
+        if self._is_ahead and self._parser is not None:
+            self._is_ahead = False
+            self._parser.message_consumed()
+
     def _holds(self, unfinished: int) -> None:
-        if unfinished or self._unfinished:
+        if unfinished or self._unfinished or self._kept:
             self._unfinished = unfinished
-            self._connections.holds(self, unfinished)
+            self._connections.holds(self, unfinished + self._kept)
 
     def _may_linger(self, size: int) -> bool:
         if self._unread is None or self._unread.is_eof():
             self._unread = None
+            self._fall_in()
             return True
         self._unread_bytes += size
         if self._unread_bytes > _LINGER_BYTES:

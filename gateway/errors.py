@@ -9,7 +9,7 @@ from typing import Final
 MOST_SHOWN: Final = 100
 """Violations that a failure lists."""
 
-_LONGEST_FIELD: Final = 200
+_LONGEST_FIELD: Final = 1000
 _LONGEST_DESCRIPTION: Final = 1000
 _LONGEST_VALUE: Final = 60
 

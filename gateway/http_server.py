@@ -212,3 +212,5 @@ class HttpServer(web.Server):
 async def _written(request: web.BaseRequest, response: web.StreamResponse) -> None:
     await response.prepare(request)
     await response.write_eof()
+    if isinstance(response, web.Response):
+        response.body = None  # aiohttp keeps the response until the next request comes

@@ -47,7 +47,7 @@ class Turn:
         """Whether the request is one to call a server for, as far as is known."""
         self._is_counted = False
         if self._connection is not None:
-            self._connection.begin()
+            self._connection.begin(request)
 
     def arrived(self) -> None:
         """The whole request is there.

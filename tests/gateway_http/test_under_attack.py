@@ -10,13 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from aiohttp.web_protocol import RequestHandler
 from google.protobuf.message import Message
 
+from gateway.connection import Connection
 from tests.attacks.http1 import (
     MEGABYTE,
     Crowd,
     costly_bodies,
     costly_headers,
+    garbage,
     half_bodies,
     half_headers,
     idle,
@@ -144,6 +147,14 @@ async def test_requests_that_are_not_whole_hold_little_memory(start_gateway: Sta
         assert (await exchange(gateway.address, post(READINGS, b"{}"))).status == 200
 
 
+async def test_large_headers_that_were_answered_hold_little_memory(start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(max_buffered=MEGABYTE)
+    padding = [f"X-{number}: " + "x" * 8000 for number in range(7)]
+    with await asyncio.to_thread(garbage, gateway.address, 40, get(READING, *padding)) as crowd:
+        await until_hung_up(crowd, 40 - MEGABYTE // 56_000 - 1)
+        assert (await exchange(gateway.address, get(READING))).status == 200
+
+
 async def test_bodies_that_arrive_are_not_in_flight(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(max_in_flight=1, body_timeout=PATIENCE)
     async with connected(gateway.address) as slow, connected(gateway.address) as quick:
@@ -237,8 +248,6 @@ async def test_costly_bodies_are_refused_in_few_words(
 async def test_a_body_of_tiny_chunks_is_read_in_small_steps(
     start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gateway.connection import Connection
-
     steps: list[int] = []
     pause = Connection.pause_reading
 
@@ -251,6 +260,23 @@ async def test_a_body_of_tiny_chunks_is_read_in_small_steps(
     answer = await exchange(gateway.address, tiny_chunks(READINGS, 100_000))
     assert_failure(answer, 400, "INVALID_ARGUMENT")
     assert len(steps) > 50
+
+
+async def test_one_connection_is_read_in_pieces(start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    pieces: list[int] = []
+    read = RequestHandler.data_received
+
+    def note(connection: RequestHandler, data: bytes) -> None:
+        pieces.append(len(data))
+        read(connection, data)
+
+    monkeypatch.setattr(RequestHandler, "data_received", note)
+    gateway = await start_gateway()
+    body = b'{"note":"' + b"x" * 900_000 + b'"}'
+    async with connected(gateway.address) as connection:
+        connection.send(post(READINGS, body) + get(READING) * 100)
+        assert [(await connection.answer()).status for _ in range(101)] == [200] * 101
+    assert max(pieces) <= 8192
 
 
 @pytest.mark.parametrize("name", costly_headers(100))
