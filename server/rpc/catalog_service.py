@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from server.rpc.turns import COST_OF_ALL, COST_OF_SCAN
 from server.sharing import Caller
 
 SERVICE = pb.DESCRIPTOR.services_by_name["BackupCatalogService"].full_name
+
+_AT_ONCE = 100
+"""Items of a page that are written without a pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,12 @@ class CatalogService:
         """Carry out ``ListBackups``."""
         limit = request.limit if request.HasField("limit") else None
         page, token = await self.catalog.list(request.project_id, limit, request.page_token)
-        return pb.ListBackupsResponse(backups=[mapping.backup(item) for item in page.items], next_page_token=token)
+        response = pb.ListBackupsResponse(next_page_token=token)
+        for number, item in enumerate(page.items, 1):
+            response.backups.append(mapping.backup(item))
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)  # let others go on: a whole page takes as long as many other calls
+        return response
 
     async def remove(self, caller: Caller, request: pb.RemoveBackupRequest) -> pb.RemoveBackupResponse:
         """Carry out ``RemoveBackup``."""
