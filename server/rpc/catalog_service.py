@@ -10,7 +10,7 @@ from backupsharing.v2 import backup_catalog_pb2 as pb
 from server.catalog import Catalog
 from server.rpc import mapping
 from server.rpc.pipeline import Method
-from server.rpc.turns import COST_OF_ALL, COST_OF_SCAN
+from server.rpc.turns import COST_OF_ALL
 from server.sharing import Caller
 
 SERVICE = pb.DESCRIPTOR.services_by_name["BackupCatalogService"].full_name
@@ -30,7 +30,7 @@ class CatalogService:
         return (
             Method(f"/{SERVICE}/PutBackup", pb.PutBackupRequest, None, self.put, _about_put),
             Method(f"/{SERVICE}/GetBackup", pb.GetBackupRequest, None, self.get),
-            Method(f"/{SERVICE}/ListBackups", pb.ListBackupsRequest, None, self.list, cost=_cost_of_list),
+            Method(f"/{SERVICE}/ListBackups", pb.ListBackupsRequest, None, self.list),
             Method(
                 f"/{SERVICE}/RemoveBackup", pb.RemoveBackupRequest, None, self.remove, _about_remove, _cost_of_remove
             ),
@@ -67,10 +67,6 @@ def _about_put(request: pb.PutBackupRequest) -> Mapping[str, object]:
 
 def _about_remove(request: pb.RemoveBackupRequest) -> Mapping[str, object]:
     return {"backup_id": request.backup_id}
-
-
-def _cost_of_list(_: pb.ListBackupsRequest) -> int:
-    return COST_OF_SCAN
 
 
 def _cost_of_remove(_: pb.RemoveBackupRequest) -> int:

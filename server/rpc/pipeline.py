@@ -66,7 +66,7 @@ class Method:
     about: Callable[[Any], Mapping[str, object]] | None = None
     """What a request would change, for the audit; None: it changes nothing."""
     cost: Callable[[Any], int] | None = None
-    """What a request costs: see `server.rpc.turns`; None: as little as can be."""
+    """What a request to change something costs: see `server.rpc.turns`; None: 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,9 +232,9 @@ class Pipeline:
 
     def _turn(self, method: Method, principal: Principal, request: Message, commit_by: float | None) -> Turn:
         """The turn of a call, by who calls, not by whose affairs it is about."""
-        cost = method.cost(request) if method.cost else 1
         if method.about is None:
-            return self._turns.reads.turn(principal.project_id, cost)
+            return self._turns.reads.turn(principal.project_id)
+        cost = method.cost(request) if method.cost else 1
         return self._turns.changes.turn(principal.project_id, cost, commit_by)
 
     def _bounded(self, call: Call) -> Call:
