@@ -77,7 +77,7 @@ class Method:
     about: Callable[[Any], Mapping[str, object]] | None = None
     """What a request would change, for the audit; None: it changes nothing."""
     cost: Callable[[Any], int] | None = None
-    """What a request costs: see `server.rpc.turns`; None: as little as can be."""
+    """What a request to change something costs: see `server.rpc.turns`; None: 1."""
 
     @property
     def changes(self) -> bool:
@@ -275,8 +275,9 @@ class Pipeline:
 
     def _turn(self, method: Method, principal: Principal, request: Message) -> Turn:
         """The turn of a call, by who calls, not by whose affairs it is about."""
-        turns = self._turns.changes if method.changes else self._turns.reads
-        return turns.turn(principal.project_id, method.cost(request) if method.cost else 1)
+        if not method.changes:
+            return self._turns.reads.turn(principal.project_id)
+        return self._turns.changes.turn(principal.project_id, method.cost(request) if method.cost else 1)
 
     async def _principal(self, call: Call, address: str) -> Principal:
         client = client_of(address)

@@ -7,9 +7,6 @@ from typing import Final
 
 from server.fair_queue import FairQueue
 
-COST_OF_SCAN: Final = 4
-"""What a read costs that looks at many rows, where one that looks at few costs 1."""
-
 COST_OF_ALL: Final = 32
 """What a change of all sharings of a backup costs: nobody knows before how many there are."""
 
@@ -28,6 +25,7 @@ class Turns:
     """The turns that calls wait for, by the project that calls."""
 
     reads: FairQueue
+    """A read costs 1."""
     changes: FairQueue
     """A change costs as much as it names recipients."""
 
@@ -46,9 +44,10 @@ def turns_for(reads: int, waiting_of_project: int) -> Turns:
     """
     return Turns(
         reads=FairQueue(
-            slots=(reads + _NEXT_READS) * COST_OF_SCAN,
-            # Half of what reads: others find some of it free, and the processors not all taken.
-            per_key=max(reads // 2, 1) * COST_OF_SCAN,
+            slots=reads + _NEXT_READS,
+            # Half of what reads: others find some of it free, and the processors not all taken. Measured with small
+            # reads of one project: more of them at once are no more a second, and others wait ten times as long.
+            per_key=max(reads // 2, 1),
             waiting_per_key=waiting_of_project,
         ),
         changes=FairQueue(slots=_CHANGES, per_key=_CHANGES_OF_PROJECT, waiting_per_key=waiting_of_project),

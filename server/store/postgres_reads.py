@@ -11,7 +11,7 @@ from server.store import listing
 from server.store.interface import PAGE_BYTES, SharingFilter, SharingQuery
 from server.store.postgres_connection import Connection
 from server.store.postgres_rows import stored_backup, stored_detail, text_in
-from server.store.rows import BACKUP_COLUMNS, BACKUP_FIELDS, SHARING_FIELDS, Row
+from server.store.rows import BACKUP_COLUMNS, BACKUP_FIELDS, SHARING_FIELDS, Row, details_of
 
 POSTGRES: Final = listing.Dialect(
     parameter=lambda name: f"%({name})s",
@@ -43,7 +43,7 @@ async def get_sharing(connection: Connection, project_id: str, sharing_id: str) 
 async def list_sharings(connection: Connection, query: SharingQuery) -> Page[SharingDetail]:
     """Do what `Store.list_sharings` promises."""
     page, more = _cut(await _rows(connection, *list_statement(query)), query.part.limit)
-    return Page([stored_detail(row) for row in page], more)
+    return Page(details_of(page, stored_backup), more)
 
 
 def list_statement(query: SharingQuery) -> tuple[str, listing.Parameters]:

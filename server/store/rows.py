@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from server.errors import StoredDataUnreadable
@@ -42,6 +42,8 @@ BACKUP_FIELDS: Final = (
 )
 """The members of `Backup`, in their order; columns have the same names."""
 
+_BOOLEANS: Final = tuple(map(BACKUP_FIELDS.index, ("is_incremental", "has_dependent_backups")))
+
 SHARING_COLUMNS: Final = ", ".join(f"s.{name}" for name in SHARING_FIELDS)
 """What to select from ``sharings AS s`` for `sharing_of`."""
 
@@ -58,17 +60,30 @@ def sharing_of(row: Row) -> Sharing:
 
 def backup_of(row: Row) -> Backup:
     """Answer the backup of a row of `BACKUP_COLUMNS`."""
-    values = dict(zip(BACKUP_FIELDS, row, strict=True))
-    for name in ("is_incremental", "has_dependent_backups"):
-        if values[name] is not None:
-            values[name] = bool(values[name])
-    return Backup(**values)
+    values = list(row)
+    for place in _BOOLEANS:
+        if values[place] is not None:
+            values[place] = bool(values[place])
+    return Backup(*values)
 
 
 def detail_of(row: Row) -> SharingDetail:
     """Answer the sharing and the backup of a row of `SHARING_COLUMNS`, then `BACKUP_COLUMNS`."""
     split = len(SHARING_FIELDS)
     return SharingDetail(sharing_of(row[:split]), backup_of(row[split:]))
+
+
+def details_of(rows: Iterable[Row], backup: Callable[[Row], Backup] = backup_of) -> list[SharingDetail]:
+    """Answer what `detail_of` would of each row; those of one backup share it. ``backup`` reads its columns."""
+    split = len(SHARING_FIELDS)
+    known: dict[str, Backup] = {}
+    details = []
+    for row in rows:
+        of = known.get(row[split])
+        if of is None:
+            of = known[row[split]] = backup(row[split:])
+        details.append(SharingDetail(sharing_of(row[:split]), of))
+    return details
 
 
 def backup_values(backup: Backup) -> dict[str, object]:

@@ -23,6 +23,7 @@ from server.store.rows import (
     Row,
     backup_of,
     detail_of,
+    details_of,
 )
 
 SQLITE: Final = listing.Dialect(
@@ -49,7 +50,7 @@ def list_sharings(connection: sqlite3.Connection, query: SharingQuery) -> Page[S
     """Do what `Store.list_sharings` promises."""
     with closing(connection.execute(*list_statement(query))) as rows:
         page, more = listing.cut(rows, query.part.limit, _SIZE_OF_DETAIL)
-    return Page([detail_of(row) for row in page], more)
+    return Page(details_of(page), more)
 
 
 def list_statement(query: SharingQuery) -> tuple[str, listing.Parameters]:

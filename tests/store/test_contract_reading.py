@@ -290,6 +290,11 @@ async def test_a_page_is_bounded_in_bytes_not_in_characters(empty_store: Store, 
     assert len((await empty_store.list_backups(None, 1000, None)).items) == 15
 
 
+async def test_sharings_of_one_backup_and_of_others_have_their_own(many: Store) -> None:
+    for detail in (await many.list_sharings(page())).items:
+        assert detail.backup == await many.get_backup(detail.sharing.backup_id)
+
+
 async def test_a_thousand_usual_items_are_one_page(empty_store: Store) -> None:
     await empty_store.put_backup(backup(name="n" * 255, description="d" * 200), cause())
     ids = [f"{n:04}" for n in range(1000)]
