@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+import grpc
+
 from bench.conditions import conditions
 from bench.outcome import Setting
 from bench.postgres_filling import create, drop
@@ -31,8 +33,8 @@ def main(arguments: Sequence[str]) -> int:
     cores, size = choose_cores(), Size(attack=chosen.seconds)
     began = time.monotonic()
     tell(str(cores))
-    figures = [] if chosen.only == [] else _besieged(chosen.only or list(ATTACKS), size, cores, chosen.checkout)
     table, ratio = (None, None) if chosen.only else measure_shares(cores, chosen.against, chosen.rounds)
+    figures = _besieged(chosen.only or list(ATTACKS), size, cores, chosen.checkout)
     said = dict(conditions(Setting(cores, full=False, rounds=chosen.rounds)))
     minutes = f"{(time.monotonic() - began) / 60:.1f} minutes"
     siege = report.Siege(
@@ -86,7 +88,7 @@ def _measured(name: str, size: Size, cores: Cores, others: Observers, url: str, 
     """The figures of one attack; none if it could not be measured, which is told: the others go on."""
     try:
         one = measure(name, size, cores, others, url, root)
-    except (RuntimeError, OSError) as error:
+    except (RuntimeError, OSError, grpc.RpcError) as error:
         tell(f"{name}: not measured: {error}")
         return []
     memory = ", ".join(f"{program} +{mb:.0f} MB" for program, mb in one.over_start_mb.items())

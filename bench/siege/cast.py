@@ -32,9 +32,9 @@ _TOKENS = (
 
 OTHER_BACKUPS = tuple(backup_id(number) for number in range(1000, 1020))
 """Shared in turn by the steady load."""
-SHARED_BACKUPS = tuple(backup_id(number) for number in range(10))
+SHARED_BACKUPS = tuple(backup_id(number) for number in range(5000, 5010))
 """Of the attacker: shared with a thousand projects each, where an attack needs that."""
-FLOODED_BACKUPS = tuple(backup_id(number) for number in range(100, 120))
+FLOODED_BACKUPS = tuple(backup_id(number) for number in range(5100, 5120))
 """Of the attacker: for new shares."""
 LARGE_BACKUPS = tuple(backup_id(number) for number in range(2000, 2300))
 """Of the attacker: with 65 KB of metadata each, where an attack needs that."""

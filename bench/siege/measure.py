@@ -23,7 +23,7 @@ class Size:
 
     warm: float = 1.0
     """Seconds of the others that do not count."""
-    alone: float = 6.0
+    alone: float = 5.0
     """Seconds of the others alone."""
     attack: float = 10.0
     """Seconds under attack."""

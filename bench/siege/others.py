@@ -25,7 +25,7 @@ from bench.siege.attacks.calls import HEALTH
 from bench.siege.attacks.connections import COUNT, SHARE
 from bench.siege.cast import OTHER, OTHER_BACKUPS, OTHER_TOKEN
 
-PATIENCE = 20.0
+PATIENCE = 10.0
 """Seconds after which a call counts as failed."""
 
 _PATH = f"/v2/{OTHER}/os-vendor-backup-sharing"
