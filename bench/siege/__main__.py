@@ -30,6 +30,9 @@ _DATABASE = "siege"
 def main(arguments: Sequence[str]) -> int:
     """Do what the command line asks for; answers the exit code."""
     chosen = _parser().parse_args(arguments)
+    if chosen.report and (last := report.read(report.LAST) or report.read(report.BEFORE)):
+        report.publish(last)
+        return 0
     cores, size = choose_cores(), Size(attack=chosen.seconds)
     began = time.monotonic()
     tell(str(cores))
@@ -47,11 +50,11 @@ def main(arguments: Sequence[str]) -> int:
         size.rate,
     )
     if chosen.only:
-        print(report.section(siege, report.read(report.BEFORE)))
+        print(report.section(siege, report.before(siege)))
         return 0
     report.write(siege, report.BEFORE if chosen.as_before else report.LAST)
     report.publish(siege)
-    print(report.floors(siege, report.read(report.BEFORE)).markdown())
+    print(report.floors(siege, report.before(siege)).markdown())
     return 0
 
 
@@ -63,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--against", type=Path, help="checkout whose shares/s without an attack are compared with ours")
     parser.add_argument("--rounds", type=int, default=5, help="how often shares/s are measured in turn (5)")
     parser.add_argument("--as-before", action="store_true", help="keep the figures to compare later ones with")
+    parser.add_argument("--report", action="store_true", help="measure nothing: write the last siege's report again")
     parser.add_argument("--name", help="how the attacked checkout is called in the report; otherwise its commit")
     return parser
 

@@ -27,8 +27,9 @@ same was measured right before, alone. Attacker and others share one core, on wh
 priority; server, gateway and PostgreSQL share the other one. **MB** is peak resident memory over that before the
 attack, of server / gateway. **Log** is bytes written by both, beyond those for the others' calls, for each attacking
 byte. **Failed** are the others' calls, of {calls}, and looks at the server's health that did not find it serving, of
-about {attack:.0f}. Behind the arrow stand the figures of this checkout; before it those of `{before}`, where they are
-known. (`make siege`, `python -m bench.siege --only NAME`)"""
+about {attack:.0f}. Before the arrow stand the figures of `{before}`, where they are known, and behind it those of this
+checkout. **Ends** is how the attacker's calls or connections ended, the three most frequent. (`make siege`; one attack:
+`python -m bench.siege --only NAME`)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +65,29 @@ def read(file: Path) -> Siege | None:
 def publish(siege: Siege) -> None:
     """Put the section into RESULTS.md, in the place of the one that is there."""
     text = _RESULTS.read_text(encoding="utf-8")
-    _RESULTS.write_text(replace_section(text, SIEGE, section(siege, read(BEFORE))), encoding="utf-8")
+    _RESULTS.write_text(replace_section(text, SIEGE, section(siege, before(siege))), encoding="utf-8")
 
 
-def section(siege: Siege, before: Siege | None) -> str:
+def before(siege: Siege) -> Siege | None:
+    """The siege that another one is compared with; None for that one itself, or where there is none."""
+    kept = read(BEFORE)
+    return kept if kept and kept.commit != siege.commit else None
+
+
+def section(siege: Siege, compared: Siege | None) -> str:
     """The section, with its heading."""
-    old = {(one.attack, one.engine): one for one in before.figures} if before else {}
+    old = {(one.attack, one.engine): one for one in compared.figures} if compared else {}
     about = _ABOUT.format(
         attack=siege.attack_seconds,
         rate=siege.rate,
         calls=round(siege.attack_seconds * siege.rate),
-        before=before.commit if before else "-",
+        before=compared.commit if compared else siege.commit,
     )
     parts = [
         f"## {SIEGE}",
         about,
         Table(("siege", ""), siege.conditions).markdown().replace("--:", "---"),
-        floors(siege, before).markdown(),
+        floors(siege, compared).markdown(),
         *(part for by in By for part in _attacks(siege, old, by)),
         *([siege.shares.markdown()] if siege.shares else []),
     ]
@@ -109,22 +116,22 @@ def _cells(now: Figures, before: Figures | None) -> Sequence[str]:
         both(lambda one: " / ".join(number(max(mb, 0)) for mb in one.over_start_mb.values())),
         both(lambda one: number(one.sent / _MB, 2)),
         both(lambda one: f"{one.log_ratio:.2f}" + (", **a token**" if one.secret_logged else "")),
-        ", ".join(f"{name} {times}" for name, times in sorted(now.tally.items(), key=lambda item: -item[1])[:3]) or "-",
+        ", ".join(f"{times} {name}" for name, times in sorted(now.tally.items(), key=lambda item: -item[1])[:3]) or "-",
     )
 
 
-def floors(siege: Siege, before: Siege | None) -> Table:
+def floors(siege: Siege, compared: Siege | None) -> Table:
     """Floors and goals, the worst attack of each, and how that is to be called."""
     rows: list[Sequence[str]] = []
     for name, floor, goal, figure, by in _FLOORS:
-        was, _ = _worst(before, figure, by) if before else (None, "")
+        was, _ = _worst(compared, figure, by) if compared else (None, "")
         reached, attack = _worst(siege, figure, by)
         mark = "-" if reached is None else "goal" if reached <= goal else "floor" if reached <= floor else "**missed**"
         cells = (number(was, 1), number(reached, 1), attack, mark)
         rows.append((name, f"≤ {floor:g}", f"≤ {goal:g}", *cells))
     ratio = siege.shares_ratio
     mark = "not compared" if ratio is None else "goal" if ratio >= 1 else "floor" if ratio >= 0.95 else "**missed**"
-    rows.append(("shares/s without an attack, to before", "0.95", "1", "1.0", number(ratio, 2), "", mark))
+    rows.append(("shares/s without an attack, to before", "0.95", "1", "1.00", number(ratio, 2), "", mark))
     return Table(("", "floor", "goal", "before", "reached", "by", ""), rows)
 
 
