@@ -48,9 +48,9 @@ class Pair:
         """Written so far by both."""
         return sum(path.stat().st_size for path in self.logs.values())
 
-    def has_logged(self, text: str) -> bool:
-        """Whether a text stands anywhere in what was written."""
-        return any(text.encode() in path.read_bytes() for path in self.logs.values())
+    def logged(self, text: str) -> int:
+        """How often a text stands in what was written so far."""
+        return sum(path.read_bytes().count(text.encode()) for path in self.logs.values())
 
 
 @contextmanager
