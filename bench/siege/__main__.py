@@ -25,6 +25,8 @@ from bench.siege.shares import measure_shares
 
 _SAID = ("date", "commit", "machine", "cores", "versions", "PostgreSQL")
 _DATABASE = "siege"
+_NO_ATTACK = "no-attack"
+"""Shares a second when nobody attacks."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -36,8 +38,11 @@ def main(arguments: Sequence[str]) -> int:
     cores, size = choose_cores(), Size(attack=chosen.seconds)
     began = time.monotonic()
     tell(str(cores))
-    table, ratio = (None, None) if chosen.only else measure_shares(cores, chosen.against, chosen.rounds)
-    figures = _besieged(chosen.only or list(ATTACKS), size, cores, chosen.checkout)
+    names: Sequence[str] = chosen.only or (_NO_ATTACK, *ATTACKS)
+    table, ratio = (None, None)
+    if _NO_ATTACK in names:
+        table, ratio = measure_shares(cores, chosen.against, chosen.rounds)
+    figures = _besieged([name for name in names if name in ATTACKS], size, cores, chosen.checkout)
     said = dict(conditions(Setting(cores, full=False, rounds=chosen.rounds)))
     minutes = f"{(time.monotonic() - began) / 60:.1f} minutes"
     siege = report.Siege(
@@ -60,7 +65,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench.siege", description="Attack server and gateway.")
-    parser.add_argument("--only", action="append", choices=ATTACKS, help="an attack; its figures are printed")
+    parser.add_argument("--only", action="append", choices=(_NO_ATTACK, *ATTACKS), help="its figures are printed")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each attack (10)")
     parser.add_argument("--checkout", type=Path, default=ROOT, help="attack the programs of another checkout")
     parser.add_argument("--against", type=Path, help="checkout whose shares/s without an attack are compared with ours")
