@@ -12,8 +12,8 @@ RELEASED := protos/released.binpb
 BUF_LINT := {"version":"v1","lint":{"use":["STANDARD","COMMENTS"],"ignore":["google"]}}
 BUF_BREAKING := {"version":"v1","breaking":{"use":["FILE"],"ignore":["google"]}}
 
-.PHONY: help run test test-keystone lint format generate plugins stubs released bench bench-full fuzz chaos \
-	interop clean
+.PHONY: help run test test-keystone lint format generate plugins stubs released bench bench-full siege fuzz chaos \
+	mutants interop clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -69,17 +69,23 @@ bench: $(VENV)/.bench ## Measure all there is to measure, and write bench/RESULT
 bench-full: $(VENV)/.bench ## The same with ten million rows and a million calls (says first what it needs)
 	@$(BIN)/python -m bench --full $(ARGS)
 
+siege: $(VENV)/.bench ## Attack server and gateway for ten minutes, and write a section of bench/RESULTS.md (ARGS='--only health')
+	@$(BIN)/python -m bench.siege $(ARGS)
+
 fuzz: $(VENV)/.dev ## Send hostile requests for a minute (FUZZ_SECONDS=…, FUZZ_REQUESTS=…, FUZZ_SEED=…)
 	$(BIN)/python -m tests.fuzz
 
 chaos: $(VENV)/.dev ## Kill servers, gateways and the database for a minute (CHAOS_SECONDS=…, CHAOS_SEED=…)
 	$(BIN)/python -m tests.chaos
 
+mutants: $(VENV)/.mutants ## Change the code at random, and say what no test notices (MUTANTS_MINUTES=…, MUTANTS_SEED=…)
+	$(BIN)/python -m tests.mutants
+
 interop: $(VENV)/.dev build/keystone/.installed plugins ## Build and run every client in every language (ARGS='--only Go')
 	$(BIN)/python -m tests.interop $(ARGS)
 
 clean: ## Remove everything that was installed or built
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	rm -rf $(addprefix examples/typescript/,node_modules stubs dist)
 
 $(VENV)/bin/python:
@@ -93,6 +99,10 @@ $(VENV)/.run: $(VENV)/bin/python pyproject.toml constraints.txt
 
 $(VENV)/.dev: $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+$(VENV)/.mutants: $(VENV)/.dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mutants]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.run

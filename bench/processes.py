@@ -86,20 +86,30 @@ def python(module: str, *arguments: str) -> Sequence[str]:
 
 
 @contextmanager
-def running(command: Sequence[str], cores: frozenset[int], listen: str = "") -> Iterator[subprocess.Popen[bytes]]:
+def running(
+    command: Sequence[str],
+    cores: frozenset[int],
+    listen: str = "",
+    *,
+    root: Path = ROOT,
+    log: Path | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program until the context is left, at first until it listens on ``listen``.
+
+    ``root``: the checkout that it runs in.
+    ``log``: a file for what a program that listens writes to standard error.
 
     Raises:
         RuntimeError: it ended, or does not listen.
     """
-    with running_on(cores):
+    with running_on(cores), open(log or os.devnull, "wb") as written:
         process = subprocess.Popen(  # noqa: S603 - programs of this checkout, and Envoy
             command,
-            cwd=ROOT,
-            env=environment(),
+            cwd=root,
+            env=environment(root),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE if not listen else subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL if listen else None,
+            stderr=written if listen else None,
             start_new_session=True,  # Ctrl-C is for this process, which ends the others
         )
     try:
@@ -110,20 +120,33 @@ def running(command: Sequence[str], cores: frozenset[int], listen: str = "") -> 
         _end(process)
 
 
-def environment() -> dict[str, str]:
-    """Ours, without settings that would reach the programs, and with this checkout before what is installed."""
+def environment(root: Path = ROOT) -> dict[str, str]:
+    """Ours, without settings that would reach the programs, and with a checkout before what is installed."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("BACKUP_SHARING_")}
-    return {**ours, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "protos")))}
+    return {**ours, "PYTHONPATH": os.pathsep.join((str(root), str(root / "protos")))}
 
 
 def _wait_until_listening(process: subprocess.Popen[bytes], address: str, command: Sequence[str]) -> None:
-    host, _, port = address.rpartition(":")
     until = time.monotonic() + _PATIENCE
     while time.monotonic() < until and process.poll() is None:
-        with suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+        with suppress(OSError), _connected(address):
             return
         time.sleep(0.02)
     raise RuntimeError(f"does not listen; try it by hand: {' '.join(command)}")
+
+
+def _connected(address: str) -> socket.socket:
+    """A connection to HOST:PORT or ``unix:PATH``. Raises OSError."""
+    if not address.startswith("unix:"):
+        host, _, port = address.rpartition(":")
+        return socket.create_connection((host, int(port)), timeout=1)
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(address[5:])
+    except OSError:
+        connection.close()
+        raise
+    return connection
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

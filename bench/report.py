@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,9 @@ NOTES = FOLDER / "NOTES.md"
 """Written by hand; taken into the results as it is."""
 
 LAST = BUILD / "last.json"
+
+SIEGE = "Under attack"
+"""Title of the section that `make siege` writes."""
 
 _HEAD = """# Measurements
 
@@ -76,9 +80,24 @@ def last() -> Run:
 
 
 def write(run: Run, folder: Path = FOLDER) -> None:
-    """Write RESULTS.md and the plots into a folder."""
-    drawn = plots.draw(run.outcomes, folder)
-    (folder / "RESULTS.md").write_text(text(run, drawn), encoding="utf-8")
+    """Write RESULTS.md and the plots into a folder; what `make siege` wrote there stays."""
+    drawn, results = plots.draw(run.outcomes, folder), folder / "RESULTS.md"
+    siege = section_of(results.read_text(encoding="utf-8"), SIEGE) if results.exists() else ""
+    results.write_text(replace_section(text(run, drawn), SIEGE, siege), encoding="utf-8")
+
+
+def section_of(text: str, title: str) -> str:
+    """The section with this title, up to the next of its level; empty if there is none."""
+    found = re.search(rf"^## {re.escape(title)}\n.*?(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    return found[0].strip() if found else ""
+
+
+def replace_section(text: str, title: str, section: str) -> str:
+    """The text with this section in the place of the one with its title, or at its end."""
+    old = section_of(text, title)
+    if old:
+        return text.replace(old, section)
+    return f"{text.rstrip()}\n\n{section}".rstrip() + "\n"
 
 
 def text(run: Run, drawn: Sequence[plots.Plot]) -> str:

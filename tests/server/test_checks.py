@@ -103,6 +103,12 @@ def test_a_required_text_must_not_be_empty() -> None:
     assert fields(checks) == ["status"]
 
 
+def test_a_text_may_be_empty_unless_it_is_required() -> None:
+    checks = Checks()
+    assert checks.text("name", "") == ""
+    checks.done()
+
+
 def test_a_number_below_the_least_is_refused_with_both() -> None:
     checks = Checks()
     checks.number("limit", 0, 1)
@@ -211,6 +217,10 @@ def test_a_short_value_is_shown_whole() -> None:
 
 def test_a_long_value_is_shown_by_its_beginning() -> None:
     assert shown("a" * 41) == repr("a" * 37 + "...")
+
+
+def test_wide_characters_are_shown_as_far_as_they_fit() -> None:
+    assert shown("é" * 38) == repr("é" * 18 + "...")
 
 
 def test_control_characters_are_shown_escaped() -> None:

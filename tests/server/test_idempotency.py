@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import cast
 
 import pytest
 
 from server.errors import AlreadyShared, BackupNotAvailable, IdempotencyKeyReused, InvalidArgument, SharingNotFound
+from server.model import Sharing
 from server.sharing import Caller, ShareRequest, SharingLimits, Sharings
-from server.store.interface import OnConflict
+from server.store.interface import Cancel, CancelAll, OnConflict, Share, Store
 from tests.server.cast import (
     BACKUP,
     GIVER,
@@ -155,3 +158,37 @@ async def test_a_cancel_of_another_sharing_with_the_same_key_is_refused(sharings
     with pytest.raises(IdempotencyKeyReused):
         await sharings.cancel(caller, cancel(other.id, key="k"))
     assert (await sharings.get(GIVER, other.id)).sharing == other
+
+
+class Recorded:
+    """A store that keeps what it was asked for, and answers nothing."""
+
+    def __init__(self) -> None:
+        self.keys: list[tuple[str, bytes]] = []
+
+    async def share(self, command: Share | Cancel | CancelAll) -> Sequence[Sharing]:
+        assert command.idempotency is not None
+        self.keys.append((command.idempotency.method, command.idempotency.fingerprint))
+        return ()
+
+    cancel = cancel_all = share
+
+
+async def test_a_key_is_known_again_by_later_versions(sharings: Sharings, caller: Caller) -> None:
+    recorded = Recorded()
+    sharings = replace(sharings, store=cast("Store", recorded))
+    await sharings.share(caller, share(RECIPIENT, OTHER, key="k"))
+    await sharings.share(caller, share(RECIPIENT, key="k", on_conflict=OnConflict.RETURN))
+    await sharings.cancel(caller, cancel(BACKUP, key="k"))
+    await sharings.cancel(caller, cancel(BACKUP, key="k", is_backup_id=True))
+    # As stored so far: a retry across an upgrade must not be taken for another request.
+    assert recorded.keys == [
+        ("ShareBackup", fingerprint(f"{BACKUP}\n{RECIPIENT}\n{OTHER}\n")),
+        ("ShareBackup", fingerprint(f"{BACKUP}\n{RECIPIENT}\nreturn")),
+        ("CancelSharing", fingerprint(f"sharing\n{BACKUP}")),
+        ("CancelSharing", fingerprint(f"backup\n{BACKUP}")),
+    ]
+
+
+def fingerprint(asked: str) -> bytes:
+    return hashlib.sha256(asked.encode()).digest()

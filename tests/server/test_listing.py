@@ -36,6 +36,7 @@ async def test_a_malformed_page_token_is_refused(shared: Sharings, token: str) -
     with pytest.raises(InvalidArgument) as refused:
         await shared.list(page(page_token=token))
     assert [violation.field for violation in refused.value.violations] == ["page_token"]
+    assert refused.value.message == ("The value of page_token does not belong to this list; filters and order count.")
 
 
 @pytest.mark.parametrize(
@@ -60,6 +61,7 @@ async def test_a_page_token_with_an_offset_is_refused(shared: Sharings, offset: 
     with pytest.raises(InvalidArgument) as refused:
         await shared.list(page(page_token=token, offset=offset))
     assert [violation.field for violation in refused.value.violations] == ["offset"]
+    assert refused.value.message == "The value of offset is not expected together with page_token."
 
 
 @pytest.mark.parametrize("key", ["created_at", "updated_at", "id", "name", "status", "size", "disk_format"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import sqlite3
+from collections import deque
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -195,3 +196,34 @@ async def test_a_server_that_stops_cancels_what_is_in_progress_and_leaves_no_tas
         await desk.until(lambda: len(desk.begun) == 20)
     assert len(desk.cancelled) == 20
     assert [task for task in asyncio.all_tasks() - before if "Stream" in str(task.get_coro())] == []
+
+
+async def test_calls_past_their_deadlines_leave_nothing_behind(desk_pipeline: Pipeline, desk: Desk) -> None:
+    async with multiplexing(desk_pipeline) as (client, multiplexer):
+        (stream,) = multiplexer._streams
+        await client.send(asked(0))
+        await client.answers(1)
+        before = held_by(stream)
+        for first in range(1, 3001, 500):
+            await client.send(*(asked(number, "slow", timeout_ms=0) for number in range(first, first + 500)))
+            await client.answers(500)
+        assert held_by(stream) == before
+
+
+async def test_cancelled_calls_past_their_deadlines_leave_nothing_behind(desk_pipeline: Pipeline, desk: Desk) -> None:
+    async with multiplexing(desk_pipeline) as (client, multiplexer):
+        (stream,) = multiplexer._streams
+        await client.send(asked(0))
+        await client.answers(1)
+        before = held_by(stream)
+        for number in range(1, 501):
+            await client.send(asked(number, "slow", timeout_ms=0))
+            await client.send(cancel=[number])
+        await client.rest()
+        assert held_by(stream) == before
+
+
+def held_by(stream: object) -> dict[str, int]:
+    """How many items each container of a stream has: what it keeps of its calls, whatever that is called."""
+    containers = (dict, set, list, deque)
+    return {name: len(kept) for name, kept in vars(stream).items() if isinstance(kept, containers)}

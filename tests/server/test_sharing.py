@@ -61,6 +61,25 @@ async def test_a_share_of_nothing_names_what_is_missing(sharings: Sharings, call
     with pytest.raises(InvalidArgument) as refused:
         await sharings.share(caller, ShareRequest(GIVER, None))
     assert fields(refused.value) == ["shared"]
+    assert refused.value.message == "The value of shared is missing; an object is expected."
+
+
+async def test_a_backup_is_not_shared_with_its_giver(sharings: Sharings, caller: Caller) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        await sharings.share(caller, share(RECIPIENT, GIVER))
+    assert fields(refused.value) == ["shared.to_project_ids[1]"]
+
+
+async def test_all_violations_of_a_cancel_are_told_at_once(sharings: Sharings, caller: Caller) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        await sharings.cancel(caller, cancel("abc", by="no project", key=""))
+    assert fields(refused.value) == ["project_id", "idempotency_key", "id"]
+
+
+async def test_all_violations_of_a_get_are_told_at_once(sharings: Sharings) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        await sharings.get("no project", "abc")
+    assert fields(refused.value) == ["project_id", "id"]
 
 
 async def test_a_share_with_more_recipients_than_the_setting_is_refused(
@@ -290,3 +309,9 @@ async def test_all_bad_filters_are_named_by_list_and_count(sharings: Sharings) -
         "status",
         "name",
     }
+
+
+async def test_a_malformed_backup_id_as_a_filter_is_a_backups(sharings: Sharings) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        await sharings.count(filtered(backup_id="abc"))
+    assert refused.value.specific_reason == "BACKUP_ID_MALFORMED"
