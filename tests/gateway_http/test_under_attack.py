@@ -193,7 +193,7 @@ async def test_an_answer_is_in_flight_until_its_client_has_taken_it(
                 crowd.hung_up()  # reads
 
 
-async def test_clients_that_do_not_read_are_closed_before_others_are_refused(
+async def test_clients_that_do_not_read_make_room_for_others(
     foreign: ForeignServer, weather: Weather, start_gateway: StartGateway, logged: list[LogLine]
 ) -> None:
     gateway = await start_gateway(max_buffered=4 * MEGABYTE, idle_timeout=PATIENCE * 4)
