@@ -9,6 +9,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from gateway.json_map.fields import field_mapping
 from gateway.json_map.refusal import quote
 from gateway.json_map.scalars import text_parser
 
@@ -25,6 +26,8 @@ class TextField:
     name: str
     parse: Parse
     is_repeated: bool
+    max_items: int
+    """Values that a repeated field may be given; 0: any number."""
     is_message: bool
     oneofs: tuple[str, ...]
     """For each field of the path, the oneof whose only member it may be; empty for none."""
@@ -45,6 +48,8 @@ class TextField:
             ValueError: a text is not what the field expects, or another member of its oneof is set; the
                 description is for the client. The field is as it was.
         """
+        if 0 < self.max_items < len(texts):
+            raise ValueError(f"is given {len(texts)} times, expected at most {self.max_items}")
         values = [self.parse(text) for text in texts]
         for outer, oneof in zip(self.outer, self.oneofs, strict=False):
             _refuse_second(request, oneof, outer)
@@ -72,6 +77,7 @@ def text_field(path: Sequence[FieldDescriptor], parse: Parse | None = None) -> T
         name=last.name,
         parse=parse or text_parser(last),
         is_repeated=last.is_repeated,
+        max_items=field_mapping(last).max_items,
         is_message=last.message_type is not None,
         oneofs=tuple(_oneof(field) for field in path),
     )

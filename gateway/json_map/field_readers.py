@@ -142,6 +142,19 @@ def message_field(field: FieldDescriptor, read_message: ReadInto) -> ReadInto:
     return read
 
 
+def at_most(most: int, read: ReadInto) -> ReadInto:
+    """Refuses an array or object with more than `most` elements before one is read; 0: takes any number."""
+    if not most:
+        return read
+
+    def read_bounded(value: object, message: Message) -> None:
+        if isinstance(value, list | dict) and len(value) > most:
+            raise Refused(f"has {len(value)} elements; at most {most} are expected")
+        read(value, message)
+
+    return read_bounded
+
+
 def repeated_scalars(name: str, read_value: Callable[[object], Scalar]) -> ReadInto:
     """Appends the elements of an array; null appends nothing."""
 

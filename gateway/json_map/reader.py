@@ -11,6 +11,7 @@ from gateway.json_map.field_readers import (
     Member,
     ReadInto,
     alone_in_its_oneof,
+    at_most,
     map_of_messages,
     map_of_scalars,
     message_field,
@@ -25,7 +26,7 @@ from gateway.json_map.field_readers import (
     text_reader,
     wrapper_reader,
 )
-from gateway.json_map.fields import has_utc_micros, map_entry, message_mapping, shown_fields
+from gateway.json_map.fields import field_mapping, has_utc_micros, map_entry, message_mapping, shown_fields
 from gateway.json_map.free_form import free_form_reader
 from gateway.json_map.scalars import WRAPPERS, scalar_from_json, scalar_from_text
 from gateway.json_map.well_known import text_form
@@ -69,11 +70,11 @@ class ReaderCompiler:
 
     def field(self, field: FieldDescriptor, excluded: frozenset[str] = frozenset()) -> ReadInto:
         """A reader for one field: takes the value of the member, and the message that has the field."""
-        entry = map_entry(field)
+        most, entry = field_mapping(field).max_items, map_entry(field)
         if entry is not None:
-            return self._map(field, *entry)
+            return at_most(most, self._map(field, *entry))
         if field.is_repeated:
-            return self._repeated(field)
+            return at_most(most, self._repeated(field))
         return alone_in_its_oneof(field, self._single(field, excluded))
 
     def whole_field(self, field: FieldDescriptor, excluded: frozenset[str]) -> ReadInto:

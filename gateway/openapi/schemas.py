@@ -9,7 +9,7 @@ from google.api import field_behavior_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from gateway.json_map import fields as json_fields
-from gateway.json_map.fields import has_utc_micros, map_entry, message_mapping, shown_fields
+from gateway.json_map.fields import field_mapping, has_utc_micros, map_entry, message_mapping, shown_fields
 from gateway.json_map.scalars import WRAPPERS
 from gateway.openapi.comments import Comments
 from gateway.openapi.values import Json, enum_schema, map_key_schema, nullable, scalar_schema, well_known_schema
@@ -92,10 +92,14 @@ class Schemas:
             key_field, value_field = entry
             keys = map_key_schema(key_field)
             schema: Json = {"type": "object", "additionalProperties": self.value(value_field, field)}
-            return schema | ({"propertyNames": keys} if keys else {})
+            return schema | ({"propertyNames": keys} if keys else {}) | self._most(field, "maxProperties")
         if field.is_repeated:
-            return {"type": "array", "items": self.value(field, field)}
+            return {"type": "array", "items": self.value(field, field)} | self._most(field, "maxItems")
         return self.value(field, field, excluded)
+
+    def _most(self, field: FieldDescriptor, keyword: str) -> Json:
+        most = field_mapping(field).max_items if self._side is Side.REQUEST else 0
+        return {keyword: most} if most else {}
 
     def whole_field(self, field: FieldDescriptor, excluded: frozenset[str] = NOTHING) -> Json:
         """The schema of a body that is nothing but this field."""

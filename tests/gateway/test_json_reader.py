@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from gateway.errors import InvalidRequest
+from gateway.text_field import text_field
 
 if TYPE_CHECKING:
     from tests.gateway.conftest import Kitchen
@@ -288,3 +289,29 @@ def test_null_is_no_body_that_is_the_value_of_one_field(kitchen: Kitchen, field:
 def test_types_that_hold_each_other_deeply_are_read(kitchen: Kitchen) -> None:
     body = '{"children":[' * 40 + '{"node_name":"x"}' + "]}" * 40
     assert kitchen.text(kitchen.read("Node", body)) == body
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ('{"names": ["a", "b", 5]}', "names: has 3 elements; at most 2 are expected"),
+        ('{"nodes": [{}, {}, {}]}', "nodes: has 3 elements; at most 2 are expected"),
+        ('{"counts": {"a": 1, "b": 2, "c": 3}}', "counts: has 3 elements; at most 2 are expected"),
+    ],
+)
+def test_more_elements_than_the_proto_allows_are_refused(kitchen_refusal: Refusal, body: str, said: str) -> None:
+    assert kitchen_refusal("Few", body) == said
+
+
+def test_as_many_elements_as_the_proto_allows_are_read(kitchen: Kitchen) -> None:
+    few = kitchen.read("Few", '{"names": ["a", "b"], "nodes": [{}, {}], "counts": {"a": 1, "b": 2}}')
+    assert (list(few.names), len(few.nodes), dict(few.counts)) == (["a", "b"], 2, {"a": 1, "b": 2})
+
+
+def test_a_query_gives_no_more_values_than_the_proto_allows(kitchen: Kitchen) -> None:
+    names = text_field([kitchen.descriptor("Few").fields_by_name["names"]])
+    few = kitchen.new("Few")
+    with pytest.raises(ValueError, match="is given 3 times, expected at most 2"):
+        names.set(few, ["a", "b", "c"])
+    names.set(few, ["a", "b"])
+    assert list(few.names) == ["a", "b"]

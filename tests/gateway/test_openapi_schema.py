@@ -210,3 +210,11 @@ def test_whatever_the_gateway_writes_fits_the_schema(kitchen: Kitchen, name: str
     schema = Schemas(Comments([]), Side.ANSWER, components).message(kitchen.descriptor(name))
     validator = Draft202012Validator(closed(schema | {"components": {"schemas": components}}))
     validator.validate(kitchen.write(without_unknown_values(message)))
+
+
+def test_bounds_of_the_proto_are_described_for_requests_only(kitchen: Kitchen) -> None:
+    few = kitchen.descriptor("Few")
+    request = Schemas(Comments([]), Side.REQUEST, {}).object(few)["properties"]
+    assert (request["names"]["maxItems"], request["counts"]["maxProperties"]) == (2, 2)
+    answer = Schemas(Comments([]), Side.ANSWER, {}).object(few)["properties"]
+    assert "maxItems" not in answer["names"]

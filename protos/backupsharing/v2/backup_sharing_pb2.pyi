@@ -57,8 +57,8 @@ class BackupRecipients(_message.Message):
     @_builtins.property
     def to_project_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The projects that are to see the backup: 1 to 1000 (a setting of the
-        server), each once, none of them the giver; each 1 to 64 characters of
-        `[A-Za-z0-9_-]`.
+        server; REST takes 4096 at most), each once, none of them the giver; each 1
+        to 64 characters of `[A-Za-z0-9_-]`.
         """
 
     def __init__(

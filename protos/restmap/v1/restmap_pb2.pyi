@@ -233,6 +233,7 @@ class FieldMapping(_message.Message):
     GRPC_ONLY_FIELD_NUMBER: _builtins.int
     MAKES_REPEATABLE_FIELD_NUMBER: _builtins.int
     SATURATES_FIELD_NUMBER: _builtins.int
+    MAX_ITEMS_FIELD_NUMBER: _builtins.int
     header: _builtins.str
     """The request header that carries this field. Such a field is bound from
     nowhere else when it is also `grpc_only`.
@@ -249,6 +250,11 @@ class FieldMapping(_message.Message):
     """In a query, an integer beyond what the field can hold means the last one
     that it can. Without this it is refused.
     """
+    max_items: _builtins.int
+    """How many values of this repeated field, or entries of this map, a request
+    may have; more are refused before any is read. 0: any number, within what
+    the gateway takes of a whole request.
+    """
     @_builtins.property
     def query_aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Further names of this field in a query. Giving two names of one field is
@@ -263,10 +269,11 @@ class FieldMapping(_message.Message):
         grpc_only: _builtins.bool = ...,
         makes_repeatable: _builtins.bool = ...,
         saturates: _builtins.bool = ...,
+        max_items: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["grpc_only", b"grpc_only", "header", b"header", "makes_repeatable", b"makes_repeatable", "query_aliases", b"query_aliases", "saturates", b"saturates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grpc_only", b"grpc_only", "header", b"header", "makes_repeatable", b"makes_repeatable", "max_items", b"max_items", "query_aliases", b"query_aliases", "saturates", b"saturates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
