@@ -75,7 +75,10 @@ async def test_a_server_that_drains_is_not_serving(stub: Stub, health: Health) -
     assert await checked(stub, OURS) == NOT_SERVING
 
 
-async def test_a_server_is_serving_again_when_its_store_is_back(stub: Stub, pinged: Pinged) -> None:
+async def test_a_server_is_serving_again_when_its_store_is_back(
+    stub: Stub, pinged: Pinged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.rpc.health.LOOK_SECONDS", 0.0)
     pinged.failure = Unavailable("locked")
     await checked(stub)
     pinged.failure = None
@@ -129,6 +132,7 @@ async def test_a_watch_reports_a_change_of_the_store_once(
     stub: Stub, pinged: Pinged, health: Health, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("server.rpc.health.WATCH_SECONDS", 0.01)
+    monkeypatch.setattr("server.rpc.health.LOOK_SECONDS", 0.0)
     watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
     seen = [(await watch.read()).status]
     pinged.failure = Unavailable("locked")
