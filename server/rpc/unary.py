@@ -61,7 +61,7 @@ def _answer(context: Context, answer: Answer, peer: str, traffic: Traffic) -> by
         context.set_details("The answer is lost: too many answers wait to be read.")
         return b""
     if held:
-        context.add_done_callback(lambda _: traffic.release(peer, held))
+        context.add_done_callback(lambda _: traffic.release(peer, held))  # type: ignore[arg-type] # typed as a class
     context.set_trailing_metadata(tuple(answer.trailers))
     if answer.status is not None:
         context.set_code(answer.status.code)
