@@ -114,6 +114,17 @@ class Connection:
         except OSError:
             return b""
 
+    def is_closed(self) -> bool:
+        """Whether the server hangs up, within `STALLED_SECONDS` of its last word."""
+        try:
+            while self.socket.recv(_BATCH):
+                pass
+        except TimeoutError:
+            return False
+        except OSError:
+            return True
+        return True
+
     def close(self) -> None:
         """Hang up."""
         self.socket.close()

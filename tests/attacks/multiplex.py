@@ -16,6 +16,9 @@ METHOD = "/multiplex.v1.MultiplexService/Multiplex"
 QUIET_SECONDS = 1.0
 """A server that takes no frame for this long does not read on."""
 
+_PATIENCE = 60.0
+"""Seconds that a stream lives at most."""
+
 
 class UnreadStreams:
     """Streams that send frames for as long as the server takes them, and read nothing. Open until it is closed."""
@@ -33,7 +36,7 @@ class UnreadStreams:
             channel = grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
             self._channels.append(channel)
             method: Any = channel.stream_stream(METHOD)
-            self._streams.append(method(self._frames(frames, repeat)))
+            self._streams.append(method(self._frames(frames, repeat), timeout=_PATIENCE))
         while self._taken.wait(QUIET_SECONDS):
             self._taken.clear()
 
@@ -44,8 +47,8 @@ class UnreadStreams:
         self.close()
 
     def codes(self) -> Sequence[grpc.StatusCode]:
-        """How each stream ended; waits for that."""
-        return [stream.code() for stream in self._streams]
+        """How each stream ended; waits for that, and reads what was sent before."""
+        return [_code(stream) for stream in self._streams]
 
     def close(self) -> None:
         """Hang up."""
@@ -60,6 +63,16 @@ class UnreadStreams:
                 self._taken.set()
                 yield frame
         self._closed.wait()
+
+
+def _code(stream: Any) -> grpc.StatusCode:  # noqa: ANN401 - grpc has no type for it
+    try:
+        for _ in stream:
+            pass
+    except grpc.RpcError:
+        pass
+    code: grpc.StatusCode = stream.code()
+    return code
 
 
 def calls(number: int, method: str, request: bytes, token: str, *, first_id: int = 0) -> bytes:

@@ -140,7 +140,7 @@ def test_connections_beyond_the_bound_are_closed(programs: Programs, tmp_path: P
         for connection in held.connections:
             assert connection.read()
         with http2.idle_connections(address, connections=1, preface=True) as more:
-            assert more.connections[0].read() == b""
+            assert more.connections[0].is_closed()
     with grpc.insecure_channel(address) as channel:
         answer = channel.unary_unary(COUNT)(
             REQUEST, metadata=(("x-auth-token", READER_TOKEN),), wait_for_ready=True, timeout=PATIENCE
