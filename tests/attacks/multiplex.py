@@ -83,7 +83,7 @@ def calls(number: int, method: str, request: bytes, token: str, *, first_id: int
 
 
 def unread_answers(
-    address: str, method: str, request: bytes, token: str = "", *, streams: int = 1, megabytes: int = 24
+    address: str, method: str, request: bytes, token: str = "", *, streams: int = 1, megabytes: int = 64
 ) -> UnreadStreams:
     """Frames of calls, whose answers are not read; without a token each of them is refused."""
     number = 500 if token else 2000
