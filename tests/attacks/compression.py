@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from tests.attacks.http2 import MIB, Attack, chunks, message
+from tests.attacks.wire import MIB, Attack, chunks, message
 
 ALGORITHMS = ("gzip", "deflate", "identity", "snappy", "br", "zstd", "stream/gzip", "")
 """Values of ``grpc-encoding``, of this day and of others; the empty one: no such header."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 
-from tests.attacks.http2 import END_STREAM, Attack, frame, message
+from tests.attacks.wire import END_STREAM, Attack, frame, message
 
 CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
 

@@ -12,8 +12,8 @@ import pytest
 from backupsharing.v2.backup_sharing_pb2 import CountSharingsRequest, CountSharingsResponse
 from multiplex.v1 import multiplex_pb2 as mx
 from tests.attacks import compression, health, http2, multiplex
-from tests.attacks.http2 import MIB, Attack
 from tests.attacks.measured import Memory
+from tests.attacks.wire import MIB, Attack
 from tests.e2e.house import DOCUMENTED_GIVER, READER_TOKEN, Project, write_tokens
 from tests.e2e.programs import PATIENCE, Program, Programs, free_address
 
