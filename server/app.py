@@ -12,8 +12,6 @@ from typing import Any, Final
 import grpc
 import structlog
 import uuid_utils
-from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from server import policy
 from server.catalog import Catalog
@@ -23,13 +21,15 @@ from server.identity.interface import Links
 from server.lifetime import Lifetime
 from server.listening import CannotListen, check_free
 from server.model import Micros
-from server.rpc import catalog_service, sharing_service, unary
+from server.rpc import catalog_service, health, reflection, sharing_service, unary
 from server.rpc.health import Health
 from server.rpc.limits import Limits
+from server.rpc.multiplex import MAX_IN_FLIGHT, Admission, Multiplexer
 from server.rpc.multiplex import SERVICE as MULTIPLEX
-from server.rpc.multiplex import Multiplexer
+from server.rpc.options import server_options
 from server.rpc.pipeline import Method, Pipeline
 from server.rpc.tls import CertificateFiles
+from server.rpc.traffic import Traffic
 from server.rpc.turns import Turns, turns_for
 from server.sharing import SharingLimits, Sharings
 from server.store.interface import OnConflict, Store
@@ -37,16 +37,8 @@ from server.store.opening import Tuning, file_of, open_store
 
 SERVICES = (sharing_service.SERVICE, catalog_service.SERVICE)
 
-_SERVER_OPTIONS = (
-    # Otherwise two servers would share one port and each get half of the calls.
-    ("grpc.so_reuseport", 0),
-    # Otherwise gRPC refuses a long token as overload, by chance beyond 8 KiB and always beyond 16 KiB.
-    ("grpc.max_metadata_size", 128 * 1024),
-    ("grpc.absolute_max_metadata_size", 128 * 1024),
-    # Otherwise gRPC hangs up on gateways that ask every few seconds whether this server is still there.
-    ("grpc.http2.min_ping_interval_without_data_ms", 1000),
-    ("grpc.keepalive_permit_without_calls", 1),
-)
+_BESIDES_CALLS = 512
+"""Calls that gRPC takes beside those in progress: streams, watches, and requests that have not arrived."""
 
 _LAST_ANSWERS: Final = 1.0
 """Seconds that calls in progress get when the store has failed."""
@@ -102,19 +94,24 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         store = await _store(settings)
         cleanups.push_async_callback(store.close)
         served = methods(store, settings)
+        gateways = Links(settings.gateway_peer)
         pipeline = Pipeline(
             served,
             identity,
             settings.commit_margin,
             new_request_id,
             _limits(settings),
-            Links(settings.gateway_peer),
+            gateways,
             _turns(settings),
             settings.max_call_seconds,
         )
-        health = Health(store, SERVICES)
-        multiplexer = Multiplexer(pipeline, settings.max_concurrent_calls)
-        server = _server(settings, unary.handlers(pipeline, served), multiplexer, health, tls)
+        traffic = Traffic()
+        standing = Health(store, SERVICES)
+        admission = Admission(gateways, bool(settings.gateway_peer), settings.max_peer_streams)
+        in_flight = min(settings.max_concurrent_calls, MAX_IN_FLIGHT)
+        multiplexer = Multiplexer(pipeline, in_flight, traffic, admission)
+        calls = (*unary.handlers(pipeline, served, traffic), multiplexer.handler(), health.handler(standing, traffic))
+        server = _server(settings, calls, traffic, tls)
         await server.start()
         cleanups.push_async_callback(multiplexer.closed)
         cleanups.push_async_callback(_stop, server, settings, store)
@@ -124,8 +121,8 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         log.info("serving", grpc_listen=settings.grpc_listen)
         await _first(lifetime.stopping(), store.failed.wait())
         log.info("draining")
-        is_watched = health.is_watched and not store.failed.is_set()
-        health.drain()
+        is_watched = standing.is_watched and not store.failed.is_set()
+        standing.drain()
         multiplexer.drain()
         if is_watched:
             # gRPC drops calls that arrive while it stops; until those who watch have heard of it, they may come.
@@ -186,16 +183,14 @@ def _tls(settings: Settings) -> CertificateFiles | None:
 def _server(
     settings: Settings,
     calls: Sequence[grpc.GenericRpcHandler],
-    multiplexer: Multiplexer,
-    health: Health,
+    traffic: Traffic,
     tls: CertificateFiles | None,
 ) -> grpc.aio.Server:
-    # The pipeline refuses what is too much, and says so properly; gRPC's own limit stands far behind it.
-    server = grpc.aio.server(maximum_concurrent_rpcs=4 * settings.max_concurrent_calls, options=_SERVER_OPTIONS)
-    server.add_generic_rpc_handlers((*calls, multiplexer.handler()))
-    health_pb2_grpc.add_HealthServicer_to_server(health, server)
-    names = (*SERVICES, health_pb2.DESCRIPTOR.services_by_name["Health"].full_name, reflection.SERVICE_NAME)
-    reflection.enable_server_reflection(names, server)
+    # The pipeline refuses what is too much, and says so properly; gRPC's own limit stands behind it.
+    most = settings.max_concurrent_calls + _BESIDES_CALLS
+    server = grpc.aio.server(maximum_concurrent_rpcs=most, options=server_options(settings.max_connections))
+    names = (*SERVICES, health.NAME, reflection.NAME)
+    server.add_generic_rpc_handlers((*calls, reflection.handler(names, traffic)))
     policy.check_served((*names, MULTIPLEX))
     check_free(settings.grpc_listen)  # says it better than gRPC does
     try:

@@ -223,6 +223,13 @@ class Settings(BaseSettings):
         description="calls a minute with a bad credential from one client address, where that is known; more are"
         " refused as overload, good credentials always pass; 0: any number",
     )
+    max_connections: int = Field(1000, ge=1, description="connections of clients; any further one is closed at once")
+    max_peer_streams: int = Field(
+        16,
+        ge=1,
+        description="multiplexed streams from one address, or with one certificate's name; a gateway has one, and"
+        " without one makes each call by itself",
+    )
     max_waiting_changes: int = Field(10_000, ge=1, description="changes waiting for the database; more are refused")
     commit_delay: float = Field(
         0.001,

@@ -7,38 +7,77 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import grpc
 
+from server.errors import Overloaded
+from server.rpc import status
 from server.rpc.peers import peer_of
-from server.rpc.pipeline import Call, Method, Pipeline
+from server.rpc.pipeline import Answer, Call, Method, Pipeline
+from server.rpc.traffic import Context, Traffic
 
-UnaryHandler = Callable[[bytes, "grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[bytes]]
+UnaryHandler = Callable[[object, Context], Awaitable[bytes]]
 
 
-def handlers(pipeline: Pipeline, methods: Sequence[Method]) -> Sequence[grpc.GenericRpcHandler]:
-    """Make one generic handler for each service of ``methods``."""
+def handlers(pipeline: Pipeline, methods: Sequence[Method], traffic: Traffic) -> Sequence[grpc.GenericRpcHandler]:
+    """Make one generic handler for each service of ``methods``, whose requests are received by ``traffic``."""
     services: dict[str, dict[str, grpc.RpcMethodHandler[bytes, bytes]]] = {}
     for method in methods:
         _, service, name = method.name.split("/")
         # No (de)serializers: the pipeline takes bytes, so that a request that is no message fails like any other.
-        services.setdefault(service, {})[name] = grpc.unary_unary_rpc_method_handler(_handler(pipeline, method.name))
+        # On the wire a unary call is a stream of one message; only of a stream does gRPC let us receive the request.
+        handler: grpc.RpcMethodHandler[bytes, bytes]
+        handler = grpc.stream_unary_rpc_method_handler(_handler(pipeline, method.name, traffic))
+        services.setdefault(service, {})[name] = handler
     return [grpc.method_handlers_generic_handler(service, named) for service, named in services.items()]
 
 
-def _handler(pipeline: Pipeline, method: str) -> UnaryHandler:
-    async def handle(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+def _handler(pipeline: Pipeline, method: str, traffic: Traffic) -> UnaryHandler:
+    async def handle(_: object, context: Context) -> bytes:
         remaining = context.time_remaining()
-        metadata = context.invocation_metadata() or ()
-        call = Call(
-            method=method,
-            request=request,
-            metadata={key: value for key, value in metadata if isinstance(value, str)},
-            deadline=None if remaining is None else time.monotonic() + remaining,
-            peer=peer_of(context),
-        )
-        answer = await pipeline.carry_out(call)
-        context.set_trailing_metadata(tuple(answer.trailers))
-        if answer.status is not None:
-            context.set_code(answer.status.code)
-            context.set_details(answer.status.message)
-        return answer.response
+        deadline = None if remaining is None else time.monotonic() + remaining
+        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        peer = peer_of(context)
+        try:
+            request = await traffic.receive(context)
+            if request is None:
+                return _no_request(context)
+            held = traffic.hold(peer.address, len(request))
+        except Overloaded as overloaded:
+            return _refuse(context, overloaded)
+        try:
+            answer = await pipeline.carry_out(Call(method, request, metadata, deadline, peer))
+        finally:
+            traffic.release(peer.address, held)
+        return _answer(context, answer, peer.address, traffic)
 
     return handle
+
+
+def _answer(context: Context, answer: Answer, peer: str, traffic: Traffic) -> bytes:
+    """Have gRPC write an answer; a large one is held until that is done."""
+    try:
+        held = traffic.hold(peer, len(answer.response))
+    except Overloaded:
+        # The call was carried out, so that nothing may be said that promises otherwise.
+        context.set_code(grpc.StatusCode.UNAVAILABLE)
+        context.set_details("The answer is lost: too many answers wait to be read.")
+        return b""
+    if held:
+        context.add_done_callback(lambda _: traffic.release(peer, held))  # type: ignore[arg-type] # typed as a class
+    context.set_trailing_metadata(tuple(answer.trailers))
+    if answer.status is not None:
+        context.set_code(answer.status.code)
+        context.set_details(answer.status.message)
+    return answer.response
+
+
+def _refuse(context: Context, overloaded: Overloaded) -> bytes:
+    refused = status.of_failure(overloaded, "")  # nothing has begun that an id would trace
+    context.set_trailing_metadata((("grpc-status-details-bin", refused.details),))
+    context.set_code(refused.code)
+    context.set_details(refused.message)
+    return b""
+
+
+def _no_request(context: Context) -> bytes:
+    context.set_code(grpc.StatusCode.INVALID_ARGUMENT)
+    context.set_details("The call has no request message.")
+    return b""

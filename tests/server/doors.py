@@ -13,6 +13,7 @@ from backupsharing.v2.backup_pb2 import Backup
 from server.identity.interface import Peer
 from server.rpc import catalog_service, sharing_service, unary
 from server.rpc.pipeline import Answer, Call, Method, Pipeline
+from server.rpc.traffic import Traffic
 from tests.server.cast import BACKUP, GIVER, RECIPIENT, REQUEST_ID
 from tests.server.told import Told, told
 
@@ -82,6 +83,6 @@ async def channel_to(fill: Callable[[grpc.aio.Server], None]) -> AsyncIterator[g
 @asynccontextmanager
 async def channel_into(pipeline: Pipeline, methods: Sequence[Method]) -> AsyncIterator[grpc.aio.Channel]:
     """Serve a pipeline as native gRPC."""
-    handlers = tuple(unary.handlers(pipeline, methods))
+    handlers = tuple(unary.handlers(pipeline, methods, Traffic()))
     async with channel_to(lambda server: server.add_generic_rpc_handlers(handlers)) as channel:
         yield channel

@@ -13,6 +13,7 @@ from backupsharing.v2.backup_sharing_pb2 import GetSharingRequest
 from multiplex.v1 import multiplex_pb2 as pb
 from server.rpc.multiplex import FRAME_BYTES, SERVICE, Multiplexer
 from server.rpc.pipeline import Method, Pipeline
+from server.rpc.traffic import Traffic
 from server.sharing import Caller
 from tests.server.cast import GIVER
 from tests.server.doors import GET, GIVERS_TOKEN, channel_to
@@ -142,7 +143,7 @@ def code_of(answer: pb.Answer) -> str:
 @asynccontextmanager
 async def multiplexing(pipeline: Pipeline, max_in_flight: int = 1000) -> AsyncIterator[tuple[Client, Multiplexer]]:
     """A client that has seen the server's first frame."""
-    multiplexer = Multiplexer(pipeline, max_in_flight)
+    multiplexer = Multiplexer(pipeline, max_in_flight, Traffic())
     async with channel_to(lambda server: server.add_generic_rpc_handlers((multiplexer.handler(),))) as channel:
         client = Client(channel)
         hello = await client.frame()

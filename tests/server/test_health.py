@@ -12,7 +12,9 @@ import pytest_asyncio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from server.errors import Failure, StoredDataUnreadable, Unavailable
+from server.rpc import health as rpc_health
 from server.rpc.health import Health
+from server.rpc.traffic import Traffic
 from tests.server.doors import channel_to
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -30,8 +32,13 @@ class Pinged:
 
     def __init__(self) -> None:
         self.failure: Failure | None = None
+        self.looks = 0
+        self.may_end = asyncio.Event()
+        self.may_end.set()
 
     async def ping(self) -> None:
+        self.looks += 1
+        await self.may_end.wait()
         if self.failure:
             raise self.failure
 
@@ -48,7 +55,8 @@ def health(pinged: Pinged) -> Health:
 
 @pytest_asyncio.fixture
 async def stub(health: Health) -> AsyncIterator[Stub]:
-    async with channel_to(lambda server: health_pb2_grpc.add_HealthServicer_to_server(health, server)) as channel:
+    handler = rpc_health.handler(health, Traffic())
+    async with channel_to(lambda server: server.add_generic_rpc_handlers((handler,))) as channel:
         yield health_pb2_grpc.HealthStub(channel)
 
 
@@ -75,7 +83,10 @@ async def test_a_server_that_drains_is_not_serving(stub: Stub, health: Health) -
     assert await checked(stub, OURS) == NOT_SERVING
 
 
-async def test_a_server_is_serving_again_when_its_store_is_back(stub: Stub, pinged: Pinged) -> None:
+async def test_a_server_is_serving_again_when_its_store_is_back(
+    stub: Stub, pinged: Pinged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server.rpc.health.LOOK_SECONDS", 0.0)
     pinged.failure = Unavailable("locked")
     await checked(stub)
     pinged.failure = None
@@ -129,6 +140,7 @@ async def test_a_watch_reports_a_change_of_the_store_once(
     stub: Stub, pinged: Pinged, health: Health, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("server.rpc.health.WATCH_SECONDS", 0.01)
+    monkeypatch.setattr("server.rpc.health.LOOK_SECONDS", 0.0)
     watch = stub.Watch(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
     seen = [(await watch.read()).status]
     pinged.failure = Unavailable("locked")
@@ -153,3 +165,51 @@ async def test_a_watch_whose_caller_goes_away_ends(health: Health) -> None:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_all_who_ask_share_one_look_at_the_store(stub: Stub, pinged: Pinged) -> None:
+    pinged.may_end.clear()
+    asking = [asyncio.create_task(checked(stub)) for _ in range(100)]
+    watches = [stub.Watch(health_pb2.HealthCheckRequest(), timeout=PATIENCE) for _ in range(5)]
+    asking += [asyncio.create_task(_first(watch)) for watch in watches]
+    async with asyncio.timeout(PATIENCE):
+        while not pinged.looks:  # noqa: ASYNC110 - nothing else is told
+            await asyncio.sleep(0.01)
+    pinged.may_end.set()
+    assert set(await asyncio.gather(*asking)) == {SERVING}
+    for watch in watches:
+        watch.cancel()
+    assert pinged.looks <= 2  # a stall of the machine may take more than the second that a look is good for
+
+
+async def _first(watch: Stub) -> int:
+    status: int = (await watch.read()).status
+    return status
+
+
+async def test_who_asks_no_longer_does_not_end_the_look(stub: Stub, pinged: Pinged) -> None:
+    pinged.may_end.clear()
+    gone = stub.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
+    async with asyncio.timeout(PATIENCE):
+        while not pinged.looks:  # noqa: ASYNC110 - nothing else is told
+            await asyncio.sleep(0.01)
+    stays = asyncio.create_task(checked(stub))
+    gone.cancel()
+    pinged.may_end.set()
+    assert await stays == SERVING
+
+
+async def test_a_peer_may_have_so_many_watches(stub: Stub) -> None:
+    watches = [stub.Watch(health_pb2.HealthCheckRequest(), timeout=PATIENCE) for _ in range(32)]
+    assert [(await watch.read()).status for watch in watches] == [SERVING] * 32
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.Watch(health_pb2.HealthCheckRequest(), timeout=PATIENCE).read()
+    assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    for watch in watches:
+        watch.cancel()
+
+
+async def test_the_name_of_an_unknown_service_is_shortened(stub: Stub) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await checked(stub, "s" * 5000)
+    assert len(refused.value.details() or "") < 200

@@ -19,6 +19,7 @@ from server.backup_line import LONGEST_LINE, parse_line
 from server.model import Backup
 from server.rpc import unary
 from server.rpc.pipeline import Method, Pipeline
+from server.rpc.traffic import Traffic
 from server.store.interface import Store
 from tests.server.cast import GIVER, OUTSIDER
 from tests.server.doors import serving
@@ -69,7 +70,7 @@ async def imported(
 
 @pytest_asyncio.fixture
 async def server(pipeline: Pipeline, methods: Sequence[Method]) -> AsyncIterator[str]:
-    handlers = tuple(unary.handlers(pipeline, methods))
+    handlers = tuple(unary.handlers(pipeline, methods, Traffic()))
     async with serving(lambda server: server.add_generic_rpc_handlers(handlers)) as address:
         yield address
 

@@ -10,6 +10,7 @@ import pytest
 from multiplex.v1 import multiplex_pb2 as pb
 from server.rpc.multiplex import FRAME_BYTES, Multiplexer
 from server.rpc.pipeline import Method, Pipeline
+from server.rpc.traffic import Traffic
 from tests.server.cast import MADE_REQUEST_ID
 from tests.server.doors import GET, GIVERS_TOKEN, LIST, SHARE, share_message
 from tests.server.multiplexing import HUGE, STREAM, Client, Desk, asked, code_of, multiplexing, said
@@ -128,7 +129,7 @@ async def test_a_slow_call_holds_up_nobody(client: Client, desk: Desk) -> None:
 
 
 async def test_a_huge_answer_arrives_in_a_frame_of_its_own(desk_pipeline: Pipeline) -> None:
-    multiplexer = Multiplexer(desk_pipeline, 1000)
+    multiplexer = Multiplexer(desk_pipeline, 1000, Traffic())
     handlers = (multiplexer.handler(),)
     options = [("grpc.max_receive_message_length", -1)]
     server = grpc.aio.server()

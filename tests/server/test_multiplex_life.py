@@ -18,6 +18,7 @@ from multiplex.v1 import multiplex_pb2 as pb
 from server.model import Sharing
 from server.rpc.multiplex import Multiplexer
 from server.rpc.pipeline import Pipeline
+from server.rpc.traffic import Traffic
 from server.store.interface import Share, Store
 from tests.server.cast import GIVER
 from tests.server.doors import COUNT, SHARE, channel_to, share_message
@@ -108,7 +109,7 @@ async def test_a_drain_that_begins_while_the_server_writes_is_told(
 ) -> None:
     written: list[pb.MultiplexResponse] = []
     told_of = asyncio.Event()
-    multiplexer = Multiplexer(desk_pipeline, 10)
+    multiplexer = Multiplexer(desk_pipeline, 10, Traffic())
 
     class Context:
         """A stream whose server begins to drain in the midst of its first frame of answers."""
@@ -141,7 +142,7 @@ async def test_a_drain_that_begins_while_the_server_writes_is_told(
 
 
 async def test_a_stream_that_opens_while_the_server_drains_is_told(desk_pipeline: Pipeline) -> None:
-    multiplexer = Multiplexer(desk_pipeline, 5)
+    multiplexer = Multiplexer(desk_pipeline, 5, Traffic())
     multiplexer.drain()
     async with channel_to(lambda server: server.add_generic_rpc_handlers((multiplexer.handler(),))) as channel:
         client = Client(channel)
@@ -152,7 +153,7 @@ async def test_a_stream_that_opens_while_the_server_drains_is_told(desk_pipeline
 
 
 async def test_a_stream_that_breaks_cancels_its_calls_and_no_others(desk_pipeline: Pipeline, desk: Desk) -> None:
-    multiplexer = Multiplexer(desk_pipeline, 500)
+    multiplexer = Multiplexer(desk_pipeline, 500, Traffic())
     async with channel_to(lambda server: server.add_generic_rpc_handlers((multiplexer.handler(),))) as channel:
         first, second = Client(channel), Client(channel)
         for index, client in enumerate((first, second)):
@@ -169,7 +170,7 @@ async def test_a_stream_that_breaks_cancels_its_calls_and_no_others(desk_pipelin
 
 @pytest.mark.parametrize("turns", range(12))
 async def test_a_stream_may_break_at_any_moment(desk_pipeline: Pipeline, turns: int) -> None:
-    multiplexer = Multiplexer(desk_pipeline, 500)
+    multiplexer = Multiplexer(desk_pipeline, 500, Traffic())
     async with channel_to(lambda server: server.add_generic_rpc_handlers((multiplexer.handler(),))) as channel:
         clients = [Client(channel) for _ in range(10)]
         for client, numbers in itertools.product(clients, (range(20), range(20, 40))):

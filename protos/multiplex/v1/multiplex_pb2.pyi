@@ -22,7 +22,10 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class MultiplexRequest(_message.Message):
-    """A frame from the client, at most 256 KiB; a larger call is made by itself."""
+    """A frame from the client, at most 256 KiB; a larger call is made by itself. A
+    larger frame, or one with more than 8192 calls or 8192 cancelled ids, ends the
+    stream with INVALID_ARGUMENT.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -63,7 +66,8 @@ class MultiplexResponse(_message.Message):
     """The server takes no more calls on this stream, but answers those it has."""
     max_in_flight: _builtins.int
     """In the first frame, and only there: how many calls of this stream the server
-    carries out at once, at least 1. It reads no further while there are more.
+    has in progress at once, at least 1; a call whose answer the client has not
+    read yet counts as well. The server reads no further while there are more.
     """
     @_builtins.property
     def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Answer]:
@@ -105,7 +109,9 @@ class Call(_message.Message):
     """Milliseconds that remain until the deadline; unset: there is none."""
     @_builtins.property
     def metadata(self) -> _containers.RepeatedCompositeFieldContainer[Global___Metadatum]:
-        """As if the call were made by itself."""
+        """As if the call were made by itself; at most 64 KiB, each entry counted as its
+        key, its value and 32 bytes.
+        """
 
     def __init__(
         self,
