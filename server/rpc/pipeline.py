@@ -244,7 +244,9 @@ class Pipeline:
         # Others need what a call takes, so that each has a deadline, if only this one.
         now = time.monotonic()
         deadline = now + self._max_seconds if call.deadline is None else min(call.deadline, now + self._max_seconds)
-        until_deadline = asyncio.timeout(deadline - now)
+        margin = self._margin(deadline - now)
+        # A change that has not come to the store by then could not be committed: said then, its caller still hears it.
+        until_deadline = asyncio.timeout(deadline - now - (margin if method.changes else 0.0))
         try:
             async with until_deadline:
                 known.principal = principal = await self._principal(call, known.client)
@@ -257,7 +259,7 @@ class Pipeline:
                         if method.changes:
                             # From here on only the store knows whether a commit has begun: it answers in time.
                             until_deadline.reschedule(None)
-                        caller = self._caller(deadline, deadline - now, principal, request_id)
+                        caller = Caller(principal, request_id, deadline - margin, deadline - margin * _ANSWER_SHARE)
                         response = await method.handle(caller, request)
                         return response.SerializeToString()
                 finally:
@@ -269,9 +271,8 @@ class Pipeline:
         finally:
             self._gate.leave()
 
-    def _caller(self, deadline: float, seconds: float, principal: Principal, request_id: str) -> Caller:
-        margin = min(self._commit_margin, max(seconds, 0.0) * _MARGIN_SHARE)
-        return Caller(principal, request_id, deadline - margin, deadline - margin * _ANSWER_SHARE)
+    def _margin(self, seconds: float) -> float:
+        return min(self._commit_margin, max(seconds, 0.0) * _MARGIN_SHARE)
 
     def _turn(self, method: Method, principal: Principal, request: Message) -> Turn:
         """The turn of a call, by who calls, not by whose affairs it is about."""

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar, cast
 
-from server.errors import Overloaded, Unavailable
+from server.errors import OutcomeUnknown, Overloaded, Unavailable
 from server.store.outcome import NotMade, Outcome
 from server.store.sqlite_batch import Change, carry_out
 from server.store.sqlite_commit import Commits
@@ -172,7 +172,7 @@ class Writer:
 
 
 def _is_in_order(outcome: Outcome) -> bool:
-    return not (isinstance(outcome, NotMade) and isinstance(outcome.failure, Unavailable))
+    return not (isinstance(outcome, NotMade) and isinstance(outcome.failure, Unavailable | OutcomeUnknown))
 
 
 def _closed() -> Unavailable:

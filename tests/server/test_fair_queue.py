@@ -112,6 +112,18 @@ async def test_a_newcomer_does_not_overtake_those_that_wait() -> None:
     await room.close()
 
 
+async def test_a_small_turn_does_not_overtake_a_large_one_of_its_key() -> None:
+    room = Room(FairQueue(slots=10, per_key=4, waiting_per_key=10))
+    await room.enter("a", 3)
+    await room.enter("a", 3)
+    small = await room.enter("a", 1)
+    assert room.inside["a"] == [3]
+    await room.go(0)
+    assert room.inside["a"] == [3, 1]
+    await room.go(small)
+    await room.close()
+
+
 async def test_a_turn_that_costs_more_than_there_is_comes_alone() -> None:
     room = Room(FairQueue(slots=4, per_key=2, waiting_per_key=10))
     await room.enter("a", 1)
@@ -154,7 +166,7 @@ async def test_a_turn_given_to_a_cancelled_waiter_is_not_lost(when: str) -> None
     room = Room(FairQueue(slots=1, per_key=1, waiting_per_key=10))
     for key in ("a", "b", "c"):
         await room.enter(key)
-    (_, leave), (waiter, _), _ = room.callers
+    (first, leave), (waiter, _), _ = room.callers
     if when == "before it is given":
         waiter.cancel()
     leave.set()
@@ -163,6 +175,7 @@ async def test_a_turn_given_to_a_cancelled_waiter_is_not_lost(when: str) -> None
     elif when == "before its task knows":
         asyncio.get_running_loop().call_soon(waiter.cancel)
     await settled()
+    await first
     assert waiter.cancelled()
     assert room.served == ["a", "c"]
     await room.close()

@@ -147,6 +147,25 @@ async def test_a_change_without_a_turn_by_its_margin_is_not_made(desk: Desk) -> 
     await desk.answers()
 
 
+async def test_a_change_waits_for_its_turn_until_its_margin(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float | None] = []
+    timeout = asyncio.timeout
+
+    def noted(seconds: float | None) -> asyncio.Timeout:
+        waits.append(seconds)
+        return timeout(seconds)
+
+    monkeypatch.setattr(asyncio, "timeout", noted)
+    await desk.call(SHARE, shared_with(1), deadline=time.monotonic() + 20.0)
+    await desk.call(COUNT, COUNT_OF_GIVER, deadline=time.monotonic() + 1000.0)
+    change, read = waits
+    assert change is not None
+    assert change <= 19.0  # the margin is a second
+    assert read is not None
+    assert read > 19.0
+    await desk.answers()
+
+
 @pytest.mark.parametrize("deadline", [None, 1e9])
 async def test_no_call_takes_longer_than_a_call_may(deadline: float | None) -> None:
     desk = Desk(max_seconds=60.0)
