@@ -73,7 +73,7 @@ class Backup(_message.Message):
     volume_id: _builtins.str
     """The volume it is of, at most 64 characters."""
     service_metadata: _builtins.str
-    """Metadata of its service, as text, at most 65536 characters."""
+    """Metadata of its service, as text, at most 65536 bytes."""
     project_id: _builtins.str
     """The project that owns the backup and alone may share it. It never changes."""
     @_builtins.property
