@@ -48,9 +48,9 @@ def main() -> int:
     only = os.environ.get("MUTANTS_ONLY", "*")
     _say(f"MUTANTS_SEED={seed}")
     with _postgres() as environment:
-        _mutmut(["run", "--max-children", "1", _FIRST], environment, None)
+        _mutmut(["run", "--max-children", "1", _FIRST], environment, until)
         if not any(code is not None for code in _outcomes().values()):
-            _say(f"no mutant was tried; do the tests pass without one? see {_LOG}")
+            _say(f"no mutant was tried; do the tests pass without one, in that time? see {_LOG}")
             return 1
         names = [name for name in _outcomes() if fnmatch.fnmatch(name, only)]
         Random(seed).shuffle(names)  # noqa: S311 - chooses tests
@@ -76,7 +76,7 @@ def _postgres() -> Iterator[Mapping[str, str]]:
         server.close()
 
 
-def _mutmut(arguments: Sequence[str], environment: Mapping[str, str], until: float | None) -> None:
+def _mutmut(arguments: Sequence[str], environment: Mapping[str, str], until: float) -> None:
     """Run mutmut, at most until a reading of the monotonic clock."""
     command = (str(Path(sys.executable).with_name("mutmut")), *arguments)
     _LOG.parent.mkdir(exist_ok=True)
@@ -86,7 +86,7 @@ def _mutmut(arguments: Sequence[str], environment: Mapping[str, str], until: flo
         )
         try:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(None if until is None else max(until - time.monotonic(), 1))
+                process.wait(max(until - time.monotonic(), 1))
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)  # a group of its own: mutmut and the tests that it runs
