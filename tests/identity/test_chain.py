@@ -72,3 +72,9 @@ async def test_a_defect_of_a_provider_lets_nobody_in() -> None:
 def test_callers_are_told_of_the_service_rather_than_of_this_machine() -> None:
     chain = Chain([Provider(MISSING, "Token"), Provider(MISSING, "Keystone"), Provider(MISSING)])
     assert chain.challenge == "Keystone"
+
+
+async def test_a_chain_of_none_says_that_nobody_can_be_known() -> None:
+    with pytest.raises(TokenMissing) as refused:
+        await Chain([]).identify(Credentials({}))
+    assert refused.value.message == "No identity provider is configured."

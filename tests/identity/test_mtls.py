@@ -33,8 +33,9 @@ async def test_a_service_may_belong_to_a_project() -> None:
 
 @pytest.mark.parametrize("names", [(), ("unknown.internal",), ("BACKUP.internal",), ("x.backup.internal",), ("*",)])
 async def test_another_certificate_says_nothing(names: tuple[str, ...]) -> None:
-    with pytest.raises(TokenMissing):
+    with pytest.raises(TokenMissing) as refused:
         await provider().identify(shown(*names))
+    assert refused.value.message == "The request carries no token, and no certificate of a known service."
 
 
 @pytest.mark.parametrize("names", [("gateway.internal",), ("both.internal",), ("gateway.internal", "backup.internal")])
@@ -44,8 +45,9 @@ async def test_a_gateway_is_no_caller_whatever_else_its_certificate_says(names: 
 
 
 async def test_who_brings_a_token_is_judged_by_the_token() -> None:
-    with pytest.raises(TokenInvalid):
+    with pytest.raises(TokenInvalid) as refused:
         await provider().identify(shown("backup.internal", x_auth_token="revoked"))
+    assert refused.value.message == "The token is unknown or has expired."
 
 
 @pytest.mark.parametrize(

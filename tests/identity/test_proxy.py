@@ -96,3 +96,40 @@ async def test_the_role_service_counts_only_in_a_named_project(projects: tuple[s
     metadata = {**NAMED, "x-roles": "member,service", **basic("front:new-secret")}
     named = provider(RoleRules(service_projects=projects))
     assert (await named.identify(Credentials(metadata, GATEWAY))).roles == expected
+
+
+async def test_a_proxy_need_not_say_more_than_the_project() -> None:
+    principal = await identified({"x-project-id": PROJECT, **basic("front:new-secret")})
+    assert principal == Principal(PROJECT, frozenset(), "", "")
+
+
+async def test_a_proxy_that_leaves_the_project_out_lets_nobody_in() -> None:
+    with pytest.raises(
+        TokenInvalid, match=r"^The authenticating proxy does not know the caller, or no project of it\.$"
+    ):
+        await identified({"x-user-id": "ursula", **basic("front:new-secret")})
+
+
+async def test_a_credential_may_stand_behind_more_than_one_space() -> None:
+    assert (await identified({**NAMED, **basic("front:new-secret", scheme="Basic ")})).project_id == PROJECT
+
+
+@pytest.mark.parametrize("junk", ["!", "\n", " ", "-"])
+async def test_a_credential_with_other_characters_in_it_is_none(junk: str) -> None:
+    proof = basic("front:new-secret")["proxy-authorization"]
+    with pytest.raises(ProxyRequired):
+        await identified({**NAMED, "proxy-authorization": f"{proof[:12]}{junk}{proof[12:]}"})
+
+
+@pytest.mark.parametrize(
+    ("metadata", "only", "message"),
+    [
+        ({}, True, "The request did not come through the authenticating proxy."),
+        ({}, False, "The request carries no token, and did not come through the authenticating proxy."),
+        (NAMED, False, "The request names its caller, but did not come through the authenticating proxy."),
+    ],
+)
+async def test_a_refusal_says_what_is_missing(metadata: dict[str, str], only: bool, message: str) -> None:
+    with pytest.raises((ProxyRequired, TokenMissing)) as refused:
+        await identified(metadata, only=only)
+    assert refused.value.message == message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -198,3 +199,17 @@ def test_adding_to_a_damaged_file_leaves_it_as_it_is(file: Path) -> None:
 def test_adding_leaves_no_other_file_behind(file: Path) -> None:
     add_token(file, "p", ["member"], "u", None)
     assert list(file.parent.iterdir()) == [file]
+
+
+async def test_an_entry_of_nobody_and_no_project_is_good(file: Path) -> None:
+    tokens = known(written(file, {"sha256": digest("token"), "roles": ["service"]}))
+    assert await identified(tokens, {"x-auth-token": "token"}) == Principal("", frozenset({"service"}), "")
+
+
+def test_a_token_file_is_replaced_from_its_own_folder(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A file of another folder may be on another disk, and could not take the place of this one in one step.
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
+    add_token(file, "p", ["member"], "u", None)
+    assert list(tmp_path.iterdir()) == [file]

@@ -17,14 +17,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from random import Random
-
-from tests.postgres.binaries import packaged
-from tests.postgres.server import PostgresServer
-from tests.postgres.which import ELSEWHERE, elsewhere
 
 ROOT = Path(__file__).parents[2]
 MADE = ROOT / "mutants"
@@ -35,7 +31,6 @@ _FIRST = "server.policy.*"
 """Few mutants and quick tests: with them mutmut makes all the others and learns which tests come by what."""
 _AT_ONCE = 60
 """Mutants for each run of mutmut, which tries the quick ones first."""
-_RELEASE = 18
 _OUTCOMES = {0: "survived", 5: "not reached", 33: "not reached", 36: "timed out", 24: "timed out", -24: "timed out"}
 """Of exit codes; any other means that the tests noticed the mutant."""
 _UNNOTICED = (0, 5, 33)
@@ -47,46 +42,30 @@ def main() -> int:
     seed = os.environ.get("MUTANTS_SEED") or datetime.datetime.now(datetime.UTC).date().isoformat()
     only = os.environ.get("MUTANTS_ONLY", "*")
     _say(f"MUTANTS_SEED={seed}")
-    with _postgres() as environment:
-        _mutmut(["run", "--max-children", "1", _FIRST], environment, None)
-        if not any(code is not None for code in _outcomes().values()):
-            _say(f"no mutant was tried; do the tests pass without one? see {_LOG}")
-            return 1
-        names = [name for name in _outcomes() if fnmatch.fnmatch(name, only)]
-        Random(seed).shuffle(names)  # noqa: S311 - chooses tests
-        tried: list[str] = []
-        while names and time.monotonic() < until:
-            some, names = names[:_AT_ONCE], names[_AT_ONCE:]
-            _mutmut(["run", "--max-children", "1", *some], environment, until)
-            tried += some
-        _report(tried)
+    _mutmut(["run", "--max-children", "1", _FIRST], until)
+    if not any(code is not None for code in _outcomes().values()):
+        _say(f"no mutant was tried; do the tests pass without one, in that time? see {_LOG}")
+        return 1
+    names = [name for name in _outcomes() if fnmatch.fnmatch(name, only)]
+    Random(seed).shuffle(names)  # noqa: S311 - chooses tests
+    tried: list[str] = []
+    while names and time.monotonic() < until:
+        some, names = names[:_AT_ONCE], names[_AT_ONCE:]
+        _mutmut(["run", "--max-children", "1", *some], until)
+        tried += some
+    _report(tried)
     return 0
 
 
-@contextmanager
-def _postgres() -> Iterator[Mapping[str, str]]:
-    """The environment of the tests: one server for all of them, where there can be one."""
-    if elsewhere() or packaged(_RELEASE) is None:
-        yield dict(os.environ)
-        return
-    server = PostgresServer(fsync=False, release=_RELEASE)
-    try:
-        yield {**os.environ, ELSEWHERE: server.url}
-    finally:
-        server.close()
-
-
-def _mutmut(arguments: Sequence[str], environment: Mapping[str, str], until: float | None) -> None:
+def _mutmut(arguments: Sequence[str], until: float) -> None:
     """Run mutmut, at most until a reading of the monotonic clock."""
     command = (str(Path(sys.executable).with_name("mutmut")), *arguments)
     _LOG.parent.mkdir(exist_ok=True)
     with _LOG.open("ab") as log:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env=dict(environment), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
+        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
         try:
             with suppress(subprocess.TimeoutExpired):
-                process.wait(None if until is None else max(until - time.monotonic(), 1))
+                process.wait(max(until - time.monotonic(), 1))
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)  # a group of its own: mutmut and the tests that it runs

@@ -54,6 +54,16 @@ def test_a_rate_allows_its_burst_at_once_and_then_its_rate(clock: Seconds) -> No
     assert used(rate, "a", 100) == 5
 
 
+def test_a_clock_that_has_just_begun_counts_from_nothing() -> None:
+    seconds = [0.0]
+    rate = Rate(per_second=10, burst=1, clock=lambda: seconds[0])
+    assert not rate.is_used_up("key")
+    rate.use("key")
+    assert rate.is_used_up("key")
+    seconds[0] = 0.1
+    assert not rate.is_used_up("key")
+
+
 def test_a_rate_remembers_so_many_keys_and_no_more(clock: Seconds) -> None:
     rate = Rate(per_second=0.001, burst=1, clock=clock)
     for number in range(30_000):

@@ -88,7 +88,9 @@ def test_every_violation_is_told_in_order() -> None:
 
 
 def test_a_defect_tells_nothing_but_its_request() -> None:
-    read = told(status.of_defect(REQUEST_ID).details)
+    defect = status.of_defect(REQUEST_ID)
+    assert defect.reason == "INTERNAL"
+    read = told(defect.details)
     assert (read.code, read.reason, read.request_id) == (grpc.StatusCode.INTERNAL, "INTERNAL", REQUEST_ID)
     assert read.metadata == {"code": "AutoBackup.0009"}
 
