@@ -31,10 +31,12 @@ from server.identity.interface import PROXY_CHALLENGE, Credentials, IdentityProv
 from server.model import Principal
 from server.rpc import status
 from server.rpc.audit import shown
+from server.rpc.deadline import Deadline
 from server.rpc.limits import Gate, Limits, client_of
 from server.rpc.status import Status
 from server.rpc.turns import Turns, turns_for
 from server.sharing import Caller
+from server.timers import Timers
 
 REQUEST_ID = "x-openstack-request-id"
 """Metadata key of the request id, in calls and answers."""
@@ -157,6 +159,7 @@ class Pipeline:
         self._links = links
         self._turns = turns or turns_for(reads=2 * limits.calls, waiting_of_project=limits.calls)
         self._max_seconds = max_seconds
+        self._timers = Timers()
         self._log = structlog.get_logger("server.call")
 
     def serves(self, method: str) -> bool:
@@ -198,8 +201,8 @@ class Pipeline:
         Whoever calls chooses the second: it helps to find a call, and does not tell which call it was.
         """
         given, of_client = call.metadata.get(REQUEST_ID, ""), call.metadata.get(CLIENT_REQUEST_ID, "")
-        given = given if _REQUEST_ID.fullmatch(given) else ""
-        of_client = of_client if _REQUEST_ID.fullmatch(of_client) else ""
+        given = given if given and _REQUEST_ID.fullmatch(given) else ""
+        of_client = of_client if of_client and _REQUEST_ID.fullmatch(of_client) else ""
         if given and self._links.includes(call.peer):
             return given, of_client
         return self._new_request_id(), of_client or given
@@ -240,39 +243,36 @@ class Pipeline:
 
     async def _use_case(self, call: Call, request_id: str, known: _Known) -> bytes:
         method, permission = self._methods[call.method]
-        self._gate.enter()
         # Others need what a call takes, so that each has a deadline, if only this one.
         now = time.monotonic()
         deadline = now + self._max_seconds if call.deadline is None else min(call.deadline, now + self._max_seconds)
-        margin = self._margin(deadline - now)
+        if deadline <= now:
+            raise DeadlineTooClose
+        margin = min(self._commit_margin, (deadline - now) * _MARGIN_SHARE)
+        self._gate.enter()
         # A change that has not come to the store by then could not be committed: said then, its caller still hears it.
-        until_deadline = asyncio.timeout(deadline - now - (margin if method.changes else 0.0))
+        limit = Deadline(self._timers, deadline - margin if method.changes else deadline)
         try:
-            async with until_deadline:
-                known.principal = principal = await self._principal(call, known.client)
-                self._gate.enter_project(principal.project_id)
-                try:
-                    request = known.request = _parsed(method, call.request)
-                    project_id = method.project_id(request) if method.project_id else None
-                    policy.authorize(principal, permission, project_id)
-                    async with self._turn(method, principal, request):
-                        if method.changes:
-                            # From here on only the store knows whether a commit has begun: it answers in time.
-                            until_deadline.reschedule(None)
-                        caller = Caller(principal, request_id, deadline - margin, deadline - margin * _ANSWER_SHARE)
-                        response = await method.handle(caller, request)
-                        return response.SerializeToString()
-                finally:
-                    self._gate.leave_project(principal.project_id)
-        except TimeoutError:
-            if not until_deadline.expired():
-                raise
-            raise DeadlineTooClose() from None
+            known.principal = principal = await self._principal(call, known.client)
+            self._gate.enter_project(principal.project_id)
+            try:
+                request = known.request = _parsed(method, call.request)
+                project_id = method.project_id(request) if method.project_id else None
+                policy.authorize(principal, permission, project_id)
+                async with self._turn(method, principal, request):
+                    if method.changes:
+                        # From here on only the store knows whether a commit has begun: it answers in time.
+                        limit.lift()
+                    caller = Caller(principal, request_id, deadline - margin, deadline - margin * _ANSWER_SHARE)
+                    response = await method.handle(caller, request)
+                    return response.SerializeToString()
+            finally:
+                self._gate.leave_project(principal.project_id)
+        except asyncio.CancelledError as cancelled:
+            raise limit.failure(cancelled) from None
         finally:
+            limit.lift()
             self._gate.leave()
-
-    def _margin(self, seconds: float) -> float:
-        return min(self._commit_margin, max(seconds, 0.0) * _MARGIN_SHARE)
 
     def _turn(self, method: Method, principal: Principal, request: Message) -> Turn:
         """The turn of a call, by who calls, not by whose affairs it is about."""

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Final
 
 from server.errors import DeadlineTooClose, OutcomeUnknown, Unavailable
+from server.timers import Timers
 
 _OUTCOME_WAIT: Final = 5.0
 """Seconds for which a caller waits beyond its patience to learn what became of a commit that was begun."""
@@ -33,12 +34,13 @@ class Phase(Enum):
 class Waiter:
     """One caller, on the event loop that made it."""
 
-    __slots__ = ("_commit_by", "_lock", "_loop", "_phase", "_timer", "_told_at", "answered", "late_at")
+    __slots__ = ("_commit_by", "_lock", "_phase", "_timer", "_timers", "_told_at", "answered", "late_at")
 
-    def __init__(self, commit_by: float | None, answer_by: float | None, patience: float) -> None:
+    def __init__(self, timers: Timers, commit_by: float | None, answer_by: float | None, patience: float) -> None:
         """Begin to wait.
 
         Args:
+            timers: of the event loop.
             commit_by: reading of ``time.monotonic()`` after which no commit may begin; None: no limit.
             answer_by: reading by which the caller is told something, if only that the outcome is not known.
             patience: seconds that it waits for a commit to begin, where ``commit_by`` is not before.
@@ -50,9 +52,9 @@ class Waiter:
         self._told_at = now + patience + _OUTCOME_WAIT if answer_by is None else answer_by
         self._phase = Phase.OPEN
         self._lock = threading.Lock()
-        self._loop = asyncio.get_running_loop()
-        self.answered: asyncio.Future[object] = self._loop.create_future()
-        self._timer = self._loop.call_later(max(self.late_at - now, 0), self._late)
+        self.answered: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self._timers = timers
+        self._timer = timers.at(self.late_at, self._late)
 
     @property
     def phase(self) -> Phase:
@@ -61,10 +63,8 @@ class Waiter:
 
     @property
     def is_given_up(self) -> bool:
-        """Whether nobody waits for the change any more, or will in a moment. May be asked in any thread."""
-        if self._phase is Phase.OPEN:
-            return self.answered.done() or time.monotonic() >= self.late_at
-        return self._phase is Phase.REFUSED or self.answered.done()
+        """Whether nobody waits for the change any more. May be asked in any thread."""
+        return self.answered.done() or self._phase is Phase.REFUSED
 
     def claim(self) -> bool:
         """Whether a commit may begin; from then on the caller is not told that nothing is stored. In any thread."""
@@ -100,7 +100,7 @@ class Waiter:
             if self._phase is Phase.OPEN:
                 self._phase = Phase.REFUSED
         if self._phase is Phase.COMMITTING:
-            self._timer = self._loop.call_later(max(self._told_at - time.monotonic(), 0), self._unknown)
+            self._timer = self._timers.at(self._told_at, self._unknown)
         elif self.late_at == self._commit_by:
             self.fail(DeadlineTooClose())
         else:

@@ -316,17 +316,21 @@ def of_both_kinds(handle: Handle, provider: IdentityProvider | None = None) -> P
 
 
 BOTH = [(SHARE, share_message()), (COUNT, COUNT_OF_GIVER)]
+SOON = 0.05
 
 
+@pytest.mark.parametrize("seconds", [0.0, SOON], ids=["passed", "passes"])
 @pytest.mark.parametrize(("method", "request_message"), BOTH, ids=["change", "read"])
-async def test_a_call_late_before_its_use_case_does_nothing(method: str, request_message: Message) -> None:
+async def test_a_call_late_before_its_use_case_does_nothing(
+    method: str, request_message: Message, seconds: float
+) -> None:
     handled: list[object] = []
 
     async def handle(_: Caller, request: Message) -> Message:
         handled.append(request)
         return pb.CountSharingsResponse()
 
-    late = call(method, request_message, deadline=time.monotonic())
+    late = call(method, request_message, deadline=time.monotonic() + seconds)
     told = failure(await of_both_kinds(handle, Stuck()).carry_out(late))
     assert (told.code.name, told.reason) == ("DEADLINE_EXCEEDED", "DEADLINE_TOO_CLOSE")
     assert handled == []
@@ -334,15 +338,29 @@ async def test_a_call_late_before_its_use_case_does_nothing(method: str, request
 
 async def test_a_deadline_ends_a_read_but_leaves_a_change_to_the_store() -> None:
     async def handle(_: Caller, __: Message) -> Message:
-        for _turn in range(3):
-            await asyncio.sleep(0)
+        await asyncio.sleep(4 * SOON)
         return pb.CountSharingsResponse()
 
-    pipeline, passed = of_both_kinds(handle), time.monotonic()
-    change = await pipeline.carry_out(call(SHARE, share_message(), deadline=passed))
+    pipeline = of_both_kinds(handle)
+    change = await pipeline.carry_out(call(SHARE, share_message(), deadline=time.monotonic() + SOON))
     assert change.status is None
-    told = failure(await pipeline.carry_out(call(COUNT, COUNT_OF_GIVER, deadline=passed)))
+    told = failure(await pipeline.carry_out(call(COUNT, COUNT_OF_GIVER, deadline=time.monotonic() + SOON)))
     assert told.reason == "DEADLINE_TOO_CLOSE"
+
+
+async def test_a_caller_that_goes_away_is_not_taken_for_the_deadline() -> None:
+    begun = asyncio.Event()
+
+    async def handle(_: Caller, __: Message) -> Message:
+        begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    going = asyncio.create_task(of_both_kinds(handle).carry_out(call(COUNT, COUNT_OF_GIVER)))
+    await begun.wait()
+    going.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await going
 
 
 async def test_a_time_out_of_something_else_is_not_taken_for_the_deadline() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 import pytest
 from google.protobuf.message import Message
@@ -13,6 +14,7 @@ from server.rpc.pipeline import Answer, Method, Pipeline
 from server.rpc.sharing_service import SharingService
 from server.rpc.turns import COST_OF_ALL, cost_of, turns_for
 from server.sharing import Caller
+from server.timers import Timer, Timers
 from tests.server.cast import BACKUP, GIVER, MADE_REQUEST_ID, RECIPIENT, identity, projects
 from tests.server.doors import CANCEL, COUNT, GIVERS_TOKEN, SHARE, call, failure
 
@@ -148,21 +150,18 @@ async def test_a_change_without_a_turn_by_its_margin_is_not_made(desk: Desk) -> 
 
 
 async def test_a_change_waits_for_its_turn_until_its_margin(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    waits: list[float | None] = []
-    timeout = asyncio.timeout
+    limits: list[float] = []
+    at = Timers.at
 
-    def noted(seconds: float | None) -> asyncio.Timeout:
-        waits.append(seconds)
-        return timeout(seconds)
+    def noted(timers: Timers, when: float, callback: Callable[[], object]) -> Timer:
+        limits.append(when)
+        return at(timers, when, callback)
 
-    monkeypatch.setattr(asyncio, "timeout", noted)
-    await desk.call(SHARE, shared_with(1), deadline=time.monotonic() + 20.0)
-    await desk.call(COUNT, COUNT_OF_GIVER, deadline=time.monotonic() + 1000.0)
-    change, read = waits
-    assert change is not None
-    assert change <= 19.0  # the margin is a second
-    assert read is not None
-    assert read > 19.0
+    monkeypatch.setattr(Timers, "at", noted)
+    soon, later = time.monotonic() + 20.0, time.monotonic() + 29.0
+    await desk.call(SHARE, shared_with(1), deadline=soon)
+    await desk.call(COUNT, COUNT_OF_GIVER, deadline=later)
+    assert limits == [soon - 1.0, later]
     await desk.answers()
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from server.errors import DeadlineTooClose, OutcomeUnknown, Unavailable
 from server.store.waiter import Waiter
+from server.timers import TICK_SECONDS, Timers
 
 FAR = 1000.0
 
@@ -19,7 +20,7 @@ def passed() -> float:
 
 
 async def test_a_late_change_is_refused_and_cannot_be_committed() -> None:
-    waiter = Waiter(passed(), None, FAR)
+    waiter = Waiter(Timers(), passed(), None, FAR)
     with pytest.raises(DeadlineTooClose):
         await waiter.answered
     assert not waiter.claim()
@@ -27,30 +28,30 @@ async def test_a_late_change_is_refused_and_cannot_be_committed() -> None:
 
 
 async def test_a_claimed_change_is_never_told_that_nothing_is_stored() -> None:
-    waiter = Waiter(passed(), passed(), FAR)
+    waiter = Waiter(Timers(), passed(), passed(), FAR)
     assert waiter.claim()
     with pytest.raises(OutcomeUnknown):
         await waiter.answered
 
 
 async def test_the_answer_of_a_late_commit_is_told_if_it_comes_in_time() -> None:
-    waiter = Waiter(passed(), time.monotonic() + FAR, FAR)
+    waiter = Waiter(Timers(), passed(), time.monotonic() + FAR, FAR)
     assert waiter.claim()
-    await asyncio.sleep(0)  # its time to commit is noticed to be over
+    await asyncio.sleep(2 * TICK_SECONDS)  # its time to commit is noticed to be over
     waiter.answer("stored")
     assert await waiter.answered == "stored"
     waiter.leave()
 
 
 async def test_patience_that_ends_before_a_commit_says_nothing_was_stored() -> None:
-    waiter = Waiter(None, None, 0.0)
+    waiter = Waiter(Timers(), None, None, 0.0)
     with pytest.raises(Unavailable, match="nothing was stored"):
         await waiter.answered
     assert not waiter.claim()
 
 
 async def test_a_reopened_change_that_is_late_by_now_is_refused() -> None:
-    waiter = Waiter(passed(), time.monotonic() + FAR, FAR)
+    waiter = Waiter(Timers(), passed(), time.monotonic() + FAR, FAR)
     assert waiter.claim()
     waiter.reopen()
     with pytest.raises(DeadlineTooClose):
@@ -58,7 +59,7 @@ async def test_a_reopened_change_that_is_late_by_now_is_refused() -> None:
 
 
 async def test_a_caller_that_went_away_is_not_committed_for() -> None:
-    waiter = Waiter(None, None, FAR)
+    waiter = Waiter(Timers(), None, None, FAR)
     waiter.answered.cancel()
     assert waiter.is_given_up
     assert not waiter.claim()
@@ -67,7 +68,7 @@ async def test_a_caller_that_went_away_is_not_committed_for() -> None:
 
 async def test_of_a_claim_and_a_refusal_at_once_exactly_one_wins() -> None:
     async def race() -> tuple[bool, type[BaseException]]:
-        waiter, begin = Waiter(passed(), passed(), FAR), threading.Event()
+        waiter, begin = Waiter(Timers(), passed(), passed(), FAR), threading.Event()
         claimed: list[bool] = []
         thread = threading.Thread(target=lambda: (begin.wait(), claimed.append(waiter.claim())))
         thread.start()
