@@ -27,6 +27,7 @@ from server.rpc.limits import Limits
 from server.rpc.multiplex import MAX_IN_FLIGHT, Admission, Multiplexer
 from server.rpc.multiplex import SERVICE as MULTIPLEX
 from server.rpc.options import server_options
+from server.rpc.peers import peer_of, unnamed_peer_of
 from server.rpc.pipeline import Method, Pipeline
 from server.rpc.tls import CertificateFiles
 from server.rpc.traffic import Traffic
@@ -110,7 +111,9 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         admission = Admission(gateways, bool(settings.gateway_peer), settings.max_peer_streams)
         in_flight = min(settings.max_concurrent_calls, MAX_IN_FLIGHT)
         multiplexer = Multiplexer(pipeline, in_flight, traffic, admission)
-        calls = (*unary.handlers(pipeline, served, traffic), multiplexer.handler(), health.handler(standing, traffic))
+        peers = peer_of if settings.client_ca else unnamed_peer_of
+        unaries = unary.handlers(pipeline, served, traffic, peers)
+        calls = (*unaries, multiplexer.handler(), health.handler(standing, traffic))
         server = _server(settings, calls, traffic, tls)
         await server.start()
         cleanups.push_async_callback(multiplexer.closed)

@@ -27,6 +27,12 @@ ROLES: Mapping[str, frozenset[Permission]] = {
     "service": frozenset({Permission.CATALOG}),
 }
 
+_ALLOWED: Mapping[Permission, frozenset[str]] = {
+    permission: frozenset(role for role, permissions in ROLES.items() if permission in permissions)
+    for permission in Permission
+}
+"""The roles that allow each permission."""
+
 ANY_PROJECT = "admin"
 """The role that may act for a project other than its own."""
 
@@ -80,6 +86,6 @@ def authorize(principal: Principal, permission: Permission, project_id: str | No
     """
     if project_id is not None and principal.project_id != project_id and ANY_PROJECT not in principal.roles:
         raise ProjectForbidden("The token does not belong to the project of the request.")
-    if not any(permission in ROLES.get(role, ()) for role in principal.roles):
+    if _ALLOWED[permission].isdisjoint(principal.roles):
         allowed = " or ".join(f"'{role}'" for role, permissions in ROLES.items() if permission in permissions)
         raise RoleMissing(f"The call needs the role {allowed}.")

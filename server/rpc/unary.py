@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import grpc
 
 from server.errors import Overloaded
+from server.identity.interface import Peer
 from server.rpc import status
 from server.rpc.peers import peer_of
 from server.rpc.pipeline import Answer, Call, Method, Pipeline
@@ -16,20 +17,29 @@ from server.rpc.traffic import Context, Traffic
 UnaryHandler = Callable[[object, Context], Awaitable[bytes]]
 
 
-def handlers(pipeline: Pipeline, methods: Sequence[Method], traffic: Traffic) -> Sequence[grpc.GenericRpcHandler]:
-    """Make one generic handler for each service of ``methods``, whose requests are received by ``traffic``."""
+def handlers(
+    pipeline: Pipeline, methods: Sequence[Method], traffic: Traffic, peer_of: Callable[[Context], Peer] = peer_of
+) -> Sequence[grpc.GenericRpcHandler]:
+    """Make one generic handler for each service of ``methods``.
+
+    Args:
+        pipeline: carries out the calls.
+        methods: that can be called.
+        traffic: receives the requests.
+        peer_of: says who is at the other end.
+    """
     services: dict[str, dict[str, grpc.RpcMethodHandler[bytes, bytes]]] = {}
     for method in methods:
         _, service, name = method.name.split("/")
         # No (de)serializers: the pipeline takes bytes, so that a request that is no message fails like any other.
         # On the wire a unary call is a stream of one message; only of a stream does gRPC let us receive the request.
         handler: grpc.RpcMethodHandler[bytes, bytes]
-        handler = grpc.stream_unary_rpc_method_handler(_handler(pipeline, method.name, traffic))
+        handler = grpc.stream_unary_rpc_method_handler(_handler(pipeline, method.name, traffic, peer_of))
         services.setdefault(service, {})[name] = handler
     return [grpc.method_handlers_generic_handler(service, named) for service, named in services.items()]
 
 
-def _handler(pipeline: Pipeline, method: str, traffic: Traffic) -> UnaryHandler:
+def _handler(pipeline: Pipeline, method: str, traffic: Traffic, peer_of: Callable[[Context], Peer]) -> UnaryHandler:
     async def handle(_: object, context: Context) -> bytes:
         remaining = context.time_remaining()
         deadline = None if remaining is None else time.monotonic() + remaining
