@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 TICK_SECONDS: Final = 0.01
 """A timer runs at most so late, on a loop that is not busy. The loop has one timer of its own for all of them."""
 
 
-class Timer:
-    """One timer."""
+class Timed(Protocol):
+    """What a timer is set for."""
 
-    __slots__ = ("_callback", "_number", "_timers")
-
-    def __init__(self, timers: Timers, number: int, callback: Callable[[], object]) -> None:
-        """Made by `Timers.at`."""
-        self._timers = timers
-        self._number = number
-        self._callback = callback
-
-    def cancel(self) -> None:
-        """Do not run; a timer that has run, or was cancelled before, stays as it is."""
-        self._timers._remove(self, self._number)
-
-    def run(self) -> None:
-        """Call back."""
-        self._callback()
+    def time_is_up(self) -> None:
+        """The time has come. May set and cancel timers."""
+        ...
 
 
 class Timers:
@@ -36,43 +23,49 @@ class Timers:
 
     def __init__(self) -> None:
         """Begin with none. The loop is the one that runs when the first is set."""
-        self._due: dict[int, set[Timer]] = {}
-        """By the number of the tick at which they run."""
-        self._count = 0
+        self._due: dict[int, set[Timed]] = {}
+        """By the number of the tick at which their time is up."""
         self._next_tick = 0
         self._ticking: asyncio.TimerHandle | None = None
+        self._count = 0
 
-    def at(self, when: float, callback: Callable[[], object]) -> Timer:
-        """Call back when ``time.monotonic()`` reads ``when`` or a little more; never before this returns."""
+    def set(self, when: float, timed: Timed) -> int:
+        """Set a timer for a reading of ``time.monotonic()``; answers what to cancel it with.
+
+        Its time is never up before this returns. One object has one timer at a time.
+        """
         if self._ticking is None:
             self._next_tick = int(time.monotonic() / TICK_SECONDS) + 1
             self._ticking = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
-        number = max(int(when / TICK_SECONDS) + 1, self._next_tick)
-        timer = Timer(self, number, callback)
-        due = self._due.get(number)
+        tick = int(when / TICK_SECONDS) + 1
+        if tick < self._next_tick:
+            tick = self._next_tick
+        due = self._due.get(tick)
         if due is None:
-            due = self._due[number] = set()
-        due.add(timer)
+            self._due[tick] = {timed}
+        else:
+            due.add(timed)
         self._count += 1
-        return timer
+        return tick
 
-    def _remove(self, timer: Timer, number: int) -> None:
-        due = self._due.get(number)
-        if due is not None and timer in due:
-            due.remove(timer)
+    def cancel(self, tick: int, timed: Timed) -> None:
+        """Cancel a timer; one whose time was up, or that was cancelled before, stays as it is."""
+        due = self._due.get(tick)
+        if due is not None and timed in due:
+            due.remove(timed)
             self._count -= 1
 
     def _tick(self) -> None:
         now = int(time.monotonic() / TICK_SECONDS)
-        run: list[Timer] = []
-        for number in range(self._next_tick, now + 1):
-            run += self._due.pop(number, ())
+        up: list[Timed] = []
+        for tick in range(self._next_tick, now + 1):
+            up += self._due.pop(tick, ())
         self._next_tick = now + 1
-        self._count -= len(run)
+        self._count -= len(up)
         if self._count:
             self._ticking = asyncio.get_running_loop().call_later(TICK_SECONDS, self._tick)
         else:
             self._due.clear()
             self._ticking = None
-        for timer in run:
-            timer.run()
+        for timed in up:
+            timed.time_is_up()

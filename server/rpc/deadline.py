@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from server.errors import DeadlineTooClose
 from server.timers import Timers
@@ -12,7 +11,7 @@ from server.timers import Timers
 class Deadline:
     """Cancels the task that made it, unless it is lifted before."""
 
-    __slots__ = ("_has_passed", "_lift", "_requests", "_task")
+    __slots__ = ("_has_passed", "_requests", "_task", "_tick", "_timers")
 
     def __init__(self, timers: Timers, when: float) -> None:
         """Set it for a reading of ``time.monotonic()``; it may pass a little later."""
@@ -21,11 +20,12 @@ class Deadline:
         self._task = task
         self._requests = task.cancelling()
         self._has_passed = False
-        self._lift: Callable[[], None] = timers.at(when, self._pass).cancel
+        self._timers = timers
+        self._tick = timers.set(when, self)
 
     def lift(self) -> None:
         """Let the task go on for any time."""
-        self._lift()
+        self._timers.cancel(self._tick, self)
 
     def failure(self, cancelled: asyncio.CancelledError) -> DeadlineTooClose | asyncio.CancelledError:
         """What to raise for a cancellation that arrived: another one than the deadline's stays what it is."""
@@ -33,6 +33,7 @@ class Deadline:
             return DeadlineTooClose()
         return cancelled
 
-    def _pass(self) -> None:
+    def time_is_up(self) -> None:
+        """End the task."""
         self._has_passed = True
         self._task.cancel()

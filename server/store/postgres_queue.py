@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
 from collections.abc import Iterable
 
 from server.errors import Overloaded, Unavailable
 from server.store.decisions import Command
-from server.store.waiter import Phase, Waiter
-from server.timers import Timers
+from server.store.waiter import Waiter, Waiters
 
 
 class Waiting(Waiter):
@@ -18,18 +16,13 @@ class Waiting(Waiter):
 
     __slots__ = ("command", "pause", "tries")
 
-    def __init__(self, timers: Timers, command: Command, patience: float) -> None:
-        super().__init__(timers, command.cause.commit_by, command.cause.answer_by, patience)
+    def __init__(self, waiters: Waiters, command: Command) -> None:
+        super().__init__(waiters, command.cause.commit_by, command.cause.answer_by)
         self.command = command
         self.pause = 0.0
         """Seconds that it waited last for others that had locked its backup."""
         self.tries = 0
         """How often it failed when it was tried by itself."""
-
-    @property
-    def is_given_up(self) -> bool:
-        """Whether nobody waits for the change any more, or will in a moment."""
-        return super().is_given_up or (self.phase is Phase.OPEN and time.monotonic() >= self.late_at)
 
 
 class Queue:
@@ -50,8 +43,7 @@ class Queue:
         """Set when as many wait as are expected."""
         self._max_waiting = max_waiting
         self._max_batch = max_batch
-        self._patience = patience
-        self._timers = Timers()
+        self._waiters = Waiters(patience)
         self._waiting: deque[Waiting] = deque()
         self._aside = 0
         self._changed = asyncio.Event()
@@ -71,7 +63,7 @@ class Queue:
             raise _closed()
         if len(self._waiting) + max(self._aside - self._max_batch, 0) >= self._max_waiting:
             raise Overloaded("Too many changes are waiting; try again later.")
-        waiting = Waiting(self._timers, command, self._patience)
+        waiting = Waiting(self._waiters, command)
         self._waiting.append(waiting)
         self._changed.set()
         if len(self._waiting) >= self._expected:

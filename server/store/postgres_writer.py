@@ -25,6 +25,7 @@ from server.store.postgres_faults import FAULTS, failure_of, is_contended, is_go
 from server.store.postgres_queue import Queue, Waiting
 from server.store.postgres_session import Session
 from server.store.postgres_shares import Assumed, can_be_assumed, is_not_as_assumed
+from server.store.waiter import claim
 
 _log = logging.getLogger(__name__)
 
@@ -183,8 +184,7 @@ class Lane:
             return False
         mark, seconds = str(uuid.uuid4()), min(waiting.late_at for waiting in batch) - began
         unmarked = self._marks if len(self._marks) >= _MARKS_KEPT else []
-        for waiting in batch:
-            waiting.claim()
+        claim(batch)
         try:
             committed = await self._session.is_committed(connection, lambda: write(mark, unmarked, seconds))
         except FAULTS:

@@ -19,6 +19,7 @@ from server.errors import DeadlineTooClose, OutcomeUnknown, Unavailable
 from server.store.outcome import Made, NotMade, Outcome
 from server.store.sqlite_commit import Commits, CommitUnknown
 from server.store.sqlite_connection import LOCK_POLL, failure_of, is_failed_sync, is_locked, log_fault
+from server.store.waiter import Waiter, claim
 
 _log = logging.getLogger(__name__)
 
@@ -32,8 +33,8 @@ class Change:
     """Reading of ``time.monotonic()`` after which no commit may begin; None: no limit."""
     given_up: Callable[[], bool]
     """Whether nobody wants it any more."""
-    claim: Callable[[], bool] = lambda: True
-    """Whether its commit may begin: asked once, just before. False: its caller is told that nothing is stored."""
+    waiter: Waiter | None = None
+    """Its caller, who has to be claimed before the commit; None: there is none to be told anything."""
     command: object = None
     make_all: Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Outcome]] | None = None
     """Makes all changes that wait side by side and have the same of these, from their commands: as if each
@@ -41,7 +42,10 @@ class Change:
 
 
 def carry_out(
-    connection: sqlite3.Connection, changes: Iterable[Change], busy_timeout: float, commits: Commits
+    connection: sqlite3.Connection,
+    changes: Iterable[Change],
+    busy_timeout: float,
+    commits: Commits,
 ) -> Mapping[Change, Outcome]:
     """Make the changes, in order, in one transaction; return when it is on the disk.
 
@@ -165,7 +169,8 @@ class _Batch:
 
 def _are_claimed(outcomes: Mapping[Change, Outcome]) -> bool:
     """Whether all that would be committed may be."""
-    return all(change.claim() for change, outcome in outcomes.items() if isinstance(outcome, Made))
+    made = (change.waiter for change, outcome in outcomes.items() if isinstance(outcome, Made))
+    return claim([waiter for waiter in made if waiter is not None])
 
 
 def _is_late(change: Change) -> bool:

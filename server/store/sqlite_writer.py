@@ -14,8 +14,7 @@ from server.errors import OutcomeUnknown, Overloaded, Unavailable
 from server.store.outcome import NotMade, Outcome
 from server.store.sqlite_batch import Change, carry_out
 from server.store.sqlite_commit import Commits
-from server.store.waiter import Waiter
-from server.timers import Timers
+from server.store.waiter import Waiter, Waiters
 
 T = TypeVar("T")
 
@@ -56,8 +55,7 @@ class Writer:
         self._busy_timeout = busy_timeout
         self._commit_delay = commit_delay
         self._after_batch = after_batch
-        self._patience = 2 * busy_timeout + _BATCH_SECONDS
-        self._timers = Timers()
+        self._waiters = Waiters(2 * busy_timeout + _BATCH_SECONDS)
         self._waiting: deque[tuple[Change, Waiter]] = deque()
         self._stopped = False
         self._changed = threading.Condition()
@@ -84,9 +82,9 @@ class Writer:
         `Unavailable`, `DeadlineTooClose` or `StoredDataUnreadable`: then nothing is stored. Raises
         `OutcomeUnknown` at ``answer_by`` if its commit was begun and has not ended.
         """
-        waiter = Waiter(self._timers, commit_by, answer_by, self._patience)
+        waiter = Waiter(self._waiters, commit_by, answer_by)
         try:
-            self._add(Change(change, commit_by, waiter.answered.done, waiter.claim, command, make_all), waiter)
+            self._add(Change(change, commit_by, waiter.answered.done, waiter, command, make_all), waiter)
             return cast("T", await waiter.answered)
         finally:
             waiter.leave()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Sequence
 from enum import Enum
 from typing import Final
 
@@ -31,55 +32,57 @@ class Phase(Enum):
     """Its caller is told that nothing is stored: no commit of it may begin."""
 
 
+class Waiters:
+    """What the callers of one queue have in common."""
+
+    __slots__ = ("lock", "patience", "timers")
+
+    def __init__(self, patience: float) -> None:
+        """Let none wait for more than ``patience`` seconds for its commit to begin."""
+        self.patience = patience
+        self.timers = Timers()
+        self.lock = threading.Lock()
+        """Guards the phases of all."""
+
+
 class Waiter:
     """One caller, on the event loop that made it."""
 
-    __slots__ = ("_commit_by", "_lock", "_phase", "_timer", "_timers", "_told_at", "answered", "late_at")
+    __slots__ = ("_commit_by", "_tick", "_told_at", "answered", "late_at", "phase", "waiters")
 
-    def __init__(self, timers: Timers, commit_by: float | None, answer_by: float | None, patience: float) -> None:
+    def __init__(self, waiters: Waiters, commit_by: float | None, answer_by: float | None) -> None:
         """Begin to wait.
 
         Args:
-            timers: of the event loop.
+            waiters: of the queue.
             commit_by: reading of ``time.monotonic()`` after which no commit may begin; None: no limit.
             answer_by: reading by which the caller is told something, if only that the outcome is not known.
-            patience: seconds that it waits for a commit to begin, where ``commit_by`` is not before.
         """
+        self.waiters = waiters
+        """Those of the same queue."""
         self._commit_by = commit_by
-        now = time.monotonic()
-        self.late_at = now + patience if commit_by is None else min(now + patience, commit_by)
+        patient_until = time.monotonic() + waiters.patience
+        self.late_at = patient_until if commit_by is None or patient_until < commit_by else commit_by
         """Reading of ``time.monotonic()`` from which on no commit of the change may begin."""
-        self._told_at = now + patience + _OUTCOME_WAIT if answer_by is None else answer_by
-        self._phase = Phase.OPEN
-        self._lock = threading.Lock()
-        self.answered: asyncio.Future[object] = asyncio.get_running_loop().create_future()
-        self._timers = timers
-        self._timer = timers.at(self.late_at, self._late)
-
-    @property
-    def phase(self) -> Phase:
+        self._told_at = patient_until + _OUTCOME_WAIT if answer_by is None else answer_by
+        self.phase = Phase.OPEN
         """How far the change has come."""
-        return self._phase
+        self.answered: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self._tick = waiters.timers.set(self.late_at, self)
 
     @property
     def is_given_up(self) -> bool:
-        """Whether nobody waits for the change any more. May be asked in any thread."""
-        return self.answered.done() or self._phase is Phase.REFUSED
-
-    def claim(self) -> bool:
-        """Whether a commit may begin; from then on the caller is not told that nothing is stored. In any thread."""
-        with self._lock:
-            if self._phase is Phase.REFUSED or self.answered.done():
-                return False
-            self._phase = Phase.COMMITTING
-            return True
+        """Whether nobody waits for the change any more, or will in a moment. May be asked in any thread."""
+        if self.phase is Phase.OPEN:
+            return self.answered.done() or time.monotonic() >= self.late_at
+        return self.phase is Phase.REFUSED or self.answered.done()
 
     def reopen(self) -> None:
         """Nothing was committed, which is known by now: it can be tried again, if there is time."""
-        self._phase = Phase.OPEN
+        self.phase = Phase.OPEN
         if time.monotonic() >= self.late_at:
-            self._timer.cancel()
-            self._late()
+            self.leave()
+            self.time_is_up()
 
     def answer(self, value: object) -> None:
         """Tell the caller what became of the change."""
@@ -93,18 +96,35 @@ class Waiter:
 
     def leave(self) -> None:
         """The caller waits no more."""
-        self._timer.cancel()
+        self.waiters.timers.cancel(self._tick, self)
 
-    def _late(self) -> None:
-        with self._lock:
-            if self._phase is Phase.OPEN:
-                self._phase = Phase.REFUSED
-        if self._phase is Phase.COMMITTING:
-            self._timer = self._timers.at(self._told_at, self._unknown)
+    def time_is_up(self) -> None:
+        """Tell the caller what is known."""
+        with self.waiters.lock:
+            is_refused = self.phase is not Phase.COMMITTING
+            if is_refused:
+                self.phase = Phase.REFUSED
+        if not is_refused and time.monotonic() < self._told_at:
+            self._tick = self.waiters.timers.set(self._told_at, self)
+        elif not is_refused:
+            self.fail(OutcomeUnknown())
         elif self.late_at == self._commit_by:
             self.fail(DeadlineTooClose())
         else:
             self.fail(Unavailable("The store did not answer in time; nothing was stored."))
 
-    def _unknown(self) -> None:
-        self.fail(OutcomeUnknown())
+
+def claim(waiters: Sequence[Waiter]) -> bool:
+    """Answer whether a commit for all of these, who wait in one queue, may begin. May be asked in any thread.
+
+    From then on none of them is told that nothing is stored. Claims none if one was refused, or has gone.
+    """
+    if not waiters:
+        return True
+    with waiters[0].waiters.lock:
+        for waiter in waiters:
+            if waiter.phase is Phase.REFUSED or waiter.answered.done():
+                return False
+        for waiter in waiters:
+            waiter.phase = Phase.COMMITTING
+    return True

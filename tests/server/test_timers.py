@@ -8,50 +8,60 @@ import time
 from server.timers import Timers
 
 
-async def test_timers_run_when_their_time_has_come_and_in_its_order() -> None:
-    timers, ran, done = Timers(), list[float](), asyncio.Event()
+class Noted:
+    """Notes when its time is up."""
+
+    def __init__(self, done: asyncio.Event | None = None, notes: list[str] | None = None, name: str = "") -> None:
+        self.notes, self.name, self.done = notes if notes is not None else [], name, done
+
+    def time_is_up(self) -> None:
+        self.notes.append(self.name)
+        if self.done is not None:
+            self.done.set()
+
+
+async def test_times_are_up_in_their_order_and_not_before() -> None:
+    timers, notes, done = Timers(), list[str](), asyncio.Event()
     began = time.monotonic()
-    for seconds in (0.06, 0.0, 0.03, -5.0):
-        timers.at(began + seconds, lambda seconds=seconds: ran.append(seconds))  # type: ignore[misc] # bound now
-    timers.at(began + 0.09, done.set)
-    assert ran == []
+    for name, seconds in (("third", 0.06), ("first", 0.0), ("second", 0.03), ("first", -5.0)):
+        timers.set(began + seconds, Noted(notes=notes, name=name))
+    timers.set(began + 0.09, Noted(done))
+    assert notes == []
     await done.wait()
     assert time.monotonic() >= began + 0.09
-    assert sorted(ran[:2]) == [-5.0, 0.0]
-    assert ran[2:] == [0.03, 0.06]
+    assert notes == ["first", "first", "second", "third"]
 
 
-async def test_a_cancelled_timer_does_not_run() -> None:
-    timers, ran, done = Timers(), list[str](), asyncio.Event()
-    cancelled = timers.at(time.monotonic() + 0.02, lambda: ran.append("cancelled"))
-    timers.at(time.monotonic() + 0.04, done.set)
-    cancelled.cancel()
-    cancelled.cancel()
+async def test_a_cancelled_timer_is_never_up() -> None:
+    timers, cancelled, done = Timers(), Noted(), asyncio.Event()
+    tick = timers.set(time.monotonic() + 0.02, cancelled)
+    timers.set(time.monotonic() + 0.04, Noted(done))
+    timers.cancel(tick, cancelled)
+    timers.cancel(tick, cancelled)
     await done.wait()
-    assert ran == []
+    assert cancelled.notes == []
 
 
-async def test_a_timer_may_set_and_cancel_others() -> None:
-    timers, ran, done = Timers(), list[str](), asyncio.Event()
-    other = timers.at(time.monotonic() + 0.05, lambda: ran.append("other"))
+async def test_what_is_up_may_set_another_timer() -> None:
+    timers, done = Timers(), asyncio.Event()
 
-    def first() -> None:
-        other.cancel()
-        timers.at(time.monotonic(), done.set)
+    class Again:
+        def time_is_up(self) -> None:
+            timers.set(time.monotonic(), Noted(done))
 
-    timers.at(time.monotonic(), first)
+    timers.set(time.monotonic(), Again())
     await done.wait()
-    assert ran == []
 
 
-async def test_nothing_is_left_when_all_have_run_or_were_cancelled() -> None:
+async def test_nothing_is_left_when_all_are_up_or_cancelled() -> None:
     timers, ended = Timers(), asyncio.Event()
     for _ in range(1000):
-        timers.at(time.monotonic() + 1000.0, ended.set).cancel()
-    timers.at(time.monotonic(), ended.set)
+        cancelled = Noted()
+        timers.cancel(timers.set(time.monotonic() + 1000.0, cancelled), cancelled)
+    timers.set(time.monotonic(), Noted(ended))
     await ended.wait()
     assert timers._due == {}
     assert timers._ticking is None
     ended.clear()
-    timers.at(time.monotonic(), ended.set)
+    timers.set(time.monotonic(), Noted(ended))
     await ended.wait()

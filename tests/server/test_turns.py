@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
 
 import pytest
 from google.protobuf.message import Message
@@ -14,7 +13,7 @@ from server.rpc.pipeline import Answer, Method, Pipeline
 from server.rpc.sharing_service import SharingService
 from server.rpc.turns import COST_OF_ALL, cost_of, turns_for
 from server.sharing import Caller
-from server.timers import Timer, Timers
+from server.timers import Timed, Timers
 from tests.server.cast import BACKUP, GIVER, MADE_REQUEST_ID, RECIPIENT, identity, projects
 from tests.server.doors import CANCEL, COUNT, GIVERS_TOKEN, SHARE, call, failure
 
@@ -151,13 +150,13 @@ async def test_a_change_without_a_turn_by_its_margin_is_not_made(desk: Desk) -> 
 
 async def test_a_change_waits_for_its_turn_until_its_margin(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     limits: list[float] = []
-    at = Timers.at
+    set_timer = Timers.set
 
-    def noted(timers: Timers, when: float, callback: Callable[[], object]) -> Timer:
+    def noted(timers: Timers, when: float, timed: Timed) -> int:
         limits.append(when)
-        return at(timers, when, callback)
+        return set_timer(timers, when, timed)
 
-    monkeypatch.setattr(Timers, "at", noted)
+    monkeypatch.setattr(Timers, "set", noted)
     soon, later = time.monotonic() + 20.0, time.monotonic() + 29.0
     await desk.call(SHARE, shared_with(1), deadline=soon)
     await desk.call(COUNT, COUNT_OF_GIVER, deadline=later)
