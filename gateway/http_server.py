@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 
 import structlog
 from aiohttp import HttpVersion10, HttpVersion11, web
@@ -93,7 +94,7 @@ class HttpServer(web.Server):
         self._in_flight = InFlight(limits.in_flight, unwritten)
         self._log = structlog.get_logger("gateway.request")
         self._garbage = Sparing("gateway.request", burst=20, per_second=1.0)
-        self._without_server = Sparing("gateway.request", burst=100, per_second=20.0)
+        self._sparing = Sparing("gateway.request", burst=100, per_second=20.0)
 
     def __call__(self) -> Connection:
         """Make the protocol of one connection."""
@@ -172,7 +173,8 @@ class HttpServer(web.Server):
         return whole(request, answer.status, stamped, answer.body)
 
     def _log_request(self, request: web.BaseRequest, request_id: str, turn: Turn, answer: Answer, began: float) -> None:
-        log = self._log if turn.is_for_server else self._without_server
+        # Whoever is not known could fill the disk: such a line is several times as large as the request.
+        log = self._log if turn.is_for_server and answer.status != HTTPStatus.UNAUTHORIZED else self._sparing
         log.info(
             "request",
             method=request.method if request.method in self._methods else _UNKNOWN_METHOD,

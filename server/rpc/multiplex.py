@@ -144,6 +144,8 @@ class _Stream:
         """Calls that have ended, and whose answers gRPC has not written yet."""
         self._bytes = 0
         """Of the requests in flight and of the answers not written."""
+        self._has_served = False
+        """Whether a call of it has succeeded: so it is no stranger's."""
         self._held = 0
         """Bytes that `Traffic` counts of these answers."""
         self._to_write = asyncio.Event()
@@ -201,7 +203,7 @@ class _Stream:
                 self._begin(call)
 
     def _is_busy(self) -> bool:
-        return bool(self._in_flight) or self._unwritten > 0
+        return self._has_served or bool(self._in_flight) or self._unwritten > 0
 
     def _is_full(self) -> bool:
         # What is not written counts as well: a client that does not read its answers is not read either.
@@ -234,6 +236,7 @@ class _Stream:
             # The call was carried out, so that nothing may be said that promises otherwise.
             answer, held = lost(answer.id), 0
             size = entry_bytes(answer)
+        self._has_served = self._has_served or answer.code == 0
         self._held += held
         self._bytes += size
         self._unwritten += 1

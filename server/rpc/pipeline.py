@@ -36,6 +36,7 @@ from server.rpc.limits import Gate, Limits, client_of
 from server.rpc.status import Status
 from server.rpc.turns import Turns, turns_for
 from server.sharing import Caller
+from server.sparing import Sparing
 from server.timers import Timers
 
 REQUEST_ID = "x-openstack-request-id"
@@ -161,6 +162,7 @@ class Pipeline:
         self._max_seconds = max_seconds
         self._timers = Timers()
         self._log = structlog.get_logger("server.call")
+        self._log_of_strangers = Sparing("server.call", burst=100, per_second=20.0)
 
     def serves(self, method: str) -> bool:
         """Whether there is a method of this name, ``/package.Service/Method``."""
@@ -180,7 +182,9 @@ class Pipeline:
             return answer
         finally:
             principal = known.principal
-            self._log.info(
+            # Whoever is not known could fill the disk: such a line is several times as large as the call.
+            log = self._log if principal else self._log_of_strangers
+            log.info(
                 "call",
                 method=call.method,
                 code=outcome,

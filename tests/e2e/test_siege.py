@@ -28,9 +28,9 @@ LOG_RATIO = 1.0
 DEFECTS = {"INTERNAL", "UNKNOWN", "DATA_LOSS", "HTTP 500", "the attacker failed"}
 """What nobody may bring a server to say."""
 
-SMALL_CALLS = {"lists-by-name", "shares", "large-lists", "unread-lists"}
-"""Good calls of a project that may make them, each answered and so with its line in the log, which is larger than the
-call: there the log is not bounded by the bytes that came."""
+SMALL_CALLS = {"lists-by-name", "shares", "large-lists", "unread-lists", "unread-pages", "page-tokens"}
+"""Calls of a project that is known, each with its line in the log, which is larger than the call: there the log is not
+bounded by the bytes that came, but by what one project may ask for."""
 
 ANYWHERE = Cores(frozenset(), frozenset())
 SHORT = Size(warm=0.3, alone=0.7, attack=1.5, rate=20, scale=0.25)

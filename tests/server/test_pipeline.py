@@ -249,6 +249,17 @@ async def test_a_refused_call_writes_one_line_with_the_reason(log_lines: LogLine
     assert (line["code"], line["reason"], line["project_id"]) == ("UNAUTHENTICATED", "TOKEN_INVALID", None)
 
 
+async def test_refusals_of_strangers_are_counted_when_they_come_fast(log_lines: LogLines) -> None:
+    pipeline = pipeline_of(answered)
+    for _ in range(300):
+        await pipeline.carry_out(call(COUNT, COUNT_OF_GIVER, token="unknown"))
+    await pipeline.carry_out(call(COUNT, COUNT_OF_GIVER))
+    lines = log_lines()
+    refused = [line for line in lines if line["code"] == "UNAUTHENTICATED"]
+    assert 100 <= len(refused) < 300
+    assert lines[-1]["code"] == "OK"
+
+
 async def test_a_deadline_that_has_passed_stores_nothing(pipeline: Pipeline, store: Store) -> None:
     answer = await pipeline.carry_out(call(SHARE, share_message(), deadline=time.monotonic()))
     told = failure(answer)

@@ -1,0 +1,46 @@
+"""Log lines that callers can cause at will, of which some are left out when they come too fast.
+
+The gateway has the same: the two programs share no code.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import structlog
+
+
+class Sparing:
+    """Logs a number of lines at once, and so many a second in the long run; the next line counts those left out."""
+
+    def __init__(
+        self, name: str, *, burst: int, per_second: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Log as ``name``."""
+        self._log = structlog.get_logger(name)
+        self._most = float(burst)
+        self._per_second = per_second
+        self._clock = clock
+        self._left = float(burst)
+        self._counted_at = clock()
+        self._left_out = 0
+
+    def info(self, event: str, **values: object) -> None:
+        """Log an event, or count it as left out."""
+        if self._may_log():
+            self._log.info(event, **self._counted(values))
+
+    def _may_log(self) -> bool:
+        now = self._clock()
+        self._left = min(self._most, self._left + (now - self._counted_at) * self._per_second)
+        self._counted_at = now
+        if self._left < 1:
+            self._left_out += 1
+            return False
+        self._left -= 1
+        return True
+
+    def _counted(self, values: dict[str, object]) -> dict[str, object]:
+        left_out, self._left_out = self._left_out, 0
+        return {**values, "left_out": left_out} if left_out else values
