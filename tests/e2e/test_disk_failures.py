@@ -116,7 +116,9 @@ async def test_a_start_on_a_failing_disk_waits_until_it_works(failing: Failing) 
     assert health(failing.house.grpc_address) == health_pb2.HealthCheckResponse.NOT_SERVING
     failing.disk.mend()
     await failing.served()
-    assert health(failing.house.grpc_address) == health_pb2.HealthCheckResponse.SERVING
+    async with asyncio.timeout(PATIENCE):  # a look is good for a second
+        while health(failing.house.grpc_address) != health_pb2.HealthCheckResponse.SERVING:
+            await asyncio.sleep(0.05)
     assert_success(await failing.share("two"))
     assert failing.recipients() == ["one", "two"]
 
