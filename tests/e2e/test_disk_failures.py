@@ -117,7 +117,7 @@ async def test_a_start_on_a_failing_disk_waits_until_it_works(failing: Failing) 
     failing.disk.mend()
     await failing.served()
     async with asyncio.timeout(PATIENCE):  # a look is good for a second
-        while health(failing.house.grpc_address) != health_pb2.HealthCheckResponse.SERVING:
+        while health(failing.house.grpc_address) != health_pb2.HealthCheckResponse.SERVING:  # noqa: ASYNC110 -- a process
             await asyncio.sleep(0.05)
     assert_success(await failing.share("two"))
     assert failing.recipients() == ["one", "two"]
