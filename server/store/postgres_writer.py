@@ -180,11 +180,10 @@ class Lane:
 
     async def _commit(self, connection: Connection, batch: Sequence[Waiting], write: _Write, began: float) -> bool:
         """Have a transaction, begun at some time, committed; False if it is not, and can be made again."""
-        if any(waiting.is_given_up for waiting in batch):
+        if any(waiting.is_given_up for waiting in batch) or not claim(batch):
             return False
         mark, seconds = str(uuid.uuid4()), min(waiting.late_at for waiting in batch) - began
         unmarked = self._marks if len(self._marks) >= _MARKS_KEPT else []
-        claim(batch)
         try:
             committed = await self._session.is_committed(connection, lambda: write(mark, unmarked, seconds))
         except FAULTS:

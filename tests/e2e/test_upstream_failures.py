@@ -242,7 +242,7 @@ async def test_a_second_attempt_does_not_hide_the_first_one(
     assert len(stub.seen) == 2
 
 
-async def test_a_reason_of_a_foreign_domain_does_not_say_nothing_was_done(stub: StubServer, stub_rest: Rest) -> None:
+async def test_a_foreign_reason_does_not_say_nothing_was_done(stub: StubServer, stub_rest: Rest) -> None:
     info = ErrorInfo(reason="DEADLINE_TOO_CLOSE", domain="elsewhere.example")
     stub.fails(grpc.StatusCode.DEADLINE_EXCEEDED, "Late.", info)
     assert_failure(await write(stub_rest), 503, "VolumeBackup.0900", "may be stored")

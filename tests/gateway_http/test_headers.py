@@ -121,7 +121,7 @@ async def test_the_clients_request_id_is_logged_beside_ours(gateway: Gateway, lo
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.OK, grpc.StatusCode.NOT_FOUND])
 @pytest.mark.parametrize("said", [SERVERS_ID, "req-1", "x" * 1000])
-async def test_the_request_id_of_the_servers_log_is_shown_where_it_is_one(
+async def test_the_servers_request_id_is_shown_where_it_is_one(
     foreign: ForeignServer, gateway: Gateway, logged: list[LogLine], code: grpc.StatusCode, said: str
 ) -> None:
     async def answer_with_id(_request: Message, context: Context) -> bytes:

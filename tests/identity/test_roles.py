@@ -15,7 +15,7 @@ def test_nobody_of_any_project_has_the_role_service(given: list[str]) -> None:
     assert RoleRules({"vbs_service": "service"}).roles("ops", given) == set()
 
 
-def test_an_admin_of_any_project_is_admin_unless_projects_are_named() -> None:
+def test_any_admin_is_admin_unless_projects_are_named() -> None:
     assert RoleRules().roles("shop", ["admin", "reader"]) == {"admin", "reader"}
 
 

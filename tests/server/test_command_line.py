@@ -98,7 +98,7 @@ def test_a_message_does_not_repeat_a_password(program: object, value: str) -> No
 
 @pytest.mark.parametrize("setting", ["database", "keystone_url", "grpc_listen", "log_level", "read_threads", "client"])
 @pytest.mark.parametrize("value", WITH_SECRET)
-def test_a_refused_setting_of_the_environment_or_the_file_is_not_shown(
+def test_a_refused_setting_is_not_shown_wherever_it_stood(
     said: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, setting: str, value: str
 ) -> None:
     path = tmp_path / "settings.toml"
@@ -124,9 +124,7 @@ def test_the_value_of_an_unknown_option_is_not_shown(said: Callable[..., str], p
     assert "--keystone-password" in told
 
 
-def test_a_url_with_a_password_may_stand_in_the_environment_or_the_file(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_url_with_a_password_may_stand_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     url = f"postgresql://u:{SECRET}@h/db"
     path = tmp_path / "settings.toml"
     path.write_text(f'database = "{url}"\ntokens = "t.json"\n')

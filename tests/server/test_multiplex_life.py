@@ -211,7 +211,7 @@ async def test_calls_past_their_deadlines_leave_nothing_behind(desk_pipeline: Pi
         assert held_by(stream) == before
 
 
-async def test_cancelled_calls_past_their_deadlines_leave_nothing_behind(desk_pipeline: Pipeline, desk: Desk) -> None:
+async def test_cancelled_late_calls_leave_nothing_behind(desk_pipeline: Pipeline, desk: Desk) -> None:
     async with multiplexing(desk_pipeline) as (client, multiplexer):
         (stream,) = multiplexer._streams
         await client.send(asked(0))

@@ -374,7 +374,7 @@ async def test_a_caller_that_goes_away_is_not_taken_for_the_deadline() -> None:
         await going
 
 
-async def test_a_time_out_of_something_else_is_not_taken_for_the_deadline() -> None:
+async def test_another_time_out_is_not_taken_for_the_deadline() -> None:
     pipeline = pipeline_of(raising(TimeoutError()))
     told = failure(await pipeline.carry_out(call(COUNT, COUNT_OF_GIVER, deadline=time.monotonic() + 500)))
     assert told.code.name == "INTERNAL"

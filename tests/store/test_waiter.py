@@ -47,7 +47,7 @@ async def test_the_answer_of_a_late_commit_is_told_if_it_comes_in_time() -> None
     waiting.leave()
 
 
-async def test_patience_that_ends_before_a_commit_says_nothing_was_stored() -> None:
+async def test_patience_ending_before_a_commit_stores_nothing() -> None:
     waiting = waiter(None, None, 0.0)
     with pytest.raises(Unavailable, match="nothing was stored"):
         await waiting.answered
