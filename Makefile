@@ -25,7 +25,7 @@ test: $(VENV)/.dev ## Run all tests (ARGS='-k sharing')
 	$(BIN)/python -m pytest $(ARGS)
 
 test-keystone: $(VENV)/.dev build/keystone/.installed ## Run the flows with a real Keystone, installed in build/
-	BACKUP_SHARING_TEST_KEYSTONE=$(CURDIR)/build/keystone/bin/python $(BIN)/python -m pytest tests/keystone $(ARGS)
+	BACKUP_SHARING_TEST_KEYSTONE=$(CURDIR)/build/keystone/bin/python $(BIN)/python -m pytest tests/system/keystone $(ARGS)
 
 lint: $(VENV)/.dev ## Check style, types, protos, and that generated code is up to date
 	$(BIN)/ruff check
@@ -55,10 +55,10 @@ generate: $(VENV)/.dev ## Make the Python stubs and the descriptor image from th
 		--descriptor_set_out=$(OUT)/backupsharing/image.binpb $(PROTOS:protos/%=%) $(FAILURES)
 
 plugins: $(VENV)/.dev ## Install what `make stubs` needs for every language that this machine has, into build/tools
-	@$(BIN)/python -m tests.interop.plugins
+	@$(BIN)/python -m tests.system.interop.plugins
 
 stubs: $(VENV)/.dev ## Generate stubs for every language whose plugins are here, into build/stubs (ARGS='--only go')
-	@$(BIN)/python -m tests.interop.stubs $(ARGS)
+	@$(BIN)/python -m tests.system.interop.stubs $(ARGS)
 
 released: generate ## Keep the protos as those of the last release, which later ones may not break
 	cp $(IMAGE) $(RELEASED)
@@ -73,16 +73,16 @@ siege: $(VENV)/.bench ## Attack server and gateway for ten minutes, and write a 
 	@$(BIN)/python -m bench.siege $(ARGS)
 
 fuzz: $(VENV)/.dev ## Send hostile requests for a minute (FUZZ_SECONDS=…, FUZZ_REQUESTS=…, FUZZ_SEED=…)
-	$(BIN)/python -m tests.fuzz
+	$(BIN)/python -m tests.system.fuzz
 
 chaos: $(VENV)/.dev ## Kill servers, gateways and the database for a minute (CHAOS_SECONDS=…, CHAOS_SEED=…)
-	$(BIN)/python -m tests.chaos
+	$(BIN)/python -m tests.system.chaos
 
 mutants: $(VENV)/.mutants ## Change the code at random, and say what no test notices (MUTANTS_MINUTES=…, MUTANTS_SEED=…)
-	$(BIN)/python -m tests.mutants
+	$(BIN)/python -m tests.system.mutants
 
 interop: $(VENV)/.dev build/keystone/.installed plugins ## Build and run every client in every language (ARGS='--only Go')
-	$(BIN)/python -m tests.interop $(ARGS)
+	$(BIN)/python -m tests.system.interop $(ARGS)
 
 clean: ## Remove everything that was installed or built
 	rm -rf $(VENV) build dist mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis
@@ -109,7 +109,7 @@ $(VENV)/.bench: $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	@touch $@
 
-build/keystone/.installed: tests/keystone/constraints.txt
+build/keystone/.installed: tests/system/keystone/constraints.txt
 	$(PYTHON) -m venv --clear build/keystone
 	build/keystone/bin/python -m pip install --quiet --disable-pip-version-check -c $< keystone openstacksdk
 	@touch $@

@@ -14,10 +14,10 @@ from google.protobuf.message import Message
 
 from bench.inside import measured_inside
 from bench.outcome import Outcome, Setting, Table, number
-from gateway.config import descriptor_set
-from gateway.json_map import JsonMap, dumps
-from gateway.json_map.text import parse
-from gateway.schema import load
+from restmap_gateway.config import descriptor_set
+from restmap_gateway.json_map import JsonMap, dumps
+from restmap_gateway.json_map.text import parse
+from restmap_gateway.schema.schema import load
 
 _BODY = (
     b'{"shared": {"to_project_ids": ["722513ed0a324dadaabe5b2d0fe848c9", "722513ed0a324dadaabe5b2d0fe84919"], '

@@ -75,7 +75,7 @@ def backups_of_owner(rows: int) -> int:
 def fingerprint(*makers: str) -> str:
     """Of everything that decides what is in a database, which is here and in the files that make it."""
     here = Path(__file__)
-    schema = here.parents[1] / "server" / "store" / "migrations.py"
+    schema = here.parents[1] / "server" / "backup_sharing" / "store" / "migrations.py"
     files = (here, schema, *map(Path, makers))
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 

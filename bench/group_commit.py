@@ -17,13 +17,13 @@ from statistics import median
 import uuid_utils
 import uvloop
 
+from backup_sharing.model import AVAILABLE, Backup
+from backup_sharing.store.interface import Cause, OnConflict, Share
+from backup_sharing.store.sqlite.store import SqliteStore
 from bench.inside import measured_inside
 from bench.job import OWNER, backup_id
 from bench.outcome import Outcome, Setting, Table, number
 from bench.processes import BUILD
-from server.model import AVAILABLE, Backup
-from server.store.interface import Cause, OnConflict, Share
-from server.store.sqlite import SqliteStore
 
 _CALLERS = 16
 _BACKUPS = 100
@@ -108,7 +108,7 @@ def _cause() -> Cause:
 
 
 async def _check(store: SqliteStore, made: int) -> None:
-    from server.store.interface import SharingFilter
+    from backup_sharing.store.interface import SharingFilter
 
     if (stored := await store.count_sharings(SharingFilter(OWNER))) != made:
         raise AssertionError(f"{made} shares acknowledged, {stored} stored")

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from backup_sharing.identity.static import add_token
 from bench import envoy
 from bench.databases import Database, backups_of_owner
 from bench.job import TOKEN, Job
 from bench.processes import BUILD, Cores, free_address, python, running
 from bench.sqlite_database import sqlite_database
-from server.identity.static import add_token
 
 ROWS = 10_000
 """Sharings in the database where nothing else is said."""

@@ -10,12 +10,12 @@ from typing import Any, LiteralString
 import psycopg
 from psycopg.sql import SQL, Identifier
 
+from backup_sharing.store.postgres import schema as postgres_schema
 from bench.databases import PACKED, fingerprint
 from bench.postgres_server import PostgresServer
 from bench.progress import tell
 from bench.sqlite_database import SqliteDatabase
 from bench.sqlite_filling import kept_file
-from server.store import postgres_schema
 
 MB_A_MILLION = 1050
 SECONDS_A_MILLION = 45

@@ -20,8 +20,8 @@ import psycopg
 
 from bench.processes import BUILD, Cores, free_address, running_on
 from bench.usage import children
-from tests.postgres.binaries import packaged, within_reach
-from tests.postgres.user import User
+from tests.support.postgres.binaries import packaged, within_reach
+from tests.support.postgres.user import User
 
 SETTINGS = {"shared_buffers": "1GB"}
 """What is not as it is by itself. Commits wait for the disk, and for nothing else."""

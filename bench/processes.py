@@ -13,6 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+
+SOURCES = (".", "protos", "server", "gateway")
+"""Folders of a checkout that hold packages."""
+
+PACKAGES = {"server": "backup_sharing", "gateway": "restmap_gateway"}
+"""The package that ``python -m`` runs for each of our programs."""
 BUILD = ROOT / "build" / "bench"
 """Ignored by git; on the same disk as the checkout, so that a commit means what it says."""
 
@@ -81,8 +87,8 @@ def free_address() -> str:
 
 
 def python(module: str, *arguments: str) -> Sequence[str]:
-    """The command line of a module of this checkout."""
-    return (sys.executable, "-m", module, *arguments)
+    """The command line of a module or program of this checkout."""
+    return (sys.executable, "-m", PACKAGES.get(module, module), *arguments)
 
 
 @contextmanager
@@ -123,7 +129,10 @@ def running(
 def environment(root: Path = ROOT) -> dict[str, str]:
     """Ours, without settings that would reach the programs, and with a checkout before what is installed."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("BACKUP_SHARING_")}
-    return {**ours, "PYTHONPATH": os.pathsep.join((str(root), str(root / "protos")))}
+    return {
+        **ours,
+        "PYTHONPATH": os.pathsep.join(str(root / folder) for folder in SOURCES),
+    }
 
 
 def _wait_until_listening(process: subprocess.Popen[bytes], address: str, command: Sequence[str]) -> None:

@@ -8,11 +8,11 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+from backup_sharing.store.sqlite.file import prepare
 from bench.databases import FIRST_AT, LISTED_BACKUPS, PACKED, SHARINGS_A_BACKUP, YEAR, fingerprint
 from bench.job import LISTED, OWNER, backup_id
 from bench.processes import BUILD
 from bench.progress import tell
-from server.store.sqlite_file import prepare
 
 MB_A_MILLION = 800
 SECONDS_A_MILLION = 45

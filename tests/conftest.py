@@ -11,14 +11,14 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-pytest.register_assert_rewrite("tests.e2e.rest", "tests.e2e.programs")
+pytest.register_assert_rewrite("tests.support.rest", "tests.support.programs", "tests.system.keystone.real")
 
-from tests.e2e.programs import Programs  # noqa: E402 -- after what makes asserts talk
-from tests.e2e.stub_server import StubServer  # noqa: E402
-from tests.postgres.databases import drop_database, new_database  # noqa: E402
-from tests.postgres.proxy import TcpProxy, address_of  # noqa: E402
-from tests.postgres.server import PostgresServer  # noqa: E402
-from tests.postgres.which import elsewhere, own_server, started_server  # noqa: E402
+from tests.support.postgres.databases import drop_database, new_database  # noqa: E402
+from tests.support.postgres.proxy import TcpProxy, address_of  # noqa: E402
+from tests.support.postgres.server import PostgresServer  # noqa: E402
+from tests.support.postgres.which import elsewhere, own_server, started_server  # noqa: E402
+from tests.support.programs import Programs  # noqa: E402 -- after what makes asserts talk
+from tests.support.stub_server import StubServer  # noqa: E402
 
 # A machine that is busy with something else is no defect.
 hypothesis.settings.register_profile("suite", deadline=None)

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-import gateway.config
-import server.config
+import backup_sharing.config
+import restmap_gateway.config
+from backup_sharing.admin.cli import main
 from backupsharing.v2.error_reason_pb2 import DESCRIPTOR as ERROR_REASONS
 from backupsharing.v2.error_reason_pb2 import ErrorReason
 from restmap.v1 import restmap_pb2
-from server.cli import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-CHAPTERS = {"server": server.config.Settings, "gateway": gateway.config.Settings}
+CHAPTERS = {"server": backup_sharing.config.Settings, "gateway": restmap_gateway.config.Settings}
 
 
 def documented_settings(program: str) -> dict[str, str]:
@@ -93,7 +93,7 @@ def test_the_units_start_programs_of_ours_with_settings_that_they_take(unit: Pat
     text = unit.read_text(encoding="utf-8").replace("\\\n", " ")
     (command,) = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
     program, *arguments = shlex.split(command)
-    load = {"backup-sharing-server": server.config.load, "backup-sharing-gateway": gateway.config.load}[
+    load = {"backup-sharing-server": backup_sharing.config.load, "backup-sharing-gateway": restmap_gateway.config.load}[
         Path(program).name
     ]
     settings = load([argument.replace("%d", "/run/credentials") for argument in arguments])

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
+from backup_sharing.identity.static import add_token
 from bench.job import TOKEN, backup_id
-from server.identity.static import add_token
 
 ATTACKER = "a77ac0000000400080000000000000aa"
 """The project that attacks, where an attack has a token."""

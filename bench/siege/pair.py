@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.processes import BUILD, ROOT, Cores, free_address, python, running
+from bench.processes import BUILD, PACKAGES, ROOT, Cores, free_address, python, running
 from bench.siege.cast import Target, write_tokens
 from bench.siege.catalogue import Place
 from bench.usage import rss_mb
@@ -90,5 +90,6 @@ def pair(place: Place, cores: Cores, database: str = "", root: Path = ROOT) -> I
 
 def _command(root: Path, place: Place, module: str, *arguments: str) -> Sequence[str]:
     interpreter = sys.executable if root == ROOT else str(root / ".venv" / "bin" / "python")
-    command = (interpreter, "-m", module, *arguments, "--stop-on-stdin-close")
+    package = module if (root / module / "__main__.py").exists() else PACKAGES[module]  # the first: before they moved
+    command = (interpreter, "-m", package, *arguments, "--stop-on-stdin-close")
     return ("sh", "-c", _LIMITED, str(place.descriptors), *command) if place.descriptors else command

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.client.callers import Awaited, Blocking, Caller
-from tests.e2e.house import House
-from tests.e2e.programs import Programs
-from tests.e2e.stub_server import StubServer
+from tests.support.house import House
+from tests.support.programs import Programs
+from tests.support.stub_server import StubServer
 
 
 @pytest.fixture(scope="session")

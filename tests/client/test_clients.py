@@ -31,10 +31,10 @@ from backupsharing.client import (
 from backupsharing.v2.backup_sharing_pb2 import ListSharingsRequest, ListSharingsResponse
 from backupsharing.v2.sharing_pb2 import SharingDetail
 from tests.client.callers import PROJECT, QUICK, Caller
-from tests.e2e.certificates import Certificates
-from tests.e2e.house import SERVICE_TOKEN, House
-from tests.e2e.programs import PATIENCE
-from tests.e2e.stub_server import Context, StubServer
+from tests.support.certificates import Certificates
+from tests.support.house import SERVICE_TOKEN, House
+from tests.support.programs import PATIENCE
+from tests.support.stub_server import Context, StubServer
 
 PAGE = ListSharingsResponse(shared=[SharingDetail(id="a"), SharingDetail(id="b")], next_page_token="more")
 

@@ -13,6 +13,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
 
 import backupsharing.client as package
+from backup_sharing import errors
+from backup_sharing.rpc.status import CODES, code_of
 from backupsharing.client import (
     AlreadyShared,
     Backup,
@@ -28,10 +30,8 @@ from backupsharing.v2.backup_sharing_pb2 import GetSharingResponse
 from backupsharing.v2.error_reason_pb2 import ErrorReason
 from backupsharing.v2.sharing_pb2 import SharingDetail
 from restmap.v1 import restmap_pb2
-from server import errors
-from server.rpc.status import CODES, code_of
 from tests.client.callers import Caller
-from tests.e2e.stub_server import StubServer
+from tests.support.stub_server import StubServer
 
 KNOWN = [value.name.removeprefix("ERROR_REASON_") for value in ErrorReason.DESCRIPTOR.values[1:]]
 STATUSES = {failure.reason: status for failure, status in CODES.items()} | {

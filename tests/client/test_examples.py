@@ -14,7 +14,7 @@ import pytest
 
 import backupsharing.client
 from backupsharing.client import AsyncClient, Client
-from tests.e2e.house import SERVICE_TOKEN, House
+from tests.support.house import SERVICE_TOKEN, House
 
 MODULES = ("asynchronous", "door", "errors", "model", "retrying", "synchronous")
 FOUND = [

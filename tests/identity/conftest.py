@@ -8,12 +8,12 @@ from contextlib import AsyncExitStack
 import pytest
 import pytest_asyncio
 
-from server.identity.breaker import Breaker
-from server.identity.cache import TokenCache
-from server.identity.keystone import KeystoneTokens
-from server.identity.keystone_client import KeystoneClient, ServiceUser
-from server.identity.lanes import Lanes, Places
-from server.identity.roles import RoleRules
+from backup_sharing.identity.breaker import Breaker
+from backup_sharing.identity.cache import TokenCache
+from backup_sharing.identity.keystone import KeystoneTokens
+from backup_sharing.identity.keystone_client import KeystoneClient, ServiceUser
+from backup_sharing.identity.lanes import Lanes, Places
+from backup_sharing.identity.roles import RoleRules
 from tests.identity.clocks import Clocks
 from tests.identity.keystone_stub import KeystoneStub
 

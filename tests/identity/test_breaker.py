@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.identity.breaker import Breaker
+from backup_sharing.identity.breaker import Breaker
 
 
 class Seconds:

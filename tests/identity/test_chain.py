@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from server.errors import Failure, IdentityUnavailable, ProjectForbidden, TokenInvalid, TokenMissing
-from server.identity.chain import Chain
-from server.identity.interface import Credentials
-from server.model import Principal
+from backup_sharing.errors import Failure, IdentityUnavailable, ProjectForbidden, TokenInvalid, TokenMissing
+from backup_sharing.identity.chain import Chain
+from backup_sharing.identity.interface import Credentials
+from backup_sharing.model import Principal
 
 KNOWN = Principal("project", frozenset({"member"}))
 OTHER = Principal("other", frozenset({"admin"}))

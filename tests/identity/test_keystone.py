@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import pytest
 from aiohttp import web
 
-from server.errors import IdentityUnavailable, Overloaded, ProjectForbidden, TokenInvalid, TokenMissing
-from server.identity.interface import LONGEST_TOKEN, Credentials, IdentityProvider
-from server.identity.roles import RoleRules
-from server.model import Principal
+from backup_sharing.errors import IdentityUnavailable, Overloaded, ProjectForbidden, TokenInvalid, TokenMissing
+from backup_sharing.identity.interface import LONGEST_TOKEN, Credentials, IdentityProvider
+from backup_sharing.identity.roles import RoleRules
+from backup_sharing.model import Principal
 from tests.identity.clocks import Clocks
 from tests.identity.conftest import Provided
 from tests.identity.keystone_stub import KeystoneStub, Trouble, answering, endless, hanging_up, redirecting

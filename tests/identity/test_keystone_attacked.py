@@ -7,9 +7,9 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from server.errors import IdentityUnavailable, Overloaded, TokenInvalid
-from server.identity.interface import LONGEST_TOKEN, Credentials
-from server.identity.keystone import KeystoneTokens
+from backup_sharing.errors import IdentityUnavailable, Overloaded, TokenInvalid
+from backup_sharing.identity.interface import LONGEST_TOKEN, Credentials
+from backup_sharing.identity.keystone import KeystoneTokens
 from tests.identity.clocks import Clocks
 from tests.identity.conftest import Provided
 from tests.identity.keystone_stub import KeystoneStub, Trouble, answering, hanging_up, redirecting

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from server.errors import TokenInvalid, TokenMissing
-from server.identity.interface import Credentials, Links, Peer
-from server.identity.mtls import Certificates
-from server.model import Principal
+from backup_sharing.errors import TokenInvalid, TokenMissing
+from backup_sharing.identity.interface import Credentials, Links, Peer
+from backup_sharing.identity.mtls import Certificates
+from backup_sharing.model import Principal
 
 BACKUP_SERVICE = Principal("", frozenset({"service"}), "backup.internal")
 REPORTS = Principal("p" * 32, frozenset({"reader"}), "reports.internal")

@@ -6,11 +6,11 @@ import base64
 
 import pytest
 
-from server.errors import ProxyRequired, TokenInvalid, TokenMissing
-from server.identity.interface import Credentials, Links, Peer
-from server.identity.proxy import HEADERS, ProxyIdentity
-from server.identity.roles import RoleRules
-from server.model import Principal
+from backup_sharing.errors import ProxyRequired, TokenInvalid, TokenMissing
+from backup_sharing.identity.interface import Credentials, Links, Peer
+from backup_sharing.identity.proxy import HEADERS, ProxyIdentity
+from backup_sharing.identity.roles import RoleRules
+from backup_sharing.model import Principal
 
 PROJECT = "c13f5220dc1949b0b741ea81a7cd5554"
 GATEWAY = Peer("ipv4:10.0.0.1:5", ["gateway.internal"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from server.identity.roles import RoleRules
+from backup_sharing.identity.roles import RoleRules
 
 
 @pytest.mark.parametrize("given", [["service"], ["vbs_service"], ["service", "vbs_service"]])

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from server.errors import TokenInvalid, TokenMissing
-from server.identity.interface import LONGEST_TOKEN, Credentials
-from server.identity.static import BadTokenFile, StaticTokens, add_token, digest
-from server.model import Principal
+from backup_sharing.errors import TokenInvalid, TokenMissing
+from backup_sharing.identity.interface import LONGEST_TOKEN, Credentials
+from backup_sharing.identity.static import BadTokenFile, StaticTokens, add_token, digest
+from backup_sharing.model import Principal
 
 NOON = 1_700_000_000.0
 GOOD = {"sha256": digest("token"), "project_id": "p", "roles": ["member"], "user_id": "u", "expires_at": None}

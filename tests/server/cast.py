@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from server.identity.static import StaticTokens, digest
-from server.model import Backup, Principal
-from server.sharing import CancelRequest, FilterRequest, ListRequest, Recipients, ShareRequest
-from server.store.interface import OnConflict
+from backup_sharing.identity.static import StaticTokens, digest
+from backup_sharing.model import Backup, Principal
+from backup_sharing.store.interface import OnConflict
+from backup_sharing.usecases.sharing import CancelRequest, FilterRequest, ListRequest, Recipients, ShareRequest
 
 GIVER = "a" * 32
 RECIPIENT = "b" * 32

@@ -1,4 +1,4 @@
-"""The server's parts, wired as `server.app` does, on a database of the test's own."""
+"""The server's parts, wired as `backup_sharing.app` does, on a database of the test's own."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import pytest
 import pytest_asyncio
 import structlog
 
-from server import logs
-from server.catalog import Catalog
-from server.rpc.catalog_service import CatalogService
-from server.rpc.pipeline import Method, Pipeline
-from server.rpc.sharing_service import SharingService
-from server.sharing import Caller, SharingLimits, Sharings
-from server.store.interface import Cause, Store
-from server.store.sqlite import SqliteStore
+from backup_sharing import logs
+from backup_sharing.rpc.catalog_service import CatalogService
+from backup_sharing.rpc.pipeline import Method, Pipeline
+from backup_sharing.rpc.sharing_service import SharingService
+from backup_sharing.store.interface import Cause, Store
+from backup_sharing.store.sqlite.store import SqliteStore
+from backup_sharing.usecases.catalog import Catalog
+from backup_sharing.usecases.sharing import Caller, SharingLimits, Sharings
 from tests.server.cast import (
     MADE_REQUEST_ID,
     OUTSIDER,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from server import errors
-from server.errors import Failure, Violation
+from backup_sharing import errors
+from backup_sharing.errors import Failure, Violation
 from tests.server.cast import BACKUP, RECIPIENT, UNKNOWN
 
 EXAMPLES: tuple[Failure, ...] = (
@@ -38,6 +38,6 @@ SPECIFIC_REASONS = ("BACKUP_ID_MISSING", "BACKUP_ID_MALFORMED", "SHARING_ID_MALF
 def kinds(of: type[Failure] = Failure) -> Iterator[type[Failure]]:
     """Every kind of failure that the server defines."""
     for kind in of.__subclasses__():
-        if kind.__module__.startswith("server."):
+        if kind.__module__.startswith("backup_sharing."):
             yield kind
             yield from kinds(kind)

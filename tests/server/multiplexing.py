@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 import grpc
 from google.protobuf.message import Message
 
+from backup_sharing.rpc.admission.traffic import Traffic
+from backup_sharing.rpc.multiplex import FRAME_BYTES, SERVICE, Multiplexer
+from backup_sharing.rpc.pipeline import Method, Pipeline
+from backup_sharing.usecases.sharing import Caller
 from backupsharing.v2.backup_sharing_pb2 import GetSharingRequest
 from multiplex.v1 import multiplex_pb2 as pb
-from server.rpc.multiplex import FRAME_BYTES, SERVICE, Multiplexer
-from server.rpc.pipeline import Method, Pipeline
-from server.rpc.traffic import Traffic
-from server.sharing import Caller
 from tests.server.cast import GIVER
 from tests.server.doors import GET, GIVERS_TOKEN, channel_to
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from server.store.interface import Store
-from server.store.postgres import PostgresStore
-from server.store.sqlite import SqliteStore
+from backup_sharing.store.interface import Store
+from backup_sharing.store.postgres.store import PostgresStore
+from backup_sharing.store.sqlite.store import SqliteStore
 from tests.store.engines import Engine, PostgresEngine, SqliteEngine
 
 TABLES = ("backups", "sharings", "idempotency_keys", "sharing_events")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from uuid import uuid4
 
-from server.model import Backup, Page, SharingDetail
-from server.store.interface import (
+from backup_sharing.model import Backup, Page, SharingDetail
+from backup_sharing.store.interface import (
     Cancel,
     CancelAll,
     Cause,

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from server.store.interface import Store
+from backup_sharing.store.interface import Store
 from tests.store.both import Both
 from tests.store.commands import backup, cause
 from tests.store.engines import Engine, PostgresEngine, SqliteEngine

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from server.store.decisions import Command, PutBackup, RemoveBackup
-from server.store.interface import Cause, OnConflict
+from backup_sharing.rules.decisions import Command, PutBackup, RemoveBackup
+from backup_sharing.store.interface import Cause, OnConflict
 from tests.store import commands
 
 BACKUPS = [

@@ -13,11 +13,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from server.model import Sharing
-from server.store.interface import Store
-from server.store.postgres import PostgresStore
-from server.store.sqlite import SqliteStore
-from tests.postgres.server import PostgresServer
+from backup_sharing.model import Sharing
+from backup_sharing.store.interface import Store
+from backup_sharing.store.postgres.store import PostgresStore
+from backup_sharing.store.sqlite.store import SqliteStore
+from tests.support.postgres.server import PostgresServer
 
 
 @dataclass(frozen=True, slots=True)

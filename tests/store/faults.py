@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 
 import psycopg
 
-from server.errors import DeadlineTooClose, OutcomeUnknown, Overloaded, Unavailable
-from server.model import Sharing
-from server.store.interface import Store
-from server.store.postgres import PostgresStore
+from backup_sharing.errors import DeadlineTooClose, OutcomeUnknown, Overloaded, Unavailable
+from backup_sharing.model import Sharing
+from backup_sharing.store.interface import Store
+from backup_sharing.store.postgres.store import PostgresStore
 from tests.store.commands import backup, backup_id, cause, project_id, share
 from tests.store.engines import PostgresEngine
 

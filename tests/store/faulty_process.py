@@ -19,15 +19,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final
 
-from server.errors import Failure
-from server.store import recovering, sqlite_connection
-from server.store.interface import Store
-from server.store.opening import open_store
-from server.store.recovering import Recovering
-from server.store.sqlite import SqliteStore
-from server.store.sqlite_checkpointer import LogBounds
-from server.store.sqlite_file import prepare
-from server.store.sqlite_log import log_path, log_use
+from backup_sharing.errors import Failure
+from backup_sharing.store import recovering
+from backup_sharing.store.interface import Store
+from backup_sharing.store.opening import open_store
+from backup_sharing.store.recovering import Recovering
+from backup_sharing.store.sqlite import connection as sqlite_connection
+from backup_sharing.store.sqlite.checkpointer import LogBounds
+from backup_sharing.store.sqlite.file import prepare
+from backup_sharing.store.sqlite.log import log_path, log_use
+from backup_sharing.store.sqlite.store import SqliteStore
 from tests.store.commands import backup, backup_id, cause, given, project_id, share
 from tests.store.faulty_disk import Fault, FaultyDisk
 

@@ -19,8 +19,8 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Final
 
-from server.store.sqlite_checkpoint import checkpoint, reading
-from server.store.sqlite_connection import connect
+from backup_sharing.store.sqlite.checkpoint import checkpoint, reading
+from backup_sharing.store.sqlite.connection import connect
 
 ROWS: Final = 40
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from server.store.opening import migrate, open_side
-from server.store.rows import Row
-from server.store.sqlite_connection import connect
-from server.store.transfer_side import Batch
-from server.store.transfer_tables import BACKUPS, IDEMPOTENCY_KEYS, SHARING_EVENTS, SHARINGS, TABLES, Key, Table
+from backup_sharing.store.opening import migrate, open_side
+from backup_sharing.store.rows import Row
+from backup_sharing.store.sqlite.connection import connect
+from backup_sharing.store.transfer.side import Batch
+from backup_sharing.store.transfer.tables import BACKUPS, IDEMPOTENCY_KEYS, SHARING_EVENTS, SHARINGS, TABLES, Key, Table
 
 PIECES = (
     *("", " ", "a", "Z", "ß", "İ", "é", "e\u0301", "長い" * 40, "🎈", "\ud7ff", "\ue000", "\uffff", "\U0010ffff"),

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from server.store.interface import Cause, Idempotency, OnConflict, Share
-from server.store.sqlite import SqliteStore
-from server.store.sqlite_checkpointer import LogBounds
+from backup_sharing.store.interface import Cause, Idempotency, OnConflict, Share
+from backup_sharing.store.sqlite.checkpointer import LogBounds
+from backup_sharing.store.sqlite.store import SqliteStore
 
 RECIPIENTS = 3
 CALLERS = 8

@@ -1,4 +1,4 @@
-"""`server.store.breakdown`: the end of a store that cannot be relied on."""
+"""`backup_sharing.store.breakdown`: the end of a store that cannot be relied on."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from server.errors import Unavailable
-from server.store.breakdown import Breakdown
-from server.store.sqlite import SqliteStore
-from server.store.sqlite_log import log_path
+from backup_sharing.errors import Unavailable
+from backup_sharing.store.breakdown import Breakdown
+from backup_sharing.store.sqlite.log import log_path
+from backup_sharing.store.sqlite.store import SqliteStore
 from tests.store.commands import backup, cause, given, share
 
 pytestmark = pytest.mark.asyncio

@@ -11,15 +11,15 @@ from google.protobuf.message import Message
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from backup_sharing.identity.interface import Peer
+from backup_sharing.rpc import catalog_service, sharing_service
+from backup_sharing.rpc.pipeline import Call, Pipeline
+from backup_sharing.store.interface import OnConflict, Store
+from backup_sharing.usecases.catalog import Catalog
+from backup_sharing.usecases.sharing import SORT_KEYS, SharingLimits, Sharings
 from backupsharing.v2 import backup_catalog_pb2 as catalog_pb
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2.backup_pb2 import Backup
-from server.catalog import Catalog
-from server.identity.interface import Peer
-from server.rpc import catalog_service, sharing_service
-from server.rpc.pipeline import Call, Pipeline
-from server.sharing import SORT_KEYS, SharingLimits, Sharings
-from server.store.interface import OnConflict, Store
 from tests.server.cast import BACKUP, GIVER, MADE_REQUEST_ID, RECIPIENT, SECOND_BACKUP, Clock, Ids, identity
 from tests.store import commands
 from tests.store.both import Both

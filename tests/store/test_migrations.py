@@ -11,13 +11,15 @@ import psycopg
 import pytest
 from sqlite_utils import Database
 
-from server.errors import Unavailable
-from server.store import gate, opening, postgres_tables, sqlite_file
-from server.store.interface import Store
-from server.store.migrations import MIGRATIONS, Migration
-from server.store.opening import Tuning, checked, migrate, open_store, plan, schema_status
-from server.store.postgres_connection import connection_string
-from server.store.unusable import UnusableDatabase
+from backup_sharing.errors import Unavailable
+from backup_sharing.store import gate, opening
+from backup_sharing.store.interface import Store
+from backup_sharing.store.migrations import MIGRATIONS, Migration
+from backup_sharing.store.opening import Tuning, checked, migrate, open_store, plan, schema_status
+from backup_sharing.store.postgres import tables as postgres_tables
+from backup_sharing.store.postgres.connection import connection_string
+from backup_sharing.store.sqlite import file as sqlite_file
+from backup_sharing.store.unusable import UnusableDatabase
 from tests.store.commands import backup, cause, every_call
 from tests.store.faults import until
 

@@ -12,22 +12,22 @@ from uuid import uuid4
 import psycopg
 import pytest
 
-from server.store import differences, sqlite_side
-from server.store.migrations import MIGRATIONS, Migration
-from server.store.opening import migrate, open_store, schema_status
-from server.store.postgres_side import PostgresSide
-from server.store.progress import Advance, Bar
-from server.store.sqlite_connection import connect
-from server.store.sqlite_side import SqliteSide
-from server.store.transfer import Checked
-from server.store.transfer_opening import open_transfer
-from server.store.transfer_side import Batch
-from server.store.transfer_tables import BACKUPS, IDEMPOTENCY_KEYS, SHARING_EVENTS, SHARINGS, TABLES, Table
-from server.store.unusable import UnreachableDatabase, UnusableDatabase
-from tests.postgres.databases import drop_database, new_database
-from tests.postgres.proxy import TcpProxy
+from backup_sharing.store.migrations import MIGRATIONS, Migration
+from backup_sharing.store.opening import migrate, open_store, schema_status
+from backup_sharing.store.progress import Advance, Bar
+from backup_sharing.store.sqlite.connection import connect
+from backup_sharing.store.transfer import differences, sqlite_side
+from backup_sharing.store.transfer.opening import open_transfer
+from backup_sharing.store.transfer.postgres_side import PostgresSide
+from backup_sharing.store.transfer.side import Batch
+from backup_sharing.store.transfer.sqlite_side import SqliteSide
+from backup_sharing.store.transfer.tables import BACKUPS, IDEMPOTENCY_KEYS, SHARING_EVENTS, SHARINGS, TABLES, Table
+from backup_sharing.store.transfer.transfer import Checked
+from backup_sharing.store.unusable import UnreachableDatabase, UnusableDatabase
 from tests.store.commands import BACKUP_ID, RECIPIENT, backup, cause, given, page, share
 from tests.store.odd_rows import NEVER, change, held, make, plain_rows, rows
+from tests.support.postgres.databases import drop_database, new_database
+from tests.support.postgres.proxy import TcpProxy
 
 Databases = Callable[[str], str]
 NOW = 1_700_000_000_000_000
@@ -58,7 +58,7 @@ def pair(request: pytest.FixtureRequest, new: Databases) -> tuple[str, str]:
 @pytest.fixture
 def small_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(differences, "PAGE", 7)
-    monkeypatch.setattr("server.store.transfer.PAGE", 7)
+    monkeypatch.setattr("backup_sharing.store.transfer.transfer.PAGE", 7)
 
 
 def bar(_label: str, _length: int) -> AbstractContextManager[Advance]:
@@ -281,7 +281,9 @@ def test_a_database_of_an_older_version_is_refused(
 ) -> None:
     make(pair[which])
     migrate(pair[1 - which], LATER)
-    monkeypatch.setattr("server.store.transfer_opening.schema_status", lambda database: schema_status(database, LATER))
+    monkeypatch.setattr(
+        "backup_sharing.store.transfer.opening.schema_status", lambda database: schema_status(database, LATER)
+    )
     with pytest.raises(UnusableDatabase, match=r"older version.*migrate apply"):
         copied(*pair)
 

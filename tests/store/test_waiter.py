@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from server.errors import DeadlineTooClose, OutcomeUnknown, Unavailable
-from server.store.waiter import Waiter, Waiters, claim
-from server.timers import TICK_SECONDS
+from backup_sharing.errors import DeadlineTooClose, OutcomeUnknown, Unavailable
+from backup_sharing.store.waiter import Waiter, Waiters, claim
+from backup_sharing.timers import TICK_SECONDS
 
 FAR = 1000.0
 

@@ -1,0 +1,225 @@
+"""The one place that wires the parts of the gateway together; starts, drains and stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import ipaddress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+from importlib import metadata
+
+import structlog
+from aiohttp import web
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+from restmap_gateway import logs
+from restmap_gateway.config import DISTRIBUTION, PROGRAM, TITLE, Settings, descriptor_set
+from restmap_gateway.errors import shortened
+from restmap_gateway.http.connection import Patience
+from restmap_gateway.http.connections import ConnectionLimits, Connections, most_connections
+from restmap_gateway.http.cors import Cors
+from restmap_gateway.http.readiness import PATH, Readiness
+from restmap_gateway.http.server import HttpLimits, HttpServer
+from restmap_gateway.http.tls_listener import TlsListener
+from restmap_gateway.http.unwritten import Unwritten
+from restmap_gateway.json_map import dumps
+from restmap_gateway.json_map.fields import field_mapping
+from restmap_gateway.json_map.reader import UnknownMember
+from restmap_gateway.lifetime import Lifetime
+from restmap_gateway.openapi import describe
+from restmap_gateway.openapi.docs_page import pages
+from restmap_gateway.schema.schema import Problem, Schema, SchemaError, load
+from restmap_gateway.sparing import Sparing
+from restmap_gateway.transcode import headers
+from restmap_gateway.transcode.answers import Failures
+from restmap_gateway.transcode.endpoint import compile_routes
+from restmap_gateway.transcode.forwarded import Forwarded
+from restmap_gateway.transcode.pages import Page
+from restmap_gateway.transcode.rest import BodyLimits, Callers, Rest
+from restmap_gateway.transcode.stream import Streams
+from restmap_gateway.transcode.unary import Unary
+from restmap_gateway.upstream.balancer import Balancer
+from restmap_gateway.upstream.keepalive import channel_options
+from restmap_gateway.upstream.resolver import LookUp, Resolver, look_up
+from restmap_gateway.upstream.server_address import ServerAddress
+from restmap_gateway.upstream.tls import ListenTls, UpstreamTls, watch
+from restmap_gateway.upstream.upstream import Calls, Link, Upstream
+
+
+class CannotListen(Exception):
+    """The address is in use or not ours; the message names it."""
+
+
+async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_up) -> None:
+    """Serve until ``lifetime`` says to stop, then finish the requests in progress.
+
+    Args:
+        settings: of the gateway.
+        lifetime: of the process.
+        look_up: finds the addresses of a name.
+
+    Raises:
+        SchemaError, CannotListen, CannotUseTls: the gateway cannot start.
+    """
+    schema = _schema(settings)
+    asyncio.get_running_loop().set_exception_handler(logs.complain)
+    async with AsyncExitStack() as cleanups:
+        listen_tls, upstream_tls = _listen_tls(settings), _upstream_tls(settings)
+        upstream = _upstream(settings, upstream_tls, look_up)
+        cleanups.push_async_callback(upstream.close)
+        if upstream_tls is not None:
+            _watch(upstream_tls, upstream.reconnect, cleanups)
+        if isinstance(upstream, Balancer):
+            await upstream.start()
+        readiness = Readiness()
+        connections = _connections(settings)
+        server = _http_server(settings, schema, upstream, readiness, connections)
+        runner = web.ServerRunner(server, shutdown_timeout=settings.drain_timeout)
+        await runner.setup()
+        cleanups.push_async_callback(runner.cleanup)
+        if listen_tls is None:
+            site = web.TCPSite(runner, *_host_and_port(settings.listen))
+            await _listening(settings.listen, site.start())
+        else:
+            listener = TlsListener(connections, server, listen_tls.context, settings.header_timeout)
+            await _listening(settings.listen, listener.start(*_host_and_port(settings.listen)))
+            cleanups.callback(listener.close)
+            _watch(listen_tls, lambda: None, cleanups)
+        # What stands now stands till the end: to look through all of it again and again stops calls for up to 30 ms.
+        gc.collect()
+        gc.freeze()
+        log = structlog.get_logger("gateway")
+        log.info("serving", listen=settings.listen, upstream=settings.upstream)
+        await lifetime.stopping()
+        log.info("draining")
+        readiness.drain()
+        if readiness.is_watched:
+            await asyncio.sleep(settings.drain_notice)
+
+
+def _schema(settings: Settings) -> Schema:
+    try:
+        return load(descriptor_set(settings.descriptor_set), services=settings.service)
+    except OSError as error:
+        raise SchemaError([Problem(f"{settings.descriptor_set} cannot be read: {error.strerror}")]) from error
+
+
+def _upstream(settings: Settings, tls: UpstreamTls | None, look_up: LookUp) -> Upstream | Balancer:
+    resolver = Resolver(settings.upstream, look_up)
+    is_one = len(settings.upstream) == 1 and not resolver.asks_dns
+    options = channel_options(settings.keepalive, pings=not is_one)
+    link = Link(settings.commit_margin, settings.multiplex, tls, options)
+    if is_one:
+        return Upstream(ServerAddress(settings.upstream[0]), link)
+    return Balancer(resolver, link, settings.resolve_every, settings.keepalive)
+
+
+def _http_server(
+    settings: Settings, schema: Schema, upstream: Calls, readiness: Readiness, connections: Connections
+) -> HttpServer:
+    failures, cors = Failures(schema), _cors(settings, schema)
+    unwritten = Unwritten(settings.max_buffered)
+
+    def stamp(request: web.BaseRequest | None, request_id: str) -> Mapping[str, str]:
+        readable = {} if request is None else cors.headers(request)
+        # Who has a connection open would otherwise send its next request when nobody takes it any more.
+        going = {"Connection": "close"} if readiness.is_draining else {}
+        return {headers.REQUEST_ID: request_id, "Server": PROGRAM, **readable, **going}
+
+    forwarded = _forwarded(settings)
+    streams = Streams(upstream, failures, settings.heartbeat, stamp, unwritten, settings.max_streams)
+    rest = Rest(
+        compile_routes(schema, settings.max_depth, settings.max_values, _told_unknown() if settings.lenient else None),
+        Unary(upstream, failures, forwarded, settings.timeout),
+        streams,
+        BodyLimits(settings.max_body, settings.body_timeout),
+        {PATH: readiness.page, **_pages(settings, schema)},
+        Callers(forwarded, by_proxy=settings.proxy_identity),
+    )
+    return HttpServer(
+        rest.answer,
+        failures,
+        cors,
+        HttpLimits(
+            settings.max_header, Patience(settings.header_timeout, settings.idle_timeout), settings.max_in_flight
+        ),
+        connections,
+        unwritten,
+        stamp,
+        on_drain=streams.drain,
+        methods={rule.http_method for method in schema.methods for rule in method.bindings},
+    )
+
+
+def _connections(settings: Settings) -> Connections:
+    most = most_connections(settings.max_connections)
+    return Connections(ConnectionLimits(most, settings.max_connections_per_client, settings.max_buffered))
+
+
+def _forwarded(settings: Settings) -> Forwarded:
+    networks = [ipaddress.ip_network(network) for network in settings.trusted_proxy]
+    return Forwarded(settings.public_url, networks, settings.listen)
+
+
+def _upstream_tls(settings: Settings) -> UpstreamTls | None:
+    if settings.upstream_ca is None:
+        return None
+    return UpstreamTls(
+        settings.upstream_ca, settings.upstream_certificate, settings.upstream_key, settings.upstream_name
+    )
+
+
+def _listen_tls(settings: Settings) -> ListenTls | None:
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    return ListenTls(settings.tls_certificate, settings.tls_key)
+
+
+def _watch(tls: ListenTls | UpstreamTls, changed: Callable[[], None], cleanups: AsyncExitStack) -> None:
+    watching = asyncio.create_task(watch(tls, changed))
+    cleanups.callback(watching.cancel)
+
+
+def _cors(settings: Settings, schema: Schema) -> Cors:
+    methods = {rule.http_method for method in schema.methods for rule in method.bindings}
+    bound = {field_mapping(field).header for method in schema.methods for field in method.request.fields}
+    return Cors(
+        settings.cors_origin, methods, {*headers.TO_METADATA, headers.REQUEST_ID, "Content-Type", *bound} - {""}
+    )
+
+
+def _pages(settings: Settings, schema: Schema) -> Mapping[str, Callable[[], Page]]:
+    if not settings.docs:
+        return {}
+    title, version = TITLE, metadata.version(DISTRIBUTION)
+    description = describe(schema, title=title, version=version, server_url=settings.public_url)
+    fixed = pages(dumps(description), FileDescriptorSet(file=schema.files).SerializeToString())
+    return {path: partial(_same, page) for path, page in fixed.items()}
+
+
+def _same(page: Page) -> Page:
+    return page
+
+
+def _told_unknown() -> UnknownMember:
+    log = Sparing("gateway", burst=100, per_second=1.0)
+
+    def tell(message: str, member: str) -> None:
+        log.warning("ignored", message=message, member=shortened(member))
+
+    return tell
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+async def _listening(address: str, starting: Awaitable[None]) -> None:
+    try:
+        await starting
+    except OSError as error:
+        why = error.strerror or "the host is not known"
+        raise CannotListen(f"{address}: cannot listen there: {why}; choose another address") from error

@@ -1,0 +1,1 @@
+"""HTTP: connections, their bounds, requests and responses."""

@@ -1,0 +1,218 @@
+"""The HTTP side: one handler for all requests, no failure in any other shape than ours."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import structlog
+from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp.http_exceptions import LineTooLong
+
+from restmap_gateway.errors import InvalidRequest, RequestFailed, shortened
+from restmap_gateway.http.connection import Connection, HeadersTooLarge, Patience
+from restmap_gateway.http.connections import Connections
+from restmap_gateway.http.cors import Cors
+from restmap_gateway.http.in_flight import InFlight, Turn
+from restmap_gateway.http.response import closing, compressed, plain, varying, whole
+from restmap_gateway.http.unwritten import Unwritten
+from restmap_gateway.schema.http_methods import COMMON, are_all_common
+from restmap_gateway.sparing import Sparing
+from restmap_gateway.transcode import headers
+from restmap_gateway.transcode.answers import Answer, Failures
+from restmap_gateway.transcode.pages import COMPRESS_FROM
+from restmap_gateway.transcode.target import logged_path
+
+Respond = Callable[[web.BaseRequest, str, Callable[[], None]], Awaitable[Answer | web.StreamResponse]]
+"""Answers a request with its id; calls the function when the whole request is there, which may raise a refusal."""
+
+Stamp = Callable[[web.BaseRequest | None, str], Mapping[str, str]]
+"""Gives the headers of every answer, by the request (None: it could not be read) and its id."""
+
+_CLIENT_GONE = 499
+"""In the log, as other servers write it; nobody receives it."""
+
+_UNKNOWN_METHOD = "unknown"
+"""In the log, in place of whatever a client wrote there."""
+
+_LONGEST_CAUSE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """What clients may take of this process."""
+
+    header_bytes: int
+    """Of the request line and of each header."""
+    patience: Patience
+    """How long connections are waited for."""
+    in_flight: int
+    """Requests being answered; more are 503."""
+
+
+class HttpServer(web.Server):
+    """aiohttp's server with our failures in place of its own."""
+
+    def __init__(
+        self,
+        respond: Respond,
+        failures: Failures,
+        cors: Cors,
+        limits: HttpLimits,
+        connections: Connections,
+        unwritten: Unwritten,
+        stamp: Stamp,
+        on_drain: Callable[[], None],
+        methods: Collection[str],
+    ) -> None:
+        """Prepare to serve.
+
+        Args:
+            respond: answers a request with its request id.
+            failures: writes the failures.
+            cors: says which pages may read an answer.
+            limits: what clients may take.
+            connections: those of clients.
+            unwritten: counts what clients have not read.
+            stamp: the headers that every answer has.
+            on_drain: called when no more requests are taken, before those in progress are waited for.
+            methods: that rules serve; ``*`` for any.
+        """
+        super().__init__(self._handle, handler_cancellation=True)
+        self._respond = respond
+        self._failures = failures
+        self._cors = cors
+        self._limits = limits
+        self._connections_of_clients = connections
+        self._unwritten = unwritten
+        self._stamp = stamp
+        self._on_drain = on_drain
+        self._methods = frozenset(methods) | COMMON
+        self._takes_any_method = not are_all_common(methods)
+        self._in_flight = InFlight(limits.in_flight, unwritten)
+        self._log = structlog.get_logger("gateway.request")
+        self._garbage = Sparing("gateway.request", burst=20, per_second=1.0)
+        self._sparing = Sparing("gateway.request", burst=100, per_second=20.0)
+
+    def __call__(self) -> Connection:
+        """Make the protocol of one connection."""
+        limits = self._limits
+        connection = Connection(
+            self, self._connections_of_clients, limits.patience, limits.header_bytes, self._refuse, self._full
+        )
+        if self._takes_any_method:
+            connection.take_any_method()
+        return connection
+
+    def pre_shutdown(self) -> None:
+        """Take no more requests."""
+        self._on_drain()
+        super().pre_shutdown()
+
+    def _full(self) -> bytes:
+        """The response to a connection that there is no room for."""
+        message = "More connections are open than this gateway takes; try again later."
+        request_id = headers.new_request_id()
+        failed = self._failures.of_request(RequestFailed(503, message), request_id)
+        return closing(failed.status, {**failed.headers, **self._stamp(None, request_id)}, failed.body)
+
+    def _refuse(self, status: int, exc: BaseException | None) -> web.Response:
+        """The response to what aiohttp itself refuses."""
+        # The documented statuses know no finer ones: what HTTP libraries call 411, 414 or 431 is 400.
+        status = status if status in (400, 408) or status >= 500 else 400
+        message = "The request is not well-formed HTTP." if status < 500 else "An internal error occurred."
+        if isinstance(exc, LineTooLong):
+            message = f"The request line, or a header, has more than {self._limits.header_bytes} bytes."
+        elif isinstance(exc, HeadersTooLarge):
+            message = "The headers have too many bytes, all together."
+        request_id = headers.new_request_id()
+        # Not the text of the exception: it quotes the line that cannot be read, and so a token.
+        self._garbage.info("refused", status=status, cause=type(exc).__name__, request_id=request_id)
+        failed = self._failures.of_request(RequestFailed(status, message), request_id)
+        return plain(failed.status, {**failed.headers, **self._stamp(None, request_id)}, failed.body)
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        began = time.perf_counter()
+        turn = Turn(request, self._in_flight)
+        request_id = headers.new_request_id()
+        done = Answer(_CLIENT_GONE)
+        try:
+            answer = await self._answer(request, request_id, turn)
+            if isinstance(answer, web.StreamResponse):
+                done = Answer(answer.status)
+                return answer
+            turn.count()
+            answer, response = await self._write(request, request_id, answer)
+            done = answer
+            return response
+        finally:
+            turn.end()
+            self._log_request(request, request_id, turn, done, began)
+
+    async def _write(
+        self, request: web.BaseRequest, request_id: str, answer: Answer
+    ) -> tuple[Answer, web.StreamResponse]:
+        """Hand an answer to the socket, so that aiohttp finds it written; one that there is no room for is another."""
+        if request.method == "GET" and len(answer.body) > COMPRESS_FROM:
+            try:
+                self._unwritten.check_room(len(answer.body))
+            except RequestFailed as failure:
+                answer = self._failures.of_request(failure, request_id)
+        response = self._response(request, request_id, answer)
+        await self._unwritten.write(request, len(answer.body), _written(request, response))
+        return answer, response
+
+    def _response(self, request: web.BaseRequest, request_id: str, answer: Answer) -> web.StreamResponse:
+        stamped = {**answer.headers, **self._stamp(request, answer.request_id or request_id)}
+        if "Content-Encoding" in answer.headers:
+            stamped["Vary"] = varying(stamped)
+        elif len(answer.body) >= COMPRESS_FROM and headers.accepts_gzip(request.headers):
+            return compressed(answer.status, stamped, answer.body)
+        return whole(request, answer.status, stamped, answer.body)
+
+    def _log_request(self, request: web.BaseRequest, request_id: str, turn: Turn, answer: Answer, began: float) -> None:
+        # Whoever is not known could fill the disk: such a line is several times as large as the request.
+        log = self._log if turn.is_for_server and answer.status != HTTPStatus.UNAUTHORIZED else self._sparing
+        log.info(
+            "request",
+            method=request.method if request.method in self._methods else _UNKNOWN_METHOD,
+            path=logged_path(request),
+            status=answer.status,
+            reason=answer.reason or None,
+            cause=shortened(answer.cause, _LONGEST_CAUSE) or None,
+            ms=round((time.perf_counter() - began) * 1000, 2),
+            request_id=answer.request_id or request_id,
+            client_request_id=headers.client_request_id(request.headers),
+            client=request.remote,
+        )
+
+    async def _answer(self, request: web.BaseRequest, request_id: str, turn: Turn) -> Answer | web.StreamResponse:
+        try:
+            if self._cors.is_preflight(request):
+                return Answer(200, headers=self._cors.preflight_headers(request))
+            if request.version not in (HttpVersion10, HttpVersion11):
+                raise RequestFailed(400, "Only HTTP/1.0 and HTTP/1.1 are spoken here.", {"Connection": "close"})
+            self._in_flight.check()
+            return await self._respond(request, request_id, turn.arrived)
+        except (InvalidRequest, RequestFailed) as failure:
+            # Later failures are 500 to 504; a line on an earlier one costs its client too little to be sure of it.
+            turn.is_for_server = isinstance(failure, RequestFailed) and failure.status >= 500 and turn.is_for_server
+            return self._failures.of_request(failure, request_id)
+        except ConnectionResetError:
+            raise  # the client went away; aiohttp knows what to do
+        except Exception:  # noqa: BLE001 - whatever a defect raises, the client learns only its request id
+            self._log.exception("defect", request_id=request_id)
+            if request.writer.output_size > 0:
+                # Half an answer is out: only the missing end can still tell the client.
+                raise ConnectionAbortedError from None
+            message = f"An internal error occurred; the operator finds its cause under {request_id}."
+            return self._failures.of_request(RequestFailed(500, message), request_id)
+
+
+async def _written(request: web.BaseRequest, response: web.StreamResponse) -> None:
+    await response.prepare(request)
+    await response.write_eof()
+    if isinstance(response, web.Response):
+        response.body = None  # aiohttp keeps the response until the next request comes

@@ -1,0 +1,140 @@
+"""Accepts connections and speaks TLS on them: until a handshake is over, there is no HTTP connection.
+
+asyncio's own listeners tell nothing of a connection before its handshake is over. Here it counts from when it is
+accepted, as one that waits: whoever does not go on is closed in time, and makes room for others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from restmap_gateway.http.connection import Connection
+from restmap_gateway.http.connections import Connections
+
+_CLOSE_SECONDS: Final = 1.0
+"""For a client to say that it closes too."""
+
+_BACKLOG: Final = 128
+_AT_ONCE: Final = 16
+"""Connections that are accepted in one turn of the event loop."""
+
+_PAUSE_SECONDS: Final = 0.1
+"""Until the next attempt, where the process has no file descriptor for a connection."""
+
+
+class TlsListener:
+    """Listens on the addresses of a host."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        make_connection: Callable[[], Connection],
+        context: ssl.SSLContext,
+        handshake_seconds: float,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            connections: all those of clients.
+            make_connection: makes the protocol of one.
+            context: the certificate that clients see.
+            handshake_seconds: that a handshake may take.
+        """
+        self._connections = connections
+        self._make_connection = make_connection
+        self._context = context
+        self._handshake_seconds = handshake_seconds
+        self._sockets: list[socket.socket] = []
+        self._handshakes: set[_Handshake] = set()
+
+    async def start(self, host: str, port: int) -> None:
+        """Begin to accept connections.
+
+        Raises:
+            OSError: there is no such host, or the address is in use or not ours.
+        """
+        loop = asyncio.get_running_loop()
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, address in dict.fromkeys((family, address) for family, _, _, _, address in found):
+            listening = socket.create_server(address[:2], family=family, backlog=_BACKLOG)
+            listening.setblocking(False)
+            self._sockets.append(listening)
+            loop.add_reader(listening, self._accept, listening)
+
+    def close(self) -> None:
+        """Accept no more, and give up handshakes that are not over."""
+        for listening in self._sockets:
+            asyncio.get_running_loop().remove_reader(listening)
+            listening.close()
+        self._sockets.clear()
+        for handshake in list(self._handshakes):
+            handshake.abort()
+
+    def _accept(self, listening: socket.socket) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                accepted, address = listening.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError:  # out of file descriptors, or of memory
+                self._pause(listening)
+                return
+            accepted.setblocking(False)
+            handshake = _Handshake(accepted, self._shake_hands)
+            if self._connections.opened(handshake, str(address[0])):
+                handshake.begin()
+            else:
+                accepted.close()
+
+    def _pause(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(listening)
+        self._connections.make_room()
+        loop.call_later(_PAUSE_SECONDS, self._resume, listening)
+
+    def _resume(self, listening: socket.socket) -> None:
+        if listening in self._sockets:
+            asyncio.get_running_loop().add_reader(listening, self._accept, listening)
+
+    async def _shake_hands(self, handshake: _Handshake) -> None:
+        self._handshakes.add(handshake)
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: self._succeeding(handshake),
+                handshake.socket,
+                ssl=self._context,
+                ssl_handshake_timeout=self._handshake_seconds,
+                ssl_shutdown_timeout=_CLOSE_SECONDS,
+            )
+        except OSError:
+            handshake.socket.close()  # what is wrong with TLS is one too, and a time-out
+        finally:
+            self._handshakes.discard(handshake)
+            self._connections.closed(handshake)
+
+    def _succeeding(self, handshake: _Handshake) -> Connection:
+        connection = self._make_connection()
+        connection.handshake = handshake
+        return connection
+
+
+class _Handshake:
+    """A connection that is not one yet."""
+
+    def __init__(self, accepted: socket.socket, shake_hands: Callable[[_Handshake], Coroutine[Any, Any, None]]) -> None:
+        self.socket = accepted
+        self._shake_hands = shake_hands
+        self._task: asyncio.Task[None] | None = None
+
+    def begin(self) -> None:
+        """Begin."""
+        self._task = asyncio.get_running_loop().create_task(self._shake_hands(self))
+
+    def abort(self) -> None:
+        """Close at once."""
+        if self._task is not None:
+            self._task.cancel()

@@ -1,0 +1,95 @@
+"""JSON ↔ messages of any proto, compiled from descriptors once and then only called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import orjson
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from restmap_gateway.errors import InvalidRequest, Violation
+from restmap_gateway.json_map.field_readers import ReadInto
+from restmap_gateway.json_map.reader import ReaderCompiler, UnknownMember
+from restmap_gateway.json_map.refusal import Refused
+from restmap_gateway.json_map.writer import WriterCompiler
+
+Reader = Callable[[object, Message], None]
+"""Merges what `json_text.parse` gave into a message. Raises `InvalidRequest` with the path of
+what does not fit, as the client wrote it; the message is then half filled and of no use."""
+
+Writer = Callable[[Message], object]
+"""Plain Python for `dumps`. Raises ValueError for a message that JSON has no form for:
+a time outside the years 0001 to 9999, a NaN in a Struct."""
+
+
+class JsonMap:
+    """The proto3 JSON mapping with original field names, bent where `restmap` options say so.
+
+    Both the original and the lowerCamelCase name of a field are read; only the first is written.
+    Readers and writers hold no state of a call; many may use one at once.
+    """
+
+    def __init__(self) -> None:
+        self._readers = ReaderCompiler()
+        self._writers = WriterCompiler()
+
+    def reader(
+        self,
+        descriptor: Descriptor,
+        *,
+        excluded: frozenset[str] = frozenset(),
+        lenient: bool = False,
+        on_unknown: UnknownMember | None = None,
+    ) -> Reader:
+        """A reader for messages of this type.
+
+        The fields in `excluded` are bound elsewhere, such as by the path, and refused; a dot
+        reaches into a nested message (``order.number``). A `lenient` reader ignores unknown
+        members and tells `on_unknown` the message's full name and the member's.
+        """
+        return _reporting(self._compiler(lenient, on_unknown).message(descriptor, excluded))
+
+    def field_reader(
+        self,
+        field: FieldDescriptor,
+        *,
+        excluded: frozenset[str] = frozenset(),
+        lenient: bool = False,
+        on_unknown: UnknownMember | None = None,
+    ) -> Reader:
+        """A reader for a body that is the value of one field; it fills the message that has the field.
+
+        Paths start at the body, and `excluded` is seen from there.
+        """
+        return _reporting(self._compiler(lenient, on_unknown).whole_field(field, excluded))
+
+    def writer(self, descriptor: Descriptor) -> Writer:
+        """A writer for messages of this type."""
+        return self._writers.message(descriptor)
+
+    def field_writer(self, field: FieldDescriptor) -> Writer:
+        """A writer that takes the message and gives the JSON of one of its fields, null where it is unset."""
+        return self._writers.field(field)
+
+    def _compiler(self, lenient: bool, on_unknown: UnknownMember | None) -> ReaderCompiler:
+        return ReaderCompiler(on_unknown or _tell_nobody) if lenient else self._readers
+
+
+def dumps(value: object) -> bytes:
+    """Compact JSON in UTF-8."""
+    return orjson.dumps(value)
+
+
+def _reporting(read_into: ReadInto) -> Reader:
+    def read(value: object, message: Message) -> None:
+        try:
+            read_into(value, message)
+        except Refused as refused:
+            raise InvalidRequest(Violation(refused.path(), refused.description)) from None
+
+    return read
+
+
+def _tell_nobody(message: str, member: str) -> None:
+    """Ignores an ignored member."""

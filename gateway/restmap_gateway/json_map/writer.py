@@ -1,0 +1,145 @@
+"""Message → plain Python that a JSON library can dump: one table of members for each message type, made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from restmap_gateway.json_map.any import ANY, any_writer
+from restmap_gateway.json_map.fields import has_utc_micros, map_entry, message_mapping, shown_fields
+from restmap_gateway.json_map.free_form import free_form_writer
+from restmap_gateway.json_map.scalars import WRAPPERS, scalar_to_json
+from restmap_gateway.json_map.well_known import text_form
+
+WriteFrom = Callable[[Any], object]
+"""The JSON of one value of a field: a message, a scalar, or all entries of a repeated field or map."""
+
+
+class WriterCompiler:
+    """Makes writers, and keeps those of whole messages so that recursive ones end."""
+
+    def __init__(self) -> None:
+        self._objects: dict[Descriptor, WriteFrom] = {}
+
+    def message(self, descriptor: Descriptor, *, utc_micros: bool = False) -> WriteFrom:
+        """A writer for a whole message; `utc_micros` where the one around it has its timestamps so."""
+        form = text_form(descriptor.full_name, utc_micros=utc_micros)
+        if form is not None:
+            return form.write
+        free = free_form_writer(descriptor.full_name)
+        if free is not None:
+            return free
+        if descriptor.full_name == ANY:
+            return any_writer(descriptor.file.pool, self.message)
+        if descriptor.full_name in WRAPPERS:
+            return _wrapper_writer(scalar_to_json(descriptor.fields_by_name["value"]))
+        return self._object(descriptor)
+
+    def field(self, field: FieldDescriptor) -> WriteFrom:
+        """A writer for one field of the message given: its JSON also where it has its default, null where unset."""
+        write = self._whole(field)
+
+        def write_field(message: Message) -> object:
+            given = next((value for other, value in message.ListFields() if other == field), None)
+            if given is None:
+                return _absent(field)
+            return given if write is None else write(given)
+
+        return write_field
+
+    def _object(self, descriptor: Descriptor) -> WriteFrom:
+        known = self._objects.get(descriptor)
+        if known is not None:
+            return known
+        fields = shown_fields(descriptor)
+        members: dict[FieldDescriptor, tuple[str, WriteFrom | None]] = {}
+        always = message_mapping(descriptor).absent_as_null
+        # Fields are listed by number. Where all members are always there, these give the order.
+        absent = {field.name: _absent(field) for field in fields} if always else {}
+        write = _object_writer(members, absent)
+        if not always and [field.number for field in fields] != sorted(field.number for field in fields):
+            write = partial(_in_order, tuple(field.name for field in fields), write)
+        self._objects[descriptor] = write  # before the fields: one may be of this very type
+        members.update({field: (field.name, self._whole(field)) for field in fields})
+        return write
+
+    def _whole(self, field: FieldDescriptor) -> WriteFrom | None:
+        """How all that a field holds is written, None where it stays as it is."""
+        entry = map_entry(field)
+        if entry is not None:
+            key_field, value_field = entry
+            return _map_writer(key_field, self._value(value_field, field))
+        write = self._value(field, field)
+        if not field.is_repeated:
+            return write
+        return list if write is None else _list_writer(write)
+
+    def _value(self, field: FieldDescriptor, owner: FieldDescriptor) -> WriteFrom | None:
+        """How one value is written, None where it stays as it is; `owner` belongs to the message shown to clients."""
+        if field.message_type is None:
+            return scalar_to_json(field)
+        return self.message(field.message_type, utc_micros=has_utc_micros(owner))
+
+
+def _object_writer(
+    members: Mapping[FieldDescriptor, tuple[str, WriteFrom | None]], absent: Mapping[str, object]
+) -> Callable[[Message], dict[str, object]]:
+    def write(message: Message) -> dict[str, object]:
+        written = dict(absent)
+        for field, value in message.ListFields():
+            member = members.get(field)  # none of a field that REST does not know, or of an extension
+            if member is not None:
+                name, write_value = member
+                written[name] = value if write_value is None else write_value(value)
+        return written
+
+    return write
+
+
+def _in_order(
+    names: tuple[str, ...], write: Callable[[Message], dict[str, object]], message: Message
+) -> dict[str, object]:
+    written = write(message)
+    return {name: written[name] for name in names if name in written}
+
+
+def _absent(field: FieldDescriptor) -> object:
+    """The JSON of a field that is not set."""
+    if field.is_repeated:
+        return [] if map_entry(field) is None else {}
+    if field.has_presence:
+        return None
+    write = scalar_to_json(field)
+    return field.default_value if write is None else write(field.default_value)
+
+
+def _list_writer(write: WriteFrom) -> WriteFrom:
+    def write_list(values: Any) -> list[object]:  # noqa: ANN401 - made from a descriptor
+        return [write(value) for value in values]
+
+    return write_list
+
+
+def _map_writer(key_field: FieldDescriptor, write: WriteFrom | None) -> WriteFrom:
+    """Entries go by key: protobuf gives them in no order, and equal messages should have equal JSON."""
+    write_key: Callable[[Any], str] = _bool_key if key_field.type == FieldDescriptor.TYPE_BOOL else str
+
+    def write_map(entries: Any) -> dict[str, object]:  # noqa: ANN401 - made from a descriptor
+        return {write_key(key): entries[key] if write is None else write(entries[key]) for key in sorted(entries)}
+
+    return write_map
+
+
+def _bool_key(key: bool) -> str:
+    return "true" if key else "false"
+
+
+def _wrapper_writer(write: WriteFrom | None) -> WriteFrom:
+    def write_wrapper(message: Any) -> object:  # noqa: ANN401 - made from a descriptor
+        return message.value if write is None else write(message.value)
+
+    return write_wrapper

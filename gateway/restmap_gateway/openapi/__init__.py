@@ -1,0 +1,236 @@
+"""Describes a schema as OpenAPI 3.1, from the same rules that requests are matched with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from google.protobuf.descriptor import FieldDescriptor
+
+from restmap_gateway.openapi.comments import Comments
+from restmap_gateway.openapi.examples import example_of, example_of_field
+from restmap_gateway.openapi.failures import (
+    BODY,
+    all_answers_headers,
+    error_schema,
+    failure_references,
+    failure_responses,
+    request_id_header,
+)
+from restmap_gateway.openapi.parameters import Parameters
+from restmap_gateway.openapi.paths import Path, path_of
+from restmap_gateway.openapi.schemas import Schemas, Side, inside, reference
+from restmap_gateway.openapi.values import Json
+from restmap_gateway.schema.schema import Method, Rule, Schema
+from restmap_gateway.transcode.binding import needs_body
+from restmap_gateway.transcode.headers import REQUEST_ID
+
+_METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})
+_OTHER_METHODS = "x-additionalOperations"
+"""Where a path has the operations of methods that OpenAPI 3.1 has no place for, by the method as it is sent."""
+
+_MOST_NAMED = 5
+
+_SECURITY_SCHEMES: Json = {
+    "token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"},
+    "bearer": {"type": "http", "scheme": "bearer"},
+}
+
+
+def describe(schema: Schema, *, title: str, version: str, server_url: str | None) -> dict[str, object]:
+    """The description of everything that a gateway serves, ready to be written as JSON.
+
+    Args:
+        schema: whose comments become summaries and descriptions, where it has them.
+        title: of the API.
+        version: of the API.
+        server_url: what paths are relative to; None: the host that the description itself is read from.
+    """
+    comments = Comments(schema.files)
+    components: dict[str, object] = {BODY: error_schema()}
+    described = _Operations(schema, comments, components)
+    paths = described.paths()
+    description: Json = {"openapi": "3.1.0", "info": {"title": title, "version": version, "description": _ABOUT}}
+    return description | {
+        "servers": [{"url": server_url or "/"}],
+        "tags": described.tags(),
+        "paths": paths,
+        "security": [{"token": []}, {"bearer": []}],
+        "components": {
+            "schemas": components,
+            "responses": failure_responses(schema),
+            "headers": {REQUEST_ID: request_id_header()},
+            "securitySchemes": _SECURITY_SCHEMES,
+        },
+    }
+
+
+_ABOUT = (
+    f"Every answer carries `{REQUEST_ID}`, which traces it through the logs. Every failure, whatever its status, "
+    "has one shape, with a `code` for programs and a `message` for people."
+)
+
+
+@dataclass(slots=True)
+class _PathItem:
+    """The operations of the paths that OpenAPI cannot tell apart."""
+
+    text: str
+    names: tuple[str, ...]
+    """Of the parameters, for all operations."""
+    operations: Json = field(default_factory=dict)
+    """By HTTP method."""
+
+
+class _Operations:
+    """Makes the operations of all rules."""
+
+    def __init__(self, schema: Schema, comments: Comments, components: dict[str, object]) -> None:
+        self._schema = schema
+        self._comments = comments
+        self._requests = Schemas(comments, Side.REQUEST, components)
+        self._answers = Schemas(comments, Side.ANSWER, components)
+        self._parameters = Parameters(self._requests, comments)
+        self._failures = failure_references(schema)
+        self._names = _Names(schema)
+
+    def tags(self) -> list[Json]:
+        """A tag for each service."""
+        found: list[Json] = []
+        for service in dict.fromkeys(_service(method) for method in self._schema.methods):
+            text = self._comments.of(service).text
+            tag: Json = {"name": self._names.tag(service)}
+            found.append(tag | ({"description": text} if text else {}))
+        return found
+
+    def paths(self) -> Json:
+        """The path items."""
+        items: dict[tuple[str | None, ...], list[_PathItem]] = {}
+        for method in self._schema.methods:
+            for number, rule in enumerate(method.bindings, 1):
+                path = path_of(rule.template)
+                item = _place(items.setdefault(path.shape, []), path, rule.http_method)
+                item.operations[rule.http_method] = self._operation(method, rule, path, item.names, number)
+        return {item.text: _written(item) for same_shape in items.values() for item in same_shape}
+
+    def _operation(self, method: Method, rule: Rule, path: Path, names: tuple[str, ...], number: int) -> Json:
+        comment = self._comments.of(_full_name(method))
+        in_query, cut = self._parameters.in_query(method, rule)
+        parameters = [
+            *self._parameters.in_path(method, path, names),
+            *in_query,
+            *self._parameters.in_headers(method),
+        ]
+        text = "\n\n".join(part for part in (comment.text, _cut_note(cut)) if part)
+        operation: Json = {"operationId": self._names.operation(method, number)}
+        operation |= {"summary": comment.summary} if comment.summary else {}
+        operation |= {"description": text} if not comment.is_one_sentence or cut else {}
+        operation |= {"tags": [self._names.tag(_service(method))]}
+        operation |= {"parameters": parameters} if parameters else {}
+        operation |= {"requestBody": self._request_body(method, rule)} if rule.body else {}
+        options = self._schema.pool.FindMethodByName(_full_name(method)).GetOptions()
+        operation |= {"deprecated": True} if options.deprecated else {}
+        return operation | {"responses": {"200": self._success(method, rule), **self._failures}}
+
+    def _request_body(self, method: Method, rule: Rule) -> Json:
+        in_path = frozenset(variable.name for variable in rule.template.variables)
+        if rule.body == "*":
+            schema = self._requests.message(method.request, in_path)
+            example: object = example_of(method.request, in_path)
+        else:
+            body = method.request.fields_by_name[rule.body]
+            schema = self._requests.whole_field(body, inside(rule.body, in_path))
+            example = example_of_field(body, inside(rule.body, in_path))
+        content = {"application/json": {"schema": schema, "example": example}}
+        return {"required": needs_body(method, rule), "content": content}
+
+    def _success(self, method: Method, rule: Rule) -> Json:
+        answer: Json = {"description": "Success.", "headers": all_answers_headers()}
+        if method.server_streaming:
+            return answer | {"description": "A stream of answers.", "content": self._stream(method, rule)}
+        if method.mapping.empty_body:
+            return answer | {"description": "Success, without a body."}
+        return answer | {"content": {"application/json": {"schema": self._answer(method, rule)}}}
+
+    def _answer(self, method: Method, rule: Rule) -> Json:
+        if rule.response_body:
+            whole: FieldDescriptor = method.response.fields_by_name[rule.response_body]
+            return self._answers.whole_field(whole)
+        if not method.mapping.HasField("offset_paging"):
+            return self._answers.message(method.response)
+        schema = self._answers.object(method.response)
+        properties = schema["properties"]
+        members = properties if isinstance(properties, dict) else {}
+        return schema | {"properties": members | {method.mapping.offset_paging.links_member: _links()}}
+
+    def _stream(self, method: Method, rule: Rule) -> Json:
+        # OpenAPI 3.1 has no word for the items of a stream; 3.2 calls it itemSchema.
+        item: Json = {"anyOf": [self._answer(method, rule), reference("schemas", BODY)]}
+        lines = "A JSON document on each line, an answer; where the call fails halfway, the last one is the failure."
+        events = (
+            "The `data` of each event is a JSON document, an answer, or of the event `error` the failure that ends it."
+        )
+        return {
+            "application/x-ndjson": {"schema": {"type": "string", "description": lines}, "x-itemSchema": item},
+            "text/event-stream": {"schema": {"type": "string", "description": events}, "x-itemSchema": item},
+        }
+
+
+class _Names:
+    """Names of services and operations: short where that is unique."""
+
+    def __init__(self, schema: Schema) -> None:
+        services = {_service(method) for method in schema.methods}
+        self._services = Counter(service.rpartition(".")[2] for service in services)
+
+    def tag(self, service: str) -> str:
+        """The name of a service."""
+        short = service.rpartition(".")[2]
+        return short if self._services[short] == 1 else service
+
+    def operation(self, method: Method, number: int) -> str:
+        """The name of a rule of a method, counted from 1."""
+        name = f"{self.tag(_service(method)).replace('.', '_')}_{method.full_name.rpartition('/')[2]}"
+        return name if number == 1 else f"{name}_{number}"
+
+
+def _place(same_shape: list[_PathItem], path: Path, http_method: str) -> _PathItem:
+    """The path item for an operation: the first of the shape that has none of this HTTP method, or a new one."""
+    for item in same_shape:
+        if http_method not in item.operations:
+            return item
+    # Only what `*` and `**` tell apart gets here; keys of paths have to differ.
+    names = tuple(f"{slot.name}{'_' * len(same_shape)}" for slot in path.slots)
+    same_shape.append(_PathItem(path.text(names), names))
+    return same_shape[-1]
+
+
+def _written(item: _PathItem) -> Json:
+    known = {name.lower(): one for name, one in item.operations.items() if name in _METHODS}
+    others = {name: one for name, one in item.operations.items() if name not in _METHODS}
+    return known | ({_OTHER_METHODS: others} if others else {})
+
+
+def _links() -> Json:
+    link: Json = {
+        "type": "object",
+        "properties": {"rel": {"type": "string", "enum": ["next"]}, "href": {"type": "string", "format": "uri"}},
+        "required": ["rel", "href"],
+    }
+    return {"type": "array", "items": link, "description": "Where the next page is; absent on the last one."}
+
+
+def _cut_note(cut: list[str]) -> str:
+    if not cut:
+        return ""
+    names = ", ".join(f"`{name}`" for name in cut[:_MOST_NAMED])
+    others = " and others" if len(cut) > _MOST_NAMED else ""
+    return f"The query may also name fields inside of {names}{others}, each behind a dot."
+
+
+def _service(method: Method) -> str:
+    return method.full_name.strip("/").partition("/")[0]
+
+
+def _full_name(method: Method) -> str:
+    return method.full_name.strip("/").replace("/", ".")

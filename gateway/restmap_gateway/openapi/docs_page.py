@@ -1,0 +1,118 @@
+"""What the API is, for readers and for programs: Swagger UI out of its package, OpenAPI, and the protos."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping
+from html import escape
+from importlib import resources
+
+from restmap_gateway.transcode.pages import COMPRESS_FROM, Page
+
+DESCRIPTION_PATH = "/openapi.json"
+PAGE_PATH = "/docs"
+PROTOS_PATH = "/protos.binpb"
+
+_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self' data:",
+        "connect-src 'self'",
+        "frame-ancestors 'none'",
+        "base-uri 'none'",
+        "form-action 'none'",
+    )
+)
+_SAFE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+_FRESH = _SAFE | {"Cache-Control": "no-cache"}
+_KEPT = _SAFE | {"Cache-Control": "public, max-age=3600"}
+
+_ASSETS: Mapping[str, str] = {
+    "swagger-ui.css": "text/css; charset=utf-8",
+    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
+    "favicon-32x32.png": "image/png",
+}
+"""What is taken from the package, and its content type."""
+
+# Links are relative, so that the page also works where a proxy serves it below a path of its own.
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<link rel="icon" type="image/png" href="docs/favicon-32x32.png">
+<link rel="stylesheet" href="docs/swagger-ui.css">
+<link rel="stylesheet" href="docs/start.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<noscript>This page needs JavaScript; the description itself is <a href="openapi.json">openapi.json</a>.</noscript>
+<script src="docs/swagger-ui-bundle.js"></script>
+<script src="docs/start.js"></script>
+</body>
+</html>
+"""
+
+# The page calls whom it was loaded from, which is all that its policy allows, whatever address is published.
+_START = """"use strict";
+const description = new URL("openapi.json", document.baseURI).href;
+const here = new URL(".", document.baseURI).href.replace(/\\/$/, "");
+SwaggerUIBundle({
+  url: description,
+  dom_id: "#swagger-ui",
+  deepLinking: true,
+  displayRequestDuration: true,
+  defaultModelsExpandDepth: 0,
+  syntaxHighlight: { theme: "agate" },
+  validatorUrl: null,
+  responseInterceptor: (response) => {
+    if (response.url === description) {
+      response.text = JSON.stringify({ ...JSON.parse(response.text), servers: [{ url: here }] });
+    }
+    return response;
+  },
+});
+"""
+
+# There is one server, and there are no links. The failures have one shape: it is shown with 400, the others are a
+# line each.
+_STYLE = """body { margin: 0; }
+.operation-servers, .scheme-container :is(.servers-title, .servers), .response-col_links { display: none; }
+.responses-table tr.response:is([data-code^="4"], [data-code^="5"]):not([data-code="400"])
+  :is(.response-controls, .model-example, .headers-wrapper) { display: none; }
+"""
+
+
+def pages(description: bytes, protos: bytes) -> Mapping[str, Page]:
+    """The descriptions, the page that shows one and lets it be tried, and everything that page loads; by path.
+
+    Args:
+        description: OpenAPI as JSON.
+        protos: a serialized ``FileDescriptorSet``, to generate stubs from.
+    """
+    title = json.loads(description)["info"]["title"]
+    page = _PAGE.format(title=escape(str(title))).encode()
+    assets = {
+        f"{PAGE_PATH}/{name}": _large(content_type, _asset(name), _KEPT) for name, content_type in _ASSETS.items()
+    }
+    return {
+        DESCRIPTION_PATH: _large("application/json", description, _FRESH),
+        PROTOS_PATH: _large("application/x-protobuf", protos, _FRESH),
+        PAGE_PATH: Page("text/html; charset=utf-8", page, _FRESH | {"Content-Security-Policy": _POLICY}),
+        f"{PAGE_PATH}/start.js": Page("text/javascript; charset=utf-8", _START.encode(), _FRESH),
+        f"{PAGE_PATH}/start.css": Page("text/css; charset=utf-8", _STYLE.encode(), _FRESH),
+        **assets,
+    }
+
+
+def _large(content_type: str, body: bytes, headers: Mapping[str, str]) -> Page:
+    gzipped = gzip.compress(body, mtime=0) if len(body) >= COMPRESS_FROM else b""
+    return Page(content_type, body, headers, gzipped)
+
+
+def _asset(name: str) -> bytes:
+    return resources.files("openapi_ui_bundles").joinpath("swagger_ui", "vendor", name).read_bytes()

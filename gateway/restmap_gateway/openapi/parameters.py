@@ -1,0 +1,166 @@
+"""What a request carries outside of its body: parameters in path, query and headers."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from google.api import field_behavior_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from restmap_gateway.json_map.fields import field_mapping, map_entry, shown_fields
+from restmap_gateway.json_map.text_field import field_at
+from restmap_gateway.openapi.comments import Comments
+from restmap_gateway.openapi.paths import Path, Slot
+from restmap_gateway.openapi.schemas import Schemas, behavior_of, is_required
+from restmap_gateway.openapi.values import FIELD_MASK, Json
+from restmap_gateway.schema.restmap_options import has_text_form
+from restmap_gateway.schema.schema import Method, Rule
+
+MOST_IN_QUERY = 200
+"""Parameters inside of messages that the query of a call is described with; with messages in messages there can be
+any number."""
+
+_NOT_A_PARAMETER = frozenset({"accept", "content-type", "authorization"})
+"""Headers that OpenAPI describes by other means."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A message whose fields a query can name."""
+
+    message: Descriptor
+    prefix: str
+    """What the names of its fields begin with: ``outer.`` or nothing."""
+    is_required: bool
+    """Whether everything around it is."""
+    around: tuple[str, ...]
+    """Full names of the messages it is in, and its own."""
+
+
+class Parameters:
+    """Describes the parameters of rules."""
+
+    def __init__(self, schemas: Schemas, comments: Comments) -> None:
+        """Take what makes schemas of the values, and the comments that become descriptions."""
+        self._schemas = schemas
+        self._comments = comments
+
+    def in_path(self, method: Method, path: Path, names: tuple[str, ...]) -> list[Json]:
+        """The parameters of a path, under these names."""
+        return [self._slot(method, slot, name) for slot, name in zip(path.slots, names, strict=True)]
+
+    def in_query(self, method: Method, rule: Rule) -> tuple[list[Json], list[str]]:
+        """The query parameters of a rule, and the messages (``outer.inner``) that have more than are described."""
+        if rule.body == "*":
+            return [], []
+        bound = {variable.name for variable in rule.template.variables} | {rule.body}
+        parameters: list[Json] = []
+        cut: list[str] = []
+        entered = 0
+        waiting = deque([_Step(method.request, "", True, (method.request.full_name,))])
+        while waiting:
+            step = waiting.popleft()
+            for field in shown_fields(step.message):
+                name = f"{step.prefix}{field.name}"
+                if name in bound or field_behavior_pb2.OUTPUT_ONLY in behavior_of(field):
+                    continue
+                inner = _with_fields(field)
+                if inner is None:
+                    parameters += self._of_field(field, step)
+                elif inner.full_name in step.around or entered + len(inner.fields) > MOST_IN_QUERY:
+                    cut.append(name)
+                else:
+                    entered += len(inner.fields)
+                    is_all_required = step.is_required and is_required(field)
+                    waiting.append(_Step(inner, f"{name}.", is_all_required, (*step.around, inner.full_name)))
+        return parameters, cut
+
+    def in_headers(self, method: Method) -> list[Json]:
+        """The headers that carry fields of the request."""
+        found: list[Json] = []
+        for field in method.request.fields:
+            mapping = field_mapping(field)
+            if mapping.header and mapping.header.lower() not in _NOT_A_PARAMETER:
+                only_here = mapping.grpc_only and is_required(field)
+                schema = self._schemas.field(field)
+                found.append(self._parameter(mapping.header, "header", schema, field, is_required=only_here))
+        return found
+
+    def _slot(self, method: Method, slot: Slot, name: str) -> Json:
+        field = field_at(method.request, slot.variable.field_path)[-1] if slot.variable is not None else None
+        text_schema: Json = {"type": "string"}
+        schema = text_schema if field is None or slot.pattern else self._schemas.field(field)
+        if schema == text_schema and not slot.is_open:
+            schema = text_schema | {"minLength": 1}
+        parameter = self._parameter(name, "path", schema, field, is_required=True)
+        notes = [str(parameter.pop("description", "")), *_notes(slot, name)]
+        text = "\n\n".join(note for note in notes if note)
+        return parameter | ({"description": text} if text else {})
+
+    def _of_field(self, field: FieldDescriptor, step: _Step) -> Iterator[Json]:
+        """The parameter of a field, and those of its aliases; none for what a query cannot give."""
+        if map_entry(field) or not has_text_form(field):
+            return
+        schema = self._schemas.field(field)
+        if field_mapping(field).saturates:
+            schema = _unbounded(schema)
+        has_to = step.is_required and is_required(field)
+        yield self._parameter(f"{step.prefix}{field.name}", "query", schema, field, is_required=has_to)
+        for alias in field_mapping(field).query_aliases:
+            other = self._parameter(f"{step.prefix}{alias}", "query", schema, field, is_required=False)
+            yield other | {"deprecated": True, "description": f"Another name of `{step.prefix}{field.name}`."}
+
+    def _parameter(
+        self, name: str, place: str, schema: Json, field: FieldDescriptor | None, *, is_required: bool
+    ) -> Json:
+        parameter: Json = {"name": name, "in": place, "required": is_required, "schema": _as_text(schema, field)}
+        if schema.get("type") == "array":
+            parameter |= {"style": "form", "explode": True}
+        if field is not None:
+            parameter |= {"deprecated": True} if field.GetOptions().deprecated else {}
+            text = self._comments.of(field.full_name).text
+            parameter |= {"description": text} if text else {}
+        return parameter
+
+
+def _unbounded(schema: Json) -> Json:
+    """The schema of an integer, or of several, that may be of any size."""
+    items = schema.get("items")
+    return schema | {"items": _unbounded(items)} if isinstance(items, dict) else {"type": "integer"}
+
+
+def _as_text(schema: Json, field: FieldDescriptor | None) -> Json:
+    """The schema of what is written as text: null has a name there, and field masks may have original names.
+
+    Without examples: a page would fill them in where somebody tries the call, and send them.
+    """
+    items = schema.get("items")
+    if isinstance(items, dict):
+        return schema | {"items": _as_text(items, field)}
+    if schema.get("type") == "null":
+        return {"type": "string", "enum": ["NULL_VALUE"]}
+    if field is not None and field.message_type is not None and field.message_type.full_name == FIELD_MASK:
+        return {"type": "string", "description": "Field paths, separated by commas."}
+    return {key: value for key, value in schema.items() if key != "examples"}
+
+
+def _notes(slot: Slot, name: str) -> Iterator[str]:
+    if slot.variable is None:
+        yield "Any text; nothing looks at it."
+    elif "/" in slot.pattern:
+        whole = slot.pattern.replace("{}", f"{{{name}}}")
+        yield f"The part of `{slot.variable.name}` in braces: `{whole}`."
+    elif slot.variable.name != name:
+        yield f"The field `{slot.variable.name}` of the request."
+    if slot.is_open:
+        yield "Takes any number of segments, also none; a `/` between them is sent as it is, not as `%2F`."
+
+
+def _with_fields(field: FieldDescriptor) -> Descriptor | None:
+    """The message in a field whose own fields a query can name."""
+    inner = field.message_type
+    if inner is None or field.is_repeated or inner.file.package == "google.protobuf":
+        return None
+    return inner

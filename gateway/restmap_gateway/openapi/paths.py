@@ -1,0 +1,97 @@
+"""Path templates of ``google.api.http`` → paths of OpenAPI, where a parameter takes exactly one segment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from restmap_gateway.schema.http_rule import Template, Variable, Wildcard
+
+_SAFE = "-._~!$&'()+,;=@"
+"""What a literal may have besides letters and digits; ``:`` only begins a verb."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A segment of a template that takes any text."""
+
+    name: str
+    """Of the parameter."""
+    variable: Variable | None
+    """None: a wildcard outside of variables, which nothing looks at."""
+    pattern: str
+    """What the variable takes, with ``{}`` in place of this wildcard (``shelves/{}``); empty for one whole segment."""
+    is_open: bool
+    """Whether it takes all segments that remain, also none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """A template in the words of OpenAPI."""
+
+    parts: tuple[str | Slot, ...]
+    """Literals, percent-encoded, and parameters."""
+    verb: str
+    """With its colon; empty for none."""
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """The parameters from left to right."""
+        return tuple(part for part in self.parts if isinstance(part, Slot))
+
+    @property
+    def shape(self) -> tuple[str | None, ...]:
+        """Equal for paths that differ in nothing but the names of parameters."""
+        return (*(part if isinstance(part, str) else None for part in self.parts), self.verb)
+
+    def text(self, names: tuple[str, ...]) -> str:
+        """As a key of ``paths``, with these names of its parameters."""
+        left = iter(names)
+        segments = (part if isinstance(part, str) else f"{{{next(left)}}}" for part in self.parts)
+        return f"/{'/'.join(segments)}{self.verb}"
+
+
+def path_of(template: Template) -> Path:
+    """What a template is in OpenAPI.
+
+    A variable of several segments becomes its literals, and a parameter for each wildcard: with its own name where
+    it has one wildcard, else numbered. Names have no dots, which many readers of OpenAPI trip over.
+    """
+    names: set[str] = set()
+    parts: list[str | Slot] = []
+    for index, segment in enumerate(template.segments):
+        if isinstance(segment, str):
+            parts.append(quote(segment, safe=_SAFE))
+            continue
+        variable = next((one for one in template.variables if one.start <= index and _ends_behind(one, index)), None)
+        name = _name(template, variable, index)
+        while name in names:
+            name += "_"
+        names.add(name)
+        pattern = _pattern(template, variable, index) if variable is not None and variable.is_multi_segment else ""
+        parts.append(Slot(name, variable, pattern, segment is Wildcard.REMAINING))
+    verb = f":{quote(template.verb, safe=_SAFE)}" if template.verb else ""
+    return Path(tuple(parts), verb)
+
+
+def _ends_behind(variable: Variable, index: int) -> bool:
+    return variable.end is None or index < variable.end
+
+
+def _name(template: Template, variable: Variable | None, index: int) -> str:
+    if variable is None:
+        return f"segment_{index + 1}"
+    wildcards = [at for at in _indexes(template, variable) if isinstance(template.segments[at], Wildcard)]
+    name = "_".join(variable.field_path)
+    return name if len(wildcards) == 1 else f"{name}_{wildcards.index(index) + 1}"
+
+
+def _pattern(template: Template, variable: Variable, index: int) -> str:
+    segments = [template.segments[at] for at in _indexes(template, variable)]
+    texts = [segment.value if isinstance(segment, Wildcard) else segment for segment in segments]
+    texts[index - variable.start] = "{}"
+    return "/".join(texts)
+
+
+def _indexes(template: Template, variable: Variable) -> range:
+    return range(variable.start, len(template.segments) if variable.end is None else variable.end)

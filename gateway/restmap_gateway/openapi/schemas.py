@@ -1,0 +1,187 @@
+"""Messages → JSON Schema, as the gateway reads them in requests and writes them in answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+
+from google.api import field_behavior_pb2
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from restmap_gateway.json_map import fields as json_fields
+from restmap_gateway.json_map.fields import field_mapping, has_utc_micros, map_entry, message_mapping, shown_fields
+from restmap_gateway.json_map.scalars import WRAPPERS
+from restmap_gateway.openapi.comments import Comments
+from restmap_gateway.openapi.values import Json, enum_schema, map_key_schema, nullable, scalar_schema, well_known_schema
+
+NOTHING: frozenset[str] = frozenset()
+
+
+class Side(Enum):
+    """Which way a message goes: what a client may leave out and what it may rely on are not the same."""
+
+    REQUEST = "-request"
+    ANSWER = ""
+
+    @property
+    def suffix(self) -> str:
+        """What the names of components end in; no message has a ``-`` in its own."""
+        return self.value
+
+
+class Schemas:
+    """Makes schemas, and collects those of whole messages and enums as components."""
+
+    def __init__(self, comments: Comments, side: Side, components: dict[str, object]) -> None:
+        """Start.
+
+        Args:
+            comments: become descriptions.
+            side: of the messages.
+            components: gets what references lead to, by name; both sides may share it.
+        """
+        self._comments = comments
+        self._side = side
+        self._components = components
+
+    def message(
+        self,
+        descriptor: Descriptor,
+        excluded: frozenset[str] = NOTHING,
+        *,
+        utc_micros: bool = False,
+        is_inner: bool = False,
+    ) -> Json:
+        """The schema of a whole message, or a reference to it.
+
+        Args:
+            descriptor: of the message.
+            excluded: fields that are bound elsewhere, also nested ones (``outer.id``).
+            utc_micros: whether the message around it has its timestamps so.
+            is_inner: whether it is a field of a request, which may repeat what is bound elsewhere.
+        """
+        known = well_known_schema(descriptor.full_name, utc_micros=utc_micros)
+        if known is not None:
+            return known
+        if descriptor.full_name in WRAPPERS:
+            return scalar_schema(descriptor.fields_by_name["value"])
+        if excluded:
+            return self.object(descriptor, excluded, is_inner=is_inner)
+        name = f"{descriptor.full_name}{self._side.suffix}"
+        if name not in self._components:
+            self._components[name] = None  # before the fields: one may be of this very type
+            self._components[name] = self.object(descriptor)
+        return reference("schemas", name)
+
+    def object(self, descriptor: Descriptor, excluded: frozenset[str] = NOTHING, *, is_inner: bool = False) -> Json:
+        """The schema of a message with fields, never a reference; the arguments are those of `message`."""
+        fields = [field for field in shown_fields(descriptor) if is_inner or field.name not in excluded]
+        properties = {field.name: self._property(field, inside(field.name, excluded)) for field in fields}
+        for name in properties.keys() & excluded:
+            properties[name] = _described(properties[name], "As in the path, or not at all.")
+        required = [field.name for field in fields if self._is_required(field, excluded)]
+        schema: Json = {"title": descriptor.name, "type": "object", "properties": properties}
+        schema |= {"required": required} if required else {}
+        schema |= {"additionalProperties": False} if self._side is Side.REQUEST else {}
+        return _described(schema, self._comments.of(descriptor.full_name).text)
+
+    def field(self, field: FieldDescriptor, excluded: frozenset[str] = NOTHING) -> Json:
+        """The schema of everything that a field holds, null for none aside; `excluded` is seen from inside it."""
+        entry = map_entry(field)
+        if entry is not None:
+            key_field, value_field = entry
+            keys = map_key_schema(key_field)
+            schema: Json = {"type": "object", "additionalProperties": self.value(value_field, field)}
+            return schema | ({"propertyNames": keys} if keys else {}) | self._most(field, "maxProperties")
+        if field.is_repeated:
+            return {"type": "array", "items": self.value(field, field)} | self._most(field, "maxItems")
+        return self.value(field, field, excluded)
+
+    def _most(self, field: FieldDescriptor, keyword: str) -> Json:
+        most = field_mapping(field).max_items if self._side is Side.REQUEST else 0
+        return {keyword: most} if most else {}
+
+    def whole_field(self, field: FieldDescriptor, excluded: frozenset[str] = NOTHING) -> Json:
+        """The schema of a body that is nothing but this field."""
+        schema = self.field(field, excluded)
+        if self._side is Side.ANSWER and field.has_presence:
+            schema = nullable(schema)
+        return _described(schema, self._comments.of(field.full_name).text)
+
+    def value(self, field: FieldDescriptor, owner: FieldDescriptor, excluded: frozenset[str] = NOTHING) -> Json:
+        """The schema of one value; `owner` belongs to the message shown to clients, where `field` is of a map."""
+        if field.message_type is not None:
+            return self.message(field.message_type, excluded, utc_micros=has_utc_micros(owner), is_inner=True)
+        if field.enum_type is None:
+            return scalar_schema(field)
+        schema = enum_schema(field.enum_type, self._comments)
+        if schema["type"] == "null":
+            return schema
+        self._components.setdefault(field.enum_type.full_name, schema)
+        return reference("schemas", field.enum_type.full_name)
+
+    def _property(self, field: FieldDescriptor, excluded: frozenset[str]) -> Json:
+        schema = self.field(field, excluded)
+        if self._side is Side.ANSWER and _is_null_when_absent(field):
+            schema = nullable(schema)
+        behavior = behavior_of(field)
+        schema |= {"readOnly": True} if field_behavior_pb2.OUTPUT_ONLY in behavior else {}
+        schema |= {"writeOnly": True} if field_behavior_pb2.INPUT_ONLY in behavior else {}
+        schema |= {"deprecated": True} if field.GetOptions().deprecated else {}
+        return _described(schema, self._comments.of(field.full_name).text, self._oneof_note(field))
+
+    def _oneof_note(self, field: FieldDescriptor) -> str:
+        oneof = field.containing_oneof
+        if oneof is None or len(oneof.fields) == 1:
+            return ""
+        return f"At most one of {', '.join(f'`{one.name}`' for one in shown_in(oneof.fields))}."
+
+    def _is_required(self, field: FieldDescriptor, excluded: frozenset[str]) -> bool:
+        if self._side is Side.REQUEST:
+            is_bound = field.name in excluded or _is_left_empty(field, inside(field.name, excluded))
+            return is_required(field) and not is_bound
+        owner = field.containing_type
+        return owner is not None and message_mapping(owner).absent_as_null
+
+
+def reference(kind: str, name: str) -> Json:
+    """A reference to a component of a kind, such as ``schemas``."""
+    return {"$ref": f"#/components/{kind}/{name}"}
+
+
+def inside(name: str, paths: frozenset[str]) -> frozenset[str]:
+    """Those of `paths` that lie within the field `name`, seen from there."""
+    return frozenset(path.removeprefix(f"{name}.") for path in paths if path.startswith(f"{name}."))
+
+
+def is_required(field: FieldDescriptor) -> bool:
+    """Whether clients have to give a field and can, as far as its proto says."""
+    return json_fields.is_required(field) and field_behavior_pb2.OUTPUT_ONLY not in behavior_of(field)
+
+
+def behavior_of(field: FieldDescriptor) -> Iterable[int]:
+    """The ``google.api.field_behavior`` of a field."""
+    found: Iterable[int] = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
+    return found
+
+
+def shown_in(fields: Iterable[FieldDescriptor]) -> list[FieldDescriptor]:
+    """Those of `fields` that REST knows."""
+    return [field for field in fields if field.containing_type is None or field in shown_fields(field.containing_type)]
+
+
+def _is_null_when_absent(field: FieldDescriptor) -> bool:
+    owner = field.containing_type
+    return field.has_presence and owner is not None and message_mapping(owner).absent_as_null
+
+
+def _is_left_empty(field: FieldDescriptor, excluded: frozenset[str]) -> bool:
+    """Whether all that a message holds is bound elsewhere, so that it need not be given itself."""
+    inner = field.message_type
+    return inner is not None and bool(excluded) and {one.name for one in shown_fields(inner)} <= excluded
+
+
+def _described(schema: Json, *texts: str) -> Json:
+    """The schema with these texts before those it has."""
+    text = "\n\n".join(text for text in (*texts, str(schema.get("description", ""))) if text)
+    return schema | {"description": text} if text else schema

@@ -1,0 +1,164 @@
+"""Reads the ``restmap`` options of a descriptor set and finds those that make no sense."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeAlias, cast
+
+from google.protobuf.descriptor import (
+    Descriptor,
+    EnumDescriptor,
+    EnumValueDescriptor,
+    FieldDescriptor,
+    FileDescriptor,
+    MethodDescriptor,
+)
+from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from restmap.v1 import restmap_pb2
+from restmap_gateway.json_map.fields import field_mapping, message_mapping, shown_fields
+from restmap_gateway.json_map.scalars import text_parser
+from restmap_gateway.schema.descriptor_set import DescriptorSet, Problem
+
+_Optioned: TypeAlias = (
+    FileDescriptor | Descriptor | FieldDescriptor | EnumDescriptor | EnumValueDescriptor | MethodDescriptor
+)
+_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+
+
+def of_file(file: FileDescriptor) -> restmap_pb2.FileMapping:
+    """The REST options of a file; all defaults where it has none."""
+    return cast("restmap_pb2.FileMapping", _option(file, restmap_pb2.file))
+
+
+def of_method(method: MethodDescriptor) -> restmap_pb2.MethodMapping:
+    """The REST options of a method; all defaults where it has none."""
+    return cast("restmap_pb2.MethodMapping", _option(method, restmap_pb2.method))
+
+
+def of_reason(value: EnumValueDescriptor) -> restmap_pb2.ReasonMapping:
+    """What REST says for a reason; all defaults where it has no options."""
+    return cast("restmap_pb2.ReasonMapping", _option(value, restmap_pb2.reason))
+
+
+def names_in_json(field: FieldDescriptor) -> tuple[str, ...]:
+    """The names that a JSON member for this field may have, the original one first; none for ``grpc_only``."""
+    if field_mapping(field).grpc_only:
+        return ()
+    message = field.containing_type
+    if field.json_name == field.name or (message is not None and message_mapping(message).original_names_only):
+        return (field.name,)
+    return (field.name, field.json_name)
+
+
+def fields_by_json_name(message: Descriptor) -> dict[str, FieldDescriptor]:
+    """The fields that REST knows, by every name that a JSON member for them may have; original names win."""
+    fields = shown_fields(message)
+    by_other_name = {name: field for field in fields for name in names_in_json(field)}
+    return by_other_name | {field.name: field for field in fields}
+
+
+def has_text_form(field: FieldDescriptor) -> bool:
+    """Whether one value of this field can be written as one text, so that path, query and headers can carry it.
+
+    True for scalars, enums, bytes, and the well-known messages whose JSON form is a scalar.
+    """
+    try:
+        text_parser(field)
+    except TypeError:
+        return False
+    return True
+
+
+def option_problems(descriptors: DescriptorSet) -> Iterator[Problem]:
+    """Everything wrong with the options of files, messages, fields and enum values."""
+    for file in descriptors.files:
+        yield from _newer_options(file, restmap_pb2.file, file.name)
+        for enum in file.enum_types_by_name.values():
+            yield from _enum_problems(enum)
+        for service in file.services_by_name.values():
+            for method in service.methods:
+                yield from _newer_options(method, restmap_pb2.method, file.name, method.full_name)
+    for message in descriptors.messages():
+        yield from _message_problems(message)
+
+
+def _message_problems(message: Descriptor) -> Iterator[Problem]:
+    yield from _newer_options(message, restmap_pb2.message, message.file.name, message.full_name)
+    for enum in message.enum_types:
+        yield from _enum_problems(enum)
+    for field in message.fields:
+        yield from _newer_options(field, restmap_pb2.field, message.file.name, field.full_name)
+        for description in (*_alias_problems(message, field), *_header_problems(message, field)):
+            yield Problem(description, message.file.name, field.full_name)
+
+
+def _enum_problems(enum: EnumDescriptor) -> Iterator[Problem]:
+    for value in enum.values:
+        element = f"{enum.full_name}.{value.name}"
+        yield from _newer_options(value, restmap_pb2.reason, enum.file.name, element)
+        status = of_reason(value).http_status
+        if status and not 400 <= status <= 599:
+            yield Problem(
+                f"http_status {status} is not that of a failure, expected 400 to 599", enum.file.name, element
+            )
+
+
+def _alias_problems(message: Descriptor, field: FieldDescriptor) -> Iterator[str]:
+    aliases = field_mapping(field).query_aliases
+    if aliases and field_mapping(field).grpc_only:
+        yield "has query aliases, but is grpc_only"
+    for index, alias in enumerate(aliases):
+        if not alias or "." in alias:
+            yield f"the query alias {alias!r} must be a name without dots"
+        if alias in aliases[:index]:
+            yield f"the query alias {alias!r} is there twice"
+        for other in message.fields:
+            if alias in (other.name, other.json_name):
+                yield f"the query alias {alias!r} is the name of the field {other.name!r}"
+            elif other.index < field.index and alias in field_mapping(other).query_aliases:
+                yield f"the query alias {alias!r} is an alias of the field {other.name!r} too"
+
+
+def _header_problems(message: Descriptor, field: FieldDescriptor) -> Iterator[str]:
+    header = field_mapping(field).header
+    if not header:
+        return
+    if not _HEADER_NAME.fullmatch(header):
+        yield f"{header!r} is not the name of a header"
+    if field.is_repeated or not has_text_form(field):
+        yield f"the header {header!r} cannot carry it: it is repeated or a message"
+    for other in message.fields[: field.index]:
+        if field_mapping(other).header.lower() == header.lower():
+            yield f"the header {header!r} carries the field {other.name!r} already"
+
+
+def _newer_options(
+    descriptor: _Optioned, extension: FieldDescriptor, file: str, element: str = ""
+) -> Iterator[Problem]:
+    """What this gateway does not know in an option: to pass over it would be to serve something else than asked."""
+    for place in unknown_to_us(_option(descriptor, extension)):
+        text = f"the option {extension.full_name} has {place}, unknown to this gateway; is it of a newer restmap.proto?"
+        yield Problem(text, file, element)
+
+
+def _option(descriptor: _Optioned, extension: FieldDescriptor) -> Message:
+    # Options of a private pool are still read with the types of the default pool, which knows our extensions. How
+    # the handle of an extension is typed depends on what generated the stubs.
+    extensions: Any = descriptor.GetOptions().Extensions
+    return cast("Message", extensions[extension])
+
+
+def unknown_to_us(message: Message, path: str = "") -> Iterator[str]:
+    """Descriptions of the fields and enum values in a message that its type, as built in here, does not have."""
+    for unknown in cast("Iterable[Any]", UnknownFieldSet(message)):
+        yield f"field {path}{unknown.field_number}"
+    for field, value in message.ListFields():
+        values: Iterable[Message | int] = value if field.is_repeated else [value]
+        for one in values:
+            if isinstance(one, Message):
+                yield from unknown_to_us(one, f"{path}{field.name}.")
+            elif field.enum_type is not None and one not in field.enum_type.values_by_number:
+                yield f"value {one} of {path}{field.name}"

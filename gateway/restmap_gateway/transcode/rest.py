@@ -1,0 +1,132 @@
+"""Where every request begins: which rule serves it, and is it one that can be sent on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from aiohttp.web import BaseRequest, StreamResponse
+
+from restmap_gateway.errors import RequestFailed, shortened
+from restmap_gateway.schema.router import Match, MethodNotAllowed, Router
+from restmap_gateway.transcode import headers
+from restmap_gateway.transcode.answers import Answer
+from restmap_gateway.transcode.body import read_body
+from restmap_gateway.transcode.endpoint import Call, Endpoint
+from restmap_gateway.transcode.forwarded import Forwarded
+from restmap_gateway.transcode.pages import Page
+from restmap_gateway.transcode.stream import Streams, check_accepts_stream
+from restmap_gateway.transcode.target import path_and_query
+from restmap_gateway.transcode.unary import Unary
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """What the body of one request may take."""
+
+    bytes: int
+    seconds: float
+    """To arrive."""
+
+
+class Callers:
+    """Tells the server what is known of a caller."""
+
+    def __init__(self, forwarded: Forwarded, *, by_proxy: bool) -> None:
+        """Prepare; ``by_proxy``: an authenticating proxy in front may say who is calling."""
+        self._forwarded = forwarded
+        self._names = (*headers.TO_METADATA, *(headers.FROM_PROXY if by_proxy else ()))
+
+    def metadata(self, request: BaseRequest) -> list[tuple[str, str]]:
+        """What goes with the call.
+
+        Raises:
+            InvalidRequest: a header is given twice or holds characters that metadata cannot.
+        """
+        found = headers.to_metadata(request.headers, self._names)
+        if client := self._forwarded.client(request):
+            found.append((headers.FORWARDED_FOR, client))
+        return found
+
+
+class Rest:
+    """Answers requests."""
+
+    def __init__(
+        self,
+        router: Router[Endpoint],
+        unary: Unary,
+        streams: Streams,
+        limits: BodyLimits,
+        pages: Mapping[str, Callable[[], Page]],
+        callers: Callers,
+    ) -> None:
+        """Serve the rules of ``router``, and ``pages`` where no rule matches: each makes itself, by its path."""
+        self._callers = callers
+        self._router = router
+        self._unary = unary
+        self._streams = streams
+        self._limits = limits
+        self._pages = pages
+
+    async def answer(
+        self, request: BaseRequest, request_id: str, arrived: Callable[[], None]
+    ) -> Answer | StreamResponse:
+        """Answer a request; ``arrived`` is called when it is there as a whole.
+
+        Raises:
+            InvalidRequest, RequestFailed: it cannot be carried out, for a reason found on this side.
+        """
+        path, query = path_and_query(request)
+        match = self._match(request, path)
+        if isinstance(match, Answer):
+            return match
+        endpoint = match.target
+        streaming = endpoint.method.server_streaming
+        check_accepts_stream(request.headers) if streaming else headers.check_accepts_json(request.headers)
+        if endpoint.binding.takes_body and request.body_exists:
+            headers.check_is_json(request.headers)
+        body = await read_body(request, self._limits.bytes, self._limits.seconds)
+        arrived()
+        call = Call(
+            endpoint=endpoint,
+            request=request,
+            request_id=request_id,
+            path=path,
+            query=query,
+            message=endpoint.binding.bind(match.values, query, request.headers, body),
+            metadata=[*self._callers.metadata(request), *headers.request_ids(request.headers, request_id)],
+            seconds=headers.timeout(request.headers),
+        )
+        return await (self._streams if streaming else self._unary).answer(call)
+
+    def _match(self, request: BaseRequest, path: str) -> Match[Endpoint] | Answer:
+        http_method = request.method
+        match self._router.match(http_method, path):
+            case Match() as match:
+                return match
+            case MethodNotAllowed(allow):
+                return _not_served(http_method, allow)
+            case _ if path in self._pages:
+                return _page(request, self._pages[path])
+            case _:
+                raise RequestFailed(404, "There is nothing at this path.")
+
+
+def _page(request: BaseRequest, now: Callable[[], Page]) -> Answer:
+    if request.method not in ("GET", "HEAD"):
+        return _not_served(request.method, frozenset(("GET", "HEAD", "OPTIONS")))
+    page = now()
+    shown = {"Content-Type": page.content_type, **page.headers}
+    if page.gzipped and headers.accepts_gzip(request.headers):
+        return Answer(200, page.gzipped, {**shown, "Content-Encoding": "gzip"})
+    return Answer(200, page.body, shown)
+
+
+def _not_served(http_method: str, allow: frozenset[str]) -> Answer:
+    allowed = ", ".join(sorted(allow))
+    if http_method == "OPTIONS":
+        return Answer(200, headers={"Allow": allowed})
+    raise RequestFailed(
+        405, f"{shortened(http_method)} is not allowed here; allowed are {allowed}.", {"Allow": allowed}
+    )

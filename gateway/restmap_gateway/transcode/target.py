@@ -1,0 +1,26 @@
+"""The target of a request: path and query, as sent."""
+
+from __future__ import annotations
+
+from aiohttp.web import BaseRequest
+
+from restmap_gateway.errors import shortened
+from restmap_gateway.transcode.answers import printable
+
+_LONGEST_LOGGED = 256
+
+
+def path_and_query(request: BaseRequest) -> tuple[str, str]:
+    """Both as sent; of a target in absolute form what is behind the host."""
+    target = request.raw_path
+    if not target.startswith("/"):
+        _, scheme, rest = target.partition("://")
+        target = "/" + rest.partition("/")[2] if scheme else target
+    path, _, query = target.partition("?")
+    return path, query
+
+
+def logged_path(request: BaseRequest) -> str:
+    """The path for the log: without a query, a fragment or a host, as those may hold secrets, and cut if it is long."""
+    path = path_and_query(request)[0].partition("#")[0]
+    return shortened(printable(path), _LONGEST_LOGGED) if path.startswith("/") else ""

@@ -1,0 +1,70 @@
+"""Methods that answer once: message → upstream → message → JSON."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from restmap_gateway.errors import RequestFailed
+from restmap_gateway.json_map import dumps
+from restmap_gateway.transcode import headers
+from restmap_gateway.transcode.answers import JSON, Answer, Failures
+from restmap_gateway.transcode.endpoint import Call
+from restmap_gateway.transcode.forwarded import Forwarded
+from restmap_gateway.upstream.reply import Reply
+from restmap_gateway.upstream.upstream import Calls
+
+
+class Unary:
+    """Carries out calls that have one answer."""
+
+    def __init__(self, upstream: Calls, failures: Failures, forwarded: Forwarded, most_seconds: float) -> None:
+        """Prepare; no call takes longer than ``most_seconds``."""
+        self._upstream = upstream
+        self._failures = failures
+        self._forwarded = forwarded
+        self._most_seconds = most_seconds
+
+    async def answer(self, call: Call) -> Answer:
+        """Make the call and write its answer.
+
+        Raises:
+            RequestFailed: the server cannot be asked, or its answer cannot be read.
+        """
+        method = call.endpoint.method
+        seconds = self._most_seconds if call.seconds is None else min(call.seconds, self._most_seconds)
+        request = call.message.SerializeToString()
+        reply = await self._upstream.call(
+            method.full_name, request, call.metadata, seconds, repeatable=call.is_repeatable
+        )
+        if reply.code is not grpc.StatusCode.OK:
+            return failed(reply, self._failures, call)
+        request_id = headers.server_request_id(reply.metadata, call.request_id)
+        body = self._json(call, reply.response)
+        if method.mapping.empty_body:
+            return Answer(200, request_id=request_id)
+        return Answer(200, body, JSON, request_id=request_id)
+
+    def _json(self, call: Call, response: bytes) -> bytes:
+        endpoint = call.endpoint
+        try:
+            message = endpoint.method.response_class.FromString(response)
+            value = endpoint.write(message)
+        except (DecodeError, ValueError) as error:
+            # A read can be sent again without harm, and 502 says so; a change has been made already.
+            status = 502 if endpoint.rule.http_method == "GET" else 500
+            raise RequestFailed(status, "The server's answer cannot be read.") from error
+        if endpoint.pager is not None and isinstance(value, dict):
+            url = self._forwarded.base(call.request) + call.path
+            endpoint.pager.add_link(value, call.message, message, url, call.query)
+        return dumps(value)
+
+
+def failed(reply: Reply, failures: Failures, call: Call) -> Answer:
+    """The answer to a call that the server failed, with the headers that it asks for."""
+    request_id = headers.server_request_id(reply.metadata, call.request_id)
+    answer = failures.of_status(reply.code, reply.message, reply.details, request_id, call.uncertainty)
+    sent = headers.from_metadata(reply.metadata)
+    return replace(answer, headers={**answer.headers, **sent}, request_id=request_id)

@@ -1,0 +1,1 @@
+"""Connections to the gRPC server: addresses, health, balancing and multiplexing."""

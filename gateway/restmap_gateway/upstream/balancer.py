@@ -1,0 +1,261 @@
+"""Several servers: which there are, how they stand, and which of them gets a call.
+
+A call goes to the healthy server with the fewest in progress, so that a slow one gets fewer. If that fails in a way
+that another server may not, it is made once more there: README.md beside this file has the table.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
+
+import grpc
+import structlog
+
+from restmap_gateway.errors import RequestFailed
+from restmap_gateway.upstream.health import HealthWatch, Standing
+from restmap_gateway.upstream.multiplex import StreamBroken, Unary
+from restmap_gateway.upstream.reply import Metadata, Reply
+from restmap_gateway.upstream.resolver import Resolver
+from restmap_gateway.upstream.server_address import ServerAddress
+from restmap_gateway.upstream.server_stream import ServerStream
+from restmap_gateway.upstream.upstream import (
+    AGAIN_SECONDS,
+    RETIRE_SECONDS,
+    Link,
+    Upstream,
+    is_broken,
+    lost,
+    no_answer,
+    of_both,
+)
+
+_START_SECONDS = 1.0
+"""How long the start waits for a server that can be reached; without one, calls are 503."""
+
+_PERHAPS_NOT_ELSEWHERE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
+"""Failures that another server may not have. Whoever cancels is the server: gRPC does so with calls that arrive while
+it stops, and nobody here would wait for the answer to a call that was cancelled here."""
+
+_SOON_SECONDS = 1.0
+"""After which DNS is asked again when a server cannot be reached, or none is known."""
+
+
+class _Server:
+    """One of the servers, with its connection and what is known of it."""
+
+    def __init__(self, address: ServerAddress, link: Link) -> None:
+        self.address = address
+        self.upstream = Upstream(address, link)
+        self.standing = Standing.UNKNOWN
+        self.in_progress = 0
+        """Calls that were made of it and have not ended."""
+        self.last_turn = 0
+        """When it was picked last: of equals, whose turn is longest ago."""
+        self.watching: asyncio.Task[None] | None = None
+
+    def stop_watching(self) -> None:
+        if self.watching is not None:
+            self.watching.cancel()
+
+    async def attempt(self, unary: Unary, *, by_itself: bool) -> Reply | None:
+        """Make a call; None if it was not: there is no connection to write it to.
+
+        Args:
+            unary: the call.
+            by_itself: make it all the same, and have gRPC connect, or say why it cannot.
+
+        Raises:
+            TimeoutError, RequestFailed: as of `Upstream.single`.
+        """
+        self.in_progress += 1
+        try:
+            reply = await self.upstream.multiplexed(unary)
+            if reply is None and (by_itself or self.upstream.is_connected):
+                reply = await self.upstream.single(unary)
+            return reply
+        except StreamBroken as broken:
+            return lost(broken)
+        finally:
+            self.in_progress -= 1
+
+
+class Balancer:
+    """Makes calls of one of several servers, whose number may change."""
+
+    def __init__(self, resolver: Resolver, link: Link, resolve_every: float, renew_seconds: float) -> None:
+        """Prepare.
+
+        Args:
+            resolver: says which servers there are.
+            link: how each of them is spoken to.
+            resolve_every: seconds after which the resolver is asked again.
+            renew_seconds: see `HealthWatch`.
+        """
+        self._resolver = resolver
+        self._link = link
+        self._resolve_every = resolve_every
+        self._renew_seconds = renew_seconds
+        self._servers: list[_Server] = []
+        self._turn = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._in_doubt = asyncio.Event()
+        """Set when the servers that are known may not be those that there are."""
+        self._one_serves = asyncio.Event()
+        self._log = structlog.get_logger("restmap_gateway.upstream.balancer")
+
+    async def start(self) -> None:
+        """Look for servers; returns when one takes calls, or there is none yet."""
+        self._begin(self._keep_resolved())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_START_SECONDS):
+                await self._one_serves.wait()
+
+    def reconnect(self) -> None:
+        """Make all further calls over new channels; those in progress end on the old ones."""
+        for server in self._servers:
+            server.upstream.reconnect()
+            self._watch(server)
+
+    async def close(self) -> None:
+        """Close all channels; calls in progress are cancelled."""
+        tasks = [*self._tasks, *(server.watching for server in self._servers if server.watching is not None)]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(server.upstream.close() for server in self._servers))
+
+    async def call(self, method: str, request: bytes, metadata: Metadata, seconds: float, *, repeatable: bool) -> Reply:
+        """Make a unary call of one server, and perhaps of another; otherwise as of `Upstream.call`.
+
+        Raises:
+            RequestFailed: as of `Upstream.call`; 503 also if no server is known.
+        """
+        deadline = asyncio.get_running_loop().time() + seconds
+        unary = Unary(method, request, metadata, deadline, deadline + self._link.margin)
+        server = self._pick(self._servers)
+        try:
+            reply = await server.attempt(unary, by_itself=False)
+            if reply is None:
+                # Nothing was written, so that any call may go elsewhere.
+                server = self._instead_of(server)
+                reply = await server.attempt(unary, by_itself=True)
+            # Known by now to be the reply of one that was asked for good.
+            assert reply is not None  # noqa: S101 - mypy cannot see it
+            if repeatable and reply.code in _PERHAPS_NOT_ELSEWHERE:
+                reply = await self._again(unary, server, reply)
+            return reply
+        except TimeoutError:
+            return no_answer()
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, request: bytes, metadata: Metadata, seconds: float | None
+    ) -> AsyncIterator[ServerStream]:
+        """Make a server-streaming call of one server; as of `Upstream.stream`.
+
+        Raises:
+            RequestFailed: 503 if no server is known.
+        """
+        server = self._pick(self._servers)
+        if not server.upstream.is_connected:
+            server = self._instead_of(server)
+        server.in_progress += 1
+        try:
+            async with server.upstream.stream(method, request, metadata, seconds) as stream:
+                yield stream
+        finally:
+            server.in_progress -= 1
+
+    async def _again(self, unary: Unary, failed: _Server, reply: Reply) -> Reply:
+        """The reply of another server to a call that may be made again, or else the one that there is."""
+        healthy = [each for each in self._servers if each is not failed and each.standing is Standing.SERVING]
+        if not healthy:
+            if not is_broken(reply):
+                return reply  # the word of a server, and there is none that could know better
+            await asyncio.sleep(AGAIN_SECONDS)
+        if asyncio.get_running_loop().time() >= unary.deadline:
+            return reply
+        again = await self._pick(healthy or self._servers).attempt(unary, by_itself=True)
+        return of_both(reply, again) if again is not None else reply
+
+    def _instead_of(self, server: _Server) -> _Server:
+        """Who gets what could not be written to this server; itself, if nobody is the better choice."""
+        others = [each for each in self._servers if each is not server]
+        # Also one that could not be reached a moment ago; but none that says that it takes no calls.
+        connected = [each for each in others if each.upstream.is_connected and each.standing != Standing.NOT_SERVING]
+        no_worse = [each for each in others if each.standing <= server.standing]
+        return self._pick(connected or no_worse or [server])
+
+    def _pick(self, servers: Sequence[_Server]) -> _Server:
+        """The best of these servers.
+
+        Raises:
+            RequestFailed: 503, there is none.
+        """
+        best, least = None, None
+        for server in servers:
+            rank = (server.standing, server.in_progress, server.last_turn)
+            if least is None or rank < least:
+                best, least = server, rank
+        if best is None:
+            raise RequestFailed(503, "No server is known to this gateway.")
+        self._turn = best.last_turn = self._turn + 1
+        return best
+
+    async def _keep_resolved(self) -> None:
+        while True:
+            self._update(await self._resolver.addresses())
+            if not self._resolver.asks_dns:
+                return
+            self._in_doubt.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._resolve_every if self._servers else _SOON_SECONDS):
+                    await self._in_doubt.wait()
+                    await asyncio.sleep(_SOON_SECONDS)
+
+    def _update(self, addresses: Iterable[ServerAddress]) -> None:
+        """Have exactly the servers of these addresses; those that stay are left alone."""
+        before = {server.address: server for server in self._servers}
+        now = {address: before.get(address) or _Server(address, self._link) for address in addresses}
+        self._servers = list(now.values())
+        for address, server in now.items():
+            if address not in before:
+                self._log.info("server", address=address.target, standing="new")
+                self._watch(server)
+        for address, server in before.items():
+            if address not in now:
+                self._log.info("server", address=address.target, standing="gone")
+                self._begin(_retire(server))
+
+    def _watch(self, server: _Server) -> None:
+        server.stop_watching()
+        watch = HealthWatch(server.upstream.channel, self._renew_seconds, lambda standing: self._take(server, standing))
+        server.watching = asyncio.create_task(watch.run())
+
+    def _take(self, server: _Server, standing: Standing) -> None:
+        if standing is server.standing:
+            return
+        server.standing = standing
+        self._log.info("server", address=server.address.target, standing=standing.name.lower())
+        if standing is Standing.SERVING:
+            self._one_serves.set()
+        if standing is Standing.UNREACHABLE:
+            self._in_doubt.set()
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _retire(server: _Server) -> None:
+    """Close the channel when the calls in progress have ended, but do not wait for ever."""
+    server.stop_watching()
+    until = asyncio.get_running_loop().time() + RETIRE_SECONDS
+    try:
+        while server.in_progress and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(_SOON_SECONDS)
+    finally:
+        await server.upstream.close()

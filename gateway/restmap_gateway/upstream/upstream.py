@@ -1,0 +1,284 @@
+"""The server behind: one channel, deadlines, and what a failure to reach it means."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+import grpc
+
+from restmap_gateway.errors import RequestFailed
+from restmap_gateway.upstream.multiplex import Multiplexing, StreamBroken, Unary
+from restmap_gateway.upstream.probe import Probe
+from restmap_gateway.upstream.reply import Metadata, Reply
+from restmap_gateway.upstream.server_address import ServerAddress
+from restmap_gateway.upstream.server_stream import ServerStream
+from restmap_gateway.upstream.tls import UpstreamTls
+
+_CHANNEL_OPTIONS = (
+    # The server is ours to trust, and its answers are bounded by what it serves.
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_metadata_size", 64 * 1024),
+    # Back soon after a restart of the server: the next one may be restarted as soon as this one serves.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    # The time that opening a connection may take; less would give up on a server that is busy or far away.
+    ("grpc.min_reconnect_backoff_ms", 2000),
+    ("grpc.max_reconnect_backoff_ms", 500),
+)
+
+_MAYBE_NOT_GRPC = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNIMPLEMENTED})
+
+_SILENT_ON_THE_FIRST = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.PERMISSION_DENIED,
+    }
+)
+"""Codes by which a server refuses a call before it looks what became of an earlier one."""
+
+_TOO_LARGE = re.compile(r"(CLIENT|SERVER): (Received|Sent) message larger than max")
+"""What gRPC itself says of a message beyond a limit of either side."""
+
+_REQUEST_TOO_LARGE = ("SERVER: Received message larger than max", "CLIENT: Sent message larger than max")
+
+_MOST_SECONDS = 99_999_999
+"""Of a deadline: the eight digits that the wire format has."""
+
+AGAIN_SECONDS = 0.2
+"""After which a call is made once more that may be: gRPC waits for half as long before it connects again."""
+
+RETIRE_SECONDS = 600.0
+"""For which calls over a channel that was replaced may go on: event streams then resume on another."""
+
+
+class Calls(Protocol):
+    """Makes calls: of one server, or of one of several."""
+
+    async def call(self, method: str, request: bytes, metadata: Metadata, seconds: float, *, repeatable: bool) -> Reply:
+        """Make a unary call; see `Upstream.call`."""
+        ...
+
+    def stream(
+        self, method: str, request: bytes, metadata: Metadata, seconds: float | None
+    ) -> AbstractAsyncContextManager[ServerStream]:
+        """Make a server-streaming call; see `Upstream.stream`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """How servers are spoken to."""
+
+    margin: float
+    """Seconds that this side waits beyond a call's deadline, so that an answer given in the last moment arrives, and
+    a server that says nothing is known to be gone."""
+    multiplex: bool
+    """Whether calls that wait go over one stream."""
+    tls: UpstreamTls | None = None
+    """How both sides show themselves; None: plain text."""
+    options: Sequence[tuple[str, int]] = ()
+    """Further options of the channel."""
+
+
+class Upstream:
+    """Calls methods of one server."""
+
+    def __init__(self, address: ServerAddress, link: Link) -> None:
+        """Open a channel; connects with the first call."""
+        self._address = address
+        self._link = link
+        self._probe = Probe(address, link.tls)
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._connect()
+
+    def _connect(self) -> None:
+        target, tls, found_as = self._address.target, self._link.tls, self._address.found_as
+        options: list[tuple[str, str | int]] = [*_CHANNEL_OPTIONS, *self._link.options]
+        if tls is None:
+            if found_as:
+                options.append(("grpc.default_authority", found_as))
+            self._channel = grpc.aio.insecure_channel(target, options=options)
+        else:
+            if name := tls.name or (found_as and self._address.host):
+                options.append(("grpc.ssl_target_name_override", name))
+            self._channel = grpc.aio.secure_channel(target, tls.credentials, options=options)
+        self._multiplexing = Multiplexing(self._channel) if self._link.multiplex else None
+        self._multicallables: dict[str, grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
+
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        """The channel that calls go over now."""
+        return self._channel
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the connection stands, as far as is known."""
+        return self._channel.get_state() is grpc.ChannelConnectivity.READY
+
+    def reconnect(self) -> None:
+        """Make all further calls over a new channel; those in progress end on the old one."""
+        retired = asyncio.create_task(_retire(self._channel, self._multiplexing))
+        self._retiring.add(retired)
+        retired.add_done_callback(self._retiring.discard)
+        self._connect()
+
+    async def call(self, method: str, request: bytes, metadata: Metadata, seconds: float, *, repeatable: bool) -> Reply:
+        """Make a unary call.
+
+        Args:
+            method: ``/package.Service/Method``.
+            request: the serialized request.
+            metadata: of the call.
+            seconds: until the deadline that the server is told.
+            repeatable: whether the call may be made again when nobody knows if it was carried out.
+
+        Raises:
+            RequestFailed: 502 for a server that does not speak gRPC; 400 or 500 for a request or an answer that is
+                too large for gRPC.
+        """
+        deadline = asyncio.get_running_loop().time() + seconds
+        unary = Unary(method, request, metadata, deadline, deadline + self._link.margin)
+        broken: Reply | None = None
+        try:
+            try:
+                reply = await self.multiplexed(unary)
+            except StreamBroken as error:
+                broken = lost(error)
+                reply = None if repeatable else broken
+            if reply is None:
+                reply = await self.single(unary)
+                if repeatable and is_broken(reply):
+                    # The connection failed, not the server: by then gRPC may have another.
+                    broken = reply
+                    await asyncio.sleep(AGAIN_SECONDS)
+                    reply = await self.single(unary)
+            return reply if broken is None else of_both(broken, reply)
+        except TimeoutError:
+            return no_answer()
+
+    async def multiplexed(self, unary: Unary) -> Reply | None:
+        """The reply to a call made over the stream; None if it has to be made by itself.
+
+        Raises:
+            StreamBroken: the stream ended before the answer.
+            TimeoutError: there is no answer yet, and it is time to give up.
+        """
+        return None if self._multiplexing is None else await self._multiplexing.call(unary)
+
+    async def single(self, unary: Unary) -> Reply:
+        """The reply to a call made by itself.
+
+        Raises:
+            TimeoutError: there is no answer yet, and it is time to give up.
+            RequestFailed: as of `call`.
+        """
+        multicallable = self._multicallables.get(unary.method)
+        if multicallable is None:
+            multicallable = self._multicallables[unary.method] = self._channel.unary_unary(unary.method)
+        # As metadata and not as the call's own timeout: gRPC would give up at the very moment that it tells the
+        # server, and an answer on its way would be lost.
+        timeout = _timeout_text(unary.deadline - asyncio.get_running_loop().time())
+        async with asyncio.timeout_at(unary.give_up):
+            try:
+                call = multicallable(unary.request, metadata=(*unary.metadata, ("grpc-timeout", timeout)))
+                return Reply(grpc.StatusCode.OK, "", await call, tuple(await call.trailing_metadata()))
+            except grpc.aio.AioRpcError as error:
+                return await self.failure(error)
+
+    @asynccontextmanager
+    async def stream(
+        self, method: str, request: bytes, metadata: Metadata, seconds: float | None
+    ) -> AsyncIterator[ServerStream]:
+        """Make a server-streaming call; it is cancelled when the context is left.
+
+        Args:
+            method: ``/package.Service/Method``.
+            request: the serialized request.
+            metadata: of the call.
+            seconds: until its deadline; None: it may go on for ever.
+        """
+        multicallable: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(method)
+        # gRPC takes a deadline that is centuries away for one that has passed.
+        timeout = None if seconds is None else min(seconds, _MOST_SECONDS)
+        stream = ServerStream(multicallable(request, metadata=tuple(metadata), timeout=timeout), self.failure)
+        try:
+            yield stream
+        finally:
+            stream.cancel()
+
+    async def failure(self, error: grpc.aio.AioRpcError) -> Reply:
+        """What a failed call says.
+
+        Raises:
+            RequestFailed: 502 if what answers behind does not speak gRPC; 400 or 500 if a request or an answer is
+                too large for gRPC.
+        """
+        sent = (*(error.initial_metadata() or ()), *(error.trailing_metadata() or ()))
+        reply = Reply(error.code(), error.details() or "", b"", sent)
+        if reply.details is not None:
+            return reply
+        if reply.code in _MAYBE_NOT_GRPC and await self._probe.speaks_something_else():
+            raise RequestFailed(502, "What answers behind this gateway does not speak gRPC.")
+        if reply.code is grpc.StatusCode.RESOURCE_EXHAUSTED and (too_large := _TOO_LARGE.match(reply.message)):
+            if too_large[0] in _REQUEST_TOO_LARGE:
+                raise RequestFailed(400, "The request is larger than the server takes.")
+            raise RequestFailed(500, "The server's answer is too large.")
+        return reply
+
+    async def close(self) -> None:
+        """Close the channel; calls in progress are cancelled."""
+        for retiring in self._retiring:
+            retiring.cancel()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
+        if self._multiplexing is not None:
+            self._multiplexing.close()
+        await self._channel.close()
+
+
+async def _retire(channel: grpc.aio.Channel, multiplexing: Multiplexing | None) -> None:
+    try:
+        await asyncio.sleep(RETIRE_SECONDS)
+    finally:
+        if multiplexing is not None:
+            multiplexing.close()
+        await channel.close()
+
+
+def is_broken(reply: Reply) -> bool:
+    """Whether the link to the server failed, or the server has gone: nobody knows if the call was carried out."""
+    return reply.code is grpc.StatusCode.UNAVAILABLE and reply.details is None
+
+
+def of_both(broken: Reply, again: Reply) -> Reply:
+    """The reply to a call whose first attempt broke and that was made again.
+
+    A second attempt that did nothing must not hide a first one that may have been carried out.
+    """
+    return broken if again.code in _SILENT_ON_THE_FIRST else again
+
+
+def lost(broken: StreamBroken) -> Reply:
+    """What a call says whose stream ended before the answer."""
+    return Reply(grpc.StatusCode.UNAVAILABLE, str(broken), b"", ())
+
+
+def no_answer() -> Reply:
+    """The reply to a call that was not answered by its deadline and the margin behind it.
+
+    A server that lives ends a call itself at its deadline, so this one, or the connection to it, does not.
+    DEADLINE_EXCEEDED would be the word of a server.
+    """
+    return Reply(grpc.StatusCode.UNAVAILABLE, "The server did not answer.", b"", ())
+
+
+def _timeout_text(seconds: float) -> str:
+    milliseconds = max(round(seconds * 1000), 1)
+    return f"{milliseconds}m" if milliseconds < 100_000_000 else f"{min(round(seconds), _MOST_SECONDS)}S"

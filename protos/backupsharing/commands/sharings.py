@@ -1,0 +1,218 @@
+"""``backup-sharing share``, ``cancel``, ``list``, ``show`` and ``count``."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from itertools import islice
+from typing import Any, Literal, get_args
+
+import click
+
+from backupsharing.client import Client, OnConflict, Sharing, SharingDetail, SharingFilter, SortDir, SortKey
+from backupsharing.client.calls import PAGE_SIZE
+from backupsharing.commands import documented
+from backupsharing.commands.options import Command, not_empty, with_client
+from backupsharing.commands.text import Cell, fits, moment, records, table
+
+Format = Literal["table", "json", "id"]
+
+_FILTERS = (
+    click.option("--received", is_flag=True, help="Those that the project got, instead of those that it gave."),
+    click.option("--name", help="Part of the backup's name, whatever the case."),
+    click.option("--backup-id", help="Only of this backup."),
+    click.option("--volume-id", help="Only of backups of this volume."),
+    click.option("--status", help="Only of backups in this state."),
+    click.option("--availability-zone", help="Only of backups in this zone."),
+    click.option("--from-project-id", help="Only those that this project gave."),
+    click.option("--to-project-id", help="Only those that this project got."),
+)
+
+_KEY = click.option(
+    "--idempotency-key",
+    callback=not_empty,
+    help="Repeating the command with the same one gives the first answer again.",
+)
+
+
+def _format(*kinds: Format) -> Callable[[Command], Command]:
+    what = "For people, the documented JSON" + (", or ids alone, one a line." if "id" in kinds else ".")
+    return click.option("--format", "shape", type=click.Choice(kinds), default="table", help=what)
+
+
+def _filtered(command: Command) -> Command:
+    for option in reversed(_FILTERS):
+        command = option(command)
+    return command
+
+
+@click.command()
+@click.argument("backup_id", metavar="BACKUP")
+@click.argument("project_ids", metavar="PROJECT...", nargs=-1, required=True)
+@click.option("--on-conflict", type=click.Choice(get_args(OnConflict)), help="With projects that have it already.")
+@_KEY
+@_format("table", "json", "id")
+@with_client
+def share(
+    client: Client,
+    /,
+    backup_id: str,
+    project_ids: tuple[str, ...],
+    on_conflict: OnConflict | None,
+    idempotency_key: str | None,
+    shape: Format,
+) -> None:
+    """Share a backup with projects: with all of them, or with none."""
+    shared = client.share(backup_id, project_ids, on_conflict=on_conflict, idempotency_key=idempotency_key)
+    _show(shared, shape)
+
+
+def _one_or_all(command: Command) -> Command:
+    """Refuse what is both or neither, before anybody is asked for anything."""
+
+    @functools.wraps(command)
+    def checked(*, sharing_id: str | None, backup_id: str | None, **options: Any) -> None:  # noqa: ANN401 -- click checks them
+        if bool(sharing_id) == bool(backup_id):
+            raise click.UsageError("expected is either a SHARING or --backup BACKUP")
+        command(sharing_id=sharing_id, backup_id=backup_id, **options)
+
+    return checked
+
+
+@click.command()
+@click.argument("sharing_id", metavar="[SHARING]", required=False)
+@click.option("--backup", "backup_id", help="Cancel all sharings of this backup instead.")
+@_KEY
+@_format("table", "json", "id")
+@_one_or_all
+@with_client
+def cancel(
+    client: Client, /, sharing_id: str | None, backup_id: str | None, idempotency_key: str | None, shape: Format
+) -> None:
+    """Cancel a sharing that the project gave, or all of a backup; shows what was ended."""
+    if sharing_id:
+        _show([client.cancel(sharing_id, idempotency_key=idempotency_key)], shape)
+    elif backup_id:
+        _show(client.cancel_all(backup_id, idempotency_key=idempotency_key), shape)
+
+
+@click.command("list")
+@_filtered
+@click.option("--sort-key", type=click.Choice(get_args(SortKey)), help="What to order by.  [default: created_at]")
+@click.option("--sort-dir", type=click.Choice(get_args(SortDir)), help="[default: desc]")
+@click.option("--limit", type=click.IntRange(1, 2**31 - 1), help="Show at most so many.  [default: all]")
+@_format("table", "json", "id")
+@with_client
+def list_(
+    client: Client,
+    /,
+    sort_key: SortKey | None,
+    sort_dir: SortDir | None,
+    limit: int | None,
+    shape: Format,
+    received: bool,
+    **which: str | None,
+) -> None:
+    """List the sharings that the project gave, or with --received those that it got."""
+    page = min(limit or PAGE_SIZE, PAGE_SIZE)
+    found = client.list(sort_key=sort_key, sort_dir=sort_dir, page_size=page, **_given(received, which))
+    sharings = list(islice(found, limit))
+    if shape == "json":
+        click.echo(documented.details(sharings))
+    else:
+        _print([_row(sharing, received) for sharing in sharings], ("SHARING", *_titles(received)), shape)
+
+
+@click.command()
+@click.argument("sharing_id", metavar="SHARING")
+@_format("table", "json")
+@with_client
+def show(client: Client, /, sharing_id: str, shape: Format) -> None:
+    """Show a sharing that the project gave or got, with its backup."""
+    sharing = client.get(sharing_id)
+    click.echo(documented.detail(sharing) if shape == "json" else _described(sharing))
+
+
+@click.command()
+@_filtered
+@_format("table", "json")
+@with_client
+def count(client: Client, /, shape: Format, received: bool, **which: str | None) -> None:
+    """Count what `list` shows with the same filters."""
+    counted = client.count(**_given(received, which))
+    click.echo(documented.count(counted) if shape == "json" else str(counted))
+
+
+COMMANDS = (share, cancel, list_, show, count)
+"""All of them."""
+
+
+def _given(received: bool, which: dict[str, str | None]) -> SharingFilter:
+    given: SharingFilter = {"received": received}
+    for name, value in which.items():
+        if value is not None:
+            given[name] = value  # type: ignore[literal-required] # the names of the options are those of the filter
+    return given
+
+
+def _show(sharings: Sequence[Sharing], shape: Format) -> None:
+    if shape == "json":
+        click.echo(documented.sharings(sharings))
+        return
+    rows = [
+        (one.id, one.backup_id, one.to_project_id, moment(one.created_at), moment(one.deleted_at)) for one in sharings
+    ]
+    _print(rows, ("SHARING", "BACKUP", "TO", "SHARED (UTC)", "CANCELLED (UTC)"), shape)
+
+
+def _print(rows: Sequence[Sequence[Cell]], titles: Sequence[str], shape: Format) -> None:
+    if shape == "id":
+        for row in rows:
+            click.echo(row[0])
+    elif rows:
+        # A column that says nothing of any row only takes room.
+        used = [n for n in range(len(titles)) if any(row[n] not in (None, "") for row in rows)]
+        click.echo(_laid_out([titles[n] for n in used], [[row[n] for n in used] for row in rows]))
+    else:
+        click.echo("No sharings.", err=True)
+
+
+def _laid_out(titles: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
+    as_table = table(titles, rows)
+    if sys.stdout is not None and sys.stdout.isatty() and not fits(as_table, shutil.get_terminal_size().columns):
+        return records(titles, rows)
+    return as_table
+
+
+def _titles(received: bool) -> Sequence[str]:
+    return ("BACKUP", "NAME", "STATUS", "GIB", "FROM" if received else "TO", "SHARED (UTC)")
+
+
+def _row(sharing: SharingDetail, received: bool) -> Sequence[Cell]:
+    backup, other = sharing.backup, sharing.from_project_id if received else sharing.to_project_id
+    return sharing.id, backup.id, backup.name, backup.status, backup.size, other, moment(sharing.created_at)
+
+
+def _described(sharing: SharingDetail) -> str:
+    backup = sharing.backup
+    rows: Sequence[tuple[str, Cell]] = (
+        ("SHARING", sharing.id),
+        ("FROM", sharing.from_project_id),
+        ("TO", sharing.to_project_id),
+        ("SHARED (UTC)", moment(sharing.created_at)),
+        ("CHANGED (UTC)", moment(sharing.updated_at)),
+        ("BACKUP", backup.id),
+        ("NAME", backup.name),
+        ("STATUS", backup.status),
+        ("GIB", backup.size),
+        ("VOLUME", backup.volume_id),
+        ("ZONE", backup.availability_zone),
+        ("DESCRIPTION", backup.description),
+        ("FAILED BECAUSE", backup.fail_reason),
+        ("DATA AS OF (UTC)", moment(backup.data_timestamp)),
+        ("BACKED UP (UTC)", moment(backup.created_at)),
+    )
+    known = [row for row in rows if row[1] not in (None, "")]
+    return records([title for title, _ in known], [[value for _, value in known]])

@@ -1,0 +1,1 @@
+"""Commands for operators: the demo, tokens, migrations, copies and imports."""

@@ -1,0 +1,185 @@
+"""``backup-sharing demo``: server and gateway as two processes that live and die together."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+
+import click
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from backup_sharing.admin import demo_example
+from backup_sharing.identity.static import BadTokenFile, add_token
+from backup_sharing.lifetime import DISK_FAILED
+from backup_sharing.listening import CannotListen, check_free
+
+START_SECONDS = 20.0
+STOP_SECONDS = 20.0
+
+MOST_RECOVERIES = 3
+"""How often the server is started again in all, when it ended because its disk had failed."""
+
+_PACKAGES = {"server": "backup_sharing", "gateway": "restmap_gateway"}
+"""The package that ``python -m`` runs for each program."""
+
+
+class DemoFailed(Exception):
+    """The demo cannot run; the message says why."""
+
+
+async def run_demo(listen: str, grpc_listen: str, data: Path) -> int:
+    """Run until a signal comes or a process ends; answer the exit code.
+
+    A server that ends because its disk failed is started again, a few times: the next one recovers the database.
+    Each process drains when its standard input closes, so that a killed parent takes both with it.
+
+    Raises:
+        DemoFailed: an address is not on loopback, the folder cannot be used, or a process does not start.
+    """
+    for address in (listen, grpc_listen):
+        _check_loopback(address)
+        try:
+            check_free(address)
+        except CannotListen as error:
+            raise DemoFailed(str(error)) from error
+    if listen == grpc_listen:
+        raise DemoFailed(f"{listen}: REST and gRPC cannot share an address; choose another port for one of them")
+    tokens = _write_tokens(data)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    processes: list[Process] = []
+    try:
+        database = data / "backup-sharing.db"
+        files = ("--database", str(database), "--migrate", "--tokens", str(tokens))
+        # Whoever watches, there is no other server to go to.
+        arguments = ("--grpc-listen", grpc_listen, *files, "--drain-notice", "0")
+        processes.append(await _start("server", data, *arguments))
+        async with grpc.aio.insecure_channel(grpc_listen) as channel:
+            await _until(_server_ready(channel), processes[0], stop, data)
+            await demo_example.seed(channel)
+            shared = await demo_example.is_shared(channel)
+        processes.append(
+            await _start("gateway", data, "--listen", listen, "--upstream", grpc_listen, "--drain-notice", "0")
+        )
+        await _until(_gateway_ready(listen), processes[1], stop, data)
+        if not stop.is_set():
+            click.echo(demo_example.banner(f"http://{listen}", grpc_listen, data, shared=shared))
+        return await _keep_running(processes, stop, data, arguments)
+    finally:
+        await _stop(processes)
+
+
+def _check_loopback(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    try:
+        loopback = host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback or not port.isdigit():
+        raise DemoFailed(
+            f"{address}: the demo's tokens are known to everybody, so it listens on loopback only:"
+            " expected 127.0.0.1:PORT, localhost:PORT or [::1]:PORT"
+        )
+
+
+def _write_tokens(data: Path) -> Path:
+    path = data / "tokens.json"
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for demo in demo_example.TOKENS:
+            add_token(path, demo.project_id, demo.roles, demo.user_id, None, token=demo.token)
+    except (OSError, BadTokenFile) as error:
+        raise DemoFailed(f"{data}: cannot be used: {error}") from error
+    return path
+
+
+async def _start(program: str, data: Path, *arguments: str) -> Process:
+    # A session of its own, so that Ctrl-C reaches only this process, which stops the others in order;
+    # -P, so that a folder of the same name where the demo is run does not get in the way.
+    command = (sys.executable, "-P", "-m", _PACKAGES[program], *arguments, "--stop-on-stdin-close")
+    with (data / f"{program}.log").open("ab") as log:
+        return await asyncio.create_subprocess_exec(*command, stdin=PIPE, stderr=log, start_new_session=True)
+
+
+def _last_words(data: Path) -> str:
+    """The end of what the process logged that was started last."""
+    log = max(data.glob("*.log"), key=lambda path: path.stat().st_mtime_ns)
+    return log.read_text(encoding="utf-8", errors="replace")[-2000:].strip()
+
+
+async def _until(ready: Coroutine[None, None, None], process: Process, stop: asyncio.Event, data: Path) -> None:
+    """Wait for ``ready``, but no longer than the process lives or nobody asks to stop."""
+    waiting = [asyncio.ensure_future(task) for task in (ready, process.wait(), stop.wait())]
+    try:
+        await asyncio.wait(waiting, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        if waiting[1].done():
+            raise DemoFailed(f"it could not be started: {_last_words(data)}")
+        if not any(task.done() for task in waiting):
+            raise DemoFailed(f"it did not get ready within {START_SECONDS:.0f} seconds")
+        if waiting[0].done():
+            waiting[0].result()
+    finally:
+        for task in waiting:
+            task.cancel()
+
+
+async def _server_ready(channel: grpc.aio.Channel) -> None:
+    stub = health_pb2_grpc.HealthStub(channel)
+    await stub.Check(health_pb2.HealthCheckRequest(), wait_for_ready=True)
+
+
+async def _gateway_ready(listen: str) -> None:
+    host, _, port = listen.rpartition(":")
+    while True:
+        try:
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+        except OSError:
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            return
+
+
+async def _keep_running(processes: list[Process], stop: asyncio.Event, data: Path, arguments: Sequence[str]) -> int:
+    """Supervise, and start a server whose disk failed again; it takes the place of the one before."""
+    for times in range(1, MOST_RECOVERIES + 1):
+        code = await _supervise(processes, stop, data)
+        if processes[0].returncode != DISK_FAILED:
+            return code
+        click.echo(f"its disk failed; it is started again, time {times} of {MOST_RECOVERIES}", err=True)
+        processes[0] = await _start("server", data, *arguments)
+    return await _supervise(processes, stop, data)
+
+
+async def _supervise(processes: list[Process], stop: asyncio.Event, data: Path) -> int:
+    """Wait for a signal (0) or for the first process that ends by itself (its code, or 1)."""
+    waiting = [asyncio.ensure_future(process.wait()) for process in processes]
+    stopping = asyncio.ensure_future(stop.wait())
+    await asyncio.wait([*waiting, stopping], return_when=asyncio.FIRST_COMPLETED)
+    ended = next((process for process in processes if process.returncode is not None), None)
+    for task in (*waiting, stopping):
+        task.cancel()
+    if ended is None:
+        return 0
+    name = ("server", "gateway")[processes.index(ended)]
+    click.echo(f"the {name} ended with {ended.returncode}; {data / name}.log may say why", err=True)
+    return abs(ended.returncode or 1)
+
+
+async def _stop(processes: list[Process]) -> None:
+    """Drain, the gateway before the server it calls; kill what does not end in time."""
+    for process in reversed(processes):
+        if process.returncode is None:
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), STOP_SECONDS)
+        except TimeoutError:
+            process.kill()
+            await process.wait()

@@ -1,0 +1,121 @@
+"""``backup-sharing copy`` and ``backup``: all data into another database, or into a file that is kept."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import click
+from click.termui import progressbar
+
+from backup_sharing.admin.migrating import database_named
+from backup_sharing.store.opening import file_of
+from backup_sharing.store.progress import Advance
+from backup_sharing.store.sqlite.backup import back_up
+from backup_sharing.store.transfer.opening import open_transfer
+from backup_sharing.store.transfer.transfer import Checked
+from backup_sharing.store.unusable import UnusableDatabase
+
+_AGAIN = "Run the same command again: it goes on where it stopped."
+_INTERRUPTED = 130
+"""How a program ends that was interrupted."""
+
+
+@click.command()
+@click.option(
+    "--from", "source", required=True, callback=database_named, help="Database to copy: a SQLite file or url."
+)
+@click.option("--to", "target", required=True, callback=database_named, help="Database to fill, of any engine.")
+def copy(source: str, target: str) -> None:
+    """Copy all data into another database, and compare both: sqlite:///FILE and postgresql://… in any combination.
+
+    Stop the servers first: what they write meanwhile is not all copied. The comparison at the end shows it, and to
+    run the same command again repairs it. The same goes for a copy that was interrupted: it goes on where it stopped.
+
+    The tables of both must be of this version; a target without tables gets them. A target that holds other data is
+    refused. Exits with 0 only if both hold the same in the end.
+    """
+    try:
+        with open_transfer(source, target, time.time_ns() // 1000) as transfer:
+            transfer.refuse_other_data(_bar)
+            with _resumable():
+                written = transfer.carry(_bar)
+                found = transfer.check(_bar)
+    except UnusableDatabase as error:
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        _end_interrupted("Interrupted; nothing was copied.")
+    _summarize(found, written)
+
+
+@click.command()
+@click.option(
+    "--database", envvar="BACKUP_SHARING_DATABASE", required=True, show_envvar=True, callback=database_named,
+    help="SQLite file, as the server has it.",
+)  # fmt: skip
+@click.option("--to", "target", type=click.Path(path_type=Path), required=True, help="File to make.")
+@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+def backup(database: str, target: Path, force: bool) -> None:
+    """Copy a SQLite database into a file while servers go on: the state of one moment, complete and checked.
+
+    The file gets its name only when all this is done. For PostgreSQL use pg_dump.
+    """
+    source = file_of(database)
+    if source is None:
+        raise click.UsageError("this is for SQLite files; use pg_dump for PostgreSQL")
+    try:
+        size = back_up(source, target, replace=force, bar=_bar)
+    except UnusableDatabase as error:
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        _end_interrupted(f"Interrupted; there is no new {target}.")
+    click.echo(f"{target}: {size} bytes, checked")
+
+
+@contextmanager
+def _resumable() -> Iterator[None]:
+    """Say what to do next when it stops in the middle."""
+    try:
+        yield
+    except UnusableDatabase as error:
+        raise click.ClickException(f"{error}\n{_AGAIN}") from None
+    except KeyboardInterrupt:
+        _end_interrupted(f"Interrupted. {_AGAIN}")
+
+
+def _end_interrupted(message: str) -> NoReturn:
+    click.echo(f"\n{message}", err=True)
+    raise SystemExit(_INTERRUPTED)
+
+
+@contextmanager
+def _bar(label: str, length: int) -> Iterator[Advance]:
+    """A progress bar on standard error, if somebody looks at it."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    with progressbar(length=length, label=label, file=sys.stderr) as bar:
+        yield bar.update
+
+
+def _summarize(found: Sequence[Checked], written: int) -> None:
+    """Print what was compared; exits with 1 if something differs."""
+    width = max(len(each.table) for each in found)
+    for each in found:
+        same = "the same" if not each.differences else f"{each.differences} differ"
+        click.echo(f"{each.table:<{width}}  {each.source_rows} rows  {each.source_digest}  {same}")
+    click.echo(f"{written} rows written")
+    different = [each for each in found if each.differences]
+    if not different:
+        click.echo("Both databases hold the same.")
+        return
+    for each in different:
+        click.echo(
+            f"Error: {each.first} ({each.source_rows} rows in the source, {each.target_rows} in the target)", err=True
+        )
+    click.echo(f"Was the source written to meanwhile? Stop the servers. {_AGAIN}", err=True)
+    raise SystemExit(1)

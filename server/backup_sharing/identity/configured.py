@@ -1,0 +1,122 @@
+"""The identity providers that the settings ask for."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from backup_sharing.config import Settings
+from backup_sharing.identity.breaker import Breaker
+from backup_sharing.identity.cache import TokenCache
+from backup_sharing.identity.chain import Chain
+from backup_sharing.identity.interface import IdentityProvider, Links
+from backup_sharing.identity.keystone import KeystoneTokens
+from backup_sharing.identity.keystone_client import KeystoneClient, ServiceUser
+from backup_sharing.identity.lanes import Lanes, Places
+from backup_sharing.identity.mtls import Certificates
+from backup_sharing.identity.proxy import ProxyIdentity
+from backup_sharing.identity.roles import RoleRules
+from backup_sharing.identity.static import StaticTokens
+from backup_sharing.model import Principal
+
+_REFUSED_SECONDS = 5.0
+"""For which a token that Keystone refused is refused without asking again: one may be good a moment later."""
+
+_AT_ONCE = 32
+"""Questions that Keystone is asked at once."""
+
+_WAITING_TOKENS = 250
+"""New tokens of one address that wait for Keystone: at 240 answers a second, what it does in a second."""
+
+_WAITING_CALLS, _WAITING_CALLS_OF_ONE = 2000, 500
+"""Calls that wait for the answer about a new token, of all addresses and of one."""
+
+_TRY_AFTER = 5
+_TRY_AGAIN_SECONDS = 2.0
+"""After so many failures Keystone is tried with a question of our own, and left alone for so long if that fails."""
+
+
+class CannotIdentify(Exception):
+    """A provider cannot be set up; the message names the setting."""
+
+
+def providers(settings: Settings, cleanups: AsyncExitStack) -> IdentityProvider:
+    """Set up what is configured, in the order in which it is asked; ``cleanups`` closes it.
+
+    Raises:
+        BadTokenFile, CannotIdentify: something cannot be read.
+    """
+    found: list[IdentityProvider] = []
+    if settings.tokens is not None:
+        found.append(StaticTokens.load(settings.tokens, time.time))
+    if settings.keystone_url is not None:
+        found.append(_keystone(settings, settings.keystone_url, cleanups))
+    links = Links(settings.gateway_peer)
+    if settings.client:
+        found.append(Certificates(dict(map(_client, settings.client)), links))
+    if settings.proxy_credentials is not None:
+        known = _secret("--proxy-credentials", settings.proxy_credentials).split()
+        # First, so that who comes through the proxy is the one whom the proxy names, and nobody else.
+        found.insert(0, ProxyIdentity(known, links, _rules(settings, {}), only=not found))
+    return Chain(found)
+
+
+def _keystone(settings: Settings, url: str, cleanups: AsyncExitStack) -> KeystoneTokens:
+    breaker = Breaker(_TRY_AFTER, _TRY_AGAIN_SECONDS, time.monotonic)
+    rules = _rules(settings, dict(text.rsplit("=", 1) for text in settings.keystone_role))
+    client = KeystoneClient(
+        url,
+        _service_user(settings),
+        breaker,
+        rules,
+        timeout=settings.keystone_timeout,
+        connections=_AT_ONCE,
+    )
+    cleanups.push_async_callback(client.close)
+    cache = TokenCache(
+        client.validate,
+        seconds=settings.token_cache_seconds,
+        refused_seconds=min(_REFUSED_SECONDS, settings.token_cache_seconds),
+        most=settings.token_cache_size,
+        lanes=Lanes(_AT_ONCE, _WAITING_TOKENS),
+        places=Places(_WAITING_CALLS, _WAITING_CALLS_OF_ONE),
+        monotonic=time.monotonic,
+        clock=time.time,
+    )
+    cleanups.push_async_callback(cache.close)
+    return KeystoneTokens(url, cache)
+
+
+def _rules(settings: Settings, names: Mapping[str, str]) -> RoleRules:
+    return RoleRules(names, frozenset(settings.keystone_service_project), frozenset(settings.keystone_admin_project))
+
+
+def _client(text: str) -> tuple[str, Principal]:
+    name, _, whose = text.rpartition("=")
+    role, _, project_id = whose.partition("@")
+    return name, Principal(project_id, frozenset({role}), name)
+
+
+def _service_user(settings: Settings) -> ServiceUser | None:
+    if not (settings.keystone_user and settings.keystone_password_file and settings.keystone_project):
+        return None
+    return ServiceUser(
+        name=settings.keystone_user,
+        password=_secret("--keystone-password-file", settings.keystone_password_file),
+        domain=settings.keystone_user_domain,
+        project=settings.keystone_project,
+        project_domain=settings.keystone_project_domain,
+    )
+
+
+def _secret(flag: str, path: Path) -> str:
+    try:
+        secret = path.read_text(encoding="utf-8").strip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "is not UTF-8"
+        raise CannotIdentify(f"{flag}: {path}: {why}") from None
+    if not secret:
+        raise CannotIdentify(f"{flag}: {path}: is empty")
+    return secret

@@ -1,0 +1,258 @@
+"""Keystone over HTTP: is this token good, and whose is it?"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import structlog
+
+from backup_sharing.errors import IdentityUnavailable
+from backup_sharing.identity.breaker import Breaker
+from backup_sharing.identity.cache import Verdict
+from backup_sharing.identity.keystone_answer import NotUnderstood, expiry_of, verdict_of
+from backup_sharing.identity.roles import RoleRules
+
+_MOST_BYTES = 1 << 20
+"""Of an answer; without the catalogue they have a few thousand."""
+
+_REFUSALS = (400, 413, 414, 422, 431)
+"""Statuses of a server, or of a proxy before it, that does not take a request with this token."""
+
+_RENEW_BEFORE = 60.0
+"""Seconds before its end at which the service's own token is no longer used."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceUser:
+    """With what rights tokens are validated."""
+
+    name: str
+    password: str
+    domain: str
+    project: str
+    project_domain: str
+
+    def __repr__(self) -> str:
+        """Tell whose it is, without the password."""
+        return f"ServiceUser({self.name!r})"
+
+
+class _Refused(Exception):
+    """Keystone does not take the token that the question came with."""
+
+
+class _Unanswered(Exception):
+    """The connection failed, no answer came in time, or it was a failure of the server; the message says which."""
+
+
+class KeystoneClient:
+    """Validates tokens, with the rights of a service user or, without one, with those of the token itself."""
+
+    def __init__(
+        self,
+        url: str,
+        user: ServiceUser | None,
+        breaker: Breaker,
+        rules: RoleRules,
+        *,
+        timeout: float,
+        connections: int,
+    ) -> None:
+        """Prepare; connects with the first question.
+
+        Args:
+            url: of Keystone, with or without ``/v3``.
+            user: whose rights to validate with; None: each token validates itself.
+            breaker: knows when Keystone is to be left alone.
+            rules: what Keystone's roles count for here.
+            timeout: seconds for one question, the service's own login not counted.
+            connections: questions at once.
+        """
+        base = url.rstrip("/")
+        self._tokens_url = f"{base if base.endswith('/v3') else base + '/v3'}/auth/tokens?nocatalog=1"
+        self._user = user
+        self._timeout = aiohttp.ClientTimeout(total=timeout)
+        self._breaker = breaker
+        self._rules = rules
+        self._connections = connections
+        self._session: aiohttp.ClientSession | None = None
+        self._own: tuple[str, float] | None = None
+        """The service's own token and when it ends."""
+        self._login = asyncio.Lock()
+        self._log = structlog.get_logger("backup_sharing.identity")
+
+    async def validate(self, token: str) -> Verdict:
+        """Ask about a token.
+
+        A status that refuses the request as such (400, 413, 414, 422, 431) refuses the token. All other trouble is no
+        word about the token; only what looks like a failure of Keystone itself makes it be tried, see `Breaker`.
+
+        Raises:
+            IdentityUnavailable: Keystone could not be asked, or did not answer as it should.
+        """
+        await self._try()
+        if self._breaker.is_open:
+            raise IdentityUnavailable()
+        try:
+            return await self._validated(token)
+        except _Unanswered as problem:
+            self._log.error("keystone", problem=str(problem))
+            self._breaker.failed()
+            await self._try()
+        except NotUnderstood as problem:
+            self._log.error("keystone", problem=str(problem))
+        raise IdentityUnavailable()
+
+    async def _try(self) -> None:
+        """Ask Keystone a question of our own, if that is due."""
+        if not self._breaker.takes_trial():
+            return
+        answered = False
+        try:
+            answered = await self._answers()
+        finally:
+            self._breaker.tried(answered=answered)
+
+    async def _answers(self) -> bool:
+        """Whether Keystone answers a question in which nothing is a caller's."""
+        try:
+            if self._user is None:
+                made_up = secrets.token_urlsafe(32)
+                await self._ask(made_up, made_up)
+                return True
+            async with self._login:
+                own = await self._own_token(self._user, refused=None)
+                if not await self._is_good(own):
+                    await self._own_token(self._user, refused=own)
+        except _Refused:
+            return True
+        except (_Unanswered, NotUnderstood) as problem:
+            self._log.error("keystone", problem=f"left alone: {problem}")
+            return False
+        return True
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def _validated(self, token: str) -> Verdict:
+        if self._user is None:
+            try:
+                return await self._ask(token, token)
+            except _Refused:
+                return Verdict(None)
+        own = await self._token_to_ask_with(self._user, refused=None)
+        try:
+            return await self._ask(own, token)
+        except _Refused:
+            if await self._is_good(own):
+                return Verdict(None)
+        # Revoked, or signed with a key that was rotated away: once more with a new one.
+        own = await self._token_to_ask_with(self._user, refused=own)
+        try:
+            return await self._ask(own, token)
+        except _Refused:
+            raise NotUnderstood("the service's own token is refused") from None
+
+    async def _is_good(self, own: str) -> bool:
+        """Whether Keystone takes the service's own token: by what it says of another's nobody can tell."""
+        try:
+            return (await self._ask(own, own)).principal is not None
+        except _Refused:
+            return False
+
+    async def _ask(self, own: str, subject: str) -> Verdict:
+        headers = {"X-Auth-Token": own, "X-Subject-Token": subject, "Accept": "application/json"}
+        status, body, _ = await self._request("GET", headers, None)
+        if status == 200:
+            return verdict_of(body, self._rules)
+        if status == 401:
+            raise _Refused
+        if status in _REFUSALS:
+            self._log.warning("token refused", status=status)
+        elif status != 404:
+            raise NotUnderstood(f"status {status} to a validation")
+        return Verdict(None)
+
+    async def _token_to_ask_with(self, user: ServiceUser, refused: str | None) -> str:
+        """The service's own token, for a question about another's.
+
+        Raises:
+            IdentityUnavailable: there is none. Keystone is left alone then, as the question was our own.
+        """
+        async with self._login:  # those who wait take what the first one gets, or fail with it
+            if self._breaker.is_open:
+                raise IdentityUnavailable()
+            try:
+                return await self._own_token(user, refused)
+            except (_Unanswered, NotUnderstood) as problem:
+                self._log.error("keystone", problem=f"left alone: {problem}")
+                self._breaker.tried(answered=False)
+                raise IdentityUnavailable() from None
+
+    async def _own_token(self, user: ServiceUser, refused: str | None) -> str:
+        """The service's own token, or a new one in place of one that was refused; to be called with the lock."""
+        if self._own is not None and self._own[0] != refused and self._own[1] - _RENEW_BEFORE > time.time():
+            return self._own[0]
+        self._own = None
+        status, body, token = await self._request("POST", {}, _login_of(user))
+        if status != 201 or not token:
+            raise NotUnderstood(f"status {status} to the login of the service user")
+        self._own = (token, expiry_of(body))
+        return token
+
+    async def _request(self, method: str, headers: Mapping[str, str], body: object) -> tuple[int, bytes, str | None]:
+        """Status, body and new token of an answer; redirects are not followed: a token goes nowhere else.
+
+        Raises:
+            _Unanswered, NotUnderstood: there is none.
+        """
+        try:
+            status, answer, token = await self._answered(method, headers, body)
+        except (TimeoutError, OSError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
+            # What the libraries say may hold an address, never a token: those travel in headers.
+            raise _Unanswered(f"{type(error).__name__}: {error}"[:300]) from None
+        except (aiohttp.ClientError, ValueError) as error:
+            raise NotUnderstood(type(error).__name__) from None
+        if status >= 500:
+            raise _Unanswered(f"status {status}")
+        return status, answer, token
+
+    async def _answered(self, method: str, headers: Mapping[str, str], body: object) -> tuple[int, bytes, str | None]:
+        if self._session is None:
+            connector = aiohttp.TCPConnector(limit=self._connections)
+            # No cookies: what one answer sets must not reach the next question.
+            jar = aiohttp.DummyCookieJar()
+            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=jar, timeout=self._timeout)
+        data = None if body is None else json.dumps(body).encode()
+        if data is not None:
+            headers = {**headers, "Content-Type": "application/json"}
+        async with self._session.request(
+            method, self._tokens_url, headers=headers, data=data, allow_redirects=False, timeout=self._timeout
+        ) as response:
+            chunks: list[bytes] = []
+            size = 0
+            async for chunk in response.content.iter_any():
+                chunks.append(chunk)
+                size += len(chunk)
+                if size > _MOST_BYTES:
+                    raise NotUnderstood("the answer is too long")
+            return response.status, b"".join(chunks), response.headers.get("X-Subject-Token")
+
+
+def _login_of(user: ServiceUser) -> Mapping[str, Any]:
+    named = {"name": user.name, "domain": {"name": user.domain}, "password": user.password}
+    return {
+        "auth": {
+            "identity": {"methods": ["password"], "password": {"user": named}},
+            "scope": {"project": {"name": user.project, "domain": {"name": user.project_domain}}},
+        }
+    }

@@ -1,0 +1,149 @@
+"""``grpc.health.v1``: looks at the store, once a second for all who ask, and needs no token."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection
+from contextlib import suppress
+
+import grpc
+from google.protobuf.message import DecodeError
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from backup_sharing.errors import Failure, Overloaded
+from backup_sharing.rpc.admission.places import Places
+from backup_sharing.rpc.admission.traffic import Context, Traffic
+from backup_sharing.rpc.peers import peer_of
+from backup_sharing.store.interface import Store
+
+NAME: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+
+LOOK_SECONDS = 1.0
+"""For so long the last look at the store is good for everybody who asks."""
+
+WATCH_SECONDS = 2.0
+"""How often a watched status is looked at."""
+
+_ASKED_SECONDS = 60.0
+"""For how long whoever asked once counts as watching."""
+
+_WATCHES_OF_PEER = 32
+"""A gateway has one, and for a moment two; several may share an address."""
+
+_WATCHES = 256
+
+_SHOWN = 100
+"""Characters of a service's name that are repeated in a message."""
+
+
+class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # the library has no types
+    """Healthy while the store can be used and the server is not draining."""
+
+    def __init__(self, store: Store, services: Collection[str]) -> None:
+        """Answer for ``services`` and for the server as a whole, the empty name."""
+        self._store = store
+        self._services = {"", *services}
+        self._draining = asyncio.Event()
+        self._watches = 0
+        self._watched_until = 0.0
+        self._look: asyncio.Task[bool] | None = None
+        self._look_again = 0.0
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether anyone watches the status, or has asked for it lately."""
+        return self._watches > 0 or time.monotonic() < self._watched_until
+
+    def drain(self) -> None:
+        """From now on say that no more calls should be sent here."""
+        self._draining.set()
+
+    async def Check(  # noqa: N802 - the name is the method's
+        self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[object, object]
+    ) -> health_pb2.HealthCheckResponse:
+        """Answer the status, as of the last second."""
+        self._watched_until = time.monotonic() + _ASKED_SECONDS
+        if request.service not in self._services:
+            context.set_code(grpc.StatusCode.NOT_FOUND)
+            context.set_details(f"There is no service {request.service[:_SHOWN]!r} here.")
+            return health_pb2.HealthCheckResponse()
+        return health_pb2.HealthCheckResponse(status=await self._status())
+
+    async def Watch(  # noqa: N802 - the name is the method's
+        self, request: health_pb2.HealthCheckRequest, _: grpc.aio.ServicerContext[object, object]
+    ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
+        """Answer the status now and whenever it changes; ends when the server drains, so as not to hold it up."""
+        last = None
+        self._watches += 1
+        try:
+            while True:
+                last_look = self._draining.is_set()
+                known = request.service in self._services
+                status = await self._status() if known else health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+                if status != last:
+                    yield health_pb2.HealthCheckResponse(status=status)
+                    last = status
+                if last_look:
+                    return
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._draining.wait(), WATCH_SECONDS)
+        finally:
+            self._watches -= 1
+
+    async def _status(self) -> int:
+        if self._draining.is_set():
+            return int(health_pb2.HealthCheckResponse.NOT_SERVING)
+        if self._look is None or (self._look.done() and time.monotonic() >= self._look_again):
+            self._look = asyncio.create_task(self._is_usable())
+        # Whoever asks no longer must not end the look for the others.
+        if await asyncio.shield(self._look):
+            return int(health_pb2.HealthCheckResponse.SERVING)
+        return int(health_pb2.HealthCheckResponse.NOT_SERVING)
+
+    async def _is_usable(self) -> bool:
+        try:
+            await self._store.ping()
+        except Failure:
+            return False
+        else:
+            return True
+        finally:
+            self._look_again = time.monotonic() + LOOK_SECONDS
+
+
+def handler(health: Health, traffic: Traffic) -> grpc.GenericRpcHandler:
+    """What to add to a server: health, whose requests are received by ``traffic``."""
+    places = Places("watches", _WATCHES_OF_PEER, _WATCHES)
+
+    async def check(_: object, context: Context) -> bytes:
+        answer = await health.Check(await _request(context, traffic), context)
+        return bytes(answer.SerializeToString())
+
+    async def watch(_: object, context: Context) -> None:
+        request = await _request(context, traffic)
+        try:
+            with places.taken(peer_of(context)):
+                async for answer in health.Watch(request, context):
+                    await context.write(answer.SerializeToString())
+        except Overloaded as overloaded:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, overloaded.message)
+
+    # On the wire a call is a stream of one message; only of a stream does gRPC let us receive the request.
+    checks: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_unary_rpc_method_handler(check)
+    watches: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(watch)
+    return grpc.method_handlers_generic_handler(NAME, {"Check": checks, "Watch": watches})
+
+
+async def _request(context: Context, traffic: Traffic) -> health_pb2.HealthCheckRequest:
+    try:
+        serialized = await traffic.receive(context)
+        if serialized is not None:
+            return health_pb2.HealthCheckRequest.FromString(serialized)
+        code, why = grpc.StatusCode.INVALID_ARGUMENT, "The call has no request message."
+    except Overloaded as overloaded:
+        code, why = grpc.StatusCode.RESOURCE_EXHAUSTED, overloaded.message
+    except DecodeError:
+        code, why = grpc.StatusCode.INVALID_ARGUMENT, "The request is not a serialized HealthCheckRequest."
+    await context.abort(code, why)
+    raise AssertionError  # `abort` does not return

@@ -1,0 +1,125 @@
+"""Model ↔ messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from backup_sharing.errors import InvalidArgument, Violation
+from backup_sharing.model import Backup, Micros, Sharing, SharingDetail
+from backupsharing.v2 import backup_pb2, sharing_pb2
+
+_TIMES = ("created_at", "data_timestamp", "updated_at")
+_PLAIN = tuple(field.name for field in fields(Backup) if field.name not in _TIMES)
+
+_EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
+"""Seconds of 0001-01-01T00:00:00 and 9999-12-31T23:59:59, the range of a ``Timestamp``."""
+
+
+def timestamp(micros: Micros) -> Timestamp:
+    """Write a time."""
+    time = Timestamp()
+    _set_time(time, micros)
+    return time
+
+
+def _set_time(time: Timestamp, micros: Micros) -> None:
+    # In place: a message given to a constructor is copied.
+    seconds, rest = divmod(micros, 1_000_000)
+    time.seconds, time.nanos = seconds, rest * 1000
+
+
+def micros(field: str, time: Timestamp) -> Micros:
+    """Read a time, to the microsecond.
+
+    Raises:
+        InvalidArgument: it is outside the years 1 to 9999; names ``field``.
+    """
+    if not (_EARLIEST <= time.seconds <= _LATEST and 0 <= time.nanos < 1_000_000_000):
+        description = (
+            f"The value of {field} is incorrect: {time.seconds} s {time.nanos} ns is not in the years 1 to 9999."
+        )
+        raise InvalidArgument([Violation(field, description)])
+    return time.seconds * 1_000_000 + time.nanos // 1000
+
+
+def sharing(value: Sharing) -> sharing_pb2.Sharing:
+    """Write a sharing, as the answer to POST shows it."""
+    message = sharing_pb2.Sharing(
+        id=value.id,
+        backup_id=value.backup_id,
+        from_project_id=value.from_project_id,
+        to_project_id=value.to_project_id,
+    )
+    _set_time(message.created_at, value.created_at)
+    if value.updated_at is not None:
+        _set_time(message.updated_at, value.updated_at)
+    if value.deleted_at is not None:
+        _set_time(message.deleted_at, value.deleted_at)
+        message.deleted = "true"
+    return message
+
+
+def sharings(values: Iterable[Sharing]) -> list[sharing_pb2.Sharing]:
+    """Write sharings, in the same order."""
+    return [sharing(value) for value in values]
+
+
+def details(values: Iterable[SharingDetail]) -> list[sharing_pb2.SharingDetail]:
+    """Write the sharings of one page with their backups, in the same order."""
+    backups: dict[str, backup_pb2.Backup] = {}
+    written = []
+    for value in values:
+        known = backups.get(value.backup.id)
+        if known is None:
+            known = backups[value.backup.id] = backup(value.backup)
+        written.append(_detail(value.sharing, known))
+    return written
+
+
+def detail(value: SharingDetail) -> sharing_pb2.SharingDetail:
+    """Write a sharing with its backup, as list and get show it."""
+    return _detail(value.sharing, backup(value.backup))
+
+
+def _detail(given: Sharing, of: backup_pb2.Backup) -> sharing_pb2.SharingDetail:
+    message = sharing_pb2.SharingDetail(
+        backup=of,
+        id=given.id,
+        backup_id=given.backup_id,
+        from_project_id=given.from_project_id,
+        to_project_id=given.to_project_id,
+    )
+    _set_time(message.created_at, given.created_at)
+    if given.updated_at is not None:
+        _set_time(message.updated_at, given.updated_at)
+    return message
+
+
+def backup(value: Backup) -> backup_pb2.Backup:
+    """Write a backup; what it does not say stays unset."""
+    message = backup_pb2.Backup()
+    for name in _PLAIN:
+        known = getattr(value, name)
+        if known is not None:
+            setattr(message, name, known)
+    for name in _TIMES:
+        at = getattr(value, name)
+        if at is not None:
+            _set_time(getattr(message, name), at)
+    return message
+
+
+def to_backup(message: backup_pb2.Backup) -> tuple[Backup, Sequence[Violation]]:
+    """Read a backup, unchecked but for its times; beside it are those outside the years 1 to 9999."""
+    given: dict[str, Any] = {"id": "", "project_id": "", "status": ""}
+    misread: list[Violation] = []
+    for field, value in message.ListFields():
+        try:
+            given[field.name] = micros(f"backup.{field.name}", value) if field.name in _TIMES else value
+        except InvalidArgument as refused:
+            misread += refused.violations
+    return Backup(**given), misread

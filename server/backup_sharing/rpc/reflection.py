@@ -1,0 +1,59 @@
+"""``grpc.reflection``: says which services there are, to a few at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import grpc
+from google.protobuf.message import DecodeError
+from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+
+from backup_sharing.errors import Overloaded
+from backup_sharing.rpc.admission.places import Places
+from backup_sharing.rpc.admission.traffic import Context, Traffic
+from backup_sharing.rpc.peers import peer_of
+
+NAME: str = reflection.SERVICE_NAME
+
+_STREAMS_OF_PEER = 4
+
+_STREAMS = 16
+"""A tool for people: it asks, and is done."""
+
+_SECONDS = 60.0
+"""After which a stream is ended, so that nobody keeps its place."""
+
+
+def handler(services: Sequence[str], traffic: Traffic) -> grpc.GenericRpcHandler:
+    """What to add to a server that has these services."""
+    servicer = reflection.aio.ReflectionServicer(services)
+    places = Places("streams of reflection", _STREAMS_OF_PEER, _STREAMS)
+
+    async def serve(_: object, context: Context) -> None:
+        try:
+            with places.taken(peer_of(context)):
+                async with asyncio.timeout(_SECONDS):
+                    async for answer in servicer.ServerReflectionInfo(_requests(context, traffic), context):
+                        await context.write(answer.SerializeToString())
+                return
+        except Overloaded as overloaded:
+            code, why = grpc.StatusCode.RESOURCE_EXHAUSTED, overloaded.message
+        except DecodeError:
+            code, why = grpc.StatusCode.INVALID_ARGUMENT, "A request is not a serialized ServerReflectionRequest."
+        except TimeoutError:
+            code, why = grpc.StatusCode.DEADLINE_EXCEEDED, f"The stream was open for {_SECONDS:g} seconds."
+        await context.abort(code, why)
+
+    method: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(serve)
+    return grpc.method_handlers_generic_handler(NAME, {"ServerReflectionInfo": method})
+
+
+async def _requests(context: Context, traffic: Traffic) -> AsyncIterator[ServerReflectionRequest]:
+    while (serialized := await traffic.receive_frame(context, _is_never_busy)) is not None:
+        yield ServerReflectionRequest.FromString(serialized)
+
+
+def _is_never_busy() -> bool:
+    return False

@@ -1,0 +1,93 @@
+"""The pipeline as native gRPC unary methods."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+import grpc
+
+from backup_sharing.errors import Overloaded
+from backup_sharing.identity.interface import Peer
+from backup_sharing.rpc import status
+from backup_sharing.rpc.admission.traffic import Context, Traffic
+from backup_sharing.rpc.peers import peer_of
+from backup_sharing.rpc.pipeline import Answer, Call, Method, Pipeline
+
+UnaryHandler = Callable[[object, Context], Awaitable[bytes]]
+
+
+def handlers(
+    pipeline: Pipeline, methods: Sequence[Method], traffic: Traffic, peer_of: Callable[[Context], Peer] = peer_of
+) -> Sequence[grpc.GenericRpcHandler]:
+    """Make one generic handler for each service of ``methods``.
+
+    Args:
+        pipeline: carries out the calls.
+        methods: that can be called.
+        traffic: receives the requests.
+        peer_of: says who is at the other end.
+    """
+    services: dict[str, dict[str, grpc.RpcMethodHandler[bytes, bytes]]] = {}
+    for method in methods:
+        _, service, name = method.name.split("/")
+        # No (de)serializers: the pipeline takes bytes, so that a request that is no message fails like any other.
+        # On the wire a unary call is a stream of one message; only of a stream does gRPC let us receive the request.
+        handler: grpc.RpcMethodHandler[bytes, bytes]
+        handler = grpc.stream_unary_rpc_method_handler(_handler(pipeline, method.name, traffic, peer_of))
+        services.setdefault(service, {})[name] = handler
+    return [grpc.method_handlers_generic_handler(service, named) for service, named in services.items()]
+
+
+def _handler(pipeline: Pipeline, method: str, traffic: Traffic, peer_of: Callable[[Context], Peer]) -> UnaryHandler:
+    async def handle(_: object, context: Context) -> bytes:
+        remaining = context.time_remaining()
+        deadline = None if remaining is None else time.monotonic() + remaining
+        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+        peer = peer_of(context)
+        try:
+            request = await traffic.receive(context)
+            if request is None:
+                return _no_request(context)
+            held = traffic.hold(peer.address, len(request))
+        except Overloaded as overloaded:
+            return _refuse(context, overloaded)
+        try:
+            answer = await pipeline.carry_out(Call(method, request, metadata, deadline, peer))
+        finally:
+            traffic.release(peer.address, held)
+        return _answer(context, answer, peer.address, traffic)
+
+    return handle
+
+
+def _answer(context: Context, answer: Answer, peer: str, traffic: Traffic) -> bytes:
+    """Have gRPC write an answer; a large one is held until that is done."""
+    try:
+        held = traffic.hold(peer, len(answer.response))
+    except Overloaded:
+        # The call was carried out, so that nothing may be said that promises otherwise.
+        context.set_code(grpc.StatusCode.UNAVAILABLE)
+        context.set_details("The answer is lost: too many answers wait to be read.")
+        return b""
+    if held:
+        context.add_done_callback(lambda _: traffic.release(peer, held))  # type: ignore[arg-type] # typed as a class
+    context.set_trailing_metadata(tuple(answer.trailers))
+    if answer.status is not None:
+        context.set_code(answer.status.code)
+        context.set_details(answer.status.message)
+    return answer.response
+
+
+def _refuse(context: Context, overloaded: Overloaded) -> bytes:
+    refused = status.of_failure(overloaded, "")  # nothing has begun that an id would trace
+    context.set_trailing_metadata((("grpc-status-details-bin", refused.details),))
+    context.set_code(refused.code)
+    context.set_details(refused.message)
+    return b""
+
+
+def _no_request(context: Context) -> bytes:
+    context.set_code(grpc.StatusCode.INVALID_ARGUMENT)
+    context.set_details("The call has no request message.")
+    return b""

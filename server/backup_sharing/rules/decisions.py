@@ -1,0 +1,171 @@
+"""The rules of every change, as `backup_sharing.store.interface.Store` promises them, once for all engines.
+
+A change is decided on a `State` that holds what its `Needs` name. It raises its failure before it
+changes anything, so one that fails leaves nothing behind for those that are decided after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from backup_sharing.errors import (
+    AlreadyShared,
+    BackupNotAvailable,
+    BackupNotFound,
+    BackupOwnerFixed,
+    Failure,
+    NotTheGiver,
+    QuotaUsedUp,
+    SharingNotFound,
+)
+from backup_sharing.model import AVAILABLE, Backup, Sharing
+from backup_sharing.rules.outcome import Made, NotMade, Outcome
+from backup_sharing.rules.state import Needs, State, key_of
+from backup_sharing.store.interface import Cancel, CancelAll, Cause, OnConflict, Share
+
+
+@dataclass(frozen=True, slots=True)
+class PutBackup:
+    """Insert or replace a backup."""
+
+    backup: Backup
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveBackup:
+    """Remove a backup and cancel its active sharings."""
+
+    backup_id: str
+    cause: Cause
+
+
+Command: TypeAlias = Share | Cancel | CancelAll | PutBackup | RemoveBackup
+"""A change that somebody asks for."""
+
+
+def needs_of(commands: Iterable[Command]) -> Needs:
+    """Answer what has to be known to decide these."""
+    needs = Needs()
+    for command in commands:
+        match command:
+            case Share():
+                needs.owners[command.backup_id] = None
+                needs.pairs.update(dict.fromkeys((command.backup_id, to) for to in command.to_project_ids))
+                if command.max_active:
+                    needs.counted[command.backup_id] = None
+            case Cancel():
+                needs.sharings[command.sharing_id] = None
+            case CancelAll() | RemoveBackup():
+                needs.owners[command.backup_id] = None
+                needs.all_of[command.backup_id] = None
+            case PutBackup():
+                needs.backups[command.backup.id] = None
+        if isinstance(command, Share | Cancel | CancelAll) and command.idempotency is not None:
+            needs.keys[key_of(command.cause, command.idempotency)] = None
+    return needs
+
+
+def decide_all(state: State, commands: Iterable[Command]) -> list[Outcome]:
+    """Decide one after the other; those that fail change nothing. Nothing is written yet."""
+    outcomes: list[Outcome] = []
+    for command in commands:
+        try:
+            outcomes.append(Made(decide(state, command)))
+        except Failure as failure:
+            outcomes.append(NotMade(failure))
+    return outcomes
+
+
+def decide(state: State, command: Command) -> Sequence[Sharing] | Backup:
+    """Do to the state what the command asks for; answers what its caller gets. Raises `Failure`."""
+    match command:
+        case Share():
+            return _share(state, command)
+        case Cancel():
+            return _cancel(state, command)
+        case CancelAll():
+            return _cancel_all(state, command)
+        case PutBackup():
+            return _put_backup(state, command)
+        case RemoveBackup():
+            return _remove_backup(state, command)
+
+
+def _share(state: State, command: Share) -> Sequence[Sharing]:
+    backup_id = command.backup_id
+    _check_owner(state, backup_id, command.from_project_id)
+    if (earlier := state.earlier_call(command.cause, command.idempotency)) is not None:
+        return earlier.answer()
+    if (status := state.status_of(backup_id)) != AVAILABLE:
+        raise BackupNotAvailable(backup_id, status)
+    standing = state.standing(backup_id)
+    already = [project_id for project_id in command.to_project_ids if project_id in standing]
+    if already and command.on_conflict is OnConflict.REFUSE:
+        raise AlreadyShared(backup_id, already)
+    new = [
+        Sharing(sharing_id, backup_id, command.from_project_id, project_id, command.cause.at)
+        for project_id, sharing_id in zip(command.to_project_ids, command.sharing_ids, strict=True)
+        if project_id not in standing
+    ]
+    if new and command.max_active and state.count(backup_id) + len(new) > command.max_active:
+        raise QuotaUsedUp(backup_id, command.max_active)
+    state.add(new, command.cause)
+    standing = state.standing(backup_id)
+    answer = [standing[project_id] for project_id in command.to_project_ids]
+    state.remember(command.cause, command.idempotency, answer)
+    return answer
+
+
+def _cancel(state: State, command: Cancel) -> Sequence[Sharing]:
+    earlier = state.earlier_call(command.cause, command.idempotency)
+    if earlier is not None and earlier.same:
+        return earlier.answer()
+    sharing = state.sharing(command.sharing_id)
+    if sharing is not None and command.project_id == sharing.to_project_id:
+        raise NotTheGiver(command.sharing_id)
+    if sharing is None or command.project_id != sharing.from_project_id:
+        raise SharingNotFound(command.sharing_id)
+    if earlier is not None:
+        return earlier.answer()
+    ended = state.end([sharing], command.cause)
+    state.remember(command.cause, command.idempotency, ended)
+    return ended
+
+
+def _cancel_all(state: State, command: CancelAll) -> Sequence[Sharing]:
+    _check_owner(state, command.backup_id, command.project_id)
+    if (earlier := state.earlier_call(command.cause, command.idempotency)) is not None:
+        return earlier.answer()
+    ended = _end_all(state, command.backup_id, command.cause)
+    state.remember(command.cause, command.idempotency, ended)
+    return ended
+
+
+def _put_backup(state: State, command: PutBackup) -> Backup:
+    backup = command.backup
+    owner = state.owner_of(backup.id)
+    if owner is not None and owner != backup.project_id:
+        raise BackupOwnerFixed(backup.id)
+    if state.backup(backup.id) != backup:
+        state.put(backup, command.cause)
+    return backup
+
+
+def _remove_backup(state: State, command: RemoveBackup) -> Sequence[Sharing]:
+    if state.owner_of(command.backup_id) is None:
+        raise BackupNotFound(command.backup_id)
+    ended = _end_all(state, command.backup_id, command.cause)
+    state.remove(command.backup_id, command.cause)
+    return ended
+
+
+def _check_owner(state: State, backup_id: str, project_id: str) -> None:
+    if state.owner_of(backup_id) != project_id:
+        raise BackupNotFound(backup_id)
+
+
+def _end_all(state: State, backup_id: str, cause: Cause) -> list[Sharing]:
+    return state.end(sorted(state.standing(backup_id).values(), key=lambda sharing: sharing.id), cause)

@@ -1,0 +1,174 @@
+"""What lists and counts ask for, in SQL that every engine understands but for the few words of its `Dialect`.
+
+Statements are put together from the fixed fragments here; every value is a parameter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from backup_sharing.store.interface import PAGE_BYTES, Position, SharingFilter, SharingOrder, SharingQuery, SortKey
+from backup_sharing.store.rows import BACKUP_COLUMNS, SHARING_COLUMNS, Row
+
+# ruff: noqa: S608 -- statements are put together from the constants of this program only
+
+Parameters = dict[str, str | int | bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """The words in which engines differ."""
+
+    parameter: Callable[[str], str]
+    """How a parameter of this name stands in a statement."""
+    with_backup: str
+    """``sharings AS s`` joined with ``backups AS b``."""
+    name_contains: Callable[[str], str]
+    """The condition that ``b.name_folded`` contains a parameter."""
+    not_by_index: str
+    """What before a column keeps it from choosing the index; may be empty."""
+
+
+ROW_BYTES: Final = 512
+"""What an item takes beside its texts, for `PAGE_BYTES`: ids, times and numbers."""
+
+TEXTS: Final = (
+    *("status", "name", "volume_id", "availability_zone", "container", "description", "fail_reason", "snapshot_id"),
+    "service_metadata",
+)
+"""Columns of ``backups`` whose length varies."""
+
+_OF_SHARING: Final = (
+    ("backup_id", "s.backup_id"),
+    ("from_project_id", "s.from_project_id"),
+    ("to_project_id", "s.to_project_id"),
+)
+_OF_BACKUP: Final = (
+    ("volume_id", "b.volume_id"),
+    ("availability_zone", "b.availability_zone"),
+    ("status", "b.status"),
+)
+
+
+def get_statement(dialect: Dialect) -> str:
+    """Answer the statement for the sharing ``id``, given or received by ``project_id``."""
+    sharing_id, project_id = dialect.parameter("id"), dialect.parameter("project_id")
+    return f"""
+        SELECT {SHARING_COLUMNS}, {BACKUP_COLUMNS} FROM {dialect.with_backup}
+        WHERE s.id = {sharing_id} AND s.deleted_at IS NULL AND {project_id} IN (s.from_project_id, s.to_project_id)
+    """
+
+
+def list_statement(query: SharingQuery, dialect: Dialect, columns: str) -> tuple[str, Parameters]:
+    """Answer the statement of a list and its parameters: one row more than asked for tells whether more remain."""
+    conditions = _conditions(query.filter, dialect)
+    parameters = _parameters(query.filter)
+    after = query.part.after
+    if after is not None:
+        conditions.append(_behind(query.order, after, dialect))
+        parameters |= {"after_id": after.id}
+        if after.value is not None:
+            parameters |= {"after_value": after.value}
+    parameters |= {"rows": query.part.limit + 1, "offset": 0 if after is not None else query.part.offset}
+    rows, offset = dialect.parameter("rows"), dialect.parameter("offset")
+    order = ", ".join(f"{term} {direction}" for term, direction in order_of(query.order))
+    statement = f"""
+        SELECT {columns} FROM {dialect.with_backup}
+        WHERE {" AND ".join(conditions)} ORDER BY {order} LIMIT {rows} OFFSET {offset}
+    """
+    return statement, parameters
+
+
+def order_of(order: SharingOrder) -> Sequence[tuple[str, str]]:
+    """Answer what rows are ordered by: terms, each with its direction."""
+    column, nullable = _sort_column(order.key)
+    direction = "DESC" if order.descending else "ASC"
+    terms = [(column, direction)] if order.key is SortKey.ID else [(column, direction), ("s.id", direction)]
+    # Only where there can be nulls: with this term no index serves the order.
+    return [(f"({column} IS NULL)", "ASC"), *terms] if nullable else terms
+
+
+def cut(rows: Iterable[Row], limit: int, size_of: Callable[[Row], int]) -> tuple[Sequence[Row], bool]:
+    """Answer the rows of a page, and whether more remain; no more rows are read than that takes."""
+    page: list[Row] = []
+    size = 0
+    for row in rows:
+        size += size_of(row)
+        if len(page) == limit or (page and size > PAGE_BYTES):
+            return page, True
+        page.append(row)
+    return page, False
+
+
+def count_statement(filter: SharingFilter, dialect: Dialect) -> tuple[str, Parameters]:
+    """Answer the statement that counts, and its parameters. An active sharing always has its backup."""
+    by_backup = any(getattr(filter, name) is not None for name in ("name", *(name for name, _ in _OF_BACKUP)))
+    tables = dialect.with_backup if by_backup else "sharings AS s"
+    return f"SELECT count(*) FROM {tables} WHERE {' AND '.join(_conditions(filter, dialect))}", _parameters(filter)
+
+
+def backups_statement(project_id: str | None, after_id: str | None, dialect: Dialect, columns: str) -> str:
+    """Answer the statement for ``rows`` backups by id."""
+    conditions = ["TRUE"]
+    if project_id is not None:
+        conditions.append(f"b.project_id = {dialect.parameter('project_id')}")
+    if after_id is not None:
+        conditions.append(f"b.id > {dialect.parameter('after_id')}")
+    return f"""
+        SELECT {columns} FROM backups AS b
+        WHERE {" AND ".join(conditions)} ORDER BY b.id LIMIT {dialect.parameter("rows")}
+    """
+
+
+def _conditions(filter: SharingFilter, dialect: Dialect) -> list[str]:
+    # A project may have far more sharings than a backup: where the backup is known, it chooses the index.
+    either = dialect.not_by_index if filter.backup_id is not None else ""
+    whose = "s.to_project_id" if filter.received else "s.from_project_id"
+    conditions = ["s.deleted_at IS NULL", f"{either}{whose} = {dialect.parameter('project_id')}"]
+    for name, column in (*_OF_SHARING, *_OF_BACKUP):
+        if getattr(filter, name) is not None:
+            kept = either if name == "from_project_id" else ""
+            conditions.append(f"{kept}{column} = {dialect.parameter(name)}")
+    if filter.name is not None:
+        conditions.append(dialect.name_contains("name"))
+    return conditions
+
+
+def _parameters(filter: SharingFilter) -> Parameters:
+    names = ("project_id", "name", *(name for name, _ in (*_OF_SHARING, *_OF_BACKUP)))
+    parameters: Parameters = {name: getattr(filter, name) for name in names if getattr(filter, name) is not None}
+    if filter.name is not None:
+        parameters["name"] = filter.name.casefold()
+    return parameters
+
+
+def _sort_column(key: SortKey) -> tuple[str, bool]:
+    """The column of a sort key, and whether it may be null."""
+    match key:
+        case SortKey.CREATED_AT:
+            return "s.created_at", False
+        case SortKey.UPDATED_AT:
+            return "s.updated_at", True
+        case SortKey.ID:
+            return "s.id", False
+        case SortKey.NAME:
+            return "b.name", True
+        case SortKey.STATUS:
+            return "b.status", False
+        case SortKey.SIZE:
+            return "b.size", True
+
+
+def _behind(order: SharingOrder, after: Position, dialect: Dialect) -> str:
+    """The condition that holds for exactly the rows behind a position."""
+    column, nullable = _sort_column(order.key)
+    beyond = "<" if order.descending else ">"
+    after_id, after_value = dialect.parameter("after_id"), dialect.parameter("after_value")
+    if order.key is SortKey.ID:
+        return f"s.id {beyond} {after_id}"
+    if after.value is None:
+        return f"{column} IS NULL AND s.id {beyond} {after_id}"
+    behind = f"({column}, s.id) {beyond} ({after_value}, {after_id})"
+    return f"({column} IS NULL OR {behind})" if nullable else behind

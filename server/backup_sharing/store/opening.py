@@ -1,0 +1,181 @@
+"""Which engine a database is of, and how to open and migrate it: the one place that knows all engines."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from backup_sharing.store.interface import Store
+from backup_sharing.store.migrations import MIGRATIONS, Migration, SchemaStatus
+from backup_sharing.store.recovering import Recovering
+from backup_sharing.store.sqlite import file as sqlite_file
+from backup_sharing.store.sqlite.store import SqliteStore
+from backup_sharing.store.transfer.side import Side
+from backup_sharing.store.transfer.sqlite_side import SqliteSide
+from backup_sharing.store.unusable import FailingDatabase
+
+# The driver of PostgreSQL is imported only where it is used: without it a server on SQLite has 12 MB less to keep.
+
+_SQLITE: Final = "sqlite:"
+_POSTGRES: Final = ("postgresql://", "postgres://")
+
+
+_ELSEWHERE: Final = re.compile(
+    r"^[A-Za-z][A-Za-z0-9+.-]*://|\b(?:host|hostaddr|dbname|user|password)\s*=", re.IGNORECASE
+)
+
+_PATIENCE: Final = 5.0
+"""Seconds that whoever migrates waits for others that use the database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How a store works; what an engine has no use for it passes over."""
+
+    max_waiting: int = 10_000
+    """The most changes that wait."""
+    patience: float = 5.0
+    """Seconds to wait for the database and for others that use it."""
+    commit_delay: float = 0.001
+    """Seconds that a change waits for others to share its commit, when there are such."""
+    read_threads: int = 2
+    """SQLite: reads at once."""
+    read_connections: int = 4
+    """PostgreSQL: reads at once."""
+    write_connections: int = 1
+    """PostgreSQL: transactions at once that change something."""
+
+
+def checked(database: str) -> str:
+    """Answer a database's name as it is; raises ValueError if it is of no engine.
+
+    A url of another scheme, or a connection string of keywords, is no file: it may hold a password, and what a file is
+    called stands in messages.
+    """
+    place = _place(database)
+    if isinstance(place, Path) and (not place.name or (place == Path(database) and _ELSEWHERE.search(database))):
+        raise ValueError("expected a file, sqlite:///FILE or postgresql://HOST/NAME")
+    return database
+
+
+async def open_store(
+    database: str, tuning: Tuning = Tuning(), known: Sequence[Migration] = MIGRATIONS, *, every: bool = False
+) -> Store:
+    """Open a store on a SQLite file or a PostgreSQL url; a database that has no tables gets them.
+
+    ``every``: as `migrate` does, bring tables of an older version up to date.
+    While the disk of a SQLite file fails, the store is there, tries to open it and answers `Unavailable`.
+    Raises UnusableDatabase.
+    """
+    place = _place(database)
+    if isinstance(place, Path):
+        failed = asyncio.Event()
+        open_file = partial(
+            SqliteStore.open,
+            place,
+            max_waiting=tuning.max_waiting,
+            read_threads=tuning.read_threads,
+            busy_timeout=tuning.patience,
+            commit_delay=tuning.commit_delay,
+            known=known,
+            every=every,
+            failed=failed,
+        )
+        try:
+            return await open_file()
+        except FailingDatabase as why:
+            return Recovering(open_file, failed, why)
+    if every:
+        await asyncio.to_thread(migrate, database, known)
+    from backup_sharing.store.postgres.store import PostgresStore
+
+    return await PostgresStore.open(
+        place,
+        max_waiting=tuning.max_waiting,
+        read_connections=tuning.read_connections,
+        write_connections=tuning.write_connections,
+        patience=tuning.patience,
+        commit_delay=tuning.commit_delay,
+        known=known,
+    )
+
+
+def schema_status(database: str, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
+    """Answer how far a database is migrated. Changes nothing.
+
+    Raises UnusableDatabase.
+    """
+    place = _place(database)
+    if isinstance(place, Path):
+        return sqlite_file.look(place, busy_timeout=_PATIENCE, known=known)
+    from backup_sharing.store.postgres import schema as postgres_schema
+
+    return postgres_schema.look(place, known=known)
+
+
+def migrate(database: str, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
+    """Apply all migrations that a database lacks; answers the status before. Of several at once one works.
+
+    Raises UnusableDatabase.
+    """
+    place = _place(database)
+    if isinstance(place, Path):
+        return sqlite_file.migrate(place, busy_timeout=_PATIENCE, known=known)
+    from backup_sharing.store.postgres import schema as postgres_schema
+
+    return postgres_schema.migrate(place, known=known)
+
+
+def plan(database: str, known: Sequence[Migration] = MIGRATIONS) -> Mapping[str, Sequence[str]]:
+    """Answer what `migrate` would execute now: for each migration, by name, its statements.
+
+    Raises UnusableDatabase.
+    """
+    pending = schema_status(database, known).pending
+    if isinstance(_place(database), Path):
+        steps = sqlite_file.statements(known)
+    else:
+        steps = {migration.name: migration.postgres for migration in known}
+    return {name: steps[name] for name in pending}
+
+
+def open_side(database: str) -> Side:
+    """Open a database that has its tables, to copy from it or to it.
+
+    Raises UnusableDatabase.
+    """
+    place = _place(database)
+    if isinstance(place, Path):
+        return SqliteSide(place)
+    from backup_sharing.store.transfer.postgres_side import PostgresSide
+
+    return PostgresSide(place)
+
+
+def file_of(database: str) -> Path | None:
+    """Answer the file of a SQLite database; None for a database of another engine."""
+    place = _place(database)
+    return place if isinstance(place, Path) else None
+
+
+def shown(database: str) -> str:
+    """Answer a database's name without what is secret."""
+    place = _place(database)
+    if isinstance(place, Path):
+        return str(place)
+    from backup_sharing.store.postgres import connection as postgres_connection
+
+    return postgres_connection.shown(place)
+
+
+def _place(database: str) -> Path | str:
+    if database.startswith(_POSTGRES):
+        return database
+    if database.startswith(_SQLITE):
+        return Path(database.removeprefix(_SQLITE).removeprefix("//"))
+    return Path(database)

@@ -1,0 +1,114 @@
+"""What each read asks of PostgreSQL. One statement each, so that it sees one state of the data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from backup_sharing.errors import BackupNotFound, SharingNotFound
+from backup_sharing.model import Backup, Page, SharingDetail
+from backup_sharing.store import listing
+from backup_sharing.store.interface import PAGE_BYTES, SharingFilter, SharingQuery
+from backup_sharing.store.postgres.connection import Connection
+from backup_sharing.store.postgres.rows import stored_backup, stored_detail, text_in
+from backup_sharing.store.rows import BACKUP_COLUMNS, BACKUP_FIELDS, SHARING_FIELDS, Row, details_of
+
+POSTGRES: Final = listing.Dialect(
+    parameter=lambda name: f"%({name})s",
+    with_backup="sharings AS s JOIN backups AS b ON b.id = s.backup_id",
+    # On UTF-8, in which a text is part of another exactly where its bytes are: what cannot stand in a text can so be
+    # looked for.
+    name_contains=lambda name: f"position(%({name})s::bytea IN b.name_folded) > 0",
+    not_by_index="",
+)
+"""How PostgreSQL says it."""
+
+_SHARING_AS: Final = ", ".join(f"s.{name} AS s_{name}" for name in SHARING_FIELDS)
+_BACKUP_AS: Final = ", ".join(f"b.{name} AS b_{name}" for name in BACKUP_FIELDS)
+_SHARING_NAMES: Final = ", ".join(f"s_{name}" for name in SHARING_FIELDS)
+_BACKUP_NAMES: Final = ", ".join(f"b_{name}" for name in BACKUP_FIELDS)
+
+_GET_SHARING: Final = listing.get_statement(POSTGRES)
+_GET_BACKUP: Final = f"SELECT {BACKUP_COLUMNS} FROM backups AS b WHERE b.id = %(id)s"  # noqa: S608 -- constants
+
+
+async def get_sharing(connection: Connection, project_id: str, sharing_id: str) -> SharingDetail:
+    """Do what `Store.get_sharing` promises."""
+    rows = await _rows(connection, _GET_SHARING, {"id": sharing_id, "project_id": project_id})
+    if not rows:
+        raise SharingNotFound(sharing_id)
+    return stored_detail(rows[0])
+
+
+async def list_sharings(connection: Connection, query: SharingQuery) -> Page[SharingDetail]:
+    """Do what `Store.list_sharings` promises."""
+    page, more = _cut(await _rows(connection, *list_statement(query)), query.part.limit)
+    return Page(details_of(page, stored_backup), more)
+
+
+def list_statement(query: SharingQuery) -> tuple[str, listing.Parameters]:
+    """Answer the statement of a list, whose rows end with what `_bounded` adds, and its parameters."""
+    order = listing.order_of(query.order)
+    terms = ", ".join(f"{term} AS term_{number}" for number, (term, _) in enumerate(order))
+    page, parameters = listing.list_statement(query, POSTGRES, f"{_SHARING_AS}, {_BACKUP_AS}, {terms}")
+    outer = ", ".join(f"term_{number} {direction}" for number, (_, direction) in enumerate(order))
+    return _bounded(page, f"{_SHARING_NAMES}, {_BACKUP_NAMES}", outer), parameters
+
+
+async def count_sharings(connection: Connection, filter: SharingFilter) -> int:
+    """Do what `Store.count_sharings` promises."""
+    ((count,),) = await _rows(connection, *listing.count_statement(filter, POSTGRES))
+    return int(count)
+
+
+async def get_backup(connection: Connection, backup_id: str) -> Backup:
+    """Do what `Store.get_backup` promises."""
+    rows = await _rows(connection, _GET_BACKUP, {"id": backup_id})
+    if not rows:
+        raise BackupNotFound(backup_id)
+    return stored_backup(rows[0])
+
+
+async def list_backups(
+    connection: Connection, project_id: str | None, limit: int, after_id: str | None
+) -> Page[Backup]:
+    """Do what `Store.list_backups` promises."""
+    statement = backups_statement(project_id, after_id)
+    parameters: listing.Parameters = {"project_id": project_id, "after_id": after_id, "rows": limit + 1}
+    page, more = _cut(await _rows(connection, statement, parameters), limit)
+    return Page([stored_backup(row) for row in page], more)
+
+
+def backups_statement(project_id: str | None, after_id: str | None) -> str:
+    """Answer the statement for ``rows`` backups by id, whose rows end with what `_bounded` adds."""
+    return _bounded(listing.backups_statement(project_id, after_id, POSTGRES, _BACKUP_AS), _BACKUP_NAMES, "b_id")
+
+
+def _bounded(page: str, columns: str, order: str) -> str:
+    """Answer the statement for no more rows of a page than its bound of bytes allows, but one at least.
+
+    Each row ends with the number of rows that the page would have. The server counts the bytes: it knows them without
+    having read the texts, and those that are too many are never sent.
+    """
+    size = " + ".join(f"coalesce(octet_length(b_{name}), 0)" for name in listing.TEXTS)
+    return f"""
+        SELECT {columns}, fetched FROM (
+            SELECT *, count(*) OVER () AS fetched, row_number() OVER so_far AS place,
+                sum({listing.ROW_BYTES} + {size}) OVER so_far AS bytes
+            FROM ({page}) AS page WINDOW so_far AS (ORDER BY {order} ROWS UNBOUNDED PRECEDING)
+        ) AS page WHERE place = 1 OR bytes <= {PAGE_BYTES} ORDER BY {order}
+    """  # noqa: S608 -- constants
+
+
+def _cut(rows: Sequence[Row], limit: int) -> tuple[Sequence[Row], bool]:
+    """Answer the rows of a page without what `_bounded` added, and whether more remain."""
+    page = [row[:-1] for row in rows[:limit]]
+    return page, bool(rows) and rows[0][-1] > len(page)
+
+
+async def _rows(connection: Connection, statement: str, parameters: listing.Parameters) -> list[tuple[Any, ...]]:
+    values = {name: text_in(value) for name, value in parameters.items()}
+    if isinstance(name := parameters.get("name"), str):
+        values["name"] = name.encode()
+    cursor = await connection.execute(statement, values)
+    return await cursor.fetchall()

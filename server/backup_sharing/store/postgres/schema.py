@@ -1,0 +1,148 @@
+"""Making a PostgreSQL database ready: its tables, and how far it is migrated."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import psycopg
+
+from backup_sharing.store.migrations import MIGRATIONS, Migration, SchemaStatus, status_of
+from backup_sharing.store.postgres.connection import break_off, connection_string, said, shown
+from backup_sharing.store.unusable import UnreachableDatabase, UnusableDatabase
+
+_LOCK: Final = "lock"
+"""A row that is no migration: who has it locked may migrate."""
+
+_LOOK_WITHIN: Final = 5.0
+"""Seconds for a server to say how far its database is migrated, or to make the tables of one that has none."""
+
+_TRIES: Final = 20
+_PAUSE: Final = 0.1
+
+_CONTENDED: Final = (
+    psycopg.errors.DuplicateObject,
+    psycopg.errors.DuplicateTable,
+    psycopg.errors.SerializationFailure,
+    psycopg.errors.UniqueViolation,
+)
+
+_TABLE: Final = """
+    CREATE TABLE IF NOT EXISTS schema_migrations (
+        name TEXT NOT NULL PRIMARY KEY,
+        applied_at TIMESTAMPTZ NOT NULL DEFAULT now()
+    )
+"""
+_TAKE_LOCK: Final = """
+    INSERT INTO schema_migrations (name) VALUES (%s) ON CONFLICT (name) DO UPDATE SET applied_at = now()
+"""
+APPLIED: Final = "SELECT name FROM schema_migrations"
+"""What is applied, and the lock."""
+
+_Session = psycopg.Connection[tuple[object, ...]]
+
+
+def prepare(url: str, *, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
+    """Make the tables of a database that has none; older ones are left as they are: see `migrate`.
+
+    Raises UnusableDatabase; `UnreachableDatabase` where that may change.
+    """
+    status = look(url, known=known)
+    if status.unknown:
+        raise _newer(url, status)
+    if not status.is_empty:
+        return status
+    return _worked_on(url, lambda session: _apply(url, session, known), _LOOK_WITHIN)
+
+
+def migrate(url: str, *, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
+    """Apply all migrations that are missing, in one transaction; answers the status before.
+
+    Of several that start at once one works and the others wait for it.
+    Raises UnusableDatabase; `UnreachableDatabase` where that may change.
+    """
+    # What it may take nobody knows: it may be a large database.
+    return _worked_on(url, lambda session: _apply(url, session, known), None)
+
+
+def look(url: str, *, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
+    """Answer how far a database is migrated. Changes nothing.
+
+    Raises UnusableDatabase; `UnreachableDatabase` where that may change.
+    """
+    return _worked_on(url, lambda session: schema_status(_applied(session), known), _LOOK_WITHIN)
+
+
+def schema_status(rows: Sequence[tuple[object, ...]], known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
+    """Answer the status that rows of `APPLIED` mean."""
+    return status_of((str(name) for (name,) in rows if name != _LOCK), known)
+
+
+def _worked_on(url: str, work: Callable[[_Session], SchemaStatus], seconds: float | None) -> SchemaStatus:
+    try:
+        with psycopg.connect(connection_string(url), autocommit=True) as session, _within(session, seconds):
+            encoding = session.info.parameter_status("server_encoding")
+            if encoding != "UTF8":
+                raise UnusableDatabase(shown(url), f"its encoding is {encoding}, UTF8 is needed")
+            return _again_while_contended(lambda: work(session))
+    except psycopg.OperationalError as error:
+        if error.sqlstate is not None and error.sqlstate.startswith(("28", "3D")):
+            raise UnusableDatabase(shown(url), said(error)) from error
+        if error.sqlstate is None and "password" in str(error):
+            raise UnusableDatabase(shown(url), said(error)) from error
+        raise UnreachableDatabase(shown(url), f"cannot be reached: {said(error)}") from error
+    except psycopg.Error as error:
+        raise UnusableDatabase(shown(url), f"its tables cannot be made or read: {said(error)}") from error
+
+
+@contextmanager
+def _within(session: _Session, seconds: float | None) -> Iterator[None]:
+    """Break off what takes longer: a server may say nothing for ever."""
+    timer = threading.Timer(seconds or 0, break_off, (session,))
+    if seconds is not None:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _again_while_contended(work: Callable[[], SchemaStatus]) -> SchemaStatus:
+    # Even CREATE TABLE IF NOT EXISTS fails when two do it at once: at its name or its row type, or in a catalog.
+    for left in reversed(range(_TRIES)):
+        try:
+            return work()
+        except _CONTENDED:
+            if not left:
+                raise
+        time.sleep(_PAUSE)
+    raise AssertionError
+
+
+def _apply(url: str, session: _Session, known: Sequence[Migration]) -> SchemaStatus:
+    session.execute(_TABLE)
+    with session.transaction():
+        session.execute(_TAKE_LOCK, (_LOCK,))
+        status = schema_status(session.execute(APPLIED).fetchall(), known)
+        if status.unknown:
+            raise _newer(url, status)
+        for migration in known:
+            if migration.name in status.pending:
+                for statement in migration.postgres:
+                    session.execute(statement)
+                session.execute("INSERT INTO schema_migrations (name) VALUES (%s)", (migration.name,))
+        return status
+
+
+def _applied(session: _Session) -> Sequence[tuple[object, ...]]:
+    try:
+        return session.execute(APPLIED).fetchall()
+    except psycopg.errors.UndefinedTable:
+        return []
+
+
+def _newer(url: str, status: SchemaStatus) -> UnusableDatabase:
+    return UnusableDatabase(shown(url), f"it was made by a newer version of this program ({', '.join(status.unknown)})")

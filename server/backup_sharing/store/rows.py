@@ -1,0 +1,106 @@
+"""Rows, parameters and stored JSON on one side; backups and sharings on the other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from backup_sharing.errors import StoredDataUnreadable
+from backup_sharing.model import Backup, Sharing, SharingDetail
+
+SHARING_FIELDS: Final = (
+    "id",
+    "backup_id",
+    "from_project_id",
+    "to_project_id",
+    "created_at",
+    "updated_at",
+    "deleted_at",
+)
+"""The members of `Sharing`, in their order; columns have the same names."""
+
+BACKUP_FIELDS: Final = (
+    "id",
+    "project_id",
+    "status",
+    "name",
+    "volume_id",
+    "availability_zone",
+    "size",
+    "object_count",
+    "container",
+    "description",
+    "fail_reason",
+    "snapshot_id",
+    "service_metadata",
+    "is_incremental",
+    "has_dependent_backups",
+    "created_at",
+    "data_timestamp",
+    "updated_at",
+)
+"""The members of `Backup`, in their order; columns have the same names."""
+
+_BOOLEANS: Final = tuple(map(BACKUP_FIELDS.index, ("is_incremental", "has_dependent_backups")))
+
+SHARING_COLUMNS: Final = ", ".join(f"s.{name}" for name in SHARING_FIELDS)
+"""What to select from ``sharings AS s`` for `sharing_of`."""
+
+BACKUP_COLUMNS: Final = ", ".join(f"b.{name}" for name in BACKUP_FIELDS)
+"""What to select from ``backups AS b`` for `backup_of`."""
+
+Row = tuple[Any, ...]
+
+
+def sharing_of(row: Row) -> Sharing:
+    """Answer the sharing of a row of `SHARING_COLUMNS`."""
+    return Sharing(*row)
+
+
+def backup_of(row: Row) -> Backup:
+    """Answer the backup of a row of `BACKUP_COLUMNS`."""
+    values = list(row)
+    for place in _BOOLEANS:
+        if values[place] is not None:
+            values[place] = bool(values[place])
+    return Backup(*values)
+
+
+def detail_of(row: Row) -> SharingDetail:
+    """Answer the sharing and the backup of a row of `SHARING_COLUMNS`, then `BACKUP_COLUMNS`."""
+    split = len(SHARING_FIELDS)
+    return SharingDetail(sharing_of(row[:split]), backup_of(row[split:]))
+
+
+def details_of(rows: Iterable[Row], backup: Callable[[Row], Backup] = backup_of) -> list[SharingDetail]:
+    """Answer what `detail_of` would of each row; those of one backup share it. ``backup`` reads its columns."""
+    split = len(SHARING_FIELDS)
+    known: dict[str, Backup] = {}
+    details = []
+    for row in rows:
+        of = known.get(row[split])
+        if of is None:
+            of = known[row[split]] = backup(row[split:])
+        details.append(SharingDetail(sharing_of(row[:split]), of))
+    return details
+
+
+def backup_values(backup: Backup) -> dict[str, object]:
+    """Answer the value of each column of ``backups``."""
+    values: dict[str, object] = {name: getattr(backup, name) for name in BACKUP_FIELDS}
+    values["name_folded"] = None if backup.name is None else backup.name.casefold()
+    return values
+
+
+def answer_text(sharings: Sequence[Sharing]) -> str:
+    """Answer the sharings as JSON, to be stored."""
+    return json.dumps([{name: getattr(sharing, name) for name in SHARING_FIELDS} for sharing in sharings])
+
+
+def answer_of(text: str) -> list[Sharing]:
+    """Answer what `answer_text` was given; raises `StoredDataUnreadable` for any other text."""
+    try:
+        return [Sharing(**members) for members in json.loads(text)]
+    except (ValueError, TypeError) as error:
+        raise StoredDataUnreadable("A stored answer cannot be read.") from error

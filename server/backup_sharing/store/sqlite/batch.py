@@ -1,0 +1,184 @@
+"""Many changes in one transaction, so that one commit to the disk serves them all.
+
+First all changes are made as if none could fail. If one does, everything is rolled back and made
+again with a savepoint before each: a failing change never touches its neighbours.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+from backup_sharing.errors import DeadlineTooClose, OutcomeUnknown, Unavailable
+from backup_sharing.rules.outcome import Made, NotMade, Outcome
+from backup_sharing.store.sqlite.commit import Commits, CommitUnknown
+from backup_sharing.store.sqlite.connection import LOCK_POLL, failure_of, is_failed_sync, is_locked, log_fault
+from backup_sharing.store.waiter import Waiter, claim
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """Something to do to the data, once or again from the start, but committed at most once."""
+
+    make: Callable[[sqlite3.Connection], object]
+    commit_by: float | None
+    """Reading of ``time.monotonic()`` after which no commit may begin; None: no limit."""
+    given_up: Callable[[], bool]
+    """Whether nobody wants it any more."""
+    waiter: Waiter | None = None
+    """Its caller, who has to be claimed before the commit; None: there is none to be told anything."""
+    command: object = None
+    make_all: Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Outcome]] | None = None
+    """Makes all changes that wait side by side and have the same of these, from their commands: as if each
+    were made after the one before, but for less. Answers what became of each; None: they are made one by one."""
+
+
+def carry_out(
+    connection: sqlite3.Connection,
+    changes: Iterable[Change],
+    busy_timeout: float,
+    commits: Commits,
+) -> Mapping[Change, Outcome]:
+    """Make the changes, in order, in one transaction; return when it is on the disk.
+
+    The write lock is waited for up to ``busy_timeout`` seconds. Answers what became of each
+    change; those that were given up before their turn are missing. Raises nothing of SQLite's.
+    """
+    batch = _Batch(connection, changes, commits)
+    try:
+        batch.run(time.monotonic() + busy_timeout)
+    except sqlite3.Error as error:
+        batch.fail_all(error)
+    return batch.outcomes
+
+
+class _Batch:
+    """One batch on its way to a commit."""
+
+    def __init__(self, connection: sqlite3.Connection, changes: Iterable[Change], commits: Commits) -> None:
+        self._connection = connection
+        self._commits = commits
+        self._waiting = list(changes)
+        self.outcomes: dict[Change, Outcome] = {}
+
+    def run(self, give_up_at: float) -> None:
+        """Try until the changes are committed or none is left to try; raises sqlite3.Error if it cannot be done."""
+        self._roll_back()
+        separately = len(self._waiting) == 1 and self._waiting[0].make_all is None
+        while self._keep_wanted():
+            if not self._lock(give_up_at):
+                continue
+            outcomes = self._make_separately() if separately else self._make_together()
+            if outcomes is None:
+                separately = True
+            elif not any(map(_is_late, self._waiting)) and _are_claimed(outcomes):
+                self._finish(outcomes)
+                return
+            self._roll_back()
+
+    def fail_all(self, error: sqlite3.Error) -> None:
+        """Roll back; every change that is not settled fails for this reason."""
+        log_fault(error)
+        self._commits.failed(error)
+        self.outcomes |= {change: NotMade(failure_of(error)) for change in self._waiting}
+        try:
+            self._roll_back()
+        except sqlite3.Error:
+            _log.exception("a failed transaction could not be rolled back; the next one tries again")
+
+    def _keep_wanted(self) -> bool:
+        """Settle those that are late and forget those that were given up; whether any is left."""
+        late = [change for change in self._waiting if _is_late(change)]
+        self.outcomes |= {change: NotMade(DeadlineTooClose()) for change in late}
+        self._waiting = [change for change in self._waiting if change not in self.outcomes and not change.given_up()]
+        return bool(self._waiting)
+
+    def _lock(self, give_up_at: float) -> bool:
+        """Begin with the write lock, or pause and answer False; raises the failure to lock when it is time."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if not is_locked(error) or time.monotonic() > give_up_at:
+                raise
+            time.sleep(LOCK_POLL)
+            return False
+        return True
+
+    def _make_together(self) -> dict[Change, Outcome] | None:
+        """Make all; None if one failed and may have left something behind."""
+        outcomes: dict[Change, Outcome] = {}
+        wanted = [change for change in self._waiting if not change.given_up()]
+        try:
+            for make_all, neighbours in groupby(wanted, attrgetter("make_all")):
+                changes = list(neighbours)
+                if make_all is not None:
+                    made = make_all(self._connection, [change.command for change in changes])
+                    outcomes.update(zip(changes, made, strict=True))
+                else:
+                    outcomes.update((change, Made(change.make(self._connection))) for change in changes)
+        except Exception as error:  # made again alone, where it is told
+            if isinstance(error, sqlite3.Error) and is_failed_sync(error):
+                raise
+            return None
+        return outcomes
+
+    def _make_separately(self) -> dict[Change, Outcome]:
+        """Make each that does not fail; raises sqlite3.Error if a failure ended the whole transaction."""
+        outcomes: dict[Change, Outcome] = {}
+        for change in self._waiting:
+            if not change.given_up():
+                self._connection.execute("SAVEPOINT change")
+                outcomes[change] = self._make_or_undo(change)
+                self._connection.execute("RELEASE change")
+        return outcomes
+
+    def _make_or_undo(self, change: Change) -> Outcome:
+        try:
+            return Made(change.make(self._connection))
+        except Exception as error:
+            if not self._connection.in_transaction:
+                raise  # SQLite rolls back by itself when, for instance, the disk is full
+            self._connection.execute("ROLLBACK TO change")
+            if not isinstance(error, sqlite3.Error):
+                return NotMade(error)
+            log_fault(error)
+            return NotMade(failure_of(error))
+
+    def _finish(self, outcomes: Mapping[Change, Outcome]) -> None:
+        if any(isinstance(outcome, Made) for outcome in outcomes.values()):
+            try:
+                self._commits.commit()
+            except CommitUnknown as unknown:
+                outcomes = {change: _unsure(outcome, unknown) for change, outcome in outcomes.items()}
+        else:
+            self._roll_back()
+        self.outcomes |= outcomes
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+
+def _are_claimed(outcomes: Mapping[Change, Outcome]) -> bool:
+    """Whether all that would be committed may be."""
+    made = (change.waiter for change, outcome in outcomes.items() if isinstance(outcome, Made))
+    return claim([waiter for waiter in made if waiter is not None])
+
+
+def _is_late(change: Change) -> bool:
+    return change.commit_by is not None and time.monotonic() > change.commit_by
+
+
+def _unsure(outcome: Outcome, unknown: CommitUnknown) -> NotMade:
+    """What is left of an outcome when the commit is not known: what failed may have met a change that is not stored."""
+    failure = OutcomeUnknown() if isinstance(outcome, Made) else Unavailable("The store cannot be used now.")
+    failure.__cause__ = unknown
+    return NotMade(failure)

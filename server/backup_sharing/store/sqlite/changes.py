@@ -1,0 +1,193 @@
+"""Changes, as many as wait: what they need is read at once, decided in their order, and written at once.
+
+A statement lets go of the interpreter's lock and has to get it back from an event loop that is busy:
+that costs more than the statement itself. So a batch of shares takes three statements, not seven for
+each, and lists of rows come and go as one JSON value.
+
+Runs in a transaction that its caller began with the write lock, commits afterwards and rolls back
+when this raises.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any, Final
+
+import orjson
+
+from backup_sharing.model import Backup, Sharing
+from backup_sharing.rules.decisions import Command, decide_all, needs_of
+from backup_sharing.rules.outcome import NotMade, Outcome
+from backup_sharing.rules.state import Edits, Event, Needs, State, StoredKey
+from backup_sharing.store.rows import (
+    BACKUP_COLUMNS,
+    BACKUP_FIELDS,
+    SHARING_COLUMNS,
+    SHARING_FIELDS,
+    backup_of,
+    backup_values,
+)
+
+# ruff: noqa: S608 -- statements are put together from the constants of this program only
+
+_MOST_ROWS: Final = 256
+"""Of one statement; its rows are a power of two, so that few statements are ever prepared."""
+
+_PURGED_AT_ONCE: Final = 16
+"""Or twice as many as are new: expired keys go faster than new ones come; few, so that no call pays for many."""
+
+_OWNERS: Final = "SELECT id, project_id, status FROM backups WHERE id IN (SELECT value FROM json_each(?))"
+_BACKUPS: Final = f"SELECT {BACKUP_COLUMNS} FROM backups AS b WHERE id IN (SELECT value FROM json_each(?))"
+_ACTIVE: Final = f"""
+    SELECT json_group_array(json_array({SHARING_COLUMNS})) FROM json_each(?) AS wanted
+    CROSS JOIN sharings AS s ON s.%s = wanted.value AND s.deleted_at IS NULL
+"""
+_KEYS: Final = """
+    SELECT k.project_id, k.method, k.key, k.fingerprint, k.answer, k.expires_at
+    FROM json_each(?) AS wanted CROSS JOIN idempotency_keys AS k
+    ON k.project_id = wanted.value ->> 0 AND k.method = wanted.value ->> 1 AND k.key = wanted.value ->> 2
+"""
+_END: Final = """
+    UPDATE sharings SET updated_at = ended.value ->> 1, deleted_at = ended.value ->> 1
+    FROM json_each(?) AS ended WHERE sharings.id = ended.value ->> 0
+"""
+_PUT_BACKUP: Final = f"""
+    INSERT INTO backups ({", ".join(BACKUP_FIELDS)}, name_folded)
+    VALUES ({", ".join(f":{name}" for name in BACKUP_FIELDS)}, :name_folded)
+    ON CONFLICT (id) DO UPDATE SET
+    {", ".join(f"{name} = excluded.{name}" for name in BACKUP_FIELDS)}, name_folded = excluded.name_folded
+"""
+_PURGE: Final = """
+    DELETE FROM idempotency_keys WHERE rowid IN
+    (SELECT rowid FROM idempotency_keys WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
+"""
+_REMEMBER: Final = """
+    INSERT OR REPLACE INTO idempotency_keys (project_id, method, key, fingerprint, answer, expires_at)
+    VALUES (?, ?, ?, ?, ?, ?)
+"""
+
+_Row = Sequence[object]
+
+
+def make(connection: sqlite3.Connection, command: Command) -> object:
+    """Make one change; answers what its caller gets, or raises its failure."""
+    (outcome,) = make_all(connection, [command])
+    if isinstance(outcome, NotMade):
+        raise outcome.failure
+    return outcome.answer
+
+
+def make_all(connection: sqlite3.Connection, commands: Sequence[Command]) -> Sequence[Outcome]:
+    """Make changes one after the other, for less; answers what became of each."""
+    state = _known(connection, needs_of(commands))
+    outcomes = decide_all(state, commands)
+    if state.edits:
+        _write(connection, state.edits)
+    return outcomes
+
+
+def _known(connection: sqlite3.Connection, needs: Needs) -> State:
+    state = State()
+    for pairs in _chunks(list(needs.pairs)):
+        owners, standing = connection.execute(_look_up(len(pairs)), _flat(pairs)).fetchone()
+        state.know_owners(orjson.loads(owners))
+        state.know_active(Sharing(*values) for values in orjson.loads(standing))
+    for ids in _chunks([(backup_id,) for backup_id in needs.counted]):
+        (counts,) = connection.execute(_count_active(len(ids)), _flat(ids)).fetchone()
+        state.know_counts(orjson.loads(counts))
+    seen = {backup_id for backup_id, _ in needs.pairs}
+    if rest := [backup_id for backup_id in needs.owners if backup_id not in seen]:
+        state.know_owners(connection.execute(_OWNERS, (_json(rest),)).fetchall())
+    if needs.backups:
+        state.know_backups(map(backup_of, connection.execute(_BACKUPS, (_json(needs.backups),)).fetchall()))
+    for column, wanted in (("id", needs.sharings), ("backup_id", needs.all_of)):
+        if wanted:
+            (active,) = connection.execute(_ACTIVE % column, (_json(wanted),)).fetchone()
+            state.know_active(Sharing(*values) for values in orjson.loads(active))
+    if needs.keys:
+        for row in connection.execute(_KEYS, (_json(needs.keys),)).fetchall():
+            state.know_key(row[:3], StoredKey(*row[3:]))
+    return state
+
+
+def _write(connection: sqlite3.Connection, edits: Edits) -> None:
+    if edits.ended:
+        ended = [(sharing.id, sharing.deleted_at) for sharing in edits.ended.values()]
+        connection.execute(_END, (_json(ended),))
+    for sharings in _chunks([_values_of(sharing) for sharing in edits.added.values()]):
+        connection.execute(_insert("sharings", SHARING_FIELDS, len(sharings)), _flat(sharings))
+    if edits.backups:
+        _write_backups(connection, edits.backups.items())
+    if edits.keys:
+        connection.execute(_PURGE, (edits.expired_at, max(_PURGED_AT_ONCE, 2 * len(edits.keys))))
+        connection.executemany(_REMEMBER, [(*key, *stored) for key, stored in edits.keys.items()])
+    for events in _chunks(edits.events):
+        connection.execute(_insert("sharing_events", Event._fields, len(events)), _flat(events))
+
+
+def _write_backups(connection: sqlite3.Connection, backups: Iterable[tuple[str, Backup | None]]) -> None:
+    for backup_id, backup in backups:
+        if backup is None:
+            connection.execute("DELETE FROM backups WHERE id = ?", (backup_id,))
+        else:
+            connection.execute(_PUT_BACKUP, backup_values(backup))
+
+
+def _values_of(sharing: Sharing) -> _Row:
+    return [getattr(sharing, name) for name in SHARING_FIELDS]
+
+
+def _json(rows: Iterable[object]) -> str:
+    return orjson.dumps(list(rows)).decode()
+
+
+def _chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    return (rows[first : first + _MOST_ROWS] for first in range(0, len(rows), _MOST_ROWS))
+
+
+def _flat(rows: Sequence[_Row]) -> list[object]:
+    """The parameters of a statement for these rows; those that are too few are NULL."""
+    parameters = [value for row in rows for value in row]
+    return parameters + [None] * (_padded(len(rows)) * len(rows[0]) - len(parameters))
+
+
+def _padded(rows: int) -> int:
+    return 1 << (rows - 1).bit_length()
+
+
+def _values(rows: int, columns: int) -> str:
+    row = f"({', '.join('?' * columns)})"
+    return f"VALUES {', '.join([row] * _padded(rows))}"
+
+
+@lru_cache(maxsize=_MOST_ROWS)
+def _look_up(rows: int) -> str:
+    """One row: the backups and the active sharings that are wanted, each as a JSON list of lists."""
+    return f"""
+        WITH wanted (backup_id, to_project_id) AS ({_values(rows, 2)})
+        SELECT
+            (SELECT json_group_array(json_array(b.id, b.project_id, b.status))
+             FROM backups AS b WHERE b.id IN (SELECT backup_id FROM wanted)),
+            (SELECT json_group_array(json_array({SHARING_COLUMNS}))
+             FROM wanted CROSS JOIN sharings AS s
+             ON s.backup_id = wanted.backup_id AND s.to_project_id = wanted.to_project_id AND s.deleted_at IS NULL)
+    """
+
+
+@lru_cache(maxsize=_MOST_ROWS)
+def _count_active(rows: int) -> str:
+    """One row: for each backup its id and the number of its active sharings, as a JSON list of lists."""
+    return f"""
+        SELECT json_group_array(json_array(wanted.column1,
+            (SELECT count(*) FROM sharings WHERE backup_id = wanted.column1 AND deleted_at IS NULL)))
+        FROM ({_values(rows, 1)}) AS wanted WHERE wanted.column1 IS NOT NULL
+    """
+
+
+@lru_cache(maxsize=2 * _MOST_ROWS)
+def _insert(table: str, columns: Sequence[str], rows: int) -> str:
+    values = _values(rows, len(columns))
+    there = values if _padded(rows) == rows else f"SELECT * FROM ({values}) WHERE column1 IS NOT NULL"
+    return f"INSERT INTO {table} ({', '.join(columns)}) {there}"

@@ -1,0 +1,152 @@
+"""Making a database file ready: create it, bring its tables up to date, or refuse it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
+from pathlib import Path
+from typing import Final
+
+from sqlite_utils import Database
+from sqlite_utils.migrations import Migrations
+
+from backup_sharing.store.migrations import MIGRATIONS, Migration, SchemaStatus, status_of
+from backup_sharing.store.sqlite.connection import LOCK_POLL, connect, is_failing, is_locked, is_no_database
+from backup_sharing.store.sqlite.start import settle
+from backup_sharing.store.unusable import FailingDatabase, UnusableDatabase
+
+MIGRATION_SET: Final = "backup-sharing"
+"""The name under which a database remembers what was applied to it."""
+
+OLDEST_SQLITE: Final = (3, 38, 0)
+"""The first with STRICT tables, RETURNING and the JSON operators."""
+
+
+def prepare(path: Path, *, busy_timeout: float, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
+    """Create the database if there is none, readable by its owner only, and its tables if it has none.
+
+    Tables of an older version are left as they are: see `migrate`. Several processes may do so at once: a lock is
+    waited for up to ``busy_timeout`` seconds. What an unclean end has left in the write-ahead log is settled first.
+    Raises UnusableDatabase; FailingDatabase if it may be better later.
+    """
+    return _worked_on(path, busy_timeout, lambda: _make_ready(path, known, every=False))
+
+
+def migrate(path: Path, *, busy_timeout: float, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
+    """Do what `prepare` does, and apply all migrations that are missing; answers the status before.
+
+    Raises UnusableDatabase.
+    """
+    return _worked_on(path, busy_timeout, lambda: _make_ready(path, known, every=True))
+
+
+def look(path: Path, *, busy_timeout: float, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
+    """Answer how far a database is migrated; one that is not there has nothing. Changes nothing.
+
+    Raises UnusableDatabase.
+    """
+    if not path.exists():
+        return status_of((), known)
+    return _worked_on(path, busy_timeout, lambda: _look(path, known), create=False)
+
+
+def statements(known: Sequence[Migration] = MIGRATIONS) -> Mapping[str, Sequence[str]]:
+    """Answer what each migration executes, by its name, on a database that has those before it."""
+    database = Database(sqlite3.connect(":memory:", isolation_level=None), execute_plugins=False)
+    executed: dict[str, list[str]] = {}
+    for migration in known:
+        heard = executed.setdefault(migration.name, [])
+        database.conn.set_trace_callback(heard.append)
+        migration.sqlite(database)
+    return executed
+
+
+def _worked_on(
+    path: Path, busy_timeout: float, action: Callable[[], SchemaStatus], *, create: bool = True
+) -> SchemaStatus:
+    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
+        raise UnusableDatabase(path, f"SQLite {sqlite3.sqlite_version} is too old, 3.38 or newer is needed")
+    try:
+        if create:
+            _create(path)
+        return _retry_while_locked(action, time.monotonic() + busy_timeout)
+    except OSError as error:
+        raise UnusableDatabase(path, f"the file cannot be created: {error.strerror}") from error
+    except sqlite3.Error as error:
+        raise (FailingDatabase if is_failing(error) else UnusableDatabase)(path, why(error)) from error
+
+
+def _create(path: Path) -> None:
+    # Exclusively: closing any descriptor of a file that SQLite has open would drop SQLite's locks on it.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _retry_while_locked(action: Callable[[], SchemaStatus], until: float) -> SchemaStatus:
+    # SQLite does not wait by itself when two processes switch a new file to the write-ahead log at once.
+    while True:
+        try:
+            return action()
+        except sqlite3.Error as error:
+            if not is_locked(error) or time.monotonic() > until:
+                raise
+        time.sleep(LOCK_POLL)
+
+
+def _make_ready(path: Path, known: Sequence[Migration], *, every: bool) -> SchemaStatus:
+    with ExitStack() as opened:
+        connection = opened.enter_context(closing(connect(path, busy_timeout=0)))
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise UnusableDatabase(path, f"its file system allows no write-ahead log, only the journal mode '{mode}'")
+        try:
+            settle(connection, path)
+        except (OSError, sqlite3.Error) as error:
+            if isinstance(error, sqlite3.Error) and not is_failing(error):
+                raise
+            opened.pop_all()
+            raise FailingDatabase(path, f"its write-ahead log cannot be settled: {error}", connection) from error
+        connection.execute("BEGIN IMMEDIATE")
+        database = Database(connection, execute_plugins=False)
+        status = _status(database, known)
+        if status.unknown:
+            raise UnusableDatabase(
+                path, f"it was made by a newer version of this program ({', '.join(status.unknown)})"
+            )
+        if every or status.is_empty:
+            _migrations(known).apply(database)
+        # A file that cannot be written is refused now: BEGIN IMMEDIATE alone is content with reading it.
+        connection.execute("DELETE FROM backups WHERE FALSE")
+        connection.execute("COMMIT")
+        return status
+
+
+def _look(path: Path, known: Sequence[Migration]) -> SchemaStatus:
+    with closing(connect(path, busy_timeout=0, query_only=True)) as connection:
+        return _status(Database(connection, execute_plugins=False), known)
+
+
+def _status(database: Database, known: Sequence[Migration]) -> SchemaStatus:
+    there = database.table(Migrations.migrations_table).exists()
+    # Without the table nothing is applied; to ask for what is applied would make it.
+    applied = Migrations(MIGRATION_SET).applied(database) if there else []
+    return status_of((migration.name for migration in applied), known)
+
+
+def _migrations(known: Sequence[Migration]) -> Migrations:
+    migrations = Migrations(MIGRATION_SET)
+    for migration in known:
+        migrations(name=migration.name)(migration.sqlite)
+    return migrations
+
+
+def why(error: sqlite3.Error) -> str:
+    """Answer why a database cannot be used, for whoever looks after it."""
+    if is_no_database(error):
+        return "the file is not a SQLite database, or it is damaged"
+    if is_locked(error):
+        return "the database is locked by another process"
+    return f"the database cannot be used: {error}"

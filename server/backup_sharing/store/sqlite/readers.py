@@ -1,0 +1,105 @@
+"""A few threads that read, each on a connection of its own, beside the writer and each other."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Generic, TypeVar
+
+from backup_sharing.errors import Unavailable
+from backup_sharing.store.sqlite.connection import failure_of, log_fault
+
+T = TypeVar("T")
+
+_INTERRUPT_AGAIN: Final = 0.02
+"""Seconds between two interruptions of a query: one that comes before its statement has begun does nothing."""
+
+
+class Readers:
+    """Runs queries in as many threads as there are connections, which it owns from now on."""
+
+    def __init__(self, connections: Sequence[sqlite3.Connection]) -> None:
+        self._idle = list(connections)
+        self._threads = ThreadPoolExecutor(len(self._idle), thread_name_prefix="sqlite-reader")
+        self._stopped = False
+
+    async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
+        """Answer the query from data that holds everything committed before this call.
+
+        When the caller is cancelled, the query is interrupted, or not begun.
+        Raises what the query raises, `Unavailable` or `StoredDataUnreadable`.
+        """
+        if self._stopped:
+            raise Unavailable("The store is closed.")
+        reading = _Reading(query)
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._threads, self._run, reading)
+        except asyncio.CancelledError:
+            _interrupt(loop, reading)
+            raise
+
+    def stop(self) -> None:
+        """Take no more queries, and let those that wait fail; those under way go on."""
+        self._stopped = True
+
+    def close(self) -> None:
+        """Stop, wait for the queries under way, and let go of the database."""
+        self.stop()
+        self._threads.shutdown(wait=True)
+        while self._idle:
+            self._idle.pop().close()
+
+    def _run(self, reading: _Reading[T]) -> T:
+        if self._stopped:
+            raise Unavailable("The store is closed.")
+        connection = self._idle.pop()  # never empty: one for each thread
+        try:
+            return reading.run(connection)
+        except sqlite3.Error as error:
+            if reading.is_abandoned:
+                raise Unavailable("Nobody waits for this any more.") from error
+            log_fault(error)
+            raise failure_of(error) from error
+        finally:
+            self._idle.append(connection)
+
+
+class _Reading(Generic[T]):
+    """A query, and the connection on which it runs, as long as it does."""
+
+    def __init__(self, query: Callable[[sqlite3.Connection], T]) -> None:
+        self._query = query
+        self._connection: sqlite3.Connection | None = None
+        self._changes = threading.Lock()
+        """Held to interrupt the connection, and to begin and end on it: no later query is interrupted instead."""
+        self.is_abandoned = False
+
+    def run(self, connection: sqlite3.Connection) -> T:
+        """Ask, unless nobody waits for the answer any more."""
+        with self._changes:
+            if self.is_abandoned:
+                raise Unavailable("Nobody waits for this any more.")
+            self._connection = connection
+        try:
+            return self._query(connection)
+        finally:
+            with self._changes:
+                self._connection = None
+
+    def abandon(self) -> bool:
+        """Interrupt the query if it runs; answers whether it does."""
+        with self._changes:
+            self.is_abandoned = True
+            if self._connection is None:
+                return False
+            self._connection.interrupt()
+            return True
+
+
+def _interrupt(loop: asyncio.AbstractEventLoop, reading: _Reading[T]) -> None:
+    if reading.abandon():
+        loop.call_later(_INTERRUPT_AGAIN, _interrupt, loop, reading)

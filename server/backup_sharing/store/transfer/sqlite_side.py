@@ -1,0 +1,128 @@
+"""A SQLite database as one of the two sides of a copy."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from backup_sharing.store.rows import Row
+from backup_sharing.store.sqlite.checkpoint import checkpoint
+from backup_sharing.store.sqlite.connection import connect
+from backup_sharing.store.sqlite.file import why
+from backup_sharing.store.sqlite.log import log_path, log_use
+from backup_sharing.store.transfer.side import Batch
+from backup_sharing.store.transfer.tables import Key, Table
+from backup_sharing.store.unusable import UnusableDatabase
+
+# ruff: noqa: S608 -- statements are put together from the constants of this program only
+
+_PATIENCE: Final = 5.0
+"""Seconds to wait for others that use the database."""
+
+_CACHE_KIB: Final = 64 * 1024
+"""What is new is spread over the pages of every index: more of them in memory are fewer to be written twice."""
+
+_COPY_FROM: Final = 4 * 1024 * 1024
+"""Bytes of the write-ahead log in use."""
+
+
+class SqliteSide:
+    """Does what `backup_sharing.store.transfer.side.Side` says; what is documented there is not repeated."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the file, which is there and has its tables. Raises UnusableDatabase."""
+        self._path = path
+        with self._told():
+            self._connection = connect(path, busy_timeout=_PATIENCE)
+            self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            self._guard = connect(path, busy_timeout=_PATIENCE, query_only=True)
+
+    @property
+    def shown(self) -> str:
+        """The path."""
+        return str(self._path)
+
+    def identity(self) -> object:
+        """The file, not its name: links may lead to it."""
+        found = self._path.stat()
+        return "sqlite", found.st_dev, found.st_ino
+
+    def hold(self) -> None:
+        """A read transaction."""
+        with self._told():
+            self._connection.execute("BEGIN")
+            # The state is that of the first read.
+            self._connection.execute("SELECT name FROM sqlite_schema LIMIT 1").fetchall()
+
+    def release(self) -> None:
+        """Ends it."""
+        with self._told():
+            self._connection.execute("COMMIT")
+
+    def count(self, table: Table) -> int:
+        """See `Side`."""
+        ((count,),) = self._rows(f"SELECT count(*) FROM {table.name}")
+        return int(count)
+
+    def page(self, table: Table, after: Key | None, limit: int) -> Sequence[Row]:
+        """See `Side`."""
+        key = ", ".join(table.key_columns)
+        behind = f"WHERE ({key}) > ({_marks(table.key_width)})" if after else ""
+        statement = f"SELECT {', '.join(table.columns)} FROM {table.name} {behind} ORDER BY {key} LIMIT ?"
+        return self._rows(statement, (*(after or ()), limit))
+
+    def removed(self, backup_ids: Collection[str]) -> set[str]:
+        """See `Side`."""
+        found: set[str] = set()
+        marks = _marks(len(backup_ids))
+        statement = f"SELECT backup_id FROM sharing_events WHERE kind = 'backup_removed' AND backup_id IN ({marks})"
+        found.update(backup_id for (backup_id,) in self._rows(statement, tuple(backup_ids)))
+        return found
+
+    def write(self, table: Table, batch: Batch) -> None:
+        """See `Side`; AUTOINCREMENT remembers the largest number by itself."""
+        is_key = " AND ".join(f"{name} = ?" for name in table.key_columns)
+        insert = f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({_marks(len(table.columns))})"
+        update = f"UPDATE {table.name} SET {', '.join(f'{name} = ?' for name in table.columns)} WHERE {is_key}"
+        with self._told():
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                self._connection.executemany(f"DELETE FROM {table.name} WHERE {is_key}", batch.remove)
+                self._connection.executemany(update, [(*row, *table.key(row)) for row in batch.replace])
+                self._connection.executemany(insert, batch.add)
+                self._connection.execute("COMMIT")
+                self._shorten_log()
+            except BaseException:
+                # SQLite itself has rolled back what failed for want of space.
+                with suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
+
+    def close(self) -> None:
+        """See `Side`."""
+        with self._told():
+            self._guard.close()
+            self._connection.close()
+
+    def _shorten_log(self) -> None:
+        """Copy the log when it is long, so that it begins again with the next batch."""
+        if log_use(log_path(self._path)).size >= _COPY_FROM:
+            checkpoint(self._connection, self._guard, "PASSIVE")
+
+    def _rows(self, statement: str, parameters: Sequence[object] = ()) -> list[Row]:
+        with self._told():
+            return self._connection.execute(statement, parameters).fetchall()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise UnusableDatabase(self._path, why(error)) from error
+
+
+def _marks(count: int) -> str:
+    return ", ".join("?" * count)

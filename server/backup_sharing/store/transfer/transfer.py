@@ -1,0 +1,172 @@
+"""Copying all data from one database to another, of any engine.
+
+What was copied already is seen from the target itself, so that whoever was interrupted just begins again:
+
+1. Both sides are read in the order of their keys and laid side by side. A row of the target that the source does not
+   have, and never had, means that the target is somebody else's: it is refused before anything is written.
+2. Rows that are there but differ, or that the source has removed since, are brought up to date. First, because a
+   sharing that was cancelled since makes room for a new one of the same backup with the same project.
+3. What is missing is added, one transaction for each batch.
+4. The source is looked at anew, and both sides are compared row by row: what was changed meanwhile shows here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from backup_sharing.model import Micros
+from backup_sharing.store.progress import Advance, Bar
+from backup_sharing.store.rows import Row
+from backup_sharing.store.transfer.differences import PAGE, Difference, Digest, differences, read
+from backup_sharing.store.transfer.side import Batch, Side
+from backup_sharing.store.transfer.tables import BACKUPS, IDEMPOTENCY_KEYS, SHARING_EVENTS, TABLES, Key, Table
+from backup_sharing.store.unusable import UnusableDatabase
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a comparison of a table found."""
+
+    table: str
+    source_rows: int
+    target_rows: int
+    source_digest: str
+    target_digest: str
+    differences: int
+    """How many keys have different rows."""
+    first: str = ""
+    """Where they differ first, and how."""
+
+
+class Transfer:
+    """A copy of one database into another, whose tables are of the same version. Every method raises UnusableDatabase.
+
+    Nobody else should write to either side; what is written to the source nevertheless is found by `check`.
+    """
+
+    def __init__(self, source: Side, target: Side, now: Micros) -> None:
+        """``now``: idempotency keys that have expired by then may be missing in the source."""
+        self._source = source
+        self._target = target
+        self._now = now
+        self._differs: set[Table] = set()
+        source.hold()
+        self._counts = {table: source.count(table) for table in TABLES}
+        self._filled = [table for table in TABLES if target.page(table, None, 1)]
+
+    def refuse_other_data(self, bar: Bar) -> None:
+        """Return if all rows of the target are of the source, now or before. Writes nothing."""
+        with bar("Looking at what is there", sum(self._counts[table] for table in self._filled)) as advance:
+            for table in self._filled:
+                unknown: list[Row] = []
+                for difference in self._differences(table, advance):
+                    if difference.target is None:
+                        continue
+                    self._differs.add(table)
+                    if difference.source is None:
+                        unknown.append(difference.target)
+                    if table == SHARING_EVENTS:
+                        self._refuse(table, difference.target)  # an event never changes
+                    if len(unknown) == PAGE:
+                        self._refuse_unless_outdated(table, unknown)
+                        unknown.clear()
+                self._refuse_unless_outdated(table, unknown)
+
+    def carry(self, bar: Bar) -> int:
+        """Bring the target up to date; answers how many rows were written."""
+        outdated = [table for table in TABLES if table in self._differs]
+        rows = sum(self._counts[table] for table in (*outdated, *TABLES))
+        written = 0
+        with bar("Copying", rows) as advance:
+            for batches in (
+                *(self._corrections(table, advance) for table in outdated),
+                *(self._additions(table, advance) for table in TABLES),
+            ):
+                for table, batch in batches:
+                    self._target.write(table, batch)
+                    written += len(batch.add) + len(batch.replace) + len(batch.remove)
+        return written
+
+    def check(self, bar: Bar) -> list[Checked]:
+        """Compare both sides as they are now."""
+        self._source.release()
+        self._source.hold()
+        with bar("Checking", sum(self._source.count(table) for table in TABLES)) as advance:
+            return [self._check(table, advance) for table in TABLES]
+
+    def _corrections(self, table: Table, advance: Advance) -> Iterator[tuple[Table, Batch]]:
+        replace: list[Row] = []
+        remove: list[Key] = []
+        for difference in self._differences(table, advance):
+            if difference.source is None and difference.target is not None:
+                remove.append(table.key(difference.target))
+            elif difference.source is not None and difference.target is not None:
+                replace.append(difference.source)
+            if len(replace) + len(remove) == PAGE:
+                yield table, Batch(replace=replace, remove=remove)
+                replace, remove = [], []
+        if replace or remove:
+            yield table, Batch(replace=replace, remove=remove)
+
+    def _additions(self, table: Table, advance: Advance) -> Iterator[tuple[Table, Batch]]:
+        add: list[Row] = []
+        for difference in self._differences(table, advance):
+            if difference.source is not None and difference.target is None:
+                add.append(difference.source)
+            if len(add) == PAGE:
+                yield table, Batch(add)
+                add = []
+        if add:
+            yield table, Batch(add)
+
+    def _check(self, table: Table, advance: Advance) -> Checked:
+        ours, theirs = Digest(), Digest()
+
+        def seen(page: Sequence[Row]) -> None:
+            ours.add(page)
+            advance(len(page))
+
+        count, first = 0, ""
+        both = read(self._source, table, seen), read(self._target, table, theirs.add)
+        for difference in differences(table, *both):
+            first = first or _told(table, difference)
+            count += 1
+        return Checked(table.name, ours.rows, theirs.rows, ours.text, theirs.text, count, first)
+
+    def _differences(self, table: Table, advance: Advance) -> Iterator[Difference]:
+        source = read(self._source, table, lambda page: advance(len(page)))
+        return differences(table, source, read(self._target, table, lambda _: None))
+
+    def _refuse_unless_outdated(self, table: Table, rows: list[Row]) -> None:
+        """Return if the source had all these rows, and has dropped them since."""
+        if not rows:
+            return
+        if table == BACKUPS:
+            removed = self._source.removed([row[0] for row in rows])
+            rows = [row for row in rows if row[0] not in removed]
+        elif table == IDEMPOTENCY_KEYS:
+            rows = [row for row in rows if row[table.columns.index("expires_at")] > self._now]
+        if rows:
+            self._refuse(table, rows[0])
+
+    def _refuse(self, table: Table, row: Row) -> None:
+        raise UnusableDatabase(
+            self._target.shown,
+            f"it holds other data than {self._source.shown}, such as {_named(table, row)}; nothing was written",
+        )
+
+
+def _told(table: Table, difference: Difference) -> str:
+    source, target = difference
+    if source is None:
+        return f"{_named(table, target or ())} is missing in the source"
+    if target is None:
+        return f"{_named(table, source)} is missing in the target"
+    columns = [name for name, one, other in zip(table.columns, source, target, strict=True) if one != other]
+    return f"{_named(table, source)} differs in {', '.join(columns)}"
+
+
+def _named(table: Table, row: Row) -> str:
+    values = zip(table.key_columns, row, strict=False)
+    return f"{table.name} {', '.join(f'{name} {value!r}' for name, value in values)}"

@@ -1,0 +1,103 @@
+"""The catalogue of backups as use cases: which exist, and whose they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+
+from backup_sharing.errors import Violation
+from backup_sharing.model import Backup, Micros, Page, Sharing
+from backup_sharing.store.interface import Cause, Position, Store
+from backup_sharing.usecases import page_token
+from backup_sharing.usecases.checks import ID_LENGTH, LONG_TEXT_LENGTH, TEXT_LENGTH, Checks
+from backup_sharing.usecases.sharing import MOST_PER_PAGE, Caller
+
+TEXT_LENGTHS = {
+    "volume_id": ID_LENGTH,
+    "description": LONG_TEXT_LENGTH,
+    "fail_reason": LONG_TEXT_LENGTH,
+    "service_metadata": 65536,
+}
+"""The longest text of a backup's field, where it is not the usual 255 characters."""
+
+METADATA_BYTES = TEXT_LENGTHS["service_metadata"]
+"""The most that the metadata of a backup may take in UTF-8: it makes up most of a page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The use cases. Each raises `InvalidArgument` for values, and what the store's method says."""
+
+    store: Store
+    clock: Callable[[], Micros]
+
+    async def put(self, caller: Caller, backup: Backup | None, misread: Sequence[Violation] = ()) -> Backup:
+        """Create or replace a backup; answers it as stored. ``misread`` are members that ``backup`` cannot hold."""
+        checks = Checks(misread)
+        if backup is None:
+            checks.violate("backup", "The value of backup is missing.")
+            checks.done()
+        checked = _checked(checks, backup or Backup("", "", ""))
+        checks.done()
+        return await self.store.put_backup(checked, self._cause(caller))
+
+    async def get(self, backup_id: str) -> Backup:
+        """Answer one backup of any project."""
+        checks = Checks()
+        backup_id = checks.uuid("backup_id", backup_id, "BACKUP")
+        checks.done()
+        return await self.store.get_backup(backup_id)
+
+    async def list(self, project_id: str, limit: int | None, token: str) -> tuple[Page[Backup], str]:
+        """Answer a page of backups, of one project or of all, and the token of the next one or an empty text."""
+        checks = Checks()
+        if project_id:
+            checks.project_id("project_id", project_id)
+        most = MOST_PER_PAGE if limit is None else checks.number("limit", limit, 1)
+        of = ("backups", project_id)
+        after = page_token.decode(token, of, page_token.NOTHING) if token else None
+        if token and after is None:
+            checks.violate("page_token", "The value of page_token does not belong to this list.")
+        checks.done()
+        after_id = after.id if after else None
+        page = await self.store.list_backups(project_id or None, min(most, MOST_PER_PAGE), after_id)
+        return page, page_token.encode(Position(None, page.items[-1].id), of) if page.more else ""
+
+    async def remove(self, caller: Caller, backup_id: str) -> Sequence[Sharing]:
+        """Remove a backup; answers the sharings that ended with it."""
+        checks = Checks()
+        backup_id = checks.uuid("backup_id", backup_id, "BACKUP")
+        checks.done()
+        return await self.store.remove_backup(backup_id, self._cause(caller))
+
+    def _cause(self, caller: Caller) -> Cause:
+        principal = caller.principal
+        return Cause(
+            principal.project_id,
+            principal.user_id,
+            caller.request_id,
+            self.clock(),
+            caller.commit_by,
+            caller.answer_by,
+        )
+
+
+def _checked(checks: Checks, backup: Backup) -> Backup:
+    identifier = checks.uuid("backup.id", backup.id, "BACKUP")
+    checks.project_id("backup.project_id", backup.project_id)
+    checks.text("backup.status", backup.status, ID_LENGTH, required=True)
+    for field in fields(backup):
+        value = getattr(backup, field.name)
+        if isinstance(value, str) and field.name not in ("id", "project_id", "status"):
+            checks.text(f"backup.{field.name}", value, TEXT_LENGTHS.get(field.name, TEXT_LENGTH))
+        elif field.name in ("size", "object_count") and value is not None:
+            checks.number(f"backup.{field.name}", value, 0)
+    _check_metadata(checks, backup.service_metadata or "")
+    return replace(backup, id=identifier)
+
+
+def _check_metadata(checks: Checks, metadata: str) -> None:
+    size = len(metadata.encode())
+    if size > METADATA_BYTES >= len(metadata):  # otherwise it is said of its characters
+        text = f"The value of backup.service_metadata has {size} bytes; at most {METADATA_BYTES} are expected."
+        checks.violate("backup.service_metadata", text)

@@ -1,0 +1,91 @@
+"""Who may do what: one table from roles to permissions, one from methods to permissions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from enum import Enum
+
+from backup_sharing.errors import ProjectForbidden, RoleMissing
+from backup_sharing.model import Principal
+
+
+class Permission(Enum):
+    """What a role allows."""
+
+    READ = "read"
+    """List, count and get a project's sharings."""
+    SHARE = "share"
+    """Share a project's backups and cancel its sharings."""
+    CATALOG = "catalog"
+    """Say which backups exist, for all projects."""
+
+
+ROLES: Mapping[str, frozenset[Permission]] = {
+    "reader": frozenset({Permission.READ}),
+    "member": frozenset({Permission.READ, Permission.SHARE}),
+    "admin": frozenset({Permission.READ, Permission.SHARE}),
+    "service": frozenset({Permission.CATALOG}),
+}
+
+_ALLOWED: Mapping[Permission, frozenset[str]] = {
+    permission: frozenset(role for role, permissions in ROLES.items() if permission in permissions)
+    for permission in Permission
+}
+"""The roles that allow each permission."""
+
+ANY_PROJECT = "admin"
+"""The role that may act for a project other than its own."""
+
+METHODS: Mapping[str, Permission] = {
+    "/backupsharing.v2.BackupSharingService/ShareBackup": Permission.SHARE,
+    "/backupsharing.v2.BackupSharingService/CancelSharing": Permission.SHARE,
+    "/backupsharing.v2.BackupSharingService/ListSharings": Permission.READ,
+    "/backupsharing.v2.BackupSharingService/CountSharings": Permission.READ,
+    "/backupsharing.v2.BackupSharingService/GetSharing": Permission.READ,
+    "/backupsharing.v2.BackupCatalogService/PutBackup": Permission.CATALOG,
+    "/backupsharing.v2.BackupCatalogService/GetBackup": Permission.CATALOG,
+    "/backupsharing.v2.BackupCatalogService/ListBackups": Permission.CATALOG,
+    "/backupsharing.v2.BackupCatalogService/RemoveBackup": Permission.CATALOG,
+}
+"""What each method needs. A method that is not listed cannot be served."""
+
+SERVED_TO_ALL: Mapping[str, str] = {
+    "grpc.health.v1.Health": "whether it serves is no secret",
+    "grpc.reflection.v1alpha.ServerReflection": "what can be called is published",
+    "multiplex.v1.MultiplexService": "holds no rights: each call in it passes the whole pipeline",
+}
+"""Services that are served without asking who is calling, and why. No other may be."""
+
+
+def check_served(services: Iterable[str]) -> None:
+    """Return if each service is ruled by `METHODS` or listed in `SERVED_TO_ALL`.
+
+    Raises:
+        ValueError: one is neither.
+    """
+    ruled = {method.split("/")[1] for method in METHODS}
+    unruled = [service for service in services if service not in ruled and service not in SERVED_TO_ALL]
+    if unruled:
+        raise ValueError(f"services without a policy: {', '.join(unruled)}")
+
+
+def table() -> Iterator[tuple[str, str]]:
+    """Each method, or service, and who may call it."""
+    for method, permission in METHODS.items():
+        yield method, ", ".join(role for role, permissions in ROLES.items() if permission in permissions)
+    for service, why in SERVED_TO_ALL.items():
+        yield f"/{service}/*", f"everybody: {why}"
+
+
+def authorize(principal: Principal, permission: Permission, project_id: str | None) -> None:
+    """Return if the caller may use ``permission`` on ``project_id`` (None: on no project in particular).
+
+    Raises:
+        ProjectForbidden: the caller belongs to another project and is no administrator.
+        RoleMissing: none of the caller's roles gives the permission.
+    """
+    if project_id is not None and principal.project_id != project_id and ANY_PROJECT not in principal.roles:
+        raise ProjectForbidden("The token does not belong to the project of the request.")
+    if _ALLOWED[permission].isdisjoint(principal.roles):
+        allowed = " or ".join(f"'{role}'" for role, permissions in ROLES.items() if permission in permissions)
+        raise RoleMissing(f"The call needs the role {allowed}.")

@@ -1,0 +1,285 @@
+"""The five documented calls as use cases: check the values, build one command, hand it to the store."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from backup_sharing.errors import Violation
+from backup_sharing.model import Micros, Page, Principal, Sharing, SharingDetail
+from backup_sharing.store.interface import (
+    Cancel,
+    CancelAll,
+    Cause,
+    Idempotency,
+    OnConflict,
+    Position,
+    Share,
+    SharingFilter,
+    SharingOrder,
+    SharingQuery,
+    Slice,
+    SortKey,
+    Store,
+)
+from backup_sharing.usecases import page_token
+from backup_sharing.usecases.checks import ID_LENGTH, Checks, optional
+
+MOST_PER_PAGE = 1000
+"""The largest page of a list, and the default."""
+
+SORT_KEYS = {
+    "created_at": SortKey.CREATED_AT,
+    "updated_at": SortKey.UPDATED_AT,
+    "id": SortKey.ID,
+    "name": SortKey.NAME,
+    "status": SortKey.STATUS,
+    "size": SortKey.SIZE,
+    # Documented, but a backup has neither: they sort as the default does.
+    "container_format": SortKey.CREATED_AT,
+    "disk_format": SortKey.CREATED_AT,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who makes a call, and until when its outcome matters."""
+
+    principal: Principal
+    request_id: str
+    commit_by: float | None
+    """Reading of ``time.monotonic()`` after which no commit may begin; None: no limit."""
+    answer_by: float | None = None
+    """Reading by which the caller is told something of a commit that was begun; None: no limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharingLimits:
+    """What an operator may set about sharing."""
+
+    max_recipients: int = 1000
+    """Of one call."""
+    max_active: int = 1000
+    """Active sharings of one backup; 0: any number."""
+    on_conflict: OnConflict = OnConflict.REFUSE
+    """For calls that do not say."""
+    key_lifetime: Micros = 24 * 3600 * 1_000_000
+    """How long an idempotency key is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipients:
+    """Which backup goes to whom, as asked for."""
+
+    backup_id: str
+    to_project_ids: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ShareRequest:
+    """What a caller of `Sharings.share` asks for, unchecked."""
+
+    project_id: str
+    shared: Recipients | None
+    idempotency_key: str | None = None
+    on_conflict: OnConflict | None = None
+    misread: Sequence[Violation] = ()
+    """Members with values that the others of this class cannot hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequest:
+    """What a caller of `Sharings.cancel` asks for, unchecked."""
+
+    project_id: str
+    id: str
+    is_backup_id: bool = False
+    idempotency_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FilterRequest:
+    """The filters of list and count as asked for, unchecked; None: not given."""
+
+    project_id: str
+    share_to_me: bool = False
+    volume_id: str | None = None
+    name: str | None = None
+    status: str | None = None
+    backup_id: str | None = None
+    from_project_id: str | None = None
+    to_project_id: str | None = None
+    availability_zone: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListRequest:
+    """What a caller of `Sharings.list` asks for, unchecked; None: not given."""
+
+    filter: FilterRequest
+    sort_key: str | None = None
+    sort_dir: str | None = None
+    limit: int | None = None
+    offset: int | None = None
+    page_token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sharings:
+    """The use cases. Each raises `InvalidArgument` for values, and what the store's method says."""
+
+    store: Store
+    limits: SharingLimits
+    clock: Callable[[], Micros]
+    new_id: Callable[[], str]
+    """Makes a fresh sharing id, larger than those before."""
+
+    async def share(self, caller: Caller, request: ShareRequest) -> Sequence[Sharing]:
+        """Share a backup, all or nothing; answers in the order of the request."""
+        checks = Checks(request.misread)
+        giver = checks.project_id("project_id", request.project_id)
+        key = checks.idempotency_key("idempotency_key", request.idempotency_key)
+        if request.shared is None:
+            checks.violate("shared", "The value of shared is missing; an object is expected.")
+            checks.done()
+        shared = request.shared or Recipients("", ())
+        backup_id = checks.uuid("shared.backup_id", shared.backup_id, "BACKUP")
+        recipients = checks.recipients(
+            "shared.to_project_ids", shared.to_project_ids, giver, self.limits.max_recipients
+        )
+        checks.done()
+        on_conflict = request.on_conflict or self.limits.on_conflict
+        # What was asked, not what it came to: a key outlives a change of the setting.
+        asked_on_conflict = request.on_conflict.value if request.on_conflict else ""
+        cause = self._cause(caller, giver)
+        return await self.store.share(
+            Share(
+                backup_id=backup_id,
+                from_project_id=giver,
+                to_project_ids=recipients,
+                sharing_ids=[self.new_id() for _ in recipients],
+                on_conflict=on_conflict,
+                max_active=self.limits.max_active,
+                cause=cause,
+                idempotency=self._idempotency(key, "ShareBackup", cause, backup_id, *recipients, asked_on_conflict),
+            )
+        )
+
+    async def cancel(self, caller: Caller, request: CancelRequest) -> Sequence[Sharing]:
+        """Cancel one sharing, or all of a backup; answers those that ended."""
+        checks = Checks()
+        giver = checks.project_id("project_id", request.project_id)
+        key = checks.idempotency_key("idempotency_key", request.idempotency_key)
+        identifier = checks.uuid("id", request.id, "BACKUP" if request.is_backup_id else "SHARING")
+        checks.done()
+        cause = self._cause(caller, giver)
+        kind = "backup" if request.is_backup_id else "sharing"
+        idempotency = self._idempotency(key, "CancelSharing", cause, kind, identifier)
+        if request.is_backup_id:
+            return await self.store.cancel_all(CancelAll(identifier, giver, cause, idempotency))
+        return await self.store.cancel(Cancel(identifier, giver, cause, idempotency))
+
+    async def list(self, request: ListRequest) -> tuple[Page[SharingDetail], str]:
+        """Answer one page, and the token of the next one or an empty text."""
+        checks = Checks()
+        which = _filter(checks, request.filter)
+        key = checks.one_of("sort_key", request.sort_key or "created_at", tuple(SORT_KEYS))
+        direction = checks.one_of("sort_dir", request.sort_dir or "desc", ("asc", "desc"))
+        limit = MOST_PER_PAGE if request.limit is None else checks.number("limit", request.limit, 1)
+        offset = 0 if request.offset is None else checks.number("offset", request.offset, 0)
+        order = SharingOrder(SORT_KEYS.get(key, SortKey.CREATED_AT), direction == "desc")
+        after = _position(checks, request, which, order)
+        checks.done()
+        page = await self.store.list_sharings(
+            SharingQuery(which, Slice(min(limit, MOST_PER_PAGE), offset, after), order)
+        )
+        if not page.more:
+            return page, ""
+        return page, page_token.encode(_place(page.items[-1], order.key), (which, order))
+
+    async def count(self, request: FilterRequest) -> int:
+        """Count what `list` would list in all."""
+        checks = Checks()
+        which = _filter(checks, request)
+        checks.done()
+        return await self.store.count_sharings(which)
+
+    async def get(self, project_id: str, sharing_id: str) -> SharingDetail:
+        """Answer one active sharing to its giver or recipient."""
+        checks = Checks()
+        project_id = checks.project_id("project_id", project_id)
+        sharing_id = checks.uuid("id", sharing_id, "SHARING")
+        checks.done()
+        return await self.store.get_sharing(project_id, sharing_id)
+
+    def _cause(self, caller: Caller, project_id: str) -> Cause:
+        return Cause(
+            project_id,
+            caller.principal.user_id,
+            caller.request_id,
+            self.clock(),
+            caller.commit_by,
+            caller.answer_by,
+        )
+
+    def _idempotency(self, key: str | None, method: str, cause: Cause, *asked: str) -> Idempotency | None:
+        if key is None:
+            return None
+        fingerprint = hashlib.sha256("\n".join(asked).encode()).digest()
+        return Idempotency(key, method, fingerprint, cause.at + self.limits.key_lifetime)
+
+
+def _filter(checks: Checks, request: FilterRequest) -> SharingFilter:
+    def backup_uuid(field: str, value: str) -> str:
+        return checks.uuid(field, value, "BACKUP")
+
+    def short_text(field: str, value: str) -> str:
+        return checks.text(field, value, ID_LENGTH)
+
+    return SharingFilter(
+        project_id=checks.project_id("project_id", request.project_id),
+        received=request.share_to_me,
+        backup_id=optional(backup_uuid, "backup_id", request.backup_id),
+        from_project_id=optional(checks.project_id, "from_project_id", request.from_project_id),
+        to_project_id=optional(checks.project_id, "to_project_id", request.to_project_id),
+        volume_id=optional(short_text, "volume_id", request.volume_id),
+        availability_zone=optional(checks.text, "availability_zone", request.availability_zone),
+        status=optional(short_text, "status", request.status),
+        name=optional(checks.text, "name", request.name),
+    )
+
+
+_PLACES = {
+    SortKey.CREATED_AT: page_token.NUMBER,
+    SortKey.UPDATED_AT: page_token.NUMBER | page_token.NOTHING,
+    SortKey.ID: page_token.TEXT,
+    SortKey.NAME: page_token.TEXT | page_token.NOTHING,
+    SortKey.STATUS: page_token.TEXT,
+    SortKey.SIZE: page_token.NUMBER | page_token.NOTHING,
+}
+"""Kinds of value that an item can have for each sort key."""
+
+
+def _position(checks: Checks, request: ListRequest, which: SharingFilter, order: SharingOrder) -> Position | None:
+    if not request.page_token:
+        return None
+    if request.offset is not None:
+        checks.violate("offset", "The value of offset is not expected together with page_token.")
+    position = page_token.decode(request.page_token, (which, order), _PLACES[order.key])
+    if position is None or (order.key is SortKey.ID and position.value != position.id):
+        checks.violate("page_token", "The value of page_token does not belong to this list; filters and order count.")
+    return position
+
+
+def _place(detail: SharingDetail, key: SortKey) -> Position:
+    sharing, backup = detail.sharing, detail.backup
+    values: dict[SortKey, str | int | None] = {
+        SortKey.CREATED_AT: sharing.created_at,
+        SortKey.UPDATED_AT: sharing.updated_at,
+        SortKey.ID: sharing.id,
+        SortKey.NAME: backup.name,
+        SortKey.STATUS: backup.status,
+        SortKey.SIZE: backup.size,
+    }
+    return Position(values[key], sharing.id)

@@ -1,0 +1,75 @@
+"""Gateways in front of foreign services, started once; every test finds the server behind them as new."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from tests.gateway.foreign.foreign import PROTOS, Foreign, compiled
+from tests.gateway.foreign.house import House
+
+STREAMS = frozenset({"/foreign.v1.Answers/Watch"})
+
+NewForeign = Callable[..., Foreign]
+
+
+@pytest.fixture(scope="session")
+def house() -> Iterator[House]:
+    """The server that echoes, and the gateways of all tests."""
+    with closing(House(STREAMS)) as house:
+        yield house
+
+
+@pytest.fixture(scope="session")
+def descriptor_set(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Compiles one of the foreign protos, or finds it compiled."""
+    folder = tmp_path_factory.mktemp("sets")
+
+    def compile_once(name: str) -> Path:
+        target = folder / f"{name}.binpb"
+        return target if target.exists() else compiled(target, PROTOS, f"foreign/v1/{name}.proto")
+
+    return compile_once
+
+
+@pytest.fixture(scope="session")
+def start(house: House, descriptor_set: Callable[[str], Path]) -> Iterator[NewForeign]:
+    """Starts a gateway for one of the foreign protos, with settings."""
+    with ExitStack() as cleanups:
+
+        def new(name: str, **settings: object) -> Foreign:
+            return cleanups.enter_context(closing(Foreign(house, descriptor_set(name), **settings)))
+
+        yield new
+
+
+@pytest.fixture(autouse=True)
+def _forgotten(house: House) -> None:
+    house.echo.forget()
+
+
+@pytest.fixture(scope="session")
+def everything(start: NewForeign) -> Foreign:
+    """Services with one of every type."""
+    return start("everything")
+
+
+@pytest.fixture(scope="session")
+def paths(start: NewForeign) -> Foreign:
+    """Services with every form of path template."""
+    return start("paths")
+
+
+@pytest.fixture(scope="session")
+def legacy(start: NewForeign) -> Foreign:
+    """A service of proto2."""
+    return start("legacy")
+
+
+@pytest.fixture(scope="session")
+def lenient(start: NewForeign) -> Foreign:
+    """The services with one of every type, behind a gateway that ignores what is unknown."""
+    return start("everything", lenient=True)

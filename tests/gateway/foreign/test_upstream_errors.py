@@ -1,0 +1,110 @@
+"""What a foreign server's failure becomes over HTTP, for every code, with and without details."""
+
+from __future__ import annotations
+
+import grpc
+import pytest
+from google.protobuf.any_pb2 import Any as Packed
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, QuotaFailure, RetryInfo
+from google.rpc.status_pb2 import Status
+
+from tests.gateway.foreign.foreign import Foreign
+from tests.gateway.foreign.house import Reply
+
+Code = grpc.StatusCode
+SAID = "It did not work."
+
+STATUSES = {
+    Code.CANCELLED: 408,
+    Code.UNKNOWN: 500,
+    Code.INVALID_ARGUMENT: 400,
+    Code.DEADLINE_EXCEEDED: 504,
+    Code.NOT_FOUND: 404,
+    Code.ALREADY_EXISTS: 409,
+    Code.PERMISSION_DENIED: 403,
+    Code.RESOURCE_EXHAUSTED: 503,
+    Code.FAILED_PRECONDITION: 400,
+    Code.ABORTED: 409,
+    Code.OUT_OF_RANGE: 400,
+    Code.UNIMPLEMENTED: 501,
+    Code.INTERNAL: 500,
+    Code.UNAVAILABLE: 503,
+    Code.DATA_LOSS: 500,
+    Code.UNAUTHENTICATED: 401,
+}
+
+
+def failure(code: Code, *details: Message) -> Reply:
+    """A failure; with details it carries a ``google.rpc.Status``."""
+    if not details:
+        return Reply(code=code, message=SAID)
+    status = Status(code=code.value[0], message=SAID)
+    for detail in details:
+        packed = Packed()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return Reply(b"", code, SAID, (("grpc-status-details-bin", status.SerializeToString()),))
+
+
+INFO = ErrorInfo(reason="SHELF_LOST", domain="library.example", metadata={"code": "not ours to show"})
+
+
+def test_every_code_has_its_status() -> None:
+    assert set(STATUSES) == set(Code) - {Code.OK}
+
+
+@pytest.mark.parametrize(("code", "status"), STATUSES.items())
+def test_a_failure_without_details_has_the_status_of_its_code(everything: Foreign, code: Code, status: int) -> None:
+    everything.echo.reply = failure(code)
+    answer = everything.call("GET /v1/answer/all")
+    assert (answer.status, answer.json["error"]["code"]) == (status, code.name)
+    assert answer.headers["Content-Type"] == "application/json"
+    assert ("Retry-After" in answer.headers) is (status == 503)
+
+
+@pytest.mark.parametrize("code", [code for code, status in STATUSES.items() if status not in (408, 500, 501, 503, 504)])
+def test_what_the_server_says_about_the_request_is_passed_on(everything: Foreign, code: Code) -> None:
+    everything.echo.reply = failure(code)
+    assert everything.call("GET /v1/answer/all").json["error"]["message"] == SAID
+
+
+@pytest.mark.parametrize("code", [code for code, status in STATUSES.items() if status in (408, 500, 501, 503, 504)])
+def test_what_a_library_may_have_said_is_not_passed_on(everything: Foreign, code: Code) -> None:
+    everything.echo.reply = failure(code)
+    assert SAID not in everything.call("GET /v1/answer/all").json["error"]["message"]
+
+
+@pytest.mark.parametrize(("code", "status"), STATUSES.items())
+def test_a_failure_with_details_has_the_same_status_and_its_reason(
+    everything: Foreign, code: Code, status: int
+) -> None:
+    everything.echo.reply = failure(code, INFO)
+    error = everything.call("GET /v1/answer/all").json["error"]
+    assert (error["code"], error["message"], error["reason"]) == (code.name, SAID, "SHELF_LOST")
+    assert everything.call("HEAD /v1/answer/all").status == status
+
+
+def test_field_violations_are_shown(everything: Foreign) -> None:
+    violation = BadRequest.FieldViolation(field="leaf.leaf_name", description="too long")
+    everything.echo.reply = failure(Code.INVALID_ARGUMENT, BadRequest(field_violations=[violation]))
+    error = everything.call("GET /v1/answer/all").json["error"]
+    assert error["details"] == [{"field": "leaf.leaf_name", "description": "too long"}]
+
+
+def test_a_quota_that_is_used_up_is_403(everything: Foreign) -> None:
+    everything.echo.reply = failure(Code.RESOURCE_EXHAUSTED, QuotaFailure())
+    assert everything.call("GET /v1/answer/all").status == 403
+
+
+@pytest.mark.parametrize(("seconds", "nanos", "shown"), [(7, 0, "7"), (6, 1, "7"), (0, 5, "1")])
+def test_a_time_to_retry_is_passed_on(everything: Foreign, seconds: int, nanos: int, shown: str) -> None:
+    delay = RetryInfo(retry_delay=Duration(seconds=seconds, nanos=nanos))
+    everything.echo.reply = failure(Code.UNAVAILABLE, delay)
+    assert everything.call("GET /v1/answer/all").headers["Retry-After"] == shown
+
+
+def test_details_that_cannot_be_read_do_no_harm(everything: Foreign) -> None:
+    everything.echo.reply = Reply(b"", Code.NOT_FOUND, SAID, (("grpc-status-details-bin", b"\xff"),))
+    assert everything.call("GET /v1/answer/all").status == 404

@@ -1,0 +1,183 @@
+"""A gRPC server of a foreign service, whose methods do what a test says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.api import annotations_pb2
+from google.protobuf.any_pb2 import Any as PackedMessage
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from google.rpc.status_pb2 import Status
+from grpc_tools import protoc  # type: ignore[import-untyped]  # it has no type information
+
+_ROOT = Path(__file__).parents[3]
+_STREAMING = frozenset({"WatchReadings", "WatchNotes"})
+_HEALTH = "/grpc.health.v1.Health/"
+"""Called by a gateway that wonders whether this is gRPC at all, or that watches."""
+
+Context = grpc.aio.ServicerContext
+Unary = Callable[[Message, Context], Awaitable[bytes]]
+Stream = Callable[[Message, Context], AsyncIterator[bytes]]
+
+
+class Weather:
+    """The compiled protos: the descriptor set for a gateway, and messages for a server."""
+
+    def __init__(self, folder: Path) -> None:
+        self.descriptor_set = folder / "weather.binpb"
+        included = (
+            Path(__file__).parent / "protos",
+            _ROOT / "protos",
+            Path(annotations_pb2.__file__).parents[2],
+            Path(str(resources.files("grpc_tools"))) / "_proto",
+        )
+        paths = (f"-I{path}" for path in included)
+        status = protoc.main(
+            ["protoc", *paths, "--include_imports", f"--descriptor_set_out={self.descriptor_set}", "weather.proto"]
+        )
+        assert status == 0, "protoc failed"
+        pool = DescriptorPool()
+        for file in FileDescriptorSet.FromString(self.descriptor_set.read_bytes()).file:
+            pool.Add(file)
+        self._service = pool.FindServiceByName("weather.v1.StationService")
+        self._reading = GetMessageClass(pool.FindMessageTypeByName("weather.v1.Reading"))
+        self._page = GetMessageClass(pool.FindMessageTypeByName("weather.v1.ListReadingsResponse"))
+
+    def reading(self, note: str = "", sequence: int = 0) -> bytes:
+        """A serialized reading."""
+        return self._reading(note=note, sequence=sequence).SerializeToString()
+
+    def page(self, *, has_more: bool) -> bytes:
+        """A serialized page of one reading."""
+        return self._page(readings=[self._reading(note="one")], has_more=has_more).SerializeToString()
+
+    def request(self, method: str, serialized: bytes) -> Message:
+        """The request of a call."""
+        return GetMessageClass(self._service.methods_by_name[method].input_type).FromString(serialized)
+
+
+@dataclass(slots=True)
+class Seen:
+    """A call as it reached the server."""
+
+    method: str
+    request: Any
+    """The request message."""
+    metadata: list[tuple[str, str | bytes]]
+    seconds: float | None
+    """Until the deadline; None: there is none."""
+
+    def values(self, key: str) -> list[str | bytes]:
+        """All values of one key of the metadata."""
+        return [value for name, value in self.metadata if name == key]
+
+
+@dataclass
+class ForeignServer(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no types
+    """Answers unary methods with ``unary`` and streaming ones with ``stream``."""
+
+    weather: Weather
+    unary: Unary = field(init=False)
+    stream: Stream = field(init=False)
+    seen: list[Seen] = field(default_factory=list)
+    address: str = ""
+    others: list[grpc.GenericRpcHandler] = field(default_factory=list)
+    """Further services, asked first."""
+
+    def __post_init__(self) -> None:
+        self.unary = answering(b"")
+        self.stream = sending()
+
+    async def start(
+        self, *options: tuple[str, int], credentials: grpc.ServerCredentials | None = None
+    ) -> grpc.aio.Server:
+        """Serve on a free port, or again on the one from before."""
+        server = grpc.aio.server(options=[("grpc.so_reuseport", 0), *options])
+        server.add_generic_rpc_handlers((self,))
+        wanted = self.address or "127.0.0.1:0"
+        port = server.add_secure_port(wanted, credentials) if credentials else server.add_insecure_port(wanted)
+        self.address = f"127.0.0.1:{port}"
+        await server.start()
+        return server
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        """What gRPC asks for each call: who handles it."""
+        method = details.method.rpartition("/")[2]
+        for other in self.others:
+            if handler := other.service(details):
+                return handler
+        if details.method.startswith(_HEALTH):
+            return None
+        if method in _STREAMING:
+            return grpc.unary_stream_rpc_method_handler(self._handling_stream(method))
+        return grpc.unary_unary_rpc_method_handler(self._handling_unary(method))
+
+    def _handling_unary(self, method: str) -> Callable[[bytes, Context], Awaitable[bytes]]:
+        async def handle(serialized: bytes, context: Context) -> bytes:
+            return await self.unary(self._see(method, serialized, context), context)
+
+        return handle
+
+    def _handling_stream(self, method: str) -> Callable[[bytes, Context], AsyncIterator[bytes]]:
+        async def handle(serialized: bytes, context: Context) -> AsyncIterator[bytes]:
+            async for message in self.stream(self._see(method, serialized, context), context):
+                yield message
+
+        return handle
+
+    def _see(self, method: str, serialized: bytes, context: Context) -> Message:
+        request = self.weather.request(method, serialized)
+        metadata = [(key, value) for key, value in context.invocation_metadata() or ()]
+        self.seen.append(Seen(method, request, metadata, context.time_remaining()))
+        return request
+
+
+def answering(response: bytes) -> Unary:
+    """Answer with these bytes."""
+
+    async def answer(_request: Message, _context: Context) -> bytes:
+        return response
+
+    return answer
+
+
+def failing(code: grpc.StatusCode, message: str = "", *details: Message) -> Unary:
+    """Fail; details make it a ``google.rpc.Status``."""
+
+    async def fail(_request: Message, context: Context) -> bytes:
+        await context.abort(code, message, packed(code, message, details))
+        return b""
+
+    return fail
+
+
+def sending(*messages: bytes, then: Unary | None = None) -> Stream:
+    """Send these messages, and then end, or do what a unary method would."""
+
+    async def send(request: Message, context: Context) -> AsyncIterator[bytes]:
+        for message in messages:
+            yield message
+        if then is not None:
+            await then(request, context)
+
+    return send
+
+
+def packed(code: grpc.StatusCode, message: str, details: tuple[Message, ...]) -> tuple[tuple[str, bytes], ...]:
+    """The trailing metadata of a failure with details."""
+    if not details:
+        return ()
+    status = Status(code=code.value[0], message=message)
+    for detail in details:
+        anything = PackedMessage()
+        anything.Pack(detail)
+        status.details.append(anything)
+    return (("grpc-status-details-bin", status.SerializeToString()),)

@@ -1,0 +1,65 @@
+"""The gateway as its program runs it, in the process of the test."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from restmap_gateway import app
+from restmap_gateway.config import Settings
+from restmap_gateway.lifetime import Lifetime
+from restmap_gateway.upstream.resolver import LookUp, look_up
+from tests.gateway.http.wire import PATIENCE
+from tests.support.programs import free_address
+
+
+class Told(Lifetime):
+    """Lives until a test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.serving = asyncio.Event()
+        self.stop = asyncio.Event()
+
+    async def stopping(self) -> None:
+        self.serving.set()
+        await self.stop.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """A gateway that serves."""
+
+    address: str
+    lifetime: Told
+    task: asyncio.Task[None]
+
+    async def drain(self) -> None:
+        """Have it stop; returns when it has."""
+        self.lifetime.stop.set()
+        async with asyncio.timeout(PATIENCE):
+            await self.task
+
+
+@asynccontextmanager
+async def running_gateway(
+    descriptor_set: Path, upstream: str, look_up: LookUp = look_up, **settings: object
+) -> AsyncIterator[Gateway]:
+    """Serve until the context is left."""
+    address, lifetime = free_address(), Told()
+    given = {"drain_timeout": 0.1, "heartbeat": 600.0, "docs": False} | settings
+    # The names are those of the settings, checked when they are read.
+    configured = Settings(listen=address, upstream=upstream, descriptor_set=descriptor_set, **given)  # type: ignore[arg-type]
+    task = asyncio.create_task(app.serve(configured, lifetime, look_up))
+    started = asyncio.create_task(lifetime.serving.wait())
+    await asyncio.wait((task, started), timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        task.result()
+    gateway = Gateway(address, lifetime, task)
+    try:
+        yield gateway
+    finally:
+        await gateway.drain()

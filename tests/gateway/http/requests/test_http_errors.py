@@ -1,0 +1,183 @@
+"""What is not HTTP, or no request that can be served: one shape of failures, whichever layer finds it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.gateway.http.conftest import LogLine
+from tests.gateway.http.foreign import ForeignServer
+from tests.gateway.http.gateways import Gateway
+from tests.gateway.http.wire import Answer, assert_failure, connected, exchange, get, head_of, post
+
+READING = "/v1/stations/berlin/reading"
+READINGS = "/v1/readings"
+
+
+async def refused(gateway: Gateway, sent: bytes) -> Answer:
+    """The one answer to bytes after which the gateway closes the connection."""
+    async with connected(gateway.address) as connection:
+        connection.send(sent)
+        answer = await connection.answer(is_head=sent.startswith(b"HEAD "))
+        assert await connection.ended() == b""
+    return answer
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param(b"GET /\r\n\r\n", id="no version"),
+        pytest.param(b"GET / HTTP/0.9\r\n\r\n", id="HTTP/0.9"),
+        pytest.param(b"GET / HTTP/2.0\r\nHost: h\r\n\r\n", id="HTTP/2.0 in the words of HTTP/1"),
+        pytest.param(b"\x00\xff\xfe garbage \r\n\r\n", id="binary garbage"),
+        pytest.param(b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03\r\n\r\n", id="a TLS hello"),
+        pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", id="the HTTP/2 preface"),
+        pytest.param(b"NONSENSE / HTTP/1.1\r\nHost: h\r\n\r\n", id="an unknown method"),
+        pytest.param(b"get / HTTP/1.1\r\nHost: h\r\n\r\n", id="a method in lower case"),
+        pytest.param(b"GET / HTTP/3.7\r\nHost: h\r\n\r\n", id="an unknown version"),
+        pytest.param(b"GET / HTTX/1.1\r\nHost: h\r\n\r\n", id="an unknown protocol"),
+        pytest.param(b"GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", id="a blank in the target"),
+        pytest.param(b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n", id="a long request line"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", id="a long header"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\n" + b"x" * 20_000 + b": y\r\n\r\n", id="a long header name"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\n" + b"X: y\r\n" * 1000 + b"\r\n", id="a thousand headers"),
+        pytest.param(b"GET / HTTP/1.1\r\n\r\n", id="no host"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\nX\r\n\r\n", id="a header without a colon"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\nX : y\r\n\r\n", id="a blank before the colon"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n b\r\n\r\n", id="a folded header"),
+        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\nX: a\x00b\r\n\r\n", id="a NUL in a header"),
+        pytest.param(head_of("POST", READINGS, "Content-Length: ten"), id="a length that is no number"),
+        pytest.param(head_of("POST", READINGS, "Content-Length: -5"), id="a negative length"),
+        pytest.param(head_of("POST", READINGS, "Content-Length: 1", "Content-Length: 2") + b"{}", id="two lengths"),
+        pytest.param(head_of("POST", READINGS, "Content-Length: 2, 2") + b"{}", id="two lengths in one"),
+        pytest.param(
+            head_of("POST", READINGS, "Content-Length: 3", "Transfer-Encoding: chunked") + b"0\r\n\r\n",
+            id="a length and chunks",
+        ),
+        pytest.param(head_of("POST", READINGS, "Transfer-Encoding: gzip") + b"{}", id="an unknown transfer encoding"),
+        pytest.param(
+            head_of("POST", READINGS, "Transfer-Encoding: chunked, gzip") + b"0\r\n\r\n", id="chunked is not the last"
+        ),
+    ],
+)
+async def test_what_is_not_http_is_400_and_closes_the_connection(
+    foreign: ForeignServer, gateway: Gateway, sent: bytes
+) -> None:
+    assert_failure(await refused(gateway, sent), 400, "INVALID_ARGUMENT")
+    assert foreign.seen == []
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        pytest.param(b"zz\r\n{}\r\n0\r\n\r\n", id="a size that is no number"),
+        pytest.param(b"-2\r\n{}\r\n0\r\n\r\n", id="a negative size"),
+        pytest.param(b"1\r\n{}\r\n0\r\n\r\n", id="a size that is too small"),
+        pytest.param(b"f" * 20 + b"\r\n{}\r\n", id="a size beyond 64 bits"),
+        pytest.param(b"\r\n{}\r\n0\r\n\r\n", id="no size"),
+    ],
+)
+async def test_chunks_that_are_none_are_400(foreign: ForeignServer, gateway: Gateway, chunks: bytes) -> None:
+    head = head_of("POST", READINGS, "Content-Type: application/json", "Transfer-Encoding: chunked")
+    assert_failure(await refused(gateway, head + chunks), 400, "INVALID_ARGUMENT")
+    assert foreign.seen == []
+
+
+async def test_an_expectation_that_cannot_be_met_is_400(foreign: ForeignServer, gateway: Gateway) -> None:
+    for sent in (post(READINGS, b"{}", "Expect: a-miracle"), get(READING, "Expect: a-miracle")):
+        assert_failure(await exchange(gateway.address, sent), 400, "INVALID_ARGUMENT", "Expect", "a-miracle")
+    assert foreign.seen == []
+
+
+async def test_after_100_continue_the_body_is_read(foreign: ForeignServer, gateway: Gateway) -> None:
+    async with connected(gateway.address) as connection:
+        connection.send(head_of("POST", READINGS, "Content-Length: 14", "Expect: 100-Continue"))
+        assert (await connection.head()).status == 100
+        connection.send(b'{"note":"warm"}'[:14])
+        assert_failure(await connection.answer(), 400, "INVALID_ARGUMENT", "not JSON")
+
+
+async def test_an_http_1_0_client_is_not_told_to_continue(gateway: Gateway) -> None:
+    sent = head_of("POST", READINGS, "Content-Length: 2", "Expect: 100-continue", version="1.0") + b"{}"
+    assert (await exchange(gateway.address, sent)).status == 200
+
+
+async def test_a_request_without_a_body_is_not_told_to_continue(gateway: Gateway) -> None:
+    assert (await exchange(gateway.address, get(READING, "Expect: 100-continue"))).status == 200
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["Accept: \udcff", "Content-Type: \udcff", "Expect: \udcff", "Grpc-Timeout: \udcff", "Content-Encoding: \udcfe"],
+)
+async def test_bytes_that_are_no_text_are_quoted_in_the_failure_and_not_a_defect(gateway: Gateway, line: str) -> None:
+    body = b"{}"
+    lines = [line] if line.startswith("Content-Type") else [line, "Content-Type: application/json"]
+    sent = head_of("POST", READINGS, f"Content-Length: {len(body)}", *lines) + body
+    answer = await exchange(gateway.address, sent)
+    assert answer.status in (400, 406)
+    assert "\\udcf" in answer.error["message"]
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/\udcff", "/v1/stations/\udcff/reading", f"{READING}?\udcff=1", f"{READINGS}?limit=\udcff", "/v1/st%ff/reading"],
+)
+async def test_a_target_that_is_no_text_is_refused_and_not_a_defect(gateway: Gateway, target: str) -> None:
+    answer = await exchange(gateway.address, get(target))
+    assert_failure(answer, answer.status, {400: "INVALID_ARGUMENT", 404: "NOT_FOUND"}[answer.status])
+
+
+@pytest.mark.parametrize("target", ["/", "//", "/v1", f"{READING}/", f"/{READING}", "/v1/stations//reading"])
+async def test_an_unknown_path_is_404(gateway: Gateway, target: str) -> None:
+    for method in ("GET", "OPTIONS", "PUT"):
+        assert_failure(await exchange(gateway.address, head_of(method, target)), 404, "NOT_FOUND")
+
+
+async def test_connect_is_404(gateway: Gateway) -> None:
+    answer = await exchange(gateway.address, head_of("CONNECT", "elsewhere.example:443"))
+    assert_failure(answer, 404, "NOT_FOUND")
+
+
+async def test_405_says_what_is_allowed(gateway: Gateway) -> None:
+    for target, allowed in ((READING, "GET, HEAD, OPTIONS"), (READINGS, "GET, HEAD, OPTIONS, POST")):
+        answer = await exchange(gateway.address, head_of("PATCH", target))
+        assert_failure(answer, 405, "UNIMPLEMENTED", allowed)
+        assert answer.headers["Allow"] == allowed
+
+
+async def test_options_says_what_is_allowed_and_calls_nothing(foreign: ForeignServer, gateway: Gateway) -> None:
+    answer = await exchange(gateway.address, head_of("OPTIONS", READINGS))
+    assert (answer.status, answer.body, answer.headers["Allow"]) == (200, b"", "GET, HEAD, OPTIONS, POST")
+    assert "Content-Type" not in answer.headers
+    assert foreign.seen == []
+
+
+@pytest.mark.parametrize(
+    "line", ["Content-Type: text/plain", "Content-Type: application/json; charset=latin-1", "Content-Encoding: gzip"]
+)
+async def test_a_body_that_says_it_is_not_plain_json_is_400(
+    foreign: ForeignServer, gateway: Gateway, line: str
+) -> None:
+    sent = head_of("POST", READINGS, line, "Content-Length: 2") + b"{}"
+    assert_failure(await exchange(gateway.address, sent), 400, "INVALID_ARGUMENT", line.partition(":")[0])
+    assert foreign.seen == []
+
+
+async def test_406_comes_before_400(gateway: Gateway) -> None:
+    sent = post(READINGS, b"nonsense", "Accept: text/html")
+    assert_failure(await exchange(gateway.address, sent), 406, "INVALID_ARGUMENT", "text/html")
+
+
+async def test_a_defect_is_500_with_nothing_but_the_request_id(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, logged: list[LogLine]
+) -> None:
+    def broken(*_: object) -> None:
+        raise KeyError("secret")
+
+    monkeypatch.setattr("restmap_gateway.transcode.headers.timeout", broken)
+    answer = await exchange(gateway.address, get(READING))
+    assert_failure(answer, 500, "INTERNAL", answer.headers["X-Openstack-Request-Id"])
+    assert b"secret" not in answer.body
+    (defect,) = (line for line in logged if line["event"] == "defect")
+    assert defect["request_id"] == answer.headers["X-Openstack-Request-Id"]
+    logged.remove(defect)

@@ -1,0 +1,87 @@
+"""The gateway as a process of its own: what its log says after streams of all kinds, and how it stops."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator
+
+import grpc
+from google.protobuf.message import Message
+
+from tests.gateway.http.foreign import Context, ForeignServer, Weather, failing, sending
+from tests.gateway.http.wire import PATIENCE, assert_error, connected, exchange, get
+from tests.support.programs import Program, Programs, free_address
+
+WATCH = "/v1/stations/berlin:watch"
+
+
+async def started(programs: Programs, foreign: ForeignServer, weather: Weather, *arguments: str) -> tuple[Program, str]:
+    """A gateway before the foreign server, and its address."""
+    address = free_address()
+    set_of = ("--descriptor-set", str(weather.descriptor_set))
+    return await asyncio.to_thread(programs.gateway, address, foreign.address, *set_of, *arguments), address
+
+
+def endless(foreign: ForeignServer, *messages: bytes) -> asyncio.Event:
+    """Have streams send these messages and then wait; the event says that a call was ended from outside."""
+    ended = asyncio.Event()
+
+    async def wait(_request: Message, _context: Context) -> AsyncIterator[bytes]:
+        try:
+            for message in messages:
+                yield message
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    foreign.stream = wait
+    return ended
+
+
+async def test_a_signal_ends_open_streams_with_a_last_record_and_then_the_process(
+    foreign: ForeignServer, weather: Weather, programs: Programs
+) -> None:
+    gateway, address = await started(programs, foreign, weather, "--drain-timeout", str(PATIENCE * 4))
+    ended = endless(foreign, weather.reading("warm"))
+    async with connected(address) as connection, connected(address) as idle:
+        connection.send(get(WATCH))
+        await connection.head()
+        assert await connection.chunk() == b'{"note":"warm"}\n'
+        gateway.signal(signal.SIGTERM)
+        assert_error(json.loads(await connection.chunk()), "UNAVAILABLE", "stopping")
+        assert await connection.ended() == b"0\r\n\r\n"
+        assert await idle.ended() == b""
+    assert await asyncio.to_thread(gateway.wait) == 0
+    async with asyncio.timeout(PATIENCE):
+        await ended.wait()
+
+
+async def test_streams_that_end_in_every_way_leave_nothing_odd_in_the_log(
+    foreign: ForeignServer, weather: Weather, programs: Programs
+) -> None:
+    gateway, address = await started(programs, foreign, weather, "--heartbeat", "0.05")
+    for messages in ((), (weather.reading("warm"),)):
+        ended = endless(foreign, *messages)
+        async with connected(address) as connection:
+            connection.send(get(WATCH, "Accept: text/event-stream"))
+            await connection.head()
+            await connection.chunk()
+        async with asyncio.timeout(PATIENCE):
+            await ended.wait()
+        await exchange(address, get(WATCH, "Grpc-Timeout: 20m"))
+    for stream in (
+        sending(),
+        sending(then=failing(grpc.StatusCode.NOT_FOUND)),
+        sending(weather.reading("warm"), then=failing(grpc.StatusCode.ABORTED, "Moved.")),
+        sending(b"\xff", weather.reading("warm")),
+        sending(weather.reading("warm"), b"\xff", weather.reading("warm")),
+    ):
+        foreign.stream = stream
+        for _ in range(5):
+            await exchange(address, get(WATCH))
+    gateway.signal(signal.SIGTERM)
+    assert await asyncio.to_thread(gateway.wait) == 0
+    lines = [json.loads(line) for line in gateway.printed.splitlines()]
+    assert {line["event"] for line in lines} == {"serving", "request", "stream failed", "draining"}

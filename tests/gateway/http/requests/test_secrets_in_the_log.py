@@ -1,0 +1,98 @@
+"""Whatever a client sends, nothing of it that may be a secret is in what the process writes."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from pathlib import Path
+
+import pytest
+
+from tests.gateway.foreign.foreign import PROTOS, compiled
+from tests.gateway.http.foreign import ForeignServer, Weather
+from tests.gateway.http.wire import connected, exchange
+from tests.support.attacks.http1 import Crowd, garbage, malformed, request
+from tests.support.certificates import Certificates
+from tests.support.programs import Program, Programs, free_address
+
+SECRET = "SeCrEt0fTheCaller"
+READING = "/v1/stations/berlin/reading"
+READINGS = "/v1/readings"
+
+
+@pytest.fixture(params=["weather", "any method"])
+def descriptor_set(request: pytest.FixtureRequest, weather: Weather, tmp_path: Path) -> Path:
+    """One for each of the two parsers that a gateway may have."""
+    if request.param == "weather":
+        return weather.descriptor_set
+    return compiled(tmp_path / "paths.binpb", PROTOS, "foreign/v1/paths.proto")
+
+
+async def started(programs: Programs, upstream: str, *arguments: str) -> tuple[Program, str]:
+    address = free_address()
+    return await asyncio.to_thread(programs.gateway, address, upstream, *arguments), address
+
+
+async def written(gateway: Program, address: str, tls: ssl.SSLContext | None = None) -> str:
+    """All that the process has written, which is flushed before it answers this request and logs it."""
+    reader, writer = await asyncio.open_connection(*address.split(":"), ssl=tls)
+    writer.write(request("GET", "/the-last-one", "Connection: close"))
+    await reader.read()
+    writer.close()
+    return await asyncio.to_thread(gateway.wait_for, "/the-last-one")
+
+
+async def test_no_malformed_request_is_quoted_in_the_log(
+    foreign: ForeignServer, descriptor_set: Path, programs: Programs
+) -> None:
+    gateway, address = await started(
+        programs, foreign.address, "--descriptor-set", str(descriptor_set), "--log-level", "debug", "--lenient"
+    )
+    for target in (READING, READINGS, "/nothing", "/v1/whatever/a"):
+        for sent in malformed(SECRET, target).values():
+            async with connected(address) as connection:
+                connection.send(sent)
+                await connection.head()
+    log = await written(gateway, address)
+    assert log.count('"event":"refused"') > 10
+    assert SECRET not in log.replace(f'"member":"{SECRET}"', "")  # a lenient gateway names what it ignores
+
+
+async def test_no_tls_handshake_is_quoted_in_the_log(
+    foreign: ForeignServer, weather: Weather, programs: Programs, tmp_path: Path
+) -> None:
+    certificates = Certificates(tmp_path)
+    certificate, key = certificates.issue("gateway", "localhost", "127.0.0.1")
+    files = ("--tls-certificate", str(certificate), "--tls-key", str(key))
+    gateway, address = await started(
+        programs, foreign.address, "--descriptor-set", str(weather.descriptor_set), "--log-level", "debug", *files
+    )
+    hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
+    for sent in (SECRET.encode(), hello + SECRET.encode() * 60, request("GET", f"/?{SECRET}"), b""):
+        with garbage(address, 20, sent) as crowd:
+            for connection in crowd.sockets:
+                connection.shutdown(socket.SHUT_WR)
+                await asyncio.to_thread(connection.recv, 4096)
+    log = await written(gateway, address, ssl.create_default_context(cafile=certificates.ca))
+    assert SECRET not in log
+    assert len(log) < 4096
+
+
+async def test_a_flood_of_garbage_is_not_a_flood_of_log_lines(
+    foreign: ForeignServer, weather: Weather, programs: Programs
+) -> None:
+    gateway, address = await started(programs, foreign.address, "--descriptor-set", str(weather.descriptor_set))
+    for _ in range(30):
+        with Crowd(address) as crowd:
+            for _ in range(100):
+                crowd.join(b"x\r\n\r\n")
+    log = await written(gateway, address)
+    assert log.count('"event":"refused"') < 1000
+
+
+async def test_a_long_path_is_cut_in_the_log(foreign: ForeignServer, weather: Weather, programs: Programs) -> None:
+    gateway, address = await started(programs, foreign.address, "--descriptor-set", str(weather.descriptor_set))
+    await exchange(address, request("GET", "/" + "x" * 15_000))
+    log = await written(gateway, address)
+    assert max(map(len, log.splitlines())) < 1000

@@ -1,0 +1,143 @@
+"""Servers behind a network that swallows everything without a word."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.gateway.http.conftest import StartGateway
+from tests.gateway.http.foreign import Weather
+from tests.gateway.http.several import READING, READINGS, Health, Named, asked, until, until_asked
+from tests.gateway.http.wire import PATIENCE, assert_failure, exchange, get, post
+
+KEEPALIVE = 0.6
+"""Seconds."""
+
+
+class Hole:
+    """Passes bytes on to a server, until it swallows those of both sides."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._open = asyncio.Event()
+        self._open.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.address = ""
+
+    async def begin(self) -> None:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    def swallow(self) -> None:
+        """From now on; connections are still accepted, as by a proxy in front of nothing."""
+        self._open.clear()
+
+    def let_through(self) -> None:
+        """Again, but only what comes from now on, as bytes are missing in the connections of before."""
+        for task in self._tasks:
+            task.cancel()
+        self._open.set()
+
+    async def end(self) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._pass_on(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, _, port = self._target.rpartition(":")
+        there_reader, there_writer = await asyncio.open_connection(host, int(port))
+        try:
+            await asyncio.gather(self._pump(reader, there_writer), self._pump(there_reader, writer))
+        except ConnectionError:
+            pass
+        finally:
+            writer.transport.abort()
+            there_writer.transport.abort()
+
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(65536):
+            if self._open.is_set():
+                sink.write(data)
+        if not self._open.is_set():
+            await asyncio.Event().wait()  # not even the end gets through
+
+
+@pytest_asyncio.fixture
+async def servers(weather: Weather) -> AsyncIterator[list[Named]]:
+    servers = [Named(weather, "a", Health()), Named(weather, "b", Health())]
+    for server in servers:
+        await server.begin()
+    yield servers
+    for server in servers:
+        await server.die()
+
+
+@pytest_asyncio.fixture
+async def hole(servers: list[Named]) -> AsyncIterator[Hole]:
+    """In front of the first server."""
+    hole = Hole(servers[0].address)
+    await hole.begin()
+    yield hole
+    await hole.end()
+
+
+async def test_reads_at_a_server_that_vanishes_are_answered_by_another_and_changes_are_503(
+    start_gateway: StartGateway, servers: list[Named], hole: Hole
+) -> None:
+    gateway = await start_gateway(upstream=f"{hole.address},{servers[1].address}", keepalive=KEEPALIVE)
+    await until_asked(gateway, "a", "b")
+    has_come, _ = servers[0].holding()
+    sent = [get(READING), get(READING), post(READINGS, b"{}"), post(READINGS, b"{}")]
+    calls = [asyncio.create_task(exchange(gateway.address, each)) for each in sent]
+    await has_come.wait()
+    hole.swallow()
+    async with asyncio.timeout(PATIENCE / 2):  # far less than the time that a call may take
+        answers = await asyncio.gather(*calls)
+    assert [answer.status for answer in answers[:2]] == [200, 200]
+    assert sorted(answer.status for answer in answers[2:]) in ([200, 200], [200, 503])
+    for answer in answers:
+        if answer.status == 503:
+            assert_failure(answer, 503, "UNAVAILABLE")
+    assert await asked(gateway, 6) == {"b": 6}
+    servers[0].unary = servers[0].answer
+    hole.let_through()
+    await until_asked(gateway, "a", "b")
+
+
+@pytest.mark.parametrize("health", [Health, None])
+async def test_a_quiet_connection_to_a_server_that_vanishes_is_given_up_before_a_call_needs_it(
+    start_gateway: StartGateway, servers: list[Named], hole: Hole, health: type[Health] | None
+) -> None:
+    if health is None:
+        for server in servers:
+            server.others.clear()
+    gateway = await start_gateway(upstream=f"{hole.address},{servers[1].address}", keepalive=KEEPALIVE)
+    await until_asked(gateway, "a", "b")
+    hole.swallow()
+    await asyncio.sleep(KEEPALIVE * 4)
+    assert await asked(gateway, 6) == {"b": 6}
+
+
+async def test_a_server_with_grpcs_own_limits_is_not_offended_by_pings(
+    start_gateway: StartGateway, servers: list[Named]
+) -> None:
+    health = servers[0].others[0]
+    assert isinstance(health, Health)
+    gateway = await start_gateway(upstream=f"{servers[0].address},{servers[1].address}", keepalive=1.0)
+    await until_asked(gateway, "a", "b")
+    has_come, released = servers[0].holding()
+    calls = [asyncio.create_task(exchange(gateway.address, post(READINGS, b"{}"))) for _ in range(2)]
+    await has_come.wait()
+    begun = health.begun
+    await until(lambda: health.begun > begun + 3)
+    released.set()
+    assert {(await call).status for call in calls} == {200}

@@ -1,0 +1,96 @@
+# ruff: noqa: ANN401 - classes made from a descriptor have attributes that no type knows
+"""What the tests of the gateway share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import descriptor_pb2
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from grpc_tools import protoc  # type: ignore[import-untyped]  # it has no type information
+
+from restmap_gateway.errors import InvalidRequest, Violation
+from restmap_gateway.json_map import JsonMap, dumps
+from restmap_gateway.json_map.text import parse
+
+_ROOT = Path(__file__).parents[3]
+_PROTOS = Path(__file__).parent / "protos"
+
+
+@dataclass(frozen=True, slots=True)
+class Kitchen:
+    """The messages of kitchen.proto in a private pool, and their JSON."""
+
+    pool: DescriptorPool
+    json_map: JsonMap
+
+    def descriptor(self, name: str) -> Descriptor:
+        """The type `name`: of kitchen.proto, or a full name."""
+        return self.pool.FindMessageTypeByName(name if "." in name else f"kitchen.v1.{name}")
+
+    def new(self, name: str) -> Any:
+        """An empty message."""
+        return GetMessageClass(self.descriptor(name))()
+
+    def read(self, name: str, body: str, **options: Any) -> Any:
+        """The message that `body` says; `options` are those of `JsonMap.reader`."""
+        message = self.new(name)
+        self.json_map.reader(self.descriptor(name), **options)(parse(body.encode(), max_depth=100), message)
+        return message
+
+    def write(self, message: Message) -> Any:
+        """The JSON of a message as plain Python."""
+        return self.json_map.writer(self.descriptor(message.DESCRIPTOR.full_name))(message)
+
+    def text(self, message: Message) -> str:
+        """The JSON of a message as text."""
+        return dumps(self.write(message)).decode()
+
+    def refusal(self, name: str, body: str, **options: Any) -> Violation:
+        """What is said about a body that must be refused."""
+        with pytest.raises(InvalidRequest) as caught:
+            self.read(name, body, **options)
+        (violation,) = caught.value.violations
+        return violation
+
+
+@pytest.fixture(scope="session")
+def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Kitchen:
+    """Compiles the test protos; one map for all tests, as in the gateway."""
+    target = tmp_path_factory.mktemp("kitchen") / "set.binpb"
+    status = protoc.main(
+        [
+            "protoc",
+            f"-I{_PROTOS}",
+            f"-I{_ROOT / 'protos'}",
+            f"-I{resources.files('grpc_tools') / '_proto'}",
+            "--include_imports",
+            f"--descriptor_set_out={target}",
+            "kitchen.proto",
+            "kitchen_old.proto",
+        ]
+    )
+    assert status == 0, "protoc failed"
+    pool = DescriptorPool()
+    for file in descriptor_pb2.FileDescriptorSet.FromString(target.read_bytes()).file:
+        pool.Add(file)
+    return Kitchen(pool, JsonMap())
+
+
+@pytest.fixture
+def kitchen_refusal(kitchen: Kitchen) -> Callable[[str, str], str]:
+    """Path and description of a refusal in one line."""
+
+    def say(name: str, body: str) -> str:
+        violation = kitchen.refusal(name, body)
+        return f"{violation.field}: {violation.description}"
+
+    return say

@@ -1,0 +1,77 @@
+"""Descriptions of services made of the protos of the tests."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from google.api import annotations_pb2
+from grpc_tools import protoc  # type: ignore[import-untyped]  # has no types
+
+from restmap_gateway.openapi import describe
+from restmap_gateway.schema.schema import load
+
+PROTOS = Path(__file__).parents[3] / "protos"
+OURS = Path(__file__).parent / "protos"
+
+Json = Any
+"""What a JSON body says, as plain Python."""
+
+
+def compiled(folder: Path, *files: str) -> bytes:
+    """The descriptor set, with comments, of proto files in the folder or beside the tests."""
+    protos = [OURS, PROTOS, Path(annotations_pb2.__file__).parents[2], resources.files("grpc_tools") / "_proto"]
+    options = [f"--descriptor_set_out={folder / 'set.binpb'}", "--include_imports", "--include_source_info"]
+    assert protoc.main(["protoc", f"-I{folder}", *(f"-I{path}" for path in protos), *options, *files]) == 0
+    return (folder / "set.binpb").read_bytes()
+
+
+def described(descriptor_set: bytes, *, server_url: str | None = None) -> Json:
+    """The description of everything in a descriptor set."""
+    return describe(load(descriptor_set), title="Test", version="1", server_url=server_url)
+
+
+def service(folder: Path, text: str) -> Json:
+    """The description of one service, ``package shop.v1``, with these messages and methods."""
+    imports = ("google/api/annotations", "google/api/field_behavior", "google/api/field_info", "restmap/v1/restmap")
+    well_known = ("any", "duration", "empty", "field_mask", "struct", "timestamp", "wrappers")
+    names = [*imports, *(f"google/protobuf/{name}" for name in well_known)]
+    head = 'syntax = "proto3"; package shop.v1;' + "".join(f'import "{name}.proto";' for name in names)
+    (folder / "shop.proto").write_text(f"{head}\n{text}")
+    return described(compiled(folder, "shop.proto"))
+
+
+def method(
+    folder: Path, rule: str, messages: str, call: str = "rpc Do(Item) returns (Item)", options: str = ""
+) -> Json:
+    """The only operation of a service of one method."""
+    text = f"{messages} service Shop {{ {call} {{ option (google.api.http) = {{ {rule} }}; {options} }} }}"
+    return only_operation(service(folder, text))
+
+
+def operations(description: Json) -> dict[str, Json]:
+    """All operations, by id."""
+    items = description["paths"].values()
+    return {one["operationId"]: one for item in items for one in item.values() if "operationId" in one}
+
+
+def only_operation(description: Json) -> Json:
+    """The operation of a description that has one."""
+    (operation,) = operations(description).values()
+    return operation
+
+
+def parameters(operation: Json, place: str) -> dict[str, Json]:
+    """The parameters of an operation in ``path``, ``query`` or ``header``, by name."""
+    return {one["name"]: one for one in operation.get("parameters", []) if one["in"] == place}
+
+
+def answer(operation: Json) -> Json:
+    """The schema of the answer of an operation."""
+    return operation["responses"]["200"]["content"]["application/json"]["schema"]
+
+
+def component(description: Json, name: str) -> Json:
+    """The schema of that name."""
+    return description["components"]["schemas"][name]

@@ -1,0 +1,258 @@
+"""The description as a whole: it is valid, and tells of every rule what calling it takes and gives."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+
+from restmap_gateway.json_map import JsonMap
+from restmap_gateway.schema.schema import load
+from restmap_gateway.transcode.binding import Binding
+from restmap_gateway.transcode.headers import NO_HEADERS
+from tests.gateway.unit.descriptions import (
+    Json,
+    answer,
+    compiled,
+    component,
+    described,
+    method,
+    only_operation,
+    operations,
+    parameters,
+    service,
+)
+
+ITEM = "message Item { string id = 1; string text = 2; Item inner = 3; }"
+ERRORS = ["400", "401", "403", "404", "405", "406", "408", "409", "500", "501", "502", "503", "504"]
+
+
+@pytest.fixture(scope="module")
+def image() -> bytes:
+    """The descriptor set that comes with the gateway."""
+    return resources.files("backupsharing").joinpath("image.binpb").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def library_set(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return compiled(tmp_path_factory.mktemp("library"), "library.proto")
+
+
+@pytest.fixture(scope="module")
+def library(library_set: bytes) -> Json:
+    """A foreign service with one of everything."""
+    return described(library_set)
+
+
+def test_the_description_of_the_packaged_set_is_valid(image: bytes) -> None:
+    validate(json.loads(json.dumps(described(image))))
+
+
+def test_the_description_of_a_rich_foreign_service_is_valid(library: Json) -> None:
+    validate(json.loads(json.dumps(library)))
+
+
+def test_each_rule_is_an_operation(image: bytes) -> None:
+    schema = load(image)
+    assert len(operations(described(image))) == sum(len(one.bindings) for one in schema.methods)
+
+
+def test_without_a_server_url_the_server_is_where_the_description_is(library: Json) -> None:
+    assert library["servers"] == [{"url": "/"}]
+
+
+def test_the_server_url_is_the_server(image: bytes) -> None:
+    assert described(image, server_url="https://vbs.example.com/api")["servers"] == [
+        {"url": "https://vbs.example.com/api"}
+    ]
+
+
+def test_each_service_is_a_tag_with_its_comment(library: Json) -> None:
+    assert library["tags"] == [{"name": "Library", "description": "Lends books."}]
+
+
+def test_services_of_one_name_are_told_apart_by_their_packages(tmp_path: Path) -> None:
+    for package in ("one", "two"):
+        rule = f'{{ option (google.api.http) = {{get: "/{package}"}}; }}'
+        (tmp_path / f"{package}.proto").write_text(
+            f'syntax = "proto3"; package {package}; import "google/api/annotations.proto";'
+            f"message Item {{}} service Shop {{ rpc Do(Item) returns (Item) {rule} }}"
+        )
+    description = described(compiled(tmp_path, "one.proto", "two.proto"))
+    assert [tag["name"] for tag in description["tags"]] == ["one.Shop", "two.Shop"]
+    assert set(operations(description)) == {"one_Shop_Do", "two_Shop_Do"}
+
+
+def test_summary_and_description_come_from_the_comment(library: Json) -> None:
+    operation = operations(library)["Library_CreateBook"]
+    assert operation["summary"] == "Makes a book, e.g. shelves/1/books/2"
+    assert operation["description"].endswith("It is on its shelf at once.\n\nFails where the shelf is full.")
+
+
+def test_a_comment_of_one_sentence_is_not_told_twice(library: Json) -> None:
+    assert "description" not in operations(library)["Library_UpdateBook"]
+
+
+def test_a_method_without_comment_has_no_summary(library: Json) -> None:
+    purge = library["paths"]["/v1/{segment_2}/{id}"]["x-additionalOperations"]["PURGE"]
+    assert purge["operationId"] == "Library_Uncommented"
+    assert not {"summary", "description"} & set(purge)
+
+
+def test_a_deprecated_method_is_a_deprecated_operation(library: Json) -> None:
+    assert [name for name, one in operations(library).items() if one.get("deprecated")] == ["Library_DeleteBook"]
+
+
+def test_additional_bindings_are_operations_with_numbers(library: Json) -> None:
+    assert {"Library_GetBook", "Library_GetBook_2"} <= set(operations(library))
+
+
+def test_methods_that_openapi_has_no_place_for_are_told_of_beside(tmp_path: Path) -> None:
+    rule = 'custom: {kind: "*" path: "/v1/a"} additional_bindings {custom: {kind: "HEAD" path: "/v1/a"}}'
+    text = f"{ITEM} service Shop {{ rpc Do(Item) returns (Item) {{ option (google.api.http) = {{{rule}}}; }} }}"
+    item = service(tmp_path, text)["paths"]["/v1/a"]
+    assert set(item) == {"head", "x-additionalOperations"}
+    assert set(item["x-additionalOperations"]) == {"*"}
+
+
+def test_every_failure_is_told_of_everywhere(library: Json) -> None:
+    for operation in operations(library).values():
+        assert list(operation["responses"]) == ["200", *ERRORS]
+
+
+def test_a_status_that_a_reason_asks_for_is_told_of_too(tmp_path: Path) -> None:
+    text = """
+    option (restmap.v1.file).error_domains = {domain: "shop" reason_enum: "shop.v1.Why"};
+    enum Why { WHY_UNSPECIFIED = 0; WHY_TOO_HOT = 1 [(restmap.v1.reason) = {code: "Shop.1" http_status: 422}]; }
+    message Item {}
+    service Shop { rpc Do(Item) returns (Item) { option (google.api.http) = {get: "/v1/a"}; } }
+    """
+    description = service(tmp_path, text)
+    assert "422" in only_operation(description)["responses"]
+    assert description["components"]["responses"]["failure-422"]["description"] == "Unprocessable Entity"
+
+
+@pytest.mark.parametrize("status", ERRORS)
+def test_each_failure_has_the_one_shape_and_a_fitting_example(library: Json, status: str) -> None:
+    failure = library["components"]["responses"][f"failure-{status}"]["content"]["application/json"]
+    assert failure["schema"] == {"$ref": "#/components/schemas/error-body"}
+    Draft202012Validator(component(library, "error-body")).validate(failure["example"])
+
+
+def test_the_codes_of_failures_are_those_of_the_descriptor_set(tmp_path: Path) -> None:
+    text = f"""
+    option (restmap.v1.file).failure_codes = {{not_found: "Shop.404"}};
+    {ITEM} service Shop {{ rpc Do(Item) returns (Item) {{ option (google.api.http) = {{get: "/v1/a"}}; }} }}
+    """
+    failures = service(tmp_path, text)["components"]["responses"]
+    codes = {
+        status: failures[f"failure-{status}"]["content"]["application/json"]["example"]["error"]["code"]
+        for status in (404, 409)
+    }
+    assert codes == {404: "Shop.404", 409: "ABORTED"}
+
+
+@pytest.mark.parametrize(("status", "header"), [(401, "WWW-Authenticate"), (405, "Allow"), (503, "Retry-After")])
+def test_failures_have_their_headers(library: Json, status: int, header: str) -> None:
+    found = library["components"]["responses"][f"failure-{status}"]["headers"]
+    assert set(found) == {"X-Openstack-Request-Id", header}
+
+
+def test_every_success_has_a_request_id(library: Json) -> None:
+    for operation in operations(library).values():
+        assert set(operation["responses"]["200"]["headers"]) == {"X-Openstack-Request-Id"}
+
+
+def test_either_way_of_sending_a_token_will_do(library: Json) -> None:
+    assert library["security"] == [{"token": []}, {"bearer": []}]
+    assert library["components"]["securitySchemes"] == {
+        "token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"},
+        "bearer": {"type": "http", "scheme": "bearer"},
+    }
+
+
+def test_a_call_without_body_has_no_request_body(tmp_path: Path) -> None:
+    assert "requestBody" not in method(tmp_path, 'get: "/v1/{id}"', ITEM)
+
+
+def test_a_whole_body_lacks_what_the_path_has_and_may_repeat_it_inside(tmp_path: Path) -> None:
+    operation = method(tmp_path, 'post: "/v1/{id}/{inner.id}" body: "*"', ITEM)
+    body = operation["requestBody"]["content"]["application/json"]["schema"]
+    assert set(body["properties"]) == {"text", "inner"}
+    inner = body["properties"]["inner"]["properties"]
+    assert inner["id"] == {"type": "string", "description": "As in the path, or not at all."}
+    assert inner["inner"] == {"$ref": "#/components/schemas/shop.v1.Item-request"}
+
+
+def test_a_body_that_is_one_field_has_its_schema(tmp_path: Path) -> None:
+    operation = method(tmp_path, 'post: "/v1/{id}" body: "inner"', ITEM)
+    body = operation["requestBody"]["content"]["application/json"]
+    assert body["schema"] == {"$ref": "#/components/schemas/shop.v1.Item-request"}
+
+
+@pytest.mark.parametrize(
+    ("body", "option", "is_required"),
+    [("*", "", False), ("*", "[(google.api.field_behavior) = REQUIRED]", True), ("text", "", False)],
+)
+def test_a_body_is_required_where_it_has_to_bring_something(
+    tmp_path: Path, body: str, option: str, is_required: bool
+) -> None:
+    item = f"message Item {{ string id = 1; string text = 2 {option}; }}"
+    assert method(tmp_path, f'post: "/v1/{{id}}" body: "{body}"', item)["requestBody"]["required"] is is_required
+
+
+def test_an_answer_that_is_one_field_has_its_schema_or_is_null(library: Json) -> None:
+    schema = answer(operations(library)["Library_UpdateBook"])
+    assert schema["anyOf"] == [{"$ref": "#/components/schemas/library.v1.Book"}, {"type": "null"}]
+
+
+def test_an_empty_answer_has_no_content(tmp_path: Path) -> None:
+    operation = method(tmp_path, 'delete: "/v1/{id}"', ITEM, options="option (restmap.v1.method).empty_body = true;")
+    assert "content" not in operation["responses"]["200"]
+
+
+def test_a_page_may_have_links(library: Json) -> None:
+    schema = answer(operations(library)["Library_SearchBooks"])
+    assert list(schema["properties"]) == ["books", "book_links"]
+    link = schema["properties"]["book_links"]["items"]
+    assert (set(link["properties"]), "required" in schema) == ({"rel", "href"}, False)
+
+
+def test_a_stream_comes_in_two_layouts(library: Json) -> None:
+    content = operations(library)["Library_WatchShelf"]["responses"]["200"]["content"]
+    assert set(content) == {"application/x-ndjson", "text/event-stream"}
+    for layout in content.values():
+        assert {"$ref": "#/components/schemas/library.v1.Book"} in layout["x-itemSchema"]["anyOf"]
+
+
+def test_each_example_of_a_body_fits_its_schema(library: Json) -> None:
+    bodies = [one["requestBody"] for one in operations(library).values() if "requestBody" in one]
+    assert len(bodies) == 4
+    for body in bodies:
+        media = body["content"]["application/json"]
+        Draft202012Validator(media["schema"] | {"components": library["components"]}).validate(media["example"])
+
+
+def test_the_gateway_takes_each_example_of_a_body(library_set: bytes, library: Json) -> None:
+    taken = 0
+    for one in load(library_set).methods:
+        for rule in (rule for rule in one.bindings if rule.body):
+            operation = operations(library)[one.full_name.strip("/").rpartition(".")[2].replace("/", "_")]
+            example = operation["requestBody"]["content"]["application/json"]["example"]
+            values = {variable.name: "x" for variable in rule.template.variables}
+            Binding(one, rule, JsonMap()).bind(values, "", NO_HEADERS, json.dumps(example).encode())
+            taken += 1
+    assert taken == 4
+
+
+def test_an_example_has_one_member_of_a_oneof_and_nothing_outdated_or_chosen_by_the_server(library: Json) -> None:
+    book = operations(library)["Library_CreateBook"]["requestBody"]["content"]["application/json"]["example"]
+    assert set(book) == {"id", "subject", "pages", "printed_at", "sold", "labels", "person", "extra", "pin"}
+
+
+def test_parameters_of_a_body_call_are_not_in_the_query(library: Json) -> None:
+    assert parameters(operations(library)["Library_UpdateBook"], "query") == {}

@@ -1,0 +1,158 @@
+"""`backup_sharing.app`: what is served once everything is wired, and how it starts and stops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import tempfile
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from backup_sharing import app
+from backup_sharing.config import Settings
+from backup_sharing.identity.interface import LONGEST_TOKEN
+from backup_sharing.identity.static import BadTokenFile, add_token
+from backup_sharing.lifetime import Lifetime
+from backup_sharing.store.unusable import UnusableDatabase
+from backupsharing.v2 import backup_sharing_pb2 as pb
+from backupsharing.v2 import backup_sharing_pb2_grpc
+from tests.server.cast import GIVER
+from tests.server.told import told_by
+
+PATIENCE = 30.0
+EAGER = (("grpc.initial_reconnect_backoff_ms", 20), ("grpc.min_reconnect_backoff_ms", 20))
+"""A server that is just starting is asked again soon."""
+
+Stub = Any
+"""A generated stub; the libraries have no types."""
+
+
+class UntilTold(Lifetime):
+    """Lives until a test says otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told = asyncio.Event()
+
+    async def stopping(self) -> None:
+        await self.told.wait()
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    address: str
+    lifetime: UntilTold
+    task: asyncio.Task[None]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    add_token(tmp_path / "tokens.json", GIVER, ["member"], "gina", None, token="giver-token")
+    return Settings(database=str(tmp_path / "sharings.db"), tokens=tmp_path / "tokens.json", grpc_listen="127.0.0.1:1")
+
+
+@contextlib.asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Served]:
+    # The path of a socket has to be short, and a test's own folder is not.
+    with tempfile.TemporaryDirectory() as folder:
+        address = f"unix:{folder}/s"
+        lifetime = UntilTold()
+        task = asyncio.create_task(app.serve(settings.model_copy(update={"grpc_listen": address}), lifetime))
+        try:
+            async with grpc.aio.insecure_channel(address, options=EAGER) as channel:
+                health = health_pb2_grpc.HealthStub(channel)
+                ready = health.Check(health_pb2.HealthCheckRequest(), wait_for_ready=True, timeout=PATIENCE)
+                await asyncio.wait([asyncio.ensure_future(ready), task], return_when=asyncio.FIRST_COMPLETED)
+            yield Served(address, lifetime, task)
+        finally:
+            lifetime.told.set()
+            await asyncio.wait_for(task, PATIENCE)
+
+
+@pytest_asyncio.fixture
+async def channel(settings: Settings) -> AsyncIterator[grpc.aio.Channel]:
+    async with serving(settings) as served, grpc.aio.insecure_channel(served.address) as channel:
+        yield channel
+
+
+async def test_a_token_file_that_is_missing_stops_the_start(settings: Settings) -> None:
+    bad = settings.model_copy(update={"tokens": Path("no-such-file")})
+    with pytest.raises(BadTokenFile, match="no-such-file"):
+        await app.serve(bad, UntilTold())
+
+
+async def test_a_database_that_cannot_be_made_stops_the_start(settings: Settings) -> None:
+    bad = settings.model_copy(update={"database": str(settings.tokens)})
+    with pytest.raises(UnusableDatabase, match=r"tokens\.json"):
+        await app.serve(bad, UntilTold())
+
+
+async def test_an_address_that_is_in_use_is_named_and_the_database_let_go(settings: Settings) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(app.CannotListen, match=address):
+            await app.serve(settings.model_copy(update={"grpc_listen": address}), UntilTold())
+    assert not Path(f"{settings.database}-wal").exists()  # noqa: ASYNC240 -- nothing else runs on the loop by now
+
+
+async def test_health_is_answered_without_a_token_for_each_service(channel: grpc.aio.Channel) -> None:
+    stub: Stub = health_pb2_grpc.HealthStub(channel)
+    for service in ("", *app.SERVICES):
+        answer = await stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=PATIENCE)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_reflection_lists_the_services(channel: grpc.aio.Channel) -> None:
+    stub: Stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    request = reflection_pb2.ServerReflectionRequest(list_services="")
+    async for answer in stub.ServerReflectionInfo(iter([request]), timeout=PATIENCE):
+        listed = {service.name for service in answer.list_services_response.service}
+    assert listed == {
+        "backupsharing.v2.BackupSharingService",
+        "backupsharing.v2.BackupCatalogService",
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1alpha.ServerReflection",
+    }
+
+
+async def test_reflection_describes_a_service(channel: grpc.aio.Channel) -> None:
+    stub: Stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=app.SERVICES[0])
+    async for answer in stub.ServerReflectionInfo(iter([request]), timeout=PATIENCE):
+        assert answer.file_descriptor_response.file_descriptor_proto
+
+
+async def test_a_call_goes_all_the_way_to_the_database(channel: grpc.aio.Channel) -> None:
+    stub: Stub = backup_sharing_pb2_grpc.BackupSharingServiceStub(channel)
+    request = pb.CountSharingsRequest(project_id=GIVER)
+    answer = await stub.CountSharings(request, metadata=(("x-auth-token", "giver-token"),), timeout=PATIENCE)
+    assert answer == pb.CountSharingsResponse(count=0)
+
+
+@pytest.mark.parametrize("length", [LONGEST_TOKEN, 2 * LONGEST_TOKEN])
+async def test_a_long_token_is_refused_like_any_that_is_unknown(channel: grpc.aio.Channel, length: int) -> None:
+    stub: Stub = backup_sharing_pb2_grpc.BackupSharingServiceStub(channel)
+    call = stub.CountSharings(pb.CountSharingsRequest(), metadata=(("x-auth-token", "t" * length),), timeout=PATIENCE)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await call
+    assert told_by(refused.value).reason == "TOKEN_INVALID"
+
+
+async def test_a_health_watch_does_not_hold_up_the_end(settings: Settings) -> None:
+    patient = settings.model_copy(update={"drain_timeout": 10 * PATIENCE})
+    async with serving(patient) as served, grpc.aio.insecure_channel(served.address) as channel:
+        watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=10 * PATIENCE)
+        await watch.read()
+        served.lifetime.told.set()
+        await asyncio.wait_for(served.task, PATIENCE)

@@ -1,0 +1,181 @@
+"""A primary that dies and a standby that takes its place: what is acknowledged is on both."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from backup_sharing.errors import OutcomeUnknown, Unavailable
+from backup_sharing.store.postgres.store import PostgresStore
+from tests.store.commands import BACKUP_ID, OTHER, RECIPIENT, backup, cause, share
+from tests.store.engines import PostgresEngine
+from tests.store.faults import SLACK, Load, opened, stored_once, timed, until
+from tests.support.postgres.server import PostgresServer
+
+
+@pytest.fixture
+def standby(own_postgres: PostgresServer) -> Iterator[PostgresServer]:
+    return own_postgres.make_standby()
+
+
+def url_of(*servers: PostgresServer) -> str:
+    """A url that names several servers."""
+    places = ",".join(f"127.0.0.1:{server.port}" for server in servers)
+    return f"postgresql://postgres@{places}/postgres"
+
+
+async def test_when_the_primary_dies_the_store_goes_on_with_the_standby_that_took_its_place(
+    own_postgres: PostgresServer, standby: PostgresServer
+) -> None:
+    async with opened(url_of(own_postgres, standby), patience=10.0) as store:
+        load = Load([store])
+        await load.begin()
+        await asyncio.to_thread(own_postgres.kill)
+        await asyncio.sleep(0.2)
+        await asyncio.to_thread(standby.promote)
+        promoted = time.monotonic()
+        await load.more(1)
+        assert time.monotonic() - promoted < 1 + SLACK
+        await load.more(50)
+        await load.end()
+        assert load.failures == []
+        stored_once(standby.url, load.acknowledged)
+        # The old one comes back, and knows nothing of what happened; the store keeps to the new one.
+        await store.share(share(OTHER))
+        await store.ping()
+
+
+async def test_a_store_that_was_opened_before_the_switch_and_idle_finds_the_new_primary(
+    own_postgres: PostgresServer, standby: PostgresServer
+) -> None:
+    async with opened(url_of(standby, own_postgres), patience=2.0) as store:
+        await store.get_backup(BACKUP_ID)
+        await asyncio.to_thread(own_postgres.kill)
+        _, outcome = await timed(store.share(share()))
+        assert isinstance(outcome, Unavailable)
+        assert "nothing was stored" in str(outcome)
+        assert isinstance((await timed(store.ping()))[1], Unavailable)
+        await asyncio.to_thread(standby.promote)
+        waits = await asyncio.gather(until(store.ping), until(lambda: store.share(share())))
+        assert max(waits) < 1 + SLACK
+    stored_once(standby.url, [])
+
+
+async def test_a_standby_is_not_used_even_if_the_url_names_nothing_else(
+    own_postgres: PostgresServer, standby: PostgresServer
+) -> None:
+    async with opened(own_postgres.url) as store:
+        await store.share(share())
+    following = await PostgresStore.open(standby.url, patience=0.5)
+    for call in (following.ping(), following.get_backup(BACKUP_ID), following.share(share(OTHER))):
+        seconds, outcome = await timed(call)
+        assert isinstance(outcome, Unavailable)
+        assert seconds < 0.5 + SLACK
+    await asyncio.to_thread(own_postgres.kill)
+    await asyncio.to_thread(standby.promote)
+    assert await until(lambda: following.share(share(OTHER))) < 1 + SLACK
+    assert await until(following.ping) < SLACK
+    await following.close()
+
+
+async def test_a_server_that_only_reads_is_not_written_to_even_if_the_url_asks_for_any(
+    own_postgres: PostgresServer, standby: PostgresServer
+) -> None:
+    async with opened(own_postgres.url):
+        pass
+    following = await PostgresStore.open(f"{standby.url}?target_session_attrs=any", patience=0.5)
+    seconds, outcome = await timed(following.share(share()))
+    assert isinstance(outcome, Unavailable)
+    assert seconds < 0.5 + SLACK
+    await following.close()
+
+
+async def test_while_the_standby_is_away_nothing_is_acknowledged_and_no_sessions_pile_up(
+    own_postgres: PostgresServer, standby: PostgresServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backup_sharing.store.postgres.store._SILENT", 0.2)
+    monkeypatch.setattr("backup_sharing.store.waiter._OUTCOME_WAIT", 0.3)
+    async with opened(own_postgres.url, patience=0.5) as store:
+        await asyncio.to_thread(standby.stop, "immediate")
+        _, outcome = await timed(store.share(share()))
+        assert isinstance(outcome, OutcomeUnknown)
+        for _ in range(4):
+            seconds, outcome = await timed(store.share(share(OTHER)))
+            assert isinstance(outcome, Unavailable)
+            assert "nothing was stored" in str(outcome)
+            assert seconds < 0.5 + SLACK
+        with pytest.raises(Unavailable):
+            await store.ping()
+        count = own_postgres.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'backup-sharing'")
+        assert count[0][0] <= 4
+        await asyncio.to_thread(standby.start)
+        acknowledged = [await store.share(share(RECIPIENT + "2"))] if await until(store.ping) < 9 else []
+        assert acknowledged
+    stored_once(own_postgres.url, [])
+    assert OTHER not in {sharing.to_project_id for sharing in PostgresEngine(own_postgres.url, None).history()}
+
+
+@pytest.mark.parametrize("end", ["pg_cancel_backend", "pg_terminate_backend"])
+async def test_a_commit_that_somebody_ends_while_it_waits_for_the_standby_is_not_acknowledged_before_that_has_it(
+    own_postgres: PostgresServer, standby: PostgresServer, end: str
+) -> None:
+    async with opened(own_postgres.url, patience=10.0) as store:
+        await asyncio.to_thread(standby.stop, "immediate")
+        sharing = asyncio.create_task(store.share(share()))
+        waiting: list[tuple[int]] = []
+        while not waiting:
+            await asyncio.sleep(0.05)
+            waiting = own_postgres.execute("SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
+        own_postgres.execute(
+            "SELECT CASE WHEN %s THEN pg_cancel_backend(%s) ELSE pg_terminate_backend(%s) END",
+            end == "pg_cancel_backend",
+            waiting[0][0],
+            waiting[0][0],
+        )
+        await asyncio.sleep(0.7)
+        # PostgreSQL has committed it, and would say so.
+        assert len(PostgresEngine(own_postgres.url, None).history()) == 1
+        assert not sharing.done()
+        await asyncio.to_thread(standby.start)
+        acknowledged = await sharing
+        await asyncio.to_thread(own_postgres.kill)
+        await asyncio.to_thread(standby.promote)
+    stored_once(standby.url, acknowledged)
+
+
+async def test_an_old_primary_that_comes_back_alone_acknowledges_nothing(
+    own_postgres: PostgresServer, standby: PostgresServer
+) -> None:
+    async with opened(url_of(own_postgres, standby), patience=2.0) as store:
+        await asyncio.to_thread(own_postgres.kill)
+        await asyncio.to_thread(standby.promote)
+        await until(lambda: store.share(share(OTHER)))
+        # It takes itself for the primary, and commits wait for a standby that has left it.
+        await asyncio.to_thread(own_postgres.start)
+        old = await PostgresStore.open(own_postgres.url, patience=0.5)
+        _, outcome = await timed(old.put_backup(backup(name="late"), cause()))
+        assert isinstance(outcome, OutcomeUnknown)
+        await old.close()
+        # The connection that is there is kept.
+        await store.share(share(RECIPIENT))
+    assert [sharing.to_project_id for sharing in PostgresEngine(standby.url, None).history()].count(RECIPIENT) == 1
+
+
+async def test_a_primary_that_stands_still_is_left_for_the_standby_that_took_its_place(
+    own_postgres: PostgresServer, standby: PostgresServer
+) -> None:
+    async with opened(url_of(own_postgres, standby), patience=1.0) as store:
+        await store.get_backup(BACKUP_ID)
+        with own_postgres.suspended():
+            await asyncio.to_thread(standby.promote)
+            waits = await asyncio.gather(
+                until(store.ping, 15),
+                until(lambda: store.share(share()), 15),
+                until(lambda: store.get_backup(BACKUP_ID), 15),
+            )
+            # Each connection is first tried with the old one, which takes it and says nothing.
+            assert max(waits) < 9
+    stored_once(standby.url, [])

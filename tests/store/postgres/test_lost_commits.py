@@ -1,0 +1,186 @@
+"""Commits whose acknowledgement, or which themselves, are lost on the way."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from backup_sharing.errors import DeadlineTooClose, OutcomeUnknown
+from backup_sharing.store.interface import OnConflict
+from backup_sharing.store.postgres.store import PostgresStore
+from tests.store.commands import (
+    BACKUP_ID,
+    OTHER,
+    RECIPIENT,
+    backup,
+    cancel,
+    cancel_all,
+    cause,
+    key,
+    share,
+)
+from tests.store.engines import PostgresEngine
+from tests.store.faults import SLACK, opened, stored_once, until
+from tests.support.postgres.proxy import TcpProxy
+
+Change = Callable[[PostgresStore], Awaitable[object]]
+
+CHANGES: dict[str, tuple[Change, list[str]]] = {
+    "share in one round trip": (lambda store: store.share(share(OTHER)), ["shared"]),
+    "share with a key": (lambda store: store.share(share(OTHER, idempotency=key())), ["shared"]),
+    "share that reads first": (
+        lambda store: store.share(share(OTHER, on_conflict=OnConflict.RETURN)),
+        ["shared"],
+    ),
+    "cancel": (lambda store: store.cancel(cancel("standing")), ["cancelled"]),
+    "cancel with a key": (lambda store: store.cancel(cancel("standing", idempotency=key())), ["cancelled"]),
+    "cancel all": (lambda store: store.cancel_all(cancel_all()), ["cancelled"]),
+    "put": (lambda store: store.put_backup(backup(name="other"), cause()), ["backup_put"]),
+    "remove": (lambda store: store.remove_backup(BACKUP_ID, cause()), ["cancelled", "backup_removed"]),
+}
+
+
+@pytest.mark.parametrize("lost", ["answer", "request"])
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_change_whose_commit_is_lost_on_the_way_is_acknowledged_and_made_once(
+    database_url: str, postgres_proxy: TcpProxy, change: str, lost: str
+) -> None:
+    make, events = CHANGES[change]
+    engine = PostgresEngine(database_url, None)
+    async with opened(postgres_proxy.through(database_url)) as store:
+        await store.share(share(RECIPIENT, sharing_ids=["standing"]))
+        before = len(engine.events())
+        lose = postgres_proxy.swallow_answers if lost == "answer" else postgres_proxy.swallow_requests
+        lose(b"COMMIT", times=1)
+        await make(store)
+        assert postgres_proxy.lost == 1
+    assert [event.kind for event in engine.events()[before:]] == events
+    stored_once(database_url, [])
+
+
+@pytest.mark.parametrize("lost", ["answer", "request"])
+async def test_a_question_for_the_fate_of_a_commit_whose_answer_is_lost_is_asked_again(
+    database_url: str, postgres_proxy: TcpProxy, lost: str
+) -> None:
+    async with opened(postgres_proxy.through(database_url)) as store:
+        lose = postgres_proxy.swallow_answers if lost == "answer" else postgres_proxy.swallow_requests
+        lose(b"COMMIT", times=1)
+        changing = asyncio.create_task(store.share(share(OTHER)))
+        while not postgres_proxy.lost:  # noqa: ASYNC110 -- of another thread
+            await asyncio.sleep(0)
+        # What claims is stored, and its answer lost: asked again, it must not be taken for the transaction.
+        postgres_proxy.swallow_answers(b"claimed", times=1)
+        acknowledged = await changing
+        assert postgres_proxy.lost == 2
+    stored_once(database_url, acknowledged)
+
+
+@pytest.mark.parametrize(("lost", "count"), [("answer", 1), ("request", 0)])
+async def test_a_change_whose_fate_is_not_known_in_time_says_so(
+    database_url: str, postgres_proxy: TcpProxy, lost: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backup_sharing.store.waiter._OUTCOME_WAIT", 0.3)
+    engine = PostgresEngine(database_url, None)
+    async with opened(postgres_proxy.through(database_url), patience=0.5) as store:
+        lose = postgres_proxy.swallow_answers if lost == "answer" else postgres_proxy.swallow_requests
+        postgres_proxy.refuse()
+        lose(b"COMMIT", times=1)
+        began = time.monotonic()
+        with pytest.raises(OutcomeUnknown):
+            await store.share(share(OTHER))
+        assert 0.5 < time.monotonic() - began < 0.8 + SLACK
+        postgres_proxy.accept()
+        # What is decided by then stays so.
+        await until(lambda: store.share(share(RECIPIENT)))
+        assert [sharing.to_project_id for sharing in engine.history()].count(OTHER) == count
+    stored_once(database_url, [])
+
+
+async def test_whoever_has_a_deadline_is_told_before_it_that_a_fate_is_unknown(
+    database_url: str, postgres_proxy: TcpProxy
+) -> None:
+    async with opened(postgres_proxy.through(database_url)) as store:
+        postgres_proxy.refuse()
+        postgres_proxy.swallow_answers(b"COMMIT", times=1)
+        began = time.monotonic()
+        with pytest.raises(OutcomeUnknown):
+            # Whose deadline is a second away by then; that it passed would say that nothing was stored.
+            await store.share(share(OTHER, because=cause(commit_by=began + 0.3)))
+        assert time.monotonic() - began < 1.1 + SLACK
+        postgres_proxy.accept()
+
+
+async def test_what_is_sent_too_late_to_be_answered_is_not_stored_later_either(
+    database_url: str, postgres_proxy: TcpProxy
+) -> None:
+    engine = PostgresEngine(database_url, None)
+    async with opened(postgres_proxy.through(database_url)) as store:
+        await store.share(share(RECIPIENT, sharing_ids=["standing"]))
+        before = engine.events()
+        postgres_proxy.delay(0.3)  # what is read first comes back after the deadline
+        with pytest.raises(DeadlineTooClose):
+            await store.cancel(cancel("standing", because=cause(commit_by=time.monotonic() + 0.4)))
+        await asyncio.sleep(1.5)
+        assert engine.events() == before
+
+
+async def test_a_transaction_that_is_held_on_the_way_fails_when_it_arrives_too_late(
+    database_url: str, postgres_proxy: TcpProxy
+) -> None:
+    engine = PostgresEngine(database_url, None)
+    async with opened(postgres_proxy.through(database_url)) as store:
+        await store.share(share(RECIPIENT, sharing_ids=["standing"]))
+        before = engine.events()
+        postgres_proxy.delay(0.2)
+        changing = asyncio.create_task(
+            store.cancel(cancel("standing", because=cause(commit_by=time.monotonic() + 0.6)))
+        )
+        await asyncio.sleep(0.5)  # read, and being written
+        postgres_proxy.freeze()
+        await asyncio.sleep(0.5)
+        postgres_proxy.thaw()
+        postgres_proxy.delay(0)
+        with pytest.raises(DeadlineTooClose):
+            await changing
+        assert engine.events() == before
+
+
+async def test_a_caller_who_goes_while_the_database_is_away_has_nothing_stored(
+    database_url: str, postgres_proxy: TcpProxy
+) -> None:
+    engine = PostgresEngine(database_url, None)
+    async with opened(postgres_proxy.through(database_url)) as store:
+        before = engine.events()
+        postgres_proxy.refuse()
+        postgres_proxy.cut()
+        going = asyncio.create_task(store.share(share(OTHER)))
+        staying = asyncio.create_task(store.share(share(RECIPIENT)))
+        await asyncio.sleep(0.3)
+        going.cancel()
+        await asyncio.sleep(0.01)
+        postgres_proxy.accept()
+        await staying
+        assert [event.to_project_id for event in engine.events()[len(before) :]] == [RECIPIENT]
+
+
+async def test_only_so_many_marks_are_left_behind(database_url: str, postgres_proxy: TcpProxy) -> None:
+    engine = PostgresEngine(database_url, None)
+    async with opened(postgres_proxy.through(database_url)) as store:
+        for number in range(100):
+            if number in (30, 60):
+                postgres_proxy.swallow_answers(b"COMMIT", times=1)
+            await store.share(share(f"{number:032x}"))
+            assert len(engine._rows("SELECT 1 FROM batches")) <= 33
+
+
+async def test_marks_that_servers_left_are_removed_when_nobody_can_ask_for_them(database_url: str) -> None:
+    engine = PostgresEngine(database_url, None)
+    async with opened(database_url) as store:
+        await store.share(share())
+    engine._rows("UPDATE batches SET made_at = now() - INTERVAL '2 days'")
+    async with opened(database_url) as store:
+        await store.share(share(OTHER))
+        assert len(engine._rows("SELECT 1 FROM batches")) == 1

@@ -1,0 +1,178 @@
+"""Several stores that change the same at once: every change is made once, in one order, and none waits for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from contextlib import AsyncExitStack, suppress
+from uuid import uuid4
+
+import psycopg
+
+from backup_sharing.errors import (
+    AlreadyShared,
+    BackupNotFound,
+    IdempotencyKeyReused,
+    NotTheGiver,
+    QuotaUsedUp,
+    SharingNotFound,
+    Unavailable,
+)
+from backup_sharing.model import Sharing
+from backup_sharing.store.interface import Store
+from backup_sharing.store.postgres.store import PostgresStore
+from tests.store.commands import BACKUP_ID, NOW, backup, backup_id, cancel, cancel_all, cause, key, project_id, share
+from tests.store.engines import PostgresEngine
+from tests.store.faults import opened, stored_once
+from tests.support.postgres.server import PostgresServer
+
+REFUSALS = (AlreadyShared, BackupNotFound, SharingNotFound, NotTheGiver, IdempotencyKeyReused, QuotaUsedUp)
+BACKUPS = [backup_id(number) for number in range(1, 4)]
+
+
+async def hammer(store: Store, random: random.Random, changes: int) -> list[Sharing]:
+    """Make changes of all kinds of a few backups; answers what was acknowledged of them, as it was then."""
+    acknowledged: list[Sharing] = []
+    for number in range(changes):
+        about, at = random.choice(BACKUPS), cause(NOW + number)
+        with_key = key(f"key-{random.randrange(20)}", about.encode()) if random.random() < 0.3 else None
+        known = [sharing.id for sharing in acknowledged if sharing.deleted_at is None] or ["none"]
+        match random.randrange(20):
+            case 0:
+                call = store.cancel_all(cancel_all(about, because=at))
+            case 1:
+                call = store.remove_backup(about, at)
+            case 2 | 3:
+                await store.put_backup(backup(about, name=str(number)), at)
+                continue
+            case 4 | 5 | 6 | 7:
+                call = store.cancel(cancel(random.choice(known), because=at))
+            case _:
+                to = random.sample([project_id(n) for n in range(12)], random.randrange(1, 4))
+                call = store.share(
+                    share(*to, backup_id=about, because=at, idempotency=with_key, max_active=10 * random.randrange(2))
+                )
+        with suppress(*REFUSALS):
+            acknowledged += await call
+    return acknowledged
+
+
+def explained_by_events(url: str) -> None:
+    """The events, one after the other, are possible, and lead to exactly the rows that are there."""
+    engine = PostgresEngine(url, None)
+    there: set[str] = set()
+    active: dict[str, tuple[str, str | None]] = {}
+    ended: set[str] = set()
+    for event in engine.events():
+        pair = event.backup_id, event.to_project_id
+        match event.kind:
+            case "backup_put":
+                there.add(event.backup_id)
+            case "backup_removed":
+                there.remove(event.backup_id)
+                assert event.backup_id not in {backup for backup, _ in active.values()}
+            case "shared":
+                assert event.backup_id in there
+                assert event.sharing_id
+                assert pair not in active.values()
+                active[event.sharing_id] = pair
+            case "cancelled":
+                assert event.sharing_id
+                assert active.pop(event.sharing_id) == pair
+                ended.add(event.sharing_id)
+    history = engine.history()
+    assert {s.id: (s.backup_id, s.to_project_id) for s in history if s.deleted_at is None} == active
+    assert {s.id for s in history if s.deleted_at is not None} == ended
+    assert {stored for (stored,) in engine._rows("SELECT id FROM backups")} == there
+
+
+async def test_changes_of_the_same_backups_through_several_stores_come_one_after_the_other(
+    own_postgres: PostgresServer,
+) -> None:
+    async with AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(opened(own_postgres.url, patience=20.0)) for _ in range(3)]
+        callers = [hammer(stores[n % 3], random.Random(n), 60) for n in range(24)]  # noqa: S311 -- no secret
+        acknowledged = [sharing for made in await asyncio.gather(*callers) for sharing in made]
+    stored_once(own_postgres.url, acknowledged)
+    explained_by_events(own_postgres.url)
+    ended = {sharing.id for sharing in acknowledged if sharing.deleted_at is not None}
+    history = {sharing.id: sharing for sharing in PostgresEngine(own_postgres.url, None).history()}
+    assert all(history[sharing_id].deleted_at is not None for sharing_id in ended)
+    assert "deadlock detected" not in own_postgres.log
+
+
+async def test_of_many_identical_shares_through_several_stores_one_wins(database_url: str) -> None:
+    async with AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(opened(database_url)) for _ in range(3)]
+        for number in range(5):
+            to = project_id(number)
+            calls = [stores[n % 3].share(share(to)) for n in range(64)]
+            outcomes = await asyncio.gather(*calls, return_exceptions=True)
+            assert Counter(type(outcome) for outcome in outcomes) == {list: 1, AlreadyShared: 63}
+    stored_once(database_url, [])
+
+
+async def test_of_many_shares_with_one_key_through_several_stores_all_get_the_answer_of_one(database_url: str) -> None:
+    async with AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(opened(database_url)) for _ in range(3)]
+        calls = [stores[n % 3].share(share(project_id(1), idempotency=key())) for n in range(48)]
+        outcomes = await asyncio.gather(*calls)
+        assert len({tuple(outcome) for outcome in outcomes}) == 1
+    stored_once(database_url, [])
+
+
+async def test_a_key_that_is_used_at_once_for_different_backups_is_used_for_one(own_postgres: PostgresServer) -> None:
+    async with AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(opened(own_postgres.url)) for _ in range(3)]
+        for number in range(1, 31):
+            await stores[0].put_backup(backup(backup_id(number)), cause())
+        for turn in range(10):
+            keys = [f"{turn}-{n}" for n in range(4)]
+            calls = [
+                stores[n % 3].share(
+                    share(
+                        project_id(turn),
+                        backup_id=backup_id(1 + n),
+                        # In different orders, so that whoever waits for them in their order waits in a ring.
+                        idempotency=key(keys[(n * 7 + n // 3) % 4], fingerprint=str(n).encode()),
+                    )
+                )
+                for n in range(30)
+            ]
+            outcomes = await asyncio.gather(*calls, return_exceptions=True)
+            assert Counter(type(outcome) for outcome in outcomes) == {list: 4, IdempotencyKeyReused: 26}
+    stored_once(own_postgres.url, [])
+    assert "deadlock detected" not in own_postgres.log
+
+
+async def test_a_quota_holds_through_several_stores(database_url: str) -> None:
+    async with AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(opened(database_url)) for _ in range(3)]
+        calls = [stores[n % 3].share(share(project_id(n), max_active=10)) for n in range(60)]
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert sum(isinstance(outcome, list) for outcome in outcomes) == 10
+    assert len(PostgresEngine(database_url, None).history()) == 10
+
+
+async def test_several_lanes_of_one_store_make_every_change_once_and_end_together(database_url: str) -> None:
+    store = await PostgresStore.open(database_url, write_connections=3)
+    for about in BACKUPS:
+        await store.put_backup(backup(about), cause())
+    made = await asyncio.gather(*(hammer(store, random.Random(n), 30) for n in range(12)))  # noqa: S311 -- no secret
+    await asyncio.wait_for(store.close(), 2)
+    stored_once(database_url, [sharing for some in made for sharing in some])
+    explained_by_events(database_url)
+
+
+async def test_one_that_cannot_be_stored_does_not_touch_those_that_are_made_with_it(database_url: str) -> None:
+    async with opened(database_url) as store:
+        taken = str(uuid4())
+        await store.share(share(project_id(1), sharing_ids=[taken]))
+        calls = [store.share(share(project_id(n))) for n in range(2, 30)]
+        calls.insert(5, store.share(share(project_id(99), sharing_ids=[taken])))
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes if isinstance(outcome, BaseException)] == [Unavailable]
+        with psycopg.connect(database_url) as connection:
+            rows = connection.execute("SELECT count(*) FROM sharings WHERE backup_id = %s", (BACKUP_ID,)).fetchall()
+        assert rows == [(29,)]

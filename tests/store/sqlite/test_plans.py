@@ -1,0 +1,144 @@
+"""The lists that are asked for most are read from an index, in its order, and no further than needed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from backup_sharing.store import listing
+from backup_sharing.store.interface import Position, SharingFilter, SortKey
+from backup_sharing.store.sqlite.connection import connect
+from backup_sharing.store.sqlite.file import prepare
+from backup_sharing.store.sqlite.reads import SQLITE, list_statement
+from tests.store.commands import GIVER, given, page
+
+RECEIVED = SharingFilter(GIVER, received=True)
+
+
+@pytest.fixture
+def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    prepare(tmp_path / "sharings.db", busy_timeout=1)
+    with closing(connect(tmp_path / "sharings.db", busy_timeout=1)) as connection:
+        yield connection
+
+
+def plan(connection: sqlite3.Connection, statement: tuple[str, listing.Parameters]) -> list[str]:
+    sql, parameters = statement
+    return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+
+
+def count_statement(filter: SharingFilter) -> tuple[str, listing.Parameters]:
+    return listing.count_statement(filter, SQLITE)
+
+
+BACKUP = "SEARCH b USING INDEX sqlite_autoindex_backups_1 (id=?)"
+BACKUP_ID = "SEARCH b USING COVERING INDEX sqlite_autoindex_backups_1 (id=?)"
+SORT = "USE TEMP B-TREE FOR ORDER BY"
+
+
+def sorted_plan(connection: sqlite3.Connection, statement: tuple[str, listing.Parameters]) -> list[str]:
+    """The plan of the ids of a page, which are sorted before the rest of their rows is looked up, in their order."""
+    begin, *steps, scan, sharing, backup = plan(connection, statement)
+    assert (begin, scan) == ("CO-ROUTINE page", "SCAN page")
+    assert (sharing, backup) == ("SEARCH s USING PRIMARY KEY (id=?)", BACKUP)
+    return steps
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize(
+    ("filter", "search"),
+    [
+        (given(), "SEARCH s USING INDEX sharings_given (from_project_id=?"),
+        (given(name="a", status="b", volume_id="c"), "SEARCH s USING INDEX sharings_given (from_project_id=?"),
+        (RECEIVED, "SEARCH s USING INDEX sharings_received (to_project_id=?"),
+    ],
+)
+def test_the_default_list_neither_scans_nor_sorts(
+    connection: sqlite3.Connection, filter: SharingFilter, search: str, descending: bool
+) -> None:
+    assert plan(connection, list_statement(page(filter, descending=descending))) == [f"{search})", BACKUP]
+
+
+@pytest.mark.parametrize(("descending", "beyond"), [(False, ">"), (True, "<")])
+@pytest.mark.parametrize(
+    ("filter", "search"),
+    [
+        (given(), "SEARCH s USING INDEX sharings_given (from_project_id=?"),
+        (RECEIVED, "SEARCH s USING INDEX sharings_received (to_project_id=?"),
+    ],
+)
+def test_a_page_by_position_starts_at_its_position_in_the_index(
+    connection: sqlite3.Connection, filter: SharingFilter, search: str, descending: bool, beyond: str
+) -> None:
+    found = plan(connection, list_statement(page(filter, descending=descending, after=Position(1, "id"))))
+    assert found == [f"{search} AND (created_at,id){beyond}(?,?))", BACKUP]
+
+
+@pytest.mark.parametrize(
+    ("filter", "search"),
+    [
+        (given(), "SEARCH s USING COVERING INDEX sharings_given (from_project_id=?)"),
+        (RECEIVED, "SEARCH s USING COVERING INDEX sharings_received (to_project_id=?)"),
+    ],
+)
+def test_a_count_reads_nothing_but_the_index(
+    connection: sqlite3.Connection, filter: SharingFilter, search: str
+) -> None:
+    assert plan(connection, count_statement(filter)) == [search]
+
+
+@pytest.mark.parametrize("whose", [given(backup_id="b"), SharingFilter(GIVER, received=True, backup_id="b")])
+def test_the_sharings_of_one_backup_are_found_by_the_backup(
+    connection: sqlite3.Connection, whose: SharingFilter
+) -> None:
+    search, *_ = sorted_plan(connection, list_statement(page(whose)))
+    assert search.startswith("SEARCH s USING INDEX sharings_active (backup_id=?")
+
+
+FILTERS = ("from_project_id", "to_project_id", "volume_id", "availability_zone", "status", "name")
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("received", [False, True])
+def test_no_combination_of_filters_makes_the_default_list_scan_or_sort(
+    connection: sqlite3.Connection, received: bool, descending: bool
+) -> None:
+    # With both projects known SQLite may start from either: both have the order.
+    indexes = ("sharings_received (to_project_id=?", "sharings_given (from_project_id=?")
+    for wanted in product([None, "x"], repeat=len(FILTERS)):
+        which = SharingFilter(GIVER, received=received, **dict(zip(FILTERS, wanted, strict=True)))
+        for after in (None, Position(1, "id")):
+            search, *others = plan(connection, list_statement(page(which, descending=descending, after=after)))
+            assert search.startswith(tuple(f"SEARCH s USING INDEX {index}" for index in indexes))
+            assert others == [BACKUP]
+
+
+@pytest.mark.parametrize("received", [False, True])
+def test_with_a_backup_only_its_sharings_are_read_whatever_else_is_wanted(
+    connection: sqlite3.Connection, received: bool
+) -> None:
+    for wanted in product([None, "x"], repeat=len(FILTERS)):
+        which = SharingFilter(GIVER, received=received, backup_id="b", **dict(zip(FILTERS, wanted, strict=True)))
+        search, *others = sorted_plan(connection, list_statement(page(which)))
+        assert search.startswith("SEARCH s USING INDEX sharings_active (backup_id=?")
+        # Sorted, but a backup has only so many (`--max-active-sharings`), or one with the recipient.
+        assert set(others) <= {BACKUP, BACKUP_ID, SORT}
+        search, *others = plan(connection, count_statement(which))
+        assert search.startswith("SEARCH s USING INDEX sharings_active (backup_id=?")
+        assert set(others) <= {BACKUP}
+
+
+@pytest.mark.parametrize("key", [key for key in SortKey if key is not SortKey.CREATED_AT])
+@pytest.mark.parametrize("filter", [given(), RECEIVED])
+def test_no_order_makes_a_list_look_at_the_sharings_of_others(
+    connection: sqlite3.Connection, filter: SharingFilter, key: SortKey
+) -> None:
+    found = sorted_plan(connection, list_statement(page(filter, key=key)))
+    assert not [step for step in found if step.startswith("SCAN")]
+    assert "project_id=?" in found[0]
+    assert found[-1] == SORT

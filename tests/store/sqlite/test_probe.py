@@ -1,0 +1,125 @@
+"""What health asks: calls cannot make it wait, and a writer that stands still is noticed."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from backup_sharing.errors import Unavailable
+from backup_sharing.store.sqlite import store as sqlite
+from backup_sharing.store.sqlite.store import SqliteStore
+
+PATIENCE = 60.0
+
+
+class Held:
+    """A query or change that says when it has begun, and goes on until it is let go."""
+
+    def __init__(self) -> None:
+        self.begun, self.let_go = threading.Event(), threading.Event()
+
+    def __call__(self, _: sqlite3.Connection) -> None:
+        self.begun.set()
+        self.let_go.wait(PATIENCE)
+
+
+@pytest_asyncio.fixture
+async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
+    store = await SqliteStore.open(tmp_path / "sharings.db", max_batch=1)
+    yield store
+    await store.close()
+
+
+@pytest_asyncio.fixture
+async def hold() -> AsyncIterator[Callable[[], Held]]:
+    """Makes what is held; all of it is let go in the end."""
+    made: list[Held] = []
+
+    def make() -> Held:
+        made.append(Held())
+        return made[-1]
+
+    yield make
+    for held in made:
+        held.let_go.set()
+
+
+async def happened(event: threading.Event) -> None:
+    assert await asyncio.to_thread(event.wait, PATIENCE)
+
+
+async def settled(*tasks: asyncio.Task[None]) -> None:
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_reads_that_fill_every_thread_do_not_hold_health_up(store: SqliteStore, hold: Callable[[], Held]) -> None:
+    held = [hold() for _ in range(10)]
+    reads = [asyncio.create_task(store._readers.read(each)) for each in held]
+    await happened(held[0].begun)
+    await store.ping()
+    for each in held:
+        each.let_go.set()
+    await settled(*reads)
+
+
+async def test_changes_that_wait_do_not_hold_health_up(
+    store: SqliteStore, hold: Callable[[], Held], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_PING_WITHIN", PATIENCE)
+    first, second = hold(), hold()
+    changes = [asyncio.create_task(store._writer.make(each, None)) for each in (first, second, hold())]
+    await happened(first.begun)
+    ping = asyncio.create_task(store.ping())
+    await asyncio.sleep(0.05)
+    assert not ping.done()
+    first.let_go.set()
+    # One batch has ended, and others still wait: that will do.
+    await ping
+    second.let_go.set()
+    for task in changes:
+        task.cancel()
+
+
+async def test_a_writer_that_stands_still_is_noticed(
+    store: SqliteStore, hold: Callable[[], Held], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_PING_WITHIN", 0.1)
+    held = hold()
+    change = asyncio.create_task(store._writer.make(held, None))
+    await happened(held.begun)
+    with pytest.raises(Unavailable):
+        await store.ping()
+    held.let_go.set()
+    await change
+    monkeypatch.setattr(sqlite, "_PING_WITHIN", PATIENCE)
+    await store.ping()
+
+
+async def test_a_writer_that_has_ended_is_noticed(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "_PING_WITHIN", 0.1)
+    store._writer.stop()
+    with pytest.raises(Unavailable):
+        await store.ping()
+
+
+async def test_batches_that_fail_for_a_lock_are_no_sign_of_health(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "_PING_WITHIN", 0.5)
+    store = await SqliteStore.open(tmp_path / "sharings.db", busy_timeout=0.01)
+    other = sqlite3.connect(tmp_path / "sharings.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    ping = asyncio.create_task(store.ping())
+    while not ping.done():
+        with pytest.raises(Unavailable):
+            await store._writer.make(lambda _: None, None)
+    with pytest.raises(Unavailable):
+        await ping
+    other.close()
+    await store.close()

@@ -1,0 +1,298 @@
+"""How the SQLite store's one writing thread serves its callers."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from backup_sharing.errors import DeadlineTooClose, OutcomeUnknown, Unavailable
+from backup_sharing.store.sqlite import writer as sqlite_writer
+from backup_sharing.store.sqlite.batch import Change
+from backup_sharing.store.sqlite.commit import Commits
+from backup_sharing.store.sqlite.connection import connect
+from backup_sharing.store.sqlite.file import prepare
+from backup_sharing.store.sqlite.writer import Writer
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    prepare(tmp_path / "sharings.db", busy_timeout=1)
+    return tmp_path / "sharings.db"
+
+
+@pytest.fixture
+def connection(path: Path) -> sqlite3.Connection:
+    return connect(path, busy_timeout=0)
+
+
+@pytest.fixture
+def writer(connection: sqlite3.Connection) -> Iterator[Writer]:
+    writer = Writer(connection, max_waiting=1000, max_batch=10, busy_timeout=5)
+    yield writer
+    writer.close()
+
+
+def change(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT 1").fetchone()[0])
+
+
+async def test_what_waits_is_committed_in_batches_up_to_the_bound_and_each_wakes_the_loop_once(
+    writer: Writer, connection: sqlite3.Connection, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wakes = 0
+    wake = asyncio.get_running_loop().call_soon_threadsafe
+
+    def counted(*arguments: object, **named: object) -> asyncio.Handle:
+        nonlocal wakes
+        wakes += 1
+        return wake(*arguments, **named)  # type: ignore[arg-type]  # passed through
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        first = asyncio.create_task(writer.make(change, None))
+        await asyncio.sleep(0.05)
+        rest = [asyncio.create_task(writer.make(change, None)) for _ in range(25)]
+        await asyncio.sleep(0)
+        monkeypatch.setattr(asyncio.get_running_loop(), "call_soon_threadsafe", counted)
+        commits: list[str] = []
+        connection.set_trace_callback(lambda sql: commits.append(sql) if sql == "COMMIT" else None)
+    assert await asyncio.gather(first, *rest) == [1] * 26
+    assert len(commits) == wakes == 4
+
+
+async def test_changes_run_in_one_thread_in_the_order_in_which_they_were_asked_for(writer: Writer) -> None:
+    seen: list[tuple[int, str]] = []
+
+    async def ask(number: int) -> None:
+        await writer.make(lambda _: seen.append((number, threading.current_thread().name)), None)
+
+    await asyncio.gather(*(ask(number) for number in range(30)))
+    assert seen == [(number, "sqlite-writer") for number in range(30)]
+
+
+async def test_the_loop_runs_on_while_a_change_is_made(writer: Writer) -> None:
+    release = threading.Event()
+    waiting = asyncio.create_task(writer.make(lambda _: release.wait(5), None))
+    await asyncio.sleep(0.05)
+    assert not waiting.done()
+    release.set()
+    assert await waiting
+
+
+async def test_a_defect_in_the_thread_reaches_the_callers_and_the_thread_goes_on(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defect(*_: object) -> None:
+        raise AssertionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite_writer, "carry_out", defect)
+        with pytest.raises(AssertionError):
+            await writer.make(change, None)
+    assert await writer.make(change, None) == 1
+
+
+class StalledCommits:
+    """Holds the writer in front of its COMMIT, as a disk does that hangs."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self.reached, self._release = threading.Event(), threading.Event()
+        connection.set_trace_callback(self._hold)
+
+    def _hold(self, statement: str) -> None:
+        if statement == "COMMIT":
+            self.reached.set()
+            self._release.wait(30)
+
+    def release(self) -> None:
+        self._release.set()
+
+
+@pytest.fixture
+def stalled(connection: sqlite3.Connection) -> Iterator[StalledCommits]:
+    stalled = StalledCommits(connection)
+    yield stalled
+    stalled.release()
+
+
+def keep(name: str) -> Callable[[sqlite3.Connection], None]:
+    statement = "INSERT INTO backups (id, project_id, status) VALUES (?, 'p', 'available')"
+    return lambda connection: connection.execute(statement, (name,)) and None
+
+
+async def kept(writer: Writer) -> list[str]:
+    query = "SELECT id FROM backups ORDER BY id"
+    return await writer.make(lambda connection: [name for (name,) in connection.execute(query)], None)
+
+
+async def test_a_commit_stalled_past_the_deadline_is_unknown(writer: Writer, stalled: StalledCommits) -> None:
+    soon = time.monotonic() + 0.05
+    with pytest.raises(OutcomeUnknown):
+        await writer.make(keep("begun"), soon, answer_by=soon)
+    assert stalled.reached.is_set()
+    stalled.release()
+    assert await kept(writer) == ["begun"]
+
+
+async def test_a_change_behind_a_stalled_commit_is_refused_for_good(writer: Writer, stalled: StalledCommits) -> None:
+    begun = asyncio.create_task(writer.make(keep("begun"), None))
+    await asyncio.to_thread(stalled.reached.wait, 30)
+    with pytest.raises(DeadlineTooClose):
+        await writer.make(keep("late"), time.monotonic() + 0.01, answer_by=time.monotonic() + 30)
+    stalled.release()
+    await begun
+    assert await kept(writer) == ["begun"]
+
+
+async def test_a_change_refused_just_before_its_commit_is_left_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_writer, "_BATCH_SECONDS", 0.05)
+    writer = Writer(connect(path, busy_timeout=0), max_waiting=9, max_batch=9, busy_timeout=0, commit_delay=1.0)
+    refused = threading.Event()
+
+    def made_as_it_is_refused(connection: sqlite3.Connection) -> None:
+        keep("late")(connection)
+        refused.wait(30)
+
+    late = asyncio.create_task(writer.make(made_as_it_is_refused, None))
+    late.add_done_callback(lambda _: refused.set())
+    with pytest.raises(Unavailable, match="nothing was stored"):
+        await late
+    await asyncio.to_thread(writer.close)
+    with closing(sqlite3.connect(path)) as other:
+        assert other.execute("SELECT id FROM backups").fetchall() == []
+
+
+async def test_a_caller_that_was_cancelled_while_its_change_was_made_disturbs_no_other_of_its_batch(
+    writer: Writer,
+) -> None:
+    gather, begun, release = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(_: sqlite3.Connection) -> None:
+        begun.set()
+        release.wait(5)
+
+    first = asyncio.create_task(writer.make(lambda _: gather.wait(5), None))
+    await asyncio.sleep(0.05)
+    cancelled = asyncio.create_task(writer.make(slow, None))
+    other = asyncio.create_task(writer.make(change, None))
+    await asyncio.sleep(0)
+    gather.set()
+    await asyncio.to_thread(begun.wait, 5)
+    cancelled.cancel()
+    release.set()
+    assert await asyncio.wait_for(other, 5) == 1
+    assert await first
+    assert cancelled.cancelled()
+
+
+async def test_one_writer_serves_callers_of_several_loops(writer: Writer) -> None:
+    async def ask() -> int:
+        return await writer.make(change, None)
+
+    answers = await asyncio.gather(ask(), asyncio.to_thread(asyncio.run, ask()), ask())
+    assert list(answers) == [1, 1, 1]
+
+
+async def test_a_loop_that_is_gone_does_not_stop_the_thread(writer: Writer) -> None:
+    release = threading.Event()
+
+    def leave_early() -> None:
+        loop = asyncio.new_event_loop()
+        left = loop.create_task(writer.make(lambda _: release.wait(5), None))
+        loop.run_until_complete(asyncio.sleep(0.05))
+        left.cancel()
+        loop.run_until_complete(asyncio.gather(left, return_exceptions=True))
+        loop.close()
+
+    await asyncio.to_thread(leave_early)
+    release.set()
+    assert await writer.make(change, None) == 1
+
+
+@pytest.fixture
+def batches() -> list[int]:
+    """How many changes each batch of `patient_writer` had."""
+    return []
+
+
+@pytest.fixture
+def patient_writer(
+    connection: sqlite3.Connection, batches: list[int], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Writer]:
+    """A writer that would wait longer than any test for changes that it expects."""
+    made = sqlite_writer.carry_out
+
+    def counted(
+        connection: sqlite3.Connection, changes: Sequence[Change], busy_timeout: float, commits: Commits
+    ) -> object:
+        batches.append(len(changes))
+        return made(connection, changes, busy_timeout, commits)
+
+    monkeypatch.setattr(sqlite_writer, "carry_out", counted)
+    writer = Writer(connection, max_waiting=1000, max_batch=4, busy_timeout=5, commit_delay=3600)
+    yield writer
+    writer.close()
+
+
+async def test_a_caller_that_is_alone_waits_for_no_other(patient_writer: Writer, batches: list[int]) -> None:
+    for _ in range(5):
+        await asyncio.wait_for(patient_writer.make(change, None), 5)
+    assert batches == [1] * 5
+
+
+async def expect_four(writer: Writer) -> list[asyncio.Task[int]]:
+    """Let one change be answered while three wait, so that four are expected next; answers the three."""
+    begun, release = threading.Event(), threading.Event()
+
+    def slow(_: sqlite3.Connection) -> None:
+        begun.set()
+        release.wait(5)
+
+    first = asyncio.create_task(writer.make(slow, None))
+    await asyncio.to_thread(begun.wait, 5)
+    three = [asyncio.create_task(writer.make(change, None)) for _ in range(3)]
+    await asyncio.sleep(0)
+    release.set()
+    await first
+    return three
+
+
+async def test_changes_that_come_apart_share_a_commit_when_as_many_came_together_before(
+    patient_writer: Writer, batches: list[int]
+) -> None:
+    tasks = await expect_four(patient_writer)
+    for _ in range(5):
+        await asyncio.sleep(0.01)
+        tasks.append(asyncio.create_task(patient_writer.make(change, None)))
+    assert await asyncio.wait_for(asyncio.gather(*tasks), 5) == [1] * 8
+    assert batches == [1, 4, 4]
+
+
+async def test_a_writer_that_is_closed_waits_for_no_more_changes(patient_writer: Writer) -> None:
+    tasks = await expect_four(patient_writer)
+    await asyncio.wait_for(asyncio.to_thread(patient_writer.close), 5)
+    failures = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(failure) for failure in failures] == [Unavailable] * 3
+
+
+async def test_fewer_callers_than_before_wait_no_longer_than_the_delay(connection: sqlite3.Connection) -> None:
+    writer = Writer(connection, max_waiting=1000, max_batch=4, busy_timeout=5, commit_delay=0.01)
+    await asyncio.wait_for(asyncio.gather(*await expect_four(writer)), 5)
+    for _ in range(5):
+        await asyncio.wait_for(writer.make(change, None), 5)
+    await asyncio.to_thread(writer.close)
+
+
+async def test_a_closed_writer_refuses(writer: Writer) -> None:
+    writer.close()
+    with pytest.raises(Unavailable):
+        await writer.make(change, None)

@@ -1,0 +1,28 @@
+"""Messages that are small on the wire and large once they are inflated."""
+
+from __future__ import annotations
+
+import zlib
+
+from tests.support.attacks.wire import MIB, Attack, chunks, message
+
+ALGORITHMS = ("gzip", "deflate", "identity", "snappy", "br", "zstd", "stream/gzip", "")
+"""Values of ``grpc-encoding``, of this day and of others; the empty one: no such header."""
+
+_GZIP, _ZLIB = 31, 15
+
+
+def bomb(size: int, *, gzip: bool) -> bytes:
+    """So many zeroes, compressed a thousand times."""
+    deflating = zlib.compressobj(9, wbits=_GZIP if gzip else _ZLIB)
+    return b"".join((*(deflating.compress(bytes(MIB)) for _ in range(size // MIB)), deflating.flush()))
+
+
+def inflating(address: str, path: str, algorithm: str, compressed: bytes) -> Attack:
+    """One call with a message whose flag says that it is compressed."""
+    attack = Attack()
+    connection = attack.open(address)
+    stream, headers = connection.call(path, *([("grpc-encoding", algorithm)] if algorithm else []))
+    connection.send(headers)
+    connection.flood(chunks(stream, message(compressed, compressed=True), end=True))
+    return attack

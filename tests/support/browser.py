@@ -1,0 +1,154 @@
+"""Headless Chromium, driven over its DevTools protocol: opens a page, runs scripts in it, takes pictures."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import shutil
+import subprocess
+import threading
+from collections import deque
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from tests.support.programs import PATIENCE
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+"""Where it is; None where it is not installed."""
+
+_OPTIONS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-default-apps",
+    "--disable-extensions",
+    "--disable-sync",
+    "--window-size=1280,1600",
+    "--remote-debugging-port=0",
+)
+
+
+class Browser:
+    """One tab."""
+
+    def __init__(self, folder: Path) -> None:
+        """Start, with everything that it keeps in an empty folder; leave with ``close``."""
+        assert CHROMIUM is not None
+        self._folder = folder
+        self._process = subprocess.Popen(
+            [CHROMIUM, *_OPTIONS, f"--user-data-dir={folder}", "about:blank"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        # What it goes on to print is for nobody, but it must not wait for a reader.
+        self._drain = threading.Thread(target=deque, args=(self._process.stderr, 0), daemon=True)
+        self._numbers = count(1)
+        self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self.events: list[dict[str, Any]] = []
+        """Everything that the tab told of, in order."""
+        self._stack = aiohttp.ClientSession()
+        self._reader: asyncio.Task[None] | None = None
+
+    async def open(self, url: str) -> None:
+        """Connect to the tab and have it load a page; returns when that has loaded."""
+        async with asyncio.timeout(PATIENCE):
+            port = await asyncio.to_thread(self._port)
+        async with self._stack.get(f"http://127.0.0.1:{port}/json/list") as answer:
+            tabs = await answer.json()
+        address = next(tab["webSocketDebuggerUrl"] for tab in tabs if tab["type"] == "page")
+        self._socket = await self._stack.ws_connect(address, max_msg_size=0)
+        self._reader = asyncio.create_task(self._read())
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            await self.command(f"{domain}.enable")
+        await self.command("Page.navigate", url=url)
+
+    async def command(self, method: str, **arguments: object) -> dict[str, Any]:
+        """Give a command of the protocol; answers its result."""
+        number = next(self._numbers)
+        self._answers[number] = asyncio.get_running_loop().create_future()
+        await self._socket.send_json({"id": number, "method": method, "params": arguments})
+        async with asyncio.timeout(PATIENCE):
+            return await self._answers[number]
+
+    async def run(self, script: str) -> Any:  # noqa: ANN401 - what a script gives is anything
+        """Run a script in the page; answers its value, that of a promise once it is there."""
+        found = await self.command("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in found, found
+        return found["result"].get("value")
+
+    async def until(self, condition: str) -> Any:  # noqa: ANN401
+        """Wait until a script in the page gives something that counts as true; answers that, true for an element."""
+        watch = f"""new Promise((resolve) => {{
+          const look = () => {{
+            const found = {condition};
+            if (found) {{ watcher.disconnect(); resolve(found instanceof Node || found); }}
+          }};
+          const watcher = new MutationObserver(look);
+          watcher.observe(document, {{ childList: true, subtree: true, attributes: true, characterData: true }});
+          look();
+        }})"""
+        async with asyncio.timeout(PATIENCE):
+            return await self.run(watch)
+
+    async def click(self, selector: str) -> None:
+        """Wait for an element and click it, which takes the focus off whatever was written to."""
+        await self.until(f"document.querySelector({json.dumps(selector)})")
+        await self.run(f"document.activeElement.blur(); document.querySelector({json.dumps(selector)}).click()")
+
+    async def write(self, selector: str, text: str) -> None:
+        """Wait for an input that can be written to, and write a text into it as a keyboard would."""
+        await self.until(f"document.querySelector({json.dumps(f'{selector}:enabled')})")
+        await self.run(f"document.querySelector({json.dumps(selector)}).focus()")
+        await self.command("Input.insertText", text=text)
+
+    def told(self, method: str) -> list[dict[str, Any]]:
+        """The events of a kind so far."""
+        return [event["params"] for event in self.events if event["method"] == method]
+
+    async def picture(self, path: Path, *, whole: bool = False) -> None:
+        """Write what can be seen, or the whole page, as PNG."""
+        taken = await self.command("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+        await asyncio.to_thread(path.write_bytes, base64.b64decode(taken["data"]))
+
+    async def close(self) -> None:
+        """End it."""
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+            await self._socket.close()
+        await self._stack.close()
+        self._process.terminate()
+        await asyncio.to_thread(self._process.wait, PATIENCE)
+        if self._drain.is_alive():
+            await asyncio.to_thread(self._drain.join, PATIENCE)
+        assert self._process.stderr is not None
+        self._process.stderr.close()
+
+    def _port(self) -> int:
+        """What it listens on, which it says when it does."""
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            if b"DevTools listening on" in line:
+                self._drain.start()
+                return int(line.split(b":")[-1].split(b"/")[0])
+        raise AssertionError("the browser ended before it listened")
+
+    async def _read(self) -> None:
+        async for message in self._socket:
+            told = json.loads(message.data)
+            waiting = self._answers.pop(told.get("id", 0), None)
+            if waiting is None:
+                self.events.append(told)
+            elif "error" in told:
+                waiting.set_exception(AssertionError(told["error"]))
+            else:
+                waiting.set_result(told["result"])

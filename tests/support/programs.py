@@ -1,0 +1,166 @@
+"""Our programs as processes: started with a command line, observed by what they print, ended by their own id."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+ROOT = Path(__file__).parents[2]
+SOURCES = (".", "protos", "server", "gateway")
+"""Folders of this checkout that hold packages."""
+
+PACKAGES = {"server": "backup_sharing", "gateway": "restmap_gateway"}
+"""The package that ``python -m`` runs for each of our programs."""
+PATIENCE = 60.0
+"""Seconds to wait for something that must happen; a busy machine is no defect."""
+
+_given_out: set[str] = set()
+
+
+def free_address() -> str:
+    """HOST:PORT on loopback that nobody listens on, and that is answered only once."""
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{probe.getsockname()[1]}"
+        if address not in _given_out:
+            _given_out.add(address)
+            return address
+
+
+def environment() -> dict[str, str]:
+    """Ours, without settings that would reach the programs, and with this checkout before what is installed."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("BACKUP_SHARING_")}
+    return {**ours, "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in SOURCES)}
+
+
+class Program:
+    """A running ``python -m MODULE``."""
+
+    def __init__(self, module: str, *arguments: str, variables: Mapping[str, str] | None = None) -> None:
+        self.module = module
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", PACKAGES.get(module, module), *arguments],
+            cwd=ROOT,
+            env={**environment(), **(variables or {})},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        self._printed = ""
+        self._is_silent = False
+        self._changed = threading.Condition()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def printed(self) -> str:
+        """Everything printed so far, standard output and error as one."""
+        with self._changed:
+            return self._printed
+
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
+    def wait_for(self, text: str) -> str:
+        """Wait until the text was printed; answers everything printed so far."""
+        with self._changed:
+            self._changed.wait_for(lambda: text in self._printed or self._is_silent, PATIENCE)
+            assert text in self._printed, f"{self.module} did not print {text!r}:\n{self._printed}"
+            return self._printed
+
+    def children(self) -> dict[str, int]:
+        """Process ids of the programs that this one started, by module."""
+        listed = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii")
+        found = {}
+        for pid in map(int, listed.split()):
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+            package = words[words.index("-m") + 1]
+            found[next(name for name, its in PACKAGES.items() if its == package)] = pid
+        return found
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Wait for the end; answers the exit code."""
+        code = self._process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
+        return code
+
+    def close_stdin(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+    def end(self) -> None:
+        """Make sure that nothing is left of it."""
+        if self.is_running:
+            self._process.terminate()
+            try:
+                self._process.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+        self.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with self._changed:
+                self._printed += line.decode("utf-8", "replace")
+                self._changed.notify_all()
+        with self._changed:
+            self._is_silent = True
+            self._changed.notify_all()
+
+
+class Programs:
+    """Starts programs, and at the end of a ``with`` ends all of them in the reverse order."""
+
+    def __init__(self, **variables: str) -> None:
+        """Give each program these environment variables."""
+        self._variables = variables
+        self._running: list[Program] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._running:
+            self._running.pop().end()
+
+    def start(self, module: str, *arguments: str) -> Program:
+        program = Program(module, *arguments, variables=self._variables)
+        self._running.append(program)
+        return program
+
+    def server(self, listen: str, folder: Path, *arguments: str, database: str = "") -> Program:
+        """Start a server on ``tokens.json`` of a folder and on ``sharings.db`` there or another database.
+
+        It serves when this returns.
+        """
+        files = ("--database", database or str(folder / "sharings.db"), "--tokens", str(folder / "tokens.json"))
+        program = self.start("server", "--grpc-listen", listen, *files, "--stop-on-stdin-close", *arguments)
+        program.wait_for('"event":"serving"')
+        return program
+
+    def gateway(self, listen: str, upstream: str, *arguments: str) -> Program:
+        """Start a gateway; it serves when this returns."""
+        addresses = ("--listen", listen, "--upstream", upstream)
+        program = self.start("gateway", *addresses, "--stop-on-stdin-close", *arguments)
+        program.wait_for('"event":"serving"')
+        return program

@@ -1,0 +1,152 @@
+"""HTTP/1.1 over a plain socket: a test sends exactly the bytes it means, and sees exactly those that come back."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from multidict import CIMultiDict
+
+from tests.support.programs import PATIENCE
+
+_CONTRACT = Path(__file__).parents[1] / "contract"
+DOCUMENTED_CODES = frozenset(
+    entry["code"] for entry in json.loads((_CONTRACT / "error_codes.json").read_text(encoding="utf-8"))
+)
+_OUR_CODE = re.compile(r"BackupSharing\.\d{4}")
+_REQUEST_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+Json = Any
+"""What a JSON body says, as plain Python."""
+
+Headers = Mapping[str, str] | Sequence[tuple[str, str]]
+
+
+def example(name: str) -> Json:
+    """A body of the contract's examples."""
+    return json.loads((_CONTRACT / "examples" / f"{name}.json").read_bytes())
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back for one request."""
+
+    status: int
+    headers: CIMultiDict[str]
+    body: bytes
+
+    @property
+    def json(self) -> Json:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> dict[str, Json]:
+        """The error of a failure."""
+        found: dict[str, Json] = self.json["error"]
+        return found
+
+    @property
+    def request_id(self) -> str:
+        return self.headers.get("X-Openstack-Request-Id", "")
+
+
+def assert_failure(answer: Answer, status: int, code: str, *said: str) -> None:
+    """The answer is this failure in the one shape of failures, and its message says these texts."""
+    assert answer.status == status, answer
+    assert answer.headers.getall("Content-Type") == ["application/json"]
+    assert _REQUEST_ID.fullmatch(answer.request_id), answer.headers
+    assert list(answer.json) == ["error"]
+    assert list(answer.error)[:2] == ["code", "message"]
+    assert set(answer.error) <= {"code", "message", "reason", "details", "request_id"}
+    assert answer.error["code"] == code
+    assert code in DOCUMENTED_CODES or _OUR_CODE.fullmatch(code)
+    assert answer.error["request_id"] == answer.request_id
+    for text in said:
+        assert text in answer.error["message"]
+    assert_leaks_nothing(answer)
+
+
+def assert_leaks_nothing(answer: Answer) -> None:
+    """Neither code, SQL nor path of ours is in the answer."""
+    for trace in (b"Traceback", b".py", b"SELECT", b"INSERT", b"sqlite", b"site-packages", b"grpc_status", b"0x"):
+        assert trace not in answer.body
+
+
+def assert_success(answer: Answer) -> Json:
+    """The answer is a success with JSON; answers that."""
+    assert answer.status == 200, answer
+    assert answer.headers.getall("Content-Type") == ["application/json"]
+    assert _REQUEST_ID.fullmatch(answer.request_id), answer.headers
+    return answer.json
+
+
+class Rest:
+    """Makes requests of one gateway, each on a connection of its own, as the documented client does."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+
+    async def call(
+        self,
+        method: str,
+        target: str,
+        *,
+        token: str = "",
+        body: bytes | str | dict[str, Json] | None = None,
+        headers: Headers = (),
+    ) -> Answer:
+        """Make a request; a body is JSON unless the headers say something else."""
+        given = list(headers.items() if isinstance(headers, Mapping) else headers)
+        names = {name.lower() for name, _ in given}
+        if token:
+            given.append(("X-Auth-Token", token))
+        payload = _bytes(body)
+        if payload is not None:
+            if "content-type" not in names:
+                given.append(("Content-Type", "application/json"))
+            given.append(("Content-Length", str(len(payload))))
+        if "host" not in names:
+            given.append(("Host", self.address))
+        lines = [f"{method} {target} HTTP/1.1", "Connection: close", *(f"{name}: {value}" for name, value in given)]
+        head = "\r\n".join([*lines, "", ""]).encode("utf-8", "surrogateescape")
+        return await self.exchange(head + (payload or b""), is_head=method == "HEAD")
+
+    async def exchange(self, sent: bytes, *, is_head: bool = False) -> Answer:
+        """Send these bytes; the gateway must answer once, completely, with nothing behind it."""
+        async with asyncio.timeout(PATIENCE):
+            reader, writer = await self.connect()
+            try:
+                writer.write(sent)
+                answer = await read_answer(reader, is_head=is_head)
+                # A gateway that closes before it has read everything resets the connection, behind its answer.
+                with contextlib.suppress(OSError):
+                    writer.write_eof()
+                    assert await reader.read() == b""
+            finally:
+                writer.close()
+        return answer
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        host, _, port = self.address.rpartition(":")
+        return await asyncio.open_connection(host, int(port))
+
+
+async def read_answer(reader: asyncio.StreamReader, *, is_head: bool = False) -> Answer:
+    """The next answer on a connection."""
+    status_line, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("ascii").splitlines()[:-1]
+    headers = CIMultiDict((name, value.strip()) for name, _, value in (line.partition(":") for line in lines))
+    assert "Transfer-Encoding" not in headers
+    body = b"" if is_head else await reader.readexactly(int(headers["Content-Length"]))
+    return Answer(int(status_line.split(" ")[1]), headers, body)
+
+
+def _bytes(body: bytes | str | dict[str, Json] | None) -> bytes | None:
+    if body is None or isinstance(body, bytes):
+        return body
+    return body.encode() if isinstance(body, str) else json.dumps(body).encode()

@@ -1,0 +1,147 @@
+"""Reads the database and a journal of `tests.system.chaos`, and says what does not fit.
+
+Run as ``python -m tests.system.chaos.check``.
+
+Knows nothing of the programs that wrote either: plain SQL on one side, lines of JSON on the other.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+_REQUEST_ID = re.compile(r"req-[0-9a-f-]{36}")
+
+
+_NOTHING_DONE = ("UNAVAILABLE", "OVERLOADED", "IDENTITY_UNAVAILABLE")
+"""Reasons of a 503 that promise that nothing is stored."""
+
+
+@dataclass(slots=True)
+class Told:
+    """What a journal says."""
+
+    shares: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """What was asked for, by the number of the call."""
+    acknowledged: dict[int, list[str]] = field(default_factory=dict)
+    """Ids by the number of the call."""
+    refused: dict[int, int] = field(default_factory=dict)
+    """Status of calls whose answer promised that nothing is stored: 4xx, 504, and 503 with such a reason."""
+    asked_to_end: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
+    """Ids of sharings whose cancel was acknowledged."""
+    lost: list[str] = field(default_factory=list)
+    unexpected: list[str] = field(default_factory=list)
+    """Answers that no failure of a process or of the database explains."""
+
+
+def read(journal: Path) -> Told:
+    """Read a journal."""
+    told = Told()
+    for line in journal.read_text(encoding="utf-8").splitlines():
+        entry = json.loads(line)
+        match entry["kind"]:
+            case "share":
+                told.shares[entry["call"]] = entry
+            case "shared" if entry["status"] == 200:
+                told.acknowledged[entry["call"]] = entry["ids"]
+            case "shared" if 400 <= entry["status"] < 500 or entry["status"] == 504 or entry["reason"] in _NOTHING_DONE:
+                told.refused[entry["call"]] = entry["status"]
+            case "cancel":
+                told.asked_to_end.add(entry["id"])
+            case "cancelled" if entry["status"] == 200:
+                told.ended.add(entry["id"])
+            case "lost":
+                told.lost.append(entry["id"])
+            case "unexpected":
+                told.unexpected.append(f"{entry['status']} {_REQUEST_ID.sub('req-…', str(entry['answer']))}")
+    return told
+
+
+Row = tuple[str, str, str, str, int | None]
+"""Id, backup, giver, recipient and end of a sharing."""
+
+
+def problems(url: str, told: Told) -> Iterator[str]:
+    """Everything that does not fit."""
+    with psycopg.connect(url) as connection:
+        query = "SELECT id, backup_id, from_project_id, to_project_id, deleted_at FROM sharings"
+        rows: list[Row] = connection.execute(query).fetchall()
+        events = connection.execute("SELECT kind, sharing_id FROM sharing_events").fetchall()
+        keys = dict(connection.execute("SELECT key, answer FROM idempotency_keys").fetchall())
+    yield from (f"{sharing_id} was acknowledged, and then not found" for sharing_id in told.lost)
+    yield from (f"{count} times {what}" for what, count in Counter(told.unexpected).items())
+    yield from _rows_and_events(rows, events)
+    yield from _calls(rows, told)
+    yield from _cancels(rows, told)
+    yield from _keys(keys, told)
+
+
+def _rows_and_events(rows: list[Row], events: list[tuple[Any, ...]]) -> Iterator[str]:
+    counted = Counter((kind, sharing_id) for kind, sharing_id in events if sharing_id is not None)
+    expected = Counter(("shared", row[0]) for row in rows)
+    expected.update(("cancelled", row[0]) for row in rows if row[4] is not None)
+    for what in (counted - expected) + (expected - counted):
+        yield f"{what}: {counted[what]} events, {expected[what]} expected"
+    active = Counter((row[1], row[3]) for row in rows if row[4] is None)
+    yield from (f"{pair} has {count} active sharings" for pair, count in active.items() if count > 1)
+
+
+def _calls(rows: list[Row], told: Told) -> Iterator[str]:
+    of_call: dict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        of_call[int(row[3].split("-")[1])].append(row)
+    for call, asked in told.shares.items():
+        stored = {row[3]: row for row in of_call.pop(call, [])}
+        whole = stored.keys() == set(asked["to"])
+        if stored and not (whole and all(row[1:3] == (asked["backup"], asked["giver"]) for row in stored.values())):
+            yield f"call {call} is half stored, or wrongly: asked {asked}, stored {stored}"
+        if call in told.acknowledged and [stored.get(to, ("",))[0] for to in asked["to"]] != told.acknowledged[call]:
+            yield f"call {call} was acknowledged as {told.acknowledged[call]}, stored {stored}"
+        if call in told.refused and stored:
+            yield f"call {call} was refused with {told.refused[call]}, and is stored: {stored}"
+    yield from (f"nobody asked for call {call}, stored {stored}" for call, stored in of_call.items())
+
+
+def _cancels(rows: list[Row], told: Told) -> Iterator[str]:
+    for row in rows:
+        if row[0] in told.ended and row[4] is None:
+            yield f"the cancel of {row[0]} was acknowledged, and it stands"
+        if row[4] is not None and row[0] not in told.asked_to_end:
+            yield f"{row[0]} is cancelled, and nobody asked for that"
+
+
+def _keys(keys: dict[str, str], told: Told) -> Iterator[str]:
+    for call, asked in told.shares.items():
+        if asked["key"] is None or call not in told.acknowledged:
+            continue
+        answer = json.loads(keys.get(asked["key"], "[]"))
+        if [sharing["id"] for sharing in answer] != told.acknowledged[call]:
+            yield f"call {call} was acknowledged with a key, with which {answer} is stored"
+
+
+def main(url: str, journal: str) -> int:
+    """Print what does not fit, and a summary; answers the exit code."""
+    told = read(Path(journal))
+    found = list(problems(url, told))
+    for problem in found[:50]:
+        sys.stdout.write(f"FAILED {problem}\n")
+    known = len(told.acknowledged) + len(told.refused)
+    sys.stdout.write(
+        f"{len(told.shares)} shares asked for: {len(told.acknowledged)} acknowledged, {len(told.refused)} refused,"
+        f" {len(told.shares) - known} without an answer; {len(told.ended)} cancels acknowledged;"
+        f" {len(found)} problems\n"
+    )
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(*sys.argv[1:3]))

@@ -1,0 +1,206 @@
+"""Calls made up from the description: whatever is asked, the answer is one that the description has."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from openapi_spec_validator import validate
+from schemathesis import Case, GenerationMode, checks
+
+from backupsharing.v2.backup_sharing_pb2 import BackupRecipients, ShareBackupRequest
+from tests.support.house import House, Project
+from tests.support.programs import PATIENCE
+
+OPERATIONS = ("ShareBackup", "CancelSharing", "ListSharings", "CountSharings", "GetSharing")
+CHECKS = (
+    checks.not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+)
+BUDGET = settings(
+    max_examples=60,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What there is, so that made-up calls meet something."""
+
+    house: House
+    giver: Project
+    recipients: list[str]
+    backup_ids: list[str]
+    sharing_ids: list[str]
+
+    def call(self, case: Case, session: requests.Session) -> int:
+        """Make a call and check its answer against the description; answers its status."""
+        case.headers = {**(case.headers or {}), "X-Auth-Token": self.giver.token}
+        answer = case.call(base_url=f"http://{self.house.rest.address}", session=session, timeout=PATIENCE)
+        case.validate_response(answer, checks=list(CHECKS))
+        return int(answer.status_code)
+
+
+@pytest.fixture
+def world(house: House, giver: Project) -> World:
+    """A project with backups, some of which are shared."""
+    backup_ids = [house.put_backup(giver, name=f"backup {number}", size=number) for number in range(6)]
+    recipients = [house.new_project().id for _ in range(3)]
+    metadata = [("x-auth-token", giver.token)]
+    sharing_ids = []
+    for backup_id in backup_ids[:3]:
+        shared = BackupRecipients(to_project_ids=recipients, backup_id=backup_id)
+        answer = house.sharings.ShareBackup(ShareBackupRequest(project_id=giver.id, shared=shared), metadata=metadata)
+        sharing_ids += [sharing.id for sharing in answer.shared]
+    return World(house, giver, recipients, backup_ids, sharing_ids)
+
+
+@pytest.fixture(scope="module")
+def session() -> Iterator[requests.Session]:
+    with requests.Session() as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def description(house: House) -> dict[str, Any]:
+    """What the running gateway says of itself."""
+    with urlopen(f"http://{house.rest.address}/openapi.json", timeout=PATIENCE) as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found
+
+
+def closed(schema: Any) -> Any:  # noqa: ANN401 - any part of a description
+    """The same, in which answers have no member that is not described: such a member would be undocumented."""
+    if isinstance(schema, list):
+        return [closed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    same = {name: closed(one) for name, one in schema.items()}
+    return {"additionalProperties": False} | same if isinstance(same.get("properties"), dict) else same
+
+
+def operation(description: dict[str, Any], name: str) -> Any:  # noqa: ANN401 - depends on the kind of API
+    """An operation, ready to make up calls."""
+    schema = schemathesis.openapi.from_dict(closed(description))
+    return schema.find_operation_by_id(f"BackupSharingService_{name}")
+
+
+@st.composite
+def likely(draw: st.DrawFn, operation: Any, world: World) -> Case:  # noqa: ANN401
+    """A call as described, much of it about things that there are."""
+    case: Case = draw(operation.as_strategy())
+    often = st.sampled_from([True, True, True, False])
+    if draw(often):
+        case.path_parameters["project_id"] = world.giver.id
+    if "id" in case.path_parameters and draw(often):
+        case.path_parameters["id"] = draw(st.sampled_from([*world.sharing_ids, *world.backup_ids]))
+    if isinstance(case.body, dict) and draw(often):
+        recipients = st.lists(st.sampled_from(world.recipients), min_size=1, max_size=2, unique=True)
+        case.body["shared"] = {
+            "to_project_ids": draw(recipients),
+            "backup_id": draw(st.sampled_from(world.backup_ids)),
+        }
+    return case
+
+
+def test_what_the_gateway_says_of_itself_is_valid(description: dict[str, Any]) -> None:
+    validate(description)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_calls_as_described_are_answered_as_described(
+    world: World, description: dict[str, Any], session: requests.Session, name: str
+) -> None:
+    seen: Counter[int] = Counter()
+
+    @BUDGET
+    @given(case=likely(operation(description, name), world))
+    def make(case: Case) -> None:
+        seen[world.call(case, session)] += 1
+
+    make()
+    assert {200, 400} <= set(seen), f"too little was met: {seen}"
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_calls_that_break_the_description_are_answered_as_described_and_never_done(
+    world: World, description: dict[str, Any], session: requests.Session, name: str
+) -> None:
+    seen: Counter[int] = Counter()
+
+    @BUDGET
+    @given(case=operation(description, name).as_strategy(generation_mode=GenerationMode.NEGATIVE))
+    def make(case: Case) -> None:
+        broken = broken_parts(case)
+        if "path" not in broken:
+            case.path_parameters["project_id"] = world.giver.id
+        status = world.call(case, session)
+        assert status >= 400 or not broken & {"query", "body"}, f"accepted: {case.query} {case.body}"
+        seen[status] += 1
+
+    make()
+    assert 400 in seen, f"too little was met: {seen}"
+
+
+def broken_parts(case: Case) -> set[str]:
+    """Which parts of a call are not as described; that an empty parameter is an absent one is beyond a schema."""
+    assert case.meta is not None
+    parts = {place.value for place, part in case.meta.components.items() if part.mode.is_negative}
+    return parts - ({"query"} if "" in case.query.values() else set())
+
+
+def without_success(description: dict[str, Any]) -> None:
+    del description["paths"]["/v2/{project_id}/os-vendor-backup-sharing/count"]["get"]["responses"]["200"]
+
+
+def without_a_failure(description: dict[str, Any]) -> None:
+    del description["paths"]["/v2/{project_id}/os-vendor-backup-sharing/count"]["get"]["responses"]["400"]
+
+
+def without_a_member(description: dict[str, Any]) -> None:
+    description["components"]["schemas"]["backupsharing.v2.CountSharingsResponse"] |= {"properties": {}, "required": []}
+
+
+def with_another_type(description: dict[str, Any]) -> None:
+    members = description["components"]["schemas"]["backupsharing.v2.CountSharingsResponse"]["properties"]
+    members["count"] = {"type": "string"}
+
+
+def without_a_member_of_failures(description: dict[str, Any]) -> None:
+    error = description["components"]["schemas"]["error-body"]["properties"]["error"]
+    del error["properties"]["details"]
+
+
+@pytest.mark.parametrize(
+    "spoil", [without_success, without_a_failure, without_a_member, with_another_type, without_a_member_of_failures]
+)
+def test_a_description_that_is_not_true_is_found_out(
+    world: World, description: dict[str, Any], session: requests.Session, spoil: Callable[[dict[str, Any]], None]
+) -> None:
+    spoiled = copy.deepcopy(description)
+    spoil(spoiled)
+
+    @BUDGET
+    @given(case=likely(operation(spoiled, "CountSharings"), world))
+    def make(case: Case) -> None:
+        world.call(case, session)
+
+    with pytest.raises((checks.Failure, checks.FailureGroup)):
+        make()

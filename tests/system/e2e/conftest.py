@@ -1,0 +1,84 @@
+"""What the end-to-end tests run against: real processes on real sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.house import House, Project
+from tests.support.postgres.databases import new_database
+from tests.support.programs import Programs, free_address
+from tests.support.rest import Rest
+from tests.support.stub_server import StubServer
+
+
+@pytest.fixture(scope="session")
+def standing_programs() -> Iterator[Programs]:
+    """Programs that live as long as the tests."""
+    with Programs() as programs:
+        yield programs
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of a module that names ENGINES on each of them."""
+    if "house" in metafunc.fixturenames and (engines := getattr(metafunc.module, "ENGINES", None)):
+        metafunc.parametrize("house", engines, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def house(
+    request: pytest.FixtureRequest, standing_programs: Programs, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[House]:
+    """A server and a gateway that no test harms, with projects enough for all tests."""
+    engine = getattr(request, "param", "sqlite")
+    postgres = new_database(request.getfixturevalue("postgres")) if engine == "postgres" else ""
+    house = House(tmp_path_factory.mktemp("house"), standing_programs, 280, postgres=postgres)
+    yield house
+    house.close()
+
+
+@pytest.fixture
+def own_house(programs: Programs, tmp_path: Path) -> Iterator[House]:
+    """A server and a gateway that the test may do anything to."""
+    house = House(tmp_path, programs, 3)
+    yield house
+    house.close()
+
+
+@pytest.fixture
+def rest(house: House) -> Rest:
+    return house.rest
+
+
+@pytest.fixture
+def giver(house: House) -> Project:
+    """A project of this test."""
+    return house.new_project()
+
+
+@pytest.fixture(scope="session")
+def idle(house: House) -> Project:
+    """A project that has nothing, for tests that change nothing."""
+    return house.new_project()
+
+
+@pytest.fixture
+def recipient(house: House) -> Project:
+    """Another project of this test."""
+    return house.new_project()
+
+
+@pytest.fixture
+def backup_id(house: House, giver: Project) -> str:
+    """A backup of the giver that can be shared and is not."""
+    return house.put_backup(giver)
+
+
+@pytest.fixture(scope="session")
+def stub_rest(_stub_server: StubServer, standing_programs: Programs) -> Rest:
+    """A gateway before the stub."""
+    rest = Rest(free_address())
+    standing_programs.gateway(rest.address, _stub_server.address)
+    return rest

@@ -1,0 +1,181 @@
+"""Starting and stopping: bad settings, the first signal and the second."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from backupsharing.v2 import backup_sharing_pb2 as pb
+from tests.support.house import House, Project, write_tokens
+from tests.support.programs import PATIENCE, Program, Programs, free_address
+from tests.support.rest import Answer, Rest, assert_failure, assert_success
+from tests.support.stub_server import StubServer
+
+GATEWAY_PATH = "/v2/project/os-vendor-backup-sharing/count"
+
+
+def begin_share(house: House, giver: Project, backup_id: str) -> grpc.Future:
+    """Start a share that waits for the locked database; it has reached the server when this returns."""
+    metadata = [("x-auth-token", giver.token)]
+    recipients = pb.BackupRecipients(backup_id=backup_id, to_project_ids=["recipient"])
+    call = house.sharings.ShareBackup.future(
+        pb.ShareBackupRequest(project_id=giver.id, shared=recipients), metadata=metadata, timeout=PATIENCE
+    )
+    # Reads pass by the waiting change, on the same connection.
+    house.sharings.CountSharings(pb.CountSharingsRequest(project_id=giver.id), metadata=metadata)
+    assert not call.done()
+    return call
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_the_first_signal_lets_the_server_finish_the_calls_in_progress(
+    own_house: House, number: signal.Signals
+) -> None:
+    giver = own_house.new_project()
+    backup_id = own_house.put_backup(giver)
+    with own_house.locked():
+        call = begin_share(own_house, giver, backup_id)
+        own_house.server.signal(number)
+        await asyncio.to_thread(own_house.server.wait_for, '"event":"draining"')
+        answer = await own_house.rest.call("GET", f"{giver.path}/count", token=giver.token)
+        assert_failure(answer, 503, "VolumeBackup.0900")
+        assert own_house.server.is_running
+    (sharing,) = (await asyncio.to_thread(call.result, PATIENCE)).shared
+    assert await asyncio.to_thread(own_house.server.wait) == 0
+    assert [row[0] for row in own_house.rows(backup_id)] == [sharing.id]
+
+
+async def test_the_second_signal_ends_the_server_at_once_and_nothing_is_stored(own_house: House) -> None:
+    giver = own_house.new_project()
+    backup_id = own_house.put_backup(giver)
+    with own_house.locked():
+        call = begin_share(own_house, giver, backup_id)
+        own_house.server.signal(signal.SIGTERM)
+        await asyncio.to_thread(own_house.server.wait_for, '"event":"draining"')
+        own_house.server.signal(signal.SIGTERM)
+        assert await asyncio.to_thread(own_house.server.wait) == 128 + signal.SIGTERM
+    assert await asyncio.to_thread(call.exception, PATIENCE) is not None
+    assert own_house.rows(backup_id) == []
+
+
+async def held_request(programs: Programs, stub: StubServer) -> tuple[Program, asyncio.Task[Answer]]:
+    """A gateway with a request in progress."""
+    rest = Rest(free_address())
+    gateway = await asyncio.to_thread(programs.gateway, rest.address, stub.address)
+    stub.holds(pb.CountSharingsResponse(count=7).SerializeToString())
+    request = asyncio.ensure_future(rest.call("GET", GATEWAY_PATH))
+    await asyncio.to_thread(stub.wait_until_held)
+    return gateway, request
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_the_first_signal_lets_the_gateway_finish_the_requests_in_progress(
+    programs: Programs, stub: StubServer, number: signal.Signals
+) -> None:
+    gateway, request = await held_request(programs, stub)
+    gateway.signal(number)
+    await asyncio.to_thread(gateway.wait_for, '"event":"draining"')
+    stub.release()
+    assert assert_success(await request) == {"count": 7}
+    assert await asyncio.to_thread(gateway.wait) == 0
+
+
+async def test_the_second_signal_ends_the_gateway_at_once(programs: Programs, stub: StubServer) -> None:
+    gateway, request = await held_request(programs, stub)
+    gateway.signal(signal.SIGINT)
+    await asyncio.to_thread(gateway.wait_for, '"event":"draining"')
+    gateway.signal(signal.SIGINT)
+    assert await asyncio.to_thread(gateway.wait) == 128 + signal.SIGINT
+    with pytest.raises(asyncio.IncompleteReadError):
+        await request
+
+
+async def test_both_programs_end_when_their_parent_is_gone(own_house: House) -> None:
+    for program in (own_house.gateway, own_house.server):
+        program.close_stdin()
+        assert await asyncio.to_thread(program.wait) == 0
+
+
+def test_the_server_is_healthy_while_its_store_can_be_used_and_needs_no_token(own_house: House) -> None:
+    stub = health_pb2_grpc.HealthStub(own_house.channel)
+    for service in ("", "backupsharing.v2.BackupSharingService", "backupsharing.v2.BackupCatalogService"):
+        answer = stub.Check(health_pb2.HealthCheckRequest(service=service))
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+    with own_house.locked():
+        until = time.monotonic() + PATIENCE  # a look is good for a second
+        while stub.Check(health_pb2.HealthCheckRequest()).status != health_pb2.HealthCheckResponse.NOT_SERVING:
+            assert time.monotonic() < until
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "named"),
+    [
+        (
+            "server",
+            ("--grpc-listen", "nowhere", "--max-recipients", "0"),
+            ("--grpc-listen (BACKUP_SHARING_GRPC_LISTEN)", "--max-recipients", "--database", "--tokens"),
+        ),
+        (
+            "gateway",
+            ("--listen", "nowhere", "--timeout", "-1", "--public-url", "ftp://x", "--trusted-proxy", "here"),
+            ("--listen (BACKUP_SHARING_LISTEN)", "--timeout", "--public-url", "--trusted-proxy"),
+        ),
+    ],
+)
+def test_all_bad_settings_are_listed_at_once(
+    programs: Programs, module: str, arguments: tuple[str, ...], named: tuple[str, ...]
+) -> None:
+    program = programs.start(module, *arguments)
+    assert program.wait() == 2
+    for setting in named:
+        assert setting in program.printed
+    assert "Traceback" not in program.printed
+
+
+@pytest.mark.parametrize("module", ["server", "gateway"])
+def test_a_port_in_use_is_named(programs: Programs, tmp_path: Path, module: str) -> None:
+    write_tokens(tmp_path, [])
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        files = ("--database", str(tmp_path / "sharings.db"), "--tokens", str(tmp_path / "tokens.json"))
+        arguments = {"server": ("--grpc-listen", address, *files), "gateway": ("--listen", address)}
+        program = programs.start(module, *arguments[module])
+        assert program.wait() == 2
+    assert f"{address}: cannot listen there" in program.printed
+    assert len(program.printed.splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", [b"no database", b""])
+def test_a_file_that_is_no_token_file_is_named(programs: Programs, tmp_path: Path, content: bytes) -> None:
+    tokens = tmp_path / "tokens.json"
+    tokens.write_bytes(content)
+    database = tmp_path / "sharings.db"
+    arguments = ("--grpc-listen", free_address(), "--database", str(database), "--tokens", str(tokens))
+    program = programs.start("server", *arguments)
+    assert program.wait() == 2
+    assert str(tokens) in program.printed
+    assert "Traceback" not in program.printed
+
+
+def test_a_database_of_a_newer_version_is_refused(programs: Programs, tmp_path: Path) -> None:
+    house = House(tmp_path, programs, 1)
+    house.close()
+    house.server.end()
+    with closing(sqlite3.connect(tmp_path / "sharings.db", isolation_level=None)) as connection:
+        connection.execute("UPDATE _sqlite_migrations SET name = '9999_from_the_future'")
+    files = ("--database", str(tmp_path / "sharings.db"), "--tokens", str(tmp_path / "tokens.json"))
+    program = programs.start("server", "--grpc-listen", free_address(), *files)
+    assert program.wait() == 2
+    assert "newer version" in program.printed

@@ -1,0 +1,135 @@
+"""Several servers on one PostgreSQL database: what one knows the others know, and one of them wins."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+
+from backupsharing.v2 import backup_sharing_pb2 as pb
+from backupsharing.v2.backup_sharing_pb2_grpc import BackupSharingServiceStub
+from tests.support.house import House, Project
+from tests.support.postgres.server import PostgresServer
+from tests.support.programs import PATIENCE, Programs, free_address
+from tests.support.rest import Rest, assert_success
+
+SERVERS = 3
+
+
+class Replicas:
+    """A house with more servers on its database, each with a gateway of its own."""
+
+    def __init__(self, house: House, programs: Programs) -> None:
+        self.house = house
+        addresses = [free_address() for _ in range(SERVERS - 1)]
+        self.servers = [house.server, *map(house.start_another, addresses)]
+        self.addresses = [house.grpc_address, *addresses]
+        self.doors = [Rest(free_address()) for _ in self.addresses]
+        for door, address in zip(self.doors, self.addresses, strict=True):
+            programs.gateway(door.address, address)
+
+
+@pytest.fixture
+def replicas(database_url: str, programs: Programs, tmp_path: Path) -> Iterator[Replicas]:
+    house = House(tmp_path, programs, 4, postgres=database_url)
+    yield Replicas(house, programs)
+    house.close()
+
+
+@pytest.fixture
+def giver(replicas: Replicas) -> Project:
+    return replicas.house.new_project()
+
+
+@pytest.fixture
+def backup_id(replicas: Replicas, giver: Project) -> str:
+    return replicas.house.put_backup(giver)
+
+
+def share_body(backup_id: str, *recipients: str) -> dict[str, object]:
+    return {"shared": {"to_project_ids": list(recipients), "backup_id": backup_id}}
+
+
+async def test_of_64_identical_shares_over_three_servers_one_wins(
+    replicas: Replicas, giver: Project, backup_id: str
+) -> None:
+    body = share_body(backup_id, "one", "two")
+    calls = (
+        replicas.doors[number % SERVERS].call("POST", giver.path, token=giver.token, body=body) for number in range(64)
+    )
+    answers = await asyncio.gather(*calls)
+    assert Counter(answer.status for answer in answers) == {200: 1, 409: 63}
+    (winner,) = (answer.json["shared"] for answer in answers if answer.status == 200)
+    assert sorted(row[:2] for row in replicas.house.rows(backup_id)) == sorted(
+        (item["id"], item["to_project_id"]) for item in winner
+    )
+    assert replicas.house.events(backup_id) == {"backup_put": 1, "shared": 2}
+
+
+async def test_of_64_shares_with_one_key_over_three_servers_all_get_the_first_answer(
+    replicas: Replicas, giver: Project, backup_id: str
+) -> None:
+    body, key = share_body(backup_id, "one"), {"Idempotency-Key": "the-key"}
+    calls = (
+        replicas.doors[number % SERVERS].call("POST", giver.path, token=giver.token, body=body, headers=key)
+        for number in range(64)
+    )
+    answers = [assert_success(answer) for answer in await asyncio.gather(*calls)]
+    assert all(answer == answers[0] for answer in answers)
+    assert len(replicas.house.rows(backup_id)) == 1
+
+
+async def test_what_one_server_acknowledged_every_other_knows_at_once(
+    replicas: Replicas, giver: Project, backup_id: str
+) -> None:
+    for number in range(30):
+        writer, reader = replicas.doors[number % SERVERS], replicas.doors[(number + 1) % SERVERS]
+        body = share_body(backup_id, f"recipient-{number}")
+        shared = assert_success(await writer.call("POST", giver.path, token=giver.token, body=body))["shared"][0]
+        target = f"{giver.path}/{shared['id']}"
+        assert assert_success(await reader.call("GET", target, token=giver.token))["shared"]["id"] == shared["id"]
+        if number % 2:
+            assert (await reader.call("DELETE", target, token=giver.token)).status == 200
+            assert (await writer.call("GET", target, token=giver.token)).status == 404
+
+
+async def test_a_list_begun_at_one_server_goes_on_at_the_others(
+    replicas: Replicas, giver: Project, backup_id: str
+) -> None:
+    everyone = [f"recipient-{number}" for number in range(10)]
+    body = share_body(backup_id, *everyone)
+    assert_success(await replicas.doors[0].call("POST", giver.path, token=giver.token, body=body))
+    channels = [grpc.insecure_channel(address) for address in replicas.addresses]
+    found, token = list[str](), ""
+    for number in range(len(everyone)):
+        stub = BackupSharingServiceStub(channels[number % SERVERS])
+        request = pb.ListSharingsRequest(project_id=giver.id, limit=1, page_token=token)
+        page = stub.ListSharings(request, metadata=[("x-auth-token", giver.token)], timeout=PATIENCE)
+        found += [sharing.to_project_id for sharing in page.shared]
+        token = page.next_page_token
+    for channel in channels:
+        channel.close()
+    assert (sorted(found), token) == (everyone, "")
+
+
+async def test_while_the_database_is_away_calls_are_503_with_retry_after_and_then_go_on_without_a_restart(
+    own_postgres: PostgresServer, programs: Programs, tmp_path: Path
+) -> None:
+    house = House(tmp_path, programs, 1, "--busy-timeout", "1.5", postgres=own_postgres.url)
+    giver = house.new_project()
+    backup_id = house.put_backup(giver)
+    assert_success(await house.share(giver, backup_id, "before"))
+    await asyncio.to_thread(own_postgres.stop)
+    for answer in (await house.share(giver, backup_id, "meanwhile"), await house.list(giver)):
+        assert (answer.status, answer.json["error"]["code"]) == (503, "VolumeBackup.0900")
+        assert int(answer.headers["Retry-After"]) >= 1
+    await asyncio.to_thread(own_postgres.start)
+    async with asyncio.timeout(PATIENCE):
+        while (await house.share(giver, backup_id, "after")).status == 503:  # noqa: ASYNC110 -- it tells no event
+            await asyncio.sleep(0.05)
+    assert [row[1] for row in house.rows(backup_id)] == ["before", "after"]
+    house.close()

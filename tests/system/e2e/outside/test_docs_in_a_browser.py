@@ -1,0 +1,85 @@
+"""The page at /docs, used as a person does, in a browser that shows what it really loads and refuses."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.support.browser import CHROMIUM, Browser
+from tests.support.house import House, Project
+from tests.support.programs import Programs, free_address
+
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+CALLS = 5
+COUNT = "#operations-BackupSharingService-BackupSharingService_CountSharings"
+
+
+@asynccontextmanager
+async def page(address: str, folder: Path) -> AsyncIterator[Browser]:
+    """A browser that shows the page of the gateway at an address."""
+    browser = Browser(folder / "profile")
+    try:
+        await browser.open(f"http://{address}/docs")
+        await browser.until(f"document.querySelectorAll('.opblock').length === {CALLS}")
+        yield browser
+    finally:
+        await browser.close()
+
+
+@pytest.fixture
+async def browser(house: House, tmp_path: Path) -> AsyncIterator[Browser]:
+    """A browser that shows the page."""
+    async with page(house.rest.address, tmp_path) as browser:
+        yield browser
+
+
+async def count(browser: Browser, project: Project) -> str:
+    """Try the call that counts sharings; answers the status that the page shows."""
+    await browser.click(f"{COUNT} .opblock-summary-control")
+    await browser.click(f"{COUNT} .try-out__btn")
+    await browser.write(f"{COUNT} tr[data-param-name=project_id] input", project.id)
+    await browser.click(f"{COUNT} .execute")
+    status = ".live-responses-table tr.response .response-col_status"
+    return str(await browser.until(f"document.querySelector('{COUNT} {status}')?.firstChild.textContent")).strip()
+
+
+async def test_without_a_token_a_call_is_401_on_the_page(browser: Browser, giver: Project) -> None:
+    assert await count(browser, giver) == "401"
+
+
+async def test_with_a_token_a_call_is_really_made_and_its_answer_shown(
+    browser: Browser, giver: Project, tmp_path: Path
+) -> None:
+    await browser.click(".auth-wrapper .authorize")
+    await browser.write(".modal-ux #api_key_value", giver.token)
+    await browser.click(".modal-ux .auth-btn-wrapper .authorize")
+    await browser.click(".modal-ux .btn-done")
+    assert await count(browser, giver) == "200"
+    await browser.picture(tmp_path / "docs.png", whole=True)  # for people to look at; pytest keeps it for some runs
+    shown = await browser.run(f"document.querySelector('{COUNT} .live-responses-table').innerText")
+    assert '"count": 0' in shown
+    assert "x-openstack-request-id: req-" in shown
+
+
+async def test_the_page_asks_nobody_else_and_breaks_no_rule_of_its_policy(
+    browser: Browser, house: House, giver: Project
+) -> None:
+    await count(browser, giver)
+    asked = {urlsplit(sent["request"]["url"]) for sent in browser.told("Network.requestWillBeSent")}
+    assert {url.netloc for url in asked if url.scheme != "data"} == {house.rest.address}
+    assert [entry for entry in browser.told("Log.entryAdded") if entry["entry"]["source"] != "network"] == []
+    assert browser.told("Runtime.exceptionThrown") == []
+
+
+async def test_the_page_calls_whom_it_came_from_whatever_address_is_published(
+    house: House, giver: Project, programs: Programs, tmp_path: Path
+) -> None:
+    address = free_address()
+    programs.gateway(address, house.grpc_address, "--public-url", "https://vbs.example.com/api")
+    async with page(address, tmp_path) as browser:
+        assert await count(browser, giver) == "401"

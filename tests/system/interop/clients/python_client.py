@@ -1,0 +1,127 @@
+"""The client that comes with the package, blocking and for asyncio, and the commands for people."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Callable, Sequence
+from functools import cache
+from importlib.metadata import version
+
+from tests.system.interop.rows import BUILD, ROOT, ClientFailed, Place, Row, check_scenario, command
+
+_PYTHON = BUILD / "wheel" / "bin" / "python"
+"""Where the package is installed from a wheel, as users have it: what is missing there is not found elsewhere."""
+
+
+@cache
+def _install() -> None:
+    """Once for all rows."""
+    folder = BUILD / "wheel"
+    command(sys.executable, "-m", "venv", "--clear", str(folder))
+    constraints = str(ROOT / "constraints.txt")
+    command(str(_PYTHON), "-m", "pip", "install", "--quiet", "-c", constraints, str(ROOT))
+
+
+def _run_client(place: Place) -> None:
+    _example(place, "main.py")
+
+
+def _run_async_client(place: Place) -> None:
+    _example(place, "main_async.py")
+
+
+def _example(place: Place, name: str) -> None:
+    # Not in the checkout, whose packages would be found first.
+    program = str(ROOT / "examples" / "python-client" / name)
+    check_scenario(command(str(_PYTHON), program, cwd=BUILD, environment=place.environment()))
+
+
+def _run_commands(place: Place) -> None:
+    """The scenario of examples/README.md with one command for each step, logged in by Keystone."""
+    run = f"commands-{uuid.uuid4()}"
+    first, *more = (str(uuid.uuid4()) for _ in range(3))
+    lines = [{"id": one, "project_id": place.project, "status": "available", "name": run} for one in (first, *more)]
+    service = {"BACKUP_SHARING_TOKEN": place.service_token, "BACKUP_SHARING_SERVER": place.grpc}
+    _command(["import", "-"], service, given="\n".join(map(json.dumps, lines)))
+
+    giver, recipient = _logged_in(place, place.project), _logged_in(place, place.recipient)
+    shared = _ids(["share", first, place.recipient, place.other, "--timeout", "10", "--idempotency-key", run], giver)
+    _expect(len(shared), 2)
+    for backup in more:
+        _ids(["share", backup, place.recipient], giver)
+    _expect("ALREADY_SHARED BackupSharing.0002" in _command(["share", first, place.recipient], giver, code=1), True)
+
+    received = ["--received", "--name", run]
+    listed = json.loads(_command(["list", *received, "--format", "json"], recipient))["shared"]
+    _expect({one["backup_id"] for one in listed}, {first, *more})
+    _expect(_command(["count", *received], recipient), "3\n")
+    of_recipient = next(one["id"] for one in listed if one["backup_id"] == first)
+    _expect(of_recipient, shared[0])
+    _expect(place.recipient in _command(["show", of_recipient], giver), True)
+    _expect(_ids(["cancel", of_recipient], giver), [of_recipient])
+    _expect("SHARING_NOT_FOUND" in _command(["show", of_recipient], giver, code=1), True)
+
+
+def _logged_in(place: Place, project: str) -> dict[str, str]:
+    return {
+        "BACKUP_SHARING_SERVER": place.grpc,
+        "OS_AUTH_URL": place.keystone,
+        "OS_USERNAME": place.user,
+        "OS_PASSWORD": place.password,
+        "OS_USER_DOMAIN_NAME": "Default",
+        "OS_PROJECT_ID": project,
+    }
+
+
+def _ids(words: Sequence[str], variables: dict[str, str]) -> list[str]:
+    return _command([*words, "--format", "id"], variables).split()
+
+
+def _command(words: Sequence[str], variables: dict[str, str], *, given: str = "", code: int = 0) -> str:
+    """Run a command that ends with an exit code; answers what it printed."""
+    outside = {name: text for name, text in os.environ.items() if not name.startswith(("OS_", "BACKUP_SHARING_"))}
+    done = subprocess.run(
+        [str(_PYTHON.with_name("backup-sharing")), *words],
+        cwd=BUILD,
+        env={**outside, **variables},
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    if done.returncode != code:
+        raise ClientFailed(f"{' '.join(words)}: exit code {done.returncode}, not {code}\n{done.stdout}{done.stderr}")
+    return done.stdout if code == 0 else done.stderr
+
+
+def _expect(got: object, expected: object) -> None:
+    if got != expected:
+        raise ClientFailed(f"got {got!r}, expected {expected!r}")
+
+
+def _row(name: str, what: str, run: Callable[[Place], None]) -> Row:
+    return Row(
+        name=name,
+        door="gRPC",
+        what=what,
+        missing=lambda: "",
+        build=_install,
+        run=run,
+        out_of_reach="speaks gRPC, with the stubs that the wheel brings",
+        version=lambda: version("backup-sharing"),
+    )
+
+
+_EXAMPLE = "examples/python-client, backupsharing.client from the wheel"
+
+ROWS = [
+    _row("Python client", _EXAMPLE, _run_client),
+    _row("Python client, asyncio", _EXAMPLE, _run_async_client),
+    _row("Command line", "backup-sharing share, list, show, count, cancel, logged in by Keystone", _run_commands),
+]
+"""What this module adds to the table."""

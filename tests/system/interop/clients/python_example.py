@@ -1,0 +1,36 @@
+"""The example in Python."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import sysconfig
+
+from tests.system.interop.rows import RENAMED_FIELD, ROOT, STUBS, Place, Row, check_scenario, command
+
+
+def _build() -> None:
+    """Nothing: the stubs are used as they are."""
+
+
+def _run(place: Place) -> None:
+    # -S: without it the stubs of the repository, which are installed beside grpcio, would hide those of `make stubs`.
+    path = os.pathsep.join((str(STUBS / "python"), sysconfig.get_path("platlib"), sysconfig.get_path("purelib")))
+    example = str(ROOT / "examples" / "python" / "main.py")
+    check_scenario(command(sys.executable, "-S", example, environment={**place.environment(), "PYTHONPATH": path}))
+
+
+ROWS = [
+    Row(
+        name="Python",
+        door="gRPC",
+        what="examples/python, stubs by make stubs",
+        missing=lambda: "",
+        build=_build,
+        run=_run,
+        notices=frozenset({RENAMED_FIELD}),
+        version=platform.python_version,
+    )
+]
+"""What this module adds to the table."""
