@@ -61,7 +61,7 @@ def test_the_server_does_not_import_the_gateway(name: str) -> None:
 
 @pytest.mark.parametrize("name", CLIENT)
 def test_the_client_imports_nothing_but_stubs_and_itself(name: str) -> None:
-    others = ("backup_sharing", "restmap_gateway", "backupsharing.commands", "tests", "restmap")
+    others = ("backup_sharing", "restmap_gateway", "backupsharing.commands", "tests")
     assert not [found for found in imports(CLIENT[name]) if within(found, *others)]
 
 

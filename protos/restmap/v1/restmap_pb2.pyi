@@ -13,6 +13,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf.internal import extension_dict as _extension_dict
+from google.rpc import code_pb2 as _code_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -359,13 +360,14 @@ Global___OffsetPaging: _TypeAlias = OffsetPaging  # noqa: Y015
 
 @_typing.final
 class ReasonMapping(_message.Message):
-    """What REST says for one reason."""
+    """How one reason ends a call: all that server, client and gateway need to know."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CODE_FIELD_NUMBER: _builtins.int
     HTTP_STATUS_FIELD_NUMBER: _builtins.int
     NOTHING_DONE_FIELD_NUMBER: _builtins.int
+    GRPC_CODE_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """The `code` member of the error body."""
     http_status: _builtins.int
@@ -378,16 +380,22 @@ class ReasonMapping(_message.Message):
     reason has an unknown outcome: REST answers 503, and says that the change
     may have been made. In other sets the gRPC code alone decides.
     """
+    grpc_code: _code_pb2.Code.ValueType
+    """The gRPC code that the server sends with the reason. A gateway goes by the
+    code that comes with a call; given here, it refuses an `http_status` that
+    blames the client for a failure of the server, or the other way round.
+    """
     def __init__(
         self,
         *,
         code: _builtins.str = ...,
         http_status: _builtins.int = ...,
         nothing_done: _builtins.bool = ...,
+        grpc_code: _code_pb2.Code.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "http_status", b"http_status", "nothing_done", b"nothing_done"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "grpc_code", b"grpc_code", "http_status", b"http_status", "nothing_done", b"nothing_done"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -407,4 +415,4 @@ field: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, G
 method: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___MethodMapping]
 """REST options of one method."""
 reason: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, Global___ReasonMapping]
-"""What a reason of `google.rpc.ErrorInfo` is called in a REST error body."""
+"""How a reason of `google.rpc.ErrorInfo` ends a call, over gRPC and over REST."""
