@@ -134,7 +134,7 @@ class FailureCodes(_message.Message):
     UNAVAILABLE_FIELD_NUMBER: _builtins.int
     DEADLINE_EXCEEDED_FIELD_NUMBER: _builtins.int
     bad_request: _builtins.str
-    """400: body, query or header is not what is expected."""
+    """400: the body, the query or a header is not what is expected."""
     unauthenticated: _builtins.str
     """401: the caller is not known."""
     permission_denied: _builtins.str
@@ -142,25 +142,29 @@ class FailureCodes(_message.Message):
     not_found: _builtins.str
     """404: no such path or resource."""
     method_not_allowed: _builtins.str
-    """405: the path is known, the method is not."""
+    """405: the path has no such method; the header `Allow` lists those that it has."""
     not_acceptable: _builtins.str
-    """406: `Accept` rules out what this service writes."""
+    """406: the header `Accept` rules out what this service writes."""
     proxy_authentication_required: _builtins.str
     """407: the request did not come through the proxy."""
     request_timeout: _builtins.str
-    """408: the client did not send its body in time."""
+    """408: the body did not arrive in time, or the server cancelled a read
+    (CANCELLED).
+    """
     conflict: _builtins.str
-    """409: the resource exists, or was changed meanwhile."""
+    """409: the resource exists, or was changed meanwhile (ABORTED)."""
     internal: _builtins.str
     """500: a defect."""
     unimplemented: _builtins.str
-    """501: the server behind lacks this call."""
+    """501: the server lacks this call (UNIMPLEMENTED)."""
     bad_gateway: _builtins.str
-    """502: what answers behind does not speak gRPC, or answers nonsense."""
+    """502: the upstream does not speak gRPC, or its response cannot be read."""
     unavailable: _builtins.str
-    """503: the server behind is down, draining or overloaded."""
+    """503: the server is down, draining or overloaded, or a call was cut short
+    (UNAVAILABLE, DEADLINE_EXCEEDED or CANCELLED): a change may be stored.
+    """
     deadline_exceeded: _builtins.str
-    """504: the deadline passed."""
+    """504: the deadline of a read passed (DEADLINE_EXCEEDED)."""
     def __init__(
         self,
         *,
