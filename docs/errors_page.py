@@ -9,11 +9,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
 
 from backupsharing.v2.error_reason_pb2 import DESCRIPTOR, ErrorReason
 from restmap.reasons import Reason, reasons_of, without_prefix
 from restmap.v1 import restmap_pb2
-from restmap_gateway.transcode.answers import HTTP_STATUS
+from restmap_gateway.schema.schema import load
+from restmap_gateway.transcode.answers import Failures
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reference" / "errors.md"
@@ -60,16 +63,24 @@ def errors_page() -> str:
     return "".join([_HEAD, *_reasons(), _WITHOUT_A_REASON, *_codes_without_a_reason(), _END])
 
 
-def http_status(reason: Reason) -> int:
-    """The HTTP status that the gateway gives to a reason."""
-    return reason.http_status or HTTP_STATUS[reason.grpc_code]
+def http_statuses(reasons: Mapping[str, Reason]) -> Mapping[str, int]:
+    """The HTTP status of each reason, as the gateway gives it."""
+    failures = Failures(load(IMAGE.read_bytes()))
+    [domain] = DESCRIPTOR.GetOptions().Extensions[restmap_pb2.file].error_domains
+    statuses = {}
+    for name, reason in reasons.items():
+        status = Status()
+        status.details.add().Pack(ErrorInfo(reason=name, domain=domain.domain))
+        statuses[name] = failures.of_status(reason.grpc_code, "", status.SerializeToString(), "").status
+    return statuses
 
 
 def _reasons() -> Iterator[str]:
     meanings = _meanings_of_reasons()
     reasons = reasons_of(ErrorReason.DESCRIPTOR)
-    for name, reason in sorted(reasons.items(), key=lambda item: (http_status(item[1]), item[1].grpc_code.value[0])):
-        cells = (str(http_status(reason)), reason.grpc_code.name, f"`{name}`", f"`{reason.code}`")
+    statuses = http_statuses(reasons)
+    for name, reason in sorted(reasons.items(), key=lambda item: (statuses[item[0]], item[1].grpc_code.value[0])):
+        cells = (str(statuses[name]), reason.grpc_code.name, f"`{name}`", f"`{reason.code}`")
         yield _row(*cells, "yes" if reason.nothing_done else "", meanings[name])
 
 
