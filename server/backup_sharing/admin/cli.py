@@ -14,7 +14,7 @@ from backup_sharing.admin.demo import DemoFailed, run_demo
 from backup_sharing.admin.importing import CannotImport, import_backups
 from backup_sharing.admin.migrating import migrating
 from backup_sharing.admin.moving import backup, copy
-from backup_sharing.command_line import ADVICE, secret_in
+from backup_sharing.config import ADVICE
 from backup_sharing.errors import InvalidArgument
 from backup_sharing.identity.static import BadTokenFile, add_token
 from backup_sharing.usecases import policy
@@ -22,6 +22,7 @@ from backup_sharing.usecases.checks import Checks
 from backupsharing.client import Door
 from backupsharing.commands.options import door_options
 from backupsharing.commands.sharings import COMMANDS
+from programkit.secrets import secret_in
 
 
 class _Commands(click.Group):

@@ -15,8 +15,8 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from backup_sharing.admin import demo_example
+from backup_sharing.exit_status import DISK_FAILED
 from backup_sharing.identity.static import BadTokenFile, add_token
-from backup_sharing.lifetime import DISK_FAILED
 from backup_sharing.listening import CannotListen, check_free
 
 START_SECONDS = 20.0
