@@ -22,7 +22,7 @@ from programkit.settings import LOOPBACK, Names, ProgramSettings, is_host_and_po
 from restmap_gateway.upstream.resolver import DNS
 
 PROGRAM = "backup-sharing-gateway"
-DISTRIBUTION = "backup-sharing"
+DISTRIBUTION = "restmap-gateway"
 TITLE = "Backup sharing"
 ENVIRONMENT_PREFIX = "BACKUP_SHARING_"
 

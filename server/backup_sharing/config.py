@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode, SettingsConfigDict
 
+from backup_sharing.password_advice import ADVICE
 from backup_sharing.store.opening import checked
 from backup_sharing.usecases.policy import ROLES
-from programkit import secrets, settings
+from programkit import settings
 from programkit.settings import LOOPBACK, Names, ProgramSettings, is_host_and_port, is_on, split
 
 ENVIRONMENT_PREFIX = "BACKUP_SHARING_"
@@ -225,10 +226,6 @@ class Settings(ProgramSettings):
     def incomplete(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Settings that are missing beside others that are given, and why they are needed."""
         return _incomplete(given)
-
-
-ADVICE = f"{secrets.ADVICE}, and the password in the file that PGPASSFILE names or in PGPASSWORD"
-"""What to do instead of giving a password on a command line."""
 
 
 def load(arguments: Sequence[str]) -> Settings:

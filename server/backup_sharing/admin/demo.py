@@ -33,6 +33,21 @@ class DemoFailed(Exception):
     """The demo cannot run; the message says why."""
 
 
+@click.command()
+@click.option("--listen", default="127.0.0.1:8080", help="HOST:PORT for REST; loopback only.")
+@click.option("--grpc-listen", default="127.0.0.1:50051", help="HOST:PORT for gRPC; loopback only.")
+@click.option("--data", type=click.Path(path_type=Path), default=Path("data"), help="Folder for database and tokens.")
+def demo(listen: str, grpc_listen: str, data: Path) -> None:
+    """Run server and gateway on this machine, with the documented example in them.
+
+    Both stop together. Everything is kept in the data folder; running the demo again goes on with it.
+    """
+    try:
+        sys.exit(asyncio.run(run_demo(listen, grpc_listen, data)))
+    except DemoFailed as error:
+        raise click.ClickException(str(error)) from None
+
+
 async def run_demo(listen: str, grpc_listen: str, data: Path) -> int:
     """Run until a signal comes or a process ends; answer the exit code.
 
