@@ -29,9 +29,9 @@ def modules(source: str, package: str) -> dict[str, Path]:
 
 SERVER, GATEWAY = modules("server", "backup_sharing"), modules("gateway", "restmap_gateway")
 CLIENT, COMMANDS = modules("protos", "backupsharing.client"), modules("protos", "backupsharing.commands")
-KIT = modules("gateway", "programkit")
+KIT, MULTIPLEXING = modules("gateway", "programkit"), modules("protos", "restmap.multiplexing")
 BOTH = {**SERVER, **GATEWAY}
-ALL = {**BOTH, **KIT, **CLIENT, **COMMANDS}
+ALL = {**BOTH, **KIT, **MULTIPLEXING, **CLIENT, **COMMANDS}
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -64,6 +64,12 @@ def test_the_server_does_not_import_the_gateway(name: str) -> None:
 def test_what_both_programs_share_knows_neither(name: str) -> None:
     others = ("backup_sharing", "restmap_gateway", "backupsharing", "restmap", "multiplex", "grpc", "aiohttp", "tests")
     assert not [found for found in imports(KIT[name]) if within(found, *others) or "_pb2" in found]
+
+
+@pytest.mark.parametrize("name", MULTIPLEXING)
+def test_multiplexing_knows_no_service_and_no_gateway(name: str) -> None:
+    others = ("backup_sharing", "restmap_gateway", "backupsharing", "programkit", "restmap.v1", "structlog", "tests")
+    assert not [found for found in imports(MULTIPLEXING[name]) if within(found, *others)]
 
 
 @pytest.mark.parametrize("name", CLIENT)

@@ -30,9 +30,11 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Path]:
 
 
 class Echo(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no types
-    """Knows every method, and answers with what it was asked."""
+    """Knows every method of the service, and answers with what it was asked."""
 
-    def service(self, _: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
+        if not details.method.startswith("/library.v1."):
+            return None
         return grpc.unary_unary_rpc_method_handler(lambda request, _: request)
 
 
