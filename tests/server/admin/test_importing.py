@@ -18,9 +18,9 @@ import pytest_asyncio
 from backup_sharing.admin.backup_line import LONGEST_LINE, parse_line
 from backup_sharing.model import Backup
 from backup_sharing.rpc import unary
-from backup_sharing.rpc.admission.traffic import Traffic
 from backup_sharing.rpc.pipeline import Method, Pipeline
 from backup_sharing.store.interface import Store
+from restmap.multiplexing.traffic import Traffic
 from tests.server.cast import GIVER, OUTSIDER
 from tests.server.doors import serving
 

@@ -13,8 +13,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from backup_sharing.errors import Failure, StoredDataUnreadable, Unavailable
 from backup_sharing.rpc import health as rpc_health
-from backup_sharing.rpc.admission.traffic import Traffic
 from backup_sharing.rpc.health import Health
+from restmap.multiplexing.traffic import Traffic
 from tests.server.doors import channel_to
 
 SERVING = health_pb2.HealthCheckResponse.SERVING

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 import grpc
 import pytest
 
-from backup_sharing.rpc.admission.traffic import Traffic
-from backup_sharing.rpc.multiplex import FRAME_BYTES, Multiplexer
 from backup_sharing.rpc.pipeline import Method, Pipeline
 from multiplex.v1 import multiplex_pb2 as pb
+from restmap.multiplexing.frames import FRAME_BYTES
+from restmap.multiplexing.multiplexer import Multiplexer
+from restmap.multiplexing.traffic import Traffic
 from tests.server.cast import MADE_REQUEST_ID
 from tests.server.doors import GET, GIVERS_TOKEN, LIST, SHARE, share_message
 from tests.server.multiplexing import HUGE, STREAM, Client, Desk, asked, code_of, multiplexing, said

@@ -14,12 +14,12 @@ import grpc
 import pytest
 
 from backup_sharing.model import Sharing
-from backup_sharing.rpc.admission.traffic import Traffic
-from backup_sharing.rpc.multiplex import Multiplexer
 from backup_sharing.rpc.pipeline import Pipeline
 from backup_sharing.store.interface import Share, Store
 from backupsharing.v2.backup_sharing_pb2 import CountSharingsRequest, CountSharingsResponse
 from multiplex.v1 import multiplex_pb2 as pb
+from restmap.multiplexing.multiplexer import Multiplexer
+from restmap.multiplexing.traffic import Traffic
 from tests.server.cast import GIVER
 from tests.server.doors import COUNT, SHARE, channel_to, share_message
 from tests.server.multiplexing import PATIENCE, Client, Desk, asked, multiplexing, said

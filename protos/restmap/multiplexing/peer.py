@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 
-from backup_sharing.identity.interface import Peer
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """The other end of the connection that a call came through: a client, or a gateway between it and us."""
+
+    address: str
+    """As gRPC writes it: ``ipv4:HOST:PORT``, ``unix:PATH``."""
+    names: Sequence[str] = ()
+    """Of its certificate, if it has shown one that our CA signed: alternative names, or else the common name."""
 
 
 def unnamed_peer_of(context: grpc.aio.ServicerContext[Any, Any]) -> Peer:

@@ -1,22 +1,18 @@
-"""Many unary calls over one stream, each through the same pipeline as a call of its own."""
+"""Many unary calls over one stream, each carried out as a call of its own."""
 
 from __future__ import annotations
 
 import asyncio
-import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import cast
 
 import grpc
-import structlog
 
-from backup_sharing.errors import Overloaded
-from backup_sharing.identity.interface import Links, Peer
-from backup_sharing.rpc.admission.places import Places
-from backup_sharing.rpc.admission.traffic import Traffic
-from backup_sharing.rpc.frames import FRAME_BYTES as FRAME_BYTES
-from backup_sharing.rpc.frames import (
+from multiplex.v1 import multiplex_pb2 as pb
+from restmap.multiplexing.carrier import Call, Carrier, NoRoom
+from restmap.multiplexing.frames import (
     Misused,
     Unwritten,
     answer_of,
@@ -27,9 +23,9 @@ from backup_sharing.rpc.frames import (
     no_method,
     parsed,
 )
-from backup_sharing.rpc.peers import peer_of
-from backup_sharing.rpc.pipeline import NO_LINKS, Call, Pipeline
-from multiplex.v1 import multiplex_pb2 as pb
+from restmap.multiplexing.peer import Peer, peer_of
+from restmap.multiplexing.places import Places
+from restmap.multiplexing.traffic import Traffic
 
 SERVICE = pb.DESCRIPTOR.services_by_name["MultiplexService"].full_name
 
@@ -42,12 +38,6 @@ _STREAM_BYTES = 4 * 1024 * 1024
 _MAX_STREAMS = 64
 """Of all peers together: each may hold `_STREAM_BYTES`, and the message that arrives."""
 
-_WARN_SECONDS = 60.0
-"""At least this long between two warnings of peers that may not multiplex."""
-
-
-_NAMES_SHOWN = 5
-
 Context = grpc.aio.ServicerContext[bytes, pb.MultiplexResponse]
 
 
@@ -55,9 +45,8 @@ Context = grpc.aio.ServicerContext[bytes, pb.MultiplexResponse]
 class Admission:
     """Which peers may open streams, and how many."""
 
-    gateways: Links = NO_LINKS
-    only_gateways: bool = False
-    """Whether all others are refused."""
+    refusal: Callable[[Peer], str] | None = None
+    """Why a peer may not open a stream, for its client; empty: it may. None: everybody may."""
     streams_of_peer: int = 16
     """Of one address, or of all that show one certificate's name."""
 
@@ -69,23 +58,26 @@ class Multiplexer:
     """Serves ``multiplex.v1``. Nothing is shared between the calls of a stream but the pipe."""
 
     def __init__(
-        self, pipeline: Pipeline, max_in_flight: int, traffic: Traffic, admission: Admission = ANYBODY
+        self,
+        carrier: Carrier,
+        max_in_flight: int = MAX_IN_FLIGHT,
+        traffic: Traffic | None = None,
+        admission: Admission = ANYBODY,
     ) -> None:
-        """Carry calls out.
+        """Take calls.
 
         Args:
-            pipeline: carries out each of them.
+            carrier: carries out each of them.
             max_in_flight: calls of a stream that are in progress, or whose answers are not written.
-            traffic: receives the frames.
+            traffic: receives the frames; None: one that receives nothing else.
             admission: who may open streams.
         """
-        self._pipeline = pipeline
+        self._carrier = carrier
         self._max_in_flight = max_in_flight
-        self._traffic = traffic
+        self._traffic = traffic or Traffic()
         self._admission = admission
         self._streams: dict[_Stream, asyncio.Task[None]] = {}
         self._places = Places("multiplexed streams", admission.streams_of_peer, _MAX_STREAMS)
-        self._warn_after = 0.0
         self._draining = False
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -108,18 +100,17 @@ class Multiplexer:
 
     async def _serve(self, _: object, context: Context) -> None:
         peer = peer_of(context)
-        if self._admission.only_gateways and not self._admission.gateways.includes(peer):
-            self._warn(peer)
+        if self._admission.refusal is not None and (why := self._admission.refusal(peer)):
             # As if there were no such service: a gateway whose name was forgotten then makes each call by itself.
-            await context.abort(grpc.StatusCode.UNIMPLEMENTED, "Only peers named as gateways may multiplex.")
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, why)
         try:
             with self._places.taken(peer):
-                await self._run(_Stream(self._pipeline, context, peer, self._max_in_flight, self._traffic))
+                await self._run(_Stream(self._carrier, context, peer, self._max_in_flight, self._traffic))
                 return
         except Misused as misused:
             code, why = grpc.StatusCode.INVALID_ARGUMENT, str(misused)
-        except Overloaded as overloaded:
-            code, why = grpc.StatusCode.RESOURCE_EXHAUSTED, overloaded.message
+        except NoRoom as no_room:
+            code, why = grpc.StatusCode.RESOURCE_EXHAUSTED, no_room.message
         await context.abort(code, why)
 
     async def _run(self, stream: _Stream) -> None:
@@ -130,18 +121,12 @@ class Multiplexer:
             stream.drain()
         await stream.run()
 
-    def _warn(self, peer: Peer) -> None:
-        if time.monotonic() >= self._warn_after:
-            self._warn_after = time.monotonic() + _WARN_SECONDS
-            log = structlog.get_logger("server.multiplex")
-            log.warning("not_a_gateway", peer=peer.address, names=list(peer.names)[:_NAMES_SHOWN])
-
 
 class _Stream:
     """One stream: a reader that begins calls, a writer that sends what has been answered."""
 
-    def __init__(self, pipeline: Pipeline, context: Context, peer: Peer, max_in_flight: int, traffic: Traffic) -> None:
-        self._pipeline = pipeline
+    def __init__(self, carrier: Carrier, context: Context, peer: Peer, max_in_flight: int, traffic: Traffic) -> None:
+        self._carrier = carrier
         self._context = context
         self._peer = peer
         self._traffic = traffic
@@ -167,7 +152,7 @@ class _Stream:
 
         Raises:
             Misused: the client sent what the protocol does not allow.
-            Overloaded: there was no room for a frame.
+            NoRoom: there was no room for a frame.
         """
         writing, finishing = asyncio.create_task(self._write()), asyncio.create_task(self._finish())
         try:
@@ -242,7 +227,7 @@ class _Stream:
         size = entry_bytes(answer)
         try:
             held = self._traffic.hold(self._peer.address, size)
-        except Overloaded:
+        except NoRoom:
             # The call was carried out, so that nothing may be said that promises otherwise.
             answer, held = lost(answer.id), 0
             size = entry_bytes(answer)
@@ -255,9 +240,9 @@ class _Stream:
     async def _answer(self, call_id: int, call: Call | pb.Answer) -> pb.Answer:
         if isinstance(call, pb.Answer):
             return call
-        if not self._pipeline.serves(call.method):
+        if not self._carrier.serves(call.method):
             return no_method(call_id, call.method)
-        return answer_of(call_id, await self._pipeline.carry_out(call))
+        return answer_of(call_id, await self._carrier.carry_out(call))
 
     async def _write(self) -> None:
         await self._context.write(pb.MultiplexResponse(max_in_flight=self._max_in_flight))

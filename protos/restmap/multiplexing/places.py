@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from backup_sharing.errors import Overloaded
-from backup_sharing.identity.interface import Peer
+from restmap.multiplexing.carrier import NoRoom
+from restmap.multiplexing.peer import Peer
 
 
 class Places:
@@ -25,13 +25,13 @@ class Places:
         """Count a stream of this peer until the context ends.
 
         Raises:
-            Overloaded: as many are open as may be.
+            NoRoom: as many are open as may be.
         """
         key = _key(peer)
         if self._open[key] >= self._of_peer:
-            raise Overloaded(f"The peer has {self._of_peer} {self._kind} open, the most it may.")
+            raise NoRoom(f"The peer has {self._of_peer} {self._kind} open, the most it may.")
         if self._open.total() >= self._of_all:
-            raise Overloaded(f"{self._of_all} {self._kind} are open, the most that the server takes.")
+            raise NoRoom(f"{self._of_all} {self._kind} are open, the most that the server takes.")
         self._open[key] += 1
         try:
             yield

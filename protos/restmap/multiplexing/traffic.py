@@ -16,7 +16,7 @@ from typing import Any
 
 import grpc
 
-from backup_sharing.errors import Overloaded
+from restmap.multiplexing.carrier import NoRoom
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -93,7 +93,7 @@ class Traffic:
         """The request of a unary call; None if the client has gone, or sends none.
 
         Raises:
-            Overloaded: the request took too long, or there was no room for it.
+            NoRoom: the request took too long, or there was no room for it.
         """
         return self._receive(context, self._calls, None)
 
@@ -105,7 +105,7 @@ class Traffic:
             is_busy: whether calls are in progress that would be lost with the stream.
 
         Raises:
-            Overloaded: there was no room for it.
+            NoRoom: there was no room for it.
         """
         return self._receive(context, self._frames, is_busy)
 
@@ -113,12 +113,12 @@ class Traffic:
         """Count a message that is held for a connection; answers what to `release`, 0 for a small message.
 
         Raises:
-            Overloaded: there is no room for it.
+            NoRoom: there is no room for it.
         """
         if size <= SMALL:
             return 0
         if self._held + size > self._bounds.held or self._held_by_peer[peer] + size > self._bounds.held_by_peer:
-            raise Overloaded("More bytes of requests and answers are held than the server keeps; try again later.")
+            raise NoRoom("More bytes of requests and answers are held than the server keeps; try again later.")
         self._held += size
         self._held_by_peer[peer] += size
         return size
@@ -149,7 +149,7 @@ class Traffic:
             # Whoever gave the message up has cancelled the task; perhaps its client has as well.
             if not arrival.is_given_up or arrival.task is None or arrival.task.uncancel():
                 raise
-            raise Overloaded("The message did not arrive in time; there is no more room for it.") from None
+            raise NoRoom("The message did not arrive in time; there is no more room for it.") from None
         finally:
             arrivals.pop(arrival, None)
 

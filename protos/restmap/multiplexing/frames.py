@@ -9,9 +9,9 @@ from typing import NamedTuple
 import grpc
 from google.protobuf.message import DecodeError
 
-from backup_sharing.identity.interface import Peer
-from backup_sharing.rpc.pipeline import Answer, Call
 from multiplex.v1 import multiplex_pb2 as pb
+from restmap.multiplexing.carrier import Answer, Call
+from restmap.multiplexing.peer import Peer
 
 FRAME_BYTES = 256 * 1024
 """The most that a frame of calls may have, and beyond which a frame of answers is not filled further."""
