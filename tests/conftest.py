@@ -11,7 +11,9 @@ from collections.abc import Iterator
 import hypothesis
 import pytest
 
-pytest.register_assert_rewrite("tests.support.rest", "tests.support.programs", "tests.system.keystone.real")
+pytest.register_assert_rewrite(
+    "tests.support.wire", "tests.support.rest", "tests.support.programs", "tests.system.keystone.real"
+)
 
 from tests.support.postgres.databases import drop_database, new_database  # noqa: E402
 from tests.support.postgres.proxy import TcpProxy, address_of  # noqa: E402

@@ -15,7 +15,8 @@ import pytest
 from aiohttp import web
 
 from backupsharing.commands.login import CannotLogIn, Identity, NobodyKnown, identify
-from tests.support.programs import PATIENCE, free_address
+from tests.support.ports import free_address
+from tests.support.programs import PATIENCE
 
 TOLD = {"token": {"project": {"id": "p"}}}
 USER = {"OS_USERNAME": "gina", "OS_PASSWORD": "secret", "OS_PROJECT_NAME": "giver"}

@@ -27,7 +27,7 @@ from backupsharing.v2.backup_sharing_pb2 import (
 )
 from backupsharing.v2.sharing_pb2 import Sharing, SharingDetail
 from tests.client.callers import QUICK, Caller
-from tests.support.programs import free_address
+from tests.support.ports import free_address
 from tests.support.stub_server import Context, StubServer
 
 UNAVAILABLE, EXHAUSTED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED

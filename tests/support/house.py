@@ -20,8 +20,10 @@ from backupsharing.v2.backup_catalog_pb2 import PutBackupRequest
 from backupsharing.v2.backup_catalog_pb2_grpc import BackupCatalogServiceStub
 from backupsharing.v2.backup_pb2 import Backup
 from backupsharing.v2.backup_sharing_pb2_grpc import BackupSharingServiceStub
-from tests.support.programs import Program, Programs, free_address
-from tests.support.rest import Answer, Json, Rest
+from tests.support.ports import free_address
+from tests.support.programs import Program, Programs
+from tests.support.rest import Rest
+from tests.support.wire import Answer, Json
 
 SERVICE_TOKEN = "service"
 ADMIN_TOKEN = "admin"

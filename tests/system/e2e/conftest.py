@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.house import House, Project
+from tests.support.ports import free_address
 from tests.support.postgres.databases import new_database
-from tests.support.programs import Programs, free_address
+from tests.support.programs import Programs
 from tests.support.rest import Rest
 from tests.support.stub_server import StubServer
 

@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from tests.gateway.http.foreign import Context, ForeignServer, Weather
 from tests.gateway.http.gateways import Gateway
-from tests.gateway.http.wire import assert_failure, connected, exchange, get, head_of, post
+from tests.support.wire import assert_failure, connected, exchange, get, head_of, post
 
 READING = "/v1/stations/{}/reading"
 READINGS = "/v1/readings"

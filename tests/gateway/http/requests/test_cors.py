@@ -8,7 +8,7 @@ import pytest
 from tests.gateway.http.conftest import StartGateway
 from tests.gateway.http.foreign import ForeignServer, Weather, answering, failing, sending
 from tests.gateway.http.gateways import Gateway
-from tests.gateway.http.wire import Answer, assert_failure, exchange, get, head_of
+from tests.support.wire import Answer, assert_failure, exchange, get, head_of
 
 READING = "/v1/stations/berlin/reading"
 READINGS = "/v1/readings"

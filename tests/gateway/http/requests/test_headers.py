@@ -12,7 +12,7 @@ from restmap_gateway.http.server import COMPRESS_FROM
 from tests.gateway.http.conftest import LogLine, StartGateway
 from tests.gateway.http.foreign import Context, ForeignServer, Weather, answering, failing
 from tests.gateway.http.gateways import Gateway
-from tests.gateway.http.wire import REQUEST_ID, assert_failure, connected, exchange, get, head_of
+from tests.support.wire import REQUEST_ID, assert_failure, connected, exchange, get, head_of
 
 READING = "/v1/stations/berlin/reading"
 READINGS = "/v1/readings"

@@ -7,7 +7,7 @@ import pytest
 from tests.gateway.http.conftest import LogLine
 from tests.gateway.http.foreign import ForeignServer
 from tests.gateway.http.gateways import Gateway
-from tests.gateway.http.wire import Answer, assert_failure, connected, exchange, get, head_of, post
+from tests.support.wire import Answer, assert_failure, connected, exchange, get, head_of, post
 
 READING = "/v1/stations/berlin/reading"
 READINGS = "/v1/readings"

@@ -10,7 +10,8 @@ from google.protobuf.message import Message
 
 from tests.gateway.http.conftest import StartGateway
 from tests.gateway.http.foreign import Context, ForeignServer
-from tests.gateway.http.wire import PATIENCE, assert_failure, connected, exchange, get, head_of, post
+from tests.support.programs import PATIENCE
+from tests.support.wire import assert_failure, connected, exchange, get, head_of, post
 
 READING = "/v1/stations/berlin/reading"
 READINGS = "/v1/readings"

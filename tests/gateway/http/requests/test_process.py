@@ -11,8 +11,9 @@ import grpc
 from google.protobuf.message import Message
 
 from tests.gateway.http.foreign import Context, ForeignServer, Weather, failing, sending
-from tests.gateway.http.wire import PATIENCE, assert_error, connected, exchange, get
-from tests.support.programs import Program, Programs, free_address
+from tests.support.ports import free_address
+from tests.support.programs import PATIENCE, Program, Programs
+from tests.support.wire import assert_error, connected, exchange, get
 
 WATCH = "/v1/stations/berlin:watch"
 

@@ -11,10 +11,11 @@ import pytest
 
 from tests.gateway.foreign.foreign import PROTOS, compiled
 from tests.gateway.http.foreign import ForeignServer, Weather
-from tests.gateway.http.wire import connected, exchange
 from tests.support.attacks.http1 import Crowd, garbage, malformed, request
 from tests.support.certificates import Certificates
-from tests.support.programs import Program, Programs, free_address
+from tests.support.ports import free_address
+from tests.support.programs import Program, Programs
+from tests.support.wire import connected, exchange
 
 SECRET = "SeCrEt0fTheCaller"
 READING = "/v1/stations/berlin/reading"

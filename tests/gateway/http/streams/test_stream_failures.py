@@ -17,7 +17,8 @@ from tests.gateway.http.conftest import LogLine, StartGateway
 from tests.gateway.http.foreign import Context, ForeignServer, Weather, failing, sending
 from tests.gateway.http.gateways import Gateway
 from tests.gateway.http.impostors import speaking_http1
-from tests.gateway.http.wire import PATIENCE, Connection, assert_error, assert_failure, connected, exchange, get
+from tests.support.programs import PATIENCE
+from tests.support.wire import Connection, assert_error, assert_failure, connected, exchange, get
 
 WATCH = "/v1/stations/berlin:watch"
 EVENTS = "Accept: text/event-stream"

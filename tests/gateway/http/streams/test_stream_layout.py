@@ -9,7 +9,7 @@ import pytest
 from tests.gateway.http.conftest import StartGateway
 from tests.gateway.http.foreign import ForeignServer, Weather, sending
 from tests.gateway.http.gateways import Gateway
-from tests.gateway.http.wire import assert_failure, connected, exchange, get, head_of, post
+from tests.support.wire import assert_failure, connected, exchange, get, head_of, post
 
 WATCH = "/v1/stations/berlin:watch"
 EVENTS = "Accept: text/event-stream"

@@ -12,7 +12,8 @@ from google.protobuf.message import Message
 from tests.gateway.http.conftest import StartGateway
 from tests.gateway.http.foreign import Context, ForeignServer, Weather
 from tests.gateway.http.gateways import Gateway
-from tests.gateway.http.wire import PATIENCE, assert_error, assert_failure, connected, exchange, get
+from tests.support.programs import PATIENCE
+from tests.support.wire import assert_error, assert_failure, connected, exchange, get
 
 WATCH = "/v1/stations/berlin:watch"
 READING = "/v1/stations/berlin/reading"

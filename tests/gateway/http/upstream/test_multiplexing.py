@@ -16,7 +16,7 @@ from tests.gateway.http.conftest import StartGateway
 from tests.gateway.http.foreign import Context, ForeignServer, Weather
 from tests.gateway.http.gateways import Gateway
 from tests.gateway.http.multiplex_peer import Peer
-from tests.gateway.http.wire import assert_failure, connected, exchange, get, post
+from tests.support.wire import assert_failure, connected, exchange, get, post
 
 READING = "/v1/stations/{}/reading"
 READINGS = "/v1/readings"

@@ -12,7 +12,7 @@ from restmap_gateway.errors import RequestFailed
 from restmap_gateway.http.readiness import PATH, Readiness
 from tests.gateway.http.foreign import ForeignServer, Weather, answering
 from tests.gateway.http.gateways import running_gateway
-from tests.gateway.http.wire import assert_failure, connected, exchange, get
+from tests.support.wire import assert_failure, connected, exchange, get
 
 CALL = "/v1/stations/berlin/reading"
 

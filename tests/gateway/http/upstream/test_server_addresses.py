@@ -15,8 +15,8 @@ from tests.gateway.http.conftest import LogLine, StartGateway
 from tests.gateway.http.foreign import Weather
 from tests.gateway.http.several import READING as PATH
 from tests.gateway.http.several import Named, asked, until, until_asked, upstream
-from tests.gateway.http.wire import assert_failure, exchange, get
 from tests.support.certificates import Certificates
+from tests.support.wire import assert_failure, exchange, get
 
 NAME = "weather.internal:443"
 SOON = 0.05

@@ -16,7 +16,8 @@ from tests.gateway.http.conftest import StartGateway
 from tests.gateway.http.foreign import Context, ForeignServer, Weather, answering, failing
 from tests.gateway.http.gateways import Gateway
 from tests.gateway.http.impostors import hanging_up, silent, speaking_http1, speaking_http2
-from tests.gateway.http.wire import PATIENCE, assert_failure, exchange, get, post
+from tests.support.programs import PATIENCE
+from tests.support.wire import assert_failure, exchange, get, post
 
 READING = "/v1/stations/berlin/reading"
 READINGS = "/v1/readings"

@@ -30,7 +30,8 @@ from tests.gateway.http.several import (
     until_asked,
     upstream,
 )
-from tests.gateway.http.wire import PATIENCE, Answer, assert_failure, connected, exchange, get, post
+from tests.support.programs import PATIENCE
+from tests.support.wire import Answer, assert_failure, connected, exchange, get, post
 
 DETAIL = RetryInfo(retry_delay=Duration(seconds=3))
 

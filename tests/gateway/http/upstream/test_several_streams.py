@@ -13,7 +13,7 @@ from tests.gateway.http.foreign import Context, Weather
 from tests.gateway.http.gateways import Gateway
 from tests.gateway.http.multiplex_peer import Peer
 from tests.gateway.http.several import READING, READINGS, Health, Named, until_asked, upstream
-from tests.gateway.http.wire import Answer, assert_failure, exchange, get, post
+from tests.support.wire import Answer, assert_failure, exchange, get, post
 
 READ = "/weather.v1.StationService/GetReading"
 

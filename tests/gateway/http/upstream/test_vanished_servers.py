@@ -11,7 +11,8 @@ import pytest_asyncio
 from tests.gateway.http.conftest import StartGateway
 from tests.gateway.http.foreign import Weather
 from tests.gateway.http.several import READING, READINGS, Health, Named, asked, until, until_asked
-from tests.gateway.http.wire import PATIENCE, assert_failure, exchange, get, post
+from tests.support.programs import PATIENCE
+from tests.support.wire import assert_failure, exchange, get, post
 
 KEEPALIVE = 0.6
 """Seconds."""

@@ -8,7 +8,8 @@ import json
 import pytest
 
 from tests.support.house import House, Project
-from tests.support.rest import Answer, Rest, assert_failure, assert_success
+from tests.support.rest import Rest, assert_failure, assert_success
+from tests.support.wire import Answer
 
 MALFORMED = "VolumeBackup.0002"
 NO_SHARING = "8332443e-9866-41d8-8a58-a898cf5db030"

@@ -15,7 +15,8 @@ from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2.backup_catalog_pb2 import PutBackupRequest, RemoveBackupRequest
 from backupsharing.v2.backup_pb2 import Backup
 from tests.support.house import ADMIN_TOKEN, DOCUMENTED_GIVER, READER_TOKEN, SERVICE_TOKEN, House, Project
-from tests.support.rest import Answer, Json, Rest, assert_failure, assert_success, example
+from tests.support.rest import Rest, assert_failure, assert_success, example
+from tests.support.wire import Answer, Json
 
 ENGINES = ("sqlite", "postgres")
 

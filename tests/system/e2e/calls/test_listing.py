@@ -8,8 +8,10 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import pytest
 
 from tests.support.house import House, Project
-from tests.support.programs import Programs, free_address
-from tests.support.rest import Answer, Json, Rest, assert_success
+from tests.support.ports import free_address
+from tests.support.programs import Programs
+from tests.support.rest import Rest, assert_success
+from tests.support.wire import Answer, Json
 
 ENGINES = ("sqlite", "postgres")
 

@@ -10,8 +10,10 @@ import asyncio
 import pytest
 
 from tests.support.house import EXPIRED_TOKEN, SERVICE_TOKEN, House, Project
-from tests.support.programs import Programs, free_address
-from tests.support.rest import Rest, assert_failure, assert_success, read_answer
+from tests.support.ports import free_address
+from tests.support.programs import Programs
+from tests.support.rest import Rest, assert_failure, assert_success
+from tests.support.wire import read_answer
 
 UNKNOWN_ID = "00000000-0000-4000-8000-00000000dead"
 

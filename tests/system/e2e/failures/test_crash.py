@@ -8,7 +8,8 @@ from collections import Counter
 
 from tests.support.house import House, Project
 from tests.support.programs import PATIENCE
-from tests.support.rest import Answer, assert_failure, assert_success
+from tests.support.rest import assert_failure, assert_success
+from tests.support.wire import Answer
 
 SHARES, RECIPIENTS = 1000, 3
 ACKNOWLEDGED_BEFORE_THE_END = 200

@@ -16,9 +16,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from tests.support.house import House, Project, write_tokens
-from tests.support.programs import PATIENCE, Program, Programs, free_address
-from tests.support.rest import Answer, Rest, assert_failure, assert_success
+from tests.support.ports import free_address
+from tests.support.programs import PATIENCE, Program, Programs
+from tests.support.rest import Rest, assert_failure, assert_success
 from tests.support.stub_server import StubServer
+from tests.support.wire import Answer
 
 GATEWAY_PATH = "/v2/project/os-vendor-backup-sharing/count"
 

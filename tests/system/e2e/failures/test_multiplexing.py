@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.house import House, Project
+from tests.support.ports import free_address
 from tests.support.postgres.proxy import TcpProxy
-from tests.support.programs import PATIENCE, Programs, free_address
+from tests.support.programs import PATIENCE, Programs
 from tests.support.rest import Rest, assert_success
 
 KEY = "11111111-2222-4333-8444-555555555555"

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.house import House
 from tests.support.programs import Program, Programs
-from tests.support.rest import Answer
+from tests.support.wire import Answer
 
 CALLS = 60
 TIMEOUT = "400m"

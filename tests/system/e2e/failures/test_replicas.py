@@ -13,8 +13,9 @@ import pytest
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2.backup_sharing_pb2_grpc import BackupSharingServiceStub
 from tests.support.house import House, Project
+from tests.support.ports import free_address
 from tests.support.postgres.server import PostgresServer
-from tests.support.programs import PATIENCE, Programs, free_address
+from tests.support.programs import PATIENCE, Programs
 from tests.support.rest import Rest, assert_success
 
 SERVERS = 3

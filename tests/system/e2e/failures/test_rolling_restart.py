@@ -20,8 +20,10 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from tests.support.house import READER_TOKEN, House, Project
-from tests.support.programs import PATIENCE, Program, Programs, free_address
-from tests.support.rest import Answer, Rest, assert_failure
+from tests.support.ports import free_address
+from tests.support.programs import PATIENCE, Program, Programs
+from tests.support.rest import Rest, assert_failure
+from tests.support.wire import Answer
 
 READERS, WRITERS = 6, 6
 UNBOUNDED = ("--max-active-sharings", "0")

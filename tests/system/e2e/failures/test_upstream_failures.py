@@ -16,9 +16,11 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, QuotaFailure, Re
 
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from tests.support.house import House
-from tests.support.programs import Programs, free_address
-from tests.support.rest import Answer, Rest, assert_failure, assert_success
+from tests.support.ports import free_address
+from tests.support.programs import Programs
+from tests.support.rest import Rest, assert_failure, assert_success
 from tests.support.stub_server import StubServer
+from tests.support.wire import Answer
 
 PATH = "/v2/project/os-vendor-backup-sharing"
 BODY = {"shared": {"to_project_ids": ["recipient"], "backup_id": "066b1e37-9305-4057-97e5-2e99b21fc71d"}}

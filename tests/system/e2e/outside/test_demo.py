@@ -23,7 +23,8 @@ from backupsharing.v2.backup_catalog_pb2 import ListBackupsRequest
 from backupsharing.v2.backup_catalog_pb2_grpc import BackupCatalogServiceStub
 from tests.store.faulty_disk import Fault, FaultyDisk, Kind, build
 from tests.support.house import DOCUMENTED_GIVER
-from tests.support.programs import PACKAGES, PATIENCE, ROOT, Program, Programs, environment, free_address
+from tests.support.ports import free_address
+from tests.support.programs import PACKAGES, PATIENCE, ROOT, Program, Programs, environment
 from tests.support.rest import Rest, assert_failure, assert_success, example
 
 PATH = f"/v2/{DOCUMENTED_GIVER}/os-vendor-backup-sharing"

@@ -11,7 +11,8 @@ import pytest
 
 from tests.support.browser import CHROMIUM, Browser
 from tests.support.house import House, Project
-from tests.support.programs import Programs, free_address
+from tests.support.ports import free_address
+from tests.support.programs import Programs
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 

@@ -8,7 +8,8 @@ import pytest
 
 from tests.support.house import House, Project
 from tests.support.programs import PATIENCE
-from tests.support.rest import Rest, assert_failure, assert_success, read_answer
+from tests.support.rest import Rest, assert_failure, assert_success
+from tests.support.wire import read_answer
 
 MALFORMED = "VolumeBackup.0002"
 REQUEST_ID = "req-066b1e37-9305-4057-97e5-2e99b21fc71d"

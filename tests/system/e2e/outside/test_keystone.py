@@ -13,7 +13,8 @@ import pytest_asyncio
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2.backup_sharing_pb2_grpc import BackupSharingServiceStub
 from tests.identity.keystone_stub import KeystoneStub, answering
-from tests.support.programs import Programs, free_address
+from tests.support.ports import free_address
+from tests.support.programs import Programs
 from tests.support.rest import Rest, assert_failure, assert_success
 
 PROJECT = "c13f5220dc1949b0b741ea81a7cd5554"

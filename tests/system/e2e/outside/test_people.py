@@ -17,7 +17,8 @@ from backup_sharing.admin.cli import main
 from backupsharing.v2.backup_sharing_pb2 import ShareBackupRequest
 from tests.support.certificates import Certificates
 from tests.support.house import READER_TOKEN, House, Project, new_id, write_tokens
-from tests.support.programs import PATIENCE, Programs, free_address
+from tests.support.ports import free_address
+from tests.support.programs import PATIENCE, Programs
 from tests.support.stub_server import StubServer
 
 JSON = ("--format", "json")

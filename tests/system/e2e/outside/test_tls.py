@@ -18,7 +18,8 @@ from backupsharing.v2.backup_catalog_pb2_grpc import BackupCatalogServiceStub
 from backupsharing.v2.backup_sharing_pb2_grpc import BackupSharingServiceStub
 from tests.support.certificates import Certificates
 from tests.support.house import DOCUMENTED_GIVER, Project, write_tokens
-from tests.support.programs import Programs, environment, free_address
+from tests.support.ports import free_address
+from tests.support.programs import Programs, environment
 
 GIVER = Project(DOCUMENTED_GIVER)
 PROXY = "front:proxy-secret"
