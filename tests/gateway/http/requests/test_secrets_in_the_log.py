@@ -11,8 +11,9 @@ import pytest
 
 from tests.gateway.foreign.foreign import PROTOS, compiled
 from tests.gateway.http.foreign import ForeignServer, Weather
-from tests.support.attacks.http1 import Crowd, garbage, malformed, request
+from tests.support.attacks.http1 import Crowd, garbage, request
 from tests.support.certificates import Certificates
+from tests.support.malformed import holding
 from tests.support.ports import free_address
 from tests.support.programs import Program, Programs
 from tests.support.wire import connected, exchange
@@ -51,7 +52,7 @@ async def test_no_malformed_request_is_quoted_in_the_log(
         programs, foreign.address, "--descriptor-set", str(descriptor_set), "--log-level", "debug", "--lenient"
     )
     for target in (READING, READINGS, "/nothing", "/v1/whatever/a"):
-        for sent in malformed(SECRET, target).values():
+        for sent in holding(SECRET, target).values():
             async with connected(address) as connection:
                 connection.send(sent)
                 await connection.head()
