@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.foreign.foreign import PROTOS, Foreign, compiled
+from tests.gateway.foreign.foreign import Foreign
 from tests.gateway.foreign.house import House
+from tests.support.protoc import compiled
 
 STREAMS = frozenset({"/foreign.v1.Answers/Watch"})
 
@@ -34,7 +35,7 @@ def descriptor_set(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], 
 
     def compile_once(name: str) -> Path:
         target = folder / f"{name}.binpb"
-        return target if target.exists() else compiled(target, PROTOS, f"foreign/v1/{name}.proto")
+        return target if target.exists() else compiled(target, f"foreign/v1/{name}.proto")
 
     return compile_once
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.foreign.foreign import PROTOS, compiled
 from tests.gateway.http.foreign import ForeignServer, Weather
 from tests.support.attacks.http1 import Crowd, garbage, request
 from tests.support.certificates import Certificates
 from tests.support.malformed import holding
 from tests.support.ports import free_address
 from tests.support.programs import Program, Programs
+from tests.support.protoc import compiled
 from tests.support.wire import connected, exchange
 
 SECRET = "SeCrEt0fTheCaller"
@@ -28,7 +28,7 @@ def descriptor_set(request: pytest.FixtureRequest, weather: Weather, tmp_path: P
     """One for each of the two parsers that a gateway may have."""
     if request.param == "weather":
         return weather.descriptor_set
-    return compiled(tmp_path / "paths.binpb", PROTOS, "foreign/v1/paths.proto")
+    return compiled(tmp_path / "paths.binpb", "foreign/v1/paths.proto")
 
 
 async def started(programs: Programs, upstream: str, *arguments: str) -> tuple[Program, str]:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
 import pytest
-from google.api import annotations_pb2
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from grpc_tools import protoc  # type: ignore[import-untyped]  # has no types
 
 from restmap_gateway.schema.descriptor_set import Problem
 from restmap_gateway.schema.schema import ReasonMapping, Schema, SchemaError, load
-
-PROTOS = Path(__file__).parents[4] / "protos"
+from tests.support import protoc
+from tests.support.protoc import RESTMAP
 
 HEAD = """
 syntax = "proto3";
@@ -53,18 +50,9 @@ def compiled(folder: Path, files: dict[str, str], *flags: str) -> bytes:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
-    arguments = [
-        "protoc",
-        f"-I{folder}",
-        f"-I{PROTOS}",
-        f"-I{Path(annotations_pb2.__file__).parents[2]}",
-        f"-I{resources.files('grpc_tools') / '_proto'}",
-        f"--descriptor_set_out={folder / 'set.binpb'}",
-        *(flags or ["--include_imports"]),
-        *(name for name in files if not name.startswith("restmap/")),
-    ]
-    assert protoc.main(arguments) == 0
-    return (folder / "set.binpb").read_bytes()
+    names = [name for name in files if not name.startswith("restmap/")]
+    flags = flags or ("--include_imports",)
+    return protoc.compiled(folder / "set.binpb", *names, folder=folder, flags=flags).read_bytes()
 
 
 def shop(body: str) -> dict[str, str]:
@@ -293,7 +281,7 @@ NEWER = {
 
 
 def test_an_option_of_a_newer_restmap_is_refused_wherever_it_is(tmp_path: Path) -> None:
-    newer = (PROTOS / "restmap/v1/restmap.proto").read_text()
+    newer = (RESTMAP / "restmap/v1/restmap.proto").read_text()
     for old, new in NEWER.items():
         assert old in newer
         newer = newer.replace(old, new)
