@@ -7,6 +7,7 @@ that fails as it is told.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import hypothesis
 import pytest
@@ -25,6 +26,40 @@ from tests.support.stub_server import StubServer  # noqa: E402
 # A machine that is busy with something else is no defect.
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
+
+
+LEFT_OUT = pytest.StashKey[int]()
+"""How many tests the command line left out, by their markers."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What stops, kills or starves a PostgreSQL server of its own is about resilience."""
+    for item in items:
+        if "own_postgres" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.resilience)
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Count what is left out for its marker, in the process that collects, which may be one of many."""
+    left_out = [item for item in items if item.get_closest_marker("resilience") or item.get_closest_marker("outside")]
+    if left_out:
+        config = left_out[0].config
+        config.stash[LEFT_OUT] = len(left_out)
+        if hasattr(config, "workeroutput"):
+            config.workeroutput["left_out"] = len(left_out)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 -- a worker of pytest-xdist, which has no types
+    """Take over the count of a worker: all of them leave out the same."""
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", 0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was left out, and how to run it."""
+    if number := config.stash.get(LEFT_OUT, 0):
+        terminalreporter.write_line(f"{number} tests that wait, or need other programs, were left out: make test-all")
 
 
 @pytest.fixture(scope="session")

@@ -132,6 +132,7 @@ def test_every_file_of_ours_has_comments_in_the_image() -> None:
     assert [file.name for file in ours() if not file.source_code_info.location] == []
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize("language", COMMANDS)
 def test_the_commands_of_the_readme_generate_stubs(language: str, tmp_path: Path) -> None:
     command = COMMANDS[language]

@@ -308,6 +308,7 @@ def test_a_database_that_cannot_be_reached_is_named_and_nothing_is_made(new: Dat
     assert not Path(target[9:]).exists()
 
 
+@pytest.mark.resilience
 @pytest.mark.usefixtures("small_pages")
 @pytest.mark.parametrize("which", [0, 1])
 def test_a_connection_that_is_cut_is_told_and_the_next_copy_goes_on(

@@ -130,6 +130,7 @@ def slow_way(
     return ["--from", slow, "--to", file], make(database_url, rows(40_000)), file
 
 
+@pytest.mark.resilience
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_copy_that_is_ended_in_the_middle_goes_on_when_it_is_run_again(
     slow_way: tuple[list[str], str, str], number: signal.Signals
@@ -148,6 +149,7 @@ def test_a_copy_that_is_ended_in_the_middle_goes_on_when_it_is_run_again(
     assert held(target) == held(source)
 
 
+@pytest.mark.resilience
 def test_a_connection_that_is_cut_is_told_with_what_to_do_next(
     slow_way: tuple[list[str], str, str], postgres_proxy: TcpProxy
 ) -> None:

@@ -15,6 +15,8 @@ from tests.store.engines import PostgresEngine
 from tests.store.faults import SLACK, Load, opened, stored_once, timed, until
 from tests.support.postgres.server import PostgresServer
 
+pytestmark = pytest.mark.resilience
+
 
 @pytest.fixture
 def standby(own_postgres: PostgresServer) -> Iterator[PostgresServer]:

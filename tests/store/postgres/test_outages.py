@@ -14,6 +14,8 @@ from tests.store.faults import SLACK, Load, opened, sessions, stored_once, timed
 from tests.support.postgres.proxy import TcpProxy
 from tests.support.postgres.server import PostgresServer
 
+pytestmark = pytest.mark.resilience
+
 
 async def test_connections_that_the_server_ends_under_load_fail_no_call(own_postgres: PostgresServer) -> None:
     async with opened(own_postgres.url) as store:

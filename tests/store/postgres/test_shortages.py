@@ -39,6 +39,8 @@ from tests.support.postgres import folder
 from tests.support.postgres.server import PostgresServer
 from tests.support.postgres.which import own_server
 
+pytestmark = pytest.mark.resilience
+
 
 @contextmanager
 def session(url: str, *statements: str) -> Iterator[psycopg.Connection]:

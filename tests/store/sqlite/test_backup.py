@@ -73,6 +73,7 @@ def test_the_bar_gets_all_pages(source: Path, target: Path) -> None:
     assert sum(told) == 0
 
 
+@pytest.mark.resilience
 @pytest.mark.usefixtures("small_steps")
 async def test_a_copy_ends_while_a_server_writes_all_the_time_and_is_of_one_moment(source: Path, target: Path) -> None:
     store = await SqliteStore.open(source)
@@ -166,6 +167,7 @@ sqlite_backup.back_up(Path(sys.argv[1]), Path(sys.argv[2]), replace=True, bar=la
 """
 
 
+@pytest.mark.resilience
 def test_a_backup_that_is_killed_leaves_what_had_the_name_and_the_next_one_works(source: Path, target: Path) -> None:
     target.write_bytes(b"the last good one")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}

@@ -78,6 +78,7 @@ async def test_the_log_stays_small_while_changes_are_written_without_a_pause(sto
     assert await store.count_sharings(given()) == shared
 
 
+@pytest.mark.resilience
 async def test_a_long_read_makes_the_log_grow_and_the_writer_say_so_but_fails_nothing(
     store: SqliteStore, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -109,6 +110,7 @@ class FailingCheckpoint(sqlite3.Connection):
         return super().execute(sql, parameters)
 
 
+@pytest.mark.resilience
 async def test_a_checkpoint_that_fails_fails_no_change_and_is_logged_once_until_it_works_again(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -169,6 +171,7 @@ async def test_nothing_is_looked_at_while_nothing_is_written(
     await eventually(lambda: bool(looks))
 
 
+@pytest.mark.resilience
 async def test_a_checkpoint_that_does_not_end_is_left_behind_when_the_store_is_closed(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -18,7 +18,7 @@ from backup_sharing.store.sqlite.store import SqliteStore
 from tests.store import sqlite_process
 from tests.store.commands import backup, cause, page
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.resilience]
 
 
 async def start(path: Path, prefix: str, count: int) -> Process:

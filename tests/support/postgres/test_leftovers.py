@@ -23,6 +23,8 @@ from tests.support.postgres.folder import PATIENCE
 from tests.support.postgres.server import PostgresServer
 from tests.support.programs import ROOT
 
+pytestmark = pytest.mark.resilience
+
 SHARED_MEMORY = Path("/proc/sysvipc/shm")
 
 ENDS_BADLY = """

@@ -13,6 +13,8 @@ import pytest
 
 from tests.support.postgres.proxy import TcpProxy
 
+pytestmark = pytest.mark.resilience
+
 
 class Echo:
     """Answers what it is sent, one connection after the other, and remembers it."""

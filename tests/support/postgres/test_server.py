@@ -12,6 +12,8 @@ import pytest
 from tests.support.postgres.server import PostgresServer
 from tests.support.postgres.which import own_server
 
+pytestmark = pytest.mark.resilience
+
 
 @pytest.fixture
 def careful_postgres() -> Iterator[PostgresServer]:

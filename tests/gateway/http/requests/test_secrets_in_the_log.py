@@ -81,6 +81,7 @@ async def test_no_tls_handshake_is_quoted_in_the_log(
     assert len(log) < 4096
 
 
+@pytest.mark.resilience
 async def test_a_flood_of_garbage_is_not_a_flood_of_log_lines(
     foreign: ForeignServer, weather: Weather, programs: Programs
 ) -> None:

@@ -104,6 +104,7 @@ def file_descriptors(count: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, standing)
 
 
+@pytest.mark.resilience
 @pytest.mark.parametrize("with_tls", [False, True])
 async def test_idle_connections_do_not_use_up_the_file_descriptors(
     foreign: ForeignServer, weather: Weather, programs: Programs, tmp_path: Path, *, with_tls: bool

@@ -14,6 +14,8 @@ from tests.gateway.http.several import READING, READINGS, Health, Named, asked, 
 from tests.support.programs import PATIENCE
 from tests.support.wire import assert_failure, exchange, get, post
 
+pytestmark = pytest.mark.resilience
+
 KEEPALIVE = 0.6
 """Seconds."""
 

@@ -18,7 +18,7 @@ from tests.support.house import ADMIN_TOKEN, DOCUMENTED_GIVER, READER_TOKEN, Pro
 from tests.support.ports import free_address
 from tests.support.programs import PATIENCE, Program, Programs
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc"), pytest.mark.resilience]
 
 COUNT = "/backupsharing.v2.BackupSharingService/CountSharings"
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"

@@ -6,10 +6,14 @@ import asyncio
 import signal
 from collections import Counter
 
+import pytest
+
 from tests.support.house import House, Project
 from tests.support.programs import PATIENCE
 from tests.support.rest import assert_failure, assert_success
 from tests.support.wire import Answer
+
+pytestmark = pytest.mark.resilience
 
 SHARES, RECIPIENTS = 1000, 3
 ACKNOWLEDGED_BEFORE_THE_END = 200

@@ -21,6 +21,8 @@ from tests.support.programs import PATIENCE, Programs
 from tests.support.rest import assert_failure, assert_success
 from tests.support.wire import Answer
 
+pytestmark = pytest.mark.resilience
+
 NO_SYNC = Fault(Kind.SYNC, name="sharings.db-wal")
 FULL = Fault(Kind.WRITE, errno.ENOSPC, fail=ALWAYS)
 MAY_BE_STORED = "may be stored"

@@ -12,6 +12,8 @@ from tests.support.house import House
 from tests.support.programs import Program, Programs
 from tests.support.wire import Answer
 
+pytestmark = pytest.mark.resilience
+
 CALLS = 60
 TIMEOUT = "400m"
 PAUSE = 0.8

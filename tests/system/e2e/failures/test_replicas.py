@@ -14,6 +14,7 @@ from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2.backup_sharing_pb2_grpc import BackupSharingServiceStub
 from tests.support.house import House, Project
 from tests.support.ports import free_address
+from tests.support.postgres.databases import new_database
 from tests.support.postgres.server import PostgresServer
 from tests.support.programs import PATIENCE, Programs
 from tests.support.rest import Rest, assert_success
@@ -34,11 +35,13 @@ class Replicas:
             programs.gateway(door.address, address)
 
 
-@pytest.fixture
-def replicas(database_url: str, programs: Programs, tmp_path: Path) -> Iterator[Replicas]:
-    house = House(tmp_path, programs, 4, postgres=database_url)
-    yield Replicas(house, programs)
-    house.close()
+@pytest.fixture(scope="module")
+def replicas(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
+    """Servers and gateways that no test harms, with projects enough for all tests of the module."""
+    with Programs() as programs:
+        house = House(tmp_path_factory.mktemp("house"), programs, 40, postgres=new_database(postgres))
+        yield Replicas(house, programs)
+        house.close()
 
 
 @pytest.fixture

@@ -25,6 +25,8 @@ from tests.support.programs import PATIENCE, Program, Programs
 from tests.support.rest import Rest, assert_failure
 from tests.support.wire import Answer
 
+pytestmark = pytest.mark.resilience
+
 READERS, WRITERS = 6, 6
 UNBOUNDED = ("--max-active-sharings", "0")
 

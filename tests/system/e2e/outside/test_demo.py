@@ -183,6 +183,7 @@ async def gone(descriptor: int) -> None:
         os.close(descriptor)
 
 
+@pytest.mark.resilience
 @needs_proc
 async def test_a_killed_demo_takes_server_and_gateway_with_it(programs: Programs, tmp_path: Path) -> None:
     demo = await asyncio.to_thread(run, programs, tmp_path)
@@ -193,6 +194,7 @@ async def test_a_killed_demo_takes_server_and_gateway_with_it(programs: Programs
     await asyncio.gather(*(gone(descriptor) for descriptor in descriptors))
 
 
+@pytest.mark.resilience
 @needs_proc
 @pytest.mark.parametrize(("killed", "other"), [("server", "gateway"), ("gateway", "server")])
 async def test_when_one_process_is_killed_the_demo_ends_the_other_and_fails(
@@ -206,6 +208,7 @@ async def test_when_one_process_is_killed_the_demo_ends_the_other_and_fails(
     assert await asyncio.to_thread(demo.program.wait) != 0
 
 
+@pytest.mark.resilience
 async def test_a_server_whose_disk_failed_is_started_again_a_few_times(tmp_path: Path) -> None:
     disk = FaultyDisk(tmp_path / "commands")
     body = example("share.request")

@@ -14,7 +14,7 @@ from tests.support.house import House, Project
 from tests.support.ports import free_address
 from tests.support.programs import Programs
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"), pytest.mark.outside]
 
 CALLS = 5
 COUNT = "#operations-BackupSharingService-BackupSharingService_CountSharings"
