@@ -47,7 +47,7 @@ def test_every_reason_is_in_the_readme_beside_its_code() -> None:
         assert re.search(rf"`{reason}`.*`{re.escape(code)}`", README), reason
 
 
-def test_every_code_of_the_gateways_own_failures_is_in_the_readme() -> None:
+def test_every_code_of_the_gateways_failures_is_in_the_readme() -> None:
     codes = ERROR_REASONS.GetOptions().Extensions[restmap_pb2.file].failure_codes
     for _, code in codes.ListFields():
         assert f"`{code}`" in README, code
@@ -89,7 +89,7 @@ def test_the_pages_name_only_settings_and_files_that_are_there(page: str) -> Non
 
 
 @pytest.mark.parametrize("unit", sorted((ROOT / "docs" / "systemd").glob("*.service")), ids=lambda unit: unit.stem)
-def test_the_units_start_programs_of_ours_with_settings_that_they_take(unit: Path) -> None:
+def test_the_units_start_our_programs_with_settings_they_take(unit: Path) -> None:
     text = unit.read_text(encoding="utf-8").replace("\\\n", " ")
     (command,) = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
     program, *arguments = shlex.split(command)

@@ -121,7 +121,7 @@ def test_every_file_says_what_it_is_called_in_each_language(file: FileDescriptor
     assert {option.name for option, _ in file.options.ListFields()} >= NAMING_OPTIONS
 
 
-def test_the_image_has_all_that_it_imports_and_what_a_failure_carries() -> None:
+def test_the_image_has_its_imports_and_what_failures_carry() -> None:
     names = [file.name for file in image().file]
     for position, file in enumerate(image().file):
         assert set(file.dependency) <= set(names[:position]), file.name

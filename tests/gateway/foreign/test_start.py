@@ -92,7 +92,7 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.mark.parametrize(("number", "rule", "text"), [(n, rule, text) for n, (_, rule, text) in enumerate(PROBLEMS)])
-def test_a_rule_that_cannot_be_served_is_named_with_file_and_method(
+def test_a_rule_that_cannot_be_served_is_named_with_its_method(
     said: list[str], number: int, rule: str, text: str
 ) -> None:
     where = ": ".join(part for part in ("broken.proto", f"broken.v1.Broken.Do{number}", rule) if part)
@@ -109,7 +109,7 @@ def test_a_set_that_is_not_there_or_none_is_refused(tmp_path: Path) -> None:
     assert "no descriptor set" in refused("--descriptor-set", __file__)
 
 
-def test_a_service_that_is_not_there_is_refused_and_those_that_are_are_named(tmp_path: Path) -> None:
+def test_a_missing_service_is_refused_and_the_others_are_named(tmp_path: Path) -> None:
     library = compiled(tmp_path / "library.binpb", "foreign/v1/library.proto")
     said = refused("--descriptor-set", str(library), "--service", "library.v1.Libary")
     assert "there is no service 'library.v1.Libary' in the set" in said

@@ -132,7 +132,7 @@ def slow_way(
 
 @pytest.mark.resilience
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_copy_that_is_ended_in_the_middle_goes_on_when_it_is_run_again(
+def test_a_copy_ended_in_the_middle_goes_on_at_the_next_run(
     slow_way: tuple[list[str], str, str], number: signal.Signals
 ) -> None:
     arguments, source, target = slow_way

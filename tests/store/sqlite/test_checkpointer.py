@@ -65,7 +65,7 @@ def long_read(path: Path) -> Iterator[None]:
         yield
 
 
-async def test_the_log_stays_small_while_changes_are_written_without_a_pause(store: SqliteStore, path: Path) -> None:
+async def test_the_log_stays_small_under_writes_without_a_pause(store: SqliteStore, path: Path) -> None:
     shared = 0
     async with asyncio.timeout(60):
         for _ in range(20):
@@ -79,7 +79,7 @@ async def test_the_log_stays_small_while_changes_are_written_without_a_pause(sto
 
 
 @pytest.mark.resilience
-async def test_a_long_read_makes_the_log_grow_and_the_writer_say_so_but_fails_nothing(
+async def test_a_long_read_makes_the_log_grow_and_fails_nothing(
     store: SqliteStore, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with long_read(path):
@@ -111,7 +111,7 @@ class FailingCheckpoint(sqlite3.Connection):
 
 
 @pytest.mark.resilience
-async def test_a_checkpoint_that_fails_fails_no_change_and_is_logged_once_until_it_works_again(
+async def test_a_failing_checkpoint_fails_no_change_and_is_logged_once(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def connect_failing(path: Path, **named: Any) -> sqlite3.Connection:  # noqa: ANN401 -- passed through
@@ -172,7 +172,7 @@ async def test_nothing_is_looked_at_while_nothing_is_written(
 
 
 @pytest.mark.resilience
-async def test_a_checkpoint_that_does_not_end_is_left_behind_when_the_store_is_closed(
+async def test_a_checkpoint_without_an_end_is_left_behind_at_close(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(sqlite_checkpointer, "_CLOSE_WITHIN", 0.05)

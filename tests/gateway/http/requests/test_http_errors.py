@@ -65,7 +65,7 @@ async def test_a_request_without_a_body_is_not_told_to_continue(gateway: Gateway
     "line",
     ["Accept: \udcff", "Content-Type: \udcff", "Expect: \udcff", "Grpc-Timeout: \udcff", "Content-Encoding: \udcfe"],
 )
-async def test_bytes_that_are_no_text_are_quoted_in_the_failure_and_not_a_defect(gateway: Gateway, line: str) -> None:
+async def test_bytes_that_are_no_text_are_quoted_and_not_a_defect(gateway: Gateway, line: str) -> None:
     body = b"{}"
     lines = [line] if line.startswith("Content-Type") else [line, "Content-Type: application/json"]
     sent = head_of("POST", READINGS, f"Content-Length: {len(body)}", *lines) + body

@@ -112,7 +112,7 @@ def test_a_set_without_any_annotated_method_is_refused(tmp_path: Path) -> None:
     assert problems(tmp_path, files) == ["no method of the set has a google.api.http annotation"]
 
 
-def test_an_unknown_service_is_refused_and_the_known_ones_are_named(tmp_path: Path) -> None:
+def test_an_unknown_service_is_refused_and_known_ones_are_named(tmp_path: Path) -> None:
     (line,) = problems(tmp_path, service('get: "/x"'), "shop.v1.Store")
     assert line == "there is no service 'shop.v1.Store' in the set, it has: shop.v1.Shop"
 
@@ -172,7 +172,7 @@ def test_a_method_whose_client_streams_is_refused(tmp_path: Path) -> None:
     assert line == "shop.proto: shop.v1.Shop.Do: its client streams, which HTTP cannot call"
 
 
-def test_rules_of_different_services_that_match_the_same_paths_are_a_conflict(tmp_path: Path) -> None:
+def test_rules_of_two_services_for_the_same_paths_conflict(tmp_path: Path) -> None:
     method = 'rpc Do(Item) returns (Item) { option (google.api.http) = { get: "/x/{%s}" }; }'
     files = shop(f"service A {{ {method % 'id'} }} service B {{ {method % 'user'} }}")
     (line,) = problems(tmp_path, files)

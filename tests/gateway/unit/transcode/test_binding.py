@@ -309,7 +309,7 @@ def test_query_options_allow_aliases_and_empty_values(bind: Bind, query: str, te
         ("GET /typed/1/1/1970-01-01T00:00:05Z?shelfNumber=1", "shelfNumber: is bound by the path"),
     ],
 )
-def test_a_path_value_that_does_not_fit_or_comes_twice_names_the_field(bind: Bind, request_: str, line: str) -> None:
+def test_a_bad_or_repeated_path_value_names_its_field(bind: Bind, request_: str, line: str) -> None:
     (violation,) = refused(bind, request_)
     assert violation.startswith(line)
 

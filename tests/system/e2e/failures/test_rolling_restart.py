@@ -113,7 +113,7 @@ def row(request: pytest.FixtureRequest, programs: Programs, tmp_path: Path) -> I
     house.close()
 
 
-async def test_of_three_servers_restarted_in_turn_under_load_no_request_fails_and_all_is_stored_once(row: Row) -> None:
+async def test_a_rolling_restart_of_three_servers_fails_no_request(row: Row) -> None:
     giver = row.house.new_project()
     backup_id = row.house.put_backup(giver)
     row.house.close()  # a client that does not read while it makes no call would hold up its server
@@ -157,9 +157,7 @@ class LoadBalancer:
 
 
 @pytest.mark.parametrize("row", ["--multiplex postgres"], indirect=True)
-async def test_of_two_gateways_restarted_in_turn_behind_a_load_balancer_no_request_fails(
-    row: Row, programs: Programs
-) -> None:
+async def test_a_rolling_restart_of_two_gateways_fails_no_request(row: Row, programs: Programs) -> None:
     giver = row.house.new_project()
     backup_id = row.house.put_backup(giver)
     balancer = LoadBalancer(row.gateways)
@@ -182,7 +180,7 @@ async def test_of_two_gateways_restarted_in_turn_behind_a_load_balancer_no_reque
 
 
 @pytest.mark.parametrize("has_keys", [True, False])
-async def test_of_three_servers_one_is_killed_and_only_changes_without_a_key_can_fail(row: Row, has_keys: bool) -> None:
+async def test_a_killed_server_fails_only_changes_without_a_key(row: Row, has_keys: bool) -> None:
     giver = row.house.new_project()
     backup_id = row.house.put_backup(giver)
     row.house.close()  # a client that does not read while it makes no call would hold up its server
@@ -232,9 +230,7 @@ def drained(house: House, *, watched: bool) -> tuple[bool, float]:
 
 
 @pytest.mark.parametrize("watched", [True, False])
-def test_a_server_that_stops_takes_calls_for_a_while_if_it_is_watched_and_stops_at_once_if_not(
-    programs: Programs, tmp_path: Path, watched: bool
-) -> None:
+def test_a_server_that_stops_takes_calls_only_while_watched(programs: Programs, tmp_path: Path, watched: bool) -> None:
     house = House(tmp_path, programs, 1, "--drain-notice", "5")
     answered, seconds = drained(house, watched=watched)
     house.close()

@@ -118,7 +118,7 @@ def test_the_documented_post_of_the_banner_is_the_contracts(demo: Demo) -> None:
     assert f"http://{demo.rest.address}{PATH} " in demo.block("Share a backup with two projects")
 
 
-def test_the_demo_has_the_documented_backup_eight_more_to_share_and_one_that_is_being_made(demo: Demo) -> None:
+def test_the_demo_has_the_documented_backup_and_nine_more(demo: Demo) -> None:
     with grpc.insecure_channel(demo.grpc_address) as channel:
         stub = BackupCatalogServiceStub(channel)
         found = stub.ListBackups(ListBackupsRequest(), metadata=[("x-auth-token", "demo-service")]).backups
@@ -154,7 +154,7 @@ async def test_the_reader_of_the_demo_does_not_share(demo: Demo) -> None:
     assert_failure(answer, 403, "VolumeBackup.0042")
 
 
-async def test_a_second_run_keeps_what_is_there_and_says_to_cancel_first(programs: Programs, tmp_path: Path) -> None:
+async def test_a_second_run_keeps_its_data_and_says_to_cancel_first(programs: Programs, tmp_path: Path) -> None:
     first = await asyncio.to_thread(run, programs, tmp_path / "data")
     assert "shared already" not in first.banner
     answer = await first.rest.call("POST", PATH, token="demo-owner", body=example("share.request"))
@@ -197,7 +197,7 @@ async def test_a_killed_demo_takes_server_and_gateway_with_it(programs: Programs
 @pytest.mark.resilience
 @needs_proc
 @pytest.mark.parametrize(("killed", "other"), [("server", "gateway"), ("gateway", "server")])
-async def test_when_one_process_is_killed_the_demo_ends_the_other_and_fails(
+async def test_when_one_process_is_killed_the_demo_ends_the_other(
     programs: Programs, tmp_path: Path, killed: str, other: str
 ) -> None:
     demo = await asyncio.to_thread(run, programs, tmp_path)

@@ -52,9 +52,7 @@ async def test_a_body_cut_off_by_the_client_stores_nothing(house: House, giver: 
     assert await house.count(giver) == 0
 
 
-async def test_a_second_request_on_the_connection_of_a_refused_body_is_not_taken_from_it(
-    house: House, giver: Project, backup_id: str
-) -> None:
+async def test_a_refused_body_is_not_taken_for_a_second_request(house: House, giver: Project, backup_id: str) -> None:
     smuggled = (
         f"DELETE {giver.path}/{backup_id}?is_backup_id=true HTTP/1.1\r\nHost: h\r\nX-Auth-Token: {giver.token}\r\n"
     )
@@ -64,7 +62,7 @@ async def test_a_second_request_on_the_connection_of_a_refused_body_is_not_taken
     assert await house.count(giver) == 1
 
 
-async def test_several_requests_are_answered_in_order_on_one_connection(rest: Rest, idle: Project) -> None:
+async def test_several_requests_on_one_connection_keep_their_order(rest: Rest, idle: Project) -> None:
     reader, writer = await rest.connect()
     for end in ("count", "detail", "nothing/there"):
         writer.write(f"GET {idle.path}/{end} HTTP/1.1\r\nHost: h\r\nX-Auth-Token: {idle.token}\r\n\r\n".encode())

@@ -97,7 +97,7 @@ def bare_fort(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fort]:
         yield Fort(programs, tmp_path_factory.mktemp("fort"))
 
 
-async def test_with_every_provider_on_each_caller_is_known_by_what_it_brings(fort: Fort) -> None:
+async def test_with_every_provider_each_caller_is_known_by_its_proof(fort: Fort) -> None:
     for _ in range(3):  # the first alone, before the stream is open
         without = await fort.get()
         assert without.status == 401
@@ -123,7 +123,7 @@ async def test_a_service_with_its_certificate_keeps_the_catalogue(fort: Fort) ->
         await BackupCatalogServiceStub(channel).ListBackups(catalog_pb.ListBackupsRequest())  # type: ignore[misc]
 
 
-async def test_who_shows_no_certificate_or_one_of_another_ca_does_not_get_through(fort: Fort, tmp_path: Path) -> None:
+async def test_a_missing_or_foreign_certificate_does_not_get_through(fort: Fort, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     stranger = Certificates(tmp_path / "other").issue("service", "backup.internal")
     for files in (None, stranger):
@@ -136,7 +136,7 @@ async def test_who_shows_no_certificate_or_one_of_another_ca_does_not_get_throug
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_without_proxy_identity_the_gateway_strips_what_clients_make_up(bare_fort: Fort) -> None:
+async def test_without_proxy_identity_the_gateway_strips_forged_names(bare_fort: Fort) -> None:
     assert (await bare_fort.get(**NAMED, **PROOF)).status == 401
     assert (await bare_fort.get(**NAMED, X_Auth_Token=GIVER.token)).status == 200
 
