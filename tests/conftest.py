@@ -16,6 +16,7 @@ pytest.register_assert_rewrite(
     "tests.support.wire", "tests.support.rest", "tests.support.programs", "tests.system.keystone.real"
 )
 
+from tests.support.house import House  # noqa: E402
 from tests.support.postgres.databases import drop_database, new_database  # noqa: E402
 from tests.support.postgres.proxy import TcpProxy, address_of  # noqa: E402
 from tests.support.postgres.server import PostgresServer  # noqa: E402
@@ -27,6 +28,9 @@ from tests.support.stub_server import StubServer  # noqa: E402
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
 
+
+PROJECTS = 500
+"""How many projects of their own the tests on one pair of programs can have."""
 
 LEFT_OUT = pytest.StashKey[int]()
 """How many tests the command line left out, by their markers."""
@@ -109,6 +113,32 @@ def programs() -> Iterator[Programs]:
     """Programs of one test."""
     with Programs() as programs:
         yield programs
+
+
+@pytest.fixture(scope="session")
+def standing_programs() -> Iterator[Programs]:
+    """Programs that live as long as the tests."""
+    with Programs() as programs:
+        yield programs
+
+
+@pytest.fixture(scope="session")
+def sqlite_house(standing_programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A server on SQLite and a gateway that no test harms, with projects enough for all tests."""
+    house = House(tmp_path_factory.mktemp("house"), standing_programs, PROJECTS)
+    yield house
+    house.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_house(
+    postgres: str, standing_programs: Programs, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[House]:
+    """The same on PostgreSQL."""
+    folder = tmp_path_factory.mktemp("house")
+    house = House(folder, standing_programs, PROJECTS, postgres=new_database(postgres))
+    yield house
+    house.close()
 
 
 @pytest.fixture(scope="session")
