@@ -29,6 +29,8 @@ pytestmark = pytest.mark.resilience
 
 READERS, WRITERS = 6, 6
 UNBOUNDED = ("--max-active-sharings", "0")
+SERVER_NOTICE, GATEWAY_NOTICE = ("--drain-notice", "1"), ("--drain-notice", "3")
+"""As by default: what other tests stop gives no notice."""
 
 
 @dataclass
@@ -46,7 +48,8 @@ class Row:
     def start_gateway(self, index: int, programs: Programs) -> None:
         """Start a gateway that has ended, or never ran."""
         upstream = ",".join(self.addresses)
-        self.running_gateways[index] = programs.gateway(self.gateways[index].address, upstream, self.multiplex)
+        arguments = (self.multiplex, *GATEWAY_NOTICE)
+        self.running_gateways[index] = programs.gateway(self.gateways[index].address, upstream, *arguments)
 
     async def restart(self, index: int) -> None:
         """Stop a server as an operator does, and start it again."""
@@ -101,7 +104,7 @@ class Load:
 def row(request: pytest.FixtureRequest, programs: Programs, tmp_path: Path) -> Iterator[Row]:
     multiplex, engine = request.param.split()
     postgres = request.getfixturevalue("database_url") if engine == "postgres" else ""
-    house = House(tmp_path, programs, 1, *UNBOUNDED, postgres=postgres)
+    house = House(tmp_path, programs, 1, *UNBOUNDED, *SERVER_NOTICE, postgres=postgres)
     others = [free_address(), free_address()]
     servers = [house.server, *map(house.start_another, others)]
     addresses = [house.grpc_address, *others]
