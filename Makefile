@@ -15,8 +15,8 @@ RELEASED := protos/released.binpb
 BUF_LINT := {"version":"v1","lint":{"use":["STANDARD","COMMENTS"],"ignore":["google"]}}
 BUF_BREAKING := {"version":"v1","breaking":{"use":["FILE"],"ignore":["google"]}}
 
-.PHONY: help run test test-keystone lint format generate plugins stubs released dist bench bench-full siege fuzz chaos \
-	mutants interop clean
+.PHONY: help run test test-all test-keystone lint format generate plugins stubs released dist bench bench-full siege \
+	fuzz chaos mutants interop interop-broken clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,8 +24,17 @@ help: ## Show what can be made
 run: $(VENV)/.run ## Run the demo: server and gateway on this machine (ARGS='--listen 127.0.0.1:9090')
 	@exec $(BIN)/backup-sharing demo $(ARGS)
 
-test: $(VENV)/.dev ## Run all tests (ARGS='-k sharing')
-	$(BIN)/python -m pytest $(ARGS)
+# Tests wait more than they compute, so that more of them than there are cores take no longer.
+WORKERS ?= 6
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+# Tests start programs hundreds of times, which should not be compiled again each time.
+unexport PYTHONDONTWRITEBYTECODE
+
+test: $(VENV)/.dev ## Run the tests that take no long time (ARGS='-k sharing', WORKERS=6)
+	$(PYTEST) -m 'not resilience and not outside' $(ARGS)
+
+test-all: $(VENV)/.dev ## Run all tests, also those that wait on purpose or need other programs (ARGS, WORKERS)
+	$(PYTEST) $(ARGS)
 
 test-keystone: $(VENV)/.dev build/keystone/.installed ## Run the flows with a real Keystone, installed in build/
 	BACKUP_SHARING_TEST_KEYSTONE=$(CURDIR)/build/keystone/bin/python $(BIN)/python -m pytest tests/system/keystone $(ARGS)
@@ -92,6 +101,10 @@ mutants: $(VENV)/.mutants ## Change the code at random, and say what no test not
 
 interop: $(VENV)/.dev build/keystone/.installed plugins ## Build and run every client in every language (ARGS='--only Go')
 	$(BIN)/python -m tests.system.interop $(ARGS)
+
+interop-broken: interop ## The same with one thing spoilt after the other, which exactly some clients must notice
+	for spoilt in field null time proto-field; do \
+		$(BIN)/python -m tests.system.interop --break $$spoilt $(ARGS) || exit 1; done
 
 clean: ## Remove everything that was installed or built
 	rm -rf $(VENV) build dist mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -52,7 +52,7 @@ def within(name: str, *rooms: str) -> bool:
 
 
 @pytest.mark.parametrize("name", GATEWAY)
-def test_the_gateway_imports_neither_the_server_nor_the_sharing_api(name: str) -> None:
+def test_the_gateway_imports_neither_server_nor_sharing_api(name: str) -> None:
     assert not [found for found in imports(GATEWAY[name]) if within(found, "backup_sharing", "backupsharing", "tests")]
 
 
@@ -286,6 +286,15 @@ def public(tree: ast.Module) -> Iterator[ast.Module | ast.ClassDef | ast.Functio
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_every_module_and_every_public_name_says_what_it_promises(name: str) -> None:
+def test_every_module_and_public_name_says_what_it_promises(name: str) -> None:
     tree = ast.parse(ALL[name].read_bytes())
     assert [getattr(node, "name", name) for node in public(tree) if not ast.get_docstring(node)] == []
+
+
+def test_names_of_tests_have_at_most_sixty_characters() -> None:
+    names = (
+        name
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        for name in re.findall(r"def (test_\w+)", path.read_text(encoding="utf-8"))
+    )
+    assert [name for name in names if len(name) > 60] == []

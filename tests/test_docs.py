@@ -95,7 +95,7 @@ def test_the_pages_name_only_settings_and_files_that_are_there(page: str) -> Non
 
 
 @pytest.mark.parametrize("unit", sorted((ROOT / "docs" / "systemd").glob("*.service")), ids=lambda unit: unit.stem)
-def test_the_units_start_programs_of_ours_with_settings_that_they_take(unit: Path) -> None:
+def test_the_units_start_our_programs_with_settings_they_take(unit: Path) -> None:
     text = unit.read_text(encoding="utf-8").replace("\\\n", " ")
     (command,) = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
     program, *arguments = shlex.split(command)

@@ -14,7 +14,8 @@ import grpc
 from programkit.lifetime import Lifetime
 from restmap_gateway import app
 from restmap_gateway.config import Settings
-from tests.support.programs import PATIENCE, free_address
+from tests.support.ports import free_address
+from tests.support.programs import PATIENCE
 
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext

@@ -15,8 +15,8 @@ import pytest
 from restmap.v1 import restmap_pb2
 from restmap_gateway.config import load as load_settings
 from restmap_gateway.schema.schema import load
-from tests.gateway.foreign.foreign import PROTOS
 from tests.support.programs import PATIENCE, ROOT
+from tests.support.protoc import PROTOS
 
 README = (ROOT / "gateway" / "README.md").read_text(encoding="utf-8")
 OPTIONS = [

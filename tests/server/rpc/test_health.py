@@ -98,7 +98,7 @@ async def test_a_server_is_serving_without_a_token(stub: Stub, service: str) -> 
     assert await checked(stub, service) == SERVING
 
 
-async def test_a_watched_server_that_begins_to_drain_says_so_at_once_and_ends_the_watch(
+async def test_a_watched_server_says_at_once_that_it_drains(
     stub: Stub, health: Health, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("backup_sharing.rpc.health.WATCH_SECONDS", 10 * PATIENCE)

@@ -96,7 +96,7 @@ async def test_a_database_that_cannot_be_made_stops_the_start(settings: Settings
         await app.serve(bad, UntilTold())
 
 
-async def test_an_address_that_is_in_use_is_named_and_the_database_let_go(settings: Settings) -> None:
+async def test_an_address_in_use_is_named_and_the_database_released(settings: Settings) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

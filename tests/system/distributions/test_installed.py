@@ -16,7 +16,8 @@ import pytest
 
 from tests.gateway.foreign.foreign import PROTOS, compiled
 from tests.support.house import House
-from tests.support.programs import PATIENCE, Programs, free_address
+from tests.support.ports import free_address
+from tests.support.programs import PATIENCE, Programs
 from tests.system.distributions.build import DISTRIBUTIONS, Installed, build, environment
 
 pytestmark = pytest.mark.outside

@@ -12,8 +12,7 @@ from typing import Any
 
 from multidict import CIMultiDict
 
-PATIENCE = 30.0
-"""Seconds to wait for something that must happen; a busy machine is no defect."""
+from tests.support.programs import PATIENCE
 
 REQUEST_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
@@ -48,15 +47,18 @@ class Answer:
         found: dict[str, Json] = self.json["error"]
         return found
 
+    @property
+    def request_id(self) -> str:
+        return self.headers.get("X-Openstack-Request-Id", "")
+
 
 def assert_failure(answer: Answer, status: int, code: str, *said: str) -> None:
     """The answer is this failure in the one shape of failures, and its message says these texts."""
     assert answer.status == status, answer
     assert answer.headers.getall("Content-Type") == ["application/json"]
-    request_id = answer.headers["X-Openstack-Request-Id"]
-    assert REQUEST_ID.fullmatch(request_id)
+    assert REQUEST_ID.fullmatch(answer.request_id), answer.headers
     assert_error(answer.json, code, *said)
-    assert answer.error["request_id"] == request_id
+    assert answer.error["request_id"] == answer.request_id
 
 
 def assert_error(body: Json, code: str, *said: str) -> None:
@@ -83,12 +85,7 @@ class Connection:
     async def head(self) -> Head:
         """The next status line with its headers."""
         async with asyncio.timeout(PATIENCE):
-            text = (await self._reader.readuntil(b"\r\n\r\n")).decode("ascii")
-        status_line, *lines = text.splitlines()[:-1]
-        fields = (line.partition(":") for line in lines)
-        headers = CIMultiDict((name, value.strip()) for name, _, value in fields)
-        version, status, *_ = status_line.split(" ")
-        return Head(version, int(status), headers)
+            return await read_head(self._reader)
 
     async def chunk(self) -> bytes:
         """The next chunk of a body in chunks; the last one is empty."""
@@ -99,7 +96,10 @@ class Connection:
     async def answer(self, *, is_head: bool = False) -> Answer:
         """The next answer, whole."""
         head = await self.head()
-        return Answer(head.status, head.headers, b"" if is_head else await self._body(head.headers))
+        if not is_head and "Transfer-Encoding" in head.headers:
+            return Answer(head.status, head.headers, await self._chunks(head))
+        async with asyncio.timeout(PATIENCE):
+            return await read_body(self._reader, head, is_head=is_head)
 
     async def ended(self) -> bytes:
         """What is left until the gateway closes the connection."""
@@ -112,16 +112,33 @@ class Connection:
     def close(self) -> None:
         self._writer.close()
 
-    async def _body(self, headers: CIMultiDict[str]) -> bytes:
-        if "Transfer-Encoding" in headers:
-            assert headers["Transfer-Encoding"] == "chunked"
-            assert "Content-Length" not in headers
-            chunks = []
-            while chunk := await self.chunk():
-                chunks.append(chunk)
-            return b"".join(chunks)
-        async with asyncio.timeout(PATIENCE):
-            return await self._reader.readexactly(int(headers["Content-Length"]))
+    async def _chunks(self, head: Head) -> bytes:
+        assert head.headers["Transfer-Encoding"] == "chunked"
+        assert "Content-Length" not in head.headers
+        chunks = []
+        while chunk := await self.chunk():
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+
+async def read_head(reader: asyncio.StreamReader) -> Head:
+    """The next status line on a connection, with its headers."""
+    status_line, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("ascii").splitlines()[:-1]
+    fields = (line.partition(":") for line in lines)
+    version, status, *_ = status_line.split(" ")
+    return Head(version, int(status), CIMultiDict((name, value.strip()) for name, _, value in fields))
+
+
+async def read_body(reader: asyncio.StreamReader, head: Head, *, is_head: bool = False) -> Answer:
+    """The answer that begins with this head, and whose body has a length."""
+    assert is_head or "Transfer-Encoding" not in head.headers
+    body = b"" if is_head else await reader.readexactly(int(head.headers["Content-Length"]))
+    return Answer(head.status, head.headers, body)
+
+
+async def read_answer(reader: asyncio.StreamReader, *, is_head: bool = False) -> Answer:
+    """The next answer on a connection, whose body has a length."""
+    return await read_body(reader, await read_head(reader), is_head=is_head)
 
 
 def head_of(method: str, target: str, *lines: str, version: str = "1.1") -> bytes:
