@@ -14,10 +14,10 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.gateway.foreign.foreign import PROTOS, compiled
 from tests.support.house import House
 from tests.support.ports import free_address
 from tests.support.programs import PATIENCE, Programs
+from tests.support.protoc import compiled
 from tests.system.distributions.build import DISTRIBUTIONS, Installed, build, environment
 
 pytestmark = pytest.mark.outside
@@ -103,7 +103,7 @@ def test_the_client_shares_and_brings_nothing_else(wheels: Sequence[Path], tmp_p
 def test_the_gateway_serves_a_foreign_service(wheels: Sequence[Path], tmp_path: Path) -> None:
     installed = Installed(tmp_path / "gateway", [wheels[0], wheels[2]])
     assert not [name for name in installed.distributions if name.startswith("backup")]
-    described = compiled(tmp_path / "library.binpb", PROTOS, "foreign/v1/library.proto")
+    described = compiled(tmp_path / "library.binpb", "foreign/v1/library.proto")
     listen, upstream = free_address(), free_address()
     arguments = ("--listen", listen, "--upstream", upstream, "--descriptor-set", str(described))
     with echoing(upstream), serving(installed, "restmap-gateway", *arguments, until='"event":"serving"'):
