@@ -54,7 +54,11 @@ def test_the_gateway_imports_neither_the_server_nor_the_sharing_api(name: str) -
     assert not [found for found in imports(GATEWAY[name]) if within(found, "backup_sharing", "backupsharing", "tests")]
 
 
-@pytest.mark.parametrize("name", SERVER)
+RUNS_THE_GATEWAY = "backup_sharing.gateway_program"
+"""The only module that imports the gateway: the program that runs it with the name and the set of this service."""
+
+
+@pytest.mark.parametrize("name", [name for name in SERVER if name != RUNS_THE_GATEWAY])
 def test_the_server_does_not_import_the_gateway(name: str) -> None:
     assert not [found for found in imports(SERVER[name]) if within(found, "restmap_gateway", "tests")]
 
@@ -112,6 +116,7 @@ ARROWS = {
     "usecases": "model errors store.interface usecases",
     "rpc": "model errors store.interface identity.interface usecases fair_queue timers sparing rpc",
     "config": "usecases.policy store.opening command_line",
+    "gateway_program": "",
     "admin.demo_example": "",
     "admin.demo": "admin.demo_example identity.static errors listening lifetime",
     "admin.backup_line": "",
@@ -228,12 +233,27 @@ def words(path: Path) -> Iterator[tuple[int, str]]:
             yield token.start[0], token.string
 
 
-@pytest.mark.parametrize("name", [name for name in GATEWAY if name != "restmap_gateway.config"])
+@pytest.mark.parametrize("name", GATEWAY)
 def test_the_gateway_knows_no_name_of_the_sharing_api(name: str) -> None:
     forbidden = sorted(names_of_the_api() - set(ALLOWED), key=len, reverse=True)
     pattern = re.compile(rf"(?<![A-Za-z0-9_])(?:{'|'.join(map(re.escape, forbidden))})(?![A-Za-z0-9_])")
     found = [(line, match[0]) for line, text in words(GATEWAY[name]) for match in pattern.finditer(text)]
     assert found == []
+
+
+OF_OPENSTACK = re.compile(
+    r"openstack|keystone|x-auth-token|x-service-token|x-subject-token|x-project-|x-user-|x-domain-|x-roles"
+    r"|x-identity-status|\breq-|\b(nova|cinder|glance|vbs)\b|backup[-_]?sharing",
+    re.IGNORECASE,
+)
+"""Words of OpenStack, and of the programs of this service."""
+
+
+@pytest.mark.parametrize(
+    "path", sorted(path for path in (ROOT / "gateway").rglob("*.*") if path.suffix in (".py", ".md", ".toml"))
+)
+def test_the_gateway_knows_no_word_of_openstack(path: Path) -> None:
+    assert OF_OPENSTACK.findall(path.read_text(encoding="utf-8")) == []
 
 
 def test_every_allowed_word_is_needed() -> None:

@@ -1,4 +1,4 @@
-"""The gateway as a program: serve until told to stop."""
+"""The gateway as a program, that for any service or one of a service's own: serve until told to stop."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ import uvloop
 
 from restmap_gateway import app, config, logs
 from restmap_gateway.lifetime import Lifetime
+from restmap_gateway.program import RESTMAP_GATEWAY, Program
 from restmap_gateway.schema.schema import SchemaError
 from restmap_gateway.upstream.tls import CannotUseTls
 
 
-def main() -> None:
+def main(program: Program = RESTMAP_GATEWAY) -> None:
     """Run the gateway with the settings of the command line; exit with 2 if it cannot start with them."""
-    settings = config.load(sys.argv[1:])
+    settings = config.load(sys.argv[1:], program)
     logs.configure(settings.log_level)
     _yield_to_others_less()
     try:
         uvloop.run(_serve(settings))
     except (SchemaError, CannotUseTls, app.CannotListen) as error:
-        print(f"{config.PROGRAM}: {error}", file=sys.stderr)  # noqa: T201 - for the person who started it
+        print(f"{program.name}: {error}", file=sys.stderr)  # noqa: T201 - for the person who started it
         raise SystemExit(2) from None
 
 

@@ -8,14 +8,14 @@ import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
-from importlib import metadata
+from pathlib import Path
 
 import structlog
 from aiohttp import web
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from restmap_gateway import logs
-from restmap_gateway.config import DISTRIBUTION, PROGRAM, TITLE, Settings, descriptor_set
+from restmap_gateway.config import Settings
 from restmap_gateway.errors import shortened
 from restmap_gateway.http.connection import Patience
 from restmap_gateway.http.connections import ConnectionLimits, Connections, most_connections
@@ -30,14 +30,15 @@ from restmap_gateway.json_map.reader import UnknownMember
 from restmap_gateway.lifetime import Lifetime
 from restmap_gateway.openapi import describe
 from restmap_gateway.openapi.docs_page import pages
+from restmap_gateway.schema.conventions import TRACE_HEADERS
 from restmap_gateway.schema.schema import Problem, Schema, SchemaError, load
 from restmap_gateway.sparing import Sparing
-from restmap_gateway.transcode import headers
 from restmap_gateway.transcode.answers import Failures
 from restmap_gateway.transcode.endpoint import compile_routes
 from restmap_gateway.transcode.forwarded import Forwarded
+from restmap_gateway.transcode.metadata import RequestIds, RequestMetadata
 from restmap_gateway.transcode.pages import Page
-from restmap_gateway.transcode.rest import BodyLimits, Callers, Rest
+from restmap_gateway.transcode.rest import BodyLimits, Rest
 from restmap_gateway.transcode.stream import Streams
 from restmap_gateway.transcode.unary import Unary
 from restmap_gateway.upstream.balancer import Balancer
@@ -100,10 +101,18 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
 
 
 def _schema(settings: Settings) -> Schema:
+    path, packaged = settings.descriptor_set, settings.program.descriptor_set
+    if path is None and packaged is None:
+        raise SchemaError([Problem("there is no descriptor set to serve")])
     try:
-        return load(descriptor_set(settings.descriptor_set), services=settings.service)
+        serialized = packaged() if path is None and packaged is not None else Path(str(path)).read_bytes()
     except OSError as error:
-        raise SchemaError([Problem(f"{settings.descriptor_set} cannot be read: {error.strerror}")]) from error
+        raise SchemaError([Problem(f"{path} cannot be read: {error.strerror}")]) from error
+    schema = load(serialized, services=settings.service)
+    if settings.proxy_identity and not schema.conventions.proxy_headers:
+        text = "no file names the headers of an authenticating proxy (proxy_headers), which --proxy-identity passes on"
+        raise SchemaError([Problem(text)])
+    return schema
 
 
 def _upstream(settings: Settings, tls: UpstreamTls | None, look_up: LookUp) -> Upstream | Balancer:
@@ -119,28 +128,30 @@ def _upstream(settings: Settings, tls: UpstreamTls | None, look_up: LookUp) -> U
 def _http_server(
     settings: Settings, schema: Schema, upstream: Calls, readiness: Readiness, connections: Connections
 ) -> HttpServer:
-    failures, cors = Failures(schema), _cors(settings, schema)
+    failures, cors, request_ids = Failures(schema), _cors(settings, schema), RequestIds(schema.conventions.request_id)
+    id_header, program = request_ids.header, settings.program.name
     unwritten = Unwritten(settings.max_buffered)
 
     def stamp(request: web.BaseRequest | None, request_id: str) -> Mapping[str, str]:
         readable = {} if request is None else cors.headers(request)
         # Who has a connection open would otherwise send its next request when nobody takes it any more.
         going = {"Connection": "close"} if readiness.is_draining else {}
-        return {headers.REQUEST_ID: request_id, "Server": PROGRAM, **readable, **going}
+        return {id_header: request_id, "Server": program, **readable, **going}
 
     forwarded = _forwarded(settings)
     streams = Streams(upstream, failures, settings.heartbeat, stamp, unwritten, settings.max_streams)
     rest = Rest(
         compile_routes(schema, settings.max_depth, settings.max_values, _told_unknown() if settings.lenient else None),
-        Unary(upstream, failures, forwarded, settings.timeout),
+        Unary(upstream, failures, request_ids, forwarded, settings.timeout),
         streams,
         BodyLimits(settings.max_body, settings.body_timeout),
         {PATH: readiness.page, **_pages(settings, schema)},
-        Callers(forwarded, by_proxy=settings.proxy_identity),
+        RequestMetadata(schema.conventions, request_ids, forwarded, proxy_identity=settings.proxy_identity),
     )
     return HttpServer(
         rest.answer,
         failures,
+        request_ids,
         cors,
         HttpLimits(
             settings.max_header, Patience(settings.header_timeout, settings.idle_timeout), settings.max_in_flight
@@ -185,16 +196,19 @@ def _watch(tls: ListenTls | UpstreamTls, changed: Callable[[], None], cleanups: 
 def _cors(settings: Settings, schema: Schema) -> Cors:
     methods = {rule.http_method for method in schema.methods for rule in method.bindings}
     bound = {field_mapping(field).header for method in schema.methods for field in method.request.fields}
-    return Cors(
-        settings.cors_origin, methods, {*headers.TO_METADATA, headers.REQUEST_ID, "Content-Type", *bound} - {""}
-    )
+    conventions = schema.conventions
+    crossing = {mapping.header for mapping in conventions.request_headers}
+    id_header = conventions.request_id.header
+    readable = {*crossing, *TRACE_HEADERS, id_header, "Content-Type", *bound} - {""}
+    return Cors(settings.cors_origin, methods, readable, exposed=id_header)
 
 
 def _pages(settings: Settings, schema: Schema) -> Mapping[str, Callable[[], Page]]:
     if not settings.docs:
         return {}
-    title, version = TITLE, metadata.version(DISTRIBUTION)
-    description = describe(schema, title=title, version=version, server_url=settings.public_url)
+    version_of = settings.program.api_version
+    version = version_of() if version_of is not None else None
+    description = describe(schema, version=version, server_url=settings.public_url)
     fixed = pages(dumps(description), FileDescriptorSet(file=schema.files).SerializeToString())
     return {path: partial(_same, page) for path, page in fixed.items()}
 

@@ -1,8 +1,4 @@
-"""Settings: defaults < file < environment < flags, checked as a whole at start.
-
-The program's name, the prefix of its settings and the descriptor set it comes with stand here and
-nowhere else in this package.
-"""
+"""Settings: defaults < file < environment < flags, checked as a whole at start."""
 
 from __future__ import annotations
 
@@ -12,9 +8,8 @@ import os
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 from urllib.parse import urlsplit
 
 from annotated_types import Len
@@ -30,23 +25,8 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from restmap_gateway.command_line import ADVICE, redacted, secret_in, usage_redacted
+from restmap_gateway.program import RESTMAP_GATEWAY, Program
 from restmap_gateway.upstream.resolver import DNS
-
-PROGRAM = "backup-sharing-gateway"
-DISTRIBUTION = "backup-sharing"
-TITLE = "Backup sharing"
-ENVIRONMENT_PREFIX = "BACKUP_SHARING_"
-
-
-def descriptor_set(path: Path | None) -> bytes:
-    """The descriptor set to serve: the named one, or else the one that comes with this program.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    if path is not None:
-        return path.read_bytes()
-    return resources.files("backupsharing").joinpath("image.binpb").read_bytes()
 
 
 def _is_address(value: str) -> bool:
@@ -109,13 +89,15 @@ def _is_local(address: object) -> bool:
     return name.startswith("unix:") or name.rpartition(":")[0] in _LOOPBACK
 
 
-def _incomplete(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Settings that are missing beside others that are given, and why they are needed."""
+def _incomplete(given: Mapping[str, Any], program: Program) -> Iterator[tuple[str, str]]:
+    """Settings that are missing, most of them beside others that are given, and why they are needed."""
 
     def is_local(name: str) -> bool:
         addresses = _split(given.get(name)) or Settings.model_fields[name].default
         return all(map(_is_local, addresses if isinstance(addresses, list) else [addresses]))
 
+    if program.descriptor_set is None and not given.get("descriptor_set"):
+        yield "descriptor_set", "is missing"
     is_insecure = str(given.get("insecure", "")).lower() in ("true", "1", "yes", "on")
     with_tls = bool(given.get("tls_certificate") or given.get("tls_key"))
     if with_tls or not (is_local("listen") or is_insecure):
@@ -133,14 +115,14 @@ def _incomplete(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 class Settings(BaseSettings):
     """Serve a gRPC service annotated with google.api.http as REST.
 
-    Every option can also be given in the environment (--body-timeout as BACKUP_SHARING_BODY_TIMEOUT)
+    Every option can also be given in the environment (--body-timeout as RESTMAP_GATEWAY_BODY_TIMEOUT)
     or in a TOML file (body_timeout = 10.0) named by --config. Flags win over the environment, the
     environment over the file.
     """
 
     model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX,
-        cli_prog_name=PROGRAM,
+        env_prefix=RESTMAP_GATEWAY.environment_prefix,
+        cli_prog_name=RESTMAP_GATEWAY.name,
         cli_kebab_case=True,
         cli_implicit_flags=True,
         cli_avoid_json=True,
@@ -151,6 +133,8 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
     )
 
+    program: ClassVar[Program] = RESTMAP_GATEWAY
+
     config: Path | None = Field(None, description="TOML file with settings")
     listen: Address = Field("127.0.0.1:8080", description="HOST:PORT to serve REST on")
     tls_certificate: Path | None = Field(None, description="PEM file with the certificate that clients see")
@@ -159,7 +143,7 @@ class Settings(BaseSettings):
     descriptor_set: Path | None = Field(
         None,
         description="what to serve: a FileDescriptorSet with all imports, as protoc --include_imports"
-        " --descriptor_set_out writes it; without it the one that comes with this program",
+        " --descriptor_set_out writes it; without it the one that comes with the program, if there is one",
     )
     service: Names = Field(
         [], description="full name of a service to serve, of several in the set; may be given several times"
@@ -230,7 +214,7 @@ class Settings(BaseSettings):
         5000, ge=1, description="members of objects and elements of lists that a body may have, all together"
     )
     public_url: Url | None = Field(
-        None, description="what links in answers begin with, such as https://vbs.example.com"
+        None, description="what links in answers begin with, such as https://api.example.com"
     )
     trusted_proxy: Networks = Field(
         [],
@@ -261,7 +245,7 @@ class Settings(BaseSettings):
         """Refuse settings that are half set, together with all that are bad by themselves."""
         missing = [
             InitErrorDetails(type=PydanticCustomError(_INCOMPLETE, "{why}", {"why": why}), loc=(name,), input=None)
-            for name, why in _incomplete(given)
+            for name, why in _incomplete(given, cls.program)
         ]
         try:
             settings = validated(given)
@@ -288,19 +272,30 @@ class Settings(BaseSettings):
         return env_settings, init_settings
 
 
-def load(arguments: Sequence[str]) -> Settings:
-    """Read all settings. If any is bad, list every one on standard error and exit with 2."""
+def settings_of(program: Program) -> type[Settings]:
+    """The settings with the name and the prefix of a program."""
+
+    class Own(Settings):
+        model_config = SettingsConfigDict(env_prefix=program.environment_prefix, cli_prog_name=program.name)
+
+    Own.program = program
+    Own.__doc__ = (Settings.__doc__ or "").replace(RESTMAP_GATEWAY.environment_prefix, program.environment_prefix)
+    return Own
+
+
+def load(arguments: Sequence[str], program: Program = RESTMAP_GATEWAY) -> Settings:
+    """Read all settings of a program. If any is bad, list every one on standard error and exit with 2."""
     if option := secret_in(arguments):
         print(f"{option}: {ADVICE}", file=sys.stderr)  # noqa: T201 - no log is set up yet
         raise SystemExit(2)
     try:
         with usage_redacted():
             # The argument is pydantic-settings' own, unknown to the model that mypy sees.
-            return Settings(_cli_parse_args=list(arguments), **_file(arguments))  # type: ignore[call-arg]
+            return settings_of(program)(_cli_parse_args=list(arguments), **_file(arguments, program))  # type: ignore[call-arg]
     except ValidationError as error:
         for problem in error.errors():
             name = str(problem["loc"][0]) if problem["loc"] else ""
-            flag = f"--{name.replace('_', '-')} ({ENVIRONMENT_PREFIX}{name.upper()})"
+            flag = f"--{name.replace('_', '-')} ({program.environment_prefix}{name.upper()})"
             wrong = problem["msg"].removeprefix("Value error, ")
             message = f"{flag}: {redacted(wrong)}, got {redacted(repr(problem['input']))}"
             if not name:
@@ -315,9 +310,9 @@ def load(arguments: Sequence[str]) -> Settings:
         raise SystemExit(2) from None
 
 
-def _file(arguments: Sequence[str]) -> dict[str, Any]:
+def _file(arguments: Sequence[str], program: Program) -> dict[str, Any]:
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", default=os.environ.get(f"{ENVIRONMENT_PREFIX}CONFIG"))
+    parser.add_argument("--config", default=os.environ.get(f"{program.environment_prefix}CONFIG"))
     path = parser.parse_known_args(list(arguments))[0].config
     if not path:
         return {}

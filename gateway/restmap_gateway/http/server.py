@@ -22,6 +22,7 @@ from restmap_gateway.schema.http_methods import COMMON, are_all_common
 from restmap_gateway.sparing import Sparing
 from restmap_gateway.transcode import headers
 from restmap_gateway.transcode.answers import Answer, Failures
+from restmap_gateway.transcode.metadata import RequestIds
 from restmap_gateway.transcode.pages import COMPRESS_FROM
 from restmap_gateway.transcode.target import logged_path
 
@@ -59,6 +60,7 @@ class HttpServer(web.Server):
         self,
         respond: Respond,
         failures: Failures,
+        request_ids: RequestIds,
         cors: Cors,
         limits: HttpLimits,
         connections: Connections,
@@ -72,6 +74,7 @@ class HttpServer(web.Server):
         Args:
             respond: answers a request with its request id.
             failures: writes the failures.
+            request_ids: makes the id of each request.
             cors: says which pages may read an answer.
             limits: what clients may take.
             connections: those of clients.
@@ -83,6 +86,7 @@ class HttpServer(web.Server):
         super().__init__(self._handle, handler_cancellation=True)
         self._respond = respond
         self._failures = failures
+        self._request_ids = request_ids
         self._cors = cors
         self._limits = limits
         self._connections_of_clients = connections
@@ -114,7 +118,7 @@ class HttpServer(web.Server):
     def _full(self) -> bytes:
         """The response to a connection that there is no room for."""
         message = "More connections are open than this gateway takes; try again later."
-        request_id = headers.new_request_id()
+        request_id = self._request_ids.new()
         failed = self._failures.of_request(RequestFailed(503, message), request_id)
         return closing(failed.status, {**failed.headers, **self._stamp(None, request_id)}, failed.body)
 
@@ -127,7 +131,7 @@ class HttpServer(web.Server):
             message = f"The request line, or a header, has more than {self._limits.header_bytes} bytes."
         elif isinstance(exc, HeadersTooLarge):
             message = "The headers have too many bytes, all together."
-        request_id = headers.new_request_id()
+        request_id = self._request_ids.new()
         # Not the text of the exception: it quotes the line that cannot be read, and so a token.
         self._garbage.info("refused", status=status, cause=type(exc).__name__, request_id=request_id)
         failed = self._failures.of_request(RequestFailed(status, message), request_id)
@@ -136,7 +140,7 @@ class HttpServer(web.Server):
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         began = time.perf_counter()
         turn = Turn(request, self._in_flight)
-        request_id = headers.new_request_id()
+        request_id = self._request_ids.new()
         done = Answer(_CLIENT_GONE)
         try:
             answer = await self._answer(request, request_id, turn)
@@ -184,7 +188,7 @@ class HttpServer(web.Server):
             cause=shortened(answer.cause, _LONGEST_CAUSE) or None,
             ms=round((time.perf_counter() - began) * 1000, 2),
             request_id=answer.request_id or request_id,
-            client_request_id=headers.client_request_id(request.headers),
+            client_request_id=self._request_ids.of_client(request.headers),
             client=request.remote,
         )
 

@@ -25,7 +25,8 @@ from restmap_gateway.schema.descriptor_set import DescriptorSet, Problem
 _Optioned: TypeAlias = (
     FileDescriptor | Descriptor | FieldDescriptor | EnumDescriptor | EnumValueDescriptor | MethodDescriptor
 )
-_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+"""Matches what can be the name of a header."""
 
 
 def of_file(file: FileDescriptor) -> restmap_pb2.FileMapping:
@@ -126,7 +127,7 @@ def _header_problems(message: Descriptor, field: FieldDescriptor) -> Iterator[st
     header = field_mapping(field).header
     if not header:
         return
-    if not _HEADER_NAME.fullmatch(header):
+    if not HEADER_NAME.fullmatch(header):
         yield f"{header!r} is not the name of a header"
     if field.is_repeated or not has_text_form(field):
         yield f"the header {header!r} cannot carry it: it is repeated or a message"

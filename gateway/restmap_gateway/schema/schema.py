@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from restmap.v1 import restmap_pb2
+from restmap_gateway.schema.conventions import Conventions, read_conventions
 from restmap_gateway.schema.descriptor_set import DescriptorSet, Problem, SchemaError, open_set
 from restmap_gateway.schema.error_codes import ReasonMapping, read_failure_codes, read_reasons
 from restmap_gateway.schema.http_rule import Template, TemplateError, parse
@@ -71,6 +72,8 @@ class Schema:
     """Codes of failures without a known reason; None where no file sets them."""
     reasons: Mapping[str, Mapping[str, ReasonMapping]]
     """By domain of an ``ErrorInfo``, then by its reason: the name of the enum value without the enum's prefix."""
+    conventions: Conventions
+    """What all calls have in common."""
     pool: DescriptorPool
     """Holds every type of the set, and nothing else."""
     files: tuple[FileDescriptorProto, ...]
@@ -94,9 +97,10 @@ def load(descriptor_set: bytes, *, services: Collection[str] = ()) -> Schema:
     problems += _conflicts(methods)
     failure_codes = read_failure_codes(opened, problems)
     reasons = read_reasons(opened, problems)
+    conventions = read_conventions(opened, problems)
     if problems:
         raise SchemaError(problems)
-    return Schema(tuple(methods), failure_codes, reasons, opened.pool, opened.protos)
+    return Schema(tuple(methods), failure_codes, reasons, conventions, opened.pool, opened.protos)
 
 
 def _annotated(opened: DescriptorSet, wanted: Collection[str], problems: list[Problem]) -> list[MethodDescriptor]:

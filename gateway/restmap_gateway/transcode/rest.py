@@ -13,7 +13,7 @@ from restmap_gateway.transcode import headers
 from restmap_gateway.transcode.answers import Answer
 from restmap_gateway.transcode.body import read_body
 from restmap_gateway.transcode.endpoint import Call, Endpoint
-from restmap_gateway.transcode.forwarded import Forwarded
+from restmap_gateway.transcode.metadata import RequestMetadata
 from restmap_gateway.transcode.pages import Page
 from restmap_gateway.transcode.stream import Streams, check_accepts_stream
 from restmap_gateway.transcode.target import path_and_query
@@ -29,26 +29,6 @@ class BodyLimits:
     """To arrive."""
 
 
-class Callers:
-    """Tells the server what is known of a caller."""
-
-    def __init__(self, forwarded: Forwarded, *, by_proxy: bool) -> None:
-        """Prepare; ``by_proxy``: an authenticating proxy in front may say who is calling."""
-        self._forwarded = forwarded
-        self._names = (*headers.TO_METADATA, *(headers.FROM_PROXY if by_proxy else ()))
-
-    def metadata(self, request: BaseRequest) -> list[tuple[str, str]]:
-        """What goes with the call.
-
-        Raises:
-            InvalidRequest: a header is given twice or holds characters that metadata cannot.
-        """
-        found = headers.to_metadata(request.headers, self._names)
-        if client := self._forwarded.client(request):
-            found.append((headers.FORWARDED_FOR, client))
-        return found
-
-
 class Rest:
     """Answers requests."""
 
@@ -59,10 +39,10 @@ class Rest:
         streams: Streams,
         limits: BodyLimits,
         pages: Mapping[str, Callable[[], Page]],
-        callers: Callers,
+        metadata: RequestMetadata,
     ) -> None:
         """Serve the rules of ``router``, and ``pages`` where no rule matches: each makes itself, by its path."""
-        self._callers = callers
+        self._metadata = metadata
         self._router = router
         self._unary = unary
         self._streams = streams
@@ -95,7 +75,7 @@ class Rest:
             path=path,
             query=query,
             message=endpoint.binding.bind(match.values, query, request.headers, body),
-            metadata=[*self._callers.metadata(request), *headers.request_ids(request.headers, request_id)],
+            metadata=self._metadata.of(request, request_id),
             seconds=headers.timeout(request.headers),
         )
         return await (self._streams if streaming else self._unary).answer(call)

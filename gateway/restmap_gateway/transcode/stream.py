@@ -23,7 +23,6 @@ from restmap_gateway.json_map import dumps
 from restmap_gateway.transcode import headers
 from restmap_gateway.transcode.answers import Answer, Failures
 from restmap_gateway.transcode.endpoint import Call, Endpoint
-from restmap_gateway.transcode.unary import failed
 from restmap_gateway.upstream.server_stream import NoMessage, ServerStream
 from restmap_gateway.upstream.upstream import Calls
 
@@ -187,7 +186,7 @@ class Streams:
     async def _answer(self, stream: ServerStream, error: grpc.aio.AioRpcError | RequestFailed, call: Call) -> Answer:
         if isinstance(error, grpc.aio.AioRpcError):
             try:
-                return failed(await stream.failure(error), self._failures, call)
+                return self._failures.of_reply(await stream.failure(error), call.request_id, call.uncertainty)
             except RequestFailed as found:
                 error = found
         return self._failures.of_request(error, call.request_id)

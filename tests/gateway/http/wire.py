@@ -15,7 +15,7 @@ from multidict import CIMultiDict
 PATIENCE = 30.0
 """Seconds to wait for something that must happen; a busy machine is no defect."""
 
-REQUEST_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+REQUEST_ID = re.compile(r"wx-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 Json = Any
 """What a JSON body says, as plain Python."""
@@ -53,7 +53,7 @@ def assert_failure(answer: Answer, status: int, code: str, *said: str) -> None:
     """The answer is this failure in the one shape of failures, and its message says these texts."""
     assert answer.status == status, answer
     assert answer.headers.getall("Content-Type") == ["application/json"]
-    request_id = answer.headers["X-Openstack-Request-Id"]
+    request_id = answer.headers["X-Weather-Id"]
     assert REQUEST_ID.fullmatch(request_id)
     assert_error(answer.json, code, *said)
     assert answer.error["request_id"] == request_id
