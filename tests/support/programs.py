@@ -37,7 +37,8 @@ def free_address() -> str:
 
 def environment() -> dict[str, str]:
     """Ours, without settings that would reach the programs, and with this checkout before what is installed."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith(("BACKUP_SHARING_", "RESTMAP_GATEWAY_"))}
+    prefixes = ("BACKUP_SHARING_", "RESTMAP_GATEWAY_")
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     return {**ours, "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in SOURCES)}
 
 
