@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# In one command, whoever installs them: their names are registered nowhere and must not be looked for in an index.
+DISTRIBUTIONS := protos/restmap protos gateway server
 PROTOS := $(sort $(wildcard protos/*/*/*.proto))
 SERVICES := protos/backupsharing/v2/backup_catalog.proto protos/backupsharing/v2/backup_sharing.proto \
 	protos/multiplex/v1/multiplex.proto
@@ -12,7 +15,7 @@ RELEASED := protos/released.binpb
 BUF_LINT := {"version":"v1","lint":{"use":["STANDARD","COMMENTS"],"ignore":["google"]}}
 BUF_BREAKING := {"version":"v1","breaking":{"use":["FILE"],"ignore":["google"]}}
 
-.PHONY: help run test test-keystone lint format generate plugins stubs released bench bench-full siege fuzz chaos \
+.PHONY: help run test test-keystone lint format generate plugins stubs released dist bench bench-full siege fuzz chaos \
 	mutants interop clean
 
 help: ## Show what can be made
@@ -54,6 +57,11 @@ generate: $(VENV)/.dev ## Make the Python stubs and the descriptor image from th
 	$$protoc --include_imports --include_source_info \
 		--descriptor_set_out=$(OUT)/backupsharing/image.binpb $(PROTOS:protos/%=%) $(FAILURES)
 
+dist: $(VENV)/.dist ## Build wheels and sdists of all distributions into dist/ (install from there in one command)
+	rm -rf dist
+	@for root in $(DISTRIBUTIONS); do \
+		(cd $$root && $(CURDIR)/$(BIN)/python -m hatchling build --directory $(CURDIR)/dist) || exit 1; done
+
 plugins: $(VENV)/.dev ## Install what `make stubs` needs for every language that this machine has, into build/tools
 	@$(BIN)/python -m tests.system.interop.plugins
 
@@ -93,20 +101,26 @@ $(VENV)/bin/python:
 		{ echo "Python 3.11 or newer is needed; name it: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+$(VENV)/.run: $(VENV)/bin/python $(DISTRIBUTIONS:%=%/pyproject.toml) constraints.txt
+	@# One from before the command backup-sharing was the client's would take the command with it when it is replaced.
+	@$(BIN)/python -m pip uninstall --quiet --yes backup-sharing 2> /dev/null || true
+	$(PIP_INSTALL) $(DISTRIBUTIONS:%=-e ./%)
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+$(VENV)/.dev: $(VENV)/.run pyproject.toml
+	$(PIP_INSTALL) -e '.[dev]'
 	@touch $@
 
 $(VENV)/.mutants: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mutants]'
+	$(PIP_INSTALL) -e '.[mutants]'
 	@touch $@
 
-$(VENV)/.bench: $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+$(VENV)/.bench: $(VENV)/.run pyproject.toml
+	$(PIP_INSTALL) -e '.[bench]'
+	@touch $@
+
+$(VENV)/.dist: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP_INSTALL) -e '.[dist]'
 	@touch $@
 
 build/keystone/.installed: tests/system/keystone/constraints.txt

@@ -16,7 +16,6 @@ import uuid_utils
 from backup_sharing.config import Settings
 from backup_sharing.identity.configured import providers
 from backup_sharing.identity.interface import Links
-from backup_sharing.lifetime import Lifetime
 from backup_sharing.listening import CannotListen, check_free
 from backup_sharing.model import Micros
 from backup_sharing.rpc import catalog_service, health, reflection, sharing_service, unary
@@ -35,6 +34,7 @@ from backup_sharing.store.opening import Tuning, file_of, open_store
 from backup_sharing.usecases import policy
 from backup_sharing.usecases.catalog import Catalog
 from backup_sharing.usecases.sharing import SharingLimits, Sharings
+from programkit.lifetime import Lifetime
 
 SERVICES = (sharing_service.SERVICE, catalog_service.SERVICE)
 

@@ -34,10 +34,10 @@ from backup_sharing.rpc.admission.limits import Gate, Limits, client_of
 from backup_sharing.rpc.admission.turns import Turns, turns_for
 from backup_sharing.rpc.audit import shown
 from backup_sharing.rpc.status import Status
-from backup_sharing.sparing import Sparing
 from backup_sharing.timers import Timers
 from backup_sharing.usecases import policy
 from backup_sharing.usecases.sharing import Caller
+from programkit.sparing import Sparing
 
 REQUEST_ID = "x-openstack-request-id"
 """Metadata key of the request id, in calls and answers."""

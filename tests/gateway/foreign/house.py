@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import grpc
 
+from programkit.lifetime import Lifetime
 from restmap_gateway import app
 from restmap_gateway.config import Settings
-from restmap_gateway.lifetime import Lifetime
 from tests.support.programs import PATIENCE, free_address
 
 T = TypeVar("T")

@@ -21,10 +21,10 @@ from backup_sharing import app
 from backup_sharing.config import Settings
 from backup_sharing.identity.interface import LONGEST_TOKEN
 from backup_sharing.identity.static import BadTokenFile, add_token
-from backup_sharing.lifetime import Lifetime
 from backup_sharing.store.unusable import UnusableDatabase
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2 import backup_sharing_pb2_grpc
+from programkit.lifetime import Lifetime
 from tests.server.cast import GIVER
 from tests.server.told import told_by
 

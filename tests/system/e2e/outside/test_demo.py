@@ -18,7 +18,7 @@ import grpc
 import pytest
 
 from backup_sharing.admin.demo import MOST_RECOVERIES
-from backup_sharing.lifetime import DISK_FAILED
+from backup_sharing.exit_status import DISK_FAILED
 from backupsharing.v2.backup_catalog_pb2 import ListBackupsRequest
 from backupsharing.v2.backup_catalog_pb2_grpc import BackupCatalogServiceStub
 from tests.store.faulty_disk import Fault, FaultyDisk, Kind, build

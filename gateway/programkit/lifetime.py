@@ -6,10 +6,6 @@ import asyncio
 import os
 import signal
 import sys
-from typing import Final
-
-DISK_FAILED: Final = 74
-"""What a process ends with when only a fresh one can find out what the database holds: EX_IOERR of sysexits.h."""
 
 
 class Lifetime:

@@ -1,7 +1,5 @@
 """Secrets that settings may hold: not taken from a command line, which every user of the machine can read, and not
 repeated in a message.
-
-The server has the same: the two are programs of their own and share no code.
 """
 
 from __future__ import annotations
