@@ -151,6 +151,42 @@ def test_the_arrows_of_the_server_point_inwards(name: str) -> None:
     assert {found for found in ours if not within(found, *ARROWS[room].split())} == set()
 
 
+GATEWAY_ARROWS = {
+    "errors": "",
+    "program": "",
+    "json_map": "errors json_map",
+    "schema": "errors json_map schema",
+    "upstream": "errors upstream",
+    "config": "program upstream.resolver",
+    "transcode": "errors json_map schema upstream.reply upstream.server_stream upstream.upstream transcode",
+    "http": "errors transcode http",
+    "openapi": "errors json_map schema transcode.answers transcode.pages openapi",
+}
+"""What each room of the gateway may use: itself, and rooms above it. The app and ``__main__`` use all of them."""
+
+
+def _in_gateway(name: str) -> str:
+    return name.removeprefix("restmap_gateway.").removesuffix(".__init__")
+
+
+@pytest.mark.parametrize("name", GATEWAY)
+def test_the_arrows_of_the_gateway_point_inwards(name: str) -> None:
+    room = next((room for room in GATEWAY_ARROWS if within(_in_gateway(name), room)), None)
+    if room is None:
+        assert _in_gateway(name) in {"__init__", "__main__", "app"}, f"{name} needs its arrows"
+        return
+    known = {*GATEWAY, *(found.removesuffix(".__init__") for found in GATEWAY)}
+    ours = {_in_gateway(found) for found in imports(GATEWAY[name]) if found in known} - {"restmap_gateway"}
+    assert {found for found in ours if not within(found, *GATEWAY_ARROWS[room].split())} == set()
+
+
+def test_no_arrow_of_the_gateway_leads_back() -> None:
+    before: set[str] = set()
+    for room, others in GATEWAY_ARROWS.items():
+        assert {other for other in others.split() if not within(other, room, *before)} == set(), room
+        before.add(room)
+
+
 MOST_MODULES = 15
 
 

@@ -22,6 +22,7 @@ from restmap_gateway.errors import shortened
 from restmap_gateway.http.connection import Patience
 from restmap_gateway.http.connections import ConnectionLimits, Connections, most_connections
 from restmap_gateway.http.cors import Cors
+from restmap_gateway.http.listen_tls import ListenTls
 from restmap_gateway.http.readiness import PATH, Readiness
 from restmap_gateway.http.server import HttpLimits, HttpServer
 from restmap_gateway.http.tls_listener import TlsListener
@@ -45,7 +46,7 @@ from restmap_gateway.upstream.balancer import Balancer
 from restmap_gateway.upstream.keepalive import channel_options
 from restmap_gateway.upstream.resolver import LookUp, Resolver, look_up
 from restmap_gateway.upstream.server_address import ServerAddress
-from restmap_gateway.upstream.tls import ListenTls, UpstreamTls
+from restmap_gateway.upstream.tls import UpstreamTls
 from restmap_gateway.upstream.upstream import Calls, Link, Upstream
 
 

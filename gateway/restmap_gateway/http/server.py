@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -17,20 +17,17 @@ from restmap_gateway.http.connection import Connection, HeadersTooLarge, Patienc
 from restmap_gateway.http.connections import Connections
 from restmap_gateway.http.cors import Cors
 from restmap_gateway.http.in_flight import InFlight, Turn
+from restmap_gateway.http.methods import COMMON, are_all_common
 from restmap_gateway.http.response import closing, compressed, plain, varying, whole
 from restmap_gateway.http.unwritten import Unwritten
-from restmap_gateway.schema.http_methods import COMMON, are_all_common
 from restmap_gateway.transcode import headers
-from restmap_gateway.transcode.answers import Answer, Failures
+from restmap_gateway.transcode.answers import Answer, Failures, Stamp
 from restmap_gateway.transcode.metadata import RequestIds
 from restmap_gateway.transcode.pages import COMPRESS_FROM
 from restmap_gateway.transcode.target import logged_path
 
 Respond = Callable[[web.BaseRequest, str, Callable[[], None]], Awaitable[Answer | web.StreamResponse]]
 """Answers a request with its id; calls the function when the whole request is there, which may raise a refusal."""
-
-Stamp = Callable[[web.BaseRequest | None, str], Mapping[str, str]]
-"""Gives the headers of every answer, by the request (None: it could not be read) and its id."""
 
 _CLIENT_GONE = 499
 """In the log, as other servers write it; nobody receives it."""

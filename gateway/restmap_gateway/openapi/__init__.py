@@ -21,8 +21,7 @@ from restmap_gateway.openapi.parameters import Parameters
 from restmap_gateway.openapi.paths import Path, path_of
 from restmap_gateway.openapi.schemas import Schemas, Side, inside, reference
 from restmap_gateway.openapi.values import Json
-from restmap_gateway.schema.schema import Method, Rule, Schema
-from restmap_gateway.transcode.binding import needs_body
+from restmap_gateway.schema.schema import Method, Rule, Schema, needs_body
 
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})
 _OTHER_METHODS = "x-additionalOperations"

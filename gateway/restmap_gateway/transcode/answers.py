@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import grpc
 import orjson
+from aiohttp.web import BaseRequest
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
@@ -75,6 +76,9 @@ _NEUTRAL: Mapping[int, str] = {
 DEFAULT_RETRY_AFTER = 1
 """Seconds, on a 503 that does not say."""
 
+
+Stamp = Callable[[BaseRequest | None, str], Mapping[str, str]]
+"""Gives the headers of every answer, by the request (None: it could not be read) and its id."""
 
 JSON: Mapping[str, str] = {"Content-Type": "application/json"}
 """Headers of an answer that is JSON."""

@@ -7,7 +7,7 @@ stream: no message is read from the server before the one before it is on its wa
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -17,17 +17,26 @@ from aiohttp import web
 from google.protobuf.message import DecodeError, Message
 
 from restmap_gateway.errors import RequestFailed
-from restmap_gateway.http.server import Stamp
-from restmap_gateway.http.unwritten import Unwritten
 from restmap_gateway.json_map import dumps
 from restmap_gateway.transcode import headers
-from restmap_gateway.transcode.answers import Answer, Failures
+from restmap_gateway.transcode.answers import Answer, Failures, Stamp
 from restmap_gateway.transcode.endpoint import Call, Endpoint
 from restmap_gateway.upstream.server_stream import NoMessage, ServerStream
 from restmap_gateway.upstream.upstream import Calls
 
 NDJSON = "application/x-ndjson"
 EVENTS = "text/event-stream"
+
+
+class Backpressure(Protocol):
+    """Bounds what is written to clients that do not read it."""
+
+    async def write(self, request: web.BaseRequest, size: int, writing: Awaitable[object]) -> None:
+        """Write a piece of an answer, of so many bytes; returns when it is handed to the socket.
+
+        Raises:
+            ConnectionError: the client is gone, or was closed as it does not read.
+        """
 
 
 class _Layout(Protocol):
@@ -91,7 +100,7 @@ class Streams:
         failures: Failures,
         heartbeat_seconds: float,
         stamp: Stamp,
-        unwritten: Unwritten,
+        unwritten: Backpressure,
         most: int,
     ) -> None:
         """Prepare.
