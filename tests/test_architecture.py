@@ -160,7 +160,7 @@ GATEWAY_ARROWS = {
     "config": "program upstream.resolver",
     "transcode": "errors json_map schema upstream.reply upstream.server_stream upstream.upstream transcode",
     "http": "errors transcode http",
-    "openapi": "errors json_map schema transcode.answers transcode.pages openapi",
+    "openapi": "errors json_map schema transcode.failures transcode.pages openapi",
 }
 """What each room of the gateway may use: itself, and rooms above it. The app and ``__main__`` use all of them."""
 

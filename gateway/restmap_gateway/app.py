@@ -8,7 +8,6 @@ import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 
 import structlog
 from aiohttp import web
@@ -34,20 +33,21 @@ from restmap_gateway.openapi import describe
 from restmap_gateway.openapi.docs_page import pages
 from restmap_gateway.schema.conventions import TRACE_HEADERS
 from restmap_gateway.schema.schema import Problem, Schema, SchemaError, load
-from restmap_gateway.transcode.answers import Failures
 from restmap_gateway.transcode.endpoint import compile_routes
+from restmap_gateway.transcode.failures import Failures
 from restmap_gateway.transcode.forwarded import Forwarded
+from restmap_gateway.transcode.http_response import Stamp
 from restmap_gateway.transcode.metadata import RequestIds, RequestMetadata
 from restmap_gateway.transcode.pages import Page
 from restmap_gateway.transcode.rest import BodyLimits, Rest
-from restmap_gateway.transcode.stream import Streams
-from restmap_gateway.transcode.unary import Unary
+from restmap_gateway.transcode.stream import StreamingCalls
+from restmap_gateway.transcode.unary import UnaryCalls
 from restmap_gateway.upstream.balancer import Balancer
 from restmap_gateway.upstream.keepalive import channel_options
 from restmap_gateway.upstream.resolver import LookUp, Resolver, look_up
 from restmap_gateway.upstream.server_address import ServerAddress
 from restmap_gateway.upstream.tls import UpstreamTls
-from restmap_gateway.upstream.upstream import Calls, Link, Upstream
+from restmap_gateway.upstream.upstream import Backend, Link, Upstream
 
 
 class CannotListen(Exception):
@@ -102,18 +102,23 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
 
 
 def _schema(settings: Settings) -> Schema:
-    path, packaged = settings.descriptor_set, settings.program.descriptor_set
-    if path is None and packaged is None:
-        raise SchemaError([Problem("there is no descriptor set to serve")])
     try:
-        serialized = packaged() if path is None and packaged is not None else Path(str(path)).read_bytes()
+        schema = load(_descriptor_set(settings), services=settings.service)
     except OSError as error:
-        raise SchemaError([Problem(f"{path} cannot be read: {error.strerror}")]) from error
-    schema = load(serialized, services=settings.service)
+        raise SchemaError([Problem(f"{settings.descriptor_set} cannot be read: {error.strerror}")]) from error
     if settings.proxy_identity and not schema.conventions.proxy_headers:
         text = "no file names the headers of an authenticating proxy (proxy_headers), which --proxy-identity passes on"
         raise SchemaError([Problem(text)])
     return schema
+
+
+def _descriptor_set(settings: Settings) -> bytes:
+    if settings.descriptor_set is not None:
+        return settings.descriptor_set.read_bytes()
+    packaged = settings.program.descriptor_set
+    if packaged is None:
+        raise SchemaError([Problem("there is no descriptor set to serve")])
+    return packaged()
 
 
 def _upstream(settings: Settings, tls: UpstreamTls | None, look_up: LookUp) -> Upstream | Balancer:
@@ -127,23 +132,15 @@ def _upstream(settings: Settings, tls: UpstreamTls | None, look_up: LookUp) -> U
 
 
 def _http_server(
-    settings: Settings, schema: Schema, upstream: Calls, readiness: Readiness, connections: Connections
+    settings: Settings, schema: Schema, upstream: Backend, readiness: Readiness, connections: Connections
 ) -> HttpServer:
     failures, cors, request_ids = Failures(schema), _cors(settings, schema), RequestIds(schema.conventions.request_id)
-    id_header, program = request_ids.header, settings.program.name
-    unwritten = Unwritten(settings.max_buffered)
-
-    def stamp(request: web.BaseRequest | None, request_id: str) -> Mapping[str, str]:
-        readable = {} if request is None else cors.headers(request)
-        # Who has a connection open would otherwise send its next request when nobody takes it any more.
-        going = {"Connection": "close"} if readiness.is_draining else {}
-        return {id_header: request_id, "Server": program, **readable, **going}
-
-    forwarded = _forwarded(settings)
-    streams = Streams(upstream, failures, settings.heartbeat, stamp, unwritten, settings.max_streams)
+    stamp = _stamp(request_ids.header, settings.program.name, cors, readiness)
+    unwritten, forwarded = Unwritten(settings.max_buffered), _forwarded(settings)
+    streams = StreamingCalls(upstream, failures, settings.heartbeat, stamp, unwritten, settings.max_streams)
     rest = Rest(
         compile_routes(schema, settings.max_depth, settings.max_values, _told_unknown() if settings.lenient else None),
-        Unary(upstream, failures, request_ids, forwarded, settings.timeout),
+        UnaryCalls(upstream, failures, request_ids, forwarded, settings.timeout),
         streams,
         BodyLimits(settings.max_body, settings.body_timeout),
         {PATH: readiness.page, **_pages(settings, schema)},
@@ -163,6 +160,16 @@ def _http_server(
         on_drain=streams.drain,
         methods={rule.http_method for method in schema.methods for rule in method.bindings},
     )
+
+
+def _stamp(id_header: str, program: str, cors: Cors, readiness: Readiness) -> Stamp:
+    def stamp(request: web.BaseRequest | None, request_id: str) -> Mapping[str, str]:
+        readable = {} if request is None else cors.headers(request)
+        # Who has a connection open would otherwise send its next request when nobody takes it any more.
+        going = {"Connection": "close"} if readiness.is_draining else {}
+        return {id_header: request_id, "Server": program, **readable, **going}
+
+    return stamp
 
 
 def _connections(settings: Settings) -> Connections:

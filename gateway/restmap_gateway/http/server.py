@@ -21,12 +21,13 @@ from restmap_gateway.http.methods import COMMON, are_all_common
 from restmap_gateway.http.response import closing, compressed, plain, varying, whole
 from restmap_gateway.http.unwritten import Unwritten
 from restmap_gateway.transcode import headers
-from restmap_gateway.transcode.answers import Answer, Failures, Stamp
+from restmap_gateway.transcode.failures import Failures
+from restmap_gateway.transcode.http_response import HttpResponse, Stamp
 from restmap_gateway.transcode.metadata import RequestIds
 from restmap_gateway.transcode.pages import COMPRESS_FROM
 from restmap_gateway.transcode.target import logged_path
 
-Respond = Callable[[web.BaseRequest, str, Callable[[], None]], Awaitable[Answer | web.StreamResponse]]
+Respond = Callable[[web.BaseRequest, str, Callable[[], None]], Awaitable[HttpResponse | web.StreamResponse]]
 """Answers a request with its id; calls the function when the whole request is there, which may raise a refusal."""
 
 _CLIENT_GONE = 499
@@ -138,11 +139,11 @@ class HttpServer(web.Server):
         began = time.perf_counter()
         turn = Turn(request, self._in_flight)
         request_id = self._request_ids.new()
-        done = Answer(_CLIENT_GONE)
+        done = HttpResponse(_CLIENT_GONE)
         try:
             answer = await self._answer(request, request_id, turn)
             if isinstance(answer, web.StreamResponse):
-                done = Answer(answer.status)
+                done = HttpResponse(answer.status)
                 return answer
             turn.count()
             answer, response = await self._write(request, request_id, answer)
@@ -153,8 +154,8 @@ class HttpServer(web.Server):
             self._log_request(request, request_id, turn, done, began)
 
     async def _write(
-        self, request: web.BaseRequest, request_id: str, answer: Answer
-    ) -> tuple[Answer, web.StreamResponse]:
+        self, request: web.BaseRequest, request_id: str, answer: HttpResponse
+    ) -> tuple[HttpResponse, web.StreamResponse]:
         """Hand an answer to the socket, so that aiohttp finds it written; one that there is no room for is another."""
         if request.method == "GET" and len(answer.body) > COMPRESS_FROM:
             try:
@@ -165,7 +166,7 @@ class HttpServer(web.Server):
         await self._unwritten.write(request, len(answer.body), _written(request, response))
         return answer, response
 
-    def _response(self, request: web.BaseRequest, request_id: str, answer: Answer) -> web.StreamResponse:
+    def _response(self, request: web.BaseRequest, request_id: str, answer: HttpResponse) -> web.StreamResponse:
         stamped = {**answer.headers, **self._stamp(request, answer.request_id or request_id)}
         if "Content-Encoding" in answer.headers:
             stamped["Vary"] = varying(stamped)
@@ -173,7 +174,9 @@ class HttpServer(web.Server):
             return compressed(answer.status, stamped, answer.body)
         return whole(request, answer.status, stamped, answer.body)
 
-    def _log_request(self, request: web.BaseRequest, request_id: str, turn: Turn, answer: Answer, began: float) -> None:
+    def _log_request(
+        self, request: web.BaseRequest, request_id: str, turn: Turn, answer: HttpResponse, began: float
+    ) -> None:
         # Whoever is not known could fill the disk: such a line is several times as large as the request.
         log = self._log if turn.is_for_server and answer.status != HTTPStatus.UNAUTHORIZED else self._sparing
         log.info(
@@ -189,10 +192,10 @@ class HttpServer(web.Server):
             client=request.remote,
         )
 
-    async def _answer(self, request: web.BaseRequest, request_id: str, turn: Turn) -> Answer | web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest, request_id: str, turn: Turn) -> HttpResponse | web.StreamResponse:
         try:
             if self._cors.is_preflight(request):
-                return Answer(200, headers=self._cors.preflight_headers(request))
+                return HttpResponse(200, headers=self._cors.preflight_headers(request))
             if request.version not in (HttpVersion10, HttpVersion11):
                 raise RequestFailed(400, "Only HTTP/1.0 and HTTP/1.1 are spoken here.", {"Connection": "close"})
             self._in_flight.check()

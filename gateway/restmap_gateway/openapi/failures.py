@@ -11,7 +11,7 @@ from restmap_gateway.openapi.schemas import reference
 from restmap_gateway.openapi.values import Json
 from restmap_gateway.schema.conventions import RequestIdForm
 from restmap_gateway.schema.schema import Schema
-from restmap_gateway.transcode.answers import Failures
+from restmap_gateway.transcode.failures import Failures
 
 BODY = "error-body"
 """Name of the schema of all failures; no message has a ``-`` in its own."""

@@ -35,7 +35,7 @@ _TAKEN_HEADERS: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class HeaderMapping:
+class CrossingHeader:
     """A header, and the metadata that stand for it in a call."""
 
     header: str
@@ -75,13 +75,13 @@ class Statuses:
 class Conventions:
     """What all calls of a descriptor set have in common over HTTP; the defaults are those of a set without options."""
 
-    request_headers: tuple[HeaderMapping, ...] = (HeaderMapping("authorization", "authorization"),)
+    request_headers: tuple[CrossingHeader, ...] = (CrossingHeader("authorization", "authorization"),)
     """Become metadata of a call."""
-    proxy_headers: tuple[HeaderMapping, ...] = ()
+    proxy_headers: tuple[CrossingHeader, ...] = ()
     """Become metadata only where an authenticating proxy is expected in front."""
-    response_headers: tuple[HeaderMapping, ...] = (
-        HeaderMapping("WWW-Authenticate", "www-authenticate"),
-        HeaderMapping("Proxy-Authenticate", "proxy-authenticate"),
+    response_headers: tuple[CrossingHeader, ...] = (
+        CrossingHeader("WWW-Authenticate", "www-authenticate"),
+        CrossingHeader("Proxy-Authenticate", "proxy-authenticate"),
     )
     """Are made of metadata of a failed call."""
     request_id: RequestIdForm = _PLAIN
@@ -112,8 +112,8 @@ def read_conventions(descriptors: DescriptorSet, problems: list[Problem]) -> Con
     return found
 
 
-def _headers(mappings: Iterable[restmap_pb2.HeaderMapping]) -> tuple[HeaderMapping, ...]:
-    return tuple(HeaderMapping(one.header, _key(one.header, one.metadata_key)) for one in mappings)
+def _headers(mappings: Iterable[restmap_pb2.HeaderMapping]) -> tuple[CrossingHeader, ...]:
+    return tuple(CrossingHeader(one.header, _key(one.header, one.metadata_key)) for one in mappings)
 
 
 def _key(header: str, metadata_key: str) -> str:

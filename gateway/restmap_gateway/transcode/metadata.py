@@ -13,7 +13,7 @@ from restmap_gateway.schema.conventions import (
     CLIENT_ADDRESS,
     TRACE_HEADERS,
     Conventions,
-    HeaderMapping,
+    CrossingHeader,
     RequestIdForm,
 )
 from restmap_gateway.transcode.forwarded import Forwarded
@@ -69,7 +69,7 @@ class RequestMetadata:
         """Prepare; ``proxy_identity``: an authenticating proxy in front may say who calls."""
         self._ids = ids
         self._forwarded = forwarded
-        trace = (HeaderMapping(name, name) for name in TRACE_HEADERS)
+        trace = (CrossingHeader(name, name) for name in TRACE_HEADERS)
         from_proxy = conventions.proxy_headers if proxy_identity else ()
         mappings = (*conventions.request_headers, *trace, *from_proxy)
         self._names = tuple((mapping.header, mapping.metadata_key) for mapping in mappings)
@@ -89,7 +89,7 @@ class RequestMetadata:
 class ResponseHeaders:
     """Makes response headers of the metadata of a failed call."""
 
-    def __init__(self, mappings: Sequence[HeaderMapping]) -> None:
+    def __init__(self, mappings: Sequence[CrossingHeader]) -> None:
         """Take the metadata that become headers."""
         self._by_key = {mapping.metadata_key: mapping.header for mapping in mappings}
 

@@ -10,14 +10,14 @@ from aiohttp.web import BaseRequest, StreamResponse
 from restmap_gateway.errors import RequestFailed, shortened
 from restmap_gateway.schema.router import Match, MethodNotAllowed, Router
 from restmap_gateway.transcode import headers
-from restmap_gateway.transcode.answers import Answer
 from restmap_gateway.transcode.body import read_body
-from restmap_gateway.transcode.endpoint import Call, Endpoint
+from restmap_gateway.transcode.endpoint import Endpoint, UpstreamCall
+from restmap_gateway.transcode.http_response import HttpResponse
 from restmap_gateway.transcode.metadata import RequestMetadata
 from restmap_gateway.transcode.pages import Page
-from restmap_gateway.transcode.stream import Streams, check_accepts_stream
+from restmap_gateway.transcode.stream import StreamingCalls, check_accepts_stream
 from restmap_gateway.transcode.target import path_and_query
-from restmap_gateway.transcode.unary import Unary
+from restmap_gateway.transcode.unary import UnaryCalls
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +35,8 @@ class Rest:
     def __init__(
         self,
         router: Router[Endpoint],
-        unary: Unary,
-        streams: Streams,
+        unary: UnaryCalls,
+        streams: StreamingCalls,
         limits: BodyLimits,
         pages: Mapping[str, Callable[[], Page]],
         metadata: RequestMetadata,
@@ -51,7 +51,7 @@ class Rest:
 
     async def answer(
         self, request: BaseRequest, request_id: str, arrived: Callable[[], None]
-    ) -> Answer | StreamResponse:
+    ) -> HttpResponse | StreamResponse:
         """Answer a request; ``arrived`` is called when it is there as a whole.
 
         Raises:
@@ -59,7 +59,7 @@ class Rest:
         """
         path, query = path_and_query(request)
         match = self._match(request, path)
-        if isinstance(match, Answer):
+        if isinstance(match, HttpResponse):
             return match
         endpoint = match.target
         streaming = endpoint.method.server_streaming
@@ -68,7 +68,7 @@ class Rest:
             headers.check_is_json(request.headers)
         body = await read_body(request, self._limits.bytes, self._limits.seconds)
         arrived()
-        call = Call(
+        call = UpstreamCall(
             endpoint=endpoint,
             request=request,
             request_id=request_id,
@@ -80,7 +80,7 @@ class Rest:
         )
         return await (self._streams if streaming else self._unary).answer(call)
 
-    def _match(self, request: BaseRequest, path: str) -> Match[Endpoint] | Answer:
+    def _match(self, request: BaseRequest, path: str) -> Match[Endpoint] | HttpResponse:
         http_method = request.method
         match self._router.match(http_method, path):
             case Match() as match:
@@ -93,20 +93,20 @@ class Rest:
                 raise RequestFailed(404, "There is nothing at this path.")
 
 
-def _page(request: BaseRequest, now: Callable[[], Page]) -> Answer:
+def _page(request: BaseRequest, now: Callable[[], Page]) -> HttpResponse:
     if request.method not in ("GET", "HEAD"):
         return _not_served(request.method, frozenset(("GET", "HEAD", "OPTIONS")))
     page = now()
     shown = {"Content-Type": page.content_type, **page.headers}
     if page.gzipped and headers.accepts_gzip(request.headers):
-        return Answer(200, page.gzipped, {**shown, "Content-Encoding": "gzip"})
-    return Answer(200, page.body, shown)
+        return HttpResponse(200, page.gzipped, {**shown, "Content-Encoding": "gzip"})
+    return HttpResponse(200, page.body, shown)
 
 
-def _not_served(http_method: str, allow: frozenset[str]) -> Answer:
+def _not_served(http_method: str, allow: frozenset[str]) -> HttpResponse:
     allowed = ", ".join(sorted(allow))
     if http_method == "OPTIONS":
-        return Answer(200, headers={"Allow": allowed})
+        return HttpResponse(200, headers={"Allow": allowed})
     raise RequestFailed(
         405, f"{shortened(http_method)} is not allowed here; allowed are {allowed}.", {"Allow": allowed}
     )

@@ -7,18 +7,19 @@ from google.protobuf.message import DecodeError
 
 from restmap_gateway.errors import RequestFailed
 from restmap_gateway.json_map import dumps
-from restmap_gateway.transcode.answers import JSON, Answer, Failures
-from restmap_gateway.transcode.endpoint import Call
+from restmap_gateway.transcode.endpoint import UpstreamCall
+from restmap_gateway.transcode.failures import Failures
 from restmap_gateway.transcode.forwarded import Forwarded
+from restmap_gateway.transcode.http_response import JSON, HttpResponse
 from restmap_gateway.transcode.metadata import RequestIds
-from restmap_gateway.upstream.upstream import Calls
+from restmap_gateway.upstream.upstream import Backend
 
 
-class Unary:
+class UnaryCalls:
     """Carries out calls that have one answer."""
 
     def __init__(
-        self, upstream: Calls, failures: Failures, request_ids: RequestIds, forwarded: Forwarded, most_seconds: float
+        self, upstream: Backend, failures: Failures, request_ids: RequestIds, forwarded: Forwarded, most_seconds: float
     ) -> None:
         """Prepare; no call takes longer than ``most_seconds``."""
         self._upstream = upstream
@@ -27,7 +28,7 @@ class Unary:
         self._forwarded = forwarded
         self._most_seconds = most_seconds
 
-    async def answer(self, call: Call) -> Answer:
+    async def answer(self, call: UpstreamCall) -> HttpResponse:
         """Make the call and write its answer.
 
         Raises:
@@ -44,10 +45,10 @@ class Unary:
         request_id = self._request_ids.of_server(reply.metadata, call.request_id)
         body = self._json(call, reply.response)
         if method.mapping.empty_body:
-            return Answer(200, request_id=request_id)
-        return Answer(200, body, JSON, request_id=request_id)
+            return HttpResponse(200, request_id=request_id)
+        return HttpResponse(200, body, JSON, request_id=request_id)
 
-    def _json(self, call: Call, response: bytes) -> bytes:
+    def _json(self, call: UpstreamCall, response: bytes) -> bytes:
         endpoint = call.endpoint
         try:
             message = endpoint.method.response_class.FromString(response)

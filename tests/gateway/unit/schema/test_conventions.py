@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from restmap_gateway.schema.conventions import Conventions, HeaderMapping, RequestIdForm
+from restmap_gateway.schema.conventions import Conventions, CrossingHeader, RequestIdForm
 from restmap_gateway.schema.schema import SchemaError, load
 from tests.gateway.unit.descriptions import compiled
 
@@ -47,9 +47,9 @@ def test_headers_of_all_files_add_up_and_replace_the_usual_ones(tmp_path: Path) 
         'request_headers: [{header: "X-Shop-Token"}] response_headers: [{header: "X-Left" metadata_key: "left"}]',
         'request_headers: [{header: "X-Other" metadata_key: "other"}] proxy_headers: [{header: "X-User"}]',
     )
-    assert found.request_headers == (HeaderMapping("X-Other", "other"), HeaderMapping("X-Shop-Token", "x-shop-token"))
-    assert found.proxy_headers == (HeaderMapping("X-User", "x-user"),)
-    assert found.response_headers == (HeaderMapping("X-Left", "left"),)
+    assert found.request_headers == (CrossingHeader("X-Other", "other"), CrossingHeader("X-Shop-Token", "x-shop-token"))
+    assert found.proxy_headers == (CrossingHeader("X-User", "x-user"),)
+    assert found.response_headers == (CrossingHeader("X-Left", "left"),)
 
 
 def test_the_request_id_keeps_the_usual_form_where_a_file_says_nothing(tmp_path: Path) -> None:

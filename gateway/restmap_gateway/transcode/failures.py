@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import grpc
 import orjson
-from aiohttp.web import BaseRequest
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from restmap.v1 import restmap_pb2
 from restmap_gateway.errors import InvalidRequest, RequestFailed, Violation
 from restmap_gateway.schema.schema import ReasonMapping, Schema
+from restmap_gateway.transcode.http_response import JSON, HttpResponse
 from restmap_gateway.transcode.metadata import RequestIds, ResponseHeaders
 from restmap_gateway.upstream.reply import Reply
 
@@ -77,29 +77,6 @@ DEFAULT_RETRY_AFTER = 1
 """Seconds, on a 503 that does not say."""
 
 
-Stamp = Callable[[BaseRequest | None, str], Mapping[str, str]]
-"""Gives the headers of every answer, by the request (None: it could not be read) and its id."""
-
-JSON: Mapping[str, str] = {"Content-Type": "application/json"}
-"""Headers of an answer that is JSON."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One HTTP answer, whole."""
-
-    status: int
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """Without those every answer has; a content type only where there is a body."""
-    reason: str = ""
-    """Of a failure, for the log."""
-    cause: str = ""
-    """What a failure's message leaves out, for the log."""
-    request_id: str = ""
-    """As the server has it; empty where it does not say."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Details:
     """The ``google.rpc`` details of a status that REST shows something of."""
@@ -131,7 +108,7 @@ class Failures:
         """The HTTP statuses that failures of the server can have, but for those that reasons ask for."""
         return frozenset((*self._statuses.values(), self._quota_status)) - {0}
 
-    def of_request(self, failure: RequestFailed | InvalidRequest, request_id: str) -> Answer:
+    def of_request(self, failure: RequestFailed | InvalidRequest, request_id: str) -> HttpResponse:
         """The answer to a request that failed in the gateway itself."""
         if isinstance(failure, RequestFailed):
             headers = dict(failure.headers)
@@ -140,7 +117,7 @@ class Failures:
             return _answer(failure.status, self._code(failure.status), failure.message, request_id, headers=headers)
         return _answer(400, self._code(400), str(failure), request_id, violations=failure.violations)
 
-    def of_reply(self, reply: Reply, request_id: str, uncertainty: str) -> Answer:
+    def of_reply(self, reply: Reply, request_id: str, uncertainty: str) -> HttpResponse:
         """The answer to a call that the server failed, with the request id and the headers that it asks for.
 
         Args:
@@ -155,7 +132,7 @@ class Failures:
 
     def of_status(
         self, code: grpc.StatusCode, message: str, details: bytes | None, request_id: str, uncertainty: str = ""
-    ) -> Answer:
+    ) -> HttpResponse:
         """The answer to a call that the server failed, or that did not reach it.
 
         Args:
@@ -236,7 +213,7 @@ def _answer(
     violations: Sequence[Violation] = (),
     headers: Mapping[str, str] | None = None,
     cause: str = "",
-) -> Answer:
+) -> HttpResponse:
     error: dict[str, object] = {"code": code, "message": printable(message)}
     if reason:
         error["reason"] = reason
@@ -247,4 +224,4 @@ def _answer(
         ]
     error["request_id"] = request_id
     body = orjson.dumps({"error": error})
-    return Answer(status, body, {**JSON, **(headers or {})}, reason, cause)
+    return HttpResponse(status, body, {**JSON, **(headers or {})}, reason, cause)
