@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 import backup_sharing.config
 import restmap_gateway.config
 from backup_sharing.admin.cli import main
+from backup_sharing.gateway_program import PROGRAM
 from backupsharing.v2.error_reason_pb2 import DESCRIPTOR as ERROR_REASONS
 from backupsharing.v2.error_reason_pb2 import ErrorReason
 from docs.errors_page import PAGE, errors_page
@@ -99,8 +101,9 @@ def test_the_units_start_our_programs_with_settings_they_take(unit: Path) -> Non
     text = unit.read_text(encoding="utf-8").replace("\\\n", " ")
     (command,) = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
     program, *arguments = shlex.split(command)
-    load = {"backup-sharing-server": backup_sharing.config.load, "backup-sharing-gateway": restmap_gateway.config.load}[
-        Path(program).name
-    ]
+    load = {
+        "backup-sharing-server": backup_sharing.config.load,
+        "backup-sharing-gateway": partial(restmap_gateway.config.load, program=PROGRAM),
+    }[Path(program).name]
     settings = load([argument.replace("%d", "/run/credentials") for argument in arguments])
     assert settings.tls_key == Path(f"/run/credentials/{unit.stem.rpartition('-')[2]}.key")
