@@ -18,7 +18,7 @@ import uuid_utils
 import uvloop
 
 from backup_sharing.model import AVAILABLE, Backup
-from backup_sharing.store.interface import Cause, OnConflict, Share
+from backup_sharing.rules.commands import Cause, OnConflict, PutBackup, Share
 from backup_sharing.store.sqlite.store import SqliteStore
 from bench.inside import measured_inside
 from bench.job import OWNER, backup_id
@@ -73,7 +73,7 @@ async def compare(rounds: int) -> Mapping[str, Sequence[float]]:
 
 async def _fill(store: SqliteStore) -> None:
     for index in range(_BACKUPS):
-        await store.put_backup(Backup(backup_id(index), OWNER, AVAILABLE), _cause())
+        await store.put_backup(PutBackup(Backup(backup_id(index), OWNER, AVAILABLE), _cause()))
 
 
 async def _round(store: SqliteStore, numbers: itertools.count[int]) -> tuple[int, float]:

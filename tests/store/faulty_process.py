@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from backup_sharing.errors import Failure
+from backup_sharing.rules.commands import PutBackup
 from backup_sharing.store import recovering
 from backup_sharing.store.interface import Store
 from backup_sharing.store.opening import open_store
@@ -205,7 +206,7 @@ SCENES: Final[dict[str, Scene]] = {
 
 async def _make(path: Path) -> None:
     store = await open_store(str(path))
-    await store.put_backup(backup(backup_id(1), description="x" * 3000), cause())
+    await store.put_backup(PutBackup(backup(backup_id(1), description="x" * 3000), cause()))
     await store.close()
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from backup_sharing.store.interface import Cause, Idempotency, OnConflict, Share
+from backup_sharing.rules.commands import Cause, Idempotency, OnConflict, Share
 from backup_sharing.store.sqlite.checkpointer import LogBounds
 from backup_sharing.store.sqlite.store import SqliteStore
 

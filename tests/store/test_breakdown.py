@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from backup_sharing.errors import Unavailable
+from backup_sharing.rules.commands import PutBackup
 from backup_sharing.store.breakdown import Breakdown
 from backup_sharing.store.sqlite.log import log_path
 from backup_sharing.store.sqlite.store import SqliteStore
@@ -33,7 +34,7 @@ async def test_it_happens_once_and_stops_what_it_knows(caplog: pytest.LogCapture
 async def test_failed_must_be_set_when_no_call_is_taken_any_more(tmp_path: Path) -> None:
     path = tmp_path / "sharings.db"
     store = await SqliteStore.open(path)
-    await store.put_backup(backup(), cause())
+    await store.put_backup(PutBackup(backup(), cause()))
     before = path.read_bytes(), log_path(path).read_bytes()
     error = sqlite3.OperationalError("disk I/O error")
     store._breakdown.report(error)

@@ -12,6 +12,7 @@ import pytest
 from sqlite_utils import Database
 
 from backup_sharing.errors import Unavailable
+from backup_sharing.rules.commands import PutBackup
 from backup_sharing.store import gate, opening
 from backup_sharing.store.interface import Store
 from backup_sharing.store.migrations import MIGRATIONS, Migration
@@ -63,7 +64,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_database_that_has_nothing_gets_its_tables_when_it_is_opened(database: str) -> None:
     assert schema_status(database).is_empty
     store = await open_store(database)
-    await store.put_backup(backup(), cause())
+    await store.put_backup(PutBackup(backup(), cause()))
     await store.close()
     assert schema_status(database).pending == []
 
@@ -80,7 +81,7 @@ async def test_while_its_tables_are_old_a_store_refuses_every_call_and_then_goes
     await must_refuse_every_call(store)
     assert migrate(database, NEW).pending == ["9001_notes"]
     await until(store.ping)
-    await store.put_backup(backup(), cause())
+    await store.put_backup(PutBackup(backup(), cause()))
     await store.close()
 
 
@@ -96,7 +97,7 @@ async def test_a_server_that_is_older_than_what_it_finds_later_goes_on(database:
     # As replicas do, while the others are replaced by those of the next version.
     store = await open_store(database, known=OLD)
     migrate(database, NEW)
-    await store.put_backup(backup(), cause())
+    await store.put_backup(PutBackup(backup(), cause()))
     await store.close()
 
 
@@ -123,7 +124,7 @@ async def test_a_name_that_another_is_just_taking_is_tried_again(database_url: s
 async def test_several_stores_that_are_opened_at_once_on_nothing_all_work(database: str) -> None:
     stores = await asyncio.gather(*(open_store(database, Tuning(patience=60.0)) for _ in range(5)))
     for store in stores:
-        await store.put_backup(backup(), cause())
+        await store.put_backup(PutBackup(backup(), cause()))
         await store.close()
 
 

@@ -11,7 +11,8 @@ from typing import Final
 
 from backup_sharing.errors import Unavailable
 from backup_sharing.model import Backup, Page, Sharing, SharingDetail
-from backup_sharing.store.interface import Cancel, CancelAll, Cause, Share, SharingFilter, SharingQuery, Store
+from backup_sharing.rules.commands import Cancel, CancelAll, PutBackup, RemoveBackup, Share
+from backup_sharing.store.interface import SharingFilter, SharingQuery, Store
 from backup_sharing.store.unusable import FailingDatabase
 
 _log = logging.getLogger(__name__)
@@ -62,9 +63,9 @@ class Recovering:
         """Do what `Store.count_sharings` promises."""
         return await self._ready().count_sharings(filter)
 
-    async def put_backup(self, backup: Backup, cause: Cause) -> Backup:
+    async def put_backup(self, command: PutBackup) -> Backup:
         """Do what `Store.put_backup` promises."""
-        return await self._ready().put_backup(backup, cause)
+        return await self._ready().put_backup(command)
 
     async def get_backup(self, backup_id: str) -> Backup:
         """Do what `Store.get_backup` promises."""
@@ -74,9 +75,9 @@ class Recovering:
         """Do what `Store.list_backups` promises."""
         return await self._ready().list_backups(project_id, limit, after_id)
 
-    async def remove_backup(self, backup_id: str, cause: Cause) -> Sequence[Sharing]:
+    async def remove_backup(self, command: RemoveBackup) -> Sequence[Sharing]:
         """Do what `Store.remove_backup` promises."""
-        return await self._ready().remove_backup(backup_id, cause)
+        return await self._ready().remove_backup(command)
 
     async def ping(self) -> None:
         """Do what `Store.ping` promises."""

@@ -15,7 +15,8 @@ from backup_sharing.errors import (
     StoredDataUnreadable,
     Unavailable,
 )
-from backup_sharing.store.interface import Cause, Store
+from backup_sharing.rules.commands import Cause, PutBackup, RemoveBackup
+from backup_sharing.store.interface import Store
 from tests.store.commands import (
     BACKUP_ID,
     GIVER,
@@ -60,7 +61,7 @@ async def test_a_change_must_write_its_events_in_its_own_transaction(store: Stor
     await store.cancel(cancel("3", because=asked))
     await store.cancel_all(cancel_all(because=asked))
     await store.share(share(RECIPIENT, sharing_ids=["4"], because=asked))
-    await store.remove_backup(BACKUP_ID, asked)
+    await store.remove_backup(RemoveBackup(BACKUP_ID, asked))
 
     def event(kind: str, sharing_id: str | None = None, to: str | None = None) -> Event:
         return Event(kind, NOW + SECOND, BACKUP_ID, GIVER, sharing_id, to, "admin", "ann", "req-9")
@@ -88,8 +89,8 @@ async def test_a_change_must_not_begin_to_commit_after_commit_by(store: Store, e
         store.share(share(because=late)),
         store.cancel(cancel(sharing.id, because=late)),
         store.cancel_all(cancel_all(because=late)),
-        store.put_backup(backup(status="error"), late),
-        store.remove_backup(BACKUP_ID, late),
+        store.put_backup(PutBackup(backup(status="error"), late)),
+        store.remove_backup(RemoveBackup(BACKUP_ID, late)),
     ):
         with pytest.raises(DeadlineTooClose):
             await change
@@ -171,7 +172,7 @@ async def test_one_failing_change_must_not_touch_the_changes_that_are_made_toget
 
 async def test_when_more_changes_wait_than_the_store_takes_on_a_change_must_raise_overloaded(engine: Engine) -> None:
     store = await engine.open(max_waiting=5)
-    await store.put_backup(backup(), cause())
+    await store.put_backup(PutBackup(backup(), cause()))
     with engine.locked():
         under_way = asyncio.create_task(store.share(share(STRANGER)))
         await asyncio.sleep(0.05)
@@ -210,7 +211,7 @@ async def test_data_that_cannot_be_read_must_raise_stored_data_unreadable(store:
         spoilt.get_backup(BACKUP_ID),
         spoilt.list_sharings(page()),
         spoilt.share(share(OTHER)),
-        spoilt.put_backup(backup(), cause()),
+        spoilt.put_backup(PutBackup(backup(), cause())),
     ):
         with pytest.raises(StoredDataUnreadable):
             await call

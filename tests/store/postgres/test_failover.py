@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from backup_sharing.errors import OutcomeUnknown, Unavailable
+from backup_sharing.rules.commands import PutBackup
 from backup_sharing.store.postgres.store import PostgresStore
 from tests.store.commands import BACKUP_ID, OTHER, RECIPIENT, backup, cause, share
 from tests.store.engines import PostgresEngine
@@ -156,7 +157,7 @@ async def test_an_old_primary_that_comes_back_alone_acknowledges_nothing(
         # It takes itself for the primary, and commits wait for a standby that has left it.
         await asyncio.to_thread(own_postgres.start)
         old = await PostgresStore.open(own_postgres.url, patience=0.5)
-        _, outcome = await timed(old.put_backup(backup(name="late"), cause()))
+        _, outcome = await timed(old.put_backup(PutBackup(backup(name="late"), cause())))
         assert isinstance(outcome, OutcomeUnknown)
         await old.close()
         # The connection that is there is kept.

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from backup_sharing.errors import DeadlineTooClose, OutcomeUnknown, Unavailable
+from backup_sharing.rules.commands import PutBackup
 from backup_sharing.store.postgres.store import PostgresStore
 from tests.store.commands import BACKUP_ID, OTHER, RECIPIENT, backup, cause, share
 from tests.store.faults import SLACK, Load, opened, sessions, stored_once, timed, until
@@ -106,7 +107,7 @@ async def test_a_store_that_is_opened_while_the_server_is_away_works_as_soon_as_
         assert seconds < 0.5 + SLACK
     # Of a database that never had any tables.
     await asyncio.to_thread(own_postgres.start)
-    assert await until(lambda: store.put_backup(backup(), cause())) < 1 + SLACK
+    assert await until(lambda: store.put_backup(PutBackup(backup(), cause()))) < 1 + SLACK
     assert await until(store.ping) < SLACK
     await store.share(share())
     await store.close()
@@ -121,7 +122,7 @@ async def test_a_store_that_is_opened_on_a_frozen_network_opens_and_works_as_soo
     assert seconds < 8
     assert isinstance((await timed(store.ping()))[1], Unavailable)
     postgres_proxy.thaw()
-    assert await until(lambda: store.put_backup(backup(), cause())) < 8
+    assert await until(lambda: store.put_backup(PutBackup(backup(), cause()))) < 8
     await store.close()
 
 
@@ -158,7 +159,7 @@ async def test_a_frozen_network_fails_calls_in_their_time_and_nothing_leaks(
         waits = await asyncio.gather(
             until(store.ping),
             until(lambda: store.get_backup(BACKUP_ID)),
-            until(lambda: store.put_backup(backup(), cause())),
+            until(lambda: store.put_backup(PutBackup(backup(), cause()))),
         )
         assert max(waits) < SLACK
         await asyncio.sleep(1)

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 
 from backup_sharing.errors import DeadlineTooClose, Unavailable
-from backup_sharing.store.interface import OnConflict
+from backup_sharing.rules.commands import OnConflict, PutBackup
 from backup_sharing.store.postgres.store import PostgresStore
 from backup_sharing.store.unusable import UnusableDatabase
 from tests.store.commands import (
@@ -62,7 +62,7 @@ async def usual_time(store: PostgresStore, number: int) -> float:
 
 async def test_a_backup_that_somebody_has_locked_holds_up_nobody_else(database_url: str) -> None:
     async with opened(database_url, patience=4.0) as store:
-        await store.put_backup(backup(backup_id(2)), cause())
+        await store.put_backup(PutBackup(backup(backup_id(2)), cause()))
         with session(database_url, f"SELECT 1 FROM backups WHERE id = '{BACKUP_ID}' FOR UPDATE"):  # noqa: S608 -- a constant
             held = [asyncio.create_task(timed(store.share(share(project_id(number))))) for number in range(20)]
             late = asyncio.create_task(
@@ -83,7 +83,7 @@ async def test_a_backup_that_somebody_has_locked_holds_up_nobody_else(database_u
 async def test_a_sharing_that_somebody_has_locked_holds_up_nobody_else(database_url: str) -> None:
     async with opened(database_url, patience=4.0) as store:
         await store.share(share(RECIPIENT, sharing_ids=["locked"]))
-        await store.put_backup(backup(backup_id(2)), cause())
+        await store.put_backup(PutBackup(backup(backup_id(2)), cause()))
         with session(database_url, "SELECT 1 FROM sharings WHERE id = 'locked' FOR UPDATE"):
             held = asyncio.create_task(timed(store.cancel(cancel("locked"))))
             assert await usual_time(store, 2) < 0.3
@@ -98,7 +98,7 @@ async def test_a_key_that_somebody_is_storing_holds_up_nobody_else(database_url:
     values = f"('{cause().project_id}', 'Method', 'key', '', '[]', 0)"
     insert = f"INSERT INTO idempotency_keys VALUES {values}"  # noqa: S608 -- constants
     async with opened(database_url, patience=4.0) as store:
-        await store.put_backup(backup(backup_id(2)), cause())
+        await store.put_backup(PutBackup(backup(backup_id(2)), cause()))
         with session(database_url, insert):
             held = asyncio.create_task(timed(store.share(share(idempotency=key()))))
             assert await usual_time(store, 2) < 0.3
@@ -262,7 +262,7 @@ async def test_text_that_is_no_unicode_fails_by_itself(database_url: str) -> Non
     async with opened(database_url) as store:
         calls = [store.share(share(project_id(n))) for n in range(20)]
         outcomes = await asyncio.gather(
-            store.put_backup(backup(backup_id(2), name="\ud800"), cause()), *calls, return_exceptions=True
+            store.put_backup(PutBackup(backup(backup_id(2), name="\ud800"), cause())), *calls, return_exceptions=True
         )
         assert [type(outcome) for outcome in outcomes] == [RuntimeError] + [list] * 20
     stored_once(database_url, [])

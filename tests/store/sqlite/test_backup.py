@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from backup_sharing.rules.commands import PutBackup
 from backup_sharing.store.progress import Advance
 from backup_sharing.store.sqlite import backup as sqlite_backup
 from backup_sharing.store.sqlite.backup import back_up
@@ -81,7 +82,7 @@ async def test_a_copy_ends_while_a_server_writes_all_the_time_and_is_of_one_mome
 
     async def write() -> None:
         for number in range(10**6):
-            await store.put_backup(backup(backup_id(number)), cause())
+            await store.put_backup(PutBackup(backup(backup_id(number)), cause()))
             (sharing,) = await store.share(share(backup_id=backup_id(number)))
             written.append(sharing.id)
             begun.set()

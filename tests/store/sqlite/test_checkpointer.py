@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from backup_sharing.rules.commands import PutBackup
 from backup_sharing.store.sqlite import checkpointer as sqlite_checkpointer
 from backup_sharing.store.sqlite import connection as sqlite_connection
 from backup_sharing.store.sqlite import store as sqlite
@@ -47,7 +48,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[SqliteStore]:
     store = await SqliteStore.open(path, log_bounds=BOUNDS)
-    await store.put_backup(backup(), cause())
+    await store.put_backup(PutBackup(backup(), cause()))
     yield store
     await store.close()
 
@@ -118,7 +119,7 @@ async def test_a_checkpoint_that_fails_fails_no_change_and_is_logged_once_until_
 
     monkeypatch.setattr(sqlite, "connect", connect_failing)
     store = await SqliteStore.open(path, log_bounds=LogBounds(copy_from=64 * KIB))
-    await store.put_backup(backup(), cause())
+    await store.put_backup(PutBackup(backup(), cause()))
     await share_with(store, 500)
     assert await store.count_sharings(given()) == 500
     assert [record.message for record in caplog.records if "checkpoint failed" in record.message] == [
@@ -144,7 +145,7 @@ async def eventually(holds: Callable[[], bool]) -> None:
 async def test_close_leaves_no_log_and_no_thread(path: Path) -> None:
     before = set(threading.enumerate())
     store = await SqliteStore.open(path, log_bounds=BOUNDS)
-    await store.put_backup(backup(), cause())
+    await store.put_backup(PutBackup(backup(), cause()))
     await share_with(store, 300)
     await store.close()
     assert os.listdir(path.parent) == [path.name]

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from backup_sharing.errors import StoredDataUnreadable
+from backup_sharing.rules.commands import PutBackup
 from backup_sharing.store.sqlite import file as sqlite_file
 from backup_sharing.store.sqlite.file import MIGRATION_SET
 from backup_sharing.store.sqlite.store import SqliteStore
@@ -34,14 +35,14 @@ def folder(path: Path) -> None:
 
 async def test_a_new_database_and_its_log_are_readable_by_their_owner_only(path: Path) -> None:
     store = await SqliteStore.open(path)
-    await store.put_backup(backup(), cause())
+    await store.put_backup(PutBackup(backup(), cause()))
     assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
     await store.close()
 
 
 async def test_after_close_everything_is_in_the_database_file_itself(path: Path) -> None:
     store = await SqliteStore.open(str(path))
-    await store.put_backup(backup(), cause())
+    await store.put_backup(PutBackup(backup(), cause()))
     await store.close()
     assert list(path.parent.iterdir()) == [path]
     with closing(sqlite3.connect(path)) as connection:
@@ -101,7 +102,7 @@ async def test_a_sqlite_that_is_too_old_is_refused(path: Path, monkeypatch: pyte
 
 async def test_stored_text_that_is_not_unicode_is_unreadable(path: Path) -> None:
     store = await SqliteStore.open(path)
-    await store.put_backup(backup(), cause())
+    await store.put_backup(PutBackup(backup(), cause()))
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE backups SET name = CAST(x'ff' AS TEXT), project_id = CAST(x'ff' AS TEXT)")
     for call in (store.get_backup(BACKUP_ID), store.share(share())):

@@ -11,8 +11,7 @@ import pytest
 
 from backup_sharing.errors import StoredDataUnreadable
 from backup_sharing.model import Sharing
-from backup_sharing.rules.decisions import PutBackup
-from backup_sharing.store.interface import Idempotency
+from backup_sharing.rules.commands import Idempotency, PutBackup
 from backup_sharing.store.rows import answer_of, answer_text
 from backup_sharing.store.sqlite.changes import make
 from backup_sharing.store.sqlite.connection import connect

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from backup_sharing.rules.commands import PutBackup
 from backup_sharing.store.interface import SharingFilter
 from backup_sharing.store.sqlite.store import SqliteStore
 from tests.store import sqlite_process
@@ -43,7 +44,7 @@ def stored(path: Path) -> list[str]:
 async def path(tmp_path: Path) -> Path:
     path = tmp_path / "sharings.db"
     store = await SqliteStore.open(path)
-    await store.put_backup(backup("backup", project_id="giver"), cause())
+    await store.put_backup(PutBackup(backup("backup", project_id="giver"), cause()))
     await store.close()
     return path
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from backup_sharing.errors import Unavailable
+from backup_sharing.rules.commands import PutBackup
 from backup_sharing.store import recovering
 from backup_sharing.store.opening import open_store
 from backup_sharing.store.recovering import Recovering
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.asyncio
 async def left(tmp_path: Path) -> Path:
     """A database as a process left it that was killed after one share."""
     store = await SqliteStore.open(tmp_path / "living.db")
-    await store.put_backup(backup(), cause())
+    await store.put_backup(PutBackup(backup(), cause()))
     await store.share(share())
     left = tmp_path / "left" / "sharings.db"
     left.parent.mkdir()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from backup_sharing.errors import BackupNotFound, SharingNotFound
-from backup_sharing.rules.decisions import PutBackup
+from backup_sharing.rules.commands import PutBackup
 from backup_sharing.store.sqlite import reads as sqlite_reads
 from backup_sharing.store.sqlite.changes import make
 from backup_sharing.store.sqlite.connection import connect

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 
 from backup_sharing.errors import Overloaded, Unavailable
-from backup_sharing.rules.decisions import Command
+from backup_sharing.rules.commands import Command
 from backup_sharing.store.waiter import Waiter, Waiters
 
 

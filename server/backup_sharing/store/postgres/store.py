@@ -12,8 +12,8 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from backup_sharing.errors import Unavailable
 from backup_sharing.model import Backup, Page, Sharing, SharingDetail
-from backup_sharing.rules.decisions import Command, PutBackup, RemoveBackup
-from backup_sharing.store.interface import Cancel, CancelAll, Cause, Share, SharingFilter, SharingQuery
+from backup_sharing.rules.commands import Cancel, CancelAll, Command, PutBackup, RemoveBackup, Share
+from backup_sharing.store.interface import SharingFilter, SharingQuery
 from backup_sharing.store.migrations import MIGRATIONS, Migration
 from backup_sharing.store.postgres import reads as reads
 from backup_sharing.store.postgres.connection import Connection, configure, connect_to_write, connection_string, within
@@ -135,9 +135,10 @@ class PostgresStore:
         """Do what `Store.count_sharings` promises."""
         return await self._read(partial(reads.count_sharings, filter=filter))
 
-    async def put_backup(self, backup: Backup, cause: Cause) -> Backup:
+    async def put_backup(self, command: PutBackup) -> Backup:
         """Do what `Store.put_backup` promises."""
-        return cast("Backup", await self._make(PutBackup(backup, cause)))
+        await self._make(command)
+        return command.backup
 
     async def get_backup(self, backup_id: str) -> Backup:
         """Do what `Store.get_backup` promises."""
@@ -147,9 +148,9 @@ class PostgresStore:
         """Do what `Store.list_backups` promises."""
         return await self._read(partial(reads.list_backups, project_id=project_id, limit=limit, after_id=after_id))
 
-    async def remove_backup(self, backup_id: str, cause: Cause) -> Sequence[Sharing]:
+    async def remove_backup(self, command: RemoveBackup) -> Sequence[Sharing]:
         """Do what `Store.remove_backup` promises."""
-        return cast("Sequence[Sharing]", await self._make(RemoveBackup(backup_id, cause)))
+        return cast("Sequence[Sharing]", await self._make(command))
 
     async def ping(self) -> None:
         """Do what `Store.ping` promises."""

@@ -16,9 +16,9 @@ from typing import Final, cast
 
 import psycopg
 
+from backup_sharing.rules.commands import Share
 from backup_sharing.rules.decisions import decide_all, needs_of
 from backup_sharing.rules.outcome import NotMade, Outcome
-from backup_sharing.store.interface import Share
 from backup_sharing.store.postgres.changes import Known, write
 from backup_sharing.store.postgres.connection import Connection
 from backup_sharing.store.postgres.faults import (

@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 class Change:
     """Something to do to the data, once or again from the start, but committed at most once."""
 
-    make: Callable[[sqlite3.Connection], object]
+    make: Callable[[sqlite3.Connection], Any]
     commit_by: float | None
     """Reading of ``time.monotonic()`` after which no commit may begin; None: no limit."""
     given_up: Callable[[], bool]

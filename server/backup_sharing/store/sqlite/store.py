@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Final, TypeVar, cast
 
 from backup_sharing.model import Backup, Page, Sharing, SharingDetail
-from backup_sharing.rules.decisions import Command, PutBackup, RemoveBackup
+from backup_sharing.rules.commands import Cancel, CancelAll, Command, PutBackup, RemoveBackup, Share
 from backup_sharing.store.breakdown import Breakdown
 from backup_sharing.store.gate import Gate
-from backup_sharing.store.interface import Cancel, CancelAll, Cause, Share, SharingFilter, SharingQuery
+from backup_sharing.store.interface import SharingFilter, SharingQuery
 from backup_sharing.store.migrations import MIGRATIONS, Migration
 from backup_sharing.store.sqlite import reads as reads
 from backup_sharing.store.sqlite.changes import make, make_all
@@ -133,9 +133,10 @@ class SqliteStore:
         """Do what `Store.count_sharings` promises."""
         return await self._read(partial(reads.count_sharings, filter=filter))
 
-    async def put_backup(self, backup: Backup, cause: Cause) -> Backup:
+    async def put_backup(self, command: PutBackup) -> Backup:
         """Do what `Store.put_backup` promises."""
-        return cast("Backup", await self._make(PutBackup(backup, cause)))
+        await self._make(command)
+        return command.backup
 
     async def get_backup(self, backup_id: str) -> Backup:
         """Do what `Store.get_backup` promises."""
@@ -145,9 +146,9 @@ class SqliteStore:
         """Do what `Store.list_backups` promises."""
         return await self._read(partial(reads.list_backups, project_id=project_id, limit=limit, after_id=after_id))
 
-    async def remove_backup(self, backup_id: str, cause: Cause) -> Sequence[Sharing]:
+    async def remove_backup(self, command: RemoveBackup) -> Sequence[Sharing]:
         """Do what `Store.remove_backup` promises."""
-        return cast("Sequence[Sharing]", await self._make(RemoveBackup(backup_id, cause)))
+        return cast("Sequence[Sharing]", await self._make(command))
 
     async def ping(self) -> None:
         """Do what `Store.ping` promises, apart from the queues of reads and changes."""
