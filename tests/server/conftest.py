@@ -20,7 +20,6 @@ from backup_sharing.rpc.pipeline import Method, Pipeline
 from backup_sharing.rpc.sharing_service import SharingService
 from backup_sharing.rules.commands import Cause, PutBackup
 from backup_sharing.store.interface import Store
-from backup_sharing.store.sqlite.store import SqliteStore
 from backup_sharing.usecases.catalog import Catalog
 from backup_sharing.usecases.sharing import Caller, SharingLimits, Sharings
 from tests.server.cast import (
@@ -36,6 +35,7 @@ from tests.server.cast import (
     identity,
 )
 from tests.server.multiplexing import Client, Desk, multiplexing
+from tests.store.opened import open_sqlite
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def caller() -> Caller:
 
 @pytest_asyncio.fixture
 async def empty_store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = await SqliteStore.open(tmp_path / "sharings.db")
+    store = await open_sqlite(tmp_path / "sharings.db")
     yield store
     await store.close()
 

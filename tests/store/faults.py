@@ -15,9 +15,9 @@ from backup_sharing.errors import DeadlineTooClose, OutcomeUnknown, Overloaded, 
 from backup_sharing.model import Sharing
 from backup_sharing.rules.commands import PutBackup
 from backup_sharing.store.interface import Store
-from backup_sharing.store.postgres.store import PostgresStore
 from tests.store.commands import backup, backup_id, cause, project_id, share
 from tests.store.engines import PostgresEngine
+from tests.store.opened import open_postgres
 
 SLACK = 2.0
 """Seconds by which a call may be late on a machine that is busy with something else."""
@@ -26,9 +26,9 @@ EXPECTED = (Unavailable, DeadlineTooClose, Overloaded, OutcomeUnknown)
 
 
 @asynccontextmanager
-async def opened(url: str, patience: float = 5.0, read_connections: int = 4) -> AsyncIterator[PostgresStore]:
+async def opened(url: str, patience: float = 5.0, read_connections: int = 4) -> AsyncIterator[Store]:
     """A store with one available backup, if it can be stored."""
-    store = await PostgresStore.open(url, patience=patience, read_connections=read_connections)
+    store = await open_postgres(url, patience=patience, read_connections=read_connections)
     try:
         for _ in range(3):
             with suppress(Unavailable, OutcomeUnknown):

@@ -13,11 +13,10 @@ from sqlite_utils import Database
 
 from backup_sharing.errors import Unavailable
 from backup_sharing.rules.commands import PutBackup
-from backup_sharing.store import gate, opening
+from backup_sharing.store import opening, readiness
 from backup_sharing.store.interface import Store
 from backup_sharing.store.migrations import MIGRATIONS, Migration
 from backup_sharing.store.opening import Tuning, checked, migrate, open_store, plan, schema_status
-from backup_sharing.store.postgres import tables as postgres_tables
 from backup_sharing.store.postgres.connection import connection_string
 from backup_sharing.store.sqlite import file as sqlite_file
 from backup_sharing.store.unusable import UnusableDatabase
@@ -55,8 +54,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "LOOK_EVERY", 0.01)
-    monkeypatch.setattr(postgres_tables, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(readiness, "LOOK_EVERY", 0.01)
     # Of a disk that takes long for each of several that come at once.
     monkeypatch.setattr(opening, "_PATIENCE", 60.0)
 

@@ -17,11 +17,11 @@ from backup_sharing.errors import Failure
 from backup_sharing.model import Backup
 from backup_sharing.rules.commands import Cancel, CancelAll, Command, PutBackup, RemoveBackup, Share
 from backup_sharing.store.interface import Position, SharingFilter, SortKey, Store
-from backup_sharing.store.postgres.store import PostgresStore
 from tests.store import commands
 from tests.store.both import Both
 from tests.store.drawn import BACKUPS, STANDING, changes
 from tests.store.engines import PostgresEngine
+from tests.store.opened import open_postgres
 
 
 async def make(store: Store, command: Command) -> object:
@@ -147,6 +147,6 @@ def test_every_column_that_is_compared_is_ordered_by_code_point(both: Both) -> N
 async def test_text_is_ordered_by_code_point_whatever_the_order_of_the_database(url_of_other_order: str) -> None:
     names = ["b", "B", "a", "A", "ä", "Ä", "z", "_", " ", None]
     assert PostgresEngine(url_of_other_order, None)._rows("SELECT 'a' < 'B'") == [(True,)]
-    store = await PostgresStore.open(url_of_other_order)
+    store = await open_postgres(url_of_other_order)
     assert await lists(store, names, "A") == expected(names, "A")
     await store.close()

@@ -10,7 +10,7 @@ import pytest
 
 from backup_sharing.errors import DeadlineTooClose, OutcomeUnknown
 from backup_sharing.rules.commands import OnConflict, PutBackup, RemoveBackup
-from backup_sharing.store.postgres.store import PostgresStore
+from backup_sharing.store.interface import Store
 from tests.store.commands import (
     BACKUP_ID,
     OTHER,
@@ -26,7 +26,7 @@ from tests.store.engines import PostgresEngine
 from tests.store.faults import SLACK, opened, stored_once, until
 from tests.support.postgres.proxy import TcpProxy
 
-Change = Callable[[PostgresStore], Awaitable[object]]
+Change = Callable[[Store], Awaitable[object]]
 
 CHANGES: dict[str, tuple[Change, list[str]]] = {
     "share in one round trip": (lambda store: store.share(share(OTHER)), ["shared"]),

@@ -9,9 +9,10 @@ import pytest
 
 from backup_sharing.errors import DeadlineTooClose, OutcomeUnknown, Unavailable
 from backup_sharing.rules.commands import PutBackup
-from backup_sharing.store.postgres.store import PostgresStore
+from backup_sharing.store.batched import BatchedStore
 from tests.store.commands import BACKUP_ID, OTHER, RECIPIENT, backup, cause, share
 from tests.store.faults import SLACK, Load, opened, sessions, stored_once, timed, until
+from tests.store.opened import open_postgres
 from tests.support.postgres.proxy import TcpProxy
 from tests.support.postgres.server import PostgresServer
 
@@ -97,8 +98,8 @@ async def test_a_store_that_is_opened_while_the_server_is_away_works_as_soon_as_
     own_postgres: PostgresServer,
 ) -> None:
     await asyncio.to_thread(own_postgres.stop)
-    seconds, store = await timed(PostgresStore.open(own_postgres.url, patience=1.0))
-    assert isinstance(store, PostgresStore)
+    seconds, store = await timed(open_postgres(own_postgres.url, patience=1.0))
+    assert isinstance(store, BatchedStore)
     assert seconds < 1 + SLACK
     for call in (store.ping(), store.get_backup(BACKUP_ID), store.share(share())):
         seconds, outcome = await timed(call)
@@ -117,8 +118,8 @@ async def test_a_store_that_is_opened_on_a_frozen_network_opens_and_works_as_soo
     database_url: str, postgres_proxy: TcpProxy
 ) -> None:
     postgres_proxy.freeze()
-    seconds, store = await timed(PostgresStore.open(postgres_proxy.through(database_url), patience=1.0))
-    assert isinstance(store, PostgresStore)
+    seconds, store = await timed(open_postgres(postgres_proxy.through(database_url), patience=1.0))
+    assert isinstance(store, BatchedStore)
     assert seconds < 8
     assert isinstance((await timed(store.ping()))[1], Unavailable)
     postgres_proxy.thaw()
@@ -173,7 +174,7 @@ async def test_a_frozen_network_fails_calls_in_their_time_and_nothing_leaks(
 async def test_a_server_that_says_nothing_for_ever_is_left_for_a_new_connection(
     database_url: str, postgres_proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backup_sharing.store.postgres.store._SILENT", 0.2)
+    monkeypatch.setattr("backup_sharing.store.postgres.engine._SILENT", 0.2)
     async with opened(postgres_proxy.through(database_url), patience=0.5) as store:
         # From now on the requests of the connection that is there go nowhere, those of new ones arrive.
         postgres_proxy.freeze()

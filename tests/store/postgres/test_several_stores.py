@@ -22,10 +22,10 @@ from backup_sharing.errors import (
 from backup_sharing.model import Sharing
 from backup_sharing.rules.commands import PutBackup, RemoveBackup
 from backup_sharing.store.interface import Store
-from backup_sharing.store.postgres.store import PostgresStore
 from tests.store.commands import BACKUP_ID, NOW, backup, backup_id, cancel, cancel_all, cause, key, project_id, share
 from tests.store.engines import PostgresEngine
 from tests.store.faults import opened, stored_once
+from tests.store.opened import open_postgres
 from tests.support.postgres.server import PostgresServer
 
 REFUSALS = (AlreadyShared, BackupNotFound, SharingNotFound, NotTheGiver, IdempotencyKeyReused, QuotaUsedUp)
@@ -157,7 +157,7 @@ async def test_a_quota_holds_through_several_stores(database_url: str) -> None:
 
 
 async def test_several_lanes_of_one_store_make_every_change_once_and_end_together(database_url: str) -> None:
-    store = await PostgresStore.open(database_url, write_connections=3)
+    store = await open_postgres(database_url, write_connections=3)
     for about in BACKUPS:
         await store.put_backup(PutBackup(backup(about), cause()))
     made = await asyncio.gather(*(hammer(store, random.Random(n), 30) for n in range(12)))  # noqa: S311 -- no secret

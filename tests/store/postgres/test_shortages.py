@@ -16,7 +16,7 @@ import pytest
 
 from backup_sharing.errors import DeadlineTooClose, Unavailable
 from backup_sharing.rules.commands import OnConflict, PutBackup
-from backup_sharing.store.postgres.store import PostgresStore
+from backup_sharing.store.interface import Store
 from backup_sharing.store.unusable import UnusableDatabase
 from tests.store.commands import (
     BACKUP_ID,
@@ -35,6 +35,7 @@ from tests.store.commands import (
 )
 from tests.store.engines import PostgresEngine
 from tests.store.faults import SLACK, Load, opened, stored_once, timed, until
+from tests.store.opened import lanes, open_postgres
 from tests.support.postgres import folder
 from tests.support.postgres.server import PostgresServer
 from tests.support.postgres.which import own_server
@@ -50,7 +51,7 @@ def session(url: str, *statements: str) -> Iterator[psycopg.Connection]:
         connection.rollback()
 
 
-async def usual_time(store: PostgresStore, number: int) -> float:
+async def usual_time(store: Store, number: int) -> float:
     """Seconds that a share of a backup takes, of many one after the other: nine of ten take less."""
     seconds = []
     for made in range(100):
@@ -217,11 +218,11 @@ async def test_no_password_is_logged_or_told(own_postgres: PostgresServer, caplo
         for call in (store.share(share()), store.get_backup(BACKUP_ID), store.ping()):
             _, outcome = await timed(call)
             assert secret not in repr(outcome)
-    away = await PostgresStore.open(url, patience=0.3)
+    away = await open_postgres(url, patience=0.3)
     await away.close()
     for wrong in (f"postgre://u:{secret}@h/d", f"postgresql://u:{secret}@h/d?x=1", f"postgresql://u:p@h/d?{secret}=1"):
         with pytest.raises(UnusableDatabase) as refused:
-            await PostgresStore.open(wrong)
+            await open_postgres(wrong)
         assert secret not in str(refused.value)
     assert secret not in caplog.text
     await asyncio.to_thread(own_postgres.start)
@@ -231,7 +232,7 @@ async def test_what_is_acknowledged_is_durable_whatever_the_server_has_for_a_def
     name = database_url.rpartition("/")[2]
     PostgresEngine(database_url, None)._rows(f"ALTER DATABASE {name} SET synchronous_commit = off")
     async with opened(database_url) as store:
-        connection = await store._writer._lanes[0]._session.opened(lambda: True)
+        connection = await lanes(store)[0]._session.opened(lambda: True)
         assert connection is not None
         assert await (await connection.execute("SHOW synchronous_commit")).fetchall() == [("on",)]
 

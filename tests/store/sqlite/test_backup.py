@@ -20,10 +20,10 @@ from backup_sharing.store.progress import Advance
 from backup_sharing.store.sqlite import backup as sqlite_backup
 from backup_sharing.store.sqlite.backup import back_up
 from backup_sharing.store.sqlite.connection import connect
-from backup_sharing.store.sqlite.store import SqliteStore
 from backup_sharing.store.unusable import UnusableDatabase
 from tests.store.commands import backup, backup_id, cause, share
 from tests.store.odd_rows import make, plain_rows, rows
+from tests.store.opened import open_sqlite
 
 
 def bar(_label: str, _length: int) -> AbstractContextManager[Advance]:
@@ -76,7 +76,7 @@ def test_the_bar_gets_all_pages(source: Path, target: Path) -> None:
 
 @pytest.mark.usefixtures("small_steps")
 async def test_a_copy_ends_while_a_server_writes_all_the_time_and_is_of_one_moment(source: Path, target: Path) -> None:
-    store = await SqliteStore.open(source)
+    store = await open_sqlite(source)
     written: list[str] = []
     begun = asyncio.Event()
 
@@ -160,7 +160,7 @@ SLOW = """
 import sys, time
 from contextlib import nullcontext
 from pathlib import Path
-from backup_sharing.store import sqlite_backup
+from backup_sharing.store.sqlite import backup as sqlite_backup
 sqlite_backup._PAGES = 10
 step = lambda _: (print("copying", flush=True), time.sleep(0.1))
 sqlite_backup.back_up(Path(sys.argv[1]), Path(sys.argv[2]), replace=True, bar=lambda *_: nullcontext(step))

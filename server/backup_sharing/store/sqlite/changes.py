@@ -20,7 +20,7 @@ import orjson
 from backup_sharing.model import Backup, Sharing
 from backup_sharing.rules.commands import Command
 from backup_sharing.rules.decisions import decide_all, needs_of
-from backup_sharing.rules.outcome import NotMade, Outcome
+from backup_sharing.rules.outcome import Outcome
 from backup_sharing.rules.state import Edits, Needs, State
 from backup_sharing.store.rows import (
     BACKUP_COLUMNS,
@@ -75,16 +75,8 @@ _REMEMBER: Final = """
 _Row = Sequence[object]
 
 
-def make(connection: sqlite3.Connection, command: Command) -> Sequence[Sharing]:
-    """Make one change; answers the sharings that its caller gets, or raises its failure."""
-    (outcome,) = make_all(connection, [command])
-    if isinstance(outcome, NotMade):
-        raise outcome.failure
-    return outcome.answer
-
-
-def make_all(connection: sqlite3.Connection, commands: Sequence[Command]) -> Sequence[Outcome]:
-    """Make changes one after the other, for less; answers what became of each."""
+def make(connection: sqlite3.Connection, commands: Sequence[Command]) -> Sequence[Outcome]:
+    """Make changes as if one after the other; answers what became of each."""
     state = _known(connection, needs_of(commands))
     outcomes = decide_all(state, commands)
     if state.edits:
