@@ -88,18 +88,27 @@ class Writer:
         self._connection.close()
 
     def _run(self) -> None:
-        while (job := self._handed_over.get()) is not None:
-            self._at_work = True
-            if self._stopped:
-                job.end({change: NotMade(_closed()) for change in job.batch})
-                continue
-            outcomes = self._carry_out(job.batch)
-            # Before the answers: a batch counts for nothing that is asked after them.
-            self._batches += any(map(_is_in_order, outcomes.values()))
-            job.end(outcomes)
-            if self._after_batch is not None and not self._stopped:
-                self._after_batch(self._connection)
-            self._at_work = False
+        try:
+            while (job := self._handed_over.get()) is not None:
+                self._at_work = True
+                self._do(job)
+                self._at_work = False
+        finally:
+            self.stop()
+            while not self._handed_over.empty():
+                if (job := self._handed_over.get()) is not None:
+                    self._do(job)
+
+    def _do(self, job: _Job) -> None:
+        if self._stopped:
+            job.end({change: NotMade(_closed()) for change in job.batch})
+            return
+        outcomes = self._carry_out(job.batch)
+        # Before the answers: a batch counts for nothing that is asked after them.
+        self._batches += any(map(_is_in_order, outcomes.values()))
+        job.end(outcomes)
+        if self._after_batch is not None and not self._stopped:
+            self._after_batch(self._connection)
 
     def _carry_out(self, batch: Sequence[Change]) -> Mapping[Change, Outcome]:
         try:
