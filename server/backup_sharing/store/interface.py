@@ -1,4 +1,4 @@
-"""What every store promises. Each *must* here has a test of the same name in the contract suite.
+"""What every store promises. Each *must* here has a test in the contract suite whose name says it.
 
 Identifiers come in canonical form and all values are already valid: a store checks what only
 the stored data can tell, inside the transaction that changes it.
