@@ -78,9 +78,7 @@ async def test_put_backup_of_another_project_must_raise_owner_fixed(store: Store
     assert await store.get_backup(BACKUP_ID) == backup()
 
 
-async def test_putting_what_is_there_must_change_nothing_and_no_event(
-    store: Store, engine: Engine
-) -> None:
+async def test_putting_what_is_there_must_change_nothing_and_no_event(store: Store, engine: Engine) -> None:
     await store.put_backup(PutBackup(WHOLE, cause()))
     before = engine.events()
     assert await store.put_backup(PutBackup(replace(WHOLE), cause())) == WHOLE

@@ -129,9 +129,7 @@ async def test_a_single_failing_change_is_rolled_back_and_made_once(
     assert numbers(path) == []
 
 
-async def test_a_change_late_before_the_commit_is_left_out_alone(
-    connection: sqlite3.Connection, path: Path
-) -> None:
+async def test_a_change_late_before_the_commit_is_left_out_alone(connection: sqlite3.Connection, path: Path) -> None:
     changes = [insert(1), change(insert(2), commit_by=time.monotonic() + 0.03), slow, insert(3)]
     assert await kinds(changes, connection) == [Made, DeadlineTooClose, Made, Made]
     assert numbers(path) == [1, 3]

@@ -293,9 +293,7 @@ async def expect_four(writer: Changes) -> list[asyncio.Task[int]]:
     return three
 
 
-async def test_changes_apart_share_a_commit_if_many_came_before(
-    patient_writer: Changes, batches: list[int]
-) -> None:
+async def test_changes_apart_share_a_commit_if_many_came_before(patient_writer: Changes, batches: list[int]) -> None:
     tasks = await expect_four(patient_writer)
     for _ in range(5):
         await asyncio.sleep(0.01)

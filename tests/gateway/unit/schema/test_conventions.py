@@ -52,7 +52,7 @@ def test_headers_of_all_files_add_up_and_replace_the_usual_ones(tmp_path: Path) 
     assert found.response_headers == (CrossingHeader("X-Left", "left"),)
 
 
-def test_the_request_id_keeps_the_usual_form_where_a_file_says_nothing(tmp_path: Path) -> None:
+def test_the_request_id_keeps_its_form_unless_a_file_says_so(tmp_path: Path) -> None:
     assert conventions(tmp_path, 'request_id: {header: "X-Id"}').request_id == RequestIdForm("X-Id", "x-id")
     found = conventions(
         tmp_path, 'request_id: {metadata_key: "id" client_metadata_key: "theirs" prefix: "i-"}'
