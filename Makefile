@@ -47,7 +47,7 @@ format: $(VENV)/.dev ## Bring code and protos into shape
 	$(BIN)/buf format --write protos
 
 OUT ?= protos
-generate: $(VENV)/.dev ## Make the Python stubs and the descriptor image from the protos
+generate: $(VENV)/.dev ## Make the Python stubs, the descriptor image and the page of errors from the protos
 	@mkdir -p $(OUT)/backupsharing
 	@PATH="$(BIN):$$PATH"; \
 	include=$$($(BIN)/python -c 'import google.api.http_pb2 as p; print(p.__file__[: -len("google/api/http_pb2.py")])'); \
@@ -56,6 +56,7 @@ generate: $(VENV)/.dev ## Make the Python stubs and the descriptor image from th
 	$$protoc --grpc_python_out=$(OUT) --mypy_grpc_out=quiet:$(OUT) $(SERVICES:protos/%=%) && \
 	$$protoc --include_imports --include_source_info \
 		--descriptor_set_out=$(OUT)/backupsharing/image.binpb $(PROTOS:protos/%=%) $(FAILURES)
+	@test $(OUT) != protos || $(BIN)/python -m docs.errors_page
 
 dist: $(VENV)/.dist ## Build wheels and sdists of all distributions into dist/ (install from there in one command)
 	rm -rf dist

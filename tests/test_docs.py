@@ -1,4 +1,4 @@
-"""The README says what there is: every setting, command, error code and reason."""
+"""README and docs say what there is: every setting, command, error code and reason."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from backup_sharing.admin.cli import main
 from backup_sharing.gateway_program import PROGRAM
 from backupsharing.v2.error_reason_pb2 import DESCRIPTOR as ERROR_REASONS
 from backupsharing.v2.error_reason_pb2 import ErrorReason
+from docs.errors_page import PAGE, errors_page
 from restmap.v1 import restmap_pb2
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+ERRORS = PAGE.read_text(encoding="utf-8")
 CHAPTERS = {"server": backup_sharing.config.Settings, "gateway": restmap_gateway.config.Settings}
 
 
@@ -42,17 +44,21 @@ def test_the_documented_defaults_are_the_real_ones(program: str) -> None:
             assert documented[name] == ("on" if field.default is True else shown), name
 
 
-def test_every_reason_is_in_the_readme_beside_its_code() -> None:
+def test_every_reason_is_in_the_docs_beside_its_code() -> None:
     for value in ErrorReason.DESCRIPTOR.values[1:]:
         reason = value.name.removeprefix("ERROR_REASON_")
         code = value.GetOptions().Extensions[restmap_pb2.reason].code
-        assert re.search(rf"`{reason}`.*`{re.escape(code)}`", README), reason
+        assert re.search(rf"`{reason}`.*`{re.escape(code)}`", ERRORS), reason
 
 
-def test_every_code_of_the_gateways_own_failures_is_in_the_readme() -> None:
+def test_every_code_of_the_gateways_own_failures_is_in_docs() -> None:
     codes = ERROR_REASONS.GetOptions().Extensions[restmap_pb2.file].failure_codes
     for _, code in codes.ListFields():
-        assert f"`{code}`" in README, code
+        assert f"`{code}`" in ERRORS, code
+
+
+def test_the_page_of_errors_says_what_the_protos_say() -> None:
+    assert errors_page() == ERRORS, "run 'make generate' and commit"
 
 
 @pytest.mark.parametrize("command", main.commands)
