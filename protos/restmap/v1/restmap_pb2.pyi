@@ -121,8 +121,7 @@ class FileMapping(_message.Message):
     def statuses(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatusMapping]:
         """HTTP statuses of gRPC codes, where they are not those of the comments in
         `google/rpc/code.proto`; there CANCELLED is 499, which has the failure code
-        of 408. At most one entry for a code in a whole descriptor
-        set.
+        of 408. At most one entry for a code in a whole descriptor set.
         """
 
     def __init__(
