@@ -6,7 +6,7 @@ that fails as it is told.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import hypothesis
@@ -34,6 +34,14 @@ PROJECTS = 500
 
 LEFT_OUT = pytest.StashKey[int]()
 """How many tests the command line left out, by their markers."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Make what a test printed or logged text that can be sent to another process: tests also log what is no text."""
+    report = yield
+    report.sections = [(title, text.encode("utf-8", "backslashreplace").decode()) for title, text in report.sections]
+    return report
 
 
 @pytest.hookimpl(tryfirst=True)

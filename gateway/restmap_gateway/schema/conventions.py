@@ -129,7 +129,7 @@ def _request_id(option: restmap_pb2.RequestIdMapping) -> RequestIdForm:
 def _statuses(mappings: Iterable[restmap_pb2.StatusMapping]) -> Statuses:
     found = list(mappings)
     quota = next((one.quota_http_status for one in found if one.quota_http_status), 0)
-    return Statuses({one.code: one.http_status for one in found if one.http_status}, quota)
+    return Statuses({_name(one.code): one.http_status for one in found if one.http_status}, quota)
 
 
 def _problems(option: restmap_pb2.FileMapping) -> Iterator[str]:
@@ -176,13 +176,18 @@ def _key_problems(key: str) -> Iterator[str]:
 
 
 def _status_problems(status: restmap_pb2.StatusMapping) -> Iterator[str]:
-    if status.code not in code_pb2.Code.DESCRIPTOR.values_by_name or status.code == "OK":
-        yield f"statuses: {status.code!r} is not the name of a gRPC code of a failure"
+    if status.code == code_pb2.OK:
+        yield "statuses: OK is not the code of a failure"
     for value in (status.http_status, status.quota_http_status):
         if value and not 400 <= value <= 599:
             yield f"statuses: {value} is not the HTTP status of a failure, expected 400 to 599"
-    if status.quota_http_status and status.code != "RESOURCE_EXHAUSTED":
-        yield f"statuses: quota_http_status is for RESOURCE_EXHAUSTED, not for {status.code}"
+    if status.quota_http_status and status.code != code_pb2.RESOURCE_EXHAUSTED:
+        yield f"statuses: quota_http_status is for RESOURCE_EXHAUSTED, not for {_name(status.code)}"
+
+
+def _name(code: int) -> str:
+    value = code_pb2.Code.DESCRIPTOR.values_by_number.get(code)
+    return value.name if value is not None else str(code)
 
 
 def _repetitions(options: Mapping[str, restmap_pb2.FileMapping]) -> Iterator[Problem]:
@@ -207,4 +212,4 @@ def _said(option: restmap_pb2.FileMapping) -> Iterator[str]:
         yield f"the response header {mapping.header.lower()!r}"
         yield f"the response header of the metadata {_key(mapping.header, mapping.metadata_key)!r}"
     yield from (f"the security scheme {scheme.name!r}" for scheme in option.security_schemes)
-    yield from (f"the status of {status.code}" for status in option.statuses)
+    yield from (f"the status of {_name(status.code)}" for status in option.statuses)

@@ -120,8 +120,8 @@ class FileMapping(_message.Message):
     @_builtins.property
     def statuses(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatusMapping]:
         """HTTP statuses of gRPC codes, where they are not those of the comments in
-        `google/rpc/code.proto`. At most one entry for a code in a whole descriptor
-        set.
+        `google/rpc/code.proto`; there CANCELLED is 499, which has the failure code
+        of 408. At most one entry for a code in a whole descriptor set.
         """
 
     def __init__(
@@ -256,8 +256,8 @@ class StatusMapping(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     HTTP_STATUS_FIELD_NUMBER: _builtins.int
     QUOTA_HTTP_STATUS_FIELD_NUMBER: _builtins.int
-    code: _builtins.str
-    """Name of the code, as in `google.rpc.Code`: any but `OK`."""
+    code: _code_pb2.Code.ValueType
+    """Any code but `OK`."""
     http_status: _builtins.int
     """400 to 599."""
     quota_http_status: _builtins.int
@@ -267,7 +267,7 @@ class StatusMapping(_message.Message):
     def __init__(
         self,
         *,
-        code: _builtins.str = ...,
+        code: _code_pb2.Code.ValueType = ...,
         http_status: _builtins.int = ...,
         quota_http_status: _builtins.int = ...,
     ) -> None: ...

@@ -192,7 +192,7 @@ def test_the_title_is_that_of_the_set_or_its_package(tmp_path: Path, library: Js
 
 
 def test_statuses_of_the_set_are_described_and_no_others(tmp_path: Path) -> None:
-    statuses = '[{code: "CANCELLED" http_status: 408}, {code: "RESOURCE_EXHAUSTED" http_status: 418}]'
+    statuses = "[{code: CANCELLED http_status: 408}, {code: RESOURCE_EXHAUSTED http_status: 418}]"
     description = service(tmp_path, f"option (restmap.v1.file) = {{statuses: {statuses}}}; {SHOP}")
     described = set(only_operation(description)["responses"])
     assert described >= {"408", "418"}

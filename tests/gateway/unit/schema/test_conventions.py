@@ -63,8 +63,8 @@ def test_the_request_id_keeps_its_form_unless_a_file_says_so(tmp_path: Path) -> 
 def test_statuses_are_by_code(tmp_path: Path) -> None:
     statuses = conventions(
         tmp_path,
-        'statuses: [{code: "CANCELLED" http_status: 408}]',
-        'statuses: [{code: "RESOURCE_EXHAUSTED" quota_http_status: 403}]',
+        "statuses: [{code: CANCELLED http_status: 408}]",
+        "statuses: [{code: RESOURCE_EXHAUSTED quota_http_status: 403}]",
     ).statuses
     assert (statuses.by_code, statuses.quota) == ({"CANCELLED": 408}, 403)
 
@@ -86,10 +86,11 @@ def test_statuses_are_by_code(tmp_path: Path) -> None:
         ('request_id: {header: "a b"}', "'a b' is not the name of a header"),
         ('security_schemes: [{name: "token"}]', "the security scheme 'token' needs a name, and a header"),
         ('security_schemes: [{header: "X-A"}]', "the security scheme '' needs a name"),
-        ('statuses: [{code: "OK" http_status: 400}]', "'OK' is not the name of a gRPC code of a failure"),
-        ('statuses: [{code: "GONE" http_status: 410}]', "'GONE' is not the name of a gRPC code of a failure"),
-        ('statuses: [{code: "ABORTED" http_status: 200}]', "200 is not the HTTP status of a failure"),
-        ('statuses: [{code: "ABORTED" quota_http_status: 403}]', "quota_http_status is for RESOURCE_EXHAUSTED"),
+        ("statuses: [{code: OK http_status: 400}]", "statuses: OK is not the code of a failure"),
+        ("statuses: [{http_status: 410}]", "statuses: OK is not the code of a failure"),
+        ("statuses: [{code: 77 http_status: 410}]", "has value 77 of statuses.code, unknown to this gateway"),
+        ("statuses: [{code: ABORTED http_status: 200}]", "200 is not the HTTP status of a failure"),
+        ("statuses: [{code: ABORTED quota_http_status: 403}]", "quota_http_status is for RESOURCE_EXHAUSTED"),
     ],
 )
 def test_conventions_that_make_no_sense_are_refused(tmp_path: Path, option: str, said: str) -> None:
@@ -106,7 +107,7 @@ def test_conventions_that_make_no_sense_are_refused(tmp_path: Path, option: str,
         ('request_headers: [{header: "X-A"}]', "the request header 'x-a'"),
         ('response_headers: [{header: "X-A"}]', "the response header 'x-a'"),
         ('security_schemes: [{name: "token" header: "X-A"}]', "the security scheme 'token'"),
-        ('statuses: [{code: "ABORTED" http_status: 412}]', "the status of ABORTED"),
+        ("statuses: [{code: ABORTED http_status: 412}]", "the status of ABORTED"),
     ],
 )
 def test_what_only_one_file_may_say_is_refused_in_a_second(tmp_path: Path, option: str, said: str) -> None:
