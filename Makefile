@@ -12,7 +12,7 @@ RELEASED := protos/released.binpb
 BUF_LINT := {"version":"v1","lint":{"use":["STANDARD","COMMENTS"],"ignore":["google"]}}
 BUF_BREAKING := {"version":"v1","breaking":{"use":["FILE"],"ignore":["google"]}}
 
-.PHONY: help run test test-keystone lint format generate plugins stubs released bench bench-full siege fuzz chaos \
+.PHONY: help run test test-keystone lint format docs generate plugins stubs released bench bench-full siege fuzz chaos \
 	mutants interop clean
 
 help: ## Show what can be made
@@ -42,6 +42,10 @@ format: $(VENV)/.dev ## Bring code and protos into shape
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	$(BIN)/buf format --write protos
+
+docs: $(VENV)/.dev ## Write the generated pages, and build the documentation into build/site
+	PYTHONPATH=.:protos:server:gateway $(BIN)/python docs/generate.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 OUT ?= protos
 generate: $(VENV)/.dev ## Make the Python stubs and the descriptor image from the protos

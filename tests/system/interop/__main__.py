@@ -2,7 +2,7 @@
 
 ``--only NAME`` (may be repeated) runs some rows. ``--break field|null|time`` spoils what the gateway answers, and
 ``--break proto-field`` the protos that stubs are generated from; exactly the clients that should notice must then fail.
-``--write docs/clients.md`` writes the table between the markers of that page. The exit code is 0 if all is as it should
+``--write docs/reference/clients.md`` writes the table between the markers of that page. The exit code is 0 if all is as it should
 be; what is skipped by name is no failure, unless ``--all`` says that nothing may be.
 """
 
