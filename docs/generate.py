@@ -117,8 +117,10 @@ def errors_page() -> str:
 def _errors_head() -> Iterator[str]:
     yield from (NOTICE, "# Errors", "", "Every failure over REST has this shape, whichever layer found it:", "")
     yield "```json"
-    yield '{"error": {"code": "VolumeBackup.0204", "message": "…", "reason": "BACKUP_ID_MALFORMED",'
-    yield '           "details": [{"field": "shared.backup_id", "description": "…"}], "request_id": "req-…"}}'
+    yield '{"error": {"code": "VolumeBackup.0204", "message": "…",'
+    yield '           "reason": "BACKUP_ID_MALFORMED",'
+    yield '           "details": [{"field": "shared.backup_id", "description": "…"}],'
+    yield '           "request_id": "req-…"}}'
     yield "```"
     yield ""
     yield "Over gRPC, a failure is a `google.rpc.Status` with an `ErrorInfo`: the reason, the domain `backupsharing`,"
@@ -151,14 +153,14 @@ def _reasons() -> Iterator[str]:
     yield ""
     yield "*Nothing done* means: the call changed nothing, and will not change anything later."
     yield ""
-    yield "| status | gRPC code | reason | code | nothing done | meaning |"
-    yield "|---|---|---|---|---|---|"
+    yield "| status | reason and code | nothing done | meaning |"
+    yield "|---|---|---|---|"
     comments = reason_comments()
     for reason in sorted(reason_names(), key=lambda reason: (http_status_of(reason), grpc_code_of(reason).value[0])):
         value = ErrorReason.DESCRIPTOR.values_by_name[f"ERROR_REASON_{reason}"]
         option = value.GetOptions().Extensions[restmap_pb2.reason]
         meaning = comments[reason].partition(": ")[2] or comments[reason]
-        cells = [str(http_status_of(reason)), grpc_code_of(reason).name, f"`{reason}`", f"`{option.code}`"]
+        cells = [f"{http_status_of(reason)}<br>{grpc_code_of(reason).name}", f"`{reason}`<br>`{option.code}`"]
         cells += ["yes" if option.nothing_done else "", f"{meaning[:1].upper()}{_escaped(meaning[1:])}"]
         yield f"| {' | '.join(cells)} |"
     yield ""
