@@ -44,7 +44,7 @@ format: $(VENV)/.dev ## Bring code and protos into shape
 	$(BIN)/buf format --write protos
 
 docs: $(VENV)/.dev ## Write the generated pages, and build the documentation into build/site
-	PYTHONPATH=.:protos:server:gateway $(BIN)/python docs/generate.py
+	$(BIN)/python docs/generate.py
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 OUT ?= protos

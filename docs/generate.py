@@ -164,6 +164,8 @@ def _reasons() -> Iterator[str]:
         cells += ["yes" if option.nothing_done else "", f"{meaning[:1].upper()}{_escaped(meaning[1:])}"]
         yield f"| {' | '.join(cells)} |"
     yield ""
+    yield "`BACKUP_OWNER_FIXED` comes only from the catalogue of backups, which has no REST API."
+    yield ""
 
 
 def reason_comments() -> Mapping[str, str]:

@@ -113,7 +113,7 @@ def test_every_restmap_option_is_documented(name: str) -> None:
 
 
 ALIEN_FLAGS = {
-    *("help", "name", "find-links", "descriptor_set_out", "include_imports", "include_source_info", "go_opt"),
+    *("help", "name", "descriptor_set_out", "include_imports", "include_source_info", "go_opt"),
     "grpc_out",
 }
 """Options of other programs that pages name."""
