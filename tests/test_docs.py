@@ -142,11 +142,8 @@ BENCH_FLAGS = {
 def test_every_path_that_a_page_names_exists(page: str) -> None:
     """Folders end with a slash; a path may have a link's text or a picture around it."""
     paths = re.findall(rf"(?<![\w./-])((?:{SOURCES})/[\w./*-]*\w/?)", text_of(page))
-    absent = [path for path in paths if not any(ROOT.glob(path.rstrip("/"))) and path not in NOT_OURS]
+    absent = [path for path in paths if not any(ROOT.glob(path.rstrip("/")))]
     assert absent == []
-
-
-NOT_OURS = {"docs/favicon-32x32.png"}
 
 
 def targets(page: str) -> list[tuple[Path, str]]:
@@ -199,7 +196,7 @@ def test_each_way_of_being_refused_has_its_test() -> None:
 
 
 @pytest.mark.parametrize("unit", sorted((DOCS / "systemd").glob("*.service")), ids=lambda unit: unit.stem)
-def test_the_units_start_programs_of_ours_with_settings_that_they_take(unit: Path) -> None:
+def test_units_start_our_programs_with_settings_they_take(unit: Path) -> None:
     text = unit.read_text(encoding="utf-8").replace("\\\n", " ")
     (command,) = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
     program, *arguments = shlex.split(command)
