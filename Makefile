@@ -44,11 +44,11 @@ format: $(VENV)/.dev ## Bring code and protos into shape
 	$(BIN)/buf format --write protos
 
 docs: $(VENV)/.dev ## Write the generated pages, and build the documentation into build/site
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 OUT ?= protos
-generate: $(VENV)/.dev ## Make the Python stubs and the descriptor image from the protos
+generate: $(VENV)/.dev ## Make the Python stubs, the descriptor image and the generated pages of docs
 	@mkdir -p $(OUT)/backupsharing
 	@PATH="$(BIN):$$PATH"; \
 	include=$$($(BIN)/python -c 'import google.api.http_pb2 as p; print(p.__file__[: -len("google/api/http_pb2.py")])'); \
@@ -57,6 +57,7 @@ generate: $(VENV)/.dev ## Make the Python stubs and the descriptor image from th
 	$$protoc --grpc_python_out=$(OUT) --mypy_grpc_out=quiet:$(OUT) $(SERVICES:protos/%=%) && \
 	$$protoc --include_imports --include_source_info \
 		--descriptor_set_out=$(OUT)/backupsharing/image.binpb $(PROTOS:protos/%=%) $(FAILURES)
+	@test $(OUT) != protos || $(BIN)/python -m docs.generate
 
 plugins: $(VENV)/.dev ## Install what `make stubs` needs for every language that this machine has, into build/tools
 	@$(BIN)/python -m tests.system.interop.plugins

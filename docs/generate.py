@@ -1,6 +1,6 @@
 """Writes the pages of docs/reference/ that follow from the code: settings, errors and the command line.
 
-``python docs/generate.py`` writes them; ``make generate`` and ``make docs`` run it, and a test compares them.
+``python -m docs.generate`` writes them; ``make generate`` and ``make docs`` run it, and a test compares them.
 """
 
 from __future__ import annotations
@@ -8,29 +8,22 @@ from __future__ import annotations
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
 import annotated_types
 import click
-import grpc
-from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings
 
 import backup_sharing.config
 import restmap_gateway.config
-from backup_sharing import errors
 from backup_sharing.admin.cli import main as commands
-from backup_sharing.rpc.status import CODES
-from backupsharing.v2.error_reason_pb2 import DESCRIPTOR, ErrorReason
-from restmap.v1 import restmap_pb2
-from restmap_gateway.transcode.answers import HTTP_STATUS
+from docs import errors_page
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "reference"
-IMAGE = ROOT / "protos" / "backupsharing" / "image.binpb"
 
 PROGRAMS: Mapping[str, tuple[type[BaseSettings], str]] = {
     "backup-sharing-server": (backup_sharing.config.Settings, backup_sharing.config.ENVIRONMENT_PREFIX),
@@ -109,119 +102,6 @@ def _annotations(annotation: object) -> Iterator[object]:
     yield from get_args(annotation) if is_union else (annotation,)
 
 
-def errors_page() -> str:
-    """The reasons of failures, and the codes of failures without one."""
-    return "\n".join([*_errors_head(), *_reasons(), *_codes_without_a_reason()])
-
-
-def _errors_head() -> Iterator[str]:
-    yield from (NOTICE, "# Errors", "", "Every failure over REST has this shape, whichever layer found it:", "")
-    yield "```json"
-    yield '{"error": {"code": "VolumeBackup.0204", "message": "…",'
-    yield '           "reason": "BACKUP_ID_MALFORMED",'
-    yield '           "details": [{"field": "shared.backup_id", "description": "…"}],'
-    yield '           "request_id": "req-…"}}'
-    yield "```"
-    yield ""
-    yield "Over gRPC, a failure is a `google.rpc.Status` with an `ErrorInfo`: the reason, the domain `backupsharing`,"
-    yield 'and the code in `metadata["code"]`. `BadRequest`, `QuotaFailure`, `RetryInfo` and `RequestInfo` are added'
-    yield "where they apply. A 503 has the header `Retry-After`."
-    yield ""
-
-
-def grpc_code_of(reason: str) -> grpc.StatusCode:
-    """The gRPC code of a reason. One of `InvalidArgument`'s specific reasons has the code of that failure."""
-    by_reason = {failure.reason: code for failure, code in CODES.items()} | {"INTERNAL": grpc.StatusCode.INTERNAL}
-    return by_reason.get(reason, CODES[errors.InvalidArgument])
-
-
-def http_status_of(reason: str) -> int:
-    """The HTTP status of a reason; RESOURCE_EXHAUSTED because of a quota is 403."""
-    option = ErrorReason.DESCRIPTOR.values_by_name[f"ERROR_REASON_{reason}"].GetOptions().Extensions[restmap_pb2.reason]
-    if option.http_status:
-        return int(option.http_status)
-    return 403 if reason == errors.QuotaUsedUp.reason else HTTP_STATUS[grpc_code_of(reason)]
-
-
-def reason_names() -> list[str]:
-    """All reasons that are sent, without the enum's prefix."""
-    return [value.name.removeprefix("ERROR_REASON_") for value in ErrorReason.DESCRIPTOR.values[1:]]
-
-
-def _reasons() -> Iterator[str]:
-    yield "## Reasons"
-    yield ""
-    yield "*Nothing done* means: the call changed nothing, and will not change anything later."
-    yield ""
-    yield "| status | reason and code | nothing done | meaning |"
-    yield "|---|---|---|---|"
-    comments = reason_comments()
-    for reason in sorted(reason_names(), key=lambda reason: (http_status_of(reason), grpc_code_of(reason).value[0])):
-        value = ErrorReason.DESCRIPTOR.values_by_name[f"ERROR_REASON_{reason}"]
-        option = value.GetOptions().Extensions[restmap_pb2.reason]
-        meaning = comments[reason].partition(": ")[2] or comments[reason]
-        cells = [f"{http_status_of(reason)}<br>{grpc_code_of(reason).name}", f"`{reason}`<br>`{option.code}`"]
-        cells += ["yes" if option.nothing_done else "", f"{meaning[:1].upper()}{_escaped(meaning[1:])}"]
-        yield f"| {' | '.join(cells)} |"
-    yield ""
-    yield "`BACKUP_OWNER_FIXED` comes only from the catalogue of backups, which has no REST API."
-    yield ""
-
-
-def reason_comments() -> Mapping[str, str]:
-    """The comment of each reason in its proto, as one line."""
-    files = FileDescriptorSet.FromString(IMAGE.read_bytes()).file
-    file = next(file for file in files if file.name == "backupsharing/v2/error_reason.proto")
-    texts = _comments(file)
-    # A value of the first enum has the path: enum_type (5), 0, value (2), its position.
-    values = file.enum_type[0].value
-    return {value.name.removeprefix("ERROR_REASON_"): texts[5, 0, 2, place] for place, value in enumerate(values)}
-
-
-def _comments(file: FileDescriptorProto) -> Mapping[tuple[int, ...], str]:
-    return {tuple(one.path): " ".join(one.leading_comments.split()) for one in file.source_code_info.location}
-
-
-_WITHOUT_A_REASON: Mapping[str, tuple[int, str]] = {
-    "bad_request": (400, "The gateway refused the body, the query or a header"),
-    "unauthenticated": (401, "The caller is not known"),
-    "permission_denied": (403, "The caller may not do this"),
-    "not_found": (404, "There is no such path"),
-    "method_not_allowed": (405, "The path has no such method; the header `Allow` lists those that it has"),
-    "not_acceptable": (406, "The header `Accept` rules out JSON"),
-    "proxy_authentication_required": (407, "The request did not come through the authenticating proxy"),
-    "request_timeout": (408, "The body did not arrive in time, or the server cancelled a read (CANCELLED)"),
-    "conflict": (409, "The resource was changed meanwhile (ABORTED)"),
-    "internal": (500, "A defect"),
-    "unimplemented": (501, "The server lacks this call (UNIMPLEMENTED)"),
-    "bad_gateway": (502, "The upstream does not speak gRPC"),
-    "unavailable": (
-        503,
-        "The server is down, draining or overloaded, or a call was cut short (UNAVAILABLE, DEADLINE_EXCEEDED or"
-        " CANCELLED): a change may be stored",
-    ),
-    "deadline_exceeded": (504, "The deadline of a read passed (DEADLINE_EXCEEDED)"),
-}
-"""What each field of `restmap.v1.FailureCodes` is about."""
-
-
-def _codes_without_a_reason() -> Iterator[str]:
-    codes = DESCRIPTOR.GetOptions().Extensions[restmap_pb2.file].failure_codes
-    yield "## Failures without a reason"
-    yield ""
-    yield "The gateway finds these itself, or a server sent them without an `ErrorInfo`. `reason` is absent or empty."
-    yield ""
-    yield "| status | code | meaning |"
-    yield "|---|---|---|"
-    for field, code in codes.ListFields():
-        status, meaning = _WITHOUT_A_REASON[field.name]
-        yield f"| {status} | `{code}` | {meaning}. |"
-    yield ""
-    yield "[Consistency](../explanation/consistency.md#what-an-answer-says-about-a-change) explains when to repeat a"
-    yield "change."
-    yield ""
-
-
 def command_line_page() -> str:
     """The help of every command of ``backup-sharing``."""
     lines = [NOTICE, "# Command line", "", "`backup-sharing` uses and administers the service. The exit code is 0 on"]
@@ -259,7 +139,11 @@ _IS_CODE = re.compile(
 """Flags, addresses, paths and headers in a description."""
 
 
-PAGE_MAKERS = {"settings.md": settings_page, "errors.md": errors_page, "command-line.md": command_line_page}
+PAGE_MAKERS: Mapping[str, Callable[[], str]] = {
+    "settings.md": settings_page,
+    "errors.md": errors_page.errors_page,
+    "command-line.md": command_line_page,
+}
 """Each generated page of docs/reference/, and what writes it."""
 
 

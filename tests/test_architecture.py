@@ -29,6 +29,7 @@ def modules(source: str, package: str) -> dict[str, Path]:
 
 SERVER, GATEWAY = modules("server", "backup_sharing"), modules("gateway", "restmap_gateway")
 CLIENT, COMMANDS = modules("protos", "backupsharing.client"), modules("protos", "backupsharing.commands")
+RESTMAP = {name: path for name, path in modules("protos", "restmap").items() if not path.stem.endswith("_pb2")}
 BOTH = {**SERVER, **GATEWAY}
 ALL = {**BOTH, **CLIENT, **COMMANDS}
 
@@ -61,8 +62,14 @@ def test_the_server_does_not_import_the_gateway(name: str) -> None:
 
 @pytest.mark.parametrize("name", CLIENT)
 def test_the_client_imports_nothing_but_stubs_and_itself(name: str) -> None:
-    others = ("backup_sharing", "restmap_gateway", "backupsharing.commands", "tests", "restmap")
+    others = ("backup_sharing", "restmap_gateway", "backupsharing.commands", "tests")
     assert not [found for found in imports(CLIENT[name]) if within(found, *others)]
+
+
+@pytest.mark.parametrize("name", RESTMAP)
+def test_restmap_imports_nothing_of_ours_but_its_stubs(name: str) -> None:
+    others = ("backup_sharing", "restmap_gateway", "backupsharing", "tests")
+    assert not [found for found in imports(RESTMAP[name]) if within(found, *others)]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

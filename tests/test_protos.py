@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.rpc.code_pb2 import Code
+
+from restmap.v1.restmap_pb2 import ReasonMapping, reason
 
 ROOT = Path(__file__).parent.parent
 IMAGE = ROOT / "protos" / "backupsharing" / "image.binpb"
@@ -101,6 +104,27 @@ def test_what_breaks_a_released_client_is_noticed(
 
 def test_nothing_that_is_released_is_broken(tmp_path: Path) -> None:
     assert breaking(image(), tmp_path) == ""
+
+
+def reasons(files: FileDescriptorSet) -> dict[str, tuple[ReasonMapping, str]]:
+    """The option of each reason of the service, and the gRPC code that its comment begins with."""
+    file = named(files, "backupsharing/v2/error_reason.proto")
+    comments = {tuple(one.path): one.leading_comments for one in file.source_code_info.location}
+    return {
+        value.name: (value.options.Extensions[reason], re.findall(r"[A-Z_]+", comments[5, 0, 2, index])[0])
+        for index, value in enumerate(file.enum_type[0].value)
+        if value.number
+    }
+
+
+def test_a_released_reason_keeps_its_codes() -> None:
+    now = reasons(image())
+    for name, (was, grpc_code) in reasons(FileDescriptorSet.FromString(RELEASED.read_bytes())).items():
+        option, _ = now[name]
+        assert Code.Name(option.grpc_code) == grpc_code, name
+        assert option.code == was.code, name
+        assert was.http_status in (0, option.http_status), name
+        assert option.nothing_done or not was.nothing_done, name
 
 
 def test_a_new_field_breaks_nobody(tmp_path: Path) -> None:

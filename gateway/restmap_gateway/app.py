@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from importlib import metadata
+from typing import Final
 
 import structlog
 from aiohttp import web
@@ -46,6 +47,10 @@ from restmap_gateway.upstream.resolver import LookUp, Resolver, look_up
 from restmap_gateway.upstream.server_address import ServerAddress
 from restmap_gateway.upstream.tls import ListenTls, UpstreamTls, watch
 from restmap_gateway.upstream.upstream import Calls, Link, Upstream
+
+_GARBAGE: Final = (10_000, 10, 5)
+"""Thresholds of the garbage collector: a look for every 10 000 new objects, not for every 700. Each look goes through
+the calls in progress, which are no garbage; references free nearly everything else."""
 
 
 class CannotListen(Exception):
@@ -90,6 +95,7 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
         # What stands now stands till the end: to look through all of it again and again stops calls for up to 30 ms.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*_GARBAGE)
         log = structlog.get_logger("gateway")
         log.info("serving", listen=settings.listen, upstream=settings.upstream)
         await lifetime.stopping()

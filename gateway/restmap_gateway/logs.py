@@ -145,9 +145,9 @@ def _line(logger: Any, level: str, event: EventDict) -> bytes:  # noqa: ANN401 -
     if event.pop("exc_info", False):
         event["exception"] = _current()
     event["level"] = level
-    event["time"] = datetime.now(UTC).isoformat()[:-6] + "Z"
+    event["time"] = datetime.now(UTC)
     try:
-        line = orjson.dumps(event, default=repr)
+        line = orjson.dumps(event, default=repr, option=orjson.OPT_UTC_Z)
     except (TypeError, RecursionError):  # a text that is no Unicode, or a value that holds itself
         line = b""
     return line if 0 < len(line) <= MOST_BYTES else _shortened(event)
@@ -160,6 +160,7 @@ def _current() -> list[str]:
 
 def _shortened(event: EventDict) -> bytes:
     """The line with each value cut, and marked as cut; of an event with very many values only the usual ones."""
+    event["time"] = event["time"].isoformat()[:-6] + "Z"
     for most in _SHORTER:
         line = orjson.dumps({name: _cut(value, most) for name, value in event.items()})
         if len(line) <= MOST_BYTES:

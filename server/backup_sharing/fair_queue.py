@@ -90,7 +90,10 @@ class FairQueue:
         key = self._keys[name]
         self._taken -= cost
         key.taken -= cost
-        self._changed(name, key)
+        if self._ready or key.waiting:
+            self._changed(name, key)
+        elif not key.taken:
+            del self._keys[name]
 
     def _changed(self, name: str, key: _Key) -> None:
         """Serve the waiters that have become able to have a turn."""

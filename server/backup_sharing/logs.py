@@ -118,13 +118,9 @@ def _line(logger: Any, level: str, event: EventDict) -> bytes:  # noqa: ANN401 -
     if "exc_info" in event:
         event = structlog.processors.format_exc_info(logger, level, event)
     event["level"] = level
-    event["time"] = datetime.now(UTC).isoformat()[:-6] + "Z"
-    return _rendered(event)
-
-
-def _rendered(event: EventDict) -> bytes:
+    event["time"] = datetime.now(UTC)
     try:
-        line = orjson.dumps(event, default=repr)
+        line = orjson.dumps(event, default=repr, option=orjson.OPT_UTC_Z)
     except (TypeError, RecursionError):  # a text that is no Unicode, a large number, or a value that holds itself
         return _shortened(event)
     return line if len(line) < MOST_BYTES else _shortened(event)
@@ -132,6 +128,7 @@ def _rendered(event: EventDict) -> bytes:
 
 def _shortened(event: EventDict) -> bytes:
     """The line with each value cut, and marked as cut; of an event with very many values only the usual ones."""
+    event["time"] = event["time"].isoformat()[:-6] + "Z"
     for most in _SHORTER:
         line = orjson.dumps({_cut_text(str(name), most): _cut(value, most) for name, value in event.items()})
         if len(line) < MOST_BYTES:

@@ -13,8 +13,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
 
 import backupsharing.client as package
-from backup_sharing import errors
-from backup_sharing.rpc.status import CODES, code_of
+from backup_sharing.rpc import status as server
 from backupsharing.client import (
     AlreadyShared,
     Backup,
@@ -34,13 +33,6 @@ from tests.client.callers import Caller
 from tests.support.stub_server import StubServer
 
 KNOWN = [value.name.removeprefix("ERROR_REASON_") for value in ErrorReason.DESCRIPTOR.values[1:]]
-STATUSES = {failure.reason: status for failure, status in CODES.items()} | {
-    "INTERNAL": grpc.StatusCode.INTERNAL,
-    **dict.fromkeys(
-        ("BACKUP_ID_MISSING", "BACKUP_ID_MALFORMED", "SHARING_ID_MALFORMED"), CODES[errors.InvalidArgument]
-    ),
-}
-
 EXPECTED = {
     "NotAuthenticated": "TOKEN_MISSING TOKEN_INVALID PROXY_REQUIRED",
     "NotAllowed": "PROJECT_FORBIDDEN ROLE_MISSING NOT_THE_GIVER",
@@ -69,10 +61,11 @@ def test_there_is_an_exception_for_every_reason_and_no_other() -> None:
 def test_each_reason_is_raised_as_its_exception_with_all_that_is_known(
     stub: StubServer, caller: Caller, reason: str
 ) -> None:
+    status, code = server.REASONS[reason].grpc_code, server.REASONS[reason].code
     stub.fails(
-        STATUSES[reason],
+        status,
         "what happened",
-        ErrorInfo(reason=reason, domain="backupsharing", metadata={"code": code_of(reason), "backup_id": "b"}),
+        ErrorInfo(reason=reason, domain="backupsharing", metadata={"code": code, "backup_id": "b"}),
         BadRequest(field_violations=[BadRequest.FieldViolation(field="shared.backup_id", description="not a UUID")]),
         RetryInfo(retry_delay=Duration(seconds=600)),
         RequestInfo(request_id="req-1"),
@@ -82,18 +75,18 @@ def test_each_reason_is_raised_as_its_exception_with_all_that_is_known(
     failure = raised.value
     assert reason in EXPECTED[type(failure).__name__].split()
     assert (failure.reason, failure.code, str(failure), failure.message) == (
-        *(reason, code_of(reason)),
+        *(reason, code),
         *("what happened", "what happened"),
     )
     assert failure.metadata["backup_id"] == "b"
     assert failure.violations == (Violation("shared.backup_id", "not a UUID"),)
-    assert (failure.request_id, failure.retry_after, failure.status) == ("req-1", 600.0, STATUSES[reason])
+    assert (failure.request_id, failure.retry_after, failure.status) == ("req-1", 600.0, status)
 
 
 @pytest.mark.parametrize("reason", KNOWN)
 def test_what_may_be_stored_is_what_the_protos_say(stub: StubServer, caller: Caller, reason: str) -> None:
     value = ErrorReason.DESCRIPTOR.values_by_name[f"ERROR_REASON_{reason}"]
-    stub.fails(STATUSES[reason], "what happened", ErrorInfo(reason=reason, domain="backupsharing"))
+    stub.fails(server.REASONS[reason].grpc_code, "what happened", ErrorInfo(reason=reason, domain="backupsharing"))
     with pytest.raises(BackupSharingError) as raised:
         caller.do(lambda client: client.put_backup(Backup(id="b", project_id="p", status="s")))
     assert raised.value.may_be_stored == (not value.GetOptions().Extensions[restmap_pb2.reason].nothing_done)

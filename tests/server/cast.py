@@ -79,8 +79,8 @@ def cancel(id: str, by: str = GIVER, key: str | None = None, *, is_backup_id: bo
     return CancelRequest(by, id, is_backup_id, key)
 
 
-def filtered(by: str = GIVER, **members: object) -> FilterRequest:
-    return FilterRequest(by, **members)  # type: ignore[arg-type]  # by name
+def filtered(by: str = GIVER, *, share_to_me: bool = False, **given: str) -> FilterRequest:
+    return FilterRequest(by, share_to_me, given)
 
 
 def page(filter: FilterRequest | None = None, **members: object) -> ListRequest:

@@ -100,6 +100,7 @@ class Connection(RequestHandler):
         self._catches_up = False
         self._is_ahead = False
         """Whether the request that is read has been taken from the parser before it was whole."""
+        self._is_parser_paused = False
         self._unread: StreamReader | None = None
         """A body that was refused, and that is read only to be thrown away."""
         self._unread_bytes = 0
@@ -155,6 +156,17 @@ class Connection(RequestHandler):
             self._socket = None
             super().connection_lost(exc)
 
+    def pause_reading(self) -> None:
+        """Read no more for now: a body is not read by its request."""
+        self._is_parser_paused = True
+        super().pause_reading()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Go on; aiohttp asks for that with every body, also where nothing is held back, which costs a parser's run."""
+        if self._reading_paused or self._is_parser_paused or self._is_ahead or self._messages:
+            self._is_parser_paused = self._is_parser_paused and not resume_parser
+            super().resume_reading(resume_parser)
+
     def pause_writing(self) -> None:
         """Begin to wait for the client to read on: what it does not read is held in memory."""
         super().pause_writing()
@@ -187,11 +199,11 @@ class Connection(RequestHandler):
         finally:
             timer.cancel()
 
-    def begin(self, request: web.BaseRequest) -> None:
+    def begin(self, *, is_whole: bool) -> None:
         """The headers of a request are there; from now on aiohttp's own time-outs watch the connection."""
         self.wait_no_more()
         self._unread = None
-        self._is_ahead = not request.content.is_eof()
+        self._is_ahead = not is_whole
 
     def arrived(self) -> None:
         """A request is there as a whole, and is answered now."""

@@ -40,14 +40,16 @@ class Turn:
 
     def __init__(self, request: BaseRequest, in_flight: InFlight) -> None:
         """Begin, as the headers are there."""
+        connection = request.protocol
         self._request = request
-        self._connection = request.protocol if isinstance(request.protocol, Connection) else None
+        self._connection = connection if isinstance(connection, Connection) else None
         self._in_flight = in_flight
+        self._was_whole = request.content.is_eof()
         self.is_for_server = False
         """Whether the request is one to call a server for, as far as is known."""
         self._is_counted = False
         if self._connection is not None:
-            self._connection.begin(request)
+            self._connection.begin(is_whole=self._was_whole)
 
     def arrived(self) -> None:
         """The whole request is there.
@@ -55,7 +57,8 @@ class Turn:
         Raises:
             RequestFailed: 503, too many are in flight.
         """
-        self._in_flight.check()
+        if not self._was_whole:  # otherwise nothing was waited for since it began
+            self._in_flight.check()
         self.is_for_server = True
         self.count()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping
 from email.utils import formatdate
@@ -13,10 +12,6 @@ from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 
 _STATUS_LINES: Mapping[int, str] = {status: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
-
-_UNSAFE = re.compile(r"[^\t -~]")
-"""What no header of a whole answer holds; aiohttp knows what to do with it."""
-
 
 _LARGE = 64 * 1024
 """Bytes of a body from which a second write is cheaper than a copy."""
@@ -33,16 +28,29 @@ class WholeResponse(web.StreamResponse):
         super().__init__(status=status)
         self._pieces = [head.encode("ascii") + body] if len(body) < _LARGE else [head.encode("ascii"), body]
 
+    def send(self, request: web.BaseRequest) -> None:
+        """Write it, once, without waiting for the socket to take it.
+
+        Raises:
+            ConnectionError: the client is gone.
+        """
+        transport = request.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client is gone")
+        pieces, self._pieces = self._pieces, []
+        for piece in pieces:
+            request.writer.output_size += len(piece)
+            transport.write(piece)
+
     @property
     def keep_alive(self) -> bool:
         """Always."""
         return True
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Write it, once."""
-        pieces, self._pieces = self._pieces, []
-        for piece in pieces:
-            await request.writer.write(piece)
+        """Write it, if that was not done."""
+        if self._pieces:
+            self.send(request)
         return request.writer
 
     async def write_eof(self, data: bytes = b"") -> None:
@@ -55,8 +63,9 @@ def whole(request: web.BaseRequest, status: int, headers: Mapping[str, str], bod
     if not is_usual or request.version != HttpVersion11 or not request.keep_alive:
         return plain(status, headers, body)
     fields = [f"{name}: {value}" for name, value in headers.items()]
-    if "Connection" in headers or any(map(_UNSAFE.search, fields)):
-        return plain(status, headers, body)
+    text = "".join(fields)
+    if "Connection" in headers or not (text.isascii() and text.isprintable()):
+        return plain(status, headers, body)  # aiohttp knows what to do with other characters
     date = _date(int(time.time()))
     head = "\r\n".join((*fields, f"Content-Length: {len(body)}", f"Date: {date}", "", ""))
     return WholeResponse(status, _STATUS_LINES[status] + head, body)

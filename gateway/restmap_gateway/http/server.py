@@ -16,8 +16,8 @@ from restmap_gateway.http.connection import Connection, HeadersTooLarge, Patienc
 from restmap_gateway.http.connections import Connections
 from restmap_gateway.http.cors import Cors
 from restmap_gateway.http.in_flight import InFlight, Turn
-from restmap_gateway.http.response import closing, compressed, plain, varying, whole
-from restmap_gateway.http.unwritten import Unwritten
+from restmap_gateway.http.response import WholeResponse, closing, compressed, plain, varying, whole
+from restmap_gateway.http.unwritten import LARGE, Unwritten
 from restmap_gateway.schema.http_methods import COMMON, are_all_common
 from restmap_gateway.sparing import Sparing
 from restmap_gateway.transcode import headers
@@ -30,6 +30,8 @@ Respond = Callable[[web.BaseRequest, str, Callable[[], None]], Awaitable[Answer 
 
 Stamp = Callable[[web.BaseRequest | None, str], Mapping[str, str]]
 """Gives the headers of every answer, by the request (None: it could not be read) and its id."""
+
+_UNAUTHORIZED = HTTPStatus.UNAUTHORIZED.value
 
 _CLIENT_GONE = 499
 """In the log, as other servers write it; nobody receives it."""
@@ -144,44 +146,39 @@ class HttpServer(web.Server):
                 done = Answer(answer.status)
                 return answer
             turn.count()
-            answer, response = await self._write(request, request_id, answer)
+            answer, response = self._response(request, request_id, answer)
+            if not _sent_at_once(request, response, len(answer.body)):
+                await self._unwritten.write(request, len(answer.body), _written(request, response))
             done = answer
             return response
         finally:
             turn.end()
             self._log_request(request, request_id, turn, done, began)
 
-    async def _write(
-        self, request: web.BaseRequest, request_id: str, answer: Answer
-    ) -> tuple[Answer, web.StreamResponse]:
-        """Hand an answer to the socket, so that aiohttp finds it written; one that there is no room for is another."""
+    def _response(self, request: web.BaseRequest, request_id: str, answer: Answer) -> tuple[Answer, web.StreamResponse]:
+        """The response to write, and its answer: one that there is no room for is another."""
         if request.method == "GET" and len(answer.body) > COMPRESS_FROM:
             try:
                 self._unwritten.check_room(len(answer.body))
             except RequestFailed as failure:
                 answer = self._failures.of_request(failure, request_id)
-        response = self._response(request, request_id, answer)
-        await self._unwritten.write(request, len(answer.body), _written(request, response))
-        return answer, response
-
-    def _response(self, request: web.BaseRequest, request_id: str, answer: Answer) -> web.StreamResponse:
         stamped = {**answer.headers, **self._stamp(request, answer.request_id or request_id)}
         if "Content-Encoding" in answer.headers:
             stamped["Vary"] = varying(stamped)
         elif len(answer.body) >= COMPRESS_FROM and headers.accepts_gzip(request.headers):
-            return compressed(answer.status, stamped, answer.body)
-        return whole(request, answer.status, stamped, answer.body)
+            return answer, compressed(answer.status, stamped, answer.body)
+        return answer, whole(request, answer.status, stamped, answer.body)
 
     def _log_request(self, request: web.BaseRequest, request_id: str, turn: Turn, answer: Answer, began: float) -> None:
         # Whoever is not known could fill the disk: such a line is several times as large as the request.
-        log = self._log if turn.is_for_server and answer.status != HTTPStatus.UNAUTHORIZED else self._sparing
+        log = self._log if turn.is_for_server and answer.status != _UNAUTHORIZED else self._sparing
         log.info(
             "request",
             method=request.method if request.method in self._methods else _UNKNOWN_METHOD,
             path=logged_path(request),
             status=answer.status,
             reason=answer.reason or None,
-            cause=shortened(answer.cause, _LONGEST_CAUSE) or None,
+            cause=shortened(answer.cause, _LONGEST_CAUSE) if answer.cause else None,
             ms=round((time.perf_counter() - began) * 1000, 2),
             request_id=answer.request_id or request_id,
             client_request_id=headers.client_request_id(request.headers),
@@ -209,6 +206,14 @@ class HttpServer(web.Server):
                 raise ConnectionAbortedError from None
             message = f"An internal error occurred; the operator finds its cause under {request_id}."
             return self._failures.of_request(RequestFailed(500, message), request_id)
+
+
+def _sent_at_once(request: web.BaseRequest, response: web.StreamResponse, size: int) -> bool:
+    """Write a small answer; whether the socket has taken it at once, as it nearly always does."""
+    if size >= LARGE or not isinstance(response, WholeResponse):
+        return False
+    response.send(request)
+    return not request.protocol.writing_paused
 
 
 async def _written(request: web.BaseRequest, response: web.StreamResponse) -> None:

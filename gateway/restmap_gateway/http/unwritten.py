@@ -12,7 +12,7 @@ from restmap_gateway.errors import RequestFailed
 from restmap_gateway.http.connection import Connection
 from restmap_gateway.sparing import Sparing
 
-_LARGE: Final = 16 * 1024
+LARGE: Final = 16 * 1024
 """Bytes from which an answer counts before it is written; a smaller one only if its client does not take it at once."""
 
 _PATIENCE: Final = 1.0
@@ -55,7 +55,7 @@ class Unwritten:
             await writing
             return
         try:
-            if size >= _LARGE:
+            if size >= LARGE:
                 self._has_room(size)
                 self._count(connection, size)
             await writing

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from google.protobuf.descriptor import EnumDescriptor
 
+from restmap.reasons import without_prefix
 from restmap.v1 import restmap_pb2
 from restmap_gateway.schema.descriptor_set import DescriptorSet, Problem
 from restmap_gateway.schema.restmap_options import of_file, of_reason
@@ -66,20 +67,6 @@ def _of_enum(enum: EnumDescriptor) -> Mapping[str, ReasonMapping]:
     mapped: dict[str, ReasonMapping] = {}
     for value in enum.values:
         option = of_reason(value)
-        name = _without_prefix(value.name, enum.name)
+        name = without_prefix(value.name, enum.name)
         mapped[name] = ReasonMapping(option.code, option.http_status or None, option.nothing_done)
     return mapped
-
-
-def _without_prefix(value: str, enum: str) -> str:
-    """``MY_CAUSE_X`` of the enum ``MyCause`` is ``X``; wherever the enum's name is split into words."""
-    letters = iter(enum.replace("_", "").upper())
-    expected = next(letters, None)
-    for index, letter in enumerate(value):
-        if expected is None:
-            return value[index + 1 :] if letter == "_" and value[index + 1 :] else value
-        if letter == expected:
-            expected = next(letters, None)
-        elif letter != "_":
-            return value
-    return value

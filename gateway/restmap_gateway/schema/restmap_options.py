@@ -16,6 +16,7 @@ from google.protobuf.descriptor import (
 )
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
+from google.rpc import code_pb2
 
 from restmap.v1 import restmap_pb2
 from restmap_gateway.json_map.fields import field_mapping, message_mapping, shown_fields
@@ -25,6 +26,14 @@ from restmap_gateway.schema.descriptor_set import DescriptorSet, Problem
 _Optioned: TypeAlias = (
     FileDescriptor | Descriptor | FieldDescriptor | EnumDescriptor | EnumValueDescriptor | MethodDescriptor
 )
+_CLIENTS_FAULT = frozenset(
+    {
+        *(code_pb2.INVALID_ARGUMENT, code_pb2.NOT_FOUND, code_pb2.ALREADY_EXISTS, code_pb2.PERMISSION_DENIED),
+        *(code_pb2.UNAUTHENTICATED, code_pb2.FAILED_PRECONDITION, code_pb2.OUT_OF_RANGE),
+    }
+)
+_SERVERS_FAULT = frozenset({code_pb2.INTERNAL, code_pb2.DATA_LOSS, code_pb2.UNAVAILABLE})
+"""The gRPC codes that say whose fault a failure is; the others can be either's."""
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
@@ -99,11 +108,16 @@ def _enum_problems(enum: EnumDescriptor) -> Iterator[Problem]:
     for value in enum.values:
         element = f"{enum.full_name}.{value.name}"
         yield from _newer_options(value, restmap_pb2.reason, enum.file.name, element)
-        status = of_reason(value).http_status
-        if status and not 400 <= status <= 599:
-            yield Problem(
-                f"http_status {status} is not that of a failure, expected 400 to 599", enum.file.name, element
-            )
+        for description in _status_problems(of_reason(value)):
+            yield Problem(description, enum.file.name, element)
+
+
+def _status_problems(reason: restmap_pb2.ReasonMapping) -> Iterator[str]:
+    status, code = reason.http_status, reason.grpc_code
+    if status and not 400 <= status <= 599:
+        yield f"http_status {status} is not that of a failure, expected 400 to 599"
+    elif status and code in (_CLIENTS_FAULT if status >= 500 else _SERVERS_FAULT):
+        yield f"http_status {status} does not fit grpc_code {code_pb2.Code.Name(code)}"
 
 
 def _alias_problems(message: Descriptor, field: FieldDescriptor) -> Iterator[str]:

@@ -50,6 +50,8 @@ class Forwarded:
 
         Empty where it is not known. What stands further left anybody may have written.
         """
+        if not self._trusted_proxies:
+            return request.remote or ""
         named = ",".join(request.headers.getall("X-Forwarded-For", ()))
         address = request.remote or ""
         for hop in reversed(named.rsplit(",", _MOST_HOPS)[-_MOST_HOPS:]):

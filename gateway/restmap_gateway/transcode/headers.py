@@ -44,6 +44,9 @@ TO_HEADERS = {"www-authenticate": "WWW-Authenticate", "proxy-authenticate": "Pro
 _MOST_ELEMENTS = 100
 """Of a header that is a list, and parameters of each, that are looked at; browsers send a dozen."""
 
+_PLAIN_ACCEPTS = (None, [JSON], ["*/*"])
+"""Values of ``Accept`` that most clients send, and that let JSON through."""
+
 _LONGEST_CONTENT_TYPE = 1000
 
 _REQUEST_ID = re.compile(r"req-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -141,6 +144,8 @@ def check_accepts_json(headers: Headers) -> None:
     Raises:
         RequestFailed: 406.
     """
+    if headers.getall("Accept", None) in _PLAIN_ACCEPTS:
+        return
     if quality(headers, JSON) <= 0:
         accept = ",".join(headers.getall("Accept", ()))
         raise RequestFailed(406, f"The answer is {JSON}, which 'Accept: {accept[:100]}' rules out.")

@@ -263,10 +263,8 @@ def _give_up(answered: asyncio.Future[pb.Answer | None]) -> None:
 
 
 def _reply(answer: pb.Answer) -> Reply:
-    trailers = [
-        (entry.key, entry.value if entry.key.endswith("-bin") else entry.value.decode("ascii", "replace"))
-        for entry in answer.trailers
-    ]
+    named = [(entry.key, entry.value) for entry in answer.trailers]
+    trailers = [(key, value if key.endswith("-bin") else value.decode("ascii", "replace")) for key, value in named]
     if answer.code == 0:
         return Reply(grpc.StatusCode.OK, "", answer.response, trailers)
     return Reply(_CODES.get(answer.code, grpc.StatusCode.UNKNOWN), answer.message, b"", trailers)

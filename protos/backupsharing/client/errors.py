@@ -18,6 +18,9 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
+from backupsharing.v2.error_reason_pb2 import ErrorReason
+from restmap.reasons import Reason, reasons_of
+
 DOMAIN = "backupsharing"
 """``ErrorInfo.domain`` of the reasons that are known here."""
 
@@ -29,8 +32,9 @@ _UNCERTAIN = (
     grpc.StatusCode.INTERNAL,
     grpc.StatusCode.DATA_LOSS,
 )
-_CERTAIN = ("OVERLOADED", "UNAVAILABLE", "IDENTITY_UNAVAILABLE", "DEADLINE_TOO_CLOSE")
-"""Reasons that come with such a status although nothing was stored: `error_reason.proto` marks them."""
+_REASONS: Mapping[str, Reason] = reasons_of(ErrorReason.DESCRIPTOR)
+_CERTAIN = frozenset(name for name, reason in _REASONS.items() if reason.nothing_done)
+"""Reasons that come only with failures that stored nothing, whatever the status."""
 
 _DETAILS = "grpc-status-details-bin"
 
@@ -149,34 +153,6 @@ class ServerFault(BackupSharingError):
     """A defect of the service, or stored data that cannot be read; tell its operator the `request_id`."""
 
 
-REASONS: Mapping[str, type[BackupSharingError]] = {
-    "TOKEN_MISSING": NotAuthenticated,
-    "TOKEN_INVALID": NotAuthenticated,
-    "PROXY_REQUIRED": NotAuthenticated,
-    "PROJECT_FORBIDDEN": NotAllowed,
-    "ROLE_MISSING": NotAllowed,
-    "NOT_THE_GIVER": NotAllowed,
-    "INVALID_REQUEST": InvalidRequest,
-    "BACKUP_ID_MISSING": InvalidRequest,
-    "BACKUP_ID_MALFORMED": InvalidRequest,
-    "SHARING_ID_MALFORMED": InvalidRequest,
-    "BACKUP_NOT_FOUND": BackupNotFound,
-    "SHARING_NOT_FOUND": SharingNotFound,
-    "BACKUP_NOT_AVAILABLE": BackupNotAvailable,
-    "BACKUP_OWNER_FIXED": BackupOwnerFixed,
-    "ALREADY_SHARED": AlreadyShared,
-    "IDEMPOTENCY_KEY_REUSED": IdempotencyKeyReused,
-    "SHARING_QUOTA_USED_UP": QuotaUsedUp,
-    "OVERLOADED": Unavailable,
-    "UNAVAILABLE": Unavailable,
-    "OUTCOME_UNKNOWN": Unavailable,
-    "IDENTITY_UNAVAILABLE": Unavailable,
-    "DEADLINE_TOO_CLOSE": DeadlineExceeded,
-    "STORED_DATA_UNREADABLE": ServerFault,
-    "INTERNAL": ServerFault,
-}
-"""The exception of each reason."""
-
 _STATUSES: Mapping[grpc.StatusCode, type[BackupSharingError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: InvalidRequest,
     grpc.StatusCode.UNAUTHENTICATED: NotAuthenticated,
@@ -186,7 +162,25 @@ _STATUSES: Mapping[grpc.StatusCode, type[BackupSharingError]] = {
     grpc.StatusCode.INTERNAL: ServerFault,
     grpc.StatusCode.DATA_LOSS: ServerFault,
 }
-"""For failures without a reason, and for reasons that are newer than this client."""
+"""For failures whose reason has no exception of its own, or is newer than this client, or that have no reason."""
+
+_OF_ONE_REASON: Mapping[str, type[BackupSharingError]] = {
+    "BACKUP_NOT_FOUND": BackupNotFound,
+    "SHARING_NOT_FOUND": SharingNotFound,
+    "BACKUP_NOT_AVAILABLE": BackupNotAvailable,
+    "BACKUP_OWNER_FIXED": BackupOwnerFixed,
+    "ALREADY_SHARED": AlreadyShared,
+    "IDEMPOTENCY_KEY_REUSED": IdempotencyKeyReused,
+    "SHARING_QUOTA_USED_UP": QuotaUsedUp,
+    "OVERLOADED": Unavailable,
+}
+"""Reasons that say more than their status does."""
+
+REASONS: Mapping[str, type[BackupSharingError]] = {
+    name: _OF_ONE_REASON.get(name, _STATUSES.get(reason.grpc_code, BackupSharingError))
+    for name, reason in _REASONS.items()
+}
+"""The exception of each reason."""
 
 
 def failure_of(error: grpc.RpcError, idempotency_key: str) -> BackupSharingError:

@@ -118,8 +118,10 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call failed: the values of `google.rpc.ErrorInfo.reason`, without the
     prefix `ERROR_REASON_`, in the domain `backupsharing`.
 
-    `ErrorInfo.metadata["code"]` is the code that REST shows for the reason;
-    further metadata identify what the failure is about.
+    The option of a reason is the only place that says how it ends a call: its
+    gRPC code, its HTTP status where that is not the usual one, and `code`, which
+    REST shows and gRPC carries as `ErrorInfo.metadata["code"]`. Further metadata
+    identify what the failure is about.
 
     Example, of SHARING_NOT_FOUND:
 

@@ -13,6 +13,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf.internal import extension_dict as _extension_dict
+from google.rpc import code_pb2 as _code_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -133,7 +134,7 @@ class FailureCodes(_message.Message):
     UNAVAILABLE_FIELD_NUMBER: _builtins.int
     DEADLINE_EXCEEDED_FIELD_NUMBER: _builtins.int
     bad_request: _builtins.str
-    """400: body, query or header is not what is expected."""
+    """400: the body, the query or a header is not what is expected."""
     unauthenticated: _builtins.str
     """401: the caller is not known."""
     permission_denied: _builtins.str
@@ -141,25 +142,29 @@ class FailureCodes(_message.Message):
     not_found: _builtins.str
     """404: no such path or resource."""
     method_not_allowed: _builtins.str
-    """405: the path is known, the method is not."""
+    """405: the path has no such method; the header `Allow` lists those that it has."""
     not_acceptable: _builtins.str
-    """406: `Accept` rules out what this service writes."""
+    """406: the header `Accept` rules out what this service writes."""
     proxy_authentication_required: _builtins.str
     """407: the request did not come through the proxy."""
     request_timeout: _builtins.str
-    """408: the client did not send its body in time."""
+    """408: the body did not arrive in time, or the server cancelled a read
+    (CANCELLED).
+    """
     conflict: _builtins.str
-    """409: the resource exists, or was changed meanwhile."""
+    """409: the resource exists, or was changed meanwhile (ABORTED)."""
     internal: _builtins.str
     """500: a defect."""
     unimplemented: _builtins.str
-    """501: the server behind lacks this call."""
+    """501: the server lacks this call (UNIMPLEMENTED)."""
     bad_gateway: _builtins.str
-    """502: what answers behind does not speak gRPC, or answers nonsense."""
+    """502: the upstream does not speak gRPC, or its response cannot be read."""
     unavailable: _builtins.str
-    """503: the server behind is down, draining or overloaded."""
+    """503: the server is down, draining or overloaded, or a call was cut short
+    (UNAVAILABLE, DEADLINE_EXCEEDED or CANCELLED): a change may be stored.
+    """
     deadline_exceeded: _builtins.str
-    """504: the deadline passed."""
+    """504: the deadline of a read passed (DEADLINE_EXCEEDED)."""
     def __init__(
         self,
         *,
@@ -359,13 +364,14 @@ Global___OffsetPaging: _TypeAlias = OffsetPaging  # noqa: Y015
 
 @_typing.final
 class ReasonMapping(_message.Message):
-    """What REST says for one reason."""
+    """How one reason ends a call: all that server, client and gateway need to know."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CODE_FIELD_NUMBER: _builtins.int
     HTTP_STATUS_FIELD_NUMBER: _builtins.int
     NOTHING_DONE_FIELD_NUMBER: _builtins.int
+    GRPC_CODE_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """The `code` member of the error body."""
     http_status: _builtins.int
@@ -378,16 +384,22 @@ class ReasonMapping(_message.Message):
     reason has an unknown outcome: REST answers 503, and says that the change
     may have been made. In other sets the gRPC code alone decides.
     """
+    grpc_code: _code_pb2.Code.ValueType
+    """The gRPC code that the server sends with the reason. A gateway goes by the
+    code that comes with a call; given here, it refuses an `http_status` that
+    blames the client for a failure of the server, or the other way round.
+    """
     def __init__(
         self,
         *,
         code: _builtins.str = ...,
         http_status: _builtins.int = ...,
         nothing_done: _builtins.bool = ...,
+        grpc_code: _code_pb2.Code.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "http_status", b"http_status", "nothing_done", b"nothing_done"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "grpc_code", b"grpc_code", "http_status", b"http_status", "nothing_done", b"nothing_done"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -407,4 +419,4 @@ field: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, G
 method: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___MethodMapping]
 """REST options of one method."""
 reason: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.EnumValueOptions, Global___ReasonMapping]
-"""What a reason of `google.rpc.ErrorInfo` is called in a REST error body."""
+"""How a reason of `google.rpc.ErrorInfo` ends a call, over gRPC and over REST."""

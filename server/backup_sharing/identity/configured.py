@@ -60,7 +60,7 @@ def providers(settings: Settings, cleanups: AsyncExitStack) -> IdentityProvider:
         known = _secret("--proxy-credentials", settings.proxy_credentials).split()
         # First, so that who comes through the proxy is the one whom the proxy names, and nobody else.
         found.insert(0, ProxyIdentity(known, links, _rules(settings, {}), only=not found))
-    return Chain(found)
+    return found[0] if len(found) == 1 and found[0].challenge else Chain(found)
 
 
 def _keystone(settings: Settings, url: str, cleanups: AsyncExitStack) -> KeystoneTokens:

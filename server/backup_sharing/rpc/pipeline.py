@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import structlog
@@ -25,7 +26,6 @@ from backup_sharing.errors import (
     TokenMissing,
     Violation,
 )
-from backup_sharing.fair_queue import Turn
 from backup_sharing.identity.interface import PROXY_CHALLENGE, Credentials, IdentityProvider, Links, Peer
 from backup_sharing.model import Principal
 from backup_sharing.rpc import status
@@ -170,9 +170,10 @@ class Pipeline:
 
     async def carry_out(self, call: Call) -> Answer:
         """Answer a call of a method that is served; never raises but for cancellation. Writes one line to the log."""
-        request_id, client_request_id = self._request_ids(call)
         began = time.perf_counter()
-        known = _Known(self._client(call))
+        is_by_gateway = self._links.includes(call.peer)
+        request_id, client_request_id = self._request_ids(call, is_by_gateway=is_by_gateway)
+        known = _Known(call.metadata.get(FORWARDED_FOR, "") if is_by_gateway else _host_of(call.peer.address))
         outcome = "CANCELLED"
         failed: Status | None = None
         try:
@@ -199,7 +200,7 @@ class Pipeline:
                 **self._audit(call.method, outcome, known.request),
             )
 
-    def _request_ids(self, call: Call) -> tuple[str, str]:
+    def _request_ids(self, call: Call, *, is_by_gateway: bool) -> tuple[str, str]:
         """The id of a call, made by us or by one of our gateways, and the one that its client gave it, if any.
 
         Whoever calls chooses the second: it helps to find a call, and does not tell which call it was.
@@ -207,16 +208,9 @@ class Pipeline:
         given, of_client = call.metadata.get(REQUEST_ID, ""), call.metadata.get(CLIENT_REQUEST_ID, "")
         given = given if given and _REQUEST_ID.fullmatch(given) else ""
         of_client = of_client if of_client and _REQUEST_ID.fullmatch(of_client) else ""
-        if given and self._links.includes(call.peer):
+        if given and is_by_gateway:
             return given, of_client
         return self._new_request_id(), of_client or given
-
-    def _client(self, call: Call) -> str:
-        """The address of who calls; empty where nobody that may say so does, and it is somewhere on this machine."""
-        if self._links.includes(call.peer):
-            return call.metadata.get(FORWARDED_FOR, "")
-        address = call.peer.address.partition(":")[2].rpartition(":")[0]
-        return "" if address in _LOOPBACK else address
 
     def _audit(self, method: str, outcome: str, request: Message | None) -> Mapping[str, object]:
         """What is added to the log of a change, and of a refusal: what it was about."""
@@ -263,13 +257,8 @@ class Pipeline:
                 request = known.request = _parsed(method, call.request)
                 project_id = method.project_id(request) if method.project_id else None
                 policy.authorize(principal, permission, project_id)
-                async with self._turn(method, principal, request):
-                    if method.changes:
-                        # From here on only the store knows whether a commit has begun: it answers in time.
-                        limit.lift()
-                    caller = Caller(principal, request_id, deadline - margin, deadline - margin * _ANSWER_SHARE)
-                    response = await method.handle(caller, request)
-                    return response.SerializeToString()
+                caller = Caller(principal, request_id, deadline - margin, deadline - margin * _ANSWER_SHARE)
+                return await self._in_turn(method, caller, request, limit)
             finally:
                 self._gate.leave_project(principal.project_id)
         except asyncio.CancelledError as cancelled:
@@ -278,11 +267,21 @@ class Pipeline:
             limit.lift()
             self._gate.leave()
 
-    def _turn(self, method: Method, principal: Principal, request: Message) -> Turn:
-        """The turn of a call, by who calls, not by whose affairs it is about."""
-        if not method.changes:
-            return self._turns.reads.turn(principal.project_id)
-        return self._turns.changes.turn(principal.project_id, method.cost(request) if method.cost else 1)
+    async def _in_turn(self, method: Method, caller: Caller, request: Message, limit: Deadline) -> bytes:
+        # The turn is one of who calls, not of whose affairs it is about.
+        key, cost = caller.principal.project_id, method.cost(request) if method.cost else 1
+        changes = method.changes
+        turns = self._turns.changes if changes else self._turns.reads
+        if not turns.enter_now(key, cost):
+            await turns.wait(key, cost)
+        try:
+            if changes:
+                # From here on only the store knows whether a commit has begun: it answers in time.
+                limit.lift()
+            response = await method.handle(caller, request)
+            return response.SerializeToString()
+        finally:
+            turns.leave(key, cost)
 
     async def _principal(self, call: Call, address: str) -> Principal:
         client = client_of(address)
@@ -293,6 +292,13 @@ class Pipeline:
             # Only now: a good credential always passes, however many bad ones its address sent.
             self._gate.identity_failed(client)
             raise
+
+
+@lru_cache(maxsize=1024)
+def _host_of(peer: str) -> str:
+    """The address of who calls without a gateway; empty where it is somewhere on this machine."""
+    address = peer.partition(":")[2].rpartition(":")[0]
+    return "" if address in _LOOPBACK else address
 
 
 def _parsed(method: Method, serialized: bytes) -> Message:

@@ -13,6 +13,7 @@ from backup_sharing.rpc.audit import recipients, shown
 from backup_sharing.rpc.pipeline import Method
 from backup_sharing.store.interface import OnConflict
 from backup_sharing.usecases.sharing import (
+    FILTERS,
     Caller,
     CancelRequest,
     FilterRequest,
@@ -24,18 +25,6 @@ from backup_sharing.usecases.sharing import (
 from backupsharing.v2 import backup_sharing_pb2 as pb
 
 SERVICE = pb.DESCRIPTOR.services_by_name["BackupSharingService"].full_name
-
-_FILTERS = (
-    "share_to_me",
-    "volume_id",
-    "name",
-    "status",
-    "backup_id",
-    "from_project_id",
-    "to_project_id",
-    "availability_zone",
-)
-"""Fields that list and count have in common; each is a field of `FilterRequest` too."""
 
 _AT_ONCE = 100
 """Items of a page that are written without a pause."""
@@ -145,8 +134,8 @@ class SharingService:
 
 def _filter(request: pb.ListSharingsRequest | pb.CountSharingsRequest) -> FilterRequest:
     # An empty value means not given, whichever door it comes through.
-    given = {field.name: value for field, value in request.ListFields() if field.name in _FILTERS and value != ""}
-    return FilterRequest(project_id=request.project_id, **given)
+    given = {field.name: value for field, value in request.ListFields() if field.name in FILTERS and value != ""}
+    return FilterRequest(request.project_id, request.share_to_me, given)
 
 
 def _about_share(request: pb.ShareBackupRequest) -> Mapping[str, object]:

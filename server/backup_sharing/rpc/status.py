@@ -13,35 +13,15 @@ from google.rpc import error_details_pb2, status_pb2
 
 from backup_sharing import errors
 from backupsharing.v2.error_reason_pb2 import ErrorReason
-from restmap.v1 import restmap_pb2
+from restmap.reasons import Reason, reasons_of
 
 DOMAIN = "backupsharing"
 """``ErrorInfo.domain`` of every failure; `error_reason.proto` ties it to the reasons."""
 
 INTERNAL = "INTERNAL"
 
-CODES: Mapping[type[errors.Failure], grpc.StatusCode] = {
-    errors.TokenMissing: grpc.StatusCode.UNAUTHENTICATED,
-    errors.TokenInvalid: grpc.StatusCode.UNAUTHENTICATED,
-    errors.ProxyRequired: grpc.StatusCode.UNAUTHENTICATED,
-    errors.ProjectForbidden: grpc.StatusCode.PERMISSION_DENIED,
-    errors.RoleMissing: grpc.StatusCode.PERMISSION_DENIED,
-    errors.InvalidArgument: grpc.StatusCode.INVALID_ARGUMENT,
-    errors.BackupNotFound: grpc.StatusCode.NOT_FOUND,
-    errors.SharingNotFound: grpc.StatusCode.NOT_FOUND,
-    errors.NotTheGiver: grpc.StatusCode.PERMISSION_DENIED,
-    errors.BackupNotAvailable: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.BackupOwnerFixed: grpc.StatusCode.FAILED_PRECONDITION,
-    errors.AlreadyShared: grpc.StatusCode.ALREADY_EXISTS,
-    errors.IdempotencyKeyReused: grpc.StatusCode.ALREADY_EXISTS,
-    errors.QuotaUsedUp: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    errors.Overloaded: grpc.StatusCode.RESOURCE_EXHAUSTED,
-    errors.Unavailable: grpc.StatusCode.UNAVAILABLE,
-    errors.OutcomeUnknown: grpc.StatusCode.UNAVAILABLE,
-    errors.IdentityUnavailable: grpc.StatusCode.UNAVAILABLE,
-    errors.DeadlineTooClose: grpc.StatusCode.DEADLINE_EXCEEDED,
-    errors.StoredDataUnreadable: grpc.StatusCode.DATA_LOSS,
-}
+REASONS: Mapping[str, Reason] = reasons_of(ErrorReason.DESCRIPTOR)
+"""How each reason ends a call: the options of its value in `error_reason.proto`."""
 
 RETRY_AFTER_SECONDS = 1
 
@@ -61,24 +41,18 @@ def of_failure(failure: errors.Failure, request_id: str) -> Status:
     """Build the status of a failure that the caller may be told."""
     reason = failure.specific_reason if isinstance(failure, errors.InvalidArgument) else failure.reason
     details = [_error_info(reason, failure.metadata), *_specific_details(failure)]
-    return _status(CODES[type(failure)], failure.message, reason, details, request_id)
+    return _status(reason, failure.message, details, request_id)
 
 
 def of_defect(request_id: str) -> Status:
     """Build the status of an exception nobody expected; says only what to quote to the operator."""
     message = f"An internal error occurred; the operator finds its cause under {request_id}."
-    return _status(grpc.StatusCode.INTERNAL, message, INTERNAL, [_error_info(INTERNAL, {})], request_id)
-
-
-def code_of(reason: str) -> str:
-    """The documented code of a reason."""
-    value = ErrorReason.DESCRIPTOR.values_by_name[f"ERROR_REASON_{reason}"]
-    return value.GetOptions().Extensions[restmap_pb2.reason].code
+    return _status(INTERNAL, message, [_error_info(INTERNAL, {})], request_id)
 
 
 def _error_info(reason: str, metadata: Mapping[str, str]) -> Message:
     info: Message = error_details_pb2.ErrorInfo(
-        reason=reason, domain=DOMAIN, metadata={**metadata, "code": code_of(reason)}
+        reason=reason, domain=DOMAIN, metadata={**metadata, "code": REASONS[reason].code}
     )
     return info
 
@@ -102,7 +76,8 @@ def _specific_details(failure: errors.Failure) -> list[Message]:
             return []
 
 
-def _status(code: grpc.StatusCode, message: str, reason: str, details: list[Message], request_id: str) -> Status:
+def _status(reason: str, message: str, details: list[Message], request_id: str) -> Status:
+    code = REASONS[reason].grpc_code
     packed = []
     for detail in [*details, error_details_pb2.RequestInfo(request_id=request_id)]:
         packed.append(Any())

@@ -26,6 +26,11 @@ class Gate:
         if pending:
             _log.warning("the database has to be migrated; until then no call is served: %s", ", ".join(pending))
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is known to be open."""
+        return not self._pending
+
     async def check(self) -> None:
         """Return if the gate is open; raises `Unavailable` otherwise."""
         if not self._pending:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from backup_sharing.errors import InvalidArgument, Violation
 
@@ -126,8 +126,3 @@ class Checks:
         if others:
             named.append(Violation("", f"{len(others)} more values are incorrect."))
         raise InvalidArgument(named)
-
-
-def optional(check: Callable[[str, str], str], field: str, value: str | None) -> str | None:
-    """Apply a check to a value only if it is given."""
-    return None if value is None else check(field, value)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from backup_sharing.errors import Violation
 from backup_sharing.model import Micros, Page, Principal, Sharing, SharingDetail
@@ -24,7 +24,7 @@ from backup_sharing.store.interface import (
     Store,
 )
 from backup_sharing.usecases import page_token
-from backup_sharing.usecases.checks import ID_LENGTH, Checks, optional
+from backup_sharing.usecases.checks import ID_LENGTH, Checks
 
 MOST_PER_PAGE = 1000
 """The largest page of a list, and the default."""
@@ -40,6 +40,29 @@ SORT_KEYS = {
     "container_format": SortKey.CREATED_AT,
     "disk_format": SortKey.CREATED_AT,
 }
+
+
+def _backup_uuid(checks: Checks, field: str, value: str) -> str:
+    return checks.uuid(field, value, "BACKUP")
+
+
+def _short_text(checks: Checks, field: str, value: str) -> str:
+    return checks.text(field, value, ID_LENGTH)
+
+
+FILTERS: Mapping[str, Callable[[Checks, str, str], str]] = {
+    "backup_id": _backup_uuid,
+    "from_project_id": Checks.project_id,
+    "to_project_id": Checks.project_id,
+    "volume_id": _short_text,
+    "availability_zone": Checks.text,
+    "status": _short_text,
+    "name": Checks.text,
+}
+"""The filters that list and count have in common, each with its check, in the order in which violations are reported.
+
+Each name is a field of the request messages and of `SharingFilter`.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,17 +123,12 @@ class CancelRequest:
 
 @dataclass(frozen=True, slots=True)
 class FilterRequest:
-    """The filters of list and count as asked for, unchecked; None: not given."""
+    """Which sharings list and count are asked for, unchecked."""
 
     project_id: str
     share_to_me: bool = False
-    volume_id: str | None = None
-    name: str | None = None
-    status: str | None = None
-    backup_id: str | None = None
-    from_project_id: str | None = None
-    to_project_id: str | None = None
-    availability_zone: str | None = None
+    given: Mapping[str, str] = field(default_factory=dict)
+    """The values of `FILTERS` that are given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,23 +249,9 @@ class Sharings:
 
 
 def _filter(checks: Checks, request: FilterRequest) -> SharingFilter:
-    def backup_uuid(field: str, value: str) -> str:
-        return checks.uuid(field, value, "BACKUP")
-
-    def short_text(field: str, value: str) -> str:
-        return checks.text(field, value, ID_LENGTH)
-
-    return SharingFilter(
-        project_id=checks.project_id("project_id", request.project_id),
-        received=request.share_to_me,
-        backup_id=optional(backup_uuid, "backup_id", request.backup_id),
-        from_project_id=optional(checks.project_id, "from_project_id", request.from_project_id),
-        to_project_id=optional(checks.project_id, "to_project_id", request.to_project_id),
-        volume_id=optional(short_text, "volume_id", request.volume_id),
-        availability_zone=optional(checks.text, "availability_zone", request.availability_zone),
-        status=optional(short_text, "status", request.status),
-        name=optional(checks.text, "name", request.name),
-    )
+    project_id = checks.project_id("project_id", request.project_id)
+    given = {name: check(checks, name, request.given[name]) for name, check in FILTERS.items() if name in request.given}
+    return SharingFilter(project_id, request.share_to_me, **given)
 
 
 _PLACES = {

@@ -15,6 +15,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
+from google.rpc import code_pb2
 from grpc_tools import protoc  # type: ignore[import-untyped]  # it has no type information
 
 from restmap_gateway.errors import InvalidRequest, Violation
@@ -71,6 +72,7 @@ def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Kitchen:
             "protoc",
             f"-I{_PROTOS}",
             f"-I{_ROOT / 'protos'}",
+            f"-I{Path(code_pb2.__file__).parents[2]}",
             f"-I{resources.files('grpc_tools') / '_proto'}",
             "--include_imports",
             f"--descriptor_set_out={target}",

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backup_sharing.errors import InvalidArgument
-from backup_sharing.usecases.checks import MOST_VIOLATIONS, Checks, optional, shown
+from backup_sharing.usecases.checks import MOST_VIOLATIONS, Checks, shown
 from tests.server.cast import BACKUP, GIVER, OTHER, RECIPIENT, projects
 
 
@@ -197,18 +197,6 @@ def test_as_many_violations_as_are_named_leave_no_others() -> None:
 
 def test_without_violations_the_checks_are_done() -> None:
     Checks().done()
-
-
-def test_an_optional_value_that_is_not_given_is_not_checked() -> None:
-    checks = Checks()
-    assert optional(checks.project_id, "to_project_id", None) is None
-    checks.done()
-
-
-def test_an_optional_value_that_is_given_is_checked() -> None:
-    checks = Checks()
-    optional(checks.project_id, "to_project_id", "")
-    assert fields(checks) == ["to_project_id"]
 
 
 def test_a_short_value_is_shown_whole() -> None:

@@ -132,6 +132,6 @@ async def test_a_list_to_me_shows_what_the_project_got(shared: Sharings) -> None
         ({"name": "n"}, 0),
     ],
 )
-async def test_list_and_count_filter_alike(shared: Sharings, members: Mapping[str, object], count: int) -> None:
+async def test_list_and_count_filter_alike(shared: Sharings, members: Mapping[str, str], count: int) -> None:
     which: FilterRequest = filtered(**members)
     assert await shared.count(which) == len(await recipients(shared, page(which))) == count

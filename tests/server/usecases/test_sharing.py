@@ -311,6 +311,17 @@ async def test_all_bad_filters_are_named_by_list_and_count(sharings: Sharings) -
     }
 
 
+async def test_a_filter_that_is_not_given_is_not_checked(sharings: Sharings) -> None:
+    assert await sharings.count(filtered()) == 0
+
+
+@pytest.mark.parametrize("name", ["backup_id", "from_project_id", "to_project_id"])
+async def test_a_filter_that_is_given_is_checked(sharings: Sharings, name: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        await sharings.count(filtered(**{name: ""}))
+    assert fields(refused.value) == [name]
+
+
 async def test_a_malformed_backup_id_as_a_filter_is_a_backups(sharings: Sharings) -> None:
     with pytest.raises(InvalidArgument) as refused:
         await sharings.count(filtered(backup_id="abc"))

@@ -21,11 +21,13 @@ class Deadline:
         self._requests = task.cancelling()
         self._has_passed = False
         self._timers = timers
-        self._tick = timers.set(when, self)
+        self._tick: int | None = timers.set(when, self)
 
     def lift(self) -> None:
         """Let the task go on for any time."""
-        self._timers.cancel(self._tick, self)
+        if self._tick is not None:
+            self._timers.cancel(self._tick, self)
+            self._tick = None
 
     def failure(self, cancelled: asyncio.CancelledError) -> DeadlineTooClose | asyncio.CancelledError:
         """What to raise for a cancellation that arrived: another one than the deadline's stays what it is."""

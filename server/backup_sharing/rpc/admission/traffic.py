@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,8 +62,10 @@ class _Arrival:
 
     __slots__ = ("is_busy", "is_given_up", "resident", "since", "task")
 
-    def __init__(self, since: float, resident: int, is_busy: Callable[[], bool] | None) -> None:
-        self.task = asyncio.current_task()
+    def __init__(
+        self, task: asyncio.Task[Any] | None, since: float, resident: int, is_busy: Callable[[], bool] | None
+    ) -> None:
+        self.task = task
         self.since = since
         self.resident = resident
         self.is_busy = is_busy
@@ -87,16 +89,15 @@ class Traffic:
         self._held = 0
         self._held_by_peer: Counter[str] = Counter()
 
-    async def receive(self, context: Context) -> bytes | None:
+    def receive(self, context: Context) -> Awaitable[bytes | None]:
         """The request of a unary call; None if the client has gone, or sends none.
 
         Raises:
             Overloaded: the request took too long, or there was no room for it.
         """
-        message = await self._receive(context, self._calls, None)
-        return message if isinstance(message, bytes) else None
+        return self._receive(context, self._calls, None)
 
-    async def receive_frame(self, context: Context, is_busy: Callable[[], bool]) -> bytes | None:
+    def receive_frame(self, context: Context, is_busy: Callable[[], bool]) -> Awaitable[bytes | None]:
         """The next message of a stream, which may take any time to come; None at its end.
 
         Args:
@@ -106,8 +107,7 @@ class Traffic:
         Raises:
             Overloaded: there was no room for it.
         """
-        message = await self._receive(context, self._frames, is_busy)
-        return message if isinstance(message, bytes) else None
+        return self._receive(context, self._frames, is_busy)
 
     def hold(self, peer: str, size: int) -> int:
         """Count a message that is held for a connection; answers what to `release`, 0 for a small message.
@@ -133,17 +133,18 @@ class Traffic:
 
     async def _receive(
         self, context: Context, arrivals: dict[_Arrival, None], is_busy: Callable[[], bool] | None
-    ) -> object:
+    ) -> bytes | None:
         loop = asyncio.get_running_loop()
         if self._looking is None:
             self._resident_now = self._resident()
             self._looking = loop.call_later(TICK_SECONDS, self._look)
-        arrival = _Arrival(loop.time(), self._resident_now, is_busy)
+        arrival = _Arrival(asyncio.current_task(loop), loop.time(), self._resident_now, is_busy)
         arrivals[arrival] = None
         if arrivals is self._calls and len(arrivals) > self._bounds.arriving:
             self._give_up(next(iter(arrivals)))
         try:
-            return await context.read()
+            message = await context.read()
+            return message if isinstance(message, bytes) else None
         except asyncio.CancelledError:
             # Whoever gave the message up has cancelled the task; perhaps its client has as well.
             if not arrival.is_given_up or arrival.task is None or arrival.task.uncancel():

@@ -79,7 +79,7 @@ class _Batch:
             outcomes = self._make_separately() if separately else self._make_together()
             if outcomes is None:
                 separately = True
-            elif not any(map(_is_late, self._waiting)) and _are_claimed(outcomes):
+            elif not _late(self._waiting) and _are_claimed(outcomes):
                 self._finish(outcomes)
                 return
             self._roll_back()
@@ -96,8 +96,7 @@ class _Batch:
 
     def _keep_wanted(self) -> bool:
         """Settle those that are late and forget those that were given up; whether any is left."""
-        late = [change for change in self._waiting if _is_late(change)]
-        self.outcomes |= {change: NotMade(DeadlineTooClose()) for change in late}
+        self.outcomes |= {change: NotMade(DeadlineTooClose()) for change in _late(self._waiting)}
         self._waiting = [change for change in self._waiting if change not in self.outcomes and not change.given_up()]
         return bool(self._waiting)
 
@@ -173,8 +172,9 @@ def _are_claimed(outcomes: Mapping[Change, Outcome]) -> bool:
     return claim([waiter for waiter in made if waiter is not None])
 
 
-def _is_late(change: Change) -> bool:
-    return change.commit_by is not None and time.monotonic() > change.commit_by
+def _late(changes: Iterable[Change]) -> Sequence[Change]:
+    now = time.monotonic()
+    return [change for change in changes if change.commit_by is not None and now > change.commit_by]
 
 
 def _unsure(outcome: Outcome, unknown: CommitUnknown) -> NotMade:

@@ -170,11 +170,13 @@ class SqliteStore:
         await self._gate.check()
 
     async def _read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        await self._check()
+        if self._breakdown.is_here or not self._gate.is_open:
+            await self._check()
         return await self._readers.read(query)
 
     async def _make(self, command: Command) -> object:
-        await self._check()
+        if self._breakdown.is_here or not self._gate.is_open:
+            await self._check()
         return await self._writer.make(
             partial(make, command=command),
             command.cause.commit_by,

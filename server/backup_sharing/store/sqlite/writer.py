@@ -58,8 +58,9 @@ class Writer:
         self._waiters = Waiters(2 * busy_timeout + _BATCH_SECONDS)
         self._waiting: deque[tuple[Change, Waiter]] = deque()
         self._stopped = False
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()
         """Guards what waits, how many are expected, and whether it is stopped."""
+        self._changed = threading.Condition(self._lock)
         self._at_work = False
         self._batches = 0
         self._expected = 1
@@ -90,7 +91,7 @@ class Writer:
             waiter.leave()
 
     def _add(self, change: Change, waiter: Waiter) -> None:
-        with self._changed:
+        with self._lock:
             if self._stopped:
                 raise _closed()
             if len(self._waiting) >= self._max_waiting:

@@ -369,6 +369,28 @@ def test_a_reason_whose_status_is_no_failure_is_refused(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "fits"),
+    [
+        (404, "NOT_FOUND", True),
+        (503, "NOT_FOUND", False),
+        (404, "UNAVAILABLE", False),
+        (503, "UNAVAILABLE", True),
+        (429, "RESOURCE_EXHAUSTED", True),
+        (503, "RESOURCE_EXHAUSTED", True),
+    ],
+)
+def test_the_status_of_a_reason_has_to_fit_its_grpc_code(tmp_path: Path, status: int, code: str, fits: bool) -> None:
+    files = service('get: "/x"')
+    files["shop.proto"] += REASONS.replace("404", f"{status} grpc_code: {code}")
+    files["shop.proto"] += domain("a.example", "shop.v1.ErrorReason")
+    if fits:
+        load(compiled(tmp_path, files))
+        return
+    (line,) = problems(tmp_path, files)
+    assert line.endswith(f"ERROR_REASON_GONE: http_status {status} does not fit grpc_code {code}")
+
+
 def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
     files = service('get: "/{nope}" additional_bindings { post: "x" body: "lost" }')
     files["shop.proto"] += domain("a.example", "shop.v1.Lost")
