@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# In one command, whoever installs them: their names are registered nowhere and must not be looked for in an index.
+DISTRIBUTIONS := protos/restmap protos gateway server
 PROTOS := $(sort $(wildcard protos/*/*/*.proto))
 SERVICES := protos/backupsharing/v2/backup_catalog.proto protos/backupsharing/v2/backup_sharing.proto \
 	protos/multiplex/v1/multiplex.proto
@@ -12,8 +15,8 @@ RELEASED := protos/released.binpb
 BUF_LINT := {"version":"v1","lint":{"use":["STANDARD","COMMENTS"],"ignore":["google"]}}
 BUF_BREAKING := {"version":"v1","breaking":{"use":["FILE"],"ignore":["google"]}}
 
-.PHONY: help run test test-keystone lint format docs generate plugins stubs released bench bench-full siege fuzz chaos \
-	mutants interop clean
+.PHONY: help run test test-all test-keystone lint format docs generate plugins stubs released dist bench bench-full siege \
+	fuzz chaos mutants interop interop-broken clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -21,8 +24,17 @@ help: ## Show what can be made
 run: $(VENV)/.run ## Run the demo: server and gateway on this machine (ARGS='--listen 127.0.0.1:9090')
 	@exec $(BIN)/backup-sharing demo $(ARGS)
 
-test: $(VENV)/.dev ## Run all tests (ARGS='-k sharing')
-	$(BIN)/python -m pytest $(ARGS)
+# Tests wait more than they compute, so that more of them than there are cores take no longer.
+WORKERS ?= 6
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+# Tests start programs hundreds of times, which should not be compiled again each time.
+unexport PYTHONDONTWRITEBYTECODE
+
+test: $(VENV)/.dev ## Run the tests that take no long time (ARGS='-k sharing', WORKERS=6)
+	$(PYTEST) -m 'not resilience and not outside' $(ARGS)
+
+test-all: $(VENV)/.dev ## Run all tests, also those that wait on purpose or need other programs (ARGS, WORKERS)
+	$(PYTEST) $(ARGS)
 
 test-keystone: $(VENV)/.dev build/keystone/.installed ## Run the flows with a real Keystone, installed in build/
 	BACKUP_SHARING_TEST_KEYSTONE=$(CURDIR)/build/keystone/bin/python $(BIN)/python -m pytest tests/system/keystone $(ARGS)
@@ -59,6 +71,11 @@ generate: $(VENV)/.dev ## Make the Python stubs, the descriptor image and the ge
 		--descriptor_set_out=$(OUT)/backupsharing/image.binpb $(PROTOS:protos/%=%) $(FAILURES)
 	@test $(OUT) != protos || $(BIN)/python -m docs.generate
 
+dist: $(VENV)/.dist ## Build wheels and sdists of all distributions into dist/ (install from there in one command)
+	rm -rf dist
+	@for root in $(DISTRIBUTIONS); do \
+		(cd $$root && $(CURDIR)/$(BIN)/python -m hatchling build --directory $(CURDIR)/dist) || exit 1; done
+
 plugins: $(VENV)/.dev ## Install what `make stubs` needs for every language that this machine has, into build/tools
 	@$(BIN)/python -m tests.system.interop.plugins
 
@@ -89,6 +106,10 @@ mutants: $(VENV)/.mutants ## Change the code at random, and say what no test not
 interop: $(VENV)/.dev build/keystone/.installed plugins ## Build and run every client in every language (ARGS='--only Go')
 	$(BIN)/python -m tests.system.interop $(ARGS)
 
+interop-broken: interop ## The same with one thing spoilt after the other, which exactly some clients must notice
+	for spoilt in field null time proto-field; do \
+		$(BIN)/python -m tests.system.interop --break $$spoilt $(ARGS) || exit 1; done
+
 clean: ## Remove everything that was installed or built
 	rm -rf $(VENV) build dist mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	rm -rf $(addprefix examples/typescript/,node_modules stubs dist)
@@ -98,20 +119,26 @@ $(VENV)/bin/python:
 		{ echo "Python 3.11 or newer is needed; name it: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.run: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+$(VENV)/.run: $(VENV)/bin/python $(DISTRIBUTIONS:%=%/pyproject.toml) constraints.txt
+	@# One from before the command backup-sharing was the client's would take the command with it when it is replaced.
+	@$(BIN)/python -m pip uninstall --quiet --yes backup-sharing 2> /dev/null || true
+	$(PIP_INSTALL) $(DISTRIBUTIONS:%=-e ./%)
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+$(VENV)/.dev: $(VENV)/.run pyproject.toml
+	$(PIP_INSTALL) -e '.[dev]'
 	@touch $@
 
 $(VENV)/.mutants: $(VENV)/.dev
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mutants]'
+	$(PIP_INSTALL) -e '.[mutants]'
 	@touch $@
 
-$(VENV)/.bench: $(VENV)/.run
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+$(VENV)/.bench: $(VENV)/.run pyproject.toml
+	$(PIP_INSTALL) -e '.[bench]'
+	@touch $@
+
+$(VENV)/.dist: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP_INSTALL) -e '.[dist]'
 	@touch $@
 
 build/keystone/.installed: tests/system/keystone/constraints.txt

@@ -7,12 +7,16 @@ that fails as it is told.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import hypothesis
 import pytest
 
-pytest.register_assert_rewrite("tests.support.rest", "tests.support.programs", "tests.system.keystone.real")
+pytest.register_assert_rewrite(
+    "tests.support.wire", "tests.support.rest", "tests.support.programs", "tests.system.keystone.real"
+)
 
+from tests.support.house import House  # noqa: E402
 from tests.support.postgres.databases import drop_database, new_database  # noqa: E402
 from tests.support.postgres.proxy import TcpProxy, address_of  # noqa: E402
 from tests.support.postgres.server import PostgresServer  # noqa: E402
@@ -23,6 +27,43 @@ from tests.support.stub_server import StubServer  # noqa: E402
 # A machine that is busy with something else is no defect.
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
+
+
+PROJECTS = 500
+"""How many projects of their own the tests on one pair of programs can have."""
+
+LEFT_OUT = pytest.StashKey[int]()
+"""How many tests the command line left out, by their markers."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What stops, kills or starves a PostgreSQL server of its own is about resilience."""
+    for item in items:
+        if "own_postgres" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.resilience)
+
+
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    """Count what is left out for its marker, in the process that collects, which may be one of many."""
+    left_out = [item for item in items if item.get_closest_marker("resilience") or item.get_closest_marker("outside")]
+    if left_out:
+        config = left_out[0].config
+        config.stash[LEFT_OUT] = len(left_out)
+        if hasattr(config, "workeroutput"):
+            config.workeroutput["left_out"] = len(left_out)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 -- a worker of pytest-xdist, which has no types
+    """Take over the count of a worker: all of them leave out the same."""
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", 0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was left out, and how to run it."""
+    if number := config.stash.get(LEFT_OUT, 0):
+        terminalreporter.write_line(f"{number} tests that wait, or need other programs, were left out: make test-all")
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +113,32 @@ def programs() -> Iterator[Programs]:
     """Programs of one test."""
     with Programs() as programs:
         yield programs
+
+
+@pytest.fixture(scope="session")
+def standing_programs() -> Iterator[Programs]:
+    """Programs that live as long as the tests."""
+    with Programs() as programs:
+        yield programs
+
+
+@pytest.fixture(scope="session")
+def sqlite_house(standing_programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A server on SQLite and a gateway that no test harms, with projects enough for all tests."""
+    house = House(tmp_path_factory.mktemp("house"), standing_programs, PROJECTS)
+    yield house
+    house.close()
+
+
+@pytest.fixture(scope="session")
+def postgres_house(
+    postgres: str, standing_programs: Programs, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[House]:
+    """The same on PostgreSQL."""
+    folder = tmp_path_factory.mktemp("house")
+    house = House(folder, standing_programs, PROJECTS, postgres=new_database(postgres))
+    yield house
+    house.close()
 
 
 @pytest.fixture(scope="session")

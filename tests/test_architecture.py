@@ -30,8 +30,9 @@ def modules(source: str, package: str) -> dict[str, Path]:
 SERVER, GATEWAY = modules("server", "backup_sharing"), modules("gateway", "restmap_gateway")
 CLIENT, COMMANDS = modules("protos", "backupsharing.client"), modules("protos", "backupsharing.commands")
 RESTMAP = {name: path for name, path in modules("protos", "restmap").items() if not path.stem.endswith("_pb2")}
+KIT, MULTIPLEXING = modules("gateway", "programkit"), modules("protos", "restmap.multiplexing")
 BOTH = {**SERVER, **GATEWAY}
-ALL = {**BOTH, **CLIENT, **COMMANDS}
+ALL = {**BOTH, **KIT, **MULTIPLEXING, **CLIENT, **COMMANDS}
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -51,7 +52,7 @@ def within(name: str, *rooms: str) -> bool:
 
 
 @pytest.mark.parametrize("name", GATEWAY)
-def test_the_gateway_imports_neither_the_server_nor_the_sharing_api(name: str) -> None:
+def test_the_gateway_imports_neither_server_nor_sharing_api(name: str) -> None:
     assert not [found for found in imports(GATEWAY[name]) if within(found, "backup_sharing", "backupsharing", "tests")]
 
 
@@ -60,9 +61,21 @@ def test_the_server_does_not_import_the_gateway(name: str) -> None:
     assert not [found for found in imports(SERVER[name]) if within(found, "restmap_gateway", "tests")]
 
 
+@pytest.mark.parametrize("name", KIT)
+def test_what_both_programs_share_knows_neither(name: str) -> None:
+    others = ("backup_sharing", "restmap_gateway", "backupsharing", "restmap", "multiplex", "grpc", "aiohttp", "tests")
+    assert not [found for found in imports(KIT[name]) if within(found, *others) or "_pb2" in found]
+
+
+@pytest.mark.parametrize("name", MULTIPLEXING)
+def test_multiplexing_knows_no_service_and_no_gateway(name: str) -> None:
+    others = ("backup_sharing", "restmap_gateway", "backupsharing", "programkit", "restmap.v1", "structlog", "tests")
+    assert not [found for found in imports(MULTIPLEXING[name]) if within(found, *others)]
+
+
 @pytest.mark.parametrize("name", CLIENT)
 def test_the_client_imports_nothing_but_stubs_and_itself(name: str) -> None:
-    others = ("backup_sharing", "restmap_gateway", "backupsharing.commands", "tests")
+    others = ("backup_sharing", "restmap_gateway", "backupsharing.commands", "programkit", "tests")
     assert not [found for found in imports(CLIENT[name]) if within(found, *others)]
 
 
@@ -74,7 +87,7 @@ def test_restmap_imports_nothing_of_ours_but_its_stubs(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_commands_for_people_import_nothing_but_the_client(name: str) -> None:
-    others = ("backup_sharing", "restmap_gateway", "backupsharing.v2", "tests", "restmap")
+    others = ("backup_sharing", "restmap_gateway", "backupsharing.v2", "programkit", "tests", "restmap")
     assert not [found for found in imports(COMMANDS[name]) if within(found, *others)]
 
 
@@ -105,11 +118,9 @@ ARROWS = {
     "model": "",
     "errors": "model",
     "timers": "",
-    "sparing": "",
-    "lifetime": "",
+    "exit_status": "",
     "logs": "",
     "listening": "",
-    "command_line": "",
     "fair_queue": "errors",
     "rules": "model errors store.interface store.rows rules",
     "store.interface": "model errors",
@@ -117,10 +128,15 @@ ARROWS = {
     "identity.configured": "config identity model",
     "identity": "model errors fair_queue identity",
     "usecases": "model errors store.interface usecases",
-    "rpc": "model errors store.interface identity.interface usecases fair_queue timers sparing rpc",
-    "config": "usecases.policy store.opening command_line",
+    "rpc": "model errors store.interface identity.interface usecases fair_queue timers rpc",
+    "password_advice": "",
+    "config": "usecases.policy store.opening password_advice",
     "admin.demo_example": "",
-    "admin.demo": "admin.demo_example identity.static errors listening lifetime",
+    "admin.arguments": "password_advice",
+    "admin.permissions": "usecases.policy",
+    "admin.tokens": "errors identity.static usecases.policy usecases.checks",
+    "admin.cli": "",
+    "admin.demo": "admin.demo_example identity.static errors listening exit_status",
     "admin.backup_line": "",
     "admin.importing": "admin.backup_line",
     "admin.migrating": "store.opening store.migrations store.unusable",
@@ -137,7 +153,7 @@ def _in_server(name: str) -> str:
 def test_the_arrows_of_the_server_point_inwards(name: str) -> None:
     room = next((room for room in ARROWS if within(_in_server(name), room)), None)
     if room is None:
-        assert _in_server(name) in {"__init__", "__main__", "app", "admin", "admin.cli"}, f"{name} needs its arrows"
+        assert _in_server(name) in {"__init__", "__main__", "app", "admin"}, f"{name} needs its arrows"
         return
     ours = {_in_server(found) for found in imports(SERVER[name]) if found in SERVER}
     assert {found for found in ours if not within(found, *ARROWS[room].split())} == set()
@@ -235,16 +251,17 @@ def words(path: Path) -> Iterator[tuple[int, str]]:
             yield token.start[0], token.string
 
 
-@pytest.mark.parametrize("name", [name for name in GATEWAY if name != "restmap_gateway.config"])
+@pytest.mark.parametrize("name", [name for name in (*GATEWAY, *KIT) if name != "restmap_gateway.config"])
 def test_the_gateway_knows_no_name_of_the_sharing_api(name: str) -> None:
     forbidden = sorted(names_of_the_api() - set(ALLOWED), key=len, reverse=True)
     pattern = re.compile(rf"(?<![A-Za-z0-9_])(?:{'|'.join(map(re.escape, forbidden))})(?![A-Za-z0-9_])")
-    found = [(line, match[0]) for line, text in words(GATEWAY[name]) for match in pattern.finditer(text)]
+    found = [(line, match[0]) for line, text in words(ALL[name]) for match in pattern.finditer(text)]
     assert found == []
 
 
 def test_every_allowed_word_is_needed() -> None:
-    used = {word for path in GATEWAY.values() for _, text in words(path) for word in re.findall(r"\w+", text)}
+    paths = (*GATEWAY.values(), *KIT.values())
+    used = {word for path in paths for _, text in words(path) for word in re.findall(r"\w+", text)}
     assert set(ALLOWED) - (used & names_of_the_api()) == set()
 
 
@@ -269,6 +286,15 @@ def public(tree: ast.Module) -> Iterator[ast.Module | ast.ClassDef | ast.Functio
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_every_module_and_every_public_name_says_what_it_promises(name: str) -> None:
+def test_every_module_and_public_name_says_what_it_promises(name: str) -> None:
     tree = ast.parse(ALL[name].read_bytes())
     assert [getattr(node, "name", name) for node in public(tree) if not ast.get_docstring(node)] == []
+
+
+def test_names_of_tests_have_at_most_sixty_characters() -> None:
+    names = (
+        name
+        for path in sorted((ROOT / "tests").rglob("test_*.py"))
+        for name in re.findall(r"def (test_\w+)", path.read_text(encoding="utf-8"))
+    )
+    assert [name for name in names if len(name) > 60] == []

@@ -145,7 +145,7 @@ def test_every_file_says_what_it_is_called_in_each_language(file: FileDescriptor
     assert {option.name for option, _ in file.options.ListFields()} >= NAMING_OPTIONS
 
 
-def test_the_image_has_all_that_it_imports_and_what_a_failure_carries() -> None:
+def test_the_image_has_its_imports_and_what_failures_carry() -> None:
     names = [file.name for file in image().file]
     for position, file in enumerate(image().file):
         assert set(file.dependency) <= set(names[:position]), file.name
@@ -156,6 +156,7 @@ def test_every_file_of_ours_has_comments_in_the_image() -> None:
     assert [file.name for file in ours() if not file.source_code_info.location] == []
 
 
+@pytest.mark.outside
 @pytest.mark.parametrize("language", COMMANDS)
 def test_the_commands_of_the_readme_generate_stubs(language: str, tmp_path: Path) -> None:
     command = COMMANDS[language]

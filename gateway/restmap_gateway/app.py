@@ -15,7 +15,9 @@ import structlog
 from aiohttp import web
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from restmap_gateway import logs
+from programkit.lifetime import Lifetime
+from programkit.logs import complaints_of
+from programkit.sparing import Sparing
 from restmap_gateway.config import DISTRIBUTION, PROGRAM, TITLE, Settings, descriptor_set
 from restmap_gateway.errors import shortened
 from restmap_gateway.http.connection import Patience
@@ -28,11 +30,9 @@ from restmap_gateway.http.unwritten import Unwritten
 from restmap_gateway.json_map import dumps
 from restmap_gateway.json_map.fields import field_mapping
 from restmap_gateway.json_map.reader import UnknownMember
-from restmap_gateway.lifetime import Lifetime
 from restmap_gateway.openapi import describe
 from restmap_gateway.openapi.docs_page import pages
 from restmap_gateway.schema.schema import Problem, Schema, SchemaError, load
-from restmap_gateway.sparing import Sparing
 from restmap_gateway.transcode import headers
 from restmap_gateway.transcode.answers import Failures
 from restmap_gateway.transcode.endpoint import compile_routes
@@ -45,7 +45,7 @@ from restmap_gateway.upstream.balancer import Balancer
 from restmap_gateway.upstream.keepalive import channel_options
 from restmap_gateway.upstream.resolver import LookUp, Resolver, look_up
 from restmap_gateway.upstream.server_address import ServerAddress
-from restmap_gateway.upstream.tls import ListenTls, UpstreamTls, watch
+from restmap_gateway.upstream.tls import ListenTls, UpstreamTls
 from restmap_gateway.upstream.upstream import Calls, Link, Upstream
 
 _GARBAGE: Final = (10_000, 10, 5)
@@ -69,7 +69,7 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
         SchemaError, CannotListen, CannotUseTls: the gateway cannot start.
     """
     schema = _schema(settings)
-    asyncio.get_running_loop().set_exception_handler(logs.complain)
+    asyncio.get_running_loop().set_exception_handler(complaints_of("gateway"))
     async with AsyncExitStack() as cleanups:
         listen_tls, upstream_tls = _listen_tls(settings), _upstream_tls(settings)
         upstream = _upstream(settings, upstream_tls, look_up)
@@ -184,7 +184,7 @@ def _listen_tls(settings: Settings) -> ListenTls | None:
 
 
 def _watch(tls: ListenTls | UpstreamTls, changed: Callable[[], None], cleanups: AsyncExitStack) -> None:
-    watching = asyncio.create_task(watch(tls, changed))
+    watching = asyncio.create_task(tls.watched.watch(changed))
     cleanups.callback(watching.cancel)
 
 

@@ -6,34 +6,23 @@ nowhere else in this package.
 
 from __future__ import annotations
 
-import argparse
 import ipaddress
-import os
-import sys
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from annotated_types import Len
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    ModelWrapValidatorHandler,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import InitErrorDetails, PydanticCustomError
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import NoDecode, SettingsConfigDict
 
-from restmap_gateway.command_line import ADVICE, redacted, secret_in, usage_redacted
+from programkit import settings
+from programkit.settings import LOOPBACK, Names, ProgramSettings, is_host_and_port, is_on, split
 from restmap_gateway.upstream.resolver import DNS
 
 PROGRAM = "backup-sharing-gateway"
-DISTRIBUTION = "backup-sharing"
+DISTRIBUTION = "restmap-gateway"
 TITLE = "Backup sharing"
 ENVIRONMENT_PREFIX = "BACKUP_SHARING_"
 
@@ -49,13 +38,8 @@ def descriptor_set(path: Path | None) -> bytes:
     return resources.files("backupsharing").joinpath("image.binpb").read_bytes()
 
 
-def _is_address(value: str) -> bool:
-    host, colon, port = value.rpartition(":")
-    return bool(host and colon and port.isascii() and port.isdigit() and int(port) < 65536)
-
-
 def _address(value: str) -> str:
-    if not _is_address(value):
+    if not is_host_and_port(value):
         raise ValueError("expected HOST:PORT")
     return value
 
@@ -63,7 +47,7 @@ def _address(value: str) -> str:
 def _target(value: str) -> str:
     name = value.removeprefix(DNS)
     is_socket = value.startswith("unix:") and len(value) > len("unix:")
-    if not is_socket and ("/" in name or not _is_address(name)):
+    if not is_socket and ("/" in name or not is_host_and_port(name)):
         raise ValueError(f"expected HOST:PORT, unix:PATH or {DNS}HOST:PORT")
     return value
 
@@ -86,37 +70,27 @@ def _network(value: str) -> str:
     return value
 
 
-def _split(value: object) -> object:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
 Address = Annotated[str, AfterValidator(_address)]
 Target = Annotated[str, AfterValidator(_target)]
 Url = Annotated[str, AfterValidator(_url)]
-Targets = Annotated[list[Target], NoDecode, BeforeValidator(_split), Len(min_length=1)]
+Targets = Annotated[list[Target], NoDecode, BeforeValidator(split), Len(min_length=1)]
 Network = Annotated[str, AfterValidator(_network)]
-Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
-Networks = Annotated[list[Network], NoDecode, BeforeValidator(_split)]
-
-
-_INCOMPLETE = "incomplete"
-
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+Networks = Annotated[list[Network], NoDecode, BeforeValidator(split)]
 
 
 def _is_local(address: object) -> bool:
     name = str(address).removeprefix(DNS)
-    return name.startswith("unix:") or name.rpartition(":")[0] in _LOOPBACK
+    return name.startswith("unix:") or name.rpartition(":")[0] in LOOPBACK
 
 
 def _incomplete(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Settings that are missing beside others that are given, and why they are needed."""
 
     def is_local(name: str) -> bool:
-        addresses = _split(given.get(name)) or Settings.model_fields[name].default
+        addresses = split(given.get(name)) or Settings.model_fields[name].default
         return all(map(_is_local, addresses if isinstance(addresses, list) else [addresses]))
 
-    is_insecure = str(given.get("insecure", "")).lower() in ("true", "1", "yes", "on")
+    is_insecure = is_on(given.get("insecure"))
     with_tls = bool(given.get("tls_certificate") or given.get("tls_key"))
     if with_tls or not (is_local("listen") or is_insecure):
         why = "is missing" if with_tls else "is missing; beyond loopback plain text needs --insecure"
@@ -130,7 +104,7 @@ def _incomplete(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield from ((name, "is missing") for name in pair if not given.get(name))
 
 
-class Settings(BaseSettings):
+class Settings(ProgramSettings):
     """Serve a gRPC service annotated with google.api.http as REST.
 
     Every option can also be given in the environment (--body-timeout as BACKUP_SHARING_BODY_TIMEOUT)
@@ -138,20 +112,8 @@ class Settings(BaseSettings):
     environment over the file.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX,
-        cli_prog_name=PROGRAM,
-        cli_kebab_case=True,
-        cli_implicit_flags=True,
-        cli_avoid_json=True,
-        cli_hide_none_type=True,
-        cli_enforce_required=False,
-        extra="forbid",
-        frozen=True,
-        allow_inf_nan=False,
-    )
+    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, cli_prog_name=PROGRAM)
 
-    config: Path | None = Field(None, description="TOML file with settings")
     listen: Address = Field("127.0.0.1:8080", description="HOST:PORT to serve REST on")
     tls_certificate: Path | None = Field(None, description="PEM file with the certificate that clients see")
     tls_key: Path | None = Field(None, description="PEM file with its key")
@@ -255,75 +217,12 @@ class Settings(BaseSettings):
         False, description="drain when standard input closes, so that the gateway does not outlive its parent"
     )
 
-    @model_validator(mode="wrap")
     @classmethod
-    def _whole(cls, given: dict[str, Any], validated: ModelWrapValidatorHandler[Self]) -> Self:
-        """Refuse settings that are half set, together with all that are bad by themselves."""
-        missing = [
-            InitErrorDetails(type=PydanticCustomError(_INCOMPLETE, "{why}", {"why": why}), loc=(name,), input=None)
-            for name, why in _incomplete(given)
-        ]
-        try:
-            settings = validated(given)
-        except ValidationError as error:
-            bad = [
-                InitErrorDetails(type=each["type"], loc=each["loc"], input=each["input"], ctx=each.get("ctx", {}))
-                for each in error.errors()
-            ]
-            raise ValidationError.from_exception_data(cls.__name__, [*bad, *missing]) from None
-        if missing:
-            raise ValidationError.from_exception_data(cls.__name__, missing)
-        return settings
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order the sources: what is passed in comes from the file, so the environment wins over it."""
-        return env_settings, init_settings
+    def incomplete(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Settings that are missing beside others that are given, and why they are needed."""
+        return _incomplete(given)
 
 
 def load(arguments: Sequence[str]) -> Settings:
     """Read all settings. If any is bad, list every one on standard error and exit with 2."""
-    if option := secret_in(arguments):
-        print(f"{option}: {ADVICE}", file=sys.stderr)  # noqa: T201 - no log is set up yet
-        raise SystemExit(2)
-    try:
-        with usage_redacted():
-            # The argument is pydantic-settings' own, unknown to the model that mypy sees.
-            return Settings(_cli_parse_args=list(arguments), **_file(arguments))  # type: ignore[call-arg]
-    except ValidationError as error:
-        for problem in error.errors():
-            name = str(problem["loc"][0]) if problem["loc"] else ""
-            flag = f"--{name.replace('_', '-')} ({ENVIRONMENT_PREFIX}{name.upper()})"
-            wrong = problem["msg"].removeprefix("Value error, ")
-            message = f"{flag}: {redacted(wrong)}, got {redacted(repr(problem['input']))}"
-            if not name:
-                message = redacted(wrong)
-            elif problem["type"] == "missing":
-                message = f"{flag}: is missing"
-            elif problem["type"] == _INCOMPLETE:
-                message = f"{flag}: {problem['msg']}"
-            elif problem["type"] == "extra_forbidden":
-                message = f"{name}: there is no such setting, but the file named by --config has it"
-            print(message, file=sys.stderr)  # noqa: T201 - no log is set up yet
-        raise SystemExit(2) from None
-
-
-def _file(arguments: Sequence[str]) -> dict[str, Any]:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", default=os.environ.get(f"{ENVIRONMENT_PREFIX}CONFIG"))
-    path = parser.parse_known_args(list(arguments))[0].config
-    if not path:
-        return {}
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        print(f"--config: {path}: {why}", file=sys.stderr)  # noqa: T201 - no log is set up yet
-        raise SystemExit(2) from None
+    return settings.load(Settings, arguments)

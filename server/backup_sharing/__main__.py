@@ -8,12 +8,15 @@ import sys
 import uvloop
 
 from backup_sharing import app, config, logs
+from backup_sharing.exit_status import DISK_FAILED
 from backup_sharing.identity.configured import CannotIdentify
 from backup_sharing.identity.static import BadTokenFile
-from backup_sharing.lifetime import DISK_FAILED, Lifetime
 from backup_sharing.listening import CannotListen
-from backup_sharing.rpc.tls import CannotUseTls
 from backup_sharing.store.unusable import UnusableDatabase
+from programkit.certificates import CannotUseTls
+from programkit.lifetime import Lifetime
+from programkit.logs import Lines
+from programkit.scheduling import schedule_as_batch
 
 
 def main() -> None:
@@ -23,7 +26,7 @@ def main() -> None:
     """
     settings = config.load(sys.argv[1:])
     lines = logs.configure(settings.log_level)
-    _yield_to_others_less()
+    schedule_as_batch()
     try:
         uvloop.run(_serve(settings, lines))
     except (BadTokenFile, CannotIdentify, CannotUseTls, UnusableDatabase, CannotListen) as error:
@@ -31,7 +34,7 @@ def main() -> None:
         raise SystemExit(2) from None
 
 
-async def _serve(settings: config.Settings, lines: logs.Lines) -> None:
+async def _serve(settings: config.Settings, lines: Lines) -> None:
     lifetime = Lifetime()
     lifetime.watch(stdin=settings.stop_on_stdin_close)
     try:
@@ -41,12 +44,6 @@ async def _serve(settings: config.Settings, lines: logs.Lines) -> None:
         lines.flush()
         sys.stderr.flush()
         os._exit(DISK_FAILED)
-
-
-def _yield_to_others_less() -> None:
-    # gRPC's poller thread otherwise pre-empts the event loop all the time: 1.2 to 1.5 times the throughput.
-    if hasattr(os, "SCHED_BATCH"):
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 if __name__ == "__main__":

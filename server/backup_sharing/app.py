@@ -16,18 +16,14 @@ import uuid_utils
 from backup_sharing.config import Settings
 from backup_sharing.identity.configured import providers
 from backup_sharing.identity.interface import Links
-from backup_sharing.lifetime import Lifetime
 from backup_sharing.listening import CannotListen, check_free
 from backup_sharing.model import Micros
 from backup_sharing.rpc import catalog_service, health, reflection, sharing_service, unary
 from backup_sharing.rpc.admission.limits import Limits
-from backup_sharing.rpc.admission.traffic import Traffic
 from backup_sharing.rpc.admission.turns import Turns, turns_for
 from backup_sharing.rpc.health import Health
-from backup_sharing.rpc.multiplex import MAX_IN_FLIGHT, Admission, Multiplexer
-from backup_sharing.rpc.multiplex import SERVICE as MULTIPLEX
+from backup_sharing.rpc.multiplexing import admission
 from backup_sharing.rpc.options import server_options
-from backup_sharing.rpc.peers import peer_of, unnamed_peer_of
 from backup_sharing.rpc.pipeline import Method, Pipeline
 from backup_sharing.rpc.tls import CertificateFiles
 from backup_sharing.store.interface import OnConflict, Store
@@ -35,6 +31,11 @@ from backup_sharing.store.opening import Tuning, file_of, open_store
 from backup_sharing.usecases import policy
 from backup_sharing.usecases.catalog import Catalog
 from backup_sharing.usecases.sharing import SharingLimits, Sharings
+from programkit.lifetime import Lifetime
+from restmap.multiplexing.multiplexer import MAX_IN_FLIGHT, Multiplexer
+from restmap.multiplexing.multiplexer import SERVICE as MULTIPLEX
+from restmap.multiplexing.peer import peer_of, unnamed_peer_of
+from restmap.multiplexing.traffic import Traffic
 
 SERVICES = (sharing_service.SERVICE, catalog_service.SERVICE)
 
@@ -112,9 +113,9 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         )
         traffic = Traffic()
         standing = Health(store, SERVICES)
-        admission = Admission(gateways, bool(settings.gateway_peer), settings.max_peer_streams)
+        admitted = admission(gateways, settings.max_peer_streams, only_gateways=bool(settings.gateway_peer))
         in_flight = min(settings.max_concurrent_calls, MAX_IN_FLIGHT)
-        multiplexer = Multiplexer(pipeline, in_flight, traffic, admission)
+        multiplexer = Multiplexer(pipeline, in_flight, traffic, admitted)
         peers = peer_of if settings.client_ca else unnamed_peer_of
         unaries = unary.handlers(pipeline, served, traffic, peers)
         calls = (*unaries, multiplexer.handler(), health.handler(standing, traffic))

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
-import os
 import re
-import sys
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    ModelWrapValidatorHandler,
-    ValidationError,
-    model_validator,
-)
-from pydantic_core import InitErrorDetails, PydanticCustomError
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import NoDecode, SettingsConfigDict
 
-from backup_sharing.command_line import ADVICE, redacted, secret_in, usage_redacted
+from backup_sharing.password_advice import ADVICE
 from backup_sharing.store.opening import checked
 from backup_sharing.usecases.policy import ROLES
+from programkit import settings
+from programkit.settings import LOOPBACK, Names, ProgramSettings, is_host_and_port, is_on, split
 
 ENVIRONMENT_PREFIX = "BACKUP_SHARING_"
 
@@ -33,10 +23,7 @@ _PROJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def _address(value: str) -> str:
-    host, colon, port = value.rpartition(":")
-    if value.startswith("unix:") and len(value) > len("unix:"):
-        return value
-    if not (host and colon and port.isascii() and port.isdigit() and int(port) < 65536):
+    if not (is_host_and_port(value) or (value.startswith("unix:") and len(value) > len("unix:"))):
         raise ValueError("expected HOST:PORT or unix:PATH")
     return value
 
@@ -69,24 +56,16 @@ def _project(value: str) -> str:
     return value
 
 
-def _split(value: object) -> object:
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
 Database = Annotated[str, AfterValidator(checked)]
 Address = Annotated[str, AfterValidator(_address)]
 Url = Annotated[str, AfterValidator(_url)]
-Names = Annotated[list[str], NoDecode, BeforeValidator(_split)]
-Clients = Annotated[list[Annotated[str, AfterValidator(_client)]], NoDecode, BeforeValidator(_split)]
-Roles = Annotated[list[Annotated[str, AfterValidator(_role)]], NoDecode, BeforeValidator(_split)]
-Projects = Annotated[list[Annotated[str, AfterValidator(_project)]], NoDecode, BeforeValidator(_split)]
+Clients = Annotated[list[Annotated[str, AfterValidator(_client)]], NoDecode, BeforeValidator(split)]
+Roles = Annotated[list[Annotated[str, AfterValidator(_role)]], NoDecode, BeforeValidator(split)]
+Projects = Annotated[list[Annotated[str, AfterValidator(_project)]], NoDecode, BeforeValidator(split)]
 
-
-_INCOMPLETE = "incomplete"
 
 _PROVIDERS = ("tokens", "keystone_url", "client", "proxy_credentials")
 _SERVICE_USER = ("keystone_url", "keystone_user", "keystone_password_file", "keystone_project")
-_LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
 def _is_confidential(url: str) -> bool:
@@ -106,8 +85,8 @@ def _incomplete(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             if not given.get(name):
                 yield name, "is missing beside the other settings of the service user"
     listen = str(given.get("grpc_listen") or Settings.model_fields["grpc_listen"].default)
-    is_local = listen.startswith("unix:") or listen.rpartition(":")[0] in _LOOPBACK
-    is_insecure = str(given.get("insecure", "")).lower() in ("true", "1", "yes", "on")
+    is_local = listen.startswith("unix:") or listen.rpartition(":")[0] in LOOPBACK
+    is_insecure = is_on(given.get("insecure"))
     with_tls = any(given.get(name) for name in ("tls_certificate", "tls_key", "client_ca", "client", "gateway_peer"))
     if with_tls or not (is_local or is_insecure):
         why = "is missing" if with_tls else "is missing; beyond loopback plain text needs --insecure"
@@ -120,7 +99,7 @@ def _incomplete(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "keystone_url", "would get tokens in plain text; expected https, or --insecure"
 
 
-class Settings(BaseSettings):
+class Settings(ProgramSettings):
     """Share volume backups between projects, over gRPC.
 
     Every option can also be given in the environment (--commit-margin as BACKUP_SHARING_COMMIT_MARGIN)
@@ -128,20 +107,8 @@ class Settings(BaseSettings):
     environment over the file.
     """
 
-    model_config = SettingsConfigDict(
-        env_prefix=ENVIRONMENT_PREFIX,
-        cli_prog_name="backup-sharing-server",
-        cli_kebab_case=True,
-        cli_implicit_flags=True,
-        cli_avoid_json=True,
-        cli_hide_none_type=True,
-        cli_enforce_required=False,
-        extra="forbid",
-        frozen=True,
-        allow_inf_nan=False,
-    )
+    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, cli_prog_name="backup-sharing-server")
 
-    config: Path | None = Field(None, description="TOML file with settings")
     grpc_listen: Address = Field("127.0.0.1:50051", description="HOST:PORT or unix:PATH to serve gRPC on")
     tls_certificate: Path | None = Field(None, description="PEM file with the server's certificate and its chain")
     tls_key: Path | None = Field(None, description="PEM file with its key")
@@ -255,75 +222,12 @@ class Settings(BaseSettings):
         False, description="drain when standard input closes, so that the server does not outlive its parent"
     )
 
-    @model_validator(mode="wrap")
     @classmethod
-    def _whole(cls, given: dict[str, Any], validated: ModelWrapValidatorHandler[Self]) -> Self:
-        """Refuse settings that are half set, together with all that are bad by themselves."""
-        missing = [
-            InitErrorDetails(type=PydanticCustomError(_INCOMPLETE, "{why}", {"why": why}), loc=(name,), input=None)
-            for name, why in _incomplete(given)
-        ]
-        try:
-            settings = validated(given)
-        except ValidationError as error:
-            bad = [
-                InitErrorDetails(type=each["type"], loc=each["loc"], input=each["input"], ctx=each.get("ctx", {}))
-                for each in error.errors()
-            ]
-            raise ValidationError.from_exception_data(cls.__name__, [*bad, *missing]) from None
-        if missing:
-            raise ValidationError.from_exception_data(cls.__name__, missing)
-        return settings
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order the sources: what is passed in comes from the file, so the environment wins over it."""
-        return env_settings, init_settings
+    def incomplete(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Settings that are missing beside others that are given, and why they are needed."""
+        return _incomplete(given)
 
 
 def load(arguments: Sequence[str]) -> Settings:
     """Read all settings. If any is bad, list every one on standard error and exit with 2."""
-    if option := secret_in(arguments):
-        print(f"{option}: {ADVICE}", file=sys.stderr)  # noqa: T201 - no log is set up yet
-        raise SystemExit(2)
-    try:
-        with usage_redacted():
-            # The argument is pydantic-settings' own, unknown to the model that mypy sees.
-            return Settings(_cli_parse_args=list(arguments), **_file(arguments))  # type: ignore[call-arg]
-    except ValidationError as error:
-        for problem in error.errors():
-            name = str(problem["loc"][0]) if problem["loc"] else ""
-            flag = f"--{name.replace('_', '-')} ({ENVIRONMENT_PREFIX}{name.upper()})"
-            wrong = problem["msg"].removeprefix("Value error, ")
-            message = f"{flag}: {redacted(wrong)}, got {redacted(repr(problem['input']))}"
-            if not name:
-                message = redacted(wrong)
-            elif problem["type"] == "missing":
-                message = f"{flag}: is missing"
-            elif problem["type"] == _INCOMPLETE:
-                message = f"{flag}: {problem['msg']}"
-            elif problem["type"] == "extra_forbidden":
-                message = f"{name}: there is no such setting, but the file named by --config has it"
-            print(message, file=sys.stderr)  # noqa: T201 - no log is set up yet
-        raise SystemExit(2) from None
-
-
-def _file(arguments: Sequence[str]) -> dict[str, Any]:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", default=os.environ.get(f"{ENVIRONMENT_PREFIX}CONFIG"))
-    path = parser.parse_known_args(list(arguments))[0].config
-    if not path:
-        return {}
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else error
-        print(f"--config: {path}: {why}", file=sys.stderr)  # noqa: T201 - no log is set up yet
-        raise SystemExit(2) from None
+    return settings.load(Settings, arguments, advice=ADVICE)

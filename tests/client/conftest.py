@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from tests.client.callers import Awaited, Blocking, Caller
 from tests.support.house import House
-from tests.support.programs import Programs
 from tests.support.stub_server import StubServer
 
 
 @pytest.fixture(scope="session")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def house(sqlite_house: House) -> House:
     """A server and a gateway, with projects enough for all tests."""
-    with Programs() as programs:
-        house = House(tmp_path_factory.mktemp("house"), programs, 120)
-        yield house
-        house.close()
+    return sqlite_house
 
 
 @pytest.fixture(params=[Blocking, Awaited], ids=["blocking", "awaited"])

@@ -106,7 +106,7 @@ def test_a_client_has_either_a_target_or_a_channel(caller: Caller) -> None:
         caller.do(lambda client: client.count(), target="")
 
 
-def test_the_next_page_is_asked_for_when_it_is_needed_and_not_before(stub: StubServer) -> None:
+def test_the_next_page_is_asked_for_only_when_it_is_needed(stub: StubServer) -> None:
     stub.answers(PAGE.SerializeToString())
     with Client(stub.address, project=PROJECT) as client:
         sharings = client.list(page_size=2, name="x")
@@ -120,7 +120,7 @@ def test_the_next_page_is_asked_for_when_it_is_needed_and_not_before(stub: StubS
     assert (second.limit, second.name, second.project_id) == (2, "x", PROJECT)
 
 
-async def test_the_next_page_is_awaited_when_it_is_needed_and_not_before(stub: StubServer) -> None:
+async def test_the_next_page_is_awaited_only_when_it_is_needed(stub: StubServer) -> None:
     stub.answers(PAGE.SerializeToString())
     async with AsyncClient(stub.address, project=PROJECT) as client:
         async for sharing in client.list(page_size=2):
@@ -141,7 +141,7 @@ async def test_cancelling_a_task_ends_its_call_on_the_server(stub: StubServer) -
     assert len(stub.seen) == 1
 
 
-async def test_cancelling_an_iteration_ends_the_page_it_waits_for_and_asks_for_no_other(stub: StubServer) -> None:
+async def test_cancelling_an_iteration_ends_the_page_it_waits_for(stub: StubServer) -> None:
     got: list[str] = []
 
     async def read(client: AsyncClient) -> None:
@@ -180,7 +180,7 @@ async def test_cancelling_a_pause_sends_nothing_more(stub: StubServer) -> None:
     assert len(stub.seen) == 1
 
 
-async def test_calls_of_a_client_that_is_closed_fail_and_are_not_taken_for_cancelled(stub: StubServer) -> None:
+async def test_calls_of_a_closed_client_fail_and_are_not_cancelled(stub: StubServer) -> None:
     stub.holds(b"")
     client = AsyncClient(stub.address, project=PROJECT)
     waiting = asyncio.create_task(client.share("b", ["p"]))
@@ -193,7 +193,7 @@ async def test_calls_of_a_client_that_is_closed_fail_and_are_not_taken_for_cance
         await client.count()
 
 
-async def test_a_task_that_is_cancelled_while_its_client_is_closed_ends_cancelled(stub: StubServer) -> None:
+async def test_a_task_cancelled_while_its_client_closes_ends_cancelled(stub: StubServer) -> None:
     stub.holds(b"")
     client = AsyncClient(stub.address, project=PROJECT)
     waiting = asyncio.create_task(client.count())
@@ -218,7 +218,7 @@ def test_calls_of_other_threads_fail_when_the_client_is_closed(stub: StubServer)
         client.count()
 
 
-async def test_closing_ends_the_pause_before_another_attempt_with_a_failure(stub: StubServer) -> None:
+async def test_closing_ends_the_pause_before_a_retry_with_a_failure(stub: StubServer) -> None:
     stub.fails(grpc.StatusCode.UNAVAILABLE)
     client = AsyncClient(stub.address, project=PROJECT, retrying=Retrying(first_pause=1.0))
     waiting = asyncio.create_task(client.count())
@@ -242,7 +242,7 @@ def test_an_awaited_client_may_be_made_before_there_is_a_loop(stub: StubServer) 
     assert len(stub.seen) == 1
 
 
-async def test_a_time_out_of_what_gives_the_token_is_not_taken_for_the_deadline(stub: StubServer) -> None:
+async def test_a_time_out_of_the_token_source_is_not_the_deadline(stub: StubServer) -> None:
     async def give_up() -> str:
         raise TimeoutError("Keystone did not answer")
 
@@ -253,9 +253,7 @@ async def test_a_time_out_of_what_gives_the_token_is_not_taken_for_the_deadline(
 
 
 @pytest.mark.parametrize("given", ["no pem", "swapped", "key of another", "key with a password"])
-def test_files_for_tls_that_will_not_do_are_told_when_the_client_is_made(
-    tmp_path: Path, caller: Caller, given: str
-) -> None:
+def test_bad_files_for_tls_are_reported_when_a_client_is_made(tmp_path: Path, caller: Caller, given: str) -> None:
     certificates = Certificates(tmp_path)
     certificate, key = certificates.issue("client", "client.example")
     files = {"ca": certificates.ca, "certificate": certificate, "key": key}

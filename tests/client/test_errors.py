@@ -58,9 +58,7 @@ def test_there_is_an_exception_for_every_reason_and_no_other() -> None:
 
 
 @pytest.mark.parametrize("reason", KNOWN)
-def test_each_reason_is_raised_as_its_exception_with_all_that_is_known(
-    stub: StubServer, caller: Caller, reason: str
-) -> None:
+def test_each_reason_raises_its_exception_with_all_details(stub: StubServer, caller: Caller, reason: str) -> None:
     status, code = server.REASONS[reason].grpc_code, server.REASONS[reason].code
     stub.fails(
         status,
@@ -114,7 +112,7 @@ def test_already_shared_knows_the_projects(stub: StubServer, caller: Caller) -> 
         (grpc.StatusCode.OUT_OF_RANGE, BackupSharingError),
     ],
 )
-def test_a_reason_that_is_newer_than_the_client_is_told_by_its_status(
+def test_a_reason_newer_than_the_client_is_known_by_its_status(
     stub: StubServer, caller: Caller, status: grpc.StatusCode, expected: type[BackupSharingError]
 ) -> None:
     stub.fails(status, "new", ErrorInfo(reason="TOO_NEW", domain="backupsharing", metadata={"code": "X.1"}))
@@ -146,7 +144,7 @@ def test_an_answer_that_cannot_be_read_is_a_fault_of_the_server(stub: StubServer
     assert len(stub.seen) == 1
 
 
-def test_an_answer_to_a_cancel_without_a_sharing_is_a_fault_of_the_server(stub: StubServer, caller: Caller) -> None:
+def test_a_cancel_answered_without_a_sharing_is_a_server_fault(stub: StubServer, caller: Caller) -> None:
     with pytest.raises(ServerFault):
         caller.do(lambda client: client.cancel("s"))
 

@@ -15,7 +15,8 @@ import pytest
 from aiohttp import web
 
 from backupsharing.commands.login import CannotLogIn, Identity, NobodyKnown, identify
-from tests.support.programs import PATIENCE, free_address
+from tests.support.ports import free_address
+from tests.support.programs import PATIENCE
 
 TOLD = {"token": {"project": {"id": "p"}}}
 USER = {"OS_USERNAME": "gina", "OS_PASSWORD": "secret", "OS_PROJECT_NAME": "giver"}
@@ -143,7 +144,7 @@ def test_a_ca_file_that_will_not_do_is_told(tmp_path: Path, content: str | None,
         (lambda _: web.json_response(TOLD, status=201), "no Keystone"),
     ],
 )
-def test_an_answer_without_a_token_is_told_and_the_password_is_not(
+def test_an_answer_without_a_token_is_reported_not_the_password(
     answer: Callable[[web.Request], web.Response], told: str
 ) -> None:
     with keystone(answer) as (url, _), pytest.raises(CannotLogIn, match=told) as raised:
@@ -152,7 +153,7 @@ def test_an_answer_without_a_token_is_told_and_the_password_is_not(
 
 
 @pytest.mark.parametrize("tail", ["", "/", "/v3", "/v3/"])
-def test_a_token_is_got_with_or_without_the_version_in_the_address(tail: str) -> None:
+def test_a_token_is_got_with_or_without_a_version_in_the_url(tail: str) -> None:
     with keystone(lets_in) as (url, _):
         got = identify("", "", {"OS_AUTH_URL": url + tail, **USER}, has_certificate=False)
     assert got == Identity("p", "fresh")

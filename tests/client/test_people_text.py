@@ -9,7 +9,7 @@ import pytest
 from backupsharing.commands.text import fits, moment, records, table, visible
 
 
-def test_columns_are_aligned_also_where_characters_are_wide_or_have_no_width() -> None:
+def test_columns_are_aligned_for_wide_and_zero_width_characters() -> None:
     rows = [("備份", 5), ("e\u0301e\u0301", 10), ("abcd", None)]
     assert table(("NAME", "GIB"), rows).splitlines() == ["NAME  GIB", "備份  5", "e\u0301e\u0301    10", "abcd"]
 
@@ -27,7 +27,7 @@ def test_nothing_in_a_table_is_obeyed_by_a_terminal(text: str, shown: str) -> No
     assert shown in records(("NAME",), [(text,)])
 
 
-def test_a_terminal_that_is_too_narrow_gets_a_line_for_each_value() -> None:
+def test_a_narrow_terminal_gets_a_line_for_each_value() -> None:
     assert fits("abc\nde", 3)
     assert not fits("備份", 3)
     assert records(("A", "LONG"), [("x", 1), ("y", None)]) == "A     x\nLONG  1\n\nA     y\nLONG  "

@@ -27,7 +27,7 @@ from backupsharing.v2.backup_sharing_pb2 import (
 )
 from backupsharing.v2.sharing_pb2 import Sharing, SharingDetail
 from tests.client.callers import QUICK, Caller
-from tests.support.programs import free_address
+from tests.support.ports import free_address
 from tests.support.stub_server import Context, StubServer
 
 UNAVAILABLE, EXHAUSTED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -109,9 +109,7 @@ def test_a_server_that_is_not_there_is_unavailable(caller: Caller) -> None:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_change_is_sent_again_with_the_key_that_it_was_sent_with_first(
-    stub: StubServer, caller: Caller, change: str
-) -> None:
+def test_a_change_is_retried_with_the_key_of_its_first_attempt(stub: StubServer, caller: Caller, change: str) -> None:
     stub.fails_first(2, UNAVAILABLE, then=b"" if change == "share" else CANCELLED)
     caller.do(CHANGES[change])
     read = ShareBackupRequest if change == "share" else CancelSharingRequest
@@ -155,7 +153,7 @@ def test_a_change_that_fails_tells_the_key_to_go_on_with(stub: StubServer, calle
     ("status", "last"),
     [(grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_TOO_CLOSE"), (EXHAUSTED, "OVERLOADED")],
 )
-def test_a_last_attempt_that_did_nothing_does_not_hide_one_that_may_have(
+def test_a_harmless_last_attempt_hides_no_earlier_one(
     stub: StubServer, caller: Caller, status: grpc.StatusCode, last: str
 ) -> None:
     attempts = iter(range(100))
@@ -196,7 +194,7 @@ def test_the_time_to_come_again_is_respected(stub: StubServer, caller: Caller, s
     assert time.monotonic() - began >= 0.4
 
 
-def test_a_time_to_come_again_behind_the_deadline_is_not_waited_for(stub: StubServer, caller: Caller) -> None:
+def test_a_retry_after_beyond_the_deadline_is_not_waited_for(stub: StubServer, caller: Caller) -> None:
     stub.fails(UNAVAILABLE, "later", come_again(60.0))
     began = time.monotonic()
     with pytest.raises(Unavailable, match="later") as raised:

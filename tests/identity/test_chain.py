@@ -69,7 +69,7 @@ async def test_a_defect_of_a_provider_lets_nobody_in() -> None:
         await Chain([Broken(KNOWN), Provider(OTHER)]).identify(Credentials({}))
 
 
-def test_callers_are_told_of_the_service_rather_than_of_this_machine() -> None:
+def test_callers_hear_of_the_service_rather_than_this_machine() -> None:
     chain = Chain([Provider(MISSING, "Token"), Provider(MISSING, "Keystone"), Provider(MISSING)])
     assert chain.challenge == "Keystone"
 

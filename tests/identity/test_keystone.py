@@ -136,7 +136,7 @@ async def test_a_revoked_token_is_refused_once_the_cache_is_over(
         await identified(provider, token)
 
 
-async def test_a_token_is_refused_when_it_expires_although_it_is_cached(
+async def test_a_token_is_refused_when_it_expires_in_the_cache(
     provided: Provided, stub: KeystoneStub, clocks: Clocks
 ) -> None:
     provider, token = provided(), stub.add("good", PROJECT, "member", seconds=20)
@@ -256,7 +256,7 @@ TROUBLES: dict[str, Trouble] = {
 
 @pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES)
 @pytest.mark.parametrize("password", ["s3cret", None])
-async def test_nobody_gets_in_and_nobody_is_told_to_log_in_when_keystone_is_in_trouble(
+async def test_a_keystone_in_trouble_fails_closed_without_a_challenge(
     provided: Provided, stub: KeystoneStub, trouble: Trouble, password: str | None
 ) -> None:
     provider = provided(password=password)
@@ -289,7 +289,7 @@ async def test_a_keystone_that_is_down_and_comes_back(provided: Provided, stub: 
     assert (await identified(provider, "new")).project_id == PROJECT
 
 
-async def test_a_keystone_that_fails_again_and_again_is_left_alone_for_a_while(
+async def test_a_keystone_that_fails_repeatedly_is_left_alone_a_while(
     provided: Provided, stub: KeystoneStub, clocks: Clocks
 ) -> None:
     provider = provided(password=None)
@@ -327,7 +327,7 @@ async def test_the_services_own_token_is_renewed_when_it_is_refused(provided: Pr
     assert stub.calls["login"] == 2
 
 
-async def test_neither_token_nor_password_is_in_the_log_or_in_what_is_raised(
+async def test_no_token_or_password_is_logged_or_raised(
     provided: Provided, stub: KeystoneStub, capsys: pytest.CaptureFixture[str]
 ) -> None:
     provider = provided()

@@ -39,7 +39,7 @@ async def test_another_certificate_says_nothing(names: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("names", [("gateway.internal",), ("both.internal",), ("gateway.internal", "backup.internal")])
-async def test_a_gateway_is_no_caller_whatever_else_its_certificate_says(names: tuple[str, ...]) -> None:
+async def test_a_gateway_is_no_caller_whatever_its_certificate_says(names: tuple[str, ...]) -> None:
     with pytest.raises(TokenMissing):
         await provider().identify(shown(*names))
 

@@ -83,7 +83,7 @@ async def test_a_proxy_that_does_not_know_the_caller_lets_nobody_in() -> None:
         await identified({**NAMED, "x-identity-status": "Invalid", **basic("front:new-secret")})
 
 
-async def test_a_call_that_says_nothing_is_left_to_others_or_sent_to_the_proxy() -> None:
+async def test_a_silent_call_is_left_to_others_or_sent_to_the_proxy() -> None:
     for metadata in ({}, {"x-auth-token": "token"}):
         with pytest.raises(TokenMissing):
             await identified(metadata)

@@ -51,7 +51,7 @@ async def test_an_unknown_token_is_refused(file: Path, token: str) -> None:
         await identified(known(written(file, GOOD)), {"x-auth-token": token})
 
 
-async def test_a_token_longer_than_the_longest_is_refused_even_if_the_file_has_it(file: Path) -> None:
+async def test_a_token_beyond_the_longest_is_refused_also_if_listed(file: Path) -> None:
     token = "t" * (LONGEST_TOKEN + 1)
     with pytest.raises(TokenInvalid):
         await identified(known(written(file, GOOD | {"sha256": digest(token)})), {"x-auth-token": token})
@@ -123,7 +123,7 @@ def test_a_file_that_is_no_token_file_is_named(file: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity"])
-def test_an_expiry_that_is_no_number_does_not_make_a_token_good_for_ever(file: Path, number: str) -> None:
+def test_an_expiry_that_is_no_number_makes_no_token_eternal(file: Path, number: str) -> None:
     file.write_text(json.dumps({"tokens": [GOOD]}).replace("null", number))
     with pytest.raises(BadTokenFile):
         known(file)
@@ -183,7 +183,7 @@ def test_only_its_owner_can_read_the_file(file: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_file_that_others_could_read_is_closed_to_them_by_adding(file: Path) -> None:
+def test_adding_closes_a_file_that_others_could_read(file: Path) -> None:
     written(file, GOOD).chmod(0o644)
     add_token(file, "p", ["member"], "u", None)
     assert file.stat().st_mode & 0o777 == 0o600

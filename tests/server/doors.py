@@ -10,10 +10,10 @@ from google.protobuf.message import Message
 
 from backup_sharing.identity.interface import Peer
 from backup_sharing.rpc import catalog_service, sharing_service, unary
-from backup_sharing.rpc.admission.traffic import Traffic
 from backup_sharing.rpc.pipeline import Answer, Call, Method, Pipeline
 from backupsharing.v2 import backup_catalog_pb2, backup_sharing_pb2
 from backupsharing.v2.backup_pb2 import Backup
+from restmap.multiplexing.traffic import Traffic
 from tests.server.cast import BACKUP, GIVER, RECIPIENT, REQUEST_ID
 from tests.server.told import Told, told
 

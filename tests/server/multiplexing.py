@@ -9,12 +9,13 @@ from contextlib import asynccontextmanager
 import grpc
 from google.protobuf.message import Message
 
-from backup_sharing.rpc.admission.traffic import Traffic
-from backup_sharing.rpc.multiplex import FRAME_BYTES, SERVICE, Multiplexer
 from backup_sharing.rpc.pipeline import Method, Pipeline
 from backup_sharing.usecases.sharing import Caller
 from backupsharing.v2.backup_sharing_pb2 import GetSharingRequest
 from multiplex.v1 import multiplex_pb2 as pb
+from restmap.multiplexing.frames import FRAME_BYTES
+from restmap.multiplexing.multiplexer import SERVICE, Multiplexer
+from restmap.multiplexing.traffic import Traffic
 from tests.server.cast import GIVER
 from tests.server.doors import GET, GIVERS_TOKEN, channel_to
 

@@ -60,7 +60,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opening, "_PATIENCE", 60.0)
 
 
-async def test_a_database_that_has_nothing_gets_its_tables_when_it_is_opened(database: str) -> None:
+async def test_an_empty_database_gets_its_tables_when_it_is_opened(database: str) -> None:
     assert schema_status(database).is_empty
     store = await open_store(database)
     await store.put_backup(backup(), cause())
@@ -74,7 +74,7 @@ async def must_refuse_every_call(store: Store) -> None:
             await call
 
 
-async def test_while_its_tables_are_old_a_store_refuses_every_call_and_then_goes_on_by_itself(database: str) -> None:
+async def test_a_store_refuses_calls_while_its_tables_are_old(database: str) -> None:
     await (await open_store(database, known=OLD)).close()
     store = await open_store(database, known=NEW)
     await must_refuse_every_call(store)
@@ -100,7 +100,7 @@ async def test_a_server_that_is_older_than_what_it_finds_later_goes_on(database:
     await store.close()
 
 
-async def test_of_several_that_migrate_at_once_each_finds_the_database_up_to_date(database: str) -> None:
+async def test_of_several_migrations_at_once_each_finds_all_done(database: str) -> None:
     with ThreadPoolExecutor(8) as threads:
         outcomes = list(threads.map(lambda _: migrate(database, NEW), range(8)))
     names = [migration.name for migration in NEW]
@@ -120,7 +120,7 @@ async def test_a_name_that_another_is_just_taking_is_tried_again(database_url: s
     assert schema_status(database_url, NEW).pending == []
 
 
-async def test_several_stores_that_are_opened_at_once_on_nothing_all_work(database: str) -> None:
+async def test_several_stores_opened_at_once_on_nothing_all_work(database: str) -> None:
     stores = await asyncio.gather(*(open_store(database, Tuning(patience=60.0)) for _ in range(5)))
     for store in stores:
         await store.put_backup(backup(), cause())
@@ -147,7 +147,7 @@ async def test_a_plan_for_nothing_makes_no_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []  # noqa: ASYNC240 -- nothing else runs on a test's loop
 
 
-async def test_every_migration_has_a_number_of_its_own_and_they_are_in_order() -> None:
+async def test_every_migration_has_its_own_number_in_order() -> None:
     numbers = [migration.name.partition("_")[0] for migration in MIGRATIONS]
     assert numbers == [f"{number:04}" for number in range(1, len(MIGRATIONS) + 1)]
 
@@ -182,7 +182,7 @@ async def test_a_name_that_is_no_database_is_refused(database: str) -> None:
 
 
 @pytest.mark.parametrize("database", ["postgresql://nobody@127.0.0.1:1/x", "postgresql://127.0.0.1:port/x"])
-async def test_a_database_that_cannot_be_reached_is_named_without_what_is_secret(database: str) -> None:
+async def test_an_unreachable_database_is_named_without_its_secrets(database: str) -> None:
     with pytest.raises(UnusableDatabase, match=r"^postgresql://127\.0\.0\.1:(1|port)/x: .") as raised:
         schema_status(database.replace("//", "//user:geheim@").replace("user:geheim@nobody@", "user:geheim@"))
     assert "geheim" not in str(raised.value)

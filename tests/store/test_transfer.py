@@ -78,7 +78,7 @@ def assert_same(found: list[Checked]) -> None:
         assert (each.source_rows, each.source_digest) == (each.target_rows, each.target_digest)
 
 
-def test_twenty_thousand_rows_with_all_kinds_of_values_arrive_as_they_were(pair: tuple[str, str]) -> None:
+def test_twenty_thousand_rows_of_all_values_arrive_unchanged(pair: tuple[str, str]) -> None:
     content = rows(20_000)
     source, target = make(pair[0], content), pair[1]
     written, found = copied(source, target)
@@ -87,7 +87,7 @@ def test_twenty_thousand_rows_with_all_kinds_of_values_arrive_as_they_were(pair:
     assert held(target) == content
 
 
-def test_from_sqlite_to_postgres_and_back_gives_the_same_file_content_and_digests(new: Databases) -> None:
+def test_from_sqlite_to_postgres_and_back_gives_the_same_file(new: Databases) -> None:
     first, between, last = make(new("sqlite"), rows(2_000)), new("postgres"), new("sqlite")
     digests = [[each.target_digest for each in copied(*way)[1]] for way in ((first, between), (between, last))]
     assert digests[0] == digests[1]
@@ -181,7 +181,7 @@ def test_what_was_changed_in_the_source_since_is_repaired(pair: tuple[str, str])
 
 
 @pytest.mark.usefixtures("small_pages")
-def test_a_sharing_that_was_cancelled_makes_room_for_the_next_one_whatever_their_ids(pair: tuple[str, str]) -> None:
+def test_a_cancelled_sharing_makes_room_for_the_next_by_any_id(pair: tuple[str, str]) -> None:
     old, new = (f"z{number:03}" for number in range(20)), (f"a{number:03}" for number in range(20))
     before = [(name, name[1:], "giver", "recipient", 1, None, None) for name in old]
     make(pair[0], {SHARINGS: before})
@@ -193,7 +193,7 @@ def test_a_sharing_that_was_cancelled_makes_room_for_the_next_one_whatever_their
     assert_same(found)
 
 
-def test_what_was_written_to_the_source_meanwhile_is_found_and_a_second_copy_repairs_it(pair: tuple[str, str]) -> None:
+def test_writes_to_the_source_meanwhile_are_found_and_repaired(pair: tuple[str, str]) -> None:
     content = rows(400)
     make(pair[0], content)
     changed, added = (*content[BACKUPS][3][:2], "changed", *content[BACKUPS][3][3:]), rows(8, seed=1)[SHARINGS]
@@ -230,7 +230,7 @@ OTHER_DATA = {
 
 
 @pytest.mark.parametrize("kind", OTHER_DATA)
-def test_a_target_with_other_data_is_refused_before_anything_is_written(pair: tuple[str, str], kind: str) -> None:
+def test_a_target_with_other_data_is_refused_before_any_write(pair: tuple[str, str], kind: str) -> None:
     table, row = OTHER_DATA[kind]
     content = rows(40)
     content[SHARING_EVENTS] = [(1, "shared", *EVENT[2:])]
@@ -241,7 +241,7 @@ def test_a_target_with_other_data_is_refused_before_anything_is_written(pair: tu
     assert held(pair[1]) == {each: [row] if each == table else [] for each in TABLES}
 
 
-def test_a_source_that_is_not_there_is_refused_and_no_target_is_made(new: Databases) -> None:
+def test_a_missing_source_is_refused_and_no_target_is_made(new: Databases) -> None:
     source, target = new("sqlite"), new("sqlite")
     with pytest.raises(UnusableDatabase, match="no such file"):
         copied(source, target)
@@ -250,7 +250,7 @@ def test_a_source_that_is_not_there_is_refused_and_no_target_is_made(new: Databa
 
 
 @pytest.mark.parametrize("engine", ["sqlite", "postgres"])
-def test_a_source_without_our_tables_is_refused_and_the_target_stays_as_it_is(new: Databases, engine: str) -> None:
+def test_a_source_without_our_tables_is_refused_target_unchanged(new: Databases, engine: str) -> None:
     source, target = new(engine), new("postgres")
     if engine == "sqlite":
         with closing(sqlite3.connect(source[9:])) as connection:
@@ -298,7 +298,7 @@ def test_the_source_is_no_target_whatever_it_is_called(new: Databases, tmp_path:
             copied(source, name)
 
 
-def test_a_database_that_cannot_be_reached_is_named_and_nothing_is_made(new: Databases) -> None:
+def test_an_unreachable_database_is_named_and_nothing_is_made(new: Databases) -> None:
     source, target = make(new("sqlite")), new("sqlite")
     nowhere = "postgresql://user:geheim@127.0.0.1:1/x"
     for way in ((source, nowhere), (nowhere, target)):
@@ -308,9 +308,10 @@ def test_a_database_that_cannot_be_reached_is_named_and_nothing_is_made(new: Dat
     assert not Path(target[9:]).exists()
 
 
+@pytest.mark.resilience
 @pytest.mark.usefixtures("small_pages")
 @pytest.mark.parametrize("which", [0, 1])
-def test_a_connection_that_is_cut_is_told_and_the_next_copy_goes_on(
+def test_a_cut_connection_is_reported_and_the_next_copy_goes_on(
     new: Databases, postgres_proxy: TcpProxy, which: int
 ) -> None:
     databases = [new("sqlite"), new("sqlite")]
@@ -353,7 +354,7 @@ def test_a_disk_that_is_full_is_told_and_the_next_copy_goes_on(new: Databases, m
     assert_same(found)
 
 
-def test_a_number_that_postgres_gave_is_not_given_again_by_a_later_copy(new: Databases) -> None:
+def test_a_number_postgres_gave_is_not_given_by_a_later_copy(new: Databases) -> None:
     source, target = make(new("sqlite"), {SHARING_EVENTS: [EVENT]}), make(new("postgres"))
     with psycopg.connect(target, autocommit=True) as connection:
         connection.execute("SELECT nextval(pg_get_serial_sequence('sharing_events', 'seq')) FROM generate_series(1, 9)")
@@ -362,7 +363,7 @@ def test_a_number_that_postgres_gave_is_not_given_again_by_a_later_copy(new: Dat
     assert found == [(10,)]
 
 
-def test_a_page_is_read_by_its_index_also_when_nothing_is_known_of_a_table(new: Databases) -> None:
+def test_a_page_is_read_by_its_index_without_statistics(new: Databases) -> None:
     target = make(new("postgres"), rows(4_000))
     side = PostgresSide(target)
     explain = "EXPLAIN SELECT key FROM idempotency_keys WHERE (project_id, method, key) > ('a', 'x', 'y')"

@@ -15,13 +15,15 @@ import grpc
 import psycopg
 from google.protobuf import json_format
 
-from backup_sharing.identity.static import add_token
+from backup_sharing.identity.static import add_token, digest
 from backupsharing.v2.backup_catalog_pb2 import PutBackupRequest
 from backupsharing.v2.backup_catalog_pb2_grpc import BackupCatalogServiceStub
 from backupsharing.v2.backup_pb2 import Backup
 from backupsharing.v2.backup_sharing_pb2_grpc import BackupSharingServiceStub
-from tests.support.programs import Program, Programs, free_address
-from tests.support.rest import Answer, Json, Rest
+from tests.support.ports import free_address
+from tests.support.programs import Program, Programs
+from tests.support.rest import Rest
+from tests.support.wire import Answer, Json
 
 SERVICE_TOKEN = "service"
 ADMIN_TOKEN = "admin"
@@ -57,8 +59,14 @@ def write_tokens(folder: Path, projects: list[Project]) -> None:
     add_token(path, new_id(), ["admin"], "administrator", None, token=ADMIN_TOKEN)
     add_token(path, DOCUMENTED_GIVER, ["reader"], "reader", None, token=READER_TOKEN)
     add_token(path, DOCUMENTED_GIVER, ["member"], "late", 1.0, token=EXPIRED_TOKEN)
-    for project in projects:
-        add_token(path, project.id, ["member", "reader"], "member", None, token=project.token)
+    # All at once: each call writes the file to the disk.
+    tokens = json.loads(path.read_text(encoding="utf-8"))["tokens"] + [_member(project) for project in projects]
+    path.write_text(json.dumps({"tokens": tokens}), encoding="utf-8")
+
+
+def _member(project: Project) -> dict[str, Json]:
+    entry = {"project_id": project.id, "roles": ["member", "reader"], "user_id": "member", "expires_at": None}
+    return {"sha256": digest(project.token), **entry}
 
 
 class House:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -21,18 +20,8 @@ PACKAGES = {"server": "backup_sharing", "gateway": "restmap_gateway"}
 PATIENCE = 60.0
 """Seconds to wait for something that must happen; a busy machine is no defect."""
 
-_given_out: set[str] = set()
-
-
-def free_address() -> str:
-    """HOST:PORT on loopback that nobody listens on, and that is answered only once."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            address = f"127.0.0.1:{probe.getsockname()[1]}"
-        if address not in _given_out:
-            _given_out.add(address)
-            return address
+AT_ONCE = ("--stop-on-stdin-close", "--drain-notice", "0")
+"""How programs of tests end; what is given later on the command line wins."""
 
 
 def environment() -> dict[str, str]:
@@ -151,16 +140,16 @@ class Programs:
     def server(self, listen: str, folder: Path, *arguments: str, database: str = "") -> Program:
         """Start a server on ``tokens.json`` of a folder and on ``sharings.db`` there or another database.
 
-        It serves when this returns.
+        It serves when this returns, and stops at once when it is told to: it gives no notice, unless asked for one.
         """
         files = ("--database", database or str(folder / "sharings.db"), "--tokens", str(folder / "tokens.json"))
-        program = self.start("server", "--grpc-listen", listen, *files, "--stop-on-stdin-close", *arguments)
+        program = self.start("server", "--grpc-listen", listen, *files, *AT_ONCE, *arguments)
         program.wait_for('"event":"serving"')
         return program
 
     def gateway(self, listen: str, upstream: str, *arguments: str) -> Program:
-        """Start a gateway; it serves when this returns."""
+        """Start a gateway; it serves when this returns, and stops as a server does."""
         addresses = ("--listen", listen, "--upstream", upstream)
-        program = self.start("gateway", *addresses, "--stop-on-stdin-close", *arguments)
+        program = self.start("gateway", *addresses, *AT_ONCE, *arguments)
         program.wait_for('"event":"serving"')
         return program

@@ -1,4 +1,4 @@
-"""HTTP/1.1 over a plain socket: a test sends exactly the bytes it means, and sees exactly those that come back."""
+"""Requests of our REST API, over a plain socket, and the shape of its answers."""
 
 from __future__ import annotations
 
@@ -7,23 +7,17 @@ import contextlib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from multidict import CIMultiDict
-
+from tests.support import wire
 from tests.support.programs import PATIENCE
+from tests.support.wire import REQUEST_ID, Answer, Json, read_answer
 
 _CONTRACT = Path(__file__).parents[1] / "contract"
 DOCUMENTED_CODES = frozenset(
     entry["code"] for entry in json.loads((_CONTRACT / "error_codes.json").read_text(encoding="utf-8"))
 )
 _OUR_CODE = re.compile(r"BackupSharing\.\d{4}")
-_REQUEST_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-
-Json = Any
-"""What a JSON body says, as plain Python."""
 
 Headers = Mapping[str, str] | Sequence[tuple[str, str]]
 
@@ -33,42 +27,10 @@ def example(name: str) -> Json:
     return json.loads((_CONTRACT / "examples" / f"{name}.json").read_bytes())
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back for one request."""
-
-    status: int
-    headers: CIMultiDict[str]
-    body: bytes
-
-    @property
-    def json(self) -> Json:
-        return json.loads(self.body)
-
-    @property
-    def error(self) -> dict[str, Json]:
-        """The error of a failure."""
-        found: dict[str, Json] = self.json["error"]
-        return found
-
-    @property
-    def request_id(self) -> str:
-        return self.headers.get("X-Openstack-Request-Id", "")
-
-
 def assert_failure(answer: Answer, status: int, code: str, *said: str) -> None:
-    """The answer is this failure in the one shape of failures, and its message says these texts."""
-    assert answer.status == status, answer
-    assert answer.headers.getall("Content-Type") == ["application/json"]
-    assert _REQUEST_ID.fullmatch(answer.request_id), answer.headers
-    assert list(answer.json) == ["error"]
-    assert list(answer.error)[:2] == ["code", "message"]
-    assert set(answer.error) <= {"code", "message", "reason", "details", "request_id"}
-    assert answer.error["code"] == code
+    """The answer is this failure in the one shape of failures, with a documented code, and leaks nothing."""
+    wire.assert_failure(answer, status, code, *said)
     assert code in DOCUMENTED_CODES or _OUR_CODE.fullmatch(code)
-    assert answer.error["request_id"] == answer.request_id
-    for text in said:
-        assert text in answer.error["message"]
     assert_leaks_nothing(answer)
 
 
@@ -82,7 +44,7 @@ def assert_success(answer: Answer) -> Json:
     """The answer is a success with JSON; answers that."""
     assert answer.status == 200, answer
     assert answer.headers.getall("Content-Type") == ["application/json"]
-    assert _REQUEST_ID.fullmatch(answer.request_id), answer.headers
+    assert REQUEST_ID.fullmatch(answer.request_id), answer.headers
     return answer.json
 
 
@@ -135,15 +97,6 @@ class Rest:
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         host, _, port = self.address.rpartition(":")
         return await asyncio.open_connection(host, int(port))
-
-
-async def read_answer(reader: asyncio.StreamReader, *, is_head: bool = False) -> Answer:
-    """The next answer on a connection."""
-    status_line, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("ascii").splitlines()[:-1]
-    headers = CIMultiDict((name, value.strip()) for name, _, value in (line.partition(":") for line in lines))
-    assert "Transfer-Encoding" not in headers
-    body = b"" if is_head else await reader.readexactly(int(headers["Content-Length"]))
-    return Answer(int(status_line.split(" ")[1]), headers, body)
 
 
 def _bytes(body: bytes | str | dict[str, Json] | None) -> bytes | None:

@@ -20,7 +20,8 @@ from backup_sharing.usecases.sharing import FILTERS
 from backupsharing.client import SharingFilter as ClientFilter
 from backupsharing.commands.sharings import count, list_
 from backupsharing.v2.backup_sharing_pb2 import CountSharingsRequest, ListSharingsRequest
-from tests.support.programs import PATIENCE, ROOT, SOURCES, Programs, environment, free_address
+from tests.support.ports import free_address
+from tests.support.programs import PATIENCE, ROOT, SOURCES, Programs, environment
 from tests.support.rest import Rest, assert_failure, assert_success
 from tests.system.contributing import EXAMPLES, LOCKED_PROJECT, apply, steps
 

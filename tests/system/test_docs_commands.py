@@ -23,7 +23,8 @@ from typing import Self
 
 import pytest
 
-from tests.support.programs import PATIENCE, ROOT, environment, free_address
+from tests.support.ports import free_address
+from tests.support.programs import PATIENCE, ROOT, environment
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*/README.md"))]
 DIRECTIVES = ("not run", "fails", "keeps running", "setup")
@@ -86,7 +87,7 @@ class Reader:
     def here(self, text: str) -> str:
         """The text with free addresses, and without what would install the packages again."""
         demo = f"backup-sharing demo --listen {self.address('8080')} --grpc-listen {self.address('50051')}"
-        text = re.sub(r"^make run$", demo, text, flags=re.MULTILINE)
+        text = re.sub(r"^(?:make run|backup-sharing demo)$", demo, text, flags=re.MULTILINE)
         return _ADDRESS.sub(lambda match: self._same_host(match[0], match[1]), text)
 
     def _same_host(self, named: str, port: str) -> str:

@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from restmap_gateway.sparing import Sparing
+from programkit.sparing import Sparing
 
 _MOST_BY_DEFAULT: Final = 10_000
 _RESERVE: Final = 64

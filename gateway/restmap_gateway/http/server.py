@@ -11,6 +11,7 @@ import structlog
 from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.http_exceptions import LineTooLong
 
+from programkit.sparing import Sparing
 from restmap_gateway.errors import InvalidRequest, RequestFailed, shortened
 from restmap_gateway.http.connection import Connection, HeadersTooLarge, Patience
 from restmap_gateway.http.connections import Connections
@@ -19,7 +20,6 @@ from restmap_gateway.http.in_flight import InFlight, Turn
 from restmap_gateway.http.response import WholeResponse, closing, compressed, plain, varying, whole
 from restmap_gateway.http.unwritten import LARGE, Unwritten
 from restmap_gateway.schema.http_methods import COMMON, are_all_common
-from restmap_gateway.sparing import Sparing
 from restmap_gateway.transcode import headers
 from restmap_gateway.transcode.answers import Answer, Failures
 from restmap_gateway.transcode.pages import COMPRESS_FROM

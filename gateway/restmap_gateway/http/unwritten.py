@@ -8,9 +8,9 @@ from typing import Final
 
 from aiohttp.web import BaseRequest
 
+from programkit.sparing import Sparing
 from restmap_gateway.errors import RequestFailed
 from restmap_gateway.http.connection import Connection
-from restmap_gateway.sparing import Sparing
 
 LARGE: Final = 16 * 1024
 """Bytes from which an answer counts before it is written; a smaller one only if its client does not take it at once."""

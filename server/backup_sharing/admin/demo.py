@@ -15,8 +15,8 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from backup_sharing.admin import demo_example
+from backup_sharing.exit_status import DISK_FAILED
 from backup_sharing.identity.static import BadTokenFile, add_token
-from backup_sharing.lifetime import DISK_FAILED
 from backup_sharing.listening import CannotListen, check_free
 
 START_SECONDS = 20.0
@@ -31,6 +31,21 @@ _PACKAGES = {"server": "backup_sharing", "gateway": "restmap_gateway"}
 
 class DemoFailed(Exception):
     """The demo cannot run; the message says why."""
+
+
+@click.command()
+@click.option("--listen", default="127.0.0.1:8080", help="HOST:PORT for REST; loopback only.")
+@click.option("--grpc-listen", default="127.0.0.1:50051", help="HOST:PORT for gRPC; loopback only.")
+@click.option("--data", type=click.Path(path_type=Path), default=Path("data"), help="Folder for database and tokens.")
+def demo(listen: str, grpc_listen: str, data: Path) -> None:
+    """Run server and gateway on this machine, with the documented example in them.
+
+    Both stop together. Everything is kept in the data folder; running the demo again goes on with it.
+    """
+    try:
+        sys.exit(asyncio.run(run_demo(listen, grpc_listen, data)))
+    except DemoFailed as error:
+        raise click.ClickException(str(error)) from None
 
 
 async def run_demo(listen: str, grpc_listen: str, data: Path) -> int:

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
@@ -15,6 +16,7 @@ from click.termui import progressbar
 
 from backup_sharing.admin.backup_line import LONGEST_LINE, parse_line
 from backupsharing.client.door import BadDoor, Door, metadata_of
+from backupsharing.commands.options import door_options
 from backupsharing.v2 import backup_catalog_pb2, backup_catalog_pb2_grpc
 from backupsharing.v2.backup_pb2 import Backup
 
@@ -40,6 +42,29 @@ class _Line:
 
 class CannotImport(Exception):
     """Nothing can be imported at all; the message says why."""
+
+
+@click.command("import")
+@click.argument("file", type=click.File("rb"))
+@door_options
+@click.option("--token", envvar="BACKUP_SHARING_TOKEN", default="", show_default=False, show_envvar=True,
+              help="Token with the role service; not needed with a certificate that has it.")  # fmt: skip
+def import_(
+    file: IO[bytes], server: str, token: str, ca: Path | None, certificate: Path | None, key: Path | None
+) -> None:
+    """Put backups into a running server, one JSON object a line.
+
+    A line has the keys of a documented `backup` and its owner's `project_id`; `-` reads standard
+    input. Lines that cannot be imported are listed and the others go on; then the exit code is 1.
+    Importing the same file again does no harm.
+    """
+    if not token and certificate is None:
+        raise click.UsageError("--token (BACKUP_SHARING_TOKEN) is missing, and there is no --certificate")
+    try:
+        failed = asyncio.run(import_backups(file, Door(server, ca, certificate, key), token))
+    except CannotImport as error:
+        raise click.ClickException(str(error)) from None
+    sys.exit(1 if failed else 0)
 
 
 async def import_backups(file: IO[bytes], door: Door, token: str = "") -> int:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from backup_sharing.model import Principal
+from restmap.multiplexing.peer import Peer as Peer
 
 LONGEST_TOKEN = 4096
 """Characters of a token that is looked at; a longer one is refused before any work.
@@ -23,16 +24,6 @@ CHALLENGE = 'Token realm="backup-sharing"'
 
 PROXY_CHALLENGE = 'Basic realm="backup-sharing"'
 """What to send as ``proxy-authenticate`` to a caller that has to come through the authenticating proxy."""
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """The other end of the connection that a call came through: a client, or a gateway between it and us."""
-
-    address: str
-    """As gRPC writes it: ``ipv4:HOST:PORT``, ``unix:PATH``."""
-    names: Sequence[str] = ()
-    """Of its certificate, if it has shown one that our CA signed: alternative names, or else the common name."""
 
 
 NOBODY = Peer("")

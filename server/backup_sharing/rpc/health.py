@@ -11,11 +11,12 @@ import grpc
 from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from backup_sharing.errors import Failure, Overloaded
-from backup_sharing.rpc.admission.places import Places
-from backup_sharing.rpc.admission.traffic import Context, Traffic
-from backup_sharing.rpc.peers import peer_of
+from backup_sharing.errors import Failure
 from backup_sharing.store.interface import Store
+from restmap.multiplexing.carrier import NoRoom
+from restmap.multiplexing.peer import peer_of
+from restmap.multiplexing.places import Places
+from restmap.multiplexing.traffic import Context, Traffic
 
 NAME: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
@@ -126,8 +127,8 @@ def handler(health: Health, traffic: Traffic) -> grpc.GenericRpcHandler:
             with places.taken(peer_of(context)):
                 async for answer in health.Watch(request, context):
                     await context.write(answer.SerializeToString())
-        except Overloaded as overloaded:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, overloaded.message)
+        except NoRoom as no_room:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, no_room.message)
 
     # On the wire a call is a stream of one message; only of a stream does gRPC let us receive the request.
     checks: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_unary_rpc_method_handler(check)
@@ -141,8 +142,8 @@ async def _request(context: Context, traffic: Traffic) -> health_pb2.HealthCheck
         if serialized is not None:
             return health_pb2.HealthCheckRequest.FromString(serialized)
         code, why = grpc.StatusCode.INVALID_ARGUMENT, "The call has no request message."
-    except Overloaded as overloaded:
-        code, why = grpc.StatusCode.RESOURCE_EXHAUSTED, overloaded.message
+    except NoRoom as no_room:
+        code, why = grpc.StatusCode.RESOURCE_EXHAUSTED, no_room.message
     except DecodeError:
         code, why = grpc.StatusCode.INVALID_ARGUMENT, "The request is not a serialized HealthCheckRequest."
     await context.abort(code, why)

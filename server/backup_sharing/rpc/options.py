@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from backup_sharing.rpc.frames import MAX_METADATA_BYTES
+from restmap.multiplexing.frames import MAX_METADATA_BYTES
 
 MAX_REQUEST_BYTES = 1024 * 1024
 """Of a call made by itself. The largest that makes sense has 1000 recipients, or 64 KiB of metadata of a backup; a

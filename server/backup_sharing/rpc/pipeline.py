@@ -26,7 +26,7 @@ from backup_sharing.errors import (
     TokenMissing,
     Violation,
 )
-from backup_sharing.identity.interface import PROXY_CHALLENGE, Credentials, IdentityProvider, Links, Peer
+from backup_sharing.identity.interface import PROXY_CHALLENGE, Credentials, IdentityProvider, Links
 from backup_sharing.model import Principal
 from backup_sharing.rpc import status
 from backup_sharing.rpc.admission.deadline import Deadline
@@ -34,10 +34,12 @@ from backup_sharing.rpc.admission.limits import Gate, Limits, client_of
 from backup_sharing.rpc.admission.turns import Turns, turns_for
 from backup_sharing.rpc.audit import shown
 from backup_sharing.rpc.status import Status
-from backup_sharing.sparing import Sparing
 from backup_sharing.timers import Timers
 from backup_sharing.usecases import policy
 from backup_sharing.usecases.sharing import Caller
+from programkit.sparing import Sparing
+from restmap.multiplexing.carrier import Call as Call
+from restmap.multiplexing.carrier import Trailers
 
 REQUEST_ID = "x-openstack-request-id"
 """Metadata key of the request id, in calls and answers."""
@@ -64,8 +66,6 @@ _ANSWER_SHARE = 0.2
 
 _REFUSALS = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 
-Trailers = Sequence[tuple[str, str | bytes]]
-
 
 @dataclass(frozen=True, slots=True)
 class Method:
@@ -86,19 +86,6 @@ class Method:
     def changes(self) -> bool:
         """Whether a call may change what is stored."""
         return self.about is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A call as it came in."""
-
-    method: str
-    request: bytes
-    metadata: Mapping[str, str]
-    """Lower-case keys, text values; of a repeated key the last."""
-    deadline: float | None
-    """Reading of ``time.monotonic()``; None: no deadline."""
-    peer: Peer
 
 
 @dataclass(frozen=True, slots=True)

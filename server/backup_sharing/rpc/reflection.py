@@ -10,10 +10,10 @@ from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
-from backup_sharing.errors import Overloaded
-from backup_sharing.rpc.admission.places import Places
-from backup_sharing.rpc.admission.traffic import Context, Traffic
-from backup_sharing.rpc.peers import peer_of
+from restmap.multiplexing.carrier import NoRoom
+from restmap.multiplexing.peer import peer_of
+from restmap.multiplexing.places import Places
+from restmap.multiplexing.traffic import Context, Traffic
 
 NAME: str = reflection.SERVICE_NAME
 
@@ -38,8 +38,8 @@ def handler(services: Sequence[str], traffic: Traffic) -> grpc.GenericRpcHandler
                     async for answer in servicer.ServerReflectionInfo(_requests(context, traffic), context):
                         await context.write(answer.SerializeToString())
                 return
-        except Overloaded as overloaded:
-            code, why = grpc.StatusCode.RESOURCE_EXHAUSTED, overloaded.message
+        except NoRoom as no_room:
+            code, why = grpc.StatusCode.RESOURCE_EXHAUSTED, no_room.message
         except DecodeError:
             code, why = grpc.StatusCode.INVALID_ARGUMENT, "A request is not a serialized ServerReflectionRequest."
         except TimeoutError:

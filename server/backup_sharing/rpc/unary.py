@@ -10,9 +10,10 @@ import grpc
 from backup_sharing.errors import Overloaded
 from backup_sharing.identity.interface import Peer
 from backup_sharing.rpc import status
-from backup_sharing.rpc.admission.traffic import Context, Traffic
-from backup_sharing.rpc.peers import peer_of
 from backup_sharing.rpc.pipeline import Answer, Call, Method, Pipeline
+from restmap.multiplexing.carrier import NoRoom
+from restmap.multiplexing.peer import peer_of
+from restmap.multiplexing.traffic import Context, Traffic
 
 UnaryHandler = Callable[[object, Context], Awaitable[bytes]]
 
@@ -50,8 +51,8 @@ def _handler(pipeline: Pipeline, method: str, traffic: Traffic, peer_of: Callabl
             if request is None:
                 return _no_request(context)
             held = traffic.hold(peer.address, len(request))
-        except Overloaded as overloaded:
-            return _refuse(context, overloaded)
+        except NoRoom as no_room:
+            return _refuse(context, no_room)
         try:
             answer = await pipeline.carry_out(Call(method, request, metadata, deadline, peer))
         finally:
@@ -65,7 +66,7 @@ def _answer(context: Context, answer: Answer, peer: str, traffic: Traffic) -> by
     """Have gRPC write an answer; a large one is held until that is done."""
     try:
         held = traffic.hold(peer, len(answer.response))
-    except Overloaded:
+    except NoRoom:
         # The call was carried out, so that nothing may be said that promises otherwise.
         context.set_code(grpc.StatusCode.UNAVAILABLE)
         context.set_details("The answer is lost: too many answers wait to be read.")
@@ -79,8 +80,8 @@ def _answer(context: Context, answer: Answer, peer: str, traffic: Traffic) -> by
     return answer.response
 
 
-def _refuse(context: Context, overloaded: Overloaded) -> bytes:
-    refused = status.of_failure(overloaded, "")  # nothing has begun that an id would trace
+def _refuse(context: Context, no_room: NoRoom) -> bytes:
+    refused = status.of_failure(Overloaded(no_room.message), "")  # nothing has begun that an id would trace
     context.set_trailing_metadata((("grpc-status-details-bin", refused.details),))
     context.set_code(refused.code)
     context.set_details(refused.message)

@@ -6,42 +6,20 @@ import http.client
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from google.api import annotations_pb2
 from google.protobuf import text_format
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from grpc_tools import protoc  # type: ignore[import-untyped]  # has no types
 
 from tests.gateway.foreign.house import House, Reply
 from tests.support.programs import PATIENCE
 
-PROTOS = Path(__file__).parent / "protos"
-RESTMAP = Path(__file__).parents[3] / "protos"
-
 Json = Any
 """What JSON says, as plain Python."""
-
-
-def compiled(target: Path, folder: Path, *files: str) -> Path:
-    """The descriptor set of proto files, with everything that they import."""
-    arguments = [
-        "protoc",
-        f"-I{folder}",
-        f"-I{RESTMAP}",
-        f"-I{Path(annotations_pb2.__file__).parents[2]}",
-        f"-I{resources.files('grpc_tools') / '_proto'}",
-        "--include_imports",
-        f"--descriptor_set_out={target}",
-        *files,
-    ]
-    assert protoc.main(arguments) == 0, "protoc failed"
-    return target
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 
 import grpc
 
+from programkit.lifetime import Lifetime
 from restmap_gateway import app
 from restmap_gateway.config import Settings
-from restmap_gateway.lifetime import Lifetime
-from tests.support.programs import PATIENCE, free_address
+from tests.support.ports import free_address
+from tests.support.programs import PATIENCE
 
 T = TypeVar("T")
 Context = grpc.aio.ServicerContext

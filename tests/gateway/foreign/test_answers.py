@@ -83,9 +83,7 @@ UNWRITABLE = [
 
 
 @pytest.mark.parametrize("response", UNWRITABLE)
-def test_an_answer_that_cannot_be_read_is_502_for_a_read_and_500_for_a_change(
-    everything: Foreign, response: bytes
-) -> None:
+def test_an_unreadable_answer_is_502_for_reads_500_for_changes(everything: Foreign, response: bytes) -> None:
     everything.echo.reply = Reply(response)
     assert everything.call("GET /v1/answer/all").status == 502
     assert everything.call("POST /v1/answer/all", "{}").status == 500

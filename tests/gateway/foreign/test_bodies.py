@@ -131,7 +131,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("request_", "body", "field"), REFUSED)
-def test_a_body_that_does_not_fit_is_a_bad_request_that_names_the_member(
+def test_a_body_that_does_not_fit_is_400_and_names_the_member(
     everything: Foreign, request_: str, body: str | None, field: str | None
 ) -> None:
     answer = everything.call(request_, body)

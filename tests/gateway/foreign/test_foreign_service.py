@@ -72,7 +72,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("request_", "body", "field"), REFUSED)
-def test_what_does_not_fit_is_a_bad_request_with_the_name_of_the_grpc_code(
+def test_what_does_not_fit_is_400_with_the_grpc_codes_name(
     library: Foreign, request_: str, body: str | None, field: str
 ) -> None:
     answer = library.call(request_, body)

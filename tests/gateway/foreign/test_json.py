@@ -210,7 +210,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("body", "field"), REFUSED)
-def test_a_member_that_does_not_fit_is_a_bad_request_that_names_it(everything: Foreign, body: str, field: str) -> None:
+def test_a_member_that_does_not_fit_is_400_and_is_named(everything: Foreign, body: str, field: str) -> None:
     everything.assert_refused(everything.call("POST /v1/echo", body), 400, field)
 
 
@@ -218,7 +218,7 @@ def test_a_member_that_does_not_fit_is_a_bad_request_that_names_it(everything: F
     ("body", "meant"),
     [('{"txet":"a"}', "text"), ('{"An_int32":1}', "an_int32"), ('{"leaf":{"leaf_nmae":"a"}}', "leaf_name")],
 )
-def test_an_unknown_member_is_answered_with_the_nearest_right_one(everything: Foreign, body: str, meant: str) -> None:
+def test_an_unknown_member_is_answered_with_the_nearest_name(everything: Foreign, body: str, meant: str) -> None:
     assert f'did you mean "{meant}"?' in everything.call("POST /v1/echo", body).json["error"]["message"]
 
 

@@ -29,9 +29,7 @@ ALLOWED = [
 
 
 @pytest.mark.parametrize(("request_", "allow"), ALLOWED)
-def test_a_method_that_the_path_does_not_serve_is_405_with_those_it_serves(
-    paths: Foreign, request_: str, allow: str
-) -> None:
+def test_a_method_the_path_lacks_is_405_with_those_it_has(paths: Foreign, request_: str, allow: str) -> None:
     answer = paths.call(request_)
     assert (answer.status, answer.headers["Allow"]) == (405, allow)
     assert paths.echo.seen == []

@@ -174,9 +174,7 @@ WRONG_VALUES = {
 @pytest.mark.parametrize(
     ("name", "value"), [(name, value) for name, values in WRONG_VALUES.items() for value in values]
 )
-def test_a_value_that_does_not_fit_is_a_bad_request_that_names_the_parameter(
-    everything: Foreign, name: str, value: str
-) -> None:
+def test_a_value_that_does_not_fit_is_400_and_is_named(everything: Foreign, name: str, value: str) -> None:
     everything.assert_refused(everything.call(f"GET /v1/query?{name}={value}"), 400, name)
 
 
@@ -211,9 +209,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("query", "field"), REFUSED)
-def test_a_query_that_does_not_fit_is_a_bad_request_that_names_the_parameter(
-    everything: Foreign, query: str, field: str
-) -> None:
+def test_a_query_that_does_not_fit_is_400_naming_its_parameter(everything: Foreign, query: str, field: str) -> None:
     everything.assert_refused(everything.call(f"GET /v1/query?{query}"), 400, field)
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from restmap_gateway.config import load as load_settings
 from restmap_gateway.schema.schema import load
-from tests.gateway.foreign.foreign import PROTOS
 from tests.support.programs import PATIENCE, ROOT
+from tests.support.protoc import PROTOS
 
 PAGE = (ROOT / "docs" / "how-to" / "own-service.md").read_text(encoding="utf-8")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.foreign.foreign import PROTOS, compiled
 from tests.support.programs import PATIENCE, ROOT, environment
+from tests.support.protoc import compiled
 
 HEAD = """
 syntax = "proto3";
@@ -87,12 +87,12 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     other = rpc.format(name="Do", stream="", rule='get: "/t/{user}"')
     text = f"{HEAD}\nservice Broken {{ {' '.join(rules)} }}\nservice Other {{ {other} }}\n"
     (folder / "broken.proto").write_text(text)
-    descriptor_set = compiled(folder / "set.binpb", folder, "broken.proto")
+    descriptor_set = compiled(folder / "set.binpb", "broken.proto", folder=folder)
     return refused("--descriptor-set", str(descriptor_set)).splitlines()
 
 
 @pytest.mark.parametrize(("number", "rule", "text"), [(n, rule, text) for n, (_, rule, text) in enumerate(PROBLEMS)])
-def test_a_rule_that_cannot_be_served_is_named_with_file_and_method(
+def test_a_rule_that_cannot_be_served_is_named_with_its_method(
     said: list[str], number: int, rule: str, text: str
 ) -> None:
     where = ": ".join(part for part in ("broken.proto", f"broken.v1.Broken.Do{number}", rule) if part)
@@ -109,8 +109,8 @@ def test_a_set_that_is_not_there_or_none_is_refused(tmp_path: Path) -> None:
     assert "no descriptor set" in refused("--descriptor-set", __file__)
 
 
-def test_a_service_that_is_not_there_is_refused_and_those_that_are_are_named(tmp_path: Path) -> None:
-    library = compiled(tmp_path / "library.binpb", PROTOS, "foreign/v1/library.proto")
+def test_a_missing_service_is_refused_and_the_others_are_named(tmp_path: Path) -> None:
+    library = compiled(tmp_path / "library.binpb", "foreign/v1/library.proto")
     said = refused("--descriptor-set", str(library), "--service", "library.v1.Libary")
     assert "there is no service 'library.v1.Libary' in the set" in said
     assert "library.v1.Library" in said

@@ -77,9 +77,7 @@ def test_what_a_library_may_have_said_is_not_passed_on(everything: Foreign, code
 
 
 @pytest.mark.parametrize(("code", "status"), STATUSES.items())
-def test_a_failure_with_details_has_the_same_status_and_its_reason(
-    everything: Foreign, code: Code, status: int
-) -> None:
+def test_a_failure_with_details_keeps_its_status_and_reason(everything: Foreign, code: Code, status: int) -> None:
     everything.echo.reply = failure(code, INFO)
     error = everything.call("GET /v1/answer/all").json["error"]
     assert (error["code"], error["message"], error["reason"]) == (code.name, SAID, "SHELF_LOST")

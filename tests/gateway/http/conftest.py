@@ -12,11 +12,9 @@ import pytest_asyncio
 import uvloop
 from structlog.testing import capture_logs
 
-pytest.register_assert_rewrite("tests.gateway.http.wire")
-
-from restmap_gateway.upstream.resolver import LookUp, look_up  # noqa: E402 - after the line that makes asserts talk
-from tests.gateway.http.foreign import ForeignServer, Weather  # noqa: E402
-from tests.gateway.http.gateways import Gateway, running_gateway  # noqa: E402
+from restmap_gateway.upstream.resolver import LookUp, look_up
+from tests.gateway.http.foreign import ForeignServer, Weather
+from tests.gateway.http.gateways import Gateway, running_gateway
 
 LogLine = MutableMapping[str, Any]
 

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import grpc
-from google.api import annotations_pb2
 from google.protobuf.any_pb2 import Any as PackedMessage
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc.status_pb2 import Status
-from grpc_tools import protoc  # type: ignore[import-untyped]  # it has no type information
 
-_ROOT = Path(__file__).parents[3]
+from tests.support.protoc import compiled
+
 _STREAMING = frozenset({"WatchReadings", "WatchNotes"})
 _HEALTH = "/grpc.health.v1.Health/"
 """Called by a gateway that wonders whether this is gRPC at all, or that watches."""
@@ -32,18 +30,7 @@ class Weather:
     """The compiled protos: the descriptor set for a gateway, and messages for a server."""
 
     def __init__(self, folder: Path) -> None:
-        self.descriptor_set = folder / "weather.binpb"
-        included = (
-            Path(__file__).parent / "protos",
-            _ROOT / "protos",
-            Path(annotations_pb2.__file__).parents[2],
-            Path(str(resources.files("grpc_tools"))) / "_proto",
-        )
-        paths = (f"-I{path}" for path in included)
-        status = protoc.main(
-            ["protoc", *paths, "--include_imports", f"--descriptor_set_out={self.descriptor_set}", "weather.proto"]
-        )
-        assert status == 0, "protoc failed"
+        self.descriptor_set = compiled(folder / "weather.binpb", "weather.proto")
         pool = DescriptorPool()
         for file in FileDescriptorSet.FromString(self.descriptor_set.read_bytes()).file:
             pool.Add(file)

@@ -8,12 +8,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from programkit.lifetime import Lifetime
 from restmap_gateway import app
 from restmap_gateway.config import Settings
-from restmap_gateway.lifetime import Lifetime
 from restmap_gateway.upstream.resolver import LookUp, look_up
-from tests.gateway.http.wire import PATIENCE
-from tests.support.programs import free_address
+from tests.support.ports import free_address
+from tests.support.programs import PATIENCE
 
 
 class Told(Lifetime):

@@ -10,7 +10,7 @@ import grpc
 from multiplex.v1 import multiplex_pb2 as pb
 from restmap_gateway.upstream.multiplex import METHOD
 from tests.gateway.http.foreign import Context
-from tests.gateway.http.wire import PATIENCE
+from tests.support.programs import PATIENCE
 
 
 class Peer(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no types

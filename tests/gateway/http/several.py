@@ -12,7 +12,8 @@ from grpc_health.v1.health_pb2 import HealthCheckResponse
 
 from tests.gateway.http.foreign import Context, ForeignServer, Weather
 from tests.gateway.http.gateways import Gateway
-from tests.gateway.http.wire import PATIENCE, exchange, get
+from tests.support.programs import PATIENCE
+from tests.support.wire import exchange, get
 
 READING = "/v1/stations/berlin/reading"
 READINGS = "/v1/readings"

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,15 +13,11 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from google.rpc import code_pb2
-from grpc_tools import protoc  # type: ignore[import-untyped]  # it has no type information
 
 from restmap_gateway.errors import InvalidRequest, Violation
 from restmap_gateway.json_map import JsonMap, dumps
 from restmap_gateway.json_map.text import parse
-
-_ROOT = Path(__file__).parents[3]
-_PROTOS = Path(__file__).parent / "protos"
+from tests.support.protoc import compiled
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,21 +60,8 @@ class Kitchen:
 @pytest.fixture(scope="session")
 def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Kitchen:
     """Compiles the test protos; one map for all tests, as in the gateway."""
-    target = tmp_path_factory.mktemp("kitchen") / "set.binpb"
-    status = protoc.main(
-        [
-            "protoc",
-            f"-I{_PROTOS}",
-            f"-I{_ROOT / 'protos'}",
-            f"-I{Path(code_pb2.__file__).parents[2]}",
-            f"-I{resources.files('grpc_tools') / '_proto'}",
-            "--include_imports",
-            f"--descriptor_set_out={target}",
-            "kitchen.proto",
-            "kitchen_old.proto",
-        ]
-    )
-    assert status == 0, "protoc failed"
+    folder = tmp_path_factory.mktemp("kitchen")
+    target = compiled(folder / "set.binpb", "kitchen.proto", "kitchen_old.proto")
     pool = DescriptorPool()
     for file in descriptor_pb2.FileDescriptorSet.FromString(target.read_bytes()).file:
         pool.Add(file)

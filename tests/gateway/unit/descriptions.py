@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from google.api import annotations_pb2
-from grpc_tools import protoc  # type: ignore[import-untyped]  # has no types
-
 from restmap_gateway.openapi import describe
 from restmap_gateway.schema.schema import load
-
-PROTOS = Path(__file__).parents[3] / "protos"
-OURS = Path(__file__).parent / "protos"
+from tests.support import protoc
 
 Json = Any
 """What a JSON body says, as plain Python."""
@@ -21,10 +15,8 @@ Json = Any
 
 def compiled(folder: Path, *files: str) -> bytes:
     """The descriptor set, with comments, of proto files in the folder or beside the tests."""
-    protos = [OURS, PROTOS, Path(annotations_pb2.__file__).parents[2], resources.files("grpc_tools") / "_proto"]
-    options = [f"--descriptor_set_out={folder / 'set.binpb'}", "--include_imports", "--include_source_info"]
-    assert protoc.main(["protoc", f"-I{folder}", *(f"-I{path}" for path in protos), *options, *files]) == 0
-    return (folder / "set.binpb").read_bytes()
+    flags = ("--include_imports", "--include_source_info")
+    return protoc.compiled(folder / "set.binpb", *files, folder=folder, flags=flags).read_bytes()
 
 
 def described(descriptor_set: bytes, *, server_url: str | None = None) -> Json:

@@ -75,7 +75,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     assert f"{missing}: No such file or directory" in result.stderr
 
 
-def test_a_token_is_shown_once_and_the_file_keeps_only_its_digest(file: Path) -> None:
+def test_a_token_is_shown_once_and_only_its_digest_is_kept(file: Path) -> None:
     result = run("token", "--file", str(file), "--project", GIVER, "--role", "member")
     [token] = result.output.splitlines()
     assert token not in file.read_text()

@@ -18,9 +18,9 @@ import pytest_asyncio
 from backup_sharing.admin.backup_line import LONGEST_LINE, parse_line
 from backup_sharing.model import Backup
 from backup_sharing.rpc import unary
-from backup_sharing.rpc.admission.traffic import Traffic
 from backup_sharing.rpc.pipeline import Method, Pipeline
 from backup_sharing.store.interface import Store
+from restmap.multiplexing.traffic import Traffic
 from tests.server.cast import GIVER, OUTSIDER
 from tests.server.doors import serving
 
@@ -122,7 +122,7 @@ def test_what_is_null_is_not_said() -> None:
     assert not parse_line(line(name=None, created_at=None, size=None)).HasField("name")
 
 
-async def test_bad_lines_are_told_by_number_and_the_others_are_imported(server: str, store: Store) -> None:
+async def test_bad_lines_are_reported_by_number_others_are_imported(server: str, store: Store) -> None:
     lines = [
         b"not json\n",
         line(),
@@ -174,9 +174,7 @@ async def test_a_file_of_nothing_is_imported(server: str) -> None:
     assert (ended.exit_code, "0 imported, 0 failed" in ended.said) == (0, True)
 
 
-async def test_more_lines_than_go_at_once_are_all_imported_and_the_last_bad_one_is_told(
-    server: str, store: Store
-) -> None:
+async def test_more_lines_than_a_batch_are_imported_bad_ones_reported(server: str, store: Store) -> None:
     lines = [line(id=f"20000000-0000-4000-8000-{number:012}") for number in range(100)]
     ended = await imported(server, *lines, b"bad")
     assert "line 101: " in ended.said

@@ -22,7 +22,7 @@ def run(command: str, path: Path | str) -> Result:
     return CliRunner().invoke(main, ["migrate", command, "--database", str(path)])
 
 
-def test_status_of_nothing_lists_what_is_missing_and_exits_with_3(path: Path) -> None:
+def test_status_of_nothing_lists_what_is_missing_with_exit_3(path: Path) -> None:
     result = run("status", path)
     assert result.exit_code == 3
     assert [line.split()[:2] for line in result.output.splitlines()] == [["missing", each.name] for each in MIGRATIONS]

@@ -130,8 +130,9 @@ def slow_way(
     return ["--from", slow, "--to", file], make(database_url, rows(40_000)), file
 
 
+@pytest.mark.resilience
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_copy_that_is_ended_in_the_middle_goes_on_when_it_is_run_again(
+def test_a_copy_ended_in_the_middle_goes_on_at_the_next_run(
     slow_way: tuple[list[str], str, str], number: signal.Signals
 ) -> None:
     arguments, source, target = slow_way
@@ -148,6 +149,7 @@ def test_a_copy_that_is_ended_in_the_middle_goes_on_when_it_is_run_again(
     assert held(target) == held(source)
 
 
+@pytest.mark.resilience
 def test_a_connection_that_is_cut_is_told_with_what_to_do_next(
     slow_way: tuple[list[str], str, str], postgres_proxy: TcpProxy
 ) -> None:

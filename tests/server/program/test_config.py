@@ -50,7 +50,7 @@ def test_settings_that_are_missing_are_all_named(refused: Refused) -> None:
     assert "--tokens (BACKUP_SHARING_TOKENS): is missing" in said
 
 
-def test_all_bad_settings_are_named_at_once_wherever_they_come_from(
+def test_all_bad_settings_are_named_at_once_from_any_source(
     refused: Refused, file: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BACKUP_SHARING_READ_THREADS", "none")
@@ -132,7 +132,7 @@ TLS = ("--tls-certificate", "c.pem", "--tls-key", "k.pem")
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0:1", "[::]:1", "192.0.2.1:1", "example.org:1"])
-def test_beyond_loopback_it_takes_tls_or_to_say_that_it_is_insecure(refused: Refused, address: str) -> None:
+def test_beyond_loopback_it_needs_tls_or_the_word_insecure(refused: Refused, address: str) -> None:
     said = refused(*NEEDED, "--grpc-listen", address)
     assert [line.split(" ")[0] for line in said.splitlines()] == ["--tls-certificate", "--tls-key"]
     assert "--insecure" in said
@@ -215,9 +215,7 @@ def test_help_names_every_setting_and_says_what_it_does(name: str, capsys: pytes
 
 
 @pytest.mark.parametrize("given", ["--keystone-user", "--keystone-password-file", "--keystone-project"])
-def test_a_service_user_of_keystone_that_is_half_set_is_refused_and_all_that_is_missing_named(
-    refused: Refused, given: str
-) -> None:
+def test_a_half_set_keystone_user_is_refused_with_all_it_lacks(refused: Refused, given: str) -> None:
     said = refused("--database", "d", "--tokens", "t", given, "x")
     others = {"--keystone-url", "--keystone-user", "--keystone-password-file", "--keystone-project"} - {given}
     assert {line.split(" ", 1)[0] for line in said.splitlines()} == others

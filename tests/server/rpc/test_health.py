@@ -13,8 +13,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from backup_sharing.errors import Failure, StoredDataUnreadable, Unavailable
 from backup_sharing.rpc import health as rpc_health
-from backup_sharing.rpc.admission.traffic import Traffic
 from backup_sharing.rpc.health import Health
+from restmap.multiplexing.traffic import Traffic
 from tests.server.doors import channel_to
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -98,7 +98,7 @@ async def test_a_server_is_serving_without_a_token(stub: Stub, service: str) -> 
     assert await checked(stub, service) == SERVING
 
 
-async def test_a_watched_server_that_begins_to_drain_says_so_at_once_and_ends_the_watch(
+async def test_a_watched_server_says_at_once_that_it_drains(
     stub: Stub, health: Health, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("backup_sharing.rpc.health.WATCH_SECONDS", 10 * PATIENCE)

@@ -108,7 +108,7 @@ def pipeline_with(
     return Pipeline([method], provider or identity(), 1.0, lambda: MADE_REQUEST_ID, limits, Links(["gateway"]))
 
 
-async def test_one_project_with_too_many_calls_does_not_keep_others_out() -> None:
+async def test_one_project_with_too_many_calls_keeps_no_others_out() -> None:
     release = asyncio.Event()
     pipeline = pipeline_with(Limits(calls_of_project=3), release)
     calls = [asyncio.create_task(pipeline.carry_out(call(COUNT, COUNT_OF_GIVER))) for _ in range(3)]
@@ -162,7 +162,7 @@ async def test_a_provider_learns_which_client_sent_too_many_bad_ones() -> None:
     assert seen == [("192.0.2.7", False), ("192.0.2.7", True), ("192.0.2.7", True)]
 
 
-async def test_clients_behind_a_gateway_are_told_apart_by_what_the_gateway_says() -> None:
+async def test_clients_behind_a_gateway_are_told_apart_by_its_word() -> None:
     pipeline = pipeline_with(Limits(failed_identities=1))
     for _ in range(2):
         last = await reason(pipeline, "guess", GATEWAY, "198.51.100.1")
@@ -199,7 +199,7 @@ def test_one_client_is_an_address_or_a_network(address: str, client: str) -> Non
     assert client_of(address) == client
 
 
-async def test_clients_that_nobody_can_tell_apart_are_not_held_liable_for_each_other() -> None:
+async def test_clients_nobody_can_tell_apart_share_no_limit() -> None:
     pipeline = pipeline_with(Limits(failed_identities=1))
     for peer in (Peer("ipv4:127.0.0.1:5000"), Peer("ipv6:%5B::1%5D:5000"), Peer("unix:")):
         assert [await reason(pipeline, "guess", peer) for _ in range(3)] == ["TOKEN_INVALID"] * 3

@@ -74,7 +74,7 @@ def test_what_is_nought_false_or_empty_is_said() -> None:
     assert all(message.HasField(name) for name in ("size", "object_count", "is_incremental", "name", "created_at"))
 
 
-def test_a_backup_with_nothing_in_it_is_read_for_the_checks_to_refuse() -> None:
+def test_a_backup_with_nothing_in_it_is_left_to_the_checks() -> None:
     assert mapping.to_backup(backup_pb2.Backup()) == (Backup("", "", ""), [])
 
 

@@ -11,11 +11,12 @@ import grpc
 import pytest
 
 from backup_sharing.identity.interface import Links
-from backup_sharing.rpc.admission.traffic import Bounds, Traffic
-from backup_sharing.rpc.frames import FRAME_BYTES, MAX_ENTRIES, MAX_METADATA_BYTES
-from backup_sharing.rpc.multiplex import Admission, Multiplexer
+from backup_sharing.rpc.multiplexing import admission
 from backup_sharing.rpc.pipeline import Pipeline
 from multiplex.v1 import multiplex_pb2 as pb
+from restmap.multiplexing.frames import FRAME_BYTES, MAX_ENTRIES, MAX_METADATA_BYTES
+from restmap.multiplexing.multiplexer import Admission, Multiplexer
+from restmap.multiplexing.traffic import Bounds, Traffic
 from tests.server.doors import channel_to
 from tests.server.multiplexing import Client, Desk, asked, code_of, multiplexing, said
 
@@ -35,7 +36,7 @@ async def clients(
 async def test_a_peer_that_is_no_gateway_is_refused_at_once(
     desk_pipeline: Pipeline, log_lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    async with clients(desk_pipeline, 3, Admission(Links(["gateway"]), only_gateways=True)) as strangers:
+    async with clients(desk_pipeline, 3, admission(Links(["gateway"]), 16, only_gateways=True)) as strangers:
         for stranger in strangers:
             assert await stranger.code() is grpc.StatusCode.UNIMPLEMENTED
     assert [line["event"] for line in log_lines()] == ["not_a_gateway"]
@@ -103,7 +104,7 @@ async def test_an_answer_there_is_no_room_for_is_lost(desk_pipeline: Pipeline) -
 
 
 async def test_a_stream_without_room_for_a_frame_ends(desk_pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backup_sharing.rpc.admission.traffic.TICK_SECONDS", 0.001)
+    monkeypatch.setattr("restmap.multiplexing.traffic.TICK_SECONDS", 0.001)
     grown = iter([0])
     traffic = Traffic(Bounds(growth=1), lambda: next(grown, 2**40))
     async with clients(desk_pipeline, 1, Admission(), traffic) as [client]:

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 import grpc
 import pytest
 
-from backup_sharing.rpc.admission.traffic import Traffic
-from backup_sharing.rpc.multiplex import FRAME_BYTES, Multiplexer
 from backup_sharing.rpc.pipeline import Method, Pipeline
 from multiplex.v1 import multiplex_pb2 as pb
+from restmap.multiplexing.frames import FRAME_BYTES
+from restmap.multiplexing.multiplexer import Multiplexer
+from restmap.multiplexing.traffic import Traffic
 from tests.server.cast import MADE_REQUEST_ID
 from tests.server.doors import GET, GIVERS_TOKEN, LIST, SHARE, share_message
 from tests.server.multiplexing import HUGE, STREAM, Client, Desk, asked, code_of, multiplexing, said
@@ -19,18 +20,18 @@ from tests.server.told import told
 pytestmark = pytest.mark.usefixtures("quiet")
 
 
-async def test_a_frame_that_is_none_ends_the_stream_with_invalid_argument(client: Client) -> None:
+async def test_a_malformed_frame_ends_the_stream_as_invalid_argument(client: Client) -> None:
     await client.send_raw(b"\xff\xff\xff")
     assert await client.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
-async def test_two_calls_with_one_id_end_the_stream_with_invalid_argument(client: Client) -> None:
+async def test_two_calls_with_one_id_are_an_invalid_argument(client: Client) -> None:
     await client.send(asked(7, "slow"), asked(7))
     assert await client.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert "7" in (await client.stream.details() or "")
 
 
-async def test_two_calls_with_one_id_in_two_frames_end_the_stream_and_its_calls(client: Client, desk: Desk) -> None:
+async def test_two_calls_with_one_id_in_two_frames_end_the_stream(client: Client, desk: Desk) -> None:
     await client.send(asked(7, "slow"))
     await desk.until(lambda: desk.begun == ["slow"])
     await client.send(asked(7))
@@ -70,16 +71,14 @@ async def test_a_stream_cannot_name_what_is_not_in_the_table(client: Client, met
         (asked(50, "slow", timeout_ms=0), "DEADLINE_EXCEEDED"),
     ],
 )
-async def test_one_failing_call_of_a_hundred_changes_nothing_for_the_others(
-    client: Client, odd: pb.Call, code: str
-) -> None:
+async def test_one_failing_call_of_a_hundred_disturbs_no_other(client: Client, odd: pb.Call, code: str) -> None:
     await client.send(*(odd if number == 50 else asked(number) for number in range(100)))
     answers = dict(await client.answers(100))
     assert code_of(answers.pop(50)) == code
     assert {number: said(answer) for number, answer in answers.items()} == {n: f"id-{n}" for n in range(100) if n != 50}
 
 
-async def test_a_failure_has_its_details_and_request_id_in_its_trailers(client: Client) -> None:
+async def test_a_failures_trailers_have_its_details_and_request_id(client: Client) -> None:
     await client.send(asked(1, token=""))
     answer = (await client.answers(1))[1]
     trailers = {entry.key: entry.value for entry in answer.trailers}
@@ -155,7 +154,7 @@ async def test_frames_of_answers_are_split(client: Client) -> None:
     assert max(frame.ByteSize() for frame in client.frames) < FRAME_BYTES + 1024
 
 
-async def test_frames_of_failures_are_split_by_the_size_of_their_trailers(client: Client) -> None:
+async def test_frames_of_failures_are_split_by_the_size_of_trailers(client: Client) -> None:
     number = 2000
     for first in range(0, number, 500):
         await client.send(*(asked(first + index, token="x" * 400) for index in range(500)))

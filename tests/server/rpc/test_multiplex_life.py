@@ -14,12 +14,12 @@ import grpc
 import pytest
 
 from backup_sharing.model import Sharing
-from backup_sharing.rpc.admission.traffic import Traffic
-from backup_sharing.rpc.multiplex import Multiplexer
 from backup_sharing.rpc.pipeline import Pipeline
 from backup_sharing.store.interface import Share, Store
 from backupsharing.v2.backup_sharing_pb2 import CountSharingsRequest, CountSharingsResponse
 from multiplex.v1 import multiplex_pb2 as pb
+from restmap.multiplexing.multiplexer import Multiplexer
+from restmap.multiplexing.traffic import Traffic
 from tests.server.cast import GIVER
 from tests.server.doors import COUNT, SHARE, channel_to, share_message
 from tests.server.multiplexing import PATIENCE, Client, Desk, asked, multiplexing, said
@@ -37,7 +37,7 @@ async def test_a_cancel_ends_its_call_and_no_other(client: Client, desk: Desk) -
     assert await client.rest() == []
 
 
-async def test_a_call_cancelled_in_the_next_frame_leaves_nothing_behind(client: Client, desk: Desk) -> None:
+async def test_a_call_cancelled_in_the_next_frame_leaves_nothing(client: Client, desk: Desk) -> None:
     for number in range(200):
         await client.send(asked(number, "slow"))
         await client.send(cancel=[number])
@@ -188,9 +188,7 @@ async def test_a_stream_may_break_at_any_moment(desk_pipeline: Pipeline, turns: 
     await multiplexer.closed()
 
 
-async def test_a_server_that_stops_cancels_what_is_in_progress_and_leaves_no_task(
-    desk_pipeline: Pipeline, desk: Desk
-) -> None:
+async def test_a_server_that_stops_cancels_calls_and_leaves_no_task(desk_pipeline: Pipeline, desk: Desk) -> None:
     before = asyncio.all_tasks()
     async with multiplexing(desk_pipeline) as (client, _):
         await client.send(*(asked(number, f"slow-{number}") for number in range(20)))

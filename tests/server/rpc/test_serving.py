@@ -21,10 +21,10 @@ from backup_sharing import app
 from backup_sharing.config import Settings
 from backup_sharing.identity.interface import LONGEST_TOKEN
 from backup_sharing.identity.static import BadTokenFile, add_token
-from backup_sharing.lifetime import Lifetime
 from backup_sharing.store.unusable import UnusableDatabase
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2 import backup_sharing_pb2_grpc
+from programkit.lifetime import Lifetime
 from tests.server.cast import GIVER
 from tests.server.told import told_by
 
@@ -96,7 +96,7 @@ async def test_a_database_that_cannot_be_made_stops_the_start(settings: Settings
         await app.serve(bad, UntilTold())
 
 
-async def test_an_address_that_is_in_use_is_named_and_the_database_let_go(settings: Settings) -> None:
+async def test_an_address_in_use_is_named_and_the_database_released(settings: Settings) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -34,7 +34,7 @@ def test_there_is_an_example_of_every_kind_of_failure() -> None:
 
 
 @pytest.mark.parametrize("kind", list(kinds()), ids=lambda kind: kind.__name__)
-def test_every_kind_of_failure_has_a_grpc_code_that_is_no_success(kind: type[Failure]) -> None:
+def test_every_kind_of_failure_has_a_grpc_code_of_failure(kind: type[Failure]) -> None:
     assert status.REASONS[kind.reason].grpc_code is not grpc.StatusCode.OK
 
 
@@ -159,7 +159,7 @@ def test_a_conflict_names_all_of_a_few_projects(number: int) -> None:
     assert failure.metadata["to_project_ids"] == ", ".join(projects(number))
 
 
-def test_a_conflict_with_many_projects_names_some_and_the_number_of_the_others() -> None:
+def test_a_conflict_with_many_projects_names_some_and_a_number() -> None:
     failure = errors.AlreadyShared(BACKUP, projects(1000))
     assert failure.message.endswith(f"{projects(20)[-1]} and 980 more.")
     assert failure.metadata["to_project_ids"] == ", ".join(projects(20))

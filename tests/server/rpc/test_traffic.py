@@ -8,8 +8,8 @@ from typing import Any
 import grpc
 import pytest
 
-from backup_sharing.errors import Overloaded
-from backup_sharing.rpc.admission.traffic import SMALL, Bounds, Traffic
+from restmap.multiplexing.carrier import NoRoom
+from restmap.multiplexing.traffic import SMALL, Bounds, Traffic
 
 PATIENCE = 30.0
 MIB = 1024 * 1024
@@ -42,7 +42,7 @@ def resident() -> Resident:
 
 @pytest.fixture(autouse=True)
 def ticks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backup_sharing.rpc.admission.traffic.TICK_SECONDS", 0.001)
+    monkeypatch.setattr("restmap.multiplexing.traffic.TICK_SECONDS", 0.001)
 
 
 def received(traffic: Traffic, context: Context) -> asyncio.Task[bytes | None]:
@@ -55,7 +55,7 @@ def frame_of(traffic: Traffic, context: Context, *, busy: bool) -> asyncio.Task[
 
 async def refusal(task: asyncio.Task[Any]) -> str:
     async with asyncio.timeout(PATIENCE):
-        with pytest.raises(Overloaded) as refused:
+        with pytest.raises(NoRoom) as refused:
             await task
     return refused.value.message
 
@@ -124,10 +124,10 @@ async def test_a_call_that_is_cancelled_is_not_refused() -> None:
 def test_large_messages_are_held_up_to_the_bounds() -> None:
     traffic = Traffic(Bounds(held=5 * MIB, held_by_peer=3 * MIB))
     assert traffic.hold("a", 2 * MIB) == 2 * MIB
-    with pytest.raises(Overloaded):
+    with pytest.raises(NoRoom):
         traffic.hold("a", 2 * MIB)
     assert traffic.hold("b", 3 * MIB) == 3 * MIB
-    with pytest.raises(Overloaded):
+    with pytest.raises(NoRoom):
         traffic.hold("c", MIB)
     traffic.release("b", 3 * MIB)
     assert traffic.hold("c", MIB) == MIB

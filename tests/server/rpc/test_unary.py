@@ -78,7 +78,7 @@ async def test_a_thousand_bad_recipients_are_told_and_not_lost(stub: Stub, value
 
 
 @pytest.mark.parametrize("length", [32, 64])
-async def test_a_conflict_with_a_thousand_projects_is_told_and_not_lost(stub: Stub, length: int) -> None:
+async def test_a_conflict_with_a_thousand_projects_reaches_the_caller(stub: Stub, length: int) -> None:
     request = share_message(*projects(1000, length))
     await stub.ShareBackup(request, metadata=GIVER_IS, timeout=PATIENCE)
     told, _ = await refused(stub.ShareBackup(request, metadata=GIVER_IS, timeout=PATIENCE))
@@ -109,7 +109,7 @@ async def test_a_request_that_is_no_message_is_told_as_such(channel: grpc.aio.Ch
     assert (told.code, told.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
 
 
-async def test_a_request_that_is_no_message_and_has_no_token_is_not_looked_at(channel: grpc.aio.Channel) -> None:
+async def test_a_malformed_request_without_a_token_is_not_looked_at(channel: grpc.aio.Channel) -> None:
     raw = channel.unary_unary(SHARE)
     told, _ = await refused(raw(b"\xff\xff", timeout=PATIENCE))
     assert told.code is grpc.StatusCode.UNAUTHENTICATED
@@ -145,7 +145,7 @@ async def test_a_call_without_a_deadline_has_all_the_time(stub: Stub) -> None:
     assert [entry.to_project_id for entry in given.shared] == [RECIPIENT]
 
 
-async def test_a_call_that_its_caller_gives_up_is_cancelled_and_logged_as_such(
+async def test_a_call_its_caller_gives_up_is_logged_as_cancelled(
     log_lines: Callable[[], list[dict[str, Any]]],
 ) -> None:
     reached, cancelled = asyncio.Event(), asyncio.Event()

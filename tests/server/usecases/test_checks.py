@@ -181,7 +181,7 @@ def test_a_specific_reason_wins_over_the_general_one() -> None:
     assert refused(checks).specific_reason == "BACKUP_ID_MALFORMED"
 
 
-def test_beyond_the_most_violations_only_their_number_is_reported() -> None:
+def test_beyond_the_most_violations_only_a_number_is_reported() -> None:
     checks = Checks()
     checks.recipients("to", [f"bad {number}" for number in range(1000)], GIVER, 1000)
     violations = refused(checks).violations

@@ -71,9 +71,7 @@ async def test_the_same_key_and_request_give_the_first_answer_again(sharings: Sh
     assert await sharings.count(filtered()) == 1
 
 
-async def test_the_first_answer_comes_again_although_the_sharing_was_cancelled(
-    sharings: Sharings, caller: Caller
-) -> None:
+async def test_the_first_answer_is_repeated_after_the_sharings_cancel(sharings: Sharings, caller: Caller) -> None:
     [first] = await sharings.share(caller, share(key="k"))
     await sharings.cancel(caller, cancel(first.id))
     assert await sharings.share(caller, share(key="k")) == [first]
@@ -144,7 +142,7 @@ async def test_a_cancel_with_the_same_key_gives_the_first_answer_again(
     assert await sharings.cancel(caller, cancel(given.id.upper(), key="k")) == first
 
 
-async def test_a_cancel_by_backup_with_the_same_key_spares_a_later_sharing(sharings: Sharings, caller: Caller) -> None:
+async def test_a_repeated_cancel_by_backup_spares_a_later_sharing(sharings: Sharings, caller: Caller) -> None:
     await sharings.share(caller, share())
     first = await sharings.cancel(caller, cancel(BACKUP, key="k", is_backup_id=True))
     await sharings.share(caller, share())
@@ -158,7 +156,7 @@ async def test_the_same_id_as_a_sharings_is_another_request(sharings: Sharings, 
         await sharings.cancel(caller, cancel(BACKUP, key="k"))
 
 
-async def test_a_cancel_of_another_sharing_with_the_same_key_is_refused(sharings: Sharings, caller: Caller) -> None:
+async def test_a_cancel_of_another_sharing_with_one_key_is_refused(sharings: Sharings, caller: Caller) -> None:
     one, other = await sharings.share(caller, share(RECIPIENT, OTHER))
     await sharings.cancel(caller, cancel(one.id, key="k"))
     with pytest.raises(IdempotencyKeyReused):

@@ -34,7 +34,7 @@ async def test_no_token_is_told_before_a_foreign_project(pipeline: Pipeline) -> 
     assert failure(answer).reason == "TOKEN_MISSING"
 
 
-async def test_an_unknown_token_is_told_before_a_request_that_is_no_message(pipeline: Pipeline) -> None:
+async def test_an_unknown_token_precedes_a_malformed_request(pipeline: Pipeline) -> None:
     answer = await pipeline.carry_out(call(SHARE, b"\xff", token="unknown"))
     assert failure(answer).reason == "TOKEN_INVALID"
 
@@ -55,14 +55,12 @@ async def test_a_role_that_is_too_low_is_told_before_bad_values(pipeline: Pipeli
 
 
 @pytest.mark.parametrize("members", [{"conflict_policy": 99}, {"idempotency_key": ""}])
-async def test_a_role_that_is_too_low_is_told_before_bad_values_of_grpc(
-    pipeline: Pipeline, members: dict[str, object]
-) -> None:
+async def test_a_low_role_precedes_bad_values_of_grpc(pipeline: Pipeline, members: dict[str, object]) -> None:
     answer = await pipeline.carry_out(call(SHARE, share_message(**members), token="reader-token"))
     assert failure(answer).reason == "ROLE_MISSING"
 
 
-async def test_a_role_that_is_too_low_is_told_before_a_time_that_is_none(pipeline: Pipeline) -> None:
+async def test_a_low_role_precedes_a_malformed_time(pipeline: Pipeline) -> None:
     answer = await pipeline.carry_out(call(PUT, put_message(created_at={"seconds": 2**62})))
     assert failure(answer).reason == "ROLE_MISSING"
 
@@ -72,12 +70,12 @@ async def test_bad_values_are_told_before_a_backup_that_is_not_there(pipeline: P
     assert failure(answer).reason == "INVALID_REQUEST"
 
 
-async def test_a_malformed_key_is_told_before_a_sharing_that_is_not_there(pipeline: Pipeline) -> None:
+async def test_a_malformed_key_precedes_a_missing_sharing(pipeline: Pipeline) -> None:
     answer = await pipeline.carry_out(call(CANCEL, cancel_message(UNKNOWN, idempotency_key="")))
     assert failure(answer).reason == "INVALID_REQUEST"
 
 
-async def test_a_cancelled_sharing_is_not_found_before_its_recipient_is_refused(
+async def test_a_cancelled_sharing_precedes_the_refusal_of_a_recipient(
     pipeline: Pipeline, sharings: Sharings, caller: Caller
 ) -> None:
     [given] = await sharings.share(caller, share())
@@ -97,24 +95,20 @@ async def test_the_recipient_is_refused_before_a_key_that_was_used(
     assert failure(answer).reason == "NOT_THE_GIVER"
 
 
-async def test_a_backup_that_is_not_there_is_told_before_a_key_that_was_used(
-    pipeline: Pipeline, sharings: Sharings, caller: Caller
-) -> None:
+async def test_a_missing_backup_precedes_a_used_key(pipeline: Pipeline, sharings: Sharings, caller: Caller) -> None:
     await sharings.share(caller, share(key="k"))
     answer = await pipeline.carry_out(call(SHARE, share_message(of=UNKNOWN, idempotency_key="k")))
     assert failure(answer).reason == "BACKUP_NOT_FOUND"
 
 
-async def test_a_sharing_that_is_not_there_is_told_before_a_key_that_was_used(
-    pipeline: Pipeline, sharings: Sharings, caller: Caller
-) -> None:
+async def test_a_missing_sharing_precedes_a_used_key(pipeline: Pipeline, sharings: Sharings, caller: Caller) -> None:
     [given] = await sharings.share(caller, share())
     await sharings.cancel(caller, cancel(given.id, key="k"))
     answer = await pipeline.carry_out(call(CANCEL, cancel_message(UNKNOWN, idempotency_key="k")))
     assert failure(answer).reason == "SHARING_NOT_FOUND"
 
 
-async def test_a_key_that_was_used_is_told_before_the_state_of_the_backup(
+async def test_a_used_key_precedes_the_state_of_the_backup(
     pipeline: Pipeline, sharings: Sharings, caller: Caller, set_status: SetStatus
 ) -> None:
     await sharings.share(caller, share(key="k"))
@@ -123,7 +117,7 @@ async def test_a_key_that_was_used_is_told_before_the_state_of_the_backup(
     assert failure(answer).reason == "IDEMPOTENCY_KEY_REUSED"
 
 
-async def test_the_first_answer_comes_again_before_the_state_of_the_backup_matters(
+async def test_the_first_answer_precedes_the_state_of_the_backup(
     pipeline: Pipeline, sharings: Sharings, caller: Caller, set_status: SetStatus
 ) -> None:
     [given] = await sharings.share(caller, share(key="k"))
@@ -150,7 +144,7 @@ async def test_a_conflict_is_told_before_the_quota(sharings: Sharings, caller: C
     assert failure(answer).reason == "ALREADY_SHARED"
 
 
-async def test_another_giver_than_the_callers_project_does_not_learn_what_is_there(
+async def test_another_giver_does_not_learn_what_is_there(
     pipeline: Pipeline, sharings: Sharings, caller: Caller
 ) -> None:
     [given] = await sharings.share(caller, share())

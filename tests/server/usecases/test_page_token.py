@@ -123,7 +123,7 @@ def test_a_token_that_is_no_base64_is_none(damaged: str) -> None:
 
 
 @given(st.data())
-def test_a_token_with_one_character_changed_never_fails_otherwise(data: st.DataObject) -> None:
+def test_a_token_with_one_changed_character_fails_no_other_way(data: st.DataObject) -> None:
     token = encode(Position("name", BACKUP), LIST)
     place = data.draw(st.integers(0, len(token) - 1))
     changed = token[:place] + data.draw(st.characters()) + token[place + 1 :]

@@ -68,7 +68,7 @@ def test_an_administrator_may_act_for_any_project() -> None:
     authorize(who("admin"), SHARE, OTHER)
 
 
-def test_a_caller_of_no_project_does_not_belong_to_an_empty_one_by_its_role() -> None:
+def test_a_caller_of_no_project_is_not_of_the_empty_project() -> None:
     with pytest.raises(RoleMissing):
         authorize(who("service", project_id=""), READ, "")
 

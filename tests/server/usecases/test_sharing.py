@@ -82,9 +82,7 @@ async def test_all_violations_of_a_get_are_told_at_once(sharings: Sharings) -> N
     assert fields(refused.value) == ["project_id", "id"]
 
 
-async def test_a_share_with_more_recipients_than_the_setting_is_refused(
-    sharings: Sharings, caller: Caller, store: Store
-) -> None:
+async def test_a_share_with_too_many_recipients_is_refused(sharings: Sharings, caller: Caller, store: Store) -> None:
     with pytest.raises(InvalidArgument):
         await sharings.share(caller, share(*projects(1001)))
     assert await store.count_sharings(SharingFilter(GIVER)) == 0
@@ -96,7 +94,7 @@ async def test_a_share_with_as_many_recipients_as_the_setting_is_made(sharings: 
 
 
 @pytest.mark.parametrize("backup_id", [UNKNOWN, OUTSIDERS_BACKUP])
-async def test_sharing_a_foreign_backup_and_one_that_is_not_there_are_refused_alike(
+async def test_foreign_and_missing_backups_are_refused_alike(
     sharings: Sharings, caller: Caller, backup_id: str
 ) -> None:
     with pytest.raises(BackupNotFound, match=f"Backup {backup_id} could not be found."):
@@ -118,9 +116,7 @@ async def test_sharing_twice_is_a_conflict_that_names_the_project(sharings: Shar
     assert refused.value.message == f"Backup {BACKUP} is already shared with {RECIPIENT}."
 
 
-async def test_a_share_that_is_a_conflict_for_one_gives_nothing_to_the_others(
-    sharings: Sharings, caller: Caller
-) -> None:
+async def test_a_conflict_of_one_recipient_shares_with_no_other(sharings: Sharings, caller: Caller) -> None:
     await sharings.share(caller, share(RECIPIENT))
     with pytest.raises(AlreadyShared):
         await sharings.share(caller, share(OTHER, RECIPIENT))
@@ -146,7 +142,7 @@ async def test_the_request_may_refuse_what_the_setting_would_return(sharings: Sh
         await sharings.share(caller, share(on_conflict=OnConflict.REFUSE))
 
 
-async def test_sharings_beyond_the_quota_are_refused_and_none_is_stored(sharings: Sharings, caller: Caller) -> None:
+async def test_sharings_beyond_the_quota_are_refused_none_is_stored(sharings: Sharings, caller: Caller) -> None:
     sharings = replace(sharings, limits=SharingLimits(max_active=2))
     await sharings.share(caller, share(RECIPIENT))
     with pytest.raises(QuotaUsedUp):

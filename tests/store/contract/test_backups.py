@@ -64,34 +64,32 @@ async def test_put_backup_replaces_every_member(store: Store) -> None:
     assert await store.get_backup(BACKUP_ID) == backup()
 
 
-async def test_the_sharings_of_a_backup_must_stand_whatever_its_new_status(store: Store) -> None:
+async def test_the_sharings_must_stand_whatever_the_backups_status(store: Store) -> None:
     (sharing,) = await store.share(share())
     await store.put_backup(backup(status="deleting"), cause())
     detail = await store.get_sharing(RECIPIENT, sharing.id)
     assert (detail.sharing, detail.backup.status) == (sharing, "deleting")
 
 
-async def test_put_backup_must_raise_backup_owner_fixed_if_the_backup_belongs_to_another_project(store: Store) -> None:
+async def test_put_backup_of_another_project_must_raise_owner_fixed(store: Store) -> None:
     with pytest.raises(BackupOwnerFixed):
         await store.put_backup(backup(project_id=OTHER), cause())
     assert await store.get_backup(BACKUP_ID) == backup()
 
 
-async def test_putting_what_is_already_there_must_change_nothing_and_write_no_event(
-    store: Store, engine: Engine
-) -> None:
+async def test_putting_what_is_there_must_change_nothing_and_no_event(store: Store, engine: Engine) -> None:
     await store.put_backup(WHOLE, cause())
     before = engine.events()
     assert await store.put_backup(replace(WHOLE), cause()) == WHOLE
     assert engine.events() == before
 
 
-async def test_get_backup_must_raise_backup_not_found_for_an_unknown_one(store: Store) -> None:
+async def test_get_backup_must_raise_not_found_for_an_unknown_one(store: Store) -> None:
     with pytest.raises(BackupNotFound):
         await store.get_backup(backup_id(404))
 
 
-async def test_list_backups_answers_pages_ordered_by_id_of_one_project_or_of_all(empty_store: Store) -> None:
+async def test_list_backups_answers_pages_by_id_of_one_project_or_all(empty_store: Store) -> None:
     for number in (3, 1, 4, 2):
         await empty_store.put_backup(backup(backup_id(number), OTHER if number == 4 else GIVER), cause())
     first = await empty_store.list_backups(None, limit=3, after_id=None)
@@ -102,9 +100,7 @@ async def test_list_backups_answers_pages_ordered_by_id_of_one_project_or_of_all
     assert ([found.id for found in own.items], own.more) == ([backup_id(2), backup_id(3)], False)
 
 
-async def test_remove_backup_cancels_its_active_sharings_in_the_same_transaction_and_answers_them_by_id(
-    store: Store, engine: Engine
-) -> None:
+async def test_remove_backup_cancels_and_answers_its_sharings_at_once(store: Store, engine: Engine) -> None:
     shared = await store.share(share(RECIPIENT, OTHER, sharing_ids=["2", "1"]))
     at = NOW + SECOND
     removed = await store.remove_backup(BACKUP_ID, cause(at))
@@ -117,7 +113,7 @@ async def test_remove_backup_cancels_its_active_sharings_in_the_same_transaction
         await store.get_backup(BACKUP_ID)
 
 
-async def test_remove_backup_must_raise_backup_not_found_for_an_unknown_backup(store: Store) -> None:
+async def test_remove_backup_must_raise_not_found_for_an_unknown_one(store: Store) -> None:
     with pytest.raises(BackupNotFound):
         await store.remove_backup(backup_id(404), cause())
 

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.asyncio
 LATER = NOW + SECOND
 
 
-async def test_cancel_must_set_deleted_at_and_updated_at_to_the_time_of_its_cause(store: Store) -> None:
+async def test_cancel_must_set_deleted_at_and_updated_at_to_its_time(store: Store) -> None:
     (sharing,) = await store.share(share())
     ended = await store.cancel(cancel(sharing.id, because=cause(LATER)))
     assert list(ended) == [replace(sharing, updated_at=LATER, deleted_at=LATER)]
@@ -44,19 +44,19 @@ async def test_cancel_ends_one_sharing_and_leaves_the_others(store: Store) -> No
         await store.get_sharing(GIVER, first.id)
 
 
-async def test_cancel_of_an_unknown_sharing_must_raise_sharing_not_found(store: Store) -> None:
+async def test_cancel_of_an_unknown_sharing_must_raise_not_found(store: Store) -> None:
     with pytest.raises(SharingNotFound):
         await store.cancel(cancel("unknown"))
 
 
-async def test_cancel_of_a_cancelled_sharing_must_raise_sharing_not_found(store: Store) -> None:
+async def test_cancel_of_a_cancelled_sharing_must_raise_not_found(store: Store) -> None:
     (sharing,) = await store.share(share())
     await store.cancel(cancel(sharing.id))
     with pytest.raises(SharingNotFound):
         await store.cancel(cancel(sharing.id))
 
 
-async def test_cancel_of_a_sharing_between_other_projects_must_raise_sharing_not_found(store: Store) -> None:
+async def test_cancel_between_other_projects_must_raise_not_found(store: Store) -> None:
     (sharing,) = await store.share(share())
     with pytest.raises(SharingNotFound):
         await store.cancel(cancel(sharing.id, project_id=STRANGER))
@@ -75,13 +75,13 @@ async def test_a_cancelled_row_must_stay_as_history(store: Store, engine: Engine
     assert engine.history() == [replace(sharing, updated_at=LATER, deleted_at=LATER)]
 
 
-async def test_cancel_with_a_stored_answer_for_its_key_must_win_over_sharing_not_found(store: Store) -> None:
+async def test_cancel_with_a_stored_answer_must_win_over_not_found(store: Store) -> None:
     (sharing,) = await store.share(share())
     first = await store.cancel(cancel(sharing.id, idempotency=key()))
     assert await store.cancel(cancel(sharing.id, because=cause(LATER + 5), idempotency=key())) == first
 
 
-async def test_cancel_checks_sharing_then_giver_then_the_key_of_another_request(store: Store) -> None:
+async def test_cancel_checks_sharing_then_giver_then_key(store: Store) -> None:
     first, second = await store.share(share(RECIPIENT, OTHER))
     await store.cancel(cancel(first.id, idempotency=key()))
     reused = key(fingerprint=b"another")
@@ -93,7 +93,7 @@ async def test_cancel_checks_sharing_then_giver_then_the_key_of_another_request(
         await store.cancel(cancel(second.id, idempotency=reused))
 
 
-async def test_cancel_all_answers_every_active_sharing_of_the_backup_ordered_by_id(store: Store) -> None:
+async def test_cancel_all_answers_every_active_sharing_by_id(store: Store) -> None:
     await store.put_backup(backup(backup_id(2)), cause())
     (elsewhere,) = await store.share(share(backup_id=backup_id(2)))
     shared = await store.share(share(OTHER, RECIPIENT, STRANGER, sharing_ids=["3", "1", "2"]))
@@ -106,18 +106,18 @@ async def test_cancel_all_answers_every_active_sharing_of_the_backup_ordered_by_
     assert await store.get_sharing(GIVER, elsewhere.id)
 
 
-async def test_cancel_all_must_raise_backup_not_found_for_an_unknown_backup(store: Store) -> None:
+async def test_cancel_all_of_an_unknown_backup_must_raise_not_found(store: Store) -> None:
     with pytest.raises(BackupNotFound):
         await store.cancel_all(cancel_all(backup_id(404)))
 
 
-async def test_cancel_all_must_raise_backup_not_found_for_a_backup_of_another_project(store: Store) -> None:
+async def test_cancel_all_of_anothers_backup_must_raise_not_found(store: Store) -> None:
     await store.share(share())
     with pytest.raises(BackupNotFound):
         await store.cancel_all(cancel_all(project_id=RECIPIENT))
 
 
-async def test_cancel_all_must_answer_nothing_for_a_backup_with_no_active_sharing(store: Store, engine: Engine) -> None:
+async def test_cancel_all_must_answer_nothing_without_active_sharings(store: Store, engine: Engine) -> None:
     before = engine.events()
     assert list(await store.cancel_all(cancel_all())) == []
     assert engine.events() == before

@@ -48,29 +48,25 @@ async def shared(store: Store) -> Store:
     return store
 
 
-async def test_the_same_key_and_fingerprint_must_give_the_first_answer_again(
-    shared: Store, engine: Engine, call: Call
-) -> None:
+async def test_the_same_key_must_give_the_first_answer_again(shared: Store, engine: Engine, call: Call) -> None:
     first = await call(shared, key())
     events = engine.events()
     assert await call(shared, key()) == first
     assert engine.events() == events
 
 
-async def test_the_first_answer_must_be_given_again_through_another_store(
-    shared: Store, engine: Engine, call: Call
-) -> None:
+async def test_another_store_must_give_the_first_answer_again(shared: Store, engine: Engine, call: Call) -> None:
     first = await call(shared, key())
     assert await call(await engine.open(), key()) == first
 
 
-async def test_the_first_answer_must_be_given_again_even_if_the_sharing_was_cancelled_since(shared: Store) -> None:
+async def test_the_first_answer_must_come_again_after_a_cancel(shared: Store) -> None:
     first = await shared.share(share(OTHER, idempotency=key()))
     await shared.cancel_all(cancel_all())
     assert await shared.share(share(OTHER, idempotency=key())) == first
 
 
-async def test_the_same_key_with_another_fingerprint_must_raise_idempotency_key_reused(shared: Store) -> None:
+async def test_another_fingerprint_must_raise_idempotency_key_reused(shared: Store) -> None:
     await shared.share(share(OTHER, idempotency=key()))
     with pytest.raises(IdempotencyKeyReused):
         await shared.share(share(OTHER, idempotency=key(fingerprint=b"another")))
@@ -86,9 +82,7 @@ async def test_a_failure_must_not_be_stored_with_its_key(shared: Store) -> None:
     assert again.id == "second"
 
 
-async def test_a_second_call_while_the_first_runs_must_wait_for_it_and_give_its_answer(
-    shared: Store, engine: Engine
-) -> None:
+async def test_a_second_call_must_wait_for_the_first_and_its_answer(shared: Store, engine: Engine) -> None:
     other = await engine.open()
     calls = [each.share(share(OTHER, idempotency=key())) for each in (shared, other) for _ in range(10)]
     answers = await asyncio.gather(*calls)

@@ -45,9 +45,7 @@ def passed() -> float:
     return time.monotonic() - 0.001
 
 
-async def test_a_change_that_is_acknowledged_must_be_there_after_the_store_is_opened_again(
-    store: Store, engine: Engine
-) -> None:
+async def test_an_acknowledged_change_must_survive_a_reopening(store: Store, engine: Engine) -> None:
     (sharing,) = await store.share(share())
     await store.close()
     again = await engine.open()
@@ -96,9 +94,7 @@ async def test_a_change_must_not_begin_to_commit_after_commit_by(store: Store, e
     assert engine.events() == before
 
 
-async def test_a_change_that_waits_for_a_lock_must_raise_deadline_too_close_when_its_time_is_over(
-    store: Store, engine: Engine
-) -> None:
+async def test_a_change_waiting_for_a_lock_must_raise_at_its_deadline(store: Store, engine: Engine) -> None:
     with engine.locked():
         began = time.monotonic()
         with pytest.raises(DeadlineTooClose):
@@ -107,7 +103,7 @@ async def test_a_change_that_waits_for_a_lock_must_raise_deadline_too_close_when
     assert await store.count_sharings(given()) == 0
 
 
-async def test_a_late_change_must_not_touch_the_changes_that_are_made_together_with_it(store: Store) -> None:
+async def test_a_late_change_must_not_touch_those_made_with_it(store: Store) -> None:
     calls = [
         store.share(share(project_id(number), because=cause(commit_by=passed() if number % 3 == 0 else None)))
         for number in range(30)
@@ -117,9 +113,7 @@ async def test_a_late_change_must_not_touch_the_changes_that_are_made_together_w
     assert await store.count_sharings(given()) == 20
 
 
-async def test_a_change_whose_caller_was_cancelled_before_its_turn_must_not_be_made(
-    store: Store, engine: Engine
-) -> None:
+async def test_a_change_cancelled_before_its_turn_must_not_be_made(store: Store, engine: Engine) -> None:
     with engine.locked():
         given_up = asyncio.create_task(store.share(share(RECIPIENT)))
         kept = asyncio.create_task(store.share(share(OTHER)))
@@ -132,9 +126,7 @@ async def test_a_change_whose_caller_was_cancelled_before_its_turn_must_not_be_m
     assert {sharing.to_project_id for sharing in engine.history()} == {OTHER, STRANGER}
 
 
-async def test_a_change_that_is_acknowledged_must_be_seen_by_every_read_that_begins_afterwards(
-    store: Store, engine: Engine
-) -> None:
+async def test_an_acknowledged_change_must_be_seen_by_later_reads(store: Store, engine: Engine) -> None:
     other = await engine.open()
     for number in range(30):
         writer, reader = (store, other) if number % 2 else (other, store)
@@ -144,18 +136,14 @@ async def test_a_change_that_is_acknowledged_must_be_seen_by_every_read_that_beg
         assert len((await reader.list_sharings(page())).items) == number + 1
 
 
-async def test_a_change_that_is_acknowledged_must_be_seen_by_every_change_that_begins_afterwards(
-    store: Store, engine: Engine
-) -> None:
+async def test_an_acknowledged_change_must_be_seen_by_later_changes(store: Store, engine: Engine) -> None:
     other = await engine.open()
     await store.share(share(RECIPIENT))
     with pytest.raises(AlreadyShared):
         await other.share(share(RECIPIENT))
 
 
-async def test_one_failing_change_must_not_touch_the_changes_that_are_made_together_with_it(
-    store: Store, engine: Engine
-) -> None:
+async def test_one_failing_change_must_not_touch_those_made_with_it(store: Store, engine: Engine) -> None:
     calls = [
         store.share(share(project_id(number), OTHER if number == 20 else RECIPIENT + str(number)))
         for number in range(40)
@@ -169,7 +157,7 @@ async def test_one_failing_change_must_not_touch_the_changes_that_are_made_toget
     assert len([event for event in engine.events() if event.kind == "shared"]) == 80
 
 
-async def test_when_more_changes_wait_than_the_store_takes_on_a_change_must_raise_overloaded(engine: Engine) -> None:
+async def test_more_changes_than_the_store_takes_must_raise_overloaded(engine: Engine) -> None:
     store = await engine.open(max_waiting=5)
     await store.put_backup(backup(), cause())
     with engine.locked():
@@ -201,7 +189,7 @@ async def test_a_lock_that_is_let_go_in_time_must_fail_no_change(store: Store, e
     await change
 
 
-async def test_data_that_cannot_be_read_must_raise_stored_data_unreadable(store: Store, engine: Engine) -> None:
+async def test_unreadable_data_must_raise_stored_data_unreadable(store: Store, engine: Engine) -> None:
     await store.share(share())
     await store.close()
     engine.spoil()
@@ -220,9 +208,7 @@ async def test_ping_returns_if_the_store_can_be_read_and_written(store: Store) -
     await store.ping()
 
 
-async def test_ping_must_raise_unavailable_within_a_second_if_the_store_cannot_be_written(
-    store: Store, engine: Engine
-) -> None:
+async def test_ping_must_raise_unavailable_within_a_second_if_locked(store: Store, engine: Engine) -> None:
     with engine.locked():
         began = time.monotonic()
         with pytest.raises(Unavailable):
@@ -239,7 +225,7 @@ async def test_calls_after_close_must_raise_unavailable(store: Store) -> None:
             await call
 
 
-async def test_close_finishes_what_is_being_committed_and_fails_what_waits(store: Store, engine: Engine) -> None:
+async def test_close_finishes_the_commit_and_fails_what_waits(store: Store, engine: Engine) -> None:
     with engine.locked():
         under_way = asyncio.create_task(store.share(share(RECIPIENT, idempotency=key())))
         await asyncio.sleep(0.05)

@@ -84,7 +84,7 @@ async def test_get_sharing_answers_giver_and_recipient_with_the_backup(store: St
         assert await store.get_sharing(project, sharing.id) == SharingDetail(sharing, backup())
 
 
-async def test_get_sharing_must_raise_sharing_not_found_for_anyone_else_and_for_an_unknown_or_cancelled_one(
+async def test_get_sharing_must_raise_not_found_unless_active_and_ours(
     store: Store,
 ) -> None:
     (sharing,) = await store.share(share())
@@ -105,7 +105,7 @@ async def test_a_list_shows_active_sharings_only_newest_first(store: Store) -> N
     assert await store.count_sharings(given()) == 2
 
 
-async def test_a_project_lists_what_it_gave_or_what_it_received_and_nothing_of_others(store: Store) -> None:
+async def test_a_project_lists_what_it_gave_or_received_and_no_other(store: Store) -> None:
     await store.put_backup(backup(backup_id(2), project_id=OTHER), cause())
     await store.share(share(RECIPIENT, backup_id=backup_id(2), giver=OTHER, sharing_ids=["of other"]))
     await store.share(share(RECIPIENT, OTHER, sharing_ids=["own", "to other"]))
@@ -137,7 +137,7 @@ FILTERS: dict[str, tuple[SharingFilter, int]] = {
 
 
 @pytest.mark.parametrize("which", FILTERS)
-async def test_a_filter_lets_pass_what_it_says_and_count_agrees_with_the_list(many: Store, which: str) -> None:
+async def test_a_filter_passes_what_it_says_and_count_agrees(many: Store, which: str) -> None:
     wanted, expected = FILTERS[which]
     assert len((await many.list_sharings(page(wanted))).items) == expected
     assert await many.count_sharings(wanted) == expected
@@ -163,7 +163,7 @@ async def test_a_filter_lets_pass_what_it_says_and_count_agrees_with_the_list(ma
         (None, "n", False),
     ],
 )
-async def test_the_name_filter_finds_casefolded_substrings_and_no_character_is_special(
+async def test_the_name_filter_finds_casefolded_literal_substrings(
     empty_store: Store, name: str | None, wanted: str, found: bool
 ) -> None:
     await empty_store.put_backup(backup(name=name), cause())
@@ -180,9 +180,7 @@ async def test_the_name_filter_follows_a_change_of_the_name(store: Store) -> Non
 
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("key", SortKey)
-async def test_the_order_is_total_by_code_point_with_nulls_last_in_both_directions(
-    many: Store, key: SortKey, descending: bool
-) -> None:
+async def test_the_order_is_total_by_code_point_with_nulls_last(many: Store, key: SortKey, descending: bool) -> None:
     listed = list((await many.list_sharings(page(key=key, descending=descending))).items)
     assert len(listed) == 24
     assert listed == in_order(listed, key, descending)
@@ -197,9 +195,7 @@ async def next_page(
 
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("key", SortKey)
-async def test_pages_by_position_must_neither_skip_nor_repeat_a_sharing(
-    many: Store, key: SortKey, descending: bool
-) -> None:
+async def test_pages_by_position_must_neither_skip_nor_repeat(many: Store, key: SortKey, descending: bool) -> None:
     whole = list((await many.list_sharings(page(key=key, descending=descending))).items)
     for limit in (1, 5):
         part = await many.list_sharings(page(key=key, descending=descending, limit=limit))
@@ -210,7 +206,7 @@ async def test_pages_by_position_must_neither_skip_nor_repeat_a_sharing(
         assert found == whole
 
 
-async def test_pages_by_position_must_not_skip_or_repeat_when_others_are_cancelled_or_added(many: Store) -> None:
+async def test_pages_must_not_skip_or_repeat_while_others_change(many: Store) -> None:
     first = await many.list_sharings(page(limit=10))
     await many.cancel(cancel(first.items[0].sharing.id))
     await many.cancel(cancel(first.items[-1].sharing.id))

@@ -32,7 +32,7 @@ from tests.store.engines import Engine
 pytestmark = pytest.mark.asyncio
 
 
-async def test_share_answers_one_sharing_for_each_recipient_in_the_order_asked_for(store: Store) -> None:
+async def test_share_answers_one_sharing_a_recipient_in_their_order(store: Store) -> None:
     shared = await store.share(share(STRANGER, RECIPIENT, OTHER, sharing_ids=["3", "1", "2"]))
     assert list(shared) == [
         Sharing("3", BACKUP_ID, "a" * 32, STRANGER, NOW),
@@ -54,20 +54,18 @@ async def test_share_must_raise_backup_not_found_for_an_unknown_backup(store: St
         await store.share(share(backup_id=backup_id(404)))
 
 
-async def test_share_must_raise_backup_not_found_for_a_backup_of_another_project(store: Store) -> None:
+async def test_share_of_anothers_backup_must_raise_backup_not_found(store: Store) -> None:
     with pytest.raises(BackupNotFound):
         await store.share(share(RECIPIENT, giver=OTHER))
 
 
-async def test_share_must_raise_backup_not_available_unless_the_status_is_available(store: Store) -> None:
+async def test_share_must_raise_not_available_unless_it_is_available(store: Store) -> None:
     await store.put_backup(backup(status="error"), cause())
     with pytest.raises(BackupNotAvailable, match="'error'"):
         await store.share(share())
 
 
-async def test_share_must_raise_already_shared_naming_exactly_the_recipients_with_an_active_sharing(
-    store: Store, engine: Engine
-) -> None:
+async def test_share_must_raise_already_shared_naming_the_recipients(store: Store, engine: Engine) -> None:
     await store.share(share(RECIPIENT, OTHER))
     with pytest.raises(AlreadyShared) as raised:
         await store.share(share(OTHER, STRANGER, RECIPIENT))
@@ -75,9 +73,7 @@ async def test_share_must_raise_already_shared_naming_exactly_the_recipients_wit
     assert len(engine.history()) == 2
 
 
-async def test_share_must_answer_the_standing_sharings_instead_when_asked_to_return_them(
-    store: Store, engine: Engine
-) -> None:
+async def test_share_must_answer_active_sharings_when_asked_to(store: Store, engine: Engine) -> None:
     (standing,) = await store.share(share(OTHER))
     shared = await store.share(
         share(RECIPIENT, OTHER, on_conflict=OnConflict.RETURN, because=cause(NOW + SECOND), sharing_ids=["x", "y"])
@@ -86,9 +82,7 @@ async def test_share_must_answer_the_standing_sharings_instead_when_asked_to_ret
     assert [event.to_project_id for event in engine.events() if event.kind == "shared"] == [OTHER, RECIPIENT]
 
 
-async def test_share_must_raise_quota_used_up_if_the_backup_would_have_more_than_max_active(
-    store: Store, engine: Engine
-) -> None:
+async def test_share_must_raise_quota_used_up_beyond_max_active(store: Store, engine: Engine) -> None:
     await store.share(share(RECIPIENT, max_active=2))
     with pytest.raises(QuotaUsedUp):
         await store.share(share(OTHER, STRANGER, max_active=2))
@@ -96,14 +90,14 @@ async def test_share_must_raise_quota_used_up_if_the_backup_would_have_more_than
     await store.share(share(OTHER, max_active=2))
 
 
-async def test_share_counts_only_active_and_only_new_sharings_against_the_quota(store: Store) -> None:
+async def test_share_counts_active_and_new_sharings_to_the_quota(store: Store) -> None:
     first, _ = await store.share(share(RECIPIENT, OTHER, max_active=2))
     await store.share(share(RECIPIENT, OTHER, max_active=1, on_conflict=OnConflict.RETURN))
     await store.cancel(cancel(first.id))
     await store.share(share(STRANGER, max_active=2))
 
 
-async def test_share_checks_backup_then_key_then_status_then_conflict_then_quota(store: Store) -> None:
+async def test_share_checks_backup_key_status_conflict_then_quota(store: Store) -> None:
     await store.share(share(RECIPIENT, idempotency=key()))
     reused = key(fingerprint=b"another")
     with pytest.raises(AlreadyShared):
@@ -117,9 +111,7 @@ async def test_share_checks_backup_then_key_then_status_then_conflict_then_quota
         await store.share(share(backup_id=backup_id(404), idempotency=reused))
 
 
-async def test_a_recipient_whose_sharing_was_cancelled_must_get_a_new_one_with_a_new_id(
-    store: Store, engine: Engine
-) -> None:
+async def test_a_recipient_after_a_cancel_must_get_a_new_id(store: Store, engine: Engine) -> None:
     (first,) = await store.share(share())
     await store.cancel(cancel(first.id))
     (second,) = await store.share(share())
@@ -136,9 +128,7 @@ async def test_a_share_that_fails_stores_nothing_for_any_recipient(store: Store,
     assert engine.events() == before
 
 
-async def test_of_fifty_identical_shares_at_once_one_succeeds_and_the_others_are_conflicts(
-    store: Store, engine: Engine
-) -> None:
+async def test_of_fifty_identical_shares_at_once_one_succeeds(store: Store, engine: Engine) -> None:
     calls = [store.share(share(RECIPIENT, OTHER)) for _ in range(50)]
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert sum(isinstance(outcome, AlreadyShared) for outcome in outcomes) == 49

@@ -53,7 +53,7 @@ async def outcomes(store: Store, wanted: Sequence[Command]) -> tuple[object, ...
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 @given(changes)
-def test_changes_that_are_asked_for_at_once_come_to_the_same_on_both_engines(both: Both, wanted: list[Command]) -> None:
+def test_simultaneous_changes_come_to_the_same_on_both_engines(both: Both, wanted: list[Command]) -> None:
     both.empty()
     sqlite, postgres = (both.runner.run(outcomes(store, wanted)) for store in both.stores)
     assert postgres == sqlite
@@ -110,9 +110,7 @@ def expected(names: Sequence[str | None], part: str) -> tuple[object, ...]:
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
 @given(st.lists(st.none() | texts, max_size=8), texts)
 @example(["\x00", "\x01", "\x01\x02", "\x02", "\x01\x03", "", None, "\x00\x00"], "\x00")
-def test_names_of_any_characters_are_kept_sorted_and_found_on_both_engines(
-    both: Both, names: list[str | None], part: str
-) -> None:
+def test_names_of_any_characters_sort_alike_on_both_engines(both: Both, names: list[str | None], part: str) -> None:
     both.empty()
     for store in both.stores:
         assert both.runner.run(lists(store, names, part)) == expected(names, part)
@@ -144,7 +142,7 @@ def test_every_column_that_is_compared_is_ordered_by_code_point(both: Both) -> N
     assert rows == [("idempotency_keys", "answer")]
 
 
-async def test_text_is_ordered_by_code_point_whatever_the_order_of_the_database(url_of_other_order: str) -> None:
+async def test_text_is_ordered_by_code_point_in_any_collation(url_of_other_order: str) -> None:
     names = ["b", "B", "a", "A", "ä", "Ä", "z", "_", " ", None]
     assert PostgresEngine(url_of_other_order, None)._rows("SELECT 'a' < 'B'") == [(True,)]
     store = await PostgresStore.open(url_of_other_order)

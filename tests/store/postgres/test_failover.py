@@ -15,6 +15,8 @@ from tests.store.engines import PostgresEngine
 from tests.store.faults import SLACK, Load, opened, stored_once, timed, until
 from tests.support.postgres.server import PostgresServer
 
+pytestmark = pytest.mark.resilience
+
 
 @pytest.fixture
 def standby(own_postgres: PostgresServer) -> Iterator[PostgresServer]:
@@ -27,7 +29,7 @@ def url_of(*servers: PostgresServer) -> str:
     return f"postgresql://postgres@{places}/postgres"
 
 
-async def test_when_the_primary_dies_the_store_goes_on_with_the_standby_that_took_its_place(
+async def test_when_the_primary_dies_the_promoted_standby_is_used(
     own_postgres: PostgresServer, standby: PostgresServer
 ) -> None:
     async with opened(url_of(own_postgres, standby), patience=10.0) as store:
@@ -48,7 +50,7 @@ async def test_when_the_primary_dies_the_store_goes_on_with_the_standby_that_too
         await store.ping()
 
 
-async def test_a_store_that_was_opened_before_the_switch_and_idle_finds_the_new_primary(
+async def test_an_idle_store_finds_the_new_primary_after_the_switch(
     own_postgres: PostgresServer, standby: PostgresServer
 ) -> None:
     async with opened(url_of(standby, own_postgres), patience=2.0) as store:
@@ -64,7 +66,7 @@ async def test_a_store_that_was_opened_before_the_switch_and_idle_finds_the_new_
     stored_once(standby.url, [])
 
 
-async def test_a_standby_is_not_used_even_if_the_url_names_nothing_else(
+async def test_a_standby_is_not_used_even_as_the_only_one_in_the_url(
     own_postgres: PostgresServer, standby: PostgresServer
 ) -> None:
     async with opened(own_postgres.url) as store:
@@ -81,7 +83,7 @@ async def test_a_standby_is_not_used_even_if_the_url_names_nothing_else(
     await following.close()
 
 
-async def test_a_server_that_only_reads_is_not_written_to_even_if_the_url_asks_for_any(
+async def test_a_read_only_server_is_not_written_to_whatever_the_url(
     own_postgres: PostgresServer, standby: PostgresServer
 ) -> None:
     async with opened(own_postgres.url):
@@ -93,7 +95,7 @@ async def test_a_server_that_only_reads_is_not_written_to_even_if_the_url_asks_f
     await following.close()
 
 
-async def test_while_the_standby_is_away_nothing_is_acknowledged_and_no_sessions_pile_up(
+async def test_while_the_standby_is_away_nothing_is_acknowledged(
     own_postgres: PostgresServer, standby: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("backup_sharing.store.postgres.store._SILENT", 0.2)
@@ -119,7 +121,7 @@ async def test_while_the_standby_is_away_nothing_is_acknowledged_and_no_sessions
 
 
 @pytest.mark.parametrize("end", ["pg_cancel_backend", "pg_terminate_backend"])
-async def test_a_commit_that_somebody_ends_while_it_waits_for_the_standby_is_not_acknowledged_before_that_has_it(
+async def test_a_commit_ended_during_sync_wait_is_not_acknowledged(
     own_postgres: PostgresServer, standby: PostgresServer, end: str
 ) -> None:
     async with opened(own_postgres.url, patience=10.0) as store:
@@ -146,7 +148,7 @@ async def test_a_commit_that_somebody_ends_while_it_waits_for_the_standby_is_not
     stored_once(standby.url, acknowledged)
 
 
-async def test_an_old_primary_that_comes_back_alone_acknowledges_nothing(
+async def test_an_old_primary_that_returns_alone_acknowledges_nothing(
     own_postgres: PostgresServer, standby: PostgresServer
 ) -> None:
     async with opened(url_of(own_postgres, standby), patience=2.0) as store:
@@ -164,7 +166,7 @@ async def test_an_old_primary_that_comes_back_alone_acknowledges_nothing(
     assert [sharing.to_project_id for sharing in PostgresEngine(standby.url, None).history()].count(RECIPIENT) == 1
 
 
-async def test_a_primary_that_stands_still_is_left_for_the_standby_that_took_its_place(
+async def test_a_frozen_primary_is_left_for_the_promoted_standby(
     own_postgres: PostgresServer, standby: PostgresServer
 ) -> None:
     async with opened(url_of(own_postgres, standby), patience=1.0) as store:

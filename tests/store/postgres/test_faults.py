@@ -9,6 +9,8 @@ from psycopg import errors
 from backup_sharing.errors import StoredDataUnreadable
 from backup_sharing.store.postgres.faults import failure_of
 
+pytestmark = pytest.mark.resilience
+
 VALUES = [
     psycopg.DataError("PostgreSQL text fields cannot contain NUL (0x00) bytes"),
     errors.InvalidTextRepresentation("invalid input syntax for type bigint"),

@@ -17,6 +17,8 @@ from tests.store.commands import share
 from tests.store.engines import PostgresEngine
 from tests.store.faults import opened
 
+pytestmark = pytest.mark.resilience
+
 Change = Callable[[Connection, float], Awaitable[None]]
 
 TAKES = 0.05

@@ -26,6 +26,8 @@ from tests.store.engines import PostgresEngine
 from tests.store.faults import SLACK, opened, stored_once, until
 from tests.support.postgres.proxy import TcpProxy
 
+pytestmark = pytest.mark.resilience
+
 Change = Callable[[PostgresStore], Awaitable[object]]
 
 CHANGES: dict[str, tuple[Change, list[str]]] = {
@@ -45,7 +47,7 @@ CHANGES: dict[str, tuple[Change, list[str]]] = {
 
 @pytest.mark.parametrize("lost", ["answer", "request"])
 @pytest.mark.parametrize("change", CHANGES)
-async def test_a_change_whose_commit_is_lost_on_the_way_is_acknowledged_and_made_once(
+async def test_a_change_whose_commit_is_lost_is_made_once_and_answered(
     database_url: str, postgres_proxy: TcpProxy, change: str, lost: str
 ) -> None:
     make, events = CHANGES[change]
@@ -62,7 +64,7 @@ async def test_a_change_whose_commit_is_lost_on_the_way_is_acknowledged_and_made
 
 
 @pytest.mark.parametrize("lost", ["answer", "request"])
-async def test_a_question_for_the_fate_of_a_commit_whose_answer_is_lost_is_asked_again(
+async def test_a_query_of_a_commits_fate_is_repeated_if_it_is_lost(
     database_url: str, postgres_proxy: TcpProxy, lost: str
 ) -> None:
     async with opened(postgres_proxy.through(database_url)) as store:
@@ -99,7 +101,7 @@ async def test_a_change_whose_fate_is_not_known_in_time_says_so(
     stored_once(database_url, [])
 
 
-async def test_whoever_has_a_deadline_is_told_before_it_that_a_fate_is_unknown(
+async def test_a_caller_hears_before_its_deadline_of_an_unknown_fate(
     database_url: str, postgres_proxy: TcpProxy
 ) -> None:
     async with opened(postgres_proxy.through(database_url)) as store:
@@ -113,9 +115,7 @@ async def test_whoever_has_a_deadline_is_told_before_it_that_a_fate_is_unknown(
         postgres_proxy.accept()
 
 
-async def test_what_is_sent_too_late_to_be_answered_is_not_stored_later_either(
-    database_url: str, postgres_proxy: TcpProxy
-) -> None:
+async def test_what_is_sent_too_late_for_an_answer_is_never_stored(database_url: str, postgres_proxy: TcpProxy) -> None:
     engine = PostgresEngine(database_url, None)
     async with opened(postgres_proxy.through(database_url)) as store:
         await store.share(share(RECIPIENT, sharing_ids=["standing"]))
@@ -127,7 +127,7 @@ async def test_what_is_sent_too_late_to_be_answered_is_not_stored_later_either(
         assert engine.events() == before
 
 
-async def test_a_transaction_that_is_held_on_the_way_fails_when_it_arrives_too_late(
+async def test_a_transaction_held_on_the_way_fails_if_it_arrives_late(
     database_url: str, postgres_proxy: TcpProxy
 ) -> None:
     engine = PostgresEngine(database_url, None)
@@ -148,7 +148,7 @@ async def test_a_transaction_that_is_held_on_the_way_fails_when_it_arrives_too_l
         assert engine.events() == before
 
 
-async def test_a_caller_who_goes_while_the_database_is_away_has_nothing_stored(
+async def test_a_caller_who_leaves_during_an_outage_has_nothing_stored(
     database_url: str, postgres_proxy: TcpProxy
 ) -> None:
     engine = PostgresEngine(database_url, None)
@@ -176,7 +176,7 @@ async def test_only_so_many_marks_are_left_behind(database_url: str, postgres_pr
             assert len(engine._rows("SELECT 1 FROM batches")) <= 33
 
 
-async def test_marks_that_servers_left_are_removed_when_nobody_can_ask_for_them(database_url: str) -> None:
+async def test_marks_left_by_servers_are_removed_when_of_no_use(database_url: str) -> None:
     engine = PostgresEngine(database_url, None)
     async with opened(database_url) as store:
         await store.share(share())

@@ -11,6 +11,8 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from uuid import uuid4
 
+import pytest
+
 from backup_sharing.errors import Failure, OutcomeUnknown
 from backup_sharing.model import Sharing
 from backup_sharing.store.interface import Store
@@ -19,6 +21,8 @@ from tests.store.engines import PostgresEngine
 from tests.store.faults import opened, stored_once, timed, until
 from tests.support.postgres.proxy import TcpProxy, address_of
 from tests.support.postgres.server import PostgresServer
+
+pytestmark = pytest.mark.resilience
 
 SECONDS = float(os.environ.get("BACKUP_SHARING_TEST_MISTREATED", "8"))
 """For how long."""

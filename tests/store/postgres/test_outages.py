@@ -14,8 +14,10 @@ from tests.store.faults import SLACK, Load, opened, sessions, stored_once, timed
 from tests.support.postgres.proxy import TcpProxy
 from tests.support.postgres.server import PostgresServer
 
+pytestmark = pytest.mark.resilience
 
-async def test_connections_that_the_server_ends_under_load_fail_no_call(own_postgres: PostgresServer) -> None:
+
+async def test_sessions_ended_by_the_server_under_load_fail_no_call(own_postgres: PostgresServer) -> None:
     async with opened(own_postgres.url) as store:
         load = Load([store])
         await load.begin()
@@ -42,9 +44,7 @@ async def test_connections_that_are_cut_under_load_fail_no_call(database_url: st
 
 
 @pytest.mark.parametrize("end", ["fast", "immediate", "kill"])
-async def test_a_server_that_is_restarted_under_load_fails_no_call_if_it_is_back_in_time(
-    own_postgres: PostgresServer, end: str
-) -> None:
+async def test_a_restart_under_load_fails_no_call_if_it_is_short(own_postgres: PostgresServer, end: str) -> None:
     async with opened(own_postgres.url) as store:
         load = Load([store])
         await load.begin()
@@ -56,7 +56,7 @@ async def test_a_server_that_is_restarted_under_load_fails_no_call_if_it_is_back
     stored_once(own_postgres.url, load.acknowledged)
 
 
-async def test_while_the_server_is_away_calls_fail_in_their_time_and_then_go_on(own_postgres: PostgresServer) -> None:
+async def test_during_an_outage_calls_fail_in_time_and_then_go_on(own_postgres: PostgresServer) -> None:
     async with opened(own_postgres.url, patience=1.0) as store:
         tasks = len(asyncio.all_tasks())
         await asyncio.to_thread(own_postgres.kill)
@@ -81,9 +81,7 @@ async def test_while_the_server_is_away_calls_fail_in_their_time_and_then_go_on(
 
 
 @pytest.mark.parametrize("end", ["fast", "immediate", "kill"])
-async def test_what_is_asked_of_a_server_that_went_away_before_is_known_not_to_be_stored(
-    own_postgres: PostgresServer, end: str
-) -> None:
+async def test_calls_of_a_server_known_to_be_away_are_not_stored(own_postgres: PostgresServer, end: str) -> None:
     async with opened(own_postgres.url, patience=0.5) as store:
         await asyncio.to_thread(own_postgres.kill if end == "kill" else lambda: own_postgres.stop(end))
         seconds, outcome = await timed(store.share(share()))
@@ -92,7 +90,7 @@ async def test_what_is_asked_of_a_server_that_went_away_before_is_known_not_to_b
     await asyncio.to_thread(own_postgres.start)
 
 
-async def test_a_store_that_is_opened_while_the_server_is_away_works_as_soon_as_it_is_there(
+async def test_a_store_opened_during_an_outage_works_when_it_ends(
     own_postgres: PostgresServer,
 ) -> None:
     await asyncio.to_thread(own_postgres.stop)
@@ -112,7 +110,7 @@ async def test_a_store_that_is_opened_while_the_server_is_away_works_as_soon_as_
     await store.close()
 
 
-async def test_a_store_that_is_opened_on_a_frozen_network_opens_and_works_as_soon_as_it_flows(
+async def test_a_store_opened_on_a_frozen_network_works_when_it_thaws(
     database_url: str, postgres_proxy: TcpProxy
 ) -> None:
     postgres_proxy.freeze()
@@ -138,9 +136,7 @@ async def test_close_ends_while_the_server_is_away(own_postgres: PostgresServer)
     await asyncio.to_thread(own_postgres.start)
 
 
-async def test_a_frozen_network_fails_calls_in_their_time_and_nothing_leaks(
-    database_url: str, postgres_proxy: TcpProxy
-) -> None:
+async def test_a_frozen_network_fails_calls_in_time_without_leaks(database_url: str, postgres_proxy: TcpProxy) -> None:
     async with opened(postgres_proxy.through(database_url), patience=1.0) as store:
         await store.get_backup(BACKUP_ID)
         postgres_proxy.freeze()
@@ -169,7 +165,7 @@ async def test_a_frozen_network_fails_calls_in_their_time_and_nothing_leaks(
     stored_once(database_url, [])
 
 
-async def test_a_server_that_says_nothing_for_ever_is_left_for_a_new_connection(
+async def test_a_server_silent_forever_is_left_for_a_new_connection(
     database_url: str, postgres_proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("backup_sharing.store.postgres.store._SILENT", 0.2)
@@ -200,9 +196,7 @@ async def test_close_ends_on_a_frozen_network(database_url: str, postgres_proxy:
     assert len(asyncio.all_tasks()) == 1
 
 
-async def test_a_caller_who_goes_does_not_wait_for_the_driver_to_cancel(
-    database_url: str, postgres_proxy: TcpProxy
-) -> None:
+async def test_a_caller_who_leaves_does_not_wait_for_the_driver(database_url: str, postgres_proxy: TcpProxy) -> None:
     async with opened(postgres_proxy.through(database_url)) as store:
         postgres_proxy.freeze()
         reading = asyncio.create_task(store.get_backup(BACKUP_ID))

@@ -40,7 +40,7 @@ async def test_a_caller_that_is_alone_waits_for_no_other() -> None:
         await caller
 
 
-async def test_a_batch_waits_for_as_many_changes_as_came_together_before() -> None:
+async def test_a_batch_waits_for_as_many_changes_as_came_before() -> None:
     waiting = queue()
     first = ask(waiting, 4)
     assert await taken(waiting) == 4

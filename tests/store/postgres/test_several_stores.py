@@ -87,7 +87,7 @@ def explained_by_events(url: str) -> None:
     assert {stored for (stored,) in engine._rows("SELECT id FROM backups")} == there
 
 
-async def test_changes_of_the_same_backups_through_several_stores_come_one_after_the_other(
+async def test_changes_of_one_backup_by_several_stores_come_in_turn(
     own_postgres: PostgresServer,
 ) -> None:
     async with AsyncExitStack() as stack:
@@ -102,7 +102,7 @@ async def test_changes_of_the_same_backups_through_several_stores_come_one_after
     assert "deadlock detected" not in own_postgres.log
 
 
-async def test_of_many_identical_shares_through_several_stores_one_wins(database_url: str) -> None:
+async def test_of_identical_shares_through_several_stores_one_wins(database_url: str) -> None:
     async with AsyncExitStack() as stack:
         stores = [await stack.enter_async_context(opened(database_url)) for _ in range(3)]
         for number in range(5):
@@ -113,7 +113,7 @@ async def test_of_many_identical_shares_through_several_stores_one_wins(database
     stored_once(database_url, [])
 
 
-async def test_of_many_shares_with_one_key_through_several_stores_all_get_the_answer_of_one(database_url: str) -> None:
+async def test_shares_with_one_key_by_several_stores_get_one_answer(database_url: str) -> None:
     async with AsyncExitStack() as stack:
         stores = [await stack.enter_async_context(opened(database_url)) for _ in range(3)]
         calls = [stores[n % 3].share(share(project_id(1), idempotency=key())) for n in range(48)]
@@ -122,7 +122,7 @@ async def test_of_many_shares_with_one_key_through_several_stores_all_get_the_an
     stored_once(database_url, [])
 
 
-async def test_a_key_that_is_used_at_once_for_different_backups_is_used_for_one(own_postgres: PostgresServer) -> None:
+async def test_a_key_used_at_once_for_two_backups_is_used_for_one(own_postgres: PostgresServer) -> None:
     async with AsyncExitStack() as stack:
         stores = [await stack.enter_async_context(opened(own_postgres.url)) for _ in range(3)]
         for number in range(1, 31):
@@ -155,7 +155,7 @@ async def test_a_quota_holds_through_several_stores(database_url: str) -> None:
     assert len(PostgresEngine(database_url, None).history()) == 10
 
 
-async def test_several_lanes_of_one_store_make_every_change_once_and_end_together(database_url: str) -> None:
+async def test_several_lanes_of_one_store_make_every_change_once(database_url: str) -> None:
     store = await PostgresStore.open(database_url, write_connections=3)
     for about in BACKUPS:
         await store.put_backup(backup(about), cause())
@@ -165,7 +165,7 @@ async def test_several_lanes_of_one_store_make_every_change_once_and_end_togethe
     explained_by_events(database_url)
 
 
-async def test_one_that_cannot_be_stored_does_not_touch_those_that_are_made_with_it(database_url: str) -> None:
+async def test_one_that_cannot_be_stored_does_not_touch_its_batch(database_url: str) -> None:
     async with opened(database_url) as store:
         taken = str(uuid4())
         await store.share(share(project_id(1), sharing_ids=[taken]))

@@ -39,6 +39,8 @@ from tests.support.postgres import folder
 from tests.support.postgres.server import PostgresServer
 from tests.support.postgres.which import own_server
 
+pytestmark = pytest.mark.resilience
+
 
 @contextmanager
 def session(url: str, *statements: str) -> Iterator[psycopg.Connection]:
@@ -107,7 +109,7 @@ async def test_a_key_that_somebody_is_storing_holds_up_nobody_else(database_url:
     stored_once(database_url, [])
 
 
-async def test_more_slow_reads_than_connections_are_unavailable_and_the_pool_recovers(database_url: str) -> None:
+async def test_more_slow_reads_than_connections_are_unavailable(database_url: str) -> None:
     async with opened(database_url, patience=1.0, read_connections=2) as store:
         await store.share(share())
         with session(database_url, "LOCK TABLE sharings IN ACCESS EXCLUSIVE MODE"):
@@ -119,7 +121,7 @@ async def test_more_slow_reads_than_connections_are_unavailable_and_the_pool_rec
         assert counts == [1] * 50
 
 
-async def test_a_server_without_free_connections_is_unavailable_and_then_served(own_postgres: PostgresServer) -> None:
+async def test_a_server_out_of_connections_is_unavailable_then_served(own_postgres: PostgresServer) -> None:
     async with opened(own_postgres.url, patience=0.7, read_connections=2) as store:
         own_postgres.execute("CREATE ROLE many LOGIN SUPERUSER")
         own_postgres.configure("superuser_reserved_connections", "0")
@@ -140,7 +142,7 @@ async def test_a_server_without_free_connections_is_unavailable_and_then_served(
     stored_once(own_postgres.url, [])
 
 
-async def test_a_server_that_becomes_one_that_only_reads_serves_reads_and_then_changes(database_url: str) -> None:
+async def test_a_server_that_turns_read_only_serves_reads_then_changes(database_url: str) -> None:
     name = database_url.rpartition("/")[2]
     async with opened(database_url, patience=0.7) as store:
         with psycopg.connect(database_url, autocommit=True) as connection:
@@ -182,7 +184,7 @@ def cramped_postgres(small_disk: Path) -> Iterator[PostgresServer]:
     server.close()
 
 
-async def test_changes_that_the_disk_has_no_room_for_are_unavailable_and_then_made(
+async def test_changes_on_a_full_disk_are_unavailable_and_then_made(
     cramped_postgres: PostgresServer, small_disk: Path
 ) -> None:
     server, ballast = cramped_postgres, small_disk / "ballast"
@@ -227,7 +229,7 @@ async def test_no_password_is_logged_or_told(own_postgres: PostgresServer, caplo
     await asyncio.to_thread(own_postgres.start)
 
 
-async def test_what_is_acknowledged_is_durable_whatever_the_server_has_for_a_default(database_url: str) -> None:
+async def test_what_is_acknowledged_is_durable_whatever_the_default(database_url: str) -> None:
     name = database_url.rpartition("/")[2]
     PostgresEngine(database_url, None)._rows(f"ALTER DATABASE {name} SET synchronous_commit = off")
     async with opened(database_url) as store:
@@ -236,7 +238,7 @@ async def test_what_is_acknowledged_is_durable_whatever_the_server_has_for_a_def
         assert await (await connection.execute("SHOW synchronous_commit")).fetchall() == [("on",)]
 
 
-async def test_expired_keys_go_faster_than_new_ones_come_whichever_way_they_come(database_url: str) -> None:
+async def test_expired_keys_go_faster_than_new_ones_come(database_url: str) -> None:
     engine = PostgresEngine(database_url, None)
     async with opened(database_url) as store:
         for turn in range(6):
@@ -268,7 +270,7 @@ async def test_text_that_is_no_unicode_fails_by_itself(database_url: str) -> Non
     stored_once(database_url, [])
 
 
-async def test_one_fault_of_the_server_is_logged_once_for_all_that_it_befalls(
+async def test_one_fault_of_the_server_is_logged_once_for_all_calls(
     database_url: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def full(*arguments: object) -> None:

@@ -53,7 +53,7 @@ def files(target: Path) -> list[str]:
     return sorted(each.name for each in target.parent.iterdir())
 
 
-def test_a_copy_has_the_same_content_and_only_its_owner_may_read_it(source: Path, target: Path) -> None:
+def test_a_copy_has_the_same_content_and_is_its_owners_only(source: Path, target: Path) -> None:
     size = back_up(source, target, replace=False, bar=bar)
     assert list(plain_rows(target)) == list(plain_rows(source))
     assert (target.stat().st_size, target.stat().st_mode & 0o777) == (size, 0o600)
@@ -73,8 +73,9 @@ def test_the_bar_gets_all_pages(source: Path, target: Path) -> None:
     assert sum(told) == 0
 
 
+@pytest.mark.resilience
 @pytest.mark.usefixtures("small_steps")
-async def test_a_copy_ends_while_a_server_writes_all_the_time_and_is_of_one_moment(source: Path, target: Path) -> None:
+async def test_a_copy_under_writes_ends_and_is_of_one_moment(source: Path, target: Path) -> None:
     store = await SqliteStore.open(source)
     written: list[str] = []
     begun = asyncio.Event()
@@ -113,7 +114,7 @@ async def test_a_copy_ends_while_a_server_writes_all_the_time_and_is_of_one_mome
     assert {row[1] for row in sharings if row[0] in set(written)} <= {row[0] for row in backups}
 
 
-def test_a_file_that_is_there_is_not_replaced_unless_it_is_asked_for(source: Path, target: Path) -> None:
+def test_an_existing_file_is_replaced_only_on_request(source: Path, target: Path) -> None:
     target.write_bytes(b"dear to somebody")
     with pytest.raises(UnusableDatabase, match="already there"):
         back_up(source, target, replace=False, bar=bar)
@@ -166,7 +167,8 @@ sqlite_backup.back_up(Path(sys.argv[1]), Path(sys.argv[2]), replace=True, bar=la
 """
 
 
-def test_a_backup_that_is_killed_leaves_what_had_the_name_and_the_next_one_works(source: Path, target: Path) -> None:
+@pytest.mark.resilience
+def test_a_killed_backup_leaves_the_old_file_and_the_next_works(source: Path, target: Path) -> None:
     target.write_bytes(b"the last good one")
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     arguments = [sys.executable, "-c", SLOW, str(source), str(target)]

@@ -100,9 +100,7 @@ def test_a_single_failing_change_is_rolled_back_and_made_once(
     assert numbers(path) == []
 
 
-def test_a_change_that_becomes_late_before_the_commit_is_left_out_and_the_others_are_made_again(
-    connection: sqlite3.Connection, path: Path
-) -> None:
+def test_a_change_late_before_the_commit_is_left_out_alone(connection: sqlite3.Connection, path: Path) -> None:
     slow = Change(lambda _: time.sleep(0.05), None, lambda: False)
     changes = [insert(1), insert(2, commit_by=time.monotonic() + 0.03), slow, insert(3)]
     assert kinds(changes, connection) == [Made, DeadlineTooClose, Made, Made]
@@ -139,7 +137,7 @@ def test_late_changes_do_not_wait_for_the_lock_and_others_do(connection: sqlite3
 
 
 @pytest.mark.parametrize("changes", [[insert(1, kilobytes=900)], [insert(1), insert(2, kilobytes=900), insert(3)]])
-def test_a_full_database_fails_what_does_not_fit_and_keeps_nothing_of_it(
+def test_a_full_database_fails_what_does_not_fit_keeping_nothing(
     connection: sqlite3.Connection, path: Path, changes: list[Change]
 ) -> None:
     connection.execute(f"PRAGMA max_page_count = {PAGES}")
@@ -179,9 +177,7 @@ def ends_the_transaction(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT OR ROLLBACK INTO numbers (n) VALUES (1), (1)")
 
 
-def test_when_sqlite_ends_the_transaction_by_itself_no_change_counts_as_made(
-    connection: sqlite3.Connection, path: Path
-) -> None:
+def test_when_sqlite_ends_a_transaction_no_change_counts_as_made(connection: sqlite3.Connection, path: Path) -> None:
     changes = [insert(5), Change(ends_the_transaction, None, lambda: False), insert(6)]
     assert kinds(changes, connection) == [RuntimeError] * 3
     assert numbers(path) == []

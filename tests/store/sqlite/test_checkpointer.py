@@ -65,7 +65,7 @@ def long_read(path: Path) -> Iterator[None]:
         yield
 
 
-async def test_the_log_stays_small_while_changes_are_written_without_a_pause(store: SqliteStore, path: Path) -> None:
+async def test_the_log_stays_small_under_writes_without_a_pause(store: SqliteStore, path: Path) -> None:
     shared = 0
     async with asyncio.timeout(60):
         for _ in range(20):
@@ -78,7 +78,8 @@ async def test_the_log_stays_small_while_changes_are_written_without_a_pause(sto
     assert await store.count_sharings(given()) == shared
 
 
-async def test_a_long_read_makes_the_log_grow_and_the_writer_say_so_but_fails_nothing(
+@pytest.mark.resilience
+async def test_a_long_read_makes_the_log_grow_and_fails_nothing(
     store: SqliteStore, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with long_read(path):
@@ -109,7 +110,8 @@ class FailingCheckpoint(sqlite3.Connection):
         return super().execute(sql, parameters)
 
 
-async def test_a_checkpoint_that_fails_fails_no_change_and_is_logged_once_until_it_works_again(
+@pytest.mark.resilience
+async def test_a_failing_checkpoint_fails_no_change_and_is_logged_once(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def connect_failing(path: Path, **named: Any) -> sqlite3.Connection:  # noqa: ANN401 -- passed through
@@ -169,7 +171,8 @@ async def test_nothing_is_looked_at_while_nothing_is_written(
     await eventually(lambda: bool(looks))
 
 
-async def test_a_checkpoint_that_does_not_end_is_left_behind_when_the_store_is_closed(
+@pytest.mark.resilience
+async def test_a_checkpoint_without_an_end_is_left_behind_at_close(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(sqlite_checkpointer, "_CLOSE_WITHIN", 0.05)

@@ -17,6 +17,8 @@ import pytest
 from tests.store import faulty_process
 from tests.store.faulty_disk import ALWAYS, Fault, FaultyDisk, How, Kind, build
 
+pytestmark = pytest.mark.resilience
+
 WRITES: Final = (
     Fault(Kind.WRITE),
     Fault(Kind.WRITE, fail=ALWAYS),

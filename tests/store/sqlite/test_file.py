@@ -32,7 +32,7 @@ def folder(path: Path) -> None:
     path.parent.mkdir()
 
 
-async def test_a_new_database_and_its_log_are_readable_by_their_owner_only(path: Path) -> None:
+async def test_a_new_database_and_its_log_are_their_owners_only(path: Path) -> None:
     store = await SqliteStore.open(path)
     await store.put_backup(backup(), cause())
     assert {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()} == {0o600}
@@ -110,7 +110,7 @@ async def test_stored_text_that_is_not_unicode_is_unreadable(path: Path) -> None
     await store.close()
 
 
-async def test_no_drivers_exception_may_leave_the_store_for_a_defect_either(path: Path) -> None:
+async def test_no_drivers_exception_may_leave_a_store_for_a_defect(path: Path) -> None:
     store = await SqliteStore.open(path)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DROP TABLE backups")

@@ -37,9 +37,7 @@ def test_a_log_that_is_missing_or_empty_is_not_in_use(tmp_path: Path) -> None:
     assert log_use(tmp_path / "empty").size == 0
 
 
-def test_the_frames_are_those_that_sqlite_counts_also_after_the_log_began_again(
-    path: Path, connection: sqlite3.Connection
-) -> None:
+def test_the_frames_are_those_of_sqlite_also_after_a_log_reset(path: Path, connection: sqlite3.Connection) -> None:
     seen = set()
     for rows in (1, 100, 7):
         for number in range(rows):

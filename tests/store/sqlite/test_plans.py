@@ -105,7 +105,7 @@ FILTERS = ("from_project_id", "to_project_id", "volume_id", "availability_zone",
 
 @pytest.mark.parametrize("descending", [False, True])
 @pytest.mark.parametrize("received", [False, True])
-def test_no_combination_of_filters_makes_the_default_list_scan_or_sort(
+def test_no_filters_make_the_default_list_scan_or_sort(
     connection: sqlite3.Connection, received: bool, descending: bool
 ) -> None:
     # With both projects known SQLite may start from either: both have the order.
@@ -119,9 +119,7 @@ def test_no_combination_of_filters_makes_the_default_list_scan_or_sort(
 
 
 @pytest.mark.parametrize("received", [False, True])
-def test_with_a_backup_only_its_sharings_are_read_whatever_else_is_wanted(
-    connection: sqlite3.Connection, received: bool
-) -> None:
+def test_with_a_backup_only_its_sharings_are_read(connection: sqlite3.Connection, received: bool) -> None:
     for wanted in product([None, "x"], repeat=len(FILTERS)):
         which = SharingFilter(GIVER, received=received, backup_id="b", **dict(zip(FILTERS, wanted, strict=True)))
         search, *others = sorted_plan(connection, list_statement(page(which)))

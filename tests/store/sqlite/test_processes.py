@@ -18,7 +18,7 @@ from backup_sharing.store.sqlite.store import SqliteStore
 from tests.store import sqlite_process
 from tests.store.commands import backup, cause, page
 
-pytestmark = pytest.mark.asyncio
+pytestmark = [pytest.mark.asyncio, pytest.mark.resilience]
 
 
 async def start(path: Path, prefix: str, count: int) -> Process:
@@ -83,9 +83,7 @@ async def all_ids(store: SqliteStore) -> set[str]:
 
 
 @pytest.mark.parametrize("acknowledgements", [1, 40, 90, 2000])
-async def test_after_a_process_is_killed_what_was_acknowledged_is_there_and_no_share_is_half_stored(
-    path: Path, acknowledgements: int
-) -> None:
+async def test_after_a_kill_all_acknowledged_shares_are_there_whole(path: Path, acknowledgements: int) -> None:
     process = await start(path, "killed", 1_000_000)
     assert process.stdout is not None
     acknowledged = [await process.stdout.readline() for _ in range(acknowledgements)]

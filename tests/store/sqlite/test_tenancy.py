@@ -51,7 +51,7 @@ def test_a_sharing_of_others_is_read_as_one_that_is_not_there(connection: sqlite
     assert get(SHARING_ID) == get(UNKNOWN) != []
 
 
-def test_a_sharing_of_others_is_cancelled_as_one_that_is_not_there(connection: sqlite3.Connection) -> None:
+def test_cancelling_anothers_sharing_looks_like_a_missing_one(connection: sqlite3.Connection) -> None:
     def cancel(sharing_id: str) -> list[str]:
         command = commands.cancel(sharing_id, commands.STRANGER)
         return statements(connection, lambda: make(connection, command))
@@ -59,7 +59,7 @@ def test_a_sharing_of_others_is_cancelled_as_one_that_is_not_there(connection: s
     assert cancel(SHARING_ID) == cancel(UNKNOWN) != []
 
 
-def test_a_backup_of_others_is_shared_or_cancelled_as_one_that_is_not_there(connection: sqlite3.Connection) -> None:
+def test_anothers_backup_is_treated_like_a_missing_one(connection: sqlite3.Connection) -> None:
     def shared(backup_id: str) -> list[str]:
         command = commands.share(backup_id=backup_id, giver=commands.STRANGER, sharing_ids=["x"])
         return statements(connection, lambda: make(connection, command))

@@ -45,7 +45,7 @@ def change(connection: sqlite3.Connection) -> int:
     return int(connection.execute("SELECT 1").fetchone()[0])
 
 
-async def test_what_waits_is_committed_in_batches_up_to_the_bound_and_each_wakes_the_loop_once(
+async def test_what_waits_is_committed_in_bounded_batches_one_wake_up(
     writer: Writer, connection: sqlite3.Connection, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wakes = 0
@@ -69,7 +69,7 @@ async def test_what_waits_is_committed_in_batches_up_to_the_bound_and_each_wakes
     assert len(commits) == wakes == 4
 
 
-async def test_changes_run_in_one_thread_in_the_order_in_which_they_were_asked_for(writer: Writer) -> None:
+async def test_changes_run_in_one_thread_in_the_order_of_their_calls(writer: Writer) -> None:
     seen: list[tuple[int, str]] = []
 
     async def ask(number: int) -> None:
@@ -88,7 +88,7 @@ async def test_the_loop_runs_on_while_a_change_is_made(writer: Writer) -> None:
     assert await waiting
 
 
-async def test_a_defect_in_the_thread_reaches_the_callers_and_the_thread_goes_on(
+async def test_a_defect_reaches_the_callers_and_the_thread_goes_on(
     writer: Writer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def defect(*_: object) -> None:
@@ -171,7 +171,7 @@ async def test_a_change_refused_just_before_its_commit_is_left_out(path: Path, m
         assert other.execute("SELECT id FROM backups").fetchall() == []
 
 
-async def test_a_caller_that_was_cancelled_while_its_change_was_made_disturbs_no_other_of_its_batch(
+async def test_a_caller_cancelled_during_its_change_disturbs_no_other(
     writer: Writer,
 ) -> None:
     gather, begun, release = threading.Event(), threading.Event(), threading.Event()
@@ -266,9 +266,7 @@ async def expect_four(writer: Writer) -> list[asyncio.Task[int]]:
     return three
 
 
-async def test_changes_that_come_apart_share_a_commit_when_as_many_came_together_before(
-    patient_writer: Writer, batches: list[int]
-) -> None:
+async def test_changes_apart_share_a_commit_if_many_came_before(patient_writer: Writer, batches: list[int]) -> None:
     tasks = await expect_four(patient_writer)
     for _ in range(5):
         await asyncio.sleep(0.01)

@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
 
+from tests.support.ports import free_port
 from tests.support.postgres.folder import PATIENCE
 from tests.support.postgres.link import Link, Loss, Weather
-from tests.support.postgres.ports import free_port
 
 
 def address_of(url: str) -> str:

@@ -12,10 +12,10 @@ from typing import Any, LiteralString
 import psutil
 import psycopg
 
+from tests.support.ports import free_port
 from tests.support.postgres.binaries import packaged, within_reach
 from tests.support.postgres.crash import kill_all, remove_traces
 from tests.support.postgres.folder import PATIENCE, Guard, open_folder
-from tests.support.postgres.ports import free_port
 from tests.support.postgres.user import User
 
 NAME = "postgres"

@@ -29,7 +29,7 @@ def test_every_test_has_an_empty_database(database_url: str, run: int) -> None:
     assert tables(database_url) == [("left_behind",)]
 
 
-def test_a_database_compares_bytes_and_stores_utf_8_whatever_its_server_does(database_url: str) -> None:
+def test_a_database_compares_bytes_in_utf_8_whatever_its_server(database_url: str) -> None:
     with psycopg.connect(database_url) as connection:
         assert connection.execute("SELECT 'B' < 'a', octet_length('ü')").fetchone() == (True, 2)
 
@@ -59,7 +59,7 @@ def test_what_a_url_says_beside_the_name_of_the_database_stays(postgres: str) ->
     drop_database(url)
 
 
-def test_a_server_that_the_environment_names_is_used_and_none_is_started(own_postgres: PostgresServer) -> None:
+def test_a_server_named_by_the_environment_is_used_none_started(own_postgres: PostgresServer) -> None:
     own_postgres.configure("log_statement", "ddl")
     tests = ("test_every_test_has_an_empty_database", "test_a_server_that_the_environment_names_is_used")
     done = subprocess.run(

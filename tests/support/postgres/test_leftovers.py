@@ -23,6 +23,8 @@ from tests.support.postgres.folder import PATIENCE
 from tests.support.postgres.server import PostgresServer
 from tests.support.programs import ROOT
 
+pytestmark = pytest.mark.resilience
+
 SHARED_MEMORY = Path("/proc/sysvipc/shm")
 
 ENDS_BADLY = """
@@ -138,9 +140,7 @@ def test_who_is_not_root_runs_a_server_as_oneself() -> None:
 
 
 @pytest.mark.usefixtures("own_postgres")
-def test_programs_in_an_environment_that_is_closed_to_others_are_run_all_the_same(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_programs_in_a_closed_environment_are_run_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     programs = packaged(18)
     assert programs is not None
     package = programs.parents[1]

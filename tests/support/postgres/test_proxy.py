@@ -13,6 +13,8 @@ import pytest
 
 from tests.support.postgres.proxy import TcpProxy
 
+pytestmark = pytest.mark.resilience
+
 
 class Echo:
     """Answers what it is sent, one connection after the other, and remembers it."""
@@ -95,7 +97,7 @@ def test_bytes_are_forwarded_both_ways(client: socket.socket) -> None:
     assert answer == question
 
 
-def test_the_end_of_a_client_reaches_the_target_and_that_of_the_target_the_client(client: socket.socket) -> None:
+def test_the_end_of_either_side_reaches_the_other(client: socket.socket) -> None:
     client.sendall(b"hello")
     client.shutdown(socket.SHUT_WR)
     answer = b""
@@ -113,9 +115,7 @@ def test_a_cut_resets_all_connections_and_new_ones_are_accepted(proxy: TcpProxy,
         assert ask(another) == b"hello"
 
 
-def test_a_proxy_that_refuses_keeps_the_connections_it_has_until_it_accepts_again(
-    proxy: TcpProxy, client: socket.socket
-) -> None:
+def test_a_proxy_that_refuses_keeps_its_connections(proxy: TcpProxy, client: socket.socket) -> None:
     ask(client)
     proxy.refuse()
     with pytest.raises(ConnectionRefusedError):
@@ -279,9 +279,7 @@ def insert_in_a_pipeline(url: str, number: int) -> None:
         connection.execute("COMMIT")
 
 
-def test_all_statements_of_a_pipeline_are_done_before_their_answers_are_lost(
-    postgres_proxy: TcpProxy, database_url: str
-) -> None:
+def test_all_statements_of_a_pipeline_precede_the_lost_answers(postgres_proxy: TcpProxy, database_url: str) -> None:
     with psycopg.connect(database_url, autocommit=True) as direct:
         direct.execute("CREATE TABLE numbers (number int)")
     for number in range(50):

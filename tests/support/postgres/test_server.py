@@ -12,6 +12,8 @@ import pytest
 from tests.support.postgres.server import PostgresServer
 from tests.support.postgres.which import own_server
 
+pytestmark = pytest.mark.resilience
+
 
 @pytest.fixture
 def careful_postgres() -> Iterator[PostgresServer]:
@@ -59,9 +61,7 @@ def test_a_server_of_either_release_answers_sql(release: int) -> None:
 
 
 @pytest.mark.parametrize("mode", ["smart", "fast", "immediate"])
-def test_a_server_that_was_stopped_starts_where_it_was_with_what_it_had(
-    own_postgres: PostgresServer, mode: str
-) -> None:
+def test_a_stopped_server_starts_where_it_was_with_its_data(own_postgres: PostgresServer, mode: str) -> None:
     url = own_postgres.url
     own_postgres.execute("CREATE TABLE numbers AS SELECT 1 AS number")
     own_postgres.stop(mode)
@@ -91,7 +91,7 @@ def test_a_server_can_be_killed_again_and_again(own_postgres: PostgresServer) ->
     assert numbers(own_postgres) == list(range(5))
 
 
-def test_a_transaction_that_was_not_committed_is_not_there_after_a_crash(own_postgres: PostgresServer) -> None:
+def test_an_uncommitted_transaction_is_gone_after_a_crash(own_postgres: PostgresServer) -> None:
     own_postgres.execute("CREATE TABLE numbers (number int)")
     with psycopg.connect(own_postgres.url) as connection:
         connection.execute("INSERT INTO numbers VALUES (1)")
@@ -102,7 +102,7 @@ def test_a_transaction_that_was_not_committed_is_not_there_after_a_crash(own_pos
     assert numbers(own_postgres) == []
 
 
-def test_cut_connections_ends_the_sessions_of_others_and_says_how_many(own_postgres: PostgresServer) -> None:
+def test_cut_connections_ends_others_sessions_and_counts_them(own_postgres: PostgresServer) -> None:
     with psycopg.connect(own_postgres.url) as one, psycopg.connect(own_postgres.url) as two:
         one.execute("SELECT 1")  # is in a transaction
         assert own_postgres.cut_connections() == 2
@@ -121,7 +121,7 @@ def test_a_standby_follows_and_cannot_be_written_to(own_postgres: PostgresServer
         standby.execute("INSERT INTO numbers VALUES (2)")
 
 
-def test_a_promoted_standby_has_all_that_was_acknowledged_and_can_be_written_to(own_postgres: PostgresServer) -> None:
+def test_a_promoted_standby_has_all_and_can_be_written_to(own_postgres: PostgresServer) -> None:
     standby = own_postgres.make_standby()
     with Writer(own_postgres) as writer:
         own_postgres.kill()

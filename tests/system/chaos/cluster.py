@@ -18,9 +18,10 @@ from backup_sharing.identity.static import add_token
 from backupsharing.v2.backup_catalog_pb2 import PutBackupRequest
 from backupsharing.v2.backup_catalog_pb2_grpc import BackupCatalogServiceStub
 from backupsharing.v2.backup_pb2 import Backup
+from tests.support.ports import free_address
 from tests.support.postgres.databases import new_database
 from tests.support.postgres.server import PostgresServer
-from tests.support.programs import PACKAGES, ROOT, environment, free_address
+from tests.support.programs import PACKAGES, ROOT, environment
 
 _SERVICE_TOKEN = "service"
 PATIENCE = 60.0

@@ -8,17 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.house import House, Project
-from tests.support.postgres.databases import new_database
-from tests.support.programs import Programs, free_address
+from tests.support.ports import free_address
+from tests.support.programs import Programs
 from tests.support.rest import Rest
 from tests.support.stub_server import StubServer
-
-
-@pytest.fixture(scope="session")
-def standing_programs() -> Iterator[Programs]:
-    """Programs that live as long as the tests."""
-    with Programs() as programs:
-        yield programs
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -28,15 +21,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def house(
-    request: pytest.FixtureRequest, standing_programs: Programs, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[House]:
+def house(request: pytest.FixtureRequest) -> House:
     """A server and a gateway that no test harms, with projects enough for all tests."""
-    engine = getattr(request, "param", "sqlite")
-    postgres = new_database(request.getfixturevalue("postgres")) if engine == "postgres" else ""
-    house = House(tmp_path_factory.mktemp("house"), standing_programs, 280, postgres=postgres)
-    yield house
-    house.close()
+    found: House = request.getfixturevalue(f"{getattr(request, 'param', 'sqlite')}_house")
+    return found
 
 
 @pytest.fixture

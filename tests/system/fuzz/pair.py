@@ -17,7 +17,8 @@ from backup_sharing.identity.static import add_token
 from backupsharing.v2.backup_catalog_pb2 import PutBackupRequest
 from backupsharing.v2.backup_catalog_pb2_grpc import BackupCatalogServiceStub
 from backupsharing.v2.backup_pb2 import Backup
-from tests.support.programs import Program, Programs, free_address
+from tests.support.ports import free_address
+from tests.support.programs import Program, Programs
 
 _SERVICE_TOKEN = "service"
 _BACKUPS = 20

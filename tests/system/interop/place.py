@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from tests.support.programs import Programs, free_address
+from tests.support.ports import free_address
+from tests.support.programs import Programs
 from tests.system.interop.rows import ROOT, Place
 from tests.system.interop.tamper import Tampering, tampering
 from tests.system.keystone.real import RealKeystone

@@ -12,7 +12,7 @@ from typing import Any
 
 from aiohttp import ClientSession, web
 
-from tests.support.programs import free_address
+from tests.support.ports import free_address
 
 Tampering = Callable[[Any], Any]
 """Spoils the JSON of an answer."""

@@ -44,9 +44,7 @@ def test_what_a_client_complains_of_is_kept() -> None:
     assert (result.result, result.said) == ("FAILED", "saw a bead too many")
 
 
-def test_a_plugin_is_installed_anew_when_another_release_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_plugin_is_reinstalled_for_another_release(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     releases = tmp_path / "releases"
     installed: list[str] = []
     installer = plugins.Installer("python3", lambda: installed.append(releases.read_text()), str(releases))
@@ -107,7 +105,7 @@ def test_an_example_that_leaves_a_step_out_fails(line: str) -> None:
         check_scenario(SCENARIO.replace(line, ""))
 
 
-def test_every_row_has_a_name_of_its_own_and_notices_what_can_be_spoilt() -> None:
+def test_every_row_has_its_own_name_and_notices_what_is_spoilt() -> None:
     every = rows()
     assert len({row.name for row in every}) == len(every)
     for client in every:
@@ -117,7 +115,7 @@ def test_every_row_has_a_name_of_its_own_and_notices_what_can_be_spoilt() -> Non
         )
 
 
-def test_the_renamed_field_is_the_only_difference_of_the_spoilt_protos() -> None:
+def test_the_renamed_field_is_the_only_spoilt_difference() -> None:
     given, spoilt = IMAGE.read_bytes(), renamed(IMAGE.read_bytes())
     files = FileDescriptorSet.FromString(spoilt)
     (field,) = (f for file in files.file for m in file.message_type for f in m.field if f.name == NEW_NAME)

@@ -10,7 +10,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from tests.support.programs import PATIENCE, free_address
+from tests.support.ports import free_address
+from tests.support.programs import PATIENCE
 
 ELSEWHERE = "BACKUP_SHARING_TEST_APACHE"
 """Names the program ``apache2`` where it is not in the path; its modules are in ``../lib/apache2/modules``."""

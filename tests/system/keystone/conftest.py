@@ -13,7 +13,8 @@ import pytest
 from backupsharing.v2.backup_catalog_pb2 import PutBackupRequest
 from backupsharing.v2.backup_catalog_pb2_grpc import BackupCatalogServiceStub
 from backupsharing.v2.backup_pb2 import Backup
-from tests.support.programs import Program, Programs, free_address
+from tests.support.ports import free_address
+from tests.support.programs import Program, Programs
 from tests.support.rest import Rest
 from tests.system.keystone.apache import ELSEWHERE, Apache
 from tests.system.keystone.apache import program as apache_program

@@ -13,7 +13,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.support.programs import PATIENCE, free_address
+from tests.support.ports import free_address
+from tests.support.programs import PATIENCE
 
 _HERE = Path(__file__).parent
 _CONFIGURATION = """

@@ -14,6 +14,8 @@ from tests.support.rest import assert_failure, assert_success
 from tests.system.keystone.apache import Apache
 from tests.system.keystone.conftest import Pair
 
+pytestmark = pytest.mark.outside
+
 
 @pytest.mark.parametrize("length", [4096, 8181, 16000])
 async def test_tokens_that_apache_does_not_take_keep_nobody_out(pair_behind_apache: Pair, length: int) -> None:

@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from tests.gateway.http.foreign import Context, ForeignServer, Weather
 from tests.gateway.http.gateways import Gateway
-from tests.gateway.http.wire import assert_failure, connected, exchange, get, head_of, post
+from tests.support.wire import assert_failure, connected, exchange, get, head_of, post
 
 READING = "/v1/stations/{}/reading"
 READINGS = "/v1/readings"
@@ -52,7 +52,7 @@ async def test_pipelined_requests_are_answered_in_order(gateway: Gateway) -> Non
         assert [(await connection.answer()).json["note"] for _ in names] == names
 
 
-async def test_pipelined_requests_and_failures_of_all_kinds_stay_in_order(gateway: Gateway) -> None:
+async def test_pipelined_requests_and_failures_stay_in_order(gateway: Gateway) -> None:
     async with connected(gateway.address) as connection:
         connection.send(
             get(READING.format("one"))
@@ -74,7 +74,7 @@ async def test_pipelined_requests_and_failures_of_all_kinds_stay_in_order(gatewa
         assert (await connection.answer()).json == {"note": "five"}
 
 
-async def test_garbage_behind_a_good_request_is_400_and_closes_the_connection(gateway: Gateway) -> None:
+async def test_garbage_behind_a_good_request_is_400_and_closes(gateway: Gateway) -> None:
     async with connected(gateway.address) as connection:
         connection.send(get(READING.format("berlin")))
         assert (await connection.answer()).json == {"note": "berlin"}
@@ -101,7 +101,7 @@ async def test_connection_close_is_honoured_on_successes_and_failures(gateway: G
             assert await connection.ended() == b""
 
 
-async def test_an_http_1_0_connection_is_closed_unless_it_is_to_be_kept(gateway: Gateway) -> None:
+async def test_an_http_1_0_connection_closes_unless_kept_alive(gateway: Gateway) -> None:
     target = READING.format("berlin")
     async with connected(gateway.address) as connection:
         connection.send(head_of("GET", target, version="1.0"))
@@ -126,9 +126,7 @@ async def test_an_offer_to_upgrade_is_declined_and_the_connection_kept(gateway: 
                 assert (await connection.answer()).json == {"note": name}
 
 
-async def test_a_body_that_was_refused_unread_is_not_taken_for_a_request(
-    foreign: ForeignServer, gateway: Gateway
-) -> None:
+async def test_a_body_refused_unread_is_not_taken_for_a_request(foreign: ForeignServer, gateway: Gateway) -> None:
     smuggled = get(READING.format("smuggled"))
     sent = head_of("POST", READINGS, f"Content-Length: {2 << 20}") + smuggled
     async with connected(gateway.address) as connection:

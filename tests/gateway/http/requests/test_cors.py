@@ -8,7 +8,7 @@ import pytest
 from tests.gateway.http.conftest import StartGateway
 from tests.gateway.http.foreign import ForeignServer, Weather, answering, failing, sending
 from tests.gateway.http.gateways import Gateway
-from tests.gateway.http.wire import Answer, assert_failure, exchange, get, head_of
+from tests.support.wire import Answer, assert_failure, exchange, get, head_of
 
 READING = "/v1/stations/berlin/reading"
 READINGS = "/v1/readings"
@@ -48,7 +48,7 @@ async def test_an_answer_for_nobody_in_particular_is_not_for_everybody(start_gat
     assert answer.headers["Vary"] == "Origin"
 
 
-async def test_a_preflight_says_what_the_page_may_send_and_calls_nothing(
+async def test_a_preflight_says_what_is_allowed_and_calls_nothing(
     foreign: ForeignServer, start_gateway: StartGateway
 ) -> None:
     gateway = await start_gateway(cors_origin=["https://other.example", PAGE])
@@ -63,7 +63,7 @@ async def test_a_preflight_says_what_the_page_may_send_and_calls_nothing(
     assert foreign.seen == []
 
 
-async def test_the_answer_of_an_allowed_page_can_be_read_with_its_request_id(start_gateway: StartGateway) -> None:
+async def test_an_allowed_page_can_read_the_answer_and_its_request_id(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(cors_origin=[PAGE])
     answer = await exchange(gateway.address, get(READING, f"Origin: {PAGE}"))
     assert answer.headers["Access-Control-Allow-Origin"] == PAGE

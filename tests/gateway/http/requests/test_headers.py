@@ -12,7 +12,7 @@ from restmap_gateway.http.server import COMPRESS_FROM
 from tests.gateway.http.conftest import LogLine, StartGateway
 from tests.gateway.http.foreign import Context, ForeignServer, Weather, answering, failing
 from tests.gateway.http.gateways import Gateway
-from tests.gateway.http.wire import REQUEST_ID, assert_failure, connected, exchange, get, head_of
+from tests.support.wire import REQUEST_ID, assert_failure, connected, exchange, get, head_of
 
 READING = "/v1/stations/berlin/reading"
 READINGS = "/v1/readings"
@@ -21,7 +21,7 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 @pytest.mark.parametrize("name", ["X-Auth-Token", "Authorization"])
 @pytest.mark.parametrize("value", ["caf\u00e9", "a\tb", "\udcff", "\u2028"])
-async def test_a_credential_that_is_not_printable_ascii_is_400_and_calls_nothing(
+async def test_a_credential_that_is_not_ascii_is_400_and_calls_nothing(
     foreign: ForeignServer, gateway: Gateway, name: str, value: str
 ) -> None:
     answer = await exchange(gateway.address, get(READING, f"{name}: {value}"))
@@ -173,7 +173,7 @@ async def test_small_answers_are_not_compressed_though_asked(
 
 
 @pytest.mark.parametrize("accept", ["gzip", "deflate, GZIP;q=0.5", "br;q=1.0, gzip;q=0.8, *;q=0.1"])
-async def test_large_answers_are_compressed_when_asked_and_say_the_same(
+async def test_large_answers_are_compressed_on_request_unchanged(
     foreign: ForeignServer, gateway: Gateway, weather: Weather, accept: str
 ) -> None:
     note = "snow \u2744 " * COMPRESS_FROM

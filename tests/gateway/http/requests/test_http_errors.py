@@ -7,7 +7,8 @@ import pytest
 from tests.gateway.http.conftest import LogLine
 from tests.gateway.http.foreign import ForeignServer
 from tests.gateway.http.gateways import Gateway
-from tests.gateway.http.wire import Answer, assert_failure, connected, exchange, get, head_of, post
+from tests.support.malformed import CHUNKS, NOT_HTTP
+from tests.support.wire import Answer, assert_failure, connected, exchange, get, head_of, post
 
 READING = "/v1/stations/berlin/reading"
 READINGS = "/v1/readings"
@@ -22,43 +23,7 @@ async def refused(gateway: Gateway, sent: bytes) -> Answer:
     return answer
 
 
-@pytest.mark.parametrize(
-    "sent",
-    [
-        pytest.param(b"GET /\r\n\r\n", id="no version"),
-        pytest.param(b"GET / HTTP/0.9\r\n\r\n", id="HTTP/0.9"),
-        pytest.param(b"GET / HTTP/2.0\r\nHost: h\r\n\r\n", id="HTTP/2.0 in the words of HTTP/1"),
-        pytest.param(b"\x00\xff\xfe garbage \r\n\r\n", id="binary garbage"),
-        pytest.param(b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03\r\n\r\n", id="a TLS hello"),
-        pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", id="the HTTP/2 preface"),
-        pytest.param(b"NONSENSE / HTTP/1.1\r\nHost: h\r\n\r\n", id="an unknown method"),
-        pytest.param(b"get / HTTP/1.1\r\nHost: h\r\n\r\n", id="a method in lower case"),
-        pytest.param(b"GET / HTTP/3.7\r\nHost: h\r\n\r\n", id="an unknown version"),
-        pytest.param(b"GET / HTTX/1.1\r\nHost: h\r\n\r\n", id="an unknown protocol"),
-        pytest.param(b"GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", id="a blank in the target"),
-        pytest.param(b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n", id="a long request line"),
-        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\nX: " + b"x" * 20_000 + b"\r\n\r\n", id="a long header"),
-        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\n" + b"x" * 20_000 + b": y\r\n\r\n", id="a long header name"),
-        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\n" + b"X: y\r\n" * 1000 + b"\r\n", id="a thousand headers"),
-        pytest.param(b"GET / HTTP/1.1\r\n\r\n", id="no host"),
-        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\nX\r\n\r\n", id="a header without a colon"),
-        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\nX : y\r\n\r\n", id="a blank before the colon"),
-        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n b\r\n\r\n", id="a folded header"),
-        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\nX: a\x00b\r\n\r\n", id="a NUL in a header"),
-        pytest.param(head_of("POST", READINGS, "Content-Length: ten"), id="a length that is no number"),
-        pytest.param(head_of("POST", READINGS, "Content-Length: -5"), id="a negative length"),
-        pytest.param(head_of("POST", READINGS, "Content-Length: 1", "Content-Length: 2") + b"{}", id="two lengths"),
-        pytest.param(head_of("POST", READINGS, "Content-Length: 2, 2") + b"{}", id="two lengths in one"),
-        pytest.param(
-            head_of("POST", READINGS, "Content-Length: 3", "Transfer-Encoding: chunked") + b"0\r\n\r\n",
-            id="a length and chunks",
-        ),
-        pytest.param(head_of("POST", READINGS, "Transfer-Encoding: gzip") + b"{}", id="an unknown transfer encoding"),
-        pytest.param(
-            head_of("POST", READINGS, "Transfer-Encoding: chunked, gzip") + b"0\r\n\r\n", id="chunked is not the last"
-        ),
-    ],
-)
+@pytest.mark.parametrize("sent", NOT_HTTP.values(), ids=NOT_HTTP)
 async def test_what_is_not_http_is_400_and_closes_the_connection(
     foreign: ForeignServer, gateway: Gateway, sent: bytes
 ) -> None:
@@ -66,16 +31,7 @@ async def test_what_is_not_http_is_400_and_closes_the_connection(
     assert foreign.seen == []
 
 
-@pytest.mark.parametrize(
-    "chunks",
-    [
-        pytest.param(b"zz\r\n{}\r\n0\r\n\r\n", id="a size that is no number"),
-        pytest.param(b"-2\r\n{}\r\n0\r\n\r\n", id="a negative size"),
-        pytest.param(b"1\r\n{}\r\n0\r\n\r\n", id="a size that is too small"),
-        pytest.param(b"f" * 20 + b"\r\n{}\r\n", id="a size beyond 64 bits"),
-        pytest.param(b"\r\n{}\r\n0\r\n\r\n", id="no size"),
-    ],
-)
+@pytest.mark.parametrize("chunks", CHUNKS.values(), ids=CHUNKS)
 async def test_chunks_that_are_none_are_400(foreign: ForeignServer, gateway: Gateway, chunks: bytes) -> None:
     head = head_of("POST", READINGS, "Content-Type: application/json", "Transfer-Encoding: chunked")
     assert_failure(await refused(gateway, head + chunks), 400, "INVALID_ARGUMENT")
@@ -109,7 +65,7 @@ async def test_a_request_without_a_body_is_not_told_to_continue(gateway: Gateway
     "line",
     ["Accept: \udcff", "Content-Type: \udcff", "Expect: \udcff", "Grpc-Timeout: \udcff", "Content-Encoding: \udcfe"],
 )
-async def test_bytes_that_are_no_text_are_quoted_in_the_failure_and_not_a_defect(gateway: Gateway, line: str) -> None:
+async def test_bytes_that_are_no_text_are_quoted_and_not_a_defect(gateway: Gateway, line: str) -> None:
     body = b"{}"
     lines = [line] if line.startswith("Content-Type") else [line, "Content-Type: application/json"]
     sent = head_of("POST", READINGS, f"Content-Length: {len(body)}", *lines) + body

@@ -10,7 +10,8 @@ from google.protobuf.message import Message
 
 from tests.gateway.http.conftest import StartGateway
 from tests.gateway.http.foreign import Context, ForeignServer
-from tests.gateway.http.wire import PATIENCE, assert_failure, connected, exchange, get, head_of, post
+from tests.support.programs import PATIENCE
+from tests.support.wire import assert_failure, connected, exchange, get, head_of, post
 
 READING = "/v1/stations/berlin/reading"
 READINGS = "/v1/readings"
@@ -22,7 +23,7 @@ def body_of(size: int) -> bytes:
     return frame.replace(b'""', b'"' + b"x" * (size - len(frame)) + b'"')
 
 
-async def test_a_body_may_have_as_many_bytes_as_the_setting_says_and_no_more(
+async def test_a_body_may_have_as_many_bytes_as_the_setting_says(
     foreign: ForeignServer, start_gateway: StartGateway
 ) -> None:
     gateway = await start_gateway(max_body=1000)
@@ -40,7 +41,7 @@ async def test_a_body_in_chunks_has_the_same_limit(foreign: ForeignServer, start
     assert len(foreign.seen) == 1
 
 
-async def test_a_body_that_is_too_large_by_its_headers_is_refused_before_it_is_sent(
+async def test_a_body_too_large_by_its_headers_is_refused_unsent(
     start_gateway: StartGateway,
 ) -> None:
     gateway = await start_gateway(max_body=1000)
@@ -81,9 +82,7 @@ async def test_a_body_that_does_not_arrive_in_time_is_408(
 
 
 @pytest.mark.parametrize("sent", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: h\r\nX-Slow: 1\r\n"])
-async def test_a_connection_whose_headers_do_not_arrive_in_time_is_closed(
-    start_gateway: StartGateway, sent: bytes
-) -> None:
+async def test_a_connection_whose_headers_are_late_is_closed(start_gateway: StartGateway, sent: bytes) -> None:
     gateway = await start_gateway(header_timeout=0.1)
     async with connected(gateway.address) as connection:
         connection.send(sent)
@@ -101,7 +100,7 @@ async def test_headers_that_trickle_in_do_not_win_time(start_gateway: StartGatew
         assert ended.result() == b""
 
 
-async def test_the_headers_of_a_later_request_have_to_arrive_in_time_too(start_gateway: StartGateway) -> None:
+async def test_the_headers_of_later_requests_have_a_limit_too(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(header_timeout=0.5, idle_timeout=PATIENCE * 4)
     async with connected(gateway.address) as connection:
         connection.send(get(READING))
@@ -110,7 +109,7 @@ async def test_the_headers_of_a_later_request_have_to_arrive_in_time_too(start_g
         assert await connection.ended() == b""
 
 
-async def test_the_time_for_headers_is_not_the_time_for_the_body_or_the_call(
+async def test_the_time_for_headers_excludes_the_body_and_the_call(
     foreign: ForeignServer, start_gateway: StartGateway
 ) -> None:
     gateway = await start_gateway(header_timeout=1.0, body_timeout=PATIENCE)
@@ -130,7 +129,7 @@ async def test_an_idle_connection_is_closed(start_gateway: StartGateway) -> None
         assert await connection.ended() == b""
 
 
-async def test_a_client_that_does_not_read_on_is_cut_off_and_its_call_ends(
+async def test_a_client_that_stops_reading_is_cut_off_with_its_call(
     foreign: ForeignServer, start_gateway: StartGateway
 ) -> None:
     gateway = await start_gateway(idle_timeout=0.2)
@@ -151,7 +150,7 @@ async def test_a_client_that_does_not_read_on_is_cut_off_and_its_call_ends(
             await ended.wait()
 
 
-async def test_a_call_that_takes_longer_than_a_connection_may_be_idle_is_answered(
+async def test_a_call_longer_than_the_idle_limit_is_answered(
     foreign: ForeignServer, start_gateway: StartGateway
 ) -> None:
     gateway = await start_gateway(idle_timeout=0.5)
@@ -190,7 +189,7 @@ class Holding:
         return b""
 
 
-async def test_more_requests_than_may_be_in_flight_are_503_and_it_recovers(
+async def test_beyond_the_requests_in_flight_503_and_then_recovery(
     foreign: ForeignServer, start_gateway: StartGateway
 ) -> None:
     gateway = await start_gateway(max_in_flight=2)

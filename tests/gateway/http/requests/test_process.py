@@ -11,8 +11,9 @@ import grpc
 from google.protobuf.message import Message
 
 from tests.gateway.http.foreign import Context, ForeignServer, Weather, failing, sending
-from tests.gateway.http.wire import PATIENCE, assert_error, connected, exchange, get
-from tests.support.programs import Program, Programs, free_address
+from tests.support.ports import free_address
+from tests.support.programs import PATIENCE, Program, Programs
+from tests.support.wire import assert_error, connected, exchange, get
 
 WATCH = "/v1/stations/berlin:watch"
 
@@ -40,7 +41,7 @@ def endless(foreign: ForeignServer, *messages: bytes) -> asyncio.Event:
     return ended
 
 
-async def test_a_signal_ends_open_streams_with_a_last_record_and_then_the_process(
+async def test_a_signal_ends_streams_with_a_record_then_the_process(
     foreign: ForeignServer, weather: Weather, programs: Programs
 ) -> None:
     gateway, address = await started(programs, foreign, weather, "--drain-timeout", str(PATIENCE * 4))
@@ -58,7 +59,7 @@ async def test_a_signal_ends_open_streams_with_a_last_record_and_then_the_proces
         await ended.wait()
 
 
-async def test_streams_that_end_in_every_way_leave_nothing_odd_in_the_log(
+async def test_streams_of_every_ending_leave_nothing_odd_in_the_log(
     foreign: ForeignServer, weather: Weather, programs: Programs
 ) -> None:
     gateway, address = await started(programs, foreign, weather, "--heartbeat", "0.05")

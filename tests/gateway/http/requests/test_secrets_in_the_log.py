@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.gateway.foreign.foreign import PROTOS, compiled
 from tests.gateway.http.foreign import ForeignServer, Weather
-from tests.gateway.http.wire import connected, exchange
-from tests.support.attacks.http1 import Crowd, garbage, malformed, request
+from tests.support.attacks.http1 import Crowd, garbage, request
 from tests.support.certificates import Certificates
-from tests.support.programs import Program, Programs, free_address
+from tests.support.malformed import holding
+from tests.support.ports import free_address
+from tests.support.programs import Program, Programs
+from tests.support.protoc import compiled
+from tests.support.wire import connected, exchange
 
 SECRET = "SeCrEt0fTheCaller"
 READING = "/v1/stations/berlin/reading"
@@ -26,7 +28,7 @@ def descriptor_set(request: pytest.FixtureRequest, weather: Weather, tmp_path: P
     """One for each of the two parsers that a gateway may have."""
     if request.param == "weather":
         return weather.descriptor_set
-    return compiled(tmp_path / "paths.binpb", PROTOS, "foreign/v1/paths.proto")
+    return compiled(tmp_path / "paths.binpb", "foreign/v1/paths.proto")
 
 
 async def started(programs: Programs, upstream: str, *arguments: str) -> tuple[Program, str]:
@@ -50,7 +52,7 @@ async def test_no_malformed_request_is_quoted_in_the_log(
         programs, foreign.address, "--descriptor-set", str(descriptor_set), "--log-level", "debug", "--lenient"
     )
     for target in (READING, READINGS, "/nothing", "/v1/whatever/a"):
-        for sent in malformed(SECRET, target).values():
+        for sent in holding(SECRET, target).values():
             async with connected(address) as connection:
                 connection.send(sent)
                 await connection.head()
@@ -79,6 +81,7 @@ async def test_no_tls_handshake_is_quoted_in_the_log(
     assert len(log) < 4096
 
 
+@pytest.mark.resilience
 async def test_a_flood_of_garbage_is_not_a_flood_of_log_lines(
     foreign: ForeignServer, weather: Weather, programs: Programs
 ) -> None:

@@ -16,7 +16,6 @@ from google.protobuf.message import Message
 from restmap_gateway.http.connection import Connection
 from tests.gateway.http.conftest import LogLine, StartGateway
 from tests.gateway.http.foreign import Context, ForeignServer, Weather
-from tests.gateway.http.wire import PATIENCE, assert_failure, connected, exchange, get, head_of, post
 from tests.support.attacks.http1 import (
     MEGABYTE,
     Crowd,
@@ -31,7 +30,9 @@ from tests.support.attacks.http1 import (
     unread,
 )
 from tests.support.certificates import Certificates
-from tests.support.programs import Programs, free_address
+from tests.support.ports import free_address
+from tests.support.programs import PATIENCE, Programs
+from tests.support.wire import assert_failure, connected, exchange, get, head_of, post
 
 READING = "/v1/stations/berlin/reading"
 READINGS = "/v1/readings"
@@ -103,6 +104,7 @@ def file_descriptors(count: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, standing)
 
 
+@pytest.mark.resilience
 @pytest.mark.parametrize("with_tls", [False, True])
 async def test_idle_connections_do_not_use_up_the_file_descriptors(
     foreign: ForeignServer, weather: Weather, programs: Programs, tmp_path: Path, *, with_tls: bool

@@ -11,7 +11,7 @@ from restmap.v1 import restmap_pb2
 from restmap_gateway.schema.schema import SchemaError, load
 from tests.gateway.http.foreign import ForeignServer, Weather, sending
 from tests.gateway.http.gateways import running_gateway
-from tests.gateway.http.wire import exchange, get
+from tests.support.wire import exchange, get
 
 
 def with_event_ids(weather: Weather, method: str, event_id_field: str) -> bytes:

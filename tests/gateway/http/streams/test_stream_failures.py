@@ -17,7 +17,8 @@ from tests.gateway.http.conftest import LogLine, StartGateway
 from tests.gateway.http.foreign import Context, ForeignServer, Weather, failing, sending
 from tests.gateway.http.gateways import Gateway
 from tests.gateway.http.impostors import speaking_http1
-from tests.gateway.http.wire import PATIENCE, Connection, assert_error, assert_failure, connected, exchange, get
+from tests.support.programs import PATIENCE
+from tests.support.wire import Connection, assert_error, assert_failure, connected, exchange, get
 
 WATCH = "/v1/stations/berlin:watch"
 EVENTS = "Accept: text/event-stream"
@@ -31,17 +32,13 @@ async def test_a_failure_before_the_first_message_has_its_own_status(foreign: Fo
         assert_failure(answer, 404, "NOT_FOUND", "There is no such station.")
 
 
-async def test_a_failure_at_once_has_its_own_status_however_busy_the_gateway_is(
-    foreign: ForeignServer, gateway: Gateway
-) -> None:
+async def test_a_failure_at_once_has_its_own_status_also_under_load(foreign: ForeignServer, gateway: Gateway) -> None:
     foreign.stream = sending(then=failing(grpc.StatusCode.NOT_FOUND))
     answers = await asyncio.gather(*(exchange(gateway.address, get(WATCH)) for _ in range(100)))
     assert {answer.status for answer in answers} == {404}
 
 
-async def test_a_slow_failure_before_the_first_message_has_its_own_status(
-    foreign: ForeignServer, gateway: Gateway
-) -> None:
+async def test_a_slow_failure_before_any_message_has_its_own_status(foreign: ForeignServer, gateway: Gateway) -> None:
     called, may_fail = asyncio.Event(), asyncio.Event()
 
     async def fail_late(request: Message, context: Context) -> bytes:
@@ -98,7 +95,7 @@ async def test_a_later_failure_is_an_event_named_error(
     assert_error(json.loads(failure.removeprefix(b"event: error\ndata: ")), "ABORTED", "The station moved.")
 
 
-async def test_the_cause_of_a_later_failure_is_logged_with_the_request_id(
+async def test_the_cause_of_a_later_failure_is_logged_with_its_id(
     foreign: ForeignServer, gateway: Gateway, weather: Weather, logged: list[LogLine]
 ) -> None:
     foreign.stream = sending(weather.reading("warm"), then=failing(grpc.StatusCode.INTERNAL, "disk /dev/sda broke"))
@@ -109,15 +106,13 @@ async def test_the_cause_of_a_later_failure_is_logged_with_the_request_id(
     assert line["cause"] == "INTERNAL: disk /dev/sda broke"
 
 
-async def test_a_first_message_that_cannot_be_decoded_is_502_and_ends_the_call(
-    foreign: ForeignServer, gateway: Gateway
-) -> None:
+async def test_an_undecodable_first_message_is_502_and_ends_the_call(foreign: ForeignServer, gateway: Gateway) -> None:
     ended = endless(foreign, UNDECODABLE)
     assert_failure(await exchange(gateway.address, get(WATCH)), 502, "UNKNOWN")
     await until(ended)
 
 
-async def test_a_later_message_that_cannot_be_decoded_is_a_last_record_and_ends_the_call(
+async def test_an_undecodable_later_message_is_a_last_record(
     foreign: ForeignServer, gateway: Gateway, weather: Weather
 ) -> None:
     ended = endless(foreign, weather.reading("warm"), UNDECODABLE)
@@ -155,9 +150,7 @@ async def test_a_server_that_dies_in_the_middle_is_a_last_record(start_gateway: 
         assert await connection.chunk() == b""
 
 
-async def test_a_server_that_becomes_something_else_in_the_middle_is_a_last_record(
-    start_gateway: StartGateway, weather: Weather
-) -> None:
+async def test_a_server_replaced_in_mid_stream_is_a_last_record(start_gateway: StartGateway, weather: Weather) -> None:
     dying = ForeignServer(weather)
     server = await dying.start()
     endless(dying, weather.reading("warm"))
@@ -205,7 +198,7 @@ async def test_a_deadline_that_passes_later_is_a_last_record(
     assert_error(json.loads(failure), "DEADLINE_EXCEEDED")
 
 
-async def test_without_grpc_timeout_a_stream_has_no_deadline_and_with_one_it_is_the_clients(
+async def test_a_stream_has_only_the_deadline_of_its_grpc_timeout(
     foreign: ForeignServer, start_gateway: StartGateway
 ) -> None:
     gateway = await start_gateway(timeout=0.5)

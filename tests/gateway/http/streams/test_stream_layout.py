@@ -9,7 +9,7 @@ import pytest
 from tests.gateway.http.conftest import StartGateway
 from tests.gateway.http.foreign import ForeignServer, Weather, sending
 from tests.gateway.http.gateways import Gateway
-from tests.gateway.http.wire import assert_failure, connected, exchange, get, head_of, post
+from tests.support.wire import assert_failure, connected, exchange, get, head_of, post
 
 WATCH = "/v1/stations/berlin:watch"
 EVENTS = "Accept: text/event-stream"
@@ -19,7 +19,7 @@ EVENTS = "Accept: text/event-stream"
     "accept",
     ["text/html", "application/x-ndjson;q=0", "text/event-stream;q=0, image/*", "*/*;q=0", "text/*;q=0.0", "nonsense"],
 )
-async def test_a_stream_that_no_layout_is_acceptable_for_is_406_and_calls_nothing(
+async def test_a_stream_without_an_acceptable_layout_is_406(
     foreign: ForeignServer, gateway: Gateway, accept: str
 ) -> None:
     assert_failure(await exchange(gateway.address, get(WATCH, f"Accept: {accept}")), 406, "INVALID_ARGUMENT", "ndjson")
@@ -69,7 +69,7 @@ async def test_each_message_is_on_its_way_before_the_next_is_there(
         assert [await connection.chunk() for _ in range(3)] == [b'{"note":"one"}\n', b'{"note":"two"}\n', b""]
 
 
-async def test_events_have_their_id_from_the_named_field_and_their_data_in_one_line(
+async def test_events_have_the_fields_id_and_one_line_of_data(
     foreign: ForeignServer, gateway: Gateway, weather: Weather
 ) -> None:
     foreign.stream = sending(weather.reading("warm\r\nand dry", 7), weather.reading("cold", -1))
@@ -123,7 +123,7 @@ async def test_a_stream_can_be_asked_for_with_a_body(foreign: ForeignServer, gat
 
 
 @pytest.mark.parametrize("accept", ["application/x-ndjson", "text/event-stream"])
-async def test_head_of_a_stream_has_the_headers_of_get_and_calls_nothing(
+async def test_head_of_a_stream_has_gets_headers_and_calls_nothing(
     foreign: ForeignServer, gateway: Gateway, accept: str
 ) -> None:
     async with connected(gateway.address) as connection:
@@ -158,7 +158,7 @@ async def test_after_a_stream_its_connection_serves_the_next_request(
             assert (await connection.answer()).body == b'{"note":"warm"}\n'
 
 
-async def test_streams_are_not_compressed_as_that_would_hold_messages_back(
+async def test_streams_are_not_compressed_as_that_delays_messages(
     foreign: ForeignServer, start_gateway: StartGateway, weather: Weather
 ) -> None:
     gateway = await start_gateway()

@@ -12,7 +12,8 @@ from google.protobuf.message import Message
 from tests.gateway.http.conftest import StartGateway
 from tests.gateway.http.foreign import Context, ForeignServer, Weather
 from tests.gateway.http.gateways import Gateway
-from tests.gateway.http.wire import PATIENCE, assert_error, assert_failure, connected, exchange, get
+from tests.support.programs import PATIENCE
+from tests.support.wire import assert_error, assert_failure, connected, exchange, get
 
 WATCH = "/v1/stations/berlin:watch"
 READING = "/v1/stations/berlin/reading"
@@ -61,9 +62,7 @@ async def until(event: asyncio.Event) -> None:
 
 
 @pytest.mark.parametrize("accept", ["application/x-ndjson", "text/event-stream"])
-async def test_headers_are_sent_when_the_server_begins_though_it_has_no_message_yet(
-    script: Script, gateway: Gateway, accept: str
-) -> None:
+async def test_headers_are_sent_when_the_server_begins_to_answer(script: Script, gateway: Gateway, accept: str) -> None:
     script.begin()
     async with connected(gateway.address) as connection:
         connection.send(get(WATCH, f"Accept: {accept}"))
@@ -71,7 +70,7 @@ async def test_headers_are_sent_when_the_server_begins_though_it_has_no_message_
         assert (head.status, head.headers["Content-Type"]) == (200, accept)
 
 
-async def test_headers_are_sent_after_the_heartbeat_time_though_the_server_is_silent(
+async def test_headers_are_sent_after_the_heartbeat_of_a_silent_server(
     script: Script, start_gateway: StartGateway
 ) -> None:
     gateway = await start_gateway(heartbeat=0.05)
@@ -126,16 +125,14 @@ async def test_a_client_that_goes_away_ends_the_call_at_the_server(
     await until(script.ended)
 
 
-async def test_a_client_that_goes_away_before_anything_was_sent_ends_the_call_too(
-    script: Script, gateway: Gateway
-) -> None:
+async def test_a_client_that_leaves_before_any_byte_ends_the_call(script: Script, gateway: Gateway) -> None:
     async with connected(gateway.address) as connection:
         connection.send(get(WATCH))
         await until(script.called)
     await until(script.ended)
 
 
-async def test_a_client_that_goes_away_while_it_does_not_read_ends_the_call_too(
+async def test_a_client_that_leaves_without_reading_ends_the_call(
     foreign: ForeignServer, gateway: Gateway, weather: Weather
 ) -> None:
     pouring = Pouring(foreign, weather)
@@ -219,7 +216,7 @@ async def test_draining_ends_a_stream_that_has_not_begun_with_503(script: Script
     await until(script.ended)
 
 
-async def test_draining_does_not_wait_for_ever_for_a_client_that_does_not_read(
+async def test_draining_does_not_wait_forever_for_a_silent_client(
     foreign: ForeignServer, start_gateway: StartGateway, weather: Weather
 ) -> None:
     gateway = await start_gateway(drain_timeout=0.1)

@@ -16,7 +16,7 @@ from tests.gateway.http.conftest import StartGateway
 from tests.gateway.http.foreign import Context, ForeignServer, Weather
 from tests.gateway.http.gateways import Gateway
 from tests.gateway.http.multiplex_peer import Peer
-from tests.gateway.http.wire import assert_failure, connected, exchange, get, post
+from tests.support.wire import assert_failure, connected, exchange, get, post
 
 READING = "/v1/stations/{}/reading"
 READINGS = "/v1/readings"
@@ -96,7 +96,7 @@ async def test_without_multiplexing_no_stream_is_opened(peer: Peer, start_gatewa
 
 
 @pytest.mark.parametrize("nonsense", [b"\xff\xff\xff", None])
-async def test_a_stream_that_breaks_fails_a_change_and_makes_a_read_again(
+async def test_a_broken_stream_fails_changes_and_retries_reads(
     peer: Peer, gateway: Gateway, opened: Open, nonsense: bytes | None
 ) -> None:
     stream = await opened()
@@ -161,9 +161,7 @@ async def test_five_hundred_requests_at_once_each_get_their_own_answer(
     assert [(await each).json["note"] for each in asked] == [f"s{n}" for n in range(500)]
 
 
-async def test_beyond_what_the_server_takes_at_once_calls_go_by_themselves(
-    peer: Peer, gateway: Gateway, opened: Open
-) -> None:
+async def test_beyond_the_servers_bound_calls_go_unary(peer: Peer, gateway: Gateway, opened: Open) -> None:
     stream = await opened(2)
     waits = [asyncio.create_task(exchange(gateway.address, get(READING.format("waits")))) for _ in range(2)]
     calls = await peer.calls(2)
@@ -172,7 +170,7 @@ async def test_beyond_what_the_server_takes_at_once_calls_go_by_themselves(
     assert [(await each).status for each in waits] == [200, 200]
 
 
-async def test_a_call_that_is_given_up_is_503_and_cancelled_at_the_server(
+async def test_a_call_given_up_is_503_and_cancelled_at_the_server(
     peer: Peer, start_gateway: StartGateway, opened_at: OpenAt
 ) -> None:
     gateway = await start_gateway(timeout=5.0, commit_margin=0.0)
@@ -225,7 +223,7 @@ async def test_what_an_answer_says_is_what_a_call_of_its_own_would_say(
     assert_failure(await asked, status, code)
 
 
-async def test_a_stream_that_ends_before_it_answered_anything_is_not_opened_again_at_once(
+async def test_a_stream_that_ends_unused_is_not_reopened_at_once(
     peer: Peer, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("restmap_gateway.upstream.multiplex.OPEN_AGAIN_SECONDS", 3600.0)

@@ -12,12 +12,12 @@ from restmap_gateway.errors import RequestFailed
 from restmap_gateway.http.readiness import PATH, Readiness
 from tests.gateway.http.foreign import ForeignServer, Weather, answering
 from tests.gateway.http.gateways import running_gateway
-from tests.gateway.http.wire import assert_failure, connected, exchange, get
+from tests.support.wire import assert_failure, connected, exchange, get
 
 CALL = "/v1/stations/berlin/reading"
 
 
-def test_readiness_is_watched_for_a_minute_after_it_was_asked_for() -> None:
+def test_readiness_is_watched_for_a_minute_after_each_request() -> None:
     now = 100.0
     readiness = Readiness(lambda: now)
     assert not readiness.is_watched
@@ -36,9 +36,7 @@ def test_readiness_is_over_when_it_drains() -> None:
         readiness.page()
 
 
-async def test_a_gateway_that_is_watched_serves_on_for_a_while_and_says_that_it_goes(
-    foreign: ForeignServer, weather: Weather
-) -> None:
+async def test_a_watched_gateway_serves_on_and_says_that_it_stops(foreign: ForeignServer, weather: Weather) -> None:
     foreign.unary = answering(weather.reading("warm"))
     async with running_gateway(weather.descriptor_set, foreign.address, drain_notice=4.0) as gateway:
         ready = await exchange(gateway.address, get(PATH))

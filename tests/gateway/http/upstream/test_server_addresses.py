@@ -15,8 +15,8 @@ from tests.gateway.http.conftest import LogLine, StartGateway
 from tests.gateway.http.foreign import Weather
 from tests.gateway.http.several import READING as PATH
 from tests.gateway.http.several import Named, asked, until, until_asked, upstream
-from tests.gateway.http.wire import assert_failure, exchange, get
 from tests.support.certificates import Certificates
+from tests.support.wire import assert_failure, exchange, get
 
 NAME = "weather.internal:443"
 SOON = 0.05
@@ -55,7 +55,7 @@ async def test_calls_go_to_all_addresses_of_a_name(start_gateway: StartGateway, 
     assert dns.asked == [("weather.internal", 443)]
 
 
-async def test_names_and_addresses_may_be_mixed_and_each_server_counts_once(
+async def test_names_and_addresses_mix_and_each_server_counts_once(
     start_gateway: StartGateway, servers: list[Named]
 ) -> None:
     listed = f"dns:///{NAME},{servers[0].address},{servers[2].address},dns:///elsewhere:1"
@@ -64,7 +64,7 @@ async def test_names_and_addresses_may_be_mixed_and_each_server_counts_once(
     assert await asked(gateway, 9) == {"a": 3, "b": 3, "c": 3}
 
 
-async def test_servers_join_and_leave_with_the_answers_of_dns_and_calls_in_progress_end_where_they_began(
+async def test_servers_follow_dns_and_calls_end_where_they_began(
     start_gateway: StartGateway, servers: list[Named]
 ) -> None:
     dns = Dns(servers[0])
@@ -81,7 +81,7 @@ async def test_servers_join_and_leave_with_the_answers_of_dns_and_calls_in_progr
     assert set(await asked(gateway, 6)) == {"b", "c"}
 
 
-async def test_what_was_known_is_kept_while_dns_fails_or_knows_no_address(
+async def test_known_addresses_are_kept_while_dns_fails_or_is_empty(
     start_gateway: StartGateway, servers: list[Named], logged: list[LogLine]
 ) -> None:
     dns = Dns(*servers)
@@ -96,7 +96,7 @@ async def test_what_was_known_is_kept_while_dns_fails_or_knows_no_address(
     assert line["kept"] == 3
 
 
-async def test_a_gateway_starts_before_its_name_is_known_and_is_503_until_then(
+async def test_a_gateway_starts_before_its_name_resolves_with_503(
     start_gateway: StartGateway, servers: list[Named], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("restmap_gateway.upstream.balancer._START_SECONDS", SOON)
@@ -136,7 +136,7 @@ def credentials(certificates: Certificates, name: str, *identities: str) -> grpc
 
 
 @pytest.mark.parametrize("multiplex", [True, False])
-async def test_over_tls_each_server_has_to_show_the_name_that_was_looked_up(
+async def test_over_tls_each_server_must_show_the_name_looked_up(
     start_gateway: StartGateway, weather: Weather, tmp_path: Path, multiplex: bool
 ) -> None:
     certificates = Certificates(tmp_path)
@@ -152,7 +152,7 @@ async def test_over_tls_each_server_has_to_show_the_name_that_was_looked_up(
         await server.die()
 
 
-async def test_over_tls_a_list_of_addresses_is_known_by_the_name_in_the_settings(
+async def test_over_tls_listed_addresses_have_the_name_of_the_settings(
     start_gateway: StartGateway, weather: Weather, tmp_path: Path
 ) -> None:
     certificates = Certificates(tmp_path)

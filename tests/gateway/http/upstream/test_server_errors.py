@@ -16,7 +16,8 @@ from tests.gateway.http.conftest import StartGateway
 from tests.gateway.http.foreign import Context, ForeignServer, Weather, answering, failing
 from tests.gateway.http.gateways import Gateway
 from tests.gateway.http.impostors import hanging_up, silent, speaking_http1, speaking_http2
-from tests.gateway.http.wire import PATIENCE, assert_failure, exchange, get, post
+from tests.support.programs import PATIENCE
+from tests.support.wire import assert_failure, exchange, get, post
 
 READING = "/v1/stations/berlin/reading"
 READINGS = "/v1/readings"
@@ -82,9 +83,7 @@ async def test_a_quota_failure_is_403_and_says_nothing_of_coming_back(foreign: F
     assert "Retry-After" not in answer.headers
 
 
-async def test_the_reason_of_an_unknown_domain_is_shown_and_chooses_no_code(
-    foreign: ForeignServer, gateway: Gateway
-) -> None:
+async def test_the_reason_of_an_unknown_domain_chooses_no_code(foreign: ForeignServer, gateway: Gateway) -> None:
     info = ErrorInfo(reason="TOO_WINDY", domain="elsewhere.example", metadata={"code": "Else.1"})
     foreign.unary = failing(grpc.StatusCode.ABORTED, "It is windy.", info)
     answer = await exchange(gateway.address, get(READING))
@@ -92,16 +91,14 @@ async def test_the_reason_of_an_unknown_domain_is_shown_and_chooses_no_code(
     assert answer.error["reason"] == "TOO_WINDY"
 
 
-async def test_texts_that_grpc_wrote_are_not_shown_for_failures_of_the_server(
+async def test_texts_that_grpc_wrote_are_not_shown_for_server_failures(
     foreign: ForeignServer, gateway: Gateway
 ) -> None:
     foreign.unary = failing(grpc.StatusCode.INTERNAL, "Traceback in weather.py")
     assert_failure(await exchange(gateway.address, get(READING)), 500, "INTERNAL")
 
 
-async def test_an_answer_that_cannot_be_decoded_is_502_for_a_read_and_500_for_a_write(
-    foreign: ForeignServer, gateway: Gateway
-) -> None:
+async def test_an_undecodable_answer_is_502_for_reads_500_for_changes(foreign: ForeignServer, gateway: Gateway) -> None:
     foreign.unary = answering(b"\xff\xff\xff")
     assert_failure(await exchange(gateway.address, get(READING)), 502, "UNKNOWN")
     assert_failure(await exchange(gateway.address, post(READINGS, b"{}")), 500, "INTERNAL")
@@ -111,7 +108,7 @@ async def test_an_answer_that_cannot_be_decoded_is_502_for_a_read_and_500_for_a_
     ("sent", "most"),
     [("X-Nothing: 1", 20), ("Grpc-Timeout: 5S", 5), ("Grpc-Timeout: 1H", 20), ("Grpc-Timeout: 99999999H", 20)],
 )
-async def test_the_deadline_of_a_call_is_the_shorter_of_the_settings_and_the_clients(
+async def test_a_calls_deadline_is_the_shorter_of_setting_and_client(
     foreign: ForeignServer, start_gateway: StartGateway, sent: str, most: float
 ) -> None:
     gateway = await start_gateway(timeout=20.0)
@@ -141,9 +138,7 @@ async def test_a_malformed_deadline_is_400_and_calls_nothing(
     assert foreign.seen == []
 
 
-async def test_a_call_that_the_server_lacks_is_501_as_the_probe_finds_grpc(
-    foreign: ForeignServer, gateway: Gateway
-) -> None:
+async def test_a_call_the_server_lacks_is_501_as_the_probe_finds_grpc(foreign: ForeignServer, gateway: Gateway) -> None:
     foreign.unary = failing(grpc.StatusCode.UNIMPLEMENTED)
     assert_failure(await exchange(gateway.address, get(READING)), 501, "UNIMPLEMENTED")
 
@@ -170,7 +165,7 @@ async def test_a_server_that_hangs_up_is_503(start_gateway: StartGateway) -> Non
         assert_failure(await exchange(gateway.address, get(READING)), 503, "UNAVAILABLE")
 
 
-async def test_a_server_that_accepts_and_says_nothing_is_503_whenever_the_deadline_is(
+async def test_a_server_that_accepts_in_silence_is_503_at_any_deadline(
     start_gateway: StartGateway,
 ) -> None:
     async with silent() as impostor:
@@ -204,7 +199,7 @@ async def test_the_finding_of_the_probe_is_kept_for_a_while(start_gateway: Start
         assert impostor.connections == 2
 
 
-async def test_a_failure_with_error_info_is_taken_at_its_word_and_nobody_is_probed(
+async def test_a_failure_with_error_info_is_trusted_without_a_probe(
     foreign: ForeignServer, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def unexpected(_: object) -> bool:

@@ -30,7 +30,8 @@ from tests.gateway.http.several import (
     until_asked,
     upstream,
 )
-from tests.gateway.http.wire import PATIENCE, Answer, assert_failure, connected, exchange, get, post
+from tests.support.programs import PATIENCE
+from tests.support.wire import Answer, assert_failure, connected, exchange, get, post
 
 DETAIL = RetryInfo(retry_delay=Duration(seconds=3))
 
@@ -69,9 +70,7 @@ async def test_calls_one_after_the_other_go_to_all_servers_in_turn(gateway: Gate
     assert await asked(gateway, 30) == {"a": 10, "b": 10, "c": 10}
 
 
-async def test_a_server_that_is_busy_gets_no_call_while_another_has_fewer(
-    gateway: Gateway, servers: list[Named]
-) -> None:
+async def test_a_busy_server_gets_no_call_while_another_has_fewer(gateway: Gateway, servers: list[Named]) -> None:
     has_come, released = servers[0].holding()
     reads = [read(gateway) for _ in range(3)]
     await has_come.wait()
@@ -93,9 +92,7 @@ async def test_streams_are_spread_too(gateway: Gateway, servers: list[Named], we
     assert names == {b'{"note":"%s"}\n' % name for name in (b"a", b"b", b"c")}
 
 
-async def test_a_read_in_progress_at_a_server_that_dies_is_answered_by_another(
-    gateway: Gateway, servers: list[Named]
-) -> None:
+async def test_a_read_at_a_server_that_dies_is_answered_by_another(gateway: Gateway, servers: list[Named]) -> None:
     held = [server.holding() for server in servers]
     before = times_seen(servers)
     reading = read(gateway)
@@ -107,9 +104,7 @@ async def test_a_read_in_progress_at_a_server_that_dies_is_answered_by_another(
     assert times_seen(servers) == before + 2
 
 
-async def test_a_change_in_progress_at_a_server_that_dies_is_503_and_was_made_once(
-    gateway: Gateway, servers: list[Named]
-) -> None:
+async def test_a_change_at_a_server_that_dies_is_503_and_made_once(gateway: Gateway, servers: list[Named]) -> None:
     held = [server.holding() for server in servers]
     before = times_seen(servers)
     writing = write(gateway)
@@ -146,7 +141,7 @@ async def test_with_all_servers_dead_calls_are_503_until_one_is_back(gateway: Ga
 
 
 @pytest.mark.parametrize("details", [(), (DETAIL,)])
-async def test_a_read_that_a_server_cannot_carry_out_now_is_made_once_more_by_another(
+async def test_a_read_a_server_cannot_do_now_is_retried_at_another(
     gateway: Gateway, servers: list[Named], details: tuple[RetryInfo, ...]
 ) -> None:
     servers[0].unary = failing(grpc.StatusCode.UNAVAILABLE, "Busy.", *details)
@@ -158,7 +153,7 @@ async def test_a_read_that_a_server_cannot_carry_out_now_is_made_once_more_by_an
 
 
 @pytest.mark.parametrize("details", [(), (DETAIL,)])
-async def test_a_change_that_a_server_cannot_carry_out_now_is_not_made_again(
+async def test_a_change_a_server_cannot_do_now_is_not_retried(
     gateway: Gateway, servers: list[Named], details: tuple[RetryInfo, ...]
 ) -> None:
     for server in servers:
@@ -180,9 +175,7 @@ async def test_a_read_that_nobody_can_carry_out_is_made_twice_at_most(
     assert times_seen(servers) == before + 2
 
 
-async def test_a_failure_that_says_something_of_the_call_itself_is_not_asked_of_another(
-    gateway: Gateway, servers: list[Named]
-) -> None:
+async def test_a_failure_of_the_call_itself_is_not_retried_elsewhere(gateway: Gateway, servers: list[Named]) -> None:
     for server in servers:
         server.unary = failing(grpc.StatusCode.NOT_FOUND, "No such station.")
     before = times_seen(servers)
@@ -190,7 +183,7 @@ async def test_a_failure_that_says_something_of_the_call_itself_is_not_asked_of_
     assert times_seen(servers) == before + 1
 
 
-async def test_a_call_that_nobody_answers_is_given_up_and_not_begun_again(
+async def test_a_call_that_nobody_answers_is_given_up_for_good(
     start_gateway: StartGateway, servers: list[Named]
 ) -> None:
     gateway = await start_gateway(upstream=upstream(servers), timeout=0.3, commit_margin=0.1)
@@ -200,7 +193,7 @@ async def test_a_call_that_nobody_answers_is_given_up_and_not_begun_again(
     assert times_seen(servers) == 1
 
 
-async def test_a_server_that_says_it_is_not_serving_gets_no_calls_while_another_is(
+async def test_a_server_not_serving_gets_no_calls_while_another_is(
     start_gateway: StartGateway, weather: Weather
 ) -> None:
     healths = [Health(), Health()]
@@ -259,7 +252,7 @@ async def test_a_watch_is_begun_anew_as_often_as_pings_are_sent(start_gateway: S
     await server.die()
 
 
-async def test_over_new_channels_all_goes_on_and_calls_in_progress_end_on_the_old_ones(servers: list[Named]) -> None:
+async def test_new_channels_take_over_and_old_calls_end_on_the_old(servers: list[Named]) -> None:
     balancer = Balancer(Resolver([server.address for server in servers]), Link(1.0, True), 10.0, 0.0)
     await balancer.start()
 

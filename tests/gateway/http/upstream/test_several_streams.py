@@ -13,7 +13,7 @@ from tests.gateway.http.foreign import Context, Weather
 from tests.gateway.http.gateways import Gateway
 from tests.gateway.http.multiplex_peer import Peer
 from tests.gateway.http.several import READING, READINGS, Health, Named, until_asked, upstream
-from tests.gateway.http.wire import Answer, assert_failure, exchange, get, post
+from tests.support.wire import Answer, assert_failure, exchange, get, post
 
 READ = "/weather.v1.StationService/GetReading"
 
@@ -83,9 +83,7 @@ async def test_each_server_has_one_stream_and_half_of_the_calls(gateway: Gateway
     assert [len(spoken.peer.streams) for spoken in pair] == [1, 1]
 
 
-async def test_of_a_stream_that_breaks_reads_go_to_the_other_server_and_changes_fail_and_are_made_once(
-    gateway: Gateway, pair: list[Spoken]
-) -> None:
+async def test_a_broken_streams_reads_move_on_and_its_changes_fail(gateway: Gateway, pair: list[Spoken]) -> None:
     reads = [call(gateway, get(READING)) for _ in range(4)]
     changes = [call(gateway, post(READINGS, b"{}")) for _ in range(4)]
     lost, others = [await spoken.peer.calls(4) for spoken in pair]
@@ -104,9 +102,7 @@ async def test_of_a_stream_that_breaks_reads_go_to_the_other_server_and_changes_
     assert pair[0].server.seen == pair[1].server.seen == []
 
 
-async def test_a_server_whose_stream_drains_is_called_natively_until_its_health_says_more(
-    gateway: Gateway, pair: list[Spoken]
-) -> None:
+async def test_a_server_that_drains_is_called_unary_until_it_is_well(gateway: Gateway, pair: list[Spoken]) -> None:
     assert pair[0].stream is not None
     await pair[0].stream.write(pb.MultiplexResponse(draining=True).SerializeToString())
     answering = asyncio.create_task(pair[1].answer_all())

@@ -11,7 +11,10 @@ import pytest_asyncio
 from tests.gateway.http.conftest import StartGateway
 from tests.gateway.http.foreign import Weather
 from tests.gateway.http.several import READING, READINGS, Health, Named, asked, until, until_asked
-from tests.gateway.http.wire import PATIENCE, assert_failure, exchange, get, post
+from tests.support.programs import PATIENCE
+from tests.support.wire import assert_failure, exchange, get, post
+
+pytestmark = pytest.mark.resilience
 
 KEEPALIVE = 0.6
 """Seconds."""
@@ -90,7 +93,7 @@ async def hole(servers: list[Named]) -> AsyncIterator[Hole]:
     await hole.end()
 
 
-async def test_reads_at_a_server_that_vanishes_are_answered_by_another_and_changes_are_503(
+async def test_reads_at_a_vanished_server_move_on_and_changes_are_503(
     start_gateway: StartGateway, servers: list[Named], hole: Hole
 ) -> None:
     gateway = await start_gateway(upstream=f"{hole.address},{servers[1].address}", keepalive=KEEPALIVE)
@@ -114,7 +117,7 @@ async def test_reads_at_a_server_that_vanishes_are_answered_by_another_and_chang
 
 
 @pytest.mark.parametrize("health", [Health, None])
-async def test_a_quiet_connection_to_a_server_that_vanishes_is_given_up_before_a_call_needs_it(
+async def test_a_quiet_connection_to_a_vanished_server_is_given_up(
     start_gateway: StartGateway, servers: list[Named], hole: Hole, health: type[Health] | None
 ) -> None:
     if health is None:

@@ -60,9 +60,7 @@ def test_a_long_name_is_cut_in_the_path(kitchen: Kitchen) -> None:
         ('{"quite_different": null}', "quite_different: is not known here"),
     ],
 )
-def test_an_unknown_member_is_refused_with_the_nearest_right_name(
-    kitchen_refusal: Refusal, body: str, said: str
-) -> None:
+def test_an_unknown_member_is_refused_with_the_nearest_name(kitchen_refusal: Refusal, body: str, said: str) -> None:
     assert kitchen_refusal("Node", body) == said
 
 
@@ -86,7 +84,7 @@ def test_a_lenient_reader_still_refuses_wrong_values(kitchen: Kitchen) -> None:
     assert kitchen.refusal("Node", '{"x": 1, "node_name": 5}', lenient=True).field == "node_name"
 
 
-def test_a_name_given_twice_below_an_ignored_member_is_still_refused(kitchen: Kitchen) -> None:
+def test_a_name_given_twice_below_an_ignored_member_is_refused(kitchen: Kitchen) -> None:
     assert kitchen.refusal("Node", '{"x": [{"y": 1, "y": 2}]}', lenient=True).field == "x[0].y"
 
 
@@ -107,7 +105,7 @@ def test_a_json_name_of_its_own_is_read(kitchen: Kitchen) -> None:
     assert kitchen.read("Named", '{"somethingElse": "x"}').other == "x"
 
 
-def test_the_lower_camel_case_name_is_unknown_where_only_original_names_are(kitchen_refusal: Refusal) -> None:
+def test_lower_camel_case_is_unknown_with_original_names_only(kitchen_refusal: Refusal) -> None:
     said = 'displayName: is not known here, did you mean "display_name"?'
     assert kitchen_refusal("Published", '{"displayName": "x"}') == said
 
@@ -123,7 +121,7 @@ def test_a_field_bound_elsewhere_is_refused(kitchen: Kitchen, body: str) -> None
     assert said.description == "is bound by the path or a header and cannot be given in the body"
 
 
-def test_a_field_bound_elsewhere_is_free_in_a_nested_message_of_the_same_type(kitchen: Kitchen) -> None:
+def test_a_field_bound_elsewhere_is_free_in_a_nested_message(kitchen: Kitchen) -> None:
     message = kitchen.read("Node", '{"next_node": {"node_name": "x"}}', excluded=frozenset({"node_name"}))
     assert message.next_node.node_name == "x"
 
@@ -134,7 +132,7 @@ def test_a_nested_field_bound_elsewhere_is_refused(kitchen: Kitchen) -> None:
     assert said.field == "node.next_node.node_name"
 
 
-def test_a_field_bound_elsewhere_is_refused_by_a_lenient_reader_too(kitchen: Kitchen) -> None:
+def test_a_field_bound_elsewhere_is_refused_also_when_lenient(kitchen: Kitchen) -> None:
     said = kitchen.refusal("Node", '{"node_name": "x"}', excluded=frozenset({"node_name"}), lenient=True)
     assert said.description.startswith("is bound by the path")
 

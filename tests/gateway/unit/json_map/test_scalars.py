@@ -169,7 +169,7 @@ def test_what_is_no_base64_is_refused(kitchen_refusal: Refusal, text: str) -> No
 
 
 @pytest.mark.parametrize("text", ["+/8=", "-_8=", "+/8", "-_8"])
-def test_base64_is_read_in_both_alphabets_with_or_without_padding(kitchen: Kitchen, text: str) -> None:
+def test_base64_is_read_in_both_alphabets_padded_or_not(kitchen: Kitchen, text: str) -> None:
     assert kitchen.read("Scalars", json.dumps({"a_bytes": text})).a_bytes == b"\xfb\xff"
 
 
@@ -180,7 +180,7 @@ def test_base64_is_written_in_the_standard_alphabet_with_padding(kitchen: Kitche
 
 
 @pytest.mark.parametrize("value", ['"SWEET"', '"taste_sweet"', '"1"', '""'])
-def test_an_unknown_name_of_an_enum_is_refused_with_the_right_ones(kitchen_refusal: Refusal, value: str) -> None:
+def test_an_unknown_enum_name_is_refused_with_the_right_ones(kitchen_refusal: Refusal, value: str) -> None:
     names = '"TASTE_UNSPECIFIED", "TASTE_SWEET", "TASTE_SOUR", "TASTE_COLD"'
     assert kitchen_refusal("Scalars", f'{{"a_taste": {value}}}') == f"a_taste: expected one of {names}, got {value}"
 
@@ -226,7 +226,7 @@ def test_any_valid_text_is_a_string_both_ways(kitchen: Kitchen, text: str) -> No
     assert kitchen.read("Optionals", kitchen.text(message)) == message
 
 
-def test_a_string_that_is_no_unicode_is_refused_also_when_not_parsed_by_us(kitchen: Kitchen) -> None:
+def test_a_string_that_is_no_unicode_is_refused_unparsed_too(kitchen: Kitchen) -> None:
     read = kitchen.json_map.reader(kitchen.descriptor("Scalars"))
     with pytest.raises(InvalidRequest, match="a_string: expected valid Unicode"):
         read({"a_string": "\ud800"}, kitchen.new("Scalars"))

@@ -188,9 +188,7 @@ def test_a_field_mask_that_would_not_read_back_is_not_written(kitchen: Kitchen, 
         ),
     ],
 )
-def test_what_does_not_fit_into_free_json_is_refused_with_its_path(
-    kitchen_refusal: Refusal, body: str, said: str
-) -> None:
+def test_what_does_not_fit_into_free_json_is_named_by_its_path(kitchen_refusal: Refusal, body: str, said: str) -> None:
     assert kitchen_refusal("WellKnown", body) == said
 
 
@@ -207,7 +205,7 @@ def test_null_is_a_value_of_google_protobuf_value(kitchen: Kitchen) -> None:
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
-def test_a_number_that_json_cannot_hold_is_not_written_in_free_json(kitchen: Kitchen, number: float) -> None:
+def test_a_number_json_cannot_hold_is_not_written_in_free_json(kitchen: Kitchen, number: float) -> None:
     message = kitchen.new("WellKnown")
     message.value.number_value = number
     with pytest.raises(ValueError, match="JSON has no number"):
@@ -234,7 +232,7 @@ WRAPPED: list[tuple[str, str, Any]] = [
 
 
 @pytest.mark.parametrize(("field", "value", "written"), WRAPPED)
-def test_a_wrapper_is_its_bare_value_also_where_that_is_the_default(
+def test_a_wrapper_is_its_bare_value_also_at_the_default(
     kitchen: Kitchen, field: str, value: str, written: object
 ) -> None:
     assert kitchen.write(kitchen.read("WellKnown", f'{{"{field}": {value}}}')) == {field: written}

@@ -22,12 +22,12 @@ def test_original_names_are_written(kitchen: Kitchen) -> None:
     }
 
 
-def test_members_are_in_the_order_of_the_proto_not_of_their_numbers(kitchen: Kitchen) -> None:
+def test_members_follow_the_order_of_the_proto_not_the_numbers(kitchen: Kitchen) -> None:
     message = kitchen.read("Scalars", '{"a_bool": true, "an_int32": 1, "a_string": "x"}')
     assert kitchen.text(message) == '{"a_string":"x","an_int32":1,"a_bool":true}'
 
 
-def test_an_optional_field_that_is_set_is_written_with_its_default(kitchen: Kitchen) -> None:
+def test_an_optional_field_that_is_set_shows_its_default(kitchen: Kitchen) -> None:
     body = (
         '{"count":0,"big":"0","name":"","flag":false,"ratio":0.0,"data":"","taste":"TASTE_UNSPECIFIED","nothing":null}'
     )

@@ -95,7 +95,7 @@ def test_swagger_ui_is_one_that_knows_openapi_3_1(served: Mapping[str, Page]) ->
     assert int(version[1]) >= 5
 
 
-async def test_everything_that_the_page_loads_is_there_also_below_another_path(url: str) -> None:
+async def test_everything_the_page_loads_is_there_below_any_path(url: str) -> None:
     async with ClientSession() as session:
         async with session.get(f"{url}/docs") as answer:
             links = linked(await answer.text())

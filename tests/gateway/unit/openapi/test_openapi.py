@@ -61,7 +61,7 @@ def test_each_rule_is_an_operation(image: bytes) -> None:
     assert len(operations(described(image))) == sum(len(one.bindings) for one in schema.methods)
 
 
-def test_without_a_server_url_the_server_is_where_the_description_is(library: Json) -> None:
+def test_without_a_server_url_the_server_is_the_documents_origin(library: Json) -> None:
     assert library["servers"] == [{"url": "/"}]
 
 
@@ -111,7 +111,7 @@ def test_additional_bindings_are_operations_with_numbers(library: Json) -> None:
     assert {"Library_GetBook", "Library_GetBook_2"} <= set(operations(library))
 
 
-def test_methods_that_openapi_has_no_place_for_are_told_of_beside(tmp_path: Path) -> None:
+def test_methods_openapi_cannot_express_are_listed_beside_it(tmp_path: Path) -> None:
     rule = 'custom: {kind: "*" path: "/v1/a"} additional_bindings {custom: {kind: "HEAD" path: "/v1/a"}}'
     text = f"{ITEM} service Shop {{ rpc Do(Item) returns (Item) {{ option (google.api.http) = {{{rule}}}; }} }}"
     item = service(tmp_path, text)["paths"]["/v1/a"]
@@ -179,7 +179,7 @@ def test_a_call_without_body_has_no_request_body(tmp_path: Path) -> None:
     assert "requestBody" not in method(tmp_path, 'get: "/v1/{id}"', ITEM)
 
 
-def test_a_whole_body_lacks_what_the_path_has_and_may_repeat_it_inside(tmp_path: Path) -> None:
+def test_a_whole_body_lacks_path_fields_and_may_repeat_them(tmp_path: Path) -> None:
     operation = method(tmp_path, 'post: "/v1/{id}/{inner.id}" body: "*"', ITEM)
     body = operation["requestBody"]["content"]["application/json"]["schema"]
     assert set(body["properties"]) == {"text", "inner"}
@@ -249,7 +249,7 @@ def test_the_gateway_takes_each_example_of_a_body(library_set: bytes, library: J
     assert taken == 4
 
 
-def test_an_example_has_one_member_of_a_oneof_and_nothing_outdated_or_chosen_by_the_server(library: Json) -> None:
+def test_an_example_has_one_of_a_oneof_and_no_output_field(library: Json) -> None:
     book = operations(library)["Library_CreateBook"]["requestBody"]["content"]["application/json"]["example"]
     assert set(book) == {"id", "subject", "pages", "printed_at", "sold", "labels", "person", "extra", "pin"}
 

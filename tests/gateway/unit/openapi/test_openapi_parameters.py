@@ -53,7 +53,7 @@ def only_path(folder: Path, rule: str) -> tuple[str, list[str]]:
         ("/v1/caf%C3%A9/a%20b", "/v1/caf%C3%A9/a%20b", []),
     ],
 )
-def test_a_template_is_a_path_whose_parameters_are_single_segments(
+def test_a_template_is_a_path_with_single_segment_parameters(
     tmp_path: Path, template: str, path: str, names: list[str]
 ) -> None:
     assert only_path(tmp_path, f'get: "{template}"') == (path, names)
@@ -72,7 +72,7 @@ def test_a_parameter_under_another_name_says_which_field_it_is(tmp_path: Path) -
     assert found["inner_id"]["description"] == "Which one.\n\nThe field `inner.id` of the request."
 
 
-def test_a_path_parameter_is_required_and_has_the_type_and_comment_of_its_field(tmp_path: Path) -> None:
+def test_a_path_parameter_is_required_with_its_fields_type(tmp_path: Path) -> None:
     found = parameters(method(tmp_path, 'get: "/v1/{id}/{size}"', ITEM), "path")
     assert found["id"] == {
         "name": "id",
@@ -95,7 +95,7 @@ def test_a_parameter_for_many_segments_says_so_and_may_be_empty(tmp_path: Path) 
     assert "any number of segments" in found["id"]["description"]
 
 
-def test_rules_that_differ_in_names_only_share_the_path_of_the_first(tmp_path: Path) -> None:
+def test_rules_that_differ_in_names_share_the_path_of_the_first(tmp_path: Path) -> None:
     text = f"""{ITEM} service Shop {{
       rpc Get(Item) returns (Item) {{ option (google.api.http) = {{get: "/v1/{{id}}"}}; }}
       rpc Drop(Item) returns (Item) {{ option (google.api.http) = {{delete: "/v1/{{name}}"}}; }}
@@ -106,7 +106,7 @@ def test_rules_that_differ_in_names_only_share_the_path_of_the_first(tmp_path: P
     assert (renamed["name"], renamed["description"]) == ("id", "The field `name` of the request.")
 
 
-def test_what_only_the_number_of_segments_tells_apart_has_two_paths(tmp_path: Path) -> None:
+def test_rules_told_apart_by_segments_have_two_paths(tmp_path: Path) -> None:
     text = f"""{ITEM} service Shop {{
       rpc One(Item) returns (Item) {{ option (google.api.http) = {{get: "/v1/{{id}}"}}; }}
       rpc Many(Item) returns (Item) {{ option (google.api.http) = {{get: "/v1/{{id=**}}"}}; }}
@@ -123,12 +123,12 @@ def test_a_query_names_fields_inside_messages_with_dots(search: Json) -> None:
     assert {"pages.from", "pages.to", "years.from", "like.id"} <= set(parameters(search, "query"))
 
 
-def test_maps_lists_of_messages_hidden_and_output_fields_are_no_parameters(search: Json) -> None:
+def test_maps_message_lists_and_output_fields_are_no_parameters(search: Json) -> None:
     names = set(parameters(search, "query"))
     assert not [name for name in names if name.startswith(("labels", "not_like", "token", "like.name", "like.labels"))]
 
 
-def test_what_the_proto_requires_is_required_only_where_all_around_it_is(search: Json) -> None:
+def test_a_field_is_required_only_where_all_around_it_is(search: Json) -> None:
     required = {name for name, one in parameters(search, "query").items() if one["required"]}
     assert required == {"title", "years.from"}
 
@@ -139,7 +139,7 @@ def test_a_repeated_parameter_is_given_several_times(search: Json) -> None:
     assert subjects["schema"] == {"type": "array", "items": {"$ref": "#/components/schemas/library.v1.Subject"}}
 
 
-def test_an_alias_is_a_deprecated_parameter_that_nobody_has_to_give(search: Json) -> None:
+def test_an_alias_is_a_deprecated_optional_parameter(search: Json) -> None:
     alias = parameters(search, "query")["titel"]
     assert (alias["deprecated"], alias["required"]) == (True, False)
     assert alias["description"] == "Another name of `title`."
@@ -186,7 +186,7 @@ def test_a_field_that_a_header_carries_is_a_header_parameter(tmp_path: Path) -> 
     assert parameters(operation, "query") == {}
 
 
-def test_a_required_field_that_only_a_header_carries_is_a_required_header(tmp_path: Path) -> None:
+def test_a_required_field_of_a_header_is_a_required_header(tmp_path: Path) -> None:
     text = """message Item {
       string key = 1 [(restmap.v1.field) = {header: "Key" grpc_only: true}, (google.api.field_behavior) = REQUIRED];
       string both = 2 [(restmap.v1.field) = {header: "Both"}, (google.api.field_behavior) = REQUIRED];

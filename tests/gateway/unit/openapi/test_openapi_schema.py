@@ -112,7 +112,7 @@ def test_an_answer_without_options_promises_no_member(library: Json) -> None:
     assert "required" not in component(library, "library.v1.Book")
 
 
-def test_absent_as_null_promises_every_member_and_null_for_what_may_be_unset(library: Json) -> None:
+def test_absent_as_null_promises_every_member_and_null_if_unset(library: Json) -> None:
     schema = component(library, "kitchen.v1.Published")
     assert schema["required"] == list(schema["properties"])
     validator = Draft202012Validator(schema | {"components": library["components"]})
@@ -122,7 +122,7 @@ def test_absent_as_null_promises_every_member_and_null_for_what_may_be_unset(lib
     assert not [name for name in full if name not in nulls and validator.is_valid(full | {name: None})]
 
 
-def test_a_request_has_what_the_proto_requires_and_nothing_unknown(library: Json) -> None:
+def test_a_request_has_what_the_proto_requires_and_no_more(library: Json) -> None:
     schema = component(library, "library.v1.Book-request")
     assert (schema["required"], schema["additionalProperties"]) == (["id"], False)
 
@@ -153,7 +153,7 @@ def test_members_of_a_oneof_name_each_other(library: Json) -> None:
     assert properties["person"]["description"] == "At most one of `person`, `club`."
 
 
-def test_messages_fields_and_enum_values_are_described_by_their_comments(library: Json) -> None:
+def test_messages_fields_and_enum_values_have_their_comments(library: Json) -> None:
     assert component(library, "library.v1.Book")["description"] == "A book on a shelf."
     assert component(library, "library.v1.Book")["properties"]["sequel"]["description"] == "A book inside a book."
     assert component(library, "library.v1.Subject")["description"] == (

@@ -68,7 +68,7 @@ def test_insecure_that_is_off_is_off(value: str, monkeypatch: pytest.MonkeyPatch
         load(("--listen", "0.0.0.0:80"))
 
 
-def test_servers_are_named_one_by_one_by_a_flag_or_in_a_list_of_a_file(tmp_path: Path) -> None:
+def test_servers_are_named_by_flags_or_in_a_list_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "gateway.toml"
     file.write_text('upstream = ["127.0.0.1:1", "dns:///localhost:2"]\n', encoding="utf-8")
     expected = ["127.0.0.1:1", "dns:///localhost:2"]

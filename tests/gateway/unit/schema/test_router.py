@@ -65,14 +65,14 @@ def test_a_path_of_another_shape_is_not_found(template: str, path: str) -> None:
 
 @pytest.mark.parametrize("value", ["%", "%4", "%zz", "%ff", "%ED%A0%80"])
 @pytest.mark.parametrize(("template", "name"), [("/v1/{a.b}", "a.b"), ("/v1/{rest=**}", "rest")])
-def test_a_broken_encoding_in_a_variable_is_a_bad_request_that_names_it(template: str, name: str, value: str) -> None:
+def test_a_broken_encoding_in_a_variable_is_400_and_names_it(template: str, name: str, value: str) -> None:
     with pytest.raises(InvalidRequest) as caught:
         router(f"GET {template}").match("GET", f"/v1/{value}")
     assert caught.value.violations[0].field == name
     assert "in the path" in caught.value.violations[0].description
 
 
-def test_a_broken_encoding_where_the_method_is_not_served_is_method_not_allowed() -> None:
+def test_a_broken_encoding_of_an_unserved_method_is_405() -> None:
     assert isinstance(router("GET /v1/{id}").match("PUT", "/v1/%zz"), MethodNotAllowed)
 
 
@@ -91,7 +91,7 @@ def test_a_broken_encoding_where_the_method_is_not_served_is_method_not_allowed(
         (["POST /x/{id}:go", "GET /x/{id}"], "PUT /x/a:go", {"POST", "GET", "HEAD", "OPTIONS"}),
     ],
 )
-def test_a_method_that_the_path_does_not_serve_answers_those_it_serves(
+def test_a_method_the_path_does_not_serve_answers_those_it_does(
     rules: list[str], request_: str, allow: set[str]
 ) -> None:
     assert router(*rules).match(*request_.split(" ")) == MethodNotAllowed(frozenset(allow))
@@ -109,14 +109,14 @@ def test_a_method_that_the_path_does_not_serve_answers_those_it_serves(
         ("* /v1/x", "* /v1/x"),
     ],
 )
-def test_two_rules_of_one_shape_and_method_are_a_conflict_that_names_both(standing: str, added: str) -> None:
+def test_two_rules_of_one_shape_and_method_are_a_conflict(standing: str, added: str) -> None:
     with pytest.raises(RouteConflict) as caught:
         router(standing, added)
     assert standing in str(caught.value)
     assert added in str(caught.value)
 
 
-def test_rules_of_one_shape_live_side_by_side_when_method_or_verb_differ() -> None:
+def test_rules_of_one_shape_coexist_with_other_methods_or_verbs() -> None:
     routes = router("GET /v1/{a}", "PUT /v1/{b}", "GET /v1/{c}:go", "* /v1/{d}")
     assert found(routes, "PUT /v1/1") == ("PUT /v1/{b}", {"b": "1"})
     assert found(routes, "POST /v1/1") == ("* /v1/{d}", {"d": "1"})
@@ -133,7 +133,7 @@ PREFERENCE = [
 
 
 @given(st.permutations([rule for rule, _, _ in PREFERENCE]))
-def test_the_most_literal_rule_wins_whatever_the_order_of_registration(rules: list[str]) -> None:
+def test_the_most_literal_rule_wins_in_any_order(rules: list[str]) -> None:
     routes = router(*rules)
     for rule, request, values in PREFERENCE:
         assert found(routes, request) == (rule, values)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from importlib import resources
 from pathlib import Path
 
 import pytest
-from google.api import annotations_pb2
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from grpc_tools import protoc  # type: ignore[import-untyped]  # has no types
 
 from restmap_gateway.schema.descriptor_set import Problem
 from restmap_gateway.schema.schema import ReasonMapping, Schema, SchemaError, load
-
-PROTOS = Path(__file__).parents[4] / "protos"
+from tests.support import protoc
+from tests.support.protoc import RESTMAP
 
 HEAD = """
 syntax = "proto3";
@@ -53,18 +50,9 @@ def compiled(folder: Path, files: dict[str, str], *flags: str) -> bytes:
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
-    arguments = [
-        "protoc",
-        f"-I{folder}",
-        f"-I{PROTOS}",
-        f"-I{Path(annotations_pb2.__file__).parents[2]}",
-        f"-I{resources.files('grpc_tools') / '_proto'}",
-        f"--descriptor_set_out={folder / 'set.binpb'}",
-        *(flags or ["--include_imports"]),
-        *(name for name in files if not name.startswith("restmap/")),
-    ]
-    assert protoc.main(arguments) == 0
-    return (folder / "set.binpb").read_bytes()
+    names = [name for name in files if not name.startswith("restmap/")]
+    flags = flags or ("--include_imports",)
+    return protoc.compiled(folder / "set.binpb", *names, folder=folder, flags=flags).read_bytes()
 
 
 def shop(body: str) -> dict[str, str]:
@@ -124,7 +112,7 @@ def test_a_set_without_any_annotated_method_is_refused(tmp_path: Path) -> None:
     assert problems(tmp_path, files) == ["no method of the set has a google.api.http annotation"]
 
 
-def test_an_unknown_service_is_refused_and_the_known_ones_are_named(tmp_path: Path) -> None:
+def test_an_unknown_service_is_refused_and_known_ones_are_named(tmp_path: Path) -> None:
     (line,) = problems(tmp_path, service('get: "/x"'), "shop.v1.Store")
     assert line == "there is no service 'shop.v1.Store' in the set, it has: shop.v1.Shop"
 
@@ -184,7 +172,7 @@ def test_a_method_whose_client_streams_is_refused(tmp_path: Path) -> None:
     assert line == "shop.proto: shop.v1.Shop.Do: its client streams, which HTTP cannot call"
 
 
-def test_rules_of_different_services_that_match_the_same_paths_are_a_conflict(tmp_path: Path) -> None:
+def test_rules_of_two_services_for_the_same_paths_conflict(tmp_path: Path) -> None:
     method = 'rpc Do(Item) returns (Item) { option (google.api.http) = { get: "/x/{%s}" }; }'
     files = shop(f"service A {{ {method % 'id'} }} service B {{ {method % 'user'} }}")
     (line,) = problems(tmp_path, files)
@@ -293,7 +281,7 @@ NEWER = {
 
 
 def test_an_option_of_a_newer_restmap_is_refused_wherever_it_is(tmp_path: Path) -> None:
-    newer = (PROTOS / "restmap/v1/restmap.proto").read_text()
+    newer = (RESTMAP / "restmap/v1/restmap.proto").read_text()
     for old, new in NEWER.items():
         assert old in newer
         newer = newer.replace(old, new)

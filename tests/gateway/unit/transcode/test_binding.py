@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from importlib import resources
-from pathlib import Path
 
 import pytest
-from google.api import annotations_pb2
 from google.protobuf import text_format
 from google.protobuf.message import Message
-from grpc_tools import protoc  # type: ignore[import-untyped]  # has no types
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
@@ -20,8 +16,7 @@ from restmap_gateway.json_map import JsonMap
 from restmap_gateway.schema.router import Match, Router
 from restmap_gateway.schema.schema import Schema, load
 from restmap_gateway.transcode.binding import Binding
-
-PROTOS = Path(__file__).parents[4] / "protos"
+from tests.support.protoc import compiled
 
 LIBRARY = """
 syntax = "proto3";
@@ -115,18 +110,7 @@ Bind = Callable[..., Message]
 def schema(tmp_path_factory: pytest.TempPathFactory) -> Schema:
     folder = tmp_path_factory.mktemp("library")
     (folder / "library.proto").write_text(LIBRARY)
-    arguments = [
-        "protoc",
-        "--include_imports",
-        f"-I{folder}",
-        f"-I{PROTOS}",
-        f"-I{Path(annotations_pb2.__file__).parents[2]}",
-        f"-I{resources.files('grpc_tools') / '_proto'}",
-        f"--descriptor_set_out={folder / 'set.binpb'}",
-        "library.proto",
-    ]
-    assert protoc.main(arguments) == 0
-    return load((folder / "set.binpb").read_bytes())
+    return load(compiled(folder / "set.binpb", "library.proto", folder=folder).read_bytes())
 
 
 def binder(schema: Schema, on_unknown: Callable[[str, str], None] | None = None) -> Bind:
@@ -325,7 +309,7 @@ def test_query_options_allow_aliases_and_empty_values(bind: Bind, query: str, te
         ("GET /typed/1/1/1970-01-01T00:00:05Z?shelfNumber=1", "shelfNumber: is bound by the path"),
     ],
 )
-def test_a_path_value_that_does_not_fit_or_comes_twice_names_the_field(bind: Bind, request_: str, line: str) -> None:
+def test_a_bad_or_repeated_path_value_names_its_field(bind: Bind, request_: str, line: str) -> None:
     (violation,) = refused(bind, request_)
     assert violation.startswith(line)
 

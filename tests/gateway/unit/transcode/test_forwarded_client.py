@@ -33,7 +33,7 @@ def request(remote: str | None, *forwarded_for: str) -> BaseRequest:
         ("10.0.0.1", ("a\tb",), "10.0.0.1"),
     ],
 )
-def test_the_client_is_the_last_address_that_no_trusted_proxy_has(
+def test_the_client_is_the_last_address_of_no_trusted_proxy(
     remote: str, forwarded_for: tuple[str, ...], client: str
 ) -> None:
     assert Forwarded(None, PROXIES, "127.0.0.1:80").client(request(remote, *forwarded_for)) == client

@@ -72,9 +72,7 @@ def calling(stream: MultiplexStream, request: bytes = b"", seconds: float = 100.
     return asyncio.create_task(stream.call(Unary("/a.B/C", request, (), now + seconds, now + seconds + PATIENCE)))
 
 
-async def test_of_a_stream_that_breaks_what_was_written_is_lost_and_what_was_not_is_not_made(
-    wire: Wire, stream: MultiplexStream
-) -> None:
+async def test_a_broken_stream_loses_what_was_written_and_no_more(wire: Wire, stream: MultiplexStream) -> None:
     wire.may_write.clear()
     written = calling(stream)
     await wire.frame()

@@ -20,7 +20,7 @@ def knowing(**names: Sequence[str]) -> Resolver:
     return Resolver(["10.0.0.1:1", *(f"dns:///{name}:1" for name in names), "unix:/run/it.sock"], answer)
 
 
-async def test_addresses_come_in_the_order_of_the_settings_and_each_only_once() -> None:
+async def test_addresses_keep_the_order_of_the_settings_each_once() -> None:
     resolver = knowing(one=["10.0.0.2", "10.0.0.1"], two=["10.0.0.3", "10.0.0.2"])
     found = [address.target for address in await resolver.addresses()]
     assert found == ["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1", "unix:/run/it.sock"]
@@ -65,5 +65,5 @@ async def test_the_machine_knows_localhost() -> None:
         (ServerAddress("unix:/run/it.sock"), "localhost"),
     ],
 )
-def test_the_certificate_names_what_was_looked_up_or_else_the_address(address: ServerAddress, host: str) -> None:
+def test_the_certificate_names_what_was_looked_up_or_the_address(address: ServerAddress, host: str) -> None:
     assert address.host == host

@@ -15,9 +15,10 @@ from tests.support.attacks import compression, health, http2, multiplex
 from tests.support.attacks.measured import Memory
 from tests.support.attacks.wire import MIB, Attack
 from tests.support.house import ADMIN_TOKEN, DOCUMENTED_GIVER, READER_TOKEN, Project, write_tokens
-from tests.support.programs import PATIENCE, Program, Programs, free_address
+from tests.support.ports import free_address
+from tests.support.programs import PATIENCE, Program, Programs
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc"), pytest.mark.resilience]
 
 COUNT = "/backupsharing.v2.BackupSharingService/CountSharings"
 REFLECTION = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"

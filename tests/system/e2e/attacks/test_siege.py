@@ -19,7 +19,7 @@ from bench.siege.measure import Figures, Observers, Size, measure, measure_on, o
 from bench.siege.pair import Pair, pair
 
 pytestmark = [
-    pytest.mark.siege,
+    pytest.mark.resilience,
     pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's peak memory"),
 ]
 

@@ -8,7 +8,8 @@ import json
 import pytest
 
 from tests.support.house import House, Project
-from tests.support.rest import Answer, Rest, assert_failure, assert_success
+from tests.support.rest import Rest, assert_failure, assert_success
+from tests.support.wire import Answer
 
 MALFORMED = "VolumeBackup.0002"
 NO_SHARING = "8332443e-9866-41d8-8a58-a898cf5db030"
@@ -99,7 +100,7 @@ async def test_no_body_at_all_is_400(house: House, giver: Project) -> None:
     assert_failure(await house.rest.call("POST", giver.path, token=giver.token), 400, MALFORMED, "empty")
 
 
-async def test_a_body_of_five_megabytes_is_400_and_the_client_hears_of_it(house: House, giver: Project) -> None:
+async def test_a_body_of_five_megabytes_is_400_and_is_answered(house: House, giver: Project) -> None:
     padded = GOOD + b" " * (5 << 20)
     assert_failure(await post(house, giver, padded), 400, MALFORMED, str(1 << 20))
 
@@ -198,7 +199,7 @@ async def test_a_bad_query_is_400_and_names_the_parameter(rest: Rest, idle: Proj
     assert len(answer.body) < 4096
 
 
-async def test_a_malformed_backup_id_in_a_query_has_its_documented_code(rest: Rest, idle: Project) -> None:
+async def test_a_malformed_backup_id_in_a_query_has_its_own_code(rest: Rest, idle: Project) -> None:
     for call in ("detail", "count"):
         answer = await rest.call("GET", f"{idle.path}/{call}?backup_id=abc", token=idle.token)
         assert_failure(answer, 400, "VolumeBackup.0204", "backup_id", "'abc'")

@@ -11,9 +11,7 @@ from tests.support.rest import assert_failure, assert_success
 ENGINES = ("sqlite", "postgres")
 
 
-async def test_of_fifty_identical_shares_at_once_one_succeeds_and_one_set_of_rows_is_stored(
-    house: House, giver: Project, backup_id: str
-) -> None:
+async def test_of_fifty_identical_shares_at_once_one_is_stored(house: House, giver: Project, backup_id: str) -> None:
     answers = await asyncio.gather(*(house.share(giver, backup_id, "one", "two", "three") for _ in range(50)))
     assert Counter(answer.status for answer in answers) == {200: 1, 409: 49}
     for answer in answers:
@@ -41,16 +39,14 @@ async def test_shares_that_overlap_are_each_stored_whole_or_not_at_all(
     assert set(stored.values()) == {1}
 
 
-async def test_shares_of_different_backups_at_once_do_not_get_in_each_others_way(house: House, giver: Project) -> None:
+async def test_shares_of_different_backups_at_once_do_not_interfere(house: House, giver: Project) -> None:
     backups = [house.put_backup(giver) for _ in range(40)]
     answers = await asyncio.gather(*(house.share(giver, backup_id, "recipient") for backup_id in backups))
     assert [assert_success(answer)["shared"][0]["backup_id"] for answer in answers] == backups
     assert await house.count(giver) == 40
 
 
-async def test_of_twenty_identical_cancels_at_once_one_finds_the_sharing(
-    house: House, giver: Project, backup_id: str
-) -> None:
+async def test_of_twenty_identical_cancels_one_finds_the_sharing(house: House, giver: Project, backup_id: str) -> None:
     sharing_id = assert_success(await house.share(giver, backup_id, "recipient"))["shared"][0]["id"]
     target = f"{giver.path}/{sharing_id}"
     answers = await asyncio.gather(*(house.rest.call("DELETE", target, token=giver.token) for _ in range(20)))
@@ -68,9 +64,7 @@ async def test_what_a_call_stored_is_seen_by_the_very_next_call(house: House, gi
     assert set(looked) == {(200, 1)}
 
 
-async def test_cancel_all_and_share_again_at_once_leave_one_active_sharing_at_most(
-    house: House, giver: Project, backup_id: str
-) -> None:
+async def test_cancel_all_beside_shares_leaves_one_active_at_most(house: House, giver: Project, backup_id: str) -> None:
     target = f"{giver.path}/{backup_id}?is_backup_id=true"
     calls = [house.share(giver, backup_id, "recipient") for _ in range(15)]
     calls += [house.rest.call("DELETE", target, token=giver.token) for _ in range(15)]

@@ -15,7 +15,8 @@ from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2.backup_catalog_pb2 import PutBackupRequest, RemoveBackupRequest
 from backupsharing.v2.backup_pb2 import Backup
 from tests.support.house import ADMIN_TOKEN, DOCUMENTED_GIVER, READER_TOKEN, SERVICE_TOKEN, House, Project
-from tests.support.rest import Answer, Json, Rest, assert_failure, assert_success, example
+from tests.support.rest import Rest, assert_failure, assert_success, example
+from tests.support.wire import Answer, Json
 
 ENGINES = ("sqlite", "postgres")
 
@@ -49,7 +50,7 @@ def entry(answer: Answer, index: int = 0) -> Json:
     return found
 
 
-async def test_sharing_answers_one_documented_entry_for_each_recipient_in_the_order_of_the_request(
+async def test_sharing_answers_the_documented_entries_in_order(
     shared: Answer,
 ) -> None:
     body = assert_success(shared)
@@ -71,7 +72,7 @@ async def test_sharing_answers_a_fresh_canonical_id_for_each_recipient(shared: A
     assert len(set(ids)) == 2
 
 
-async def test_sharing_answers_the_real_time_of_creation_in_utc_without_an_offset(house: House) -> None:
+async def test_sharing_answers_its_time_in_utc_without_an_offset(house: House) -> None:
     giver = house.new_project()
     backup_id = house.put_backup(giver)
     before = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
@@ -90,7 +91,7 @@ async def test_get_answers_the_documented_body(rest: Rest, shared: Answer) -> No
     assert json.dumps(assert_success(answer)) == json.dumps(expected)
 
 
-async def test_list_answers_the_documented_members_in_their_order_and_no_other(rest: Rest, shared: Answer) -> None:
+async def test_list_answers_the_documented_members_in_their_order(rest: Rest, shared: Answer) -> None:
     answer = await rest.call("GET", f"{PATH}/detail", token=TOKEN)
     body, documented = assert_success(answer), example("list.response")
     assert list(body) == ["shared"]
@@ -106,9 +107,7 @@ async def test_count_answers_the_documented_body(rest: Rest, shared: Answer) -> 
 
 
 @pytest.mark.parametrize("which", ["sharing", "backup"])
-async def test_cancelling_answers_200_with_neither_a_body_nor_a_content_type(
-    rest: Rest, shared: Answer, which: str
-) -> None:
+async def test_cancelling_answers_200_without_body_or_content_type(rest: Rest, shared: Answer, which: str) -> None:
     targets = {"sharing": entry(shared)["id"], "backup": f"{EXAMPLE_BACKUP['id']}?is_backup_id=true"}
     answer = await rest.call("DELETE", f"{PATH}/{targets[which]}", token=TOKEN)
     assert (answer.status, answer.body) == (200, b"")
@@ -116,9 +115,7 @@ async def test_cancelling_answers_200_with_neither_a_body_nor_a_content_type(
     assert answer.request_id
 
 
-async def test_numbers_that_a_backup_does_not_have_are_null_and_others_are_integers(
-    house: House, giver: Project
-) -> None:
+async def test_numbers_a_backup_lacks_are_null_others_are_integers(house: House, giver: Project) -> None:
     bare, full = house.put_backup(giver), house.put_backup(giver, size=7, object_count=0, is_incremental=False)
     for backup_id in (bare, full):
         assert_success(await house.share(giver, backup_id, "recipient"))
@@ -138,7 +135,7 @@ async def test_a_cancelled_sharing_is_not_found_any_more(rest: Rest, shared: Ans
         assert_failure(await rest.call(method, target, token=TOKEN), 404, "VolumeBackup.0043", entry(shared)["id"])
 
 
-async def test_a_backup_whose_sharings_were_cancelled_has_an_empty_list(house: House, shared: Answer) -> None:
+async def test_a_backup_with_cancelled_sharings_has_an_empty_list(house: House, shared: Answer) -> None:
     assert shared.status == 200
     await house.rest.call("DELETE", f"{PATH}/{EXAMPLE_BACKUP['id']}?is_backup_id=true", token=TOKEN)
     answer = await house.list(house.documented_giver, f"backup_id={EXAMPLE_BACKUP['id']}")
@@ -146,14 +143,12 @@ async def test_a_backup_whose_sharings_were_cancelled_has_an_empty_list(house: H
     assert await house.count(house.documented_giver) == 0
 
 
-async def test_cancelling_all_sharings_of_a_known_backup_without_any_succeeds(
-    rest: Rest, giver: Project, backup_id: str
-) -> None:
+async def test_cancelling_all_of_a_backup_without_sharings_succeeds(rest: Rest, giver: Project, backup_id: str) -> None:
     answer = await rest.call("DELETE", f"{giver.path}/{backup_id}?is_backup_id=true", token=giver.token)
     assert answer.status == 200
 
 
-async def test_after_a_cancel_the_same_recipient_gets_a_new_sharing_and_the_old_row_stays(
+async def test_after_a_cancel_a_new_sharing_is_made_the_old_row_stays(
     house: House, giver: Project, backup_id: str
 ) -> None:
     first = entry(await house.share(giver, backup_id, "recipient"))
@@ -178,7 +173,7 @@ def entry_of(answer: Answer) -> Json:
     return found
 
 
-async def test_only_giver_and_recipient_see_a_sharing_and_only_the_giver_cancels_it(
+async def test_giver_and_recipient_see_a_sharing_the_giver_cancels_it(
     house: House, giver: Project, recipient: Project, backup_id: str
 ) -> None:
     sharing_id = entry(await house.share(giver, backup_id, recipient.id))["id"]
@@ -192,7 +187,7 @@ async def test_only_giver_and_recipient_see_a_sharing_and_only_the_giver_cancels
     assert_success(await house.rest.call("GET", f"{giver.path}/{sharing_id}", token=giver.token))
 
 
-async def test_a_foreign_backup_gets_the_same_answer_as_one_that_does_not_exist(
+async def test_foreign_and_missing_backups_get_the_same_answer(
     house: House, giver: Project, recipient: Project, backup_id: str
 ) -> None:
     unknown = "00000000-0000-4000-8000-00000000dead"
@@ -236,9 +231,7 @@ async def test_removing_a_backup_from_the_catalogue_ends_its_sharings(
     assert_failure(answer, 404, "VolumeBackup.0043")
 
 
-async def test_a_change_of_a_backups_status_leaves_its_sharings_standing(
-    house: House, giver: Project, backup_id: str
-) -> None:
+async def test_a_change_of_a_backups_status_leaves_its_sharings(house: House, giver: Project, backup_id: str) -> None:
     assert_success(await house.share(giver, backup_id, "recipient"))
     house.put_backup(giver, id=backup_id, status="error")
     (item,) = assert_success(await house.list(giver))["shared"]
@@ -266,7 +259,7 @@ async def test_what_was_shared_over_grpc_is_what_rest_answers(
     assert not sharing.HasField("deleted")
 
 
-async def test_cancelling_over_grpc_answers_the_sharings_it_ended_at_one_instant(
+async def test_cancelling_over_grpc_answers_all_ended_at_one_instant(
     house: House, giver: Project, backup_id: str
 ) -> None:
     answer = await house.share(giver, backup_id, "recipient", "another")

@@ -16,9 +16,7 @@ KEY = "a-key/of:1"
 REUSED = "BackupSharing.0003"
 
 
-async def test_the_same_key_with_another_body_is_a_conflict_and_stores_nothing(
-    house: House, giver: Project, backup_id: str
-) -> None:
+async def test_the_same_key_with_another_body_is_a_conflict(house: House, giver: Project, backup_id: str) -> None:
     assert_success(await house.share(giver, backup_id, "one", Idempotency_Key=KEY))
     for recipients in (["two"], ["one", "two"]):
         answer = await house.share(giver, backup_id, *recipients, Idempotency_Key=KEY)
@@ -79,9 +77,7 @@ async def test_the_spelling_of_a_body_makes_no_difference(house: House, giver: P
     assert (second.status, second.body) == (200, first.body)
 
 
-async def test_the_first_answer_is_given_again_after_the_sharing_was_cancelled(
-    house: House, giver: Project, backup_id: str
-) -> None:
+async def test_the_first_answer_is_repeated_after_a_cancel(house: House, giver: Project, backup_id: str) -> None:
     first = await house.share(giver, backup_id, "one", Idempotency_Key=KEY)
     target = f"{giver.path}/{backup_id}?is_backup_id=true"
     assert (await house.rest.call("DELETE", target, token=giver.token)).status == 200

@@ -8,8 +8,10 @@ from urllib.parse import parse_qsl, quote, urlsplit
 import pytest
 
 from tests.support.house import House, Project
-from tests.support.programs import Programs, free_address
-from tests.support.rest import Answer, Json, Rest, assert_success
+from tests.support.ports import free_address
+from tests.support.programs import Programs
+from tests.support.rest import Rest, assert_success
+from tests.support.wire import Answer, Json
 
 ENGINES = ("sqlite", "postgres")
 
@@ -56,7 +58,7 @@ async def share_all(house: House, giver: Project, backup_ids: Sequence[str], rec
         ("", set(NAMES)),
     ],
 )
-async def test_name_finds_a_part_whatever_the_case_and_nothing_in_it_is_special(
+async def test_name_finds_any_part_in_any_case_without_wildcards(
     house: House, giver: Project, named: Sequence[str], part: str, found: set[str]
 ) -> None:
     await share_all(house, giver, named)
@@ -65,7 +67,7 @@ async def test_name_finds_a_part_whatever_the_case_and_nothing_in_it_is_special(
     assert await house.count(giver, query) == len(found)
 
 
-async def test_each_filter_finds_what_has_its_value_and_count_counts_it(house: House, giver: Project) -> None:
+async def test_each_filter_finds_its_value_and_count_counts_it(house: House, giver: Project) -> None:
     one = house.put_backup(giver, volume_id="volume-1", availability_zone="AZ 1")
     two = house.put_backup(giver, volume_id="volume-2", availability_zone="AZ 2")
     await share_all(house, giver, [one, two], "first")
@@ -95,7 +97,7 @@ async def test_each_filter_finds_what_has_its_value_and_count_counts_it(house: H
     assert listed == expected
 
 
-async def test_the_recipient_lists_what_was_shared_to_it_and_the_giver_what_it_gave(
+async def test_the_recipient_lists_what_it_got_the_giver_what_it_gave(
     house: House, giver: Project, recipient: Project, backup_id: str
 ) -> None:
     (sharing_id,) = await share_all(house, giver, [backup_id], recipient.id)
@@ -121,7 +123,7 @@ async def test_the_newest_comes_first_unless_asked_otherwise(
     assert ids(assert_success(await house.list(giver, "sort_key=&sort_dir=&limit=&offset="))) == shared[::-1]
 
 
-async def test_names_sort_by_code_point_with_nulls_last_in_both_directions(
+async def test_names_sort_by_code_point_with_nulls_last_both_ways(
     house: House, giver: Project, named: Sequence[str]
 ) -> None:
     await share_all(house, giver, [*named, house.put_backup(giver)])
@@ -129,7 +131,7 @@ async def test_names_sort_by_code_point_with_nulls_last_in_both_directions(
     assert names(await house.list(giver, "sort_key=name&sort_dir=desc")) == [*sorted(NAMES, reverse=True), None]
 
 
-async def test_sizes_sort_as_numbers_and_ties_break_by_id_in_the_same_direction(house: House, giver: Project) -> None:
+async def test_sizes_sort_as_numbers_and_ties_by_id_in_that_direction(house: House, giver: Project) -> None:
     backups = [house.put_backup(giver, size=size) for size in (10, 9, 10, 100)]
     first, second, third, fourth = await share_all(house, giver, backups)
     low, high = sorted((first, third))
@@ -139,7 +141,7 @@ async def test_sizes_sort_as_numbers_and_ties_break_by_id_in_the_same_direction(
 
 @pytest.mark.parametrize("direction", ["asc", "desc"])
 @pytest.mark.parametrize("key", SORT_KEYS)
-async def test_pages_of_every_order_are_the_whole_list_without_gaps_or_repeats(
+async def test_pages_of_every_order_have_no_gaps_or_repeats(
     house: House, giver: Project, key: str, direction: str
 ) -> None:
     backup_id = house.put_backup(giver, name="same")
@@ -153,7 +155,7 @@ async def test_pages_of_every_order_are_the_whole_list_without_gaps_or_repeats(
     assert len(set(whole)) == 7
 
 
-async def test_links_lead_through_all_pages_with_every_parameter_as_it_was_sent(
+async def test_links_lead_through_all_pages_with_all_parameters(
     house: House, giver: Project, named: Sequence[str]
 ) -> None:
     await share_all(house, giver, named)
@@ -267,7 +269,7 @@ async def test_forwarded_values_that_are_none_are_passed_over(proxied_rest: Rest
     assert await link(proxied_rest, two_shared, **odd) == f"http://{proxied_rest.address}"
 
 
-async def test_links_begin_with_the_public_url_whatever_the_request_says(
+async def test_links_begin_with_the_public_url_for_any_request(
     house: House, programs: Programs, two_shared: Project
 ) -> None:
     rest = Rest(free_address())

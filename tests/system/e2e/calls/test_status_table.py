@@ -10,8 +10,10 @@ import asyncio
 import pytest
 
 from tests.support.house import EXPIRED_TOKEN, SERVICE_TOKEN, House, Project
-from tests.support.programs import Programs, free_address
-from tests.support.rest import Rest, assert_failure, assert_success, read_answer
+from tests.support.ports import free_address
+from tests.support.programs import Programs
+from tests.support.rest import Rest, assert_failure, assert_success
+from tests.support.wire import read_answer
 
 UNKNOWN_ID = "00000000-0000-4000-8000-00000000dead"
 
@@ -32,14 +34,14 @@ async def test_400_for_a_body_that_is_not_json_even_without_a_token(rest: Rest, 
 @pytest.mark.parametrize(
     ("backup_id", "code"), [("", "VolumeBackup.0203"), (None, "VolumeBackup.0203"), ("abc", "VolumeBackup.0204")]
 )
-async def test_400_with_the_documented_code_for_a_backup_id_that_is_missing_or_malformed(
+async def test_400_has_the_documented_code_for_a_bad_backup_id(
     rest: Rest, giver: Project, backup_id: str | None, code: str
 ) -> None:
     answer = await rest.call("POST", giver.path, token=giver.token, body=body(backup_id))
     assert_failure(answer, 400, code, "backup_id")
 
 
-async def test_400_says_of_a_malformed_backup_id_what_the_contract_says(rest: Rest, idle: Project) -> None:
+async def test_400_for_a_malformed_backup_id_quotes_the_contract(rest: Rest, idle: Project) -> None:
     answer = await rest.call("POST", idle.path, token=idle.token, body=body("abc"))
     expected = "The format of parameter backup_id in the request is incorrect: 'abc' is not a UUID."
     assert answer.error["message"] == expected
@@ -219,7 +221,7 @@ async def test_a_client_that_hangs_up_halfway_leaves_nothing_behind(
     assert house.rows(backup_id) == []
 
 
-async def test_409_names_the_projects_that_have_it_and_stores_nothing_for_the_others(
+async def test_409_names_the_projects_and_stores_nothing_for_others(
     house: House, giver: Project, backup_id: str
 ) -> None:
     assert_success(await house.share(giver, backup_id, "first", "second"))
@@ -242,7 +244,7 @@ async def test_503_while_the_store_is_locked_stores_nothing(tmp_path_factory: py
     house.close()
 
 
-async def test_504_when_the_deadline_is_too_close_to_commit_and_a_blind_retry_succeeds(
+async def test_504_close_to_the_deadline_and_a_blind_retry_succeeds(
     house: House, giver: Project, backup_id: str
 ) -> None:
     # The server begins no commit in the last quarter of so short a time.
@@ -253,7 +255,7 @@ async def test_504_when_the_deadline_is_too_close_to_commit_and_a_blind_retry_su
     assert_success(await house.share(giver, backup_id, "recipient"))
 
 
-async def test_504_for_a_share_that_waited_too_long_for_the_store_means_that_nothing_is_stored(
+async def test_504_for_a_share_that_waited_too_long_stores_nothing(
     house: House, giver: Project, backup_id: str
 ) -> None:
     with house.locked():

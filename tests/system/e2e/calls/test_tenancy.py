@@ -232,7 +232,7 @@ class Game:
         return 200, status
 
 
-async def test_random_calls_by_several_projects_show_nobody_what_is_not_theirs(house: House) -> None:
+async def test_random_calls_of_several_projects_leak_nothing(house: House) -> None:
     async with (
         aiohttp.ClientSession() as session,
         grpc.aio.insecure_channel(house.grpc_address) as channel,

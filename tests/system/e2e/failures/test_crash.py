@@ -6,9 +6,14 @@ import asyncio
 import signal
 from collections import Counter
 
+import pytest
+
 from tests.support.house import House, Project
 from tests.support.programs import PATIENCE
-from tests.support.rest import Answer, assert_failure, assert_success
+from tests.support.rest import assert_failure, assert_success
+from tests.support.wire import Answer
+
+pytestmark = pytest.mark.resilience
 
 SHARES, RECIPIENTS = 1000, 3
 ACKNOWLEDGED_BEFORE_THE_END = 200
@@ -22,7 +27,7 @@ async def until_back(house: House, project: Project) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_a_server_killed_among_a_thousand_shares_keeps_all_it_acknowledged_and_no_half_of_any(
+async def test_a_server_killed_among_a_thousand_shares_loses_none(
     own_house: House,
 ) -> None:
     giver = own_house.new_project()
@@ -55,7 +60,7 @@ async def test_a_server_killed_among_a_thousand_shares_keeps_all_it_acknowledged
     assert sum((own_house.events(backup_id) for backup_id in backups), Counter())["shared"] == len(stored)
 
 
-async def test_the_gateway_finds_the_server_again_without_a_restart_of_its_own(own_house: House) -> None:
+async def test_the_gateway_finds_a_restarted_server_by_itself(own_house: House) -> None:
     giver = own_house.new_project()
     backup_id = own_house.put_backup(giver)
     first = assert_success(await own_house.share(giver, backup_id, "one", Idempotency_Key="k"))

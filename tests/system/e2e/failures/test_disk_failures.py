@@ -14,11 +14,14 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from backup_sharing.lifetime import DISK_FAILED
+from backup_sharing.exit_status import DISK_FAILED
 from tests.store.faulty_disk import ALWAYS, Fault, FaultyDisk, Kind, build
 from tests.support.house import House, Project
 from tests.support.programs import PATIENCE, Programs
-from tests.support.rest import Answer, assert_failure, assert_success
+from tests.support.rest import assert_failure, assert_success
+from tests.support.wire import Answer
+
+pytestmark = pytest.mark.resilience
 
 NO_SYNC = Fault(Kind.SYNC, name="sharings.db-wal")
 FULL = Fault(Kind.WRITE, errno.ENOSPC, fail=ALWAYS)

@@ -44,7 +44,7 @@ def details(error: grpc.RpcError) -> dict[type[Message], Message]:
         (None, ["standing"], "ALREADY_EXISTS", "ALREADY_SHARED", "BackupSharing.0002"),
     ],
 )
-async def test_a_failure_over_grpc_carries_its_reason_and_the_documented_code(
+async def test_a_grpc_failure_carries_its_reason_and_documented_code(
     house: House, giver: Project, backup_id: str, given: str | None, recipients: list[str], code: str, reason: str,
     shown: str,
 ) -> None:  # fmt: skip

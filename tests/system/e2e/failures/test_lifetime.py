@@ -16,9 +16,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from tests.support.house import House, Project, write_tokens
-from tests.support.programs import PATIENCE, Program, Programs, free_address
-from tests.support.rest import Answer, Rest, assert_failure, assert_success
+from tests.support.ports import free_address
+from tests.support.programs import PATIENCE, Program, Programs
+from tests.support.rest import Rest, assert_failure, assert_success
 from tests.support.stub_server import StubServer
+from tests.support.wire import Answer
 
 GATEWAY_PATH = "/v2/project/os-vendor-backup-sharing/count"
 
@@ -37,9 +39,7 @@ def begin_share(house: House, giver: Project, backup_id: str) -> grpc.Future:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_the_first_signal_lets_the_server_finish_the_calls_in_progress(
-    own_house: House, number: signal.Signals
-) -> None:
+async def test_the_first_signal_lets_the_server_finish_its_calls(own_house: House, number: signal.Signals) -> None:
     giver = own_house.new_project()
     backup_id = own_house.put_backup(giver)
     with own_house.locked():
@@ -50,11 +50,12 @@ async def test_the_first_signal_lets_the_server_finish_the_calls_in_progress(
         assert_failure(answer, 503, "VolumeBackup.0900")
         assert own_house.server.is_running
     (sharing,) = (await asyncio.to_thread(call.result, PATIENCE)).shared
+    own_house.close()  # a client that does not read while it makes no call would hold up its server
     assert await asyncio.to_thread(own_house.server.wait) == 0
     assert [row[0] for row in own_house.rows(backup_id)] == [sharing.id]
 
 
-async def test_the_second_signal_ends_the_server_at_once_and_nothing_is_stored(own_house: House) -> None:
+async def test_the_second_signal_ends_the_server_storing_nothing(own_house: House) -> None:
     giver = own_house.new_project()
     backup_id = own_house.put_backup(giver)
     with own_house.locked():
@@ -78,7 +79,7 @@ async def held_request(programs: Programs, stub: StubServer) -> tuple[Program, a
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_the_first_signal_lets_the_gateway_finish_the_requests_in_progress(
+async def test_the_first_signal_lets_the_gateway_finish_its_requests(
     programs: Programs, stub: StubServer, number: signal.Signals
 ) -> None:
     gateway, request = await held_request(programs, stub)
@@ -105,7 +106,7 @@ async def test_both_programs_end_when_their_parent_is_gone(own_house: House) -> 
         assert await asyncio.to_thread(program.wait) == 0
 
 
-def test_the_server_is_healthy_while_its_store_can_be_used_and_needs_no_token(own_house: House) -> None:
+def test_the_server_is_healthy_with_its_store_without_a_token(own_house: House) -> None:
     stub = health_pb2_grpc.HealthStub(own_house.channel)
     for service in ("", "backupsharing.v2.BackupSharingService", "backupsharing.v2.BackupCatalogService"):
         answer = stub.Check(health_pb2.HealthCheckRequest(service=service))

@@ -10,7 +10,9 @@ import pytest
 
 from tests.support.house import House
 from tests.support.programs import Program, Programs
-from tests.support.rest import Answer
+from tests.support.wire import Answer
+
+pytestmark = pytest.mark.resilience
 
 CALLS = 60
 TIMEOUT = "400m"

@@ -7,9 +7,12 @@ import asyncio
 import h2.config
 import h2.connection
 import h2.events
+import pytest
 
 from tests.support.house import House
 from tests.support.programs import PATIENCE
+
+pytestmark = pytest.mark.resilience
 
 PINGS = 5
 """More than gRPC would bear of a connection without calls: two within two hours."""

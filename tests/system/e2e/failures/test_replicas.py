@@ -13,8 +13,10 @@ import pytest
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2.backup_sharing_pb2_grpc import BackupSharingServiceStub
 from tests.support.house import House, Project
+from tests.support.ports import free_address
+from tests.support.postgres.databases import new_database
 from tests.support.postgres.server import PostgresServer
-from tests.support.programs import PATIENCE, Programs, free_address
+from tests.support.programs import PATIENCE, Programs
 from tests.support.rest import Rest, assert_success
 
 SERVERS = 3
@@ -33,11 +35,13 @@ class Replicas:
             programs.gateway(door.address, address)
 
 
-@pytest.fixture
-def replicas(database_url: str, programs: Programs, tmp_path: Path) -> Iterator[Replicas]:
-    house = House(tmp_path, programs, 4, postgres=database_url)
-    yield Replicas(house, programs)
-    house.close()
+@pytest.fixture(scope="module")
+def replicas(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
+    """Servers and gateways that no test harms, with projects enough for all tests of the module."""
+    with Programs() as programs:
+        house = House(tmp_path_factory.mktemp("house"), programs, 40, postgres=new_database(postgres))
+        yield Replicas(house, programs)
+        house.close()
 
 
 @pytest.fixture
@@ -70,7 +74,7 @@ async def test_of_64_identical_shares_over_three_servers_one_wins(
     assert replicas.house.events(backup_id) == {"backup_put": 1, "shared": 2}
 
 
-async def test_of_64_shares_with_one_key_over_three_servers_all_get_the_first_answer(
+async def test_of_64_shares_with_one_key_all_get_the_first_answer(
     replicas: Replicas, giver: Project, backup_id: str
 ) -> None:
     body, key = share_body(backup_id, "one"), {"Idempotency-Key": "the-key"}
@@ -116,7 +120,7 @@ async def test_a_list_begun_at_one_server_goes_on_at_the_others(
     assert (sorted(found), token) == (everyone, "")
 
 
-async def test_while_the_database_is_away_calls_are_503_with_retry_after_and_then_go_on_without_a_restart(
+async def test_during_an_outage_calls_are_503_and_then_go_on(
     own_postgres: PostgresServer, programs: Programs, tmp_path: Path
 ) -> None:
     house = House(tmp_path, programs, 1, "--busy-timeout", "1.5", postgres=own_postgres.url)

@@ -20,11 +20,17 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from tests.support.house import READER_TOKEN, House, Project
-from tests.support.programs import PATIENCE, Program, Programs, free_address
-from tests.support.rest import Answer, Rest, assert_failure
+from tests.support.ports import free_address
+from tests.support.programs import PATIENCE, Program, Programs
+from tests.support.rest import Rest, assert_failure
+from tests.support.wire import Answer
+
+pytestmark = pytest.mark.resilience
 
 READERS, WRITERS = 6, 6
 UNBOUNDED = ("--max-active-sharings", "0")
+SERVER_NOTICE, GATEWAY_NOTICE = ("--drain-notice", "1"), ("--drain-notice", "3")
+"""As by default: what other tests stop gives no notice."""
 
 
 @dataclass
@@ -42,7 +48,8 @@ class Row:
     def start_gateway(self, index: int, programs: Programs) -> None:
         """Start a gateway that has ended, or never ran."""
         upstream = ",".join(self.addresses)
-        self.running_gateways[index] = programs.gateway(self.gateways[index].address, upstream, self.multiplex)
+        arguments = (self.multiplex, *GATEWAY_NOTICE)
+        self.running_gateways[index] = programs.gateway(self.gateways[index].address, upstream, *arguments)
 
     async def restart(self, index: int) -> None:
         """Stop a server as an operator does, and start it again."""
@@ -97,7 +104,7 @@ class Load:
 def row(request: pytest.FixtureRequest, programs: Programs, tmp_path: Path) -> Iterator[Row]:
     multiplex, engine = request.param.split()
     postgres = request.getfixturevalue("database_url") if engine == "postgres" else ""
-    house = House(tmp_path, programs, 1, *UNBOUNDED, postgres=postgres)
+    house = House(tmp_path, programs, 1, *UNBOUNDED, *SERVER_NOTICE, postgres=postgres)
     others = [free_address(), free_address()]
     servers = [house.server, *map(house.start_another, others)]
     addresses = [house.grpc_address, *others]
@@ -109,7 +116,7 @@ def row(request: pytest.FixtureRequest, programs: Programs, tmp_path: Path) -> I
     house.close()
 
 
-async def test_of_three_servers_restarted_in_turn_under_load_no_request_fails_and_all_is_stored_once(row: Row) -> None:
+async def test_a_rolling_restart_of_three_servers_fails_no_request(row: Row) -> None:
     giver = row.house.new_project()
     backup_id = row.house.put_backup(giver)
     row.house.close()  # a client that does not read while it makes no call would hold up its server
@@ -153,9 +160,7 @@ class LoadBalancer:
 
 
 @pytest.mark.parametrize("row", ["--multiplex postgres"], indirect=True)
-async def test_of_two_gateways_restarted_in_turn_behind_a_load_balancer_no_request_fails(
-    row: Row, programs: Programs
-) -> None:
+async def test_a_rolling_restart_of_two_gateways_fails_no_request(row: Row, programs: Programs) -> None:
     giver = row.house.new_project()
     backup_id = row.house.put_backup(giver)
     balancer = LoadBalancer(row.gateways)
@@ -178,7 +183,7 @@ async def test_of_two_gateways_restarted_in_turn_behind_a_load_balancer_no_reque
 
 
 @pytest.mark.parametrize("has_keys", [True, False])
-async def test_of_three_servers_one_is_killed_and_only_changes_without_a_key_can_fail(row: Row, has_keys: bool) -> None:
+async def test_a_killed_server_fails_only_changes_without_a_key(row: Row, has_keys: bool) -> None:
     giver = row.house.new_project()
     backup_id = row.house.put_backup(giver)
     row.house.close()  # a client that does not read while it makes no call would hold up its server
@@ -228,9 +233,7 @@ def drained(house: House, *, watched: bool) -> tuple[bool, float]:
 
 
 @pytest.mark.parametrize("watched", [True, False])
-def test_a_server_that_stops_takes_calls_for_a_while_if_it_is_watched_and_stops_at_once_if_not(
-    programs: Programs, tmp_path: Path, watched: bool
-) -> None:
+def test_a_server_that_stops_takes_calls_only_while_watched(programs: Programs, tmp_path: Path, watched: bool) -> None:
     house = House(tmp_path, programs, 1, "--drain-notice", "5")
     answered, seconds = drained(house, watched=watched)
     house.close()

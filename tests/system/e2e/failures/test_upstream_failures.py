@@ -16,9 +16,11 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, QuotaFailure, Re
 
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from tests.support.house import House
-from tests.support.programs import Programs, free_address
-from tests.support.rest import Answer, Rest, assert_failure, assert_success
+from tests.support.ports import free_address
+from tests.support.programs import Programs
+from tests.support.rest import Rest, assert_failure, assert_success
 from tests.support.stub_server import StubServer
+from tests.support.wire import Answer
 
 PATH = "/v2/project/os-vendor-backup-sharing"
 BODY = {"shared": {"to_project_ids": ["recipient"], "backup_id": "066b1e37-9305-4057-97e5-2e99b21fc71d"}}
@@ -120,7 +122,7 @@ async def test_details_that_cannot_be_read_do_no_harm(stub: StubServer, stub_res
     assert_failure(await read(stub_rest), 404, "BackupSharing.0404", "Gone.")
 
 
-async def test_a_challenge_reaches_the_client_and_other_metadata_does_not(stub: StubServer, stub_rest: Rest) -> None:
+async def test_a_challenge_reaches_the_client_other_metadata_does_not(stub: StubServer, stub_rest: Rest) -> None:
     stub.fails(
         grpc.StatusCode.UNAUTHENTICATED, "Who?", www_authenticate='Keystone uri="https://id.example"', x_secret="inside"
     )
@@ -143,23 +145,19 @@ async def test_501_when_the_server_lacks_the_call(stub: StubServer, stub_rest: R
     assert_failure(await write(stub_rest), 501, "BackupSharing.0501")
 
 
-async def test_502_for_a_read_and_500_for_a_write_whose_answer_cannot_be_decoded(
-    stub: StubServer, stub_rest: Rest
-) -> None:
+async def test_an_undecodable_answer_is_502_for_a_read_500_for_a_write(stub: StubServer, stub_rest: Rest) -> None:
     stub.answers(NONSENSE)
     assert_failure(await read(stub_rest), 502, "BackupSharing.0502")
     assert_failure(await write(stub_rest), 500, "AutoBackup.0009")
 
 
-async def test_a_cancel_whose_answer_has_no_place_in_rest_is_not_decoded(stub: StubServer, stub_rest: Rest) -> None:
+async def test_a_cancels_answer_without_a_place_in_rest_is_not_decoded(stub: StubServer, stub_rest: Rest) -> None:
     stub.answers(pb.CancelSharingResponse().SerializeToString())
     answer = await stub_rest.call("DELETE", f"{PATH}/066b1e37-9305-4057-97e5-2e99b21fc71d")
     assert (answer.status, answer.body) == (200, b"")
 
 
-async def test_the_server_gets_the_token_the_trace_and_the_request_id_and_no_other_header(
-    stub: StubServer, stub_rest: Rest
-) -> None:
+async def test_the_server_gets_token_trace_and_request_id_and_no_more(stub: StubServer, stub_rest: Rest) -> None:
     given = {
         "X-Auth-Token": "secret",
         "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",

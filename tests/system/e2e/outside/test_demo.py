@@ -18,12 +18,13 @@ import grpc
 import pytest
 
 from backup_sharing.admin.demo import MOST_RECOVERIES
-from backup_sharing.lifetime import DISK_FAILED
+from backup_sharing.exit_status import DISK_FAILED
 from backupsharing.v2.backup_catalog_pb2 import ListBackupsRequest
 from backupsharing.v2.backup_catalog_pb2_grpc import BackupCatalogServiceStub
 from tests.store.faulty_disk import Fault, FaultyDisk, Kind, build
 from tests.support.house import DOCUMENTED_GIVER
-from tests.support.programs import PACKAGES, PATIENCE, ROOT, Program, Programs, environment, free_address
+from tests.support.ports import free_address
+from tests.support.programs import PACKAGES, PATIENCE, ROOT, Program, Programs, environment
 from tests.support.rest import Rest, assert_failure, assert_success, example
 
 PATH = f"/v2/{DOCUMENTED_GIVER}/os-vendor-backup-sharing"
@@ -117,7 +118,7 @@ def test_the_documented_post_of_the_banner_is_the_contracts(demo: Demo) -> None:
     assert f"http://{demo.rest.address}{PATH} " in demo.block("Share a backup with two projects")
 
 
-def test_the_demo_has_the_documented_backup_eight_more_to_share_and_one_that_is_being_made(demo: Demo) -> None:
+def test_the_demo_has_the_documented_backup_and_nine_more(demo: Demo) -> None:
     with grpc.insecure_channel(demo.grpc_address) as channel:
         stub = BackupCatalogServiceStub(channel)
         found = stub.ListBackups(ListBackupsRequest(), metadata=[("x-auth-token", "demo-service")]).backups
@@ -153,7 +154,7 @@ async def test_the_reader_of_the_demo_does_not_share(demo: Demo) -> None:
     assert_failure(answer, 403, "VolumeBackup.0042")
 
 
-async def test_a_second_run_keeps_what_is_there_and_says_to_cancel_first(programs: Programs, tmp_path: Path) -> None:
+async def test_a_second_run_keeps_its_data_and_says_to_cancel_first(programs: Programs, tmp_path: Path) -> None:
     first = await asyncio.to_thread(run, programs, tmp_path / "data")
     assert "shared already" not in first.banner
     answer = await first.rest.call("POST", PATH, token="demo-owner", body=example("share.request"))
@@ -182,6 +183,7 @@ async def gone(descriptor: int) -> None:
         os.close(descriptor)
 
 
+@pytest.mark.resilience
 @needs_proc
 async def test_a_killed_demo_takes_server_and_gateway_with_it(programs: Programs, tmp_path: Path) -> None:
     demo = await asyncio.to_thread(run, programs, tmp_path)
@@ -192,9 +194,10 @@ async def test_a_killed_demo_takes_server_and_gateway_with_it(programs: Programs
     await asyncio.gather(*(gone(descriptor) for descriptor in descriptors))
 
 
+@pytest.mark.resilience
 @needs_proc
 @pytest.mark.parametrize(("killed", "other"), [("server", "gateway"), ("gateway", "server")])
-async def test_when_one_process_is_killed_the_demo_ends_the_other_and_fails(
+async def test_when_one_process_is_killed_the_demo_ends_the_other(
     programs: Programs, tmp_path: Path, killed: str, other: str
 ) -> None:
     demo = await asyncio.to_thread(run, programs, tmp_path)
@@ -205,6 +208,7 @@ async def test_when_one_process_is_killed_the_demo_ends_the_other_and_fails(
     assert await asyncio.to_thread(demo.program.wait) != 0
 
 
+@pytest.mark.resilience
 async def test_a_server_whose_disk_failed_is_started_again_a_few_times(tmp_path: Path) -> None:
     disk = FaultyDisk(tmp_path / "commands")
     body = example("share.request")

@@ -11,9 +11,10 @@ import pytest
 
 from tests.support.browser import CHROMIUM, Browser
 from tests.support.house import House, Project
-from tests.support.programs import Programs, free_address
+from tests.support.ports import free_address
+from tests.support.programs import Programs
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"), pytest.mark.outside]
 
 CALLS = 5
 COUNT = "#operations-BackupSharingService-BackupSharingService_CountSharings"
@@ -66,9 +67,7 @@ async def test_with_a_token_a_call_is_really_made_and_its_answer_shown(
     assert "x-openstack-request-id: req-" in shown
 
 
-async def test_the_page_asks_nobody_else_and_breaks_no_rule_of_its_policy(
-    browser: Browser, house: House, giver: Project
-) -> None:
+async def test_the_page_asks_nobody_else_and_obeys_its_policy(browser: Browser, house: House, giver: Project) -> None:
     await count(browser, giver)
     asked = {urlsplit(sent["request"]["url"]) for sent in browser.told("Network.requestWillBeSent")}
     assert {url.netloc for url in asked if url.scheme != "data"} == {house.rest.address}
@@ -76,7 +75,7 @@ async def test_the_page_asks_nobody_else_and_breaks_no_rule_of_its_policy(
     assert browser.told("Runtime.exceptionThrown") == []
 
 
-async def test_the_page_calls_whom_it_came_from_whatever_address_is_published(
+async def test_the_page_calls_its_origin_whatever_is_published(
     house: House, giver: Project, programs: Programs, tmp_path: Path
 ) -> None:
     address = free_address()

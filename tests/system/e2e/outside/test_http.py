@@ -7,59 +7,21 @@ import asyncio
 import pytest
 
 from tests.support.house import House, Project
+from tests.support.malformed import CHUNKS, NOT_HTTP
 from tests.support.programs import PATIENCE
-from tests.support.rest import Rest, assert_failure, assert_success, read_answer
+from tests.support.rest import Rest, assert_failure, assert_success
+from tests.support.wire import read_answer
 
 MALFORMED = "VolumeBackup.0002"
 REQUEST_ID = "req-066b1e37-9305-4057-97e5-2e99b21fc71d"
 
 
-@pytest.mark.parametrize(
-    "sent",
-    [
-        pytest.param(b"nonsense\r\n\r\n", id="no request line"),
-        pytest.param(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 TLS\r\n\r\n", id="TLS"),
-        pytest.param(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", id="HTTP/2"),
-        pytest.param(b"GET / HTTP/9.9\r\nHost: h\r\n\r\n", id="an unknown version"),
-        pytest.param(b"GET  HTTP/1.1\r\nHost: h\r\n\r\n", id="no path"),
-        pytest.param(b"G\xc3\x84T / HTTP/1.1\r\nHost: h\r\n\r\n", id="a method that is no token"),
-        pytest.param(b"BREW / HTTP/1.1\r\nHost: h\r\n\r\n", id="a method that HTTP does not know"),
-        pytest.param(b"GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", id="a blank in the path"),
-        pytest.param(b"GET /\x00 HTTP/1.1\r\nHost: h\r\n\r\n", id="a NUL in the path"),
-        pytest.param(b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n", id="a long path"),
-        pytest.param(b"GET /?" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n", id="a long query"),
-        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\nX-Long: " + b"x" * 20_000 + b"\r\n\r\n", id="a long header"),
-        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\n" + b"X: y\r\n" * 200_000 + b"\r\n", id="many headers"),
-        pytest.param(b"GET / HTTP/1.1\r\n\r\n", id="HTTP/1.1 without a host"),
-        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\nno header\r\n\r\n", id="a header without a colon"),
-        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\nX Y: z\r\n\r\n", id="a blank in a header's name"),
-        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\n: z\r\n\r\n", id="a header without a name"),
-        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\nX: a\r\n b\r\n\r\n", id="a folded header"),
-        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\nX: a\x00b\r\n\r\n", id="a NUL in a header"),
-        pytest.param(b"GET / HTTP/1.1\r\nHost: h\r\nX: a\rY: b\r\n\r\n", id="a lone CR in a header"),
-        pytest.param(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: ten\r\n\r\n", id="a length that is no number"),
-        pytest.param(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -1\r\n\r\n", id="a negative length"),
-        pytest.param(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +1\r\n\r\nx", id="a length with a sign"),
-        pytest.param(
-            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: " + b"9" * 30 + b"\r\n\r\n", id="a length beyond 64 bits"
-        ),
-        pytest.param(
-            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", id="two lengths"
-        ),
-        pytest.param(
-            b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-            id="a length and chunks",
-        ),
-        pytest.param(b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\n", id="an unknown encoding"),
-    ],
-)
+@pytest.mark.parametrize("sent", NOT_HTTP.values(), ids=NOT_HTTP)
 async def test_what_is_not_http_is_400_in_our_shape(rest: Rest, sent: bytes) -> None:
     assert_failure(await rest.exchange(sent), 400, MALFORMED)
 
 
-@pytest.mark.parametrize(
-    "chunks", [b"garbage\r\n\r\n", b"-1\r\nx\r\n0\r\n\r\n", b"2\r\nabcdef\r\n0\r\n\r\n", b"f" * 17 + b"\r\n"]
-)
+@pytest.mark.parametrize("chunks", CHUNKS.values(), ids=CHUNKS)
 async def test_chunks_that_are_none_are_400(house: House, giver: Project, chunks: bytes) -> None:
     head = f"POST {giver.path} HTTP/1.1\r\nHost: h\r\nX-Auth-Token: {giver.token}\r\nTransfer-Encoding: chunked\r\n\r\n"
     assert_failure(await house.rest.exchange(head.encode() + chunks), 400, MALFORMED)
@@ -90,9 +52,7 @@ async def test_a_body_cut_off_by_the_client_stores_nothing(house: House, giver: 
     assert await house.count(giver) == 0
 
 
-async def test_a_second_request_on_the_connection_of_a_refused_body_is_not_taken_from_it(
-    house: House, giver: Project, backup_id: str
-) -> None:
+async def test_a_refused_body_is_not_taken_for_a_second_request(house: House, giver: Project, backup_id: str) -> None:
     smuggled = (
         f"DELETE {giver.path}/{backup_id}?is_backup_id=true HTTP/1.1\r\nHost: h\r\nX-Auth-Token: {giver.token}\r\n"
     )
@@ -102,7 +62,7 @@ async def test_a_second_request_on_the_connection_of_a_refused_body_is_not_taken
     assert await house.count(giver) == 1
 
 
-async def test_several_requests_are_answered_in_order_on_one_connection(rest: Rest, idle: Project) -> None:
+async def test_several_requests_on_one_connection_keep_their_order(rest: Rest, idle: Project) -> None:
     reader, writer = await rest.connect()
     for end in ("count", "detail", "nothing/there"):
         writer.write(f"GET {idle.path}/{end} HTTP/1.1\r\nHost: h\r\nX-Auth-Token: {idle.token}\r\n\r\n".encode())

@@ -13,7 +13,8 @@ import pytest_asyncio
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2.backup_sharing_pb2_grpc import BackupSharingServiceStub
 from tests.identity.keystone_stub import KeystoneStub, answering
-from tests.support.programs import Programs, free_address
+from tests.support.ports import free_address
+from tests.support.programs import Programs
 from tests.support.rest import Rest, assert_failure, assert_success
 
 PROJECT = "c13f5220dc1949b0b741ea81a7cd5554"
@@ -77,17 +78,13 @@ async def test_who_is_not_known_is_told_where_keystone_is(doors: Doors, keystone
     assert await doors.count("unknown") is grpc.StatusCode.UNAUTHENTICATED
 
 
-async def test_a_token_of_no_project_is_403_so_that_no_client_logs_in_again_without_end(
-    doors: Doors, keystone: KeystoneStub
-) -> None:
+async def test_a_token_of_no_project_is_403_which_stops_login_loops(doors: Doors, keystone: KeystoneStub) -> None:
     token = keystone.add("unscoped")
     assert_failure(await doors.rest.call("GET", f"{PATH}/count", token=token), 403, "VolumeBackup.0042", "project")
     assert await doors.count(token) is grpc.StatusCode.PERMISSION_DENIED
 
 
-async def test_without_keystone_who_is_known_goes_on_and_all_others_are_503(
-    doors: Doors, keystone: KeystoneStub
-) -> None:
+async def test_without_keystone_cached_callers_go_on_others_are_503(doors: Doors, keystone: KeystoneStub) -> None:
     token = keystone.add("good", PROJECT, "reader")
     assert_success(await doors.rest.call("GET", f"{PATH}/count", token=token))
     await keystone.stop()

@@ -17,7 +17,8 @@ from backup_sharing.admin.cli import main
 from backupsharing.v2.backup_sharing_pb2 import ShareBackupRequest
 from tests.support.certificates import Certificates
 from tests.support.house import READER_TOKEN, House, Project, new_id, write_tokens
-from tests.support.programs import PATIENCE, Programs, free_address
+from tests.support.ports import free_address
+from tests.support.programs import PATIENCE, Programs
 from tests.support.stub_server import StubServer
 
 JSON = ("--format", "json")
@@ -232,7 +233,7 @@ def test_json_is_not_obeyed_by_a_terminal_either(
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-8"])
-def test_every_name_can_be_shown_whatever_the_output_is_encoded_in(
+def test_every_name_can_be_shown_in_any_encoding(
     house: House, terminal: Terminal, giver: Project, recipient: Project, encoding: str
 ) -> None:
     name = "é備\U0001f600"
@@ -260,7 +261,7 @@ def test_an_answer_that_cannot_be_written_is_told_in_one_line(house: House, give
     assert (done.returncode, done.stderr) == (1, "Error: the answer cannot be written: No space left on device\n")
 
 
-def test_a_change_that_may_be_done_is_told_with_the_key_to_make_sure(stub: StubServer, giver: Project) -> None:
+def test_a_change_that_may_be_done_is_reported_with_its_key(stub: StubServer, giver: Project) -> None:
     stub.fails(grpc.StatusCode.UNAVAILABLE, "gone")
     line = only_line(Terminal(stub.address, giver).run("share", "b", "p", "--timeout", "20", fails=1))
     key = ShareBackupRequest.FromString(stub.seen[-1].request).idempotency_key

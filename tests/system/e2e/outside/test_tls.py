@@ -6,6 +6,7 @@ import asyncio
 import base64
 import ssl
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import aiohttp
@@ -18,7 +19,8 @@ from backupsharing.v2.backup_catalog_pb2_grpc import BackupCatalogServiceStub
 from backupsharing.v2.backup_sharing_pb2_grpc import BackupSharingServiceStub
 from tests.support.certificates import Certificates
 from tests.support.house import DOCUMENTED_GIVER, Project, write_tokens
-from tests.support.programs import Programs, environment, free_address
+from tests.support.ports import free_address
+from tests.support.programs import Programs, environment
 
 GIVER = Project(DOCUMENTED_GIVER)
 PROXY = "front:proxy-secret"
@@ -30,6 +32,7 @@ class Fort:
     """Server and gateway with every provider on, TLS everywhere, and a gateway that is a link."""
 
     def __init__(self, programs: Programs, folder: Path, *gateway_arguments: str) -> None:
+        self.folder = folder
         self.certificates = Certificates(folder)
         self.server_files = self.certificates.issue("server", "127.0.0.1", "localhost")
         self.gateway_files = self.certificates.issue("gateway", "gateway.internal")
@@ -80,12 +83,21 @@ class Fort:
             return response
 
 
-@pytest.fixture(params=["--multiplex", "--no-multiplex"])
-def fort(request: pytest.FixtureRequest, programs: Programs, tmp_path: Path) -> Fort:
-    return Fort(programs, tmp_path, request.param, "--proxy-identity")
+@pytest.fixture(scope="module", params=["--multiplex", "--no-multiplex"])
+def fort(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fort]:
+    """One that no test harms."""
+    with Programs() as programs:
+        yield Fort(programs, tmp_path_factory.mktemp("fort"), request.param, "--proxy-identity")
 
 
-async def test_with_every_provider_on_each_caller_is_known_by_what_it_brings(fort: Fort) -> None:
+@pytest.fixture(scope="module")
+def bare_fort(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fort]:
+    """One that no test harms, whose gateway takes no identity from proxies."""
+    with Programs() as programs:
+        yield Fort(programs, tmp_path_factory.mktemp("fort"))
+
+
+async def test_with_every_provider_each_caller_is_known_by_its_proof(fort: Fort) -> None:
     for _ in range(3):  # the first alone, before the stream is open
         without = await fort.get()
         assert without.status == 401
@@ -111,7 +123,7 @@ async def test_a_service_with_its_certificate_keeps_the_catalogue(fort: Fort) ->
         await BackupCatalogServiceStub(channel).ListBackups(catalog_pb.ListBackupsRequest())  # type: ignore[misc]
 
 
-async def test_who_shows_no_certificate_or_one_of_another_ca_does_not_get_through(fort: Fort, tmp_path: Path) -> None:
+async def test_a_missing_or_foreign_certificate_does_not_get_through(fort: Fort, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     stranger = Certificates(tmp_path / "other").issue("service", "backup.internal")
     for files in (None, stranger):
@@ -124,12 +136,9 @@ async def test_who_shows_no_certificate_or_one_of_another_ca_does_not_get_throug
         assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_without_proxy_identity_the_gateway_strips_what_clients_make_up(
-    programs: Programs, tmp_path: Path
-) -> None:
-    fort = Fort(programs, tmp_path)
-    assert (await fort.get(**NAMED, **PROOF)).status == 401
-    assert (await fort.get(**NAMED, X_Auth_Token=GIVER.token)).status == 200
+async def test_without_proxy_identity_the_gateway_strips_forged_names(bare_fort: Fort) -> None:
+    assert (await bare_fort.get(**NAMED, **PROOF)).status == 401
+    assert (await bare_fort.get(**NAMED, X_Auth_Token=GIVER.token)).status == 200
 
 
 async def test_certificates_are_read_again_when_they_change(programs: Programs, tmp_path: Path) -> None:
@@ -171,12 +180,9 @@ def shown_at(address: str) -> str:
         ((), "--token (BACKUP_SHARING_TOKEN) is missing"),
     ],
 )
-async def test_backups_are_imported_over_tls(
-    programs: Programs, tmp_path: Path, arguments: tuple[str, ...], said: str
-) -> None:
-    fort = Fort(programs, tmp_path)
+async def test_backups_are_imported_over_tls(bare_fort: Fort, arguments: tuple[str, ...], said: str) -> None:
     line = f'{{"id": "066b1e37-9305-4057-97e5-2e99b21fc71d", "project_id": "{GIVER.id}", "status": "available"}}\n'
-    (tmp_path / "backups.jsonl").write_text(line)
+    (bare_fort.folder / "backups.jsonl").write_text(line)
     command = (
         sys.executable,
         "-m",
@@ -184,11 +190,11 @@ async def test_backups_are_imported_over_tls(
         "import",
         "backups.jsonl",
         "--server",
-        fort.grpc_address,
+        bare_fort.grpc_address,
         *arguments,
     )
     process = await asyncio.create_subprocess_exec(
-        *command, cwd=tmp_path, env=environment(), stderr=asyncio.subprocess.PIPE
+        *command, cwd=bare_fort.folder, env=environment(), stderr=asyncio.subprocess.PIPE
     )
     _, printed = await process.communicate()
     assert said in printed.decode()
@@ -196,7 +202,9 @@ async def test_backups_are_imported_over_tls(
     assert "Traceback" not in printed.decode()
 
 
-async def test_no_credential_is_in_what_the_programs_print(fort: Fort) -> None:
+@pytest.mark.parametrize("multiplex", ["--multiplex", "--no-multiplex"])
+async def test_no_credential_is_in_what_the_programs_print(programs: Programs, tmp_path: Path, multiplex: str) -> None:
+    fort = Fort(programs, tmp_path, multiplex, "--proxy-identity")
     for headers in ({}, {"X-Auth-Token": GIVER.token}, {"X-Auth-Token": "guessed-token"}, {**NAMED, **PROOF}, NAMED):
         await fort.get(**headers)
         await fort.count(fort.service_files, *((name.lower(), value) for name, value in headers.items()))

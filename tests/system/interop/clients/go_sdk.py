@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import grpc
 from google.protobuf import json_format
@@ -10,9 +11,9 @@ from google.protobuf import json_format
 from backupsharing.v2.backup_catalog_pb2 import PutBackupRequest
 from backupsharing.v2.backup_catalog_pb2_grpc import BackupCatalogServiceStub
 from backupsharing.v2.backup_pb2 import Backup
-from tests.system.interop.rows import BUILD, ROOT, ClientFailed, Place, Row, command, needs
+from tests.system.interop.rows import BUILD, ClientFailed, Place, Row, command, needs
 
-_SOURCE = ROOT / "tests" / "interop" / "gosdk"
+_SOURCE = Path(__file__).parents[1] / "gosdk"
 _PROGRAM = BUILD / "gosdk"
 _SDK = "github.com/opentelekomcloud/gophertelekomcloud"
 

@@ -25,7 +25,7 @@ from backupsharing.v2 import backup_catalog_pb2_grpc as catalog_rpc
 from backupsharing.v2 import backup_pb2
 from backupsharing.v2 import backup_sharing_pb2 as sharing
 from backupsharing.v2 import backup_sharing_pb2_grpc as sharing_rpc
-from tests.system.interop.rows import BUILD, ROOT, ClientFailed, Place, Row, command, needs
+from tests.system.interop.rows import BUILD, ClientFailed, Place, Row, command, needs
 
 PROVIDER = "INTEROP_TERRAFORM_PROVIDER"
 """Variable that names the folder with the provider: after a ``tofu init`` or ``terraform init`` of the configuration it
@@ -33,7 +33,7 @@ is below ``.terraform/providers``. The row cannot build it: the Go module proxy 
 OPENTOFU = "github.com/opentofu/opentofu@v1.12.6"
 """What is built where neither ``tofu`` nor ``terraform`` is installed."""
 
-_CONFIGURATION = ROOT / "tests" / "interop" / "terraform" / "main.tf"
+_CONFIGURATION = Path(__file__).parents[1] / "terraform" / "main.tf"
 _BUILT = BUILD / "terraform" / "tofu"
 _ADDRESS = "opentelekomcloud_vbs_backup_share_v2.share"
 _NAME, _SIZE = "terraform", 40

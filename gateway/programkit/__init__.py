@@ -1,0 +1,1 @@
+"""What a program needs whatever it serves: settings, logs, signals, certificates."""

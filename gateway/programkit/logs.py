@@ -1,0 +1,158 @@
+"""One JSON object a line on standard error, whoever logs it; a line has a largest size."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any, BinaryIO, cast
+
+import structlog
+from structlog.typing import EventDict
+
+from programkit.log_line import Render, described, renderer, text_of
+
+Complaints = Callable[[asyncio.AbstractEventLoop, Mapping[str, Any]], None]
+"""What an event loop calls with what it has to complain of."""
+
+Filters = Mapping[str, Callable[[logging.LogRecord], bool]]
+"""By the name of a library's logger: which of its records are written."""
+
+
+class Lines:
+    """Writes lines to a file; those of one turn of the event loop at once."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._waiting: deque[bytes] = deque()
+        self._is_due = False
+
+    def msg(self, line: bytes) -> None:
+        """Write the line soon: in this turn of the event loop, or at once where none runs."""
+        self._waiting.append(line)
+        if not self._is_due:
+            self._is_due = True
+            try:
+                asyncio.get_running_loop().call_soon(self.flush)
+            except RuntimeError:
+                self.flush()
+
+    debug = info = warning = error = msg
+
+    def flush(self) -> None:
+        """Write what waits."""
+        self._is_due = False  # before it is written: a line that comes from another thread now is due anew
+        lines: list[bytes] = []
+        while self._waiting:
+            lines.append(self._waiting.popleft())
+        if lines and not self._file.closed:
+            self._file.write(b"\n".join([*lines, b""]))
+            self._file.flush()
+
+
+class LibraryLines(logging.Handler):
+    """Writes what is logged through the standard library.
+
+    Of libraries that is their fixed text and where it comes from, never the values that they put into it. Those are
+    what clients sent: aiohttp quotes the line that it cannot read, and asyncio the exception of a task. The program's
+    own packages put nothing of a client into such records: those are written whole, with the texts of exceptions.
+    """
+
+    def __init__(self, lines: Lines, render: Render, own: str) -> None:
+        """Write to ``lines``; ``own`` is the name of the program's package, whose loggers are named after modules."""
+        super().__init__()
+        self._lines = lines
+        self._render = render
+        self._own = own
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record."""
+        try:
+            event = self._whole(record) if self._is_own(record.name) else _fixed(record)
+            self._lines.msg(self._render(None, record.levelname.lower(), event))
+        except Exception:  # noqa: BLE001 -- as all handlers of the standard library do
+            self.handleError(record)
+
+    def _is_own(self, name: str) -> bool:
+        return bool(self._own) and (name == self._own or name.startswith(f"{self._own}."))
+
+    def _whole(self, record: logging.LogRecord) -> EventDict:
+        event: EventDict = {"event": record.getMessage()}
+        if (raised := _raised(record)) is not None:
+            event["exception"] = described(raised, with_texts=True)
+        return event
+
+
+def _fixed(record: logging.LogRecord) -> EventDict:
+    text = record.msg.partition("\n")[0] if isinstance(record.msg, str) else type(record.msg).__name__
+    event: EventDict = {"event": text, "logger": record.name}
+    if (raised := _raised(record)) is not None:
+        event["exception"] = described(raised)
+    return event
+
+
+def _raised(record: logging.LogRecord) -> BaseException | None:
+    return record.exc_info[1] if record.exc_info else None
+
+
+def _direct(least: int, render: Render) -> type[structlog.typing.FilteringBoundLogger]:
+    """structlog's logger, with a shorter way for the line that every call writes: no processors, no context."""
+    filtering: Any = structlog.make_filtering_bound_logger(least)
+    if least > logging.INFO:
+        return cast("type[structlog.typing.FilteringBoundLogger]", filtering)
+
+    class Direct(filtering):  # type: ignore[misc] # made at run time
+        def info(self, event: str, **values: object) -> None:
+            values["event"] = event
+            self._logger.msg(render(None, "info", values))
+
+    return cast("type[structlog.typing.FilteringBoundLogger]", Direct)
+
+
+def configure(
+    level: str,
+    *,
+    most_bytes: int,
+    own: str = "",
+    filters: Filters | None = None,
+    levels: Mapping[str, int] | None = None,
+) -> Lines:
+    """Set up logging for the process, and answer what is written.
+
+    Args:
+        level: the least that is written, a name of `logging` in lower case; of libraries warnings at least.
+        most_bytes: of a line.
+        own: the program's package, whose records through the standard library are written whole.
+        filters: which records of some libraries are written; of all others every one is.
+        levels: the least that is written of some libraries.
+    """
+    least = logging.getLevelNamesMapping()[level.upper()]
+    lines, render = Lines(sys.stderr.buffer), renderer(most_bytes)
+    atexit.register(lines.flush)
+    structlog.configure(
+        processors=[render],
+        wrapper_class=_direct(least, render),
+        logger_factory=lambda *_: lines,
+        cache_logger_on_first_use=True,
+    )
+    logging.basicConfig(handlers=[LibraryLines(lines, render, own)], level=max(least, logging.WARNING))
+    for name, is_written in (filters or {}).items():
+        logging.getLogger(name).addFilter(is_written)
+    for name, lowest in (levels or {}).items():
+        logging.getLogger(name).setLevel(lowest)
+    return lines
+
+
+def complaints_of(name: str) -> Complaints:
+    """Make a handler that logs as ``name``; asyncio's own quotes exceptions, and so what clients sent."""
+
+    def complain(_: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
+        exception = context.get("exception")
+        found = described(exception) if isinstance(exception, BaseException) else None
+        text = text_of(context.get("message", "")).partition("\n")[0]
+        structlog.get_logger(name).error("event loop", message=text, exception=found)
+
+    return complain

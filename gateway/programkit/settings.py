@@ -1,0 +1,156 @@
+"""Settings: defaults < file < environment < flags, checked as a whole at start."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, NoReturn, Self, TypeVar
+
+from pydantic import BeforeValidator, Field, ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from programkit.secrets import ADVICE, redacted, secret_in, usage_redacted
+
+LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
+"""Hosts of this machine, as they are written in HOST:PORT."""
+
+_INCOMPLETE = "incomplete"
+
+
+def split(value: object) -> object:
+    """The parts of a text between its commas; anything else as it is."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Names = Annotated[list[str], NoDecode, BeforeValidator(split)]
+"""Texts, given one by one or in a list with commas."""
+
+
+def is_host_and_port(value: str) -> bool:
+    """Whether a text is HOST:PORT."""
+    host, colon, port = value.rpartition(":")
+    return bool(host and colon and port.isascii() and port.isdigit() and int(port) < 65536)
+
+
+def is_on(given: object) -> bool:
+    """Whether the value of a switch, as it was given and not yet checked, turns it on."""
+    return str(given or "").lower() in ("true", "1", "yes", "on")
+
+
+class ProgramSettings(BaseSettings):
+    """Settings of a program.
+
+    A program's own class has its options as fields, its name and the prefix of its environment variables in
+    ``model_config``, and as its docstring what ``--help`` begins with.
+    """
+
+    model_config = SettingsConfigDict(
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+        cli_enforce_required=False,
+        extra="forbid",
+        frozen=True,
+        allow_inf_nan=False,
+    )
+
+    config: Path | None = Field(None, description="TOML file with settings")
+
+    @classmethod
+    def incomplete(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        """Settings that are missing beside others that are given, not yet checked, and why they are needed."""
+        yield from ()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _whole(cls, given: dict[str, Any], validated: ModelWrapValidatorHandler[Self]) -> Self:
+        """Refuse settings that are half set, together with all that are bad by themselves."""
+        missing = [
+            InitErrorDetails(type=PydanticCustomError(_INCOMPLETE, "{why}", {"why": why}), loc=(name,), input=None)
+            for name, why in cls.incomplete(given)
+        ]
+        try:
+            settings = validated(given)
+        except ValidationError as error:
+            bad = [
+                InitErrorDetails(type=each["type"], loc=each["loc"], input=each["input"], ctx=each.get("ctx", {}))
+                for each in error.errors()
+            ]
+            raise ValidationError.from_exception_data(cls.__name__, [*bad, *missing]) from None
+        if missing:
+            raise ValidationError.from_exception_data(cls.__name__, missing)
+        return settings
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: what is passed in comes from the file, so the environment wins over it."""
+        return env_settings, init_settings
+
+
+S = TypeVar("S", bound=ProgramSettings)
+
+
+def load(settings: type[S], arguments: Sequence[str], *, advice: str = ADVICE) -> S:
+    """Read all settings of a program. If any is bad, list every one on standard error and exit with 2.
+
+    Args:
+        settings: the class of the program's settings.
+        arguments: of its command line.
+        advice: what to do instead of giving a password there.
+    """
+    if option := secret_in(arguments):
+        _refuse(f"{option}: {advice}")
+    prefix = settings.model_config.get("env_prefix", "")
+    try:
+        with usage_redacted():
+            # The argument is pydantic-settings' own, unknown to the model that mypy sees.
+            return settings(_cli_parse_args=list(arguments), **_file(arguments, prefix))  # type: ignore[call-arg]
+    except ValidationError as error:
+        _refuse(*(_told(problem, prefix) for problem in error.errors()))
+
+
+def _told(problem: ErrorDetails, prefix: str) -> str:
+    name = str(problem["loc"][0]) if problem["loc"] else ""
+    flag = f"--{name.replace('_', '-')} ({prefix}{name.upper()})"
+    wrong = problem["msg"].removeprefix("Value error, ")
+    if not name:
+        return redacted(wrong)
+    if problem["type"] == "missing":
+        return f"{flag}: is missing"
+    if problem["type"] == _INCOMPLETE:
+        return f"{flag}: {problem['msg']}"
+    if problem["type"] == "extra_forbidden":
+        return f"{name}: there is no such setting, but the file named by --config has it"
+    return f"{flag}: {redacted(wrong)}, got {redacted(repr(problem['input']))}"
+
+
+def _file(arguments: Sequence[str], prefix: str) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", default=os.environ.get(f"{prefix}CONFIG"))
+    path = parser.parse_known_args(list(arguments))[0].config
+    if not path:
+        return {}
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        _refuse(f"--config: {path}: {why}")
+
+
+def _refuse(*problems: str) -> NoReturn:
+    for problem in problems:
+        print(problem, file=sys.stderr)  # noqa: T201 - no log is set up yet
+    raise SystemExit(2) from None

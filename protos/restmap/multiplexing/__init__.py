@@ -1,0 +1,24 @@
+"""The server side of ``multiplex.v1``, for any server of ``grpc.aio``: many unary calls over one stream."""
+
+from restmap.multiplexing.carrier import Answer, Call, Carrier, NoRoom, Status
+from restmap.multiplexing.handlers import CallContext, Handlers
+from restmap.multiplexing.multiplexer import MAX_IN_FLIGHT, SERVICE, Admission, Multiplexer
+from restmap.multiplexing.peer import Peer
+from restmap.multiplexing.traffic import Bounds, Traffic
+
+__all__ = [
+    "MAX_IN_FLIGHT",
+    "SERVICE",
+    "Admission",
+    "Answer",
+    "Bounds",
+    "Call",
+    "CallContext",
+    "Carrier",
+    "Handlers",
+    "Multiplexer",
+    "NoRoom",
+    "Peer",
+    "Status",
+    "Traffic",
+]

@@ -1,0 +1,267 @@
+"""Many unary calls over one stream, each carried out as a call of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import cast
+
+import grpc
+
+from multiplex.v1 import multiplex_pb2 as pb
+from restmap.multiplexing.carrier import Call, Carrier, NoRoom
+from restmap.multiplexing.frames import (
+    Misused,
+    Unwritten,
+    answer_of,
+    call_of,
+    entry_bytes,
+    frames_of,
+    lost,
+    no_method,
+    parsed,
+)
+from restmap.multiplexing.peer import Peer, peer_of
+from restmap.multiplexing.places import Places
+from restmap.multiplexing.traffic import Traffic
+
+SERVICE = pb.DESCRIPTOR.services_by_name["MultiplexService"].full_name
+
+MAX_IN_FLIGHT = 1024
+"""Calls of a stream whose answers are not written: a gateway makes more of them by themselves."""
+
+_STREAM_BYTES = 4 * 1024 * 1024
+"""Of the requests of a stream in progress and of its answers not written; beyond, it is not read."""
+
+_MAX_STREAMS = 64
+"""Of all peers together: each may hold `_STREAM_BYTES`, and the message that arrives."""
+
+Context = grpc.aio.ServicerContext[bytes, pb.MultiplexResponse]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Which peers may open streams, and how many."""
+
+    refusal: Callable[[Peer], str] | None = None
+    """Why a peer may not open a stream, for its client; empty: it may. None: everybody may."""
+    streams_of_peer: int = 16
+    """Of one address, or of all that show one certificate's name."""
+
+
+ANYBODY = Admission()
+
+
+class Multiplexer:
+    """Serves ``multiplex.v1``. Nothing is shared between the calls of a stream but the pipe."""
+
+    def __init__(
+        self,
+        carrier: Carrier,
+        max_in_flight: int = MAX_IN_FLIGHT,
+        traffic: Traffic | None = None,
+        admission: Admission = ANYBODY,
+    ) -> None:
+        """Take calls.
+
+        Args:
+            carrier: carries out each of them.
+            max_in_flight: calls of a stream that are in progress, or whose answers are not written.
+            traffic: receives the frames; None: one that receives nothing else.
+            admission: who may open streams.
+        """
+        self._carrier = carrier
+        self._max_in_flight = max_in_flight
+        self._traffic = traffic or Traffic()
+        self._admission = admission
+        self._streams: dict[_Stream, asyncio.Task[None]] = {}
+        self._places = Places("multiplexed streams", admission.streams_of_peer, _MAX_STREAMS)
+        self._draining = False
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """What to add to a server."""
+        # No deserializer: gRPC would call a frame that is none a defect of ours.
+        method: grpc.RpcMethodHandler[bytes, pb.MultiplexResponse]
+        method = grpc.stream_stream_rpc_method_handler(self._serve, None, pb.MultiplexResponse.SerializeToString)
+        return grpc.method_handlers_generic_handler(SERVICE, {"Multiplex": method})
+
+    def drain(self) -> None:
+        """Tell every client to send its calls elsewhere; those in progress are finished."""
+        self._draining = True
+        for stream in self._streams:
+            stream.drain()
+
+    async def closed(self) -> None:
+        """Return when no stream is left: a server that has stopped has not waited for what it cancelled."""
+        while self._streams:
+            await asyncio.wait(self._streams.values())
+
+    async def _serve(self, _: object, context: Context) -> None:
+        peer = peer_of(context)
+        if self._admission.refusal is not None and (why := self._admission.refusal(peer)):
+            # As if there were no such service: a gateway whose name was forgotten then makes each call by itself.
+            await context.abort(grpc.StatusCode.UNIMPLEMENTED, why)
+        try:
+            with self._places.taken(peer):
+                await self._run(_Stream(self._carrier, context, peer, self._max_in_flight, self._traffic))
+                return
+        except Misused as misused:
+            code, why = grpc.StatusCode.INVALID_ARGUMENT, str(misused)
+        except NoRoom as no_room:
+            code, why = grpc.StatusCode.RESOURCE_EXHAUSTED, no_room.message
+        await context.abort(code, why)
+
+    async def _run(self, stream: _Stream) -> None:
+        task = cast("asyncio.Task[None]", asyncio.current_task())
+        self._streams[stream] = task
+        task.add_done_callback(lambda _: self._streams.pop(stream))
+        if self._draining:
+            stream.drain()
+        await stream.run()
+
+
+class _Stream:
+    """One stream: a reader that begins calls, a writer that sends what has been answered."""
+
+    def __init__(self, carrier: Carrier, context: Context, peer: Peer, max_in_flight: int, traffic: Traffic) -> None:
+        self._carrier = carrier
+        self._context = context
+        self._peer = peer
+        self._traffic = traffic
+        self._loop = asyncio.get_running_loop()
+        self._in_flight: dict[int, asyncio.Task[pb.Answer]] = {}
+        self._max_in_flight = max_in_flight
+        self._has_room = asyncio.Event()
+        self._answered: list[Unwritten] = []
+        self._unwritten = 0
+        """Calls that have ended, and whose answers gRPC has not written yet."""
+        self._bytes = 0
+        """Of the requests in flight and of the answers not written."""
+        self._has_served = False
+        """Whether a call of it has succeeded: so it is no stranger's."""
+        self._held = 0
+        """Bytes that `Traffic` counts of these answers."""
+        self._to_write = asyncio.Event()
+        self._drain_to_tell = False
+        self._ended = False
+
+    async def run(self) -> None:
+        """Serve until the client has no more calls and all are answered; or until the stream breaks.
+
+        Raises:
+            Misused: the client sent what the protocol does not allow.
+            NoRoom: there was no room for a frame.
+        """
+        writing, finishing = asyncio.create_task(self._write()), asyncio.create_task(self._finish())
+        try:
+            await asyncio.wait((writing, finishing), return_when=asyncio.FIRST_COMPLETED)
+            if finishing.done():
+                finishing.result()
+            await writing
+        except (grpc.aio.InternalError, grpc.aio.UsageError):
+            raise asyncio.CancelledError from None  # the client is gone; gRPC would report a defect
+        finally:
+            # A broken stream ends its calls as a broken connection ends calls of their own.
+            tasks = (writing, finishing, *self._in_flight.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            self._traffic.release(self._peer.address, self._held)
+
+    def drain(self) -> None:
+        """Tell the client to send its calls elsewhere."""
+        self._drain_to_tell = True
+        self._to_write.set()
+
+    async def _finish(self) -> None:
+        """Take calls until the client has no more, and wait for those in progress."""
+        await self._read()
+        while self._in_flight:
+            await asyncio.wait(self._in_flight.values())
+        self._ended = True
+        self._to_write.set()
+
+    async def _read(self) -> None:
+        while (serialized := await self._traffic.receive_frame(self._context, self._is_busy)) is not None:
+            frame = parsed(serialized)
+            for call_id in frame.cancelled_ids:
+                if task := self._in_flight.get(call_id):
+                    task.cancel()
+            for call in frame.calls:
+                if call.id in self._in_flight:
+                    raise Misused(f"two calls have the id {call.id}")
+                while self._is_full():
+                    self._has_room.clear()
+                    await self._has_room.wait()
+                self._begin(call)
+
+    def _is_busy(self) -> bool:
+        return self._has_served or bool(self._in_flight) or self._unwritten > 0
+
+    def _is_full(self) -> bool:
+        # What is not written counts as well: a client that does not read its answers is not read either.
+        return len(self._in_flight) + self._unwritten >= self._max_in_flight or self._bytes >= _STREAM_BYTES
+
+    def _begin(self, call: pb.Call) -> None:
+        seconds = call.timeout_ms / 1000 if call.HasField("timeout_ms") else None
+        size = call.ByteSize()
+        self._bytes += size
+        # Taken out of the frame here: a task that kept the call would keep the whole frame in memory.
+        made = call_of(call, self._peer, seconds)
+        task = self._in_flight[call.id] = self._loop.create_task(self._answer(call.id, made))
+        # Not in the task itself: one that is cancelled before it has begun runs nothing at all.
+        task.add_done_callback(partial(self._leave, call.id, size))
+
+    def _leave(self, call_id: int, size: int, task: asyncio.Task[pb.Answer]) -> None:
+        del self._in_flight[call_id]
+        self._bytes -= size
+        self._has_room.set()
+        if not task.cancelled():
+            self._put(task.result())
+        self._to_write.set()
+
+    def _put(self, answer: pb.Answer) -> None:
+        """Have an answer written; a large one only while there is room for it."""
+        size = entry_bytes(answer)
+        try:
+            held = self._traffic.hold(self._peer.address, size)
+        except NoRoom:
+            # The call was carried out, so that nothing may be said that promises otherwise.
+            answer, held = lost(answer.id), 0
+            size = entry_bytes(answer)
+        self._has_served = self._has_served or answer.code == 0
+        self._held += held
+        self._bytes += size
+        self._unwritten += 1
+        self._answered.append(Unwritten(answer, size, held))
+
+    async def _answer(self, call_id: int, call: Call | pb.Answer) -> pb.Answer:
+        if isinstance(call, pb.Answer):
+            return call
+        if not self._carrier.serves(call.method):
+            return no_method(call_id, call.method)
+        return answer_of(call_id, await self._carrier.carry_out(call))
+
+    async def _write(self) -> None:
+        await self._context.write(pb.MultiplexResponse(max_in_flight=self._max_in_flight))
+        while not self._ended or self._answered:
+            await self._to_write.wait()
+            self._to_write.clear()
+            while self._answered or self._drain_to_tell:
+                waiting, self._answered = self._answered, []
+                # As with the list: the server may begin to drain during any write.
+                draining, self._drain_to_tell = self._drain_to_tell, False
+                for frame in frames_of(waiting):
+                    answers = [each.answer for each in frame]
+                    await self._context.write(pb.MultiplexResponse(answers=answers, draining=draining))
+                    self._wrote(frame)
+
+    def _wrote(self, frame: list[Unwritten]) -> None:
+        held = sum(each.held for each in frame)
+        self._traffic.release(self._peer.address, held)
+        self._held -= held
+        self._bytes -= sum(each.size for each in frame)
+        self._unwritten -= len(frame)
+        self._has_room.set()

@@ -1,0 +1,46 @@
+"""Streams that stay open: so many of one peer, and so many of all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from restmap.multiplexing.carrier import NoRoom
+from restmap.multiplexing.peer import Peer
+
+
+class Places:
+    """Counts the streams of one kind that are open."""
+
+    def __init__(self, kind: str, of_peer: int, of_all: int) -> None:
+        """Let ``of_peer`` streams of one peer be open, and ``of_all`` together; ``kind`` names them in messages."""
+        self._kind = kind
+        self._of_peer = of_peer
+        self._of_all = of_all
+        self._open: Counter[str] = Counter()
+
+    @contextmanager
+    def taken(self, peer: Peer) -> Iterator[None]:
+        """Count a stream of this peer until the context ends.
+
+        Raises:
+            NoRoom: as many are open as may be.
+        """
+        key = _key(peer)
+        if self._open[key] >= self._of_peer:
+            raise NoRoom(f"The peer has {self._of_peer} {self._kind} open, the most it may.")
+        if self._open.total() >= self._of_all:
+            raise NoRoom(f"{self._of_all} {self._kind} are open, the most that the server takes.")
+        self._open[key] += 1
+        try:
+            yield
+        finally:
+            self._open[key] -= 1
+            if not self._open[key]:
+                del self._open[key]
+
+
+def _key(peer: Peer) -> str:
+    """What all connections of a peer have in common: the first name of its certificate, or else its host."""
+    return peer.names[0] if peer.names else peer.address.rpartition(":")[0]

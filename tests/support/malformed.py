@@ -1,0 +1,131 @@
+"""What is not HTTP/1.1, or no request that can be served: the one table of it, for all tests that send such things."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tests.support.attacks.http1 import request
+
+_GET = b"GET / HTTP/1.1\r\nHost: h\r\n"
+_POST = b"POST / HTTP/1.1\r\nHost: h\r\n"
+
+NOT_HTTP: Mapping[str, bytes] = {
+    "no request line": b"nonsense\r\n\r\n",
+    "no version": b"GET /\r\n\r\n",
+    "no path": b"GET  HTTP/1.1\r\nHost: h\r\n\r\n",
+    "HTTP/0.9": b"GET / HTTP/0.9\r\n\r\n",
+    "HTTP/2.0 in the words of HTTP/1": b"GET / HTTP/2.0\r\nHost: h\r\n\r\n",
+    "HTTP/3.7": b"GET / HTTP/3.7\r\nHost: h\r\n\r\n",
+    "HTTP/9.9": b"GET / HTTP/9.9\r\nHost: h\r\n\r\n",
+    "the HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "an unknown protocol": b"GET / HTTX/1.1\r\nHost: h\r\n\r\n",
+    "binary garbage": b"\x00\xff\xfe garbage \r\n\r\n",
+    "a TLS hello": b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03\r\n\r\n",
+    "another TLS hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 TLS\r\n\r\n",
+    "an unknown method": b"NONSENSE / HTTP/1.1\r\nHost: h\r\n\r\n",
+    "a method of another protocol": b"BREW / HTTP/1.1\r\nHost: h\r\n\r\n",
+    "a method in lower case": b"get / HTTP/1.1\r\nHost: h\r\n\r\n",
+    "a method that is no token": b"G\xc3\x84T / HTTP/1.1\r\nHost: h\r\n\r\n",
+    "a blank in the target": b"GET /a b HTTP/1.1\r\nHost: h\r\n\r\n",
+    "a NUL in the target": b"GET /\x00 HTTP/1.1\r\nHost: h\r\n\r\n",
+    "a long path": b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n",
+    "a long query": b"GET /?" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: h\r\n\r\n",
+    "a long header": _GET + b"X: " + b"x" * 20_000 + b"\r\n\r\n",
+    "a long header with a long name": _GET + b"X-Long: " + b"x" * 20_000 + b"\r\n\r\n",
+    "a long header name": _GET + b"x" * 20_000 + b": y\r\n\r\n",
+    "a thousand headers": _GET + b"X: y\r\n" * 1000 + b"\r\n",
+    "200 000 headers": _GET + b"X: y\r\n" * 200_000 + b"\r\n",
+    "no host": b"GET / HTTP/1.1\r\n\r\n",
+    "a header without a colon": _GET + b"X\r\n\r\n",
+    "a header of two words without a colon": _GET + b"no header\r\n\r\n",
+    "a blank before the colon": _GET + b"X : y\r\n\r\n",
+    "a blank in a header's name": _GET + b"X Y: z\r\n\r\n",
+    "a header without a name": _GET + b": z\r\n\r\n",
+    "a folded header": _GET + b"X: a\r\n b\r\n\r\n",
+    "a NUL in a header": _GET + b"X: a\x00b\r\n\r\n",
+    "a lone CR in a header": _GET + b"X: a\rY: b\r\n\r\n",
+    "a length that is no number": _POST + b"Content-Length: ten\r\n\r\n",
+    "a length below zero": _POST + b"Content-Length: -5\r\n\r\n",
+    "a length of minus one": _POST + b"Content-Length: -1\r\n\r\n",
+    "a length with a sign": _POST + b"Content-Length: +1\r\n\r\nx",
+    "a length beyond 64 bits": _POST + b"Content-Length: " + b"9" * 30 + b"\r\n\r\n",
+    "two lengths": _POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
+    "two lengths in one": _POST + b"Content-Length: 2, 2\r\n\r\n{}",
+    "a length and chunks": _POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "an unknown transfer encoding": _POST + b"Transfer-Encoding: gzip\r\n\r\n{}",
+    "an unknown transfer encoding of nothing": _POST + b"Transfer-Encoding: gzip\r\n\r\n",
+    "chunked is not the last": _POST + b"Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
+}
+"""Bytes that are refused with 400, after which the connection is closed, whatever the service."""
+
+CHUNKS: Mapping[str, bytes] = {
+    "a word for a size": b"garbage\r\n\r\n",
+    "a size that is no number": b"zz\r\n{}\r\n0\r\n\r\n",
+    "a size below zero": b"-2\r\n{}\r\n0\r\n\r\n",
+    "a size of minus one": b"-1\r\nx\r\n0\r\n\r\n",
+    "a size that is too small": b"1\r\n{}\r\n0\r\n\r\n",
+    "a size that is much too small": b"2\r\nabcdef\r\n0\r\n\r\n",
+    "a size beyond 64 bits": b"f" * 20 + b"\r\n{}\r\n",
+    "a size just beyond 64 bits": b"f" * 17 + b"\r\n",
+    "no size": b"\r\n{}\r\n0\r\n\r\n",
+}
+"""Bodies that are refused with 400 where one in chunks was announced."""
+
+
+def holding(secret: str, target: str = "/") -> Mapping[str, bytes]:
+    """Requests that are no HTTP, with a secret wherever one can stand: no log may quote any of them."""
+    token, there = f"X-Auth-Token: {secret}", f"GET {target} HTTP/1.1\r\nHost: h\r\n"
+    chunked = request("POST", target, token, "Content-Type: application/json", "Transfer-Encoding: chunked")
+    lines = {
+        "a control character in a header": f"{there}X-Auth-Token: {secret}\x01\r\n\r\n",
+        "a blank before the colon": f"{there}X-Auth-Token : {secret}\r\n\r\n",
+        "a NUL in a header": f"{there}X-Auth-Token: {secret}\x00\r\n\r\n",
+        "a bare line feed": f"GET {target} HTTP/1.1\nHost: h\n{token}\n\n",
+        "a bare carriage return": f"{there}X-Auth-Token: {secret}\rX: y\r\n\r\n",
+        "a folded header": f"{there}X-Auth-Token:\r\n {secret}\r\n\r\n",
+        "a long header": f"{there}X-Auth-Token: {secret}{'x' * 20_000}\r\n\r\n",
+        "a long name of a header": f"{there}{secret}{'x' * 20_000}: y\r\n\r\n",
+        "a header without a colon": f"{there}{secret}\r\n\r\n",
+        "a header without a name": f"{there}: {secret}\r\n\r\n",
+        "a blank in a name": f"{there}X {secret}: y\r\n\r\n",
+        "too many headers": f"{there}{f'{token}{chr(13)}{chr(10)}' * 200}\r\n",
+        "no host": f"GET {target} HTTP/1.1\r\n{token}\r\n\r\n",
+        "two hosts": f"{there}Host: {secret}\r\n\r\n",
+        "a secret for a method": f"{secret} {target} HTTP/1.1\r\nHost: h\r\n\r\n",
+        "a secret for a version": f"GET {target} {secret}\r\nHost: h\r\n\r\n",
+        "a secret for a request line": f"{secret}\r\nHost: h\r\n\r\n",
+        "a blank in the target": f"GET {target} {secret} HTTP/1.1\r\nHost: h\r\n\r\n",
+        "a long target": f"GET {target}?{secret}{'x' * 20_000} HTTP/1.1\r\nHost: h\r\n\r\n",
+        "a NUL in the target": f"GET {target}?{secret}\x00 HTTP/1.1\r\nHost: h\r\n\r\n",
+        "a target that is no URL": f"GET http://[{secret} HTTP/1.1\r\nHost: h\r\n\r\n",
+        "a user in the target": f"GET http://{secret}@h{target} HTTP/1.1\r\nHost: h\r\n\r\n",
+        "a fragment": f"GET {target}#{secret} HTTP/1.1\r\nHost: h\r\n\r\n",
+        "a query": f"GET {target}?token={secret} HTTP/1.1\r\nHost: h\r\n\r\n",
+        "a name in a query": f"GET {target}?{secret} HTTP/1.1\r\nHost: h\r\n\r\n",
+        "a tunnel": f"CONNECT {secret}:443 HTTP/1.1\r\nHost: h\r\n\r\n",
+        "a length": f"POST {target} HTTP/1.1\r\nHost: h\r\nContent-Length: {secret}\r\n\r\n",
+        "a transfer encoding": f"POST {target} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: {secret}\r\n\r\n",
+        "an expectation": f"{there}{token}\r\nExpect: {secret}\r\n\r\n",
+        "a media type": f"POST {target} HTTP/1.1\r\nHost: h\r\nContent-Type: {secret}\r\nContent-Length: 2\r\n\r\n{{}}",
+        "what is accepted": f"{there}Accept: {secret}\r\n\r\n",
+        "a time-out": f"{there}{token}\r\nGrpc-Timeout: {secret}\r\n\r\n",
+        "an upgrade": f"{there}{token}\r\nConnection: Upgrade\r\nUpgrade: {secret}\r\n\r\n",
+        "two tokens": f"{there}{token}\r\n{token}\r\n\r\n",
+        "a token that is no ASCII": f"{there}X-Auth-Token: {secret}\u00e9\r\n\r\n",
+        "HTTP/2 in the words of HTTP/1": f"GET {target} HTTP/2.0\r\nHost: h\r\n{token}\r\n\r\n",
+    }
+    return {
+        **{name: text.encode() for name, text in lines.items()},
+        "bytes that are no text": f"{there}X-Auth-Token: {secret}".encode() + b"\xff\r\n\r\n",
+        "a TLS hello": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + secret.encode() + b"\r\n\r\n",
+        "the HTTP/2 preface": b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + secret.encode(),
+        "a body": request("POST", target, "Content-Type: application/json", body=f'{{"{secret}"'.encode()),
+        "an unknown member": request(
+            "POST", target, "Content-Type: application/json", body=f'{{"{secret}":1}}'.encode()
+        ),
+        "a chunk that is none": chunked + f"{secret}\r\n\r\n".encode(),
+        "an extension of a chunk": chunked + f"2;{secret}\x01\r\n{{}}\r\n0\r\n\r\n".encode(),
+        "a trailer": chunked + f"2\r\n{{}}\r\n0\r\nX-Auth-Token : {secret}\r\n\r\n".encode(),
+        "a long trailer": chunked + f"2\r\n{{}}\r\n0\r\nX: {secret}{'x' * 20_000}\r\n\r\n".encode(),
+        "garbage behind a request": request("GET", target, token) + f"{secret}\r\n\r\n".encode(),
+    }

@@ -1,0 +1,175 @@
+"""HTTP/1.1 over a plain socket: exactly the bytes that a test means, and exactly those that come back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from multidict import CIMultiDict
+
+from tests.support.programs import PATIENCE
+
+REQUEST_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+Json = Any
+"""What a JSON body says, as plain Python."""
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Status line and headers of an answer."""
+
+    version: str
+    status: int
+    headers: CIMultiDict[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back for one request."""
+
+    status: int
+    headers: CIMultiDict[str]
+    body: bytes
+
+    @property
+    def json(self) -> Json:
+        return json.loads(self.body)
+
+    @property
+    def error(self) -> dict[str, Json]:
+        """The error of a failure."""
+        found: dict[str, Json] = self.json["error"]
+        return found
+
+    @property
+    def request_id(self) -> str:
+        return self.headers.get("X-Openstack-Request-Id", "")
+
+
+def assert_failure(answer: Answer, status: int, code: str, *said: str) -> None:
+    """The answer is this failure in the one shape of failures, and its message says these texts."""
+    assert answer.status == status, answer
+    assert answer.headers.getall("Content-Type") == ["application/json"]
+    assert REQUEST_ID.fullmatch(answer.request_id), answer.headers
+    assert_error(answer.json, code, *said)
+    assert answer.error["request_id"] == answer.request_id
+
+
+def assert_error(body: Json, code: str, *said: str) -> None:
+    """The JSON is the one shape of failures."""
+    assert list(body) == ["error"]
+    assert list(body["error"])[:2] == ["code", "message"]
+    assert set(body["error"]) <= {"code", "message", "reason", "details", "request_id"}
+    assert body["error"]["code"] == code, body
+    for text in said:
+        assert text in body["error"]["message"]
+    for trace in ("Traceback", ".py", "site-packages", "127.0.0.1", "0x"):
+        assert trace not in json.dumps(body)
+
+
+class Connection:
+    """One connection to a gateway; whatever is waited for must come within `PATIENCE`."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+
+    def send(self, sent: bytes) -> None:
+        self._writer.write(sent)
+
+    async def head(self) -> Head:
+        """The next status line with its headers."""
+        async with asyncio.timeout(PATIENCE):
+            return await read_head(self._reader)
+
+    async def chunk(self) -> bytes:
+        """The next chunk of a body in chunks; the last one is empty."""
+        async with asyncio.timeout(PATIENCE):
+            size = int(await self._reader.readuntil(b"\r\n"), 16)
+            return (await self._reader.readexactly(size + 2))[:-2]
+
+    async def answer(self, *, is_head: bool = False) -> Answer:
+        """The next answer, whole."""
+        head = await self.head()
+        if not is_head and "Transfer-Encoding" in head.headers:
+            return Answer(head.status, head.headers, await self._chunks(head))
+        async with asyncio.timeout(PATIENCE):
+            return await read_body(self._reader, head, is_head=is_head)
+
+    async def ended(self) -> bytes:
+        """What is left until the gateway closes the connection."""
+        async with asyncio.timeout(PATIENCE):
+            try:
+                return await self._reader.read()
+            except ConnectionResetError:
+                return b""
+
+    def close(self) -> None:
+        self._writer.close()
+
+    async def _chunks(self, head: Head) -> bytes:
+        assert head.headers["Transfer-Encoding"] == "chunked"
+        assert "Content-Length" not in head.headers
+        chunks = []
+        while chunk := await self.chunk():
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+
+async def read_head(reader: asyncio.StreamReader) -> Head:
+    """The next status line on a connection, with its headers."""
+    status_line, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("ascii").splitlines()[:-1]
+    fields = (line.partition(":") for line in lines)
+    version, status, *_ = status_line.split(" ")
+    return Head(version, int(status), CIMultiDict((name, value.strip()) for name, _, value in fields))
+
+
+async def read_body(reader: asyncio.StreamReader, head: Head, *, is_head: bool = False) -> Answer:
+    """The answer that begins with this head, and whose body has a length."""
+    assert is_head or "Transfer-Encoding" not in head.headers
+    body = b"" if is_head else await reader.readexactly(int(head.headers["Content-Length"]))
+    return Answer(head.status, head.headers, body)
+
+
+async def read_answer(reader: asyncio.StreamReader, *, is_head: bool = False) -> Answer:
+    """The next answer on a connection, whose body has a length."""
+    return await read_body(reader, await read_head(reader), is_head=is_head)
+
+
+def head_of(method: str, target: str, *lines: str, version: str = "1.1") -> bytes:
+    """The bytes of a request up to its body."""
+    text = "\r\n".join([f"{method} {target} HTTP/{version}", "Host: gateway.test", *lines, "", ""])
+    return text.encode("utf-8", "surrogateescape")
+
+
+def get(target: str, *lines: str) -> bytes:
+    """The bytes of a GET."""
+    return head_of("GET", target, *lines)
+
+
+def post(target: str, body: bytes, *lines: str) -> bytes:
+    """The bytes of a POST of JSON."""
+    return head_of("POST", target, "Content-Type: application/json", f"Content-Length: {len(body)}", *lines) + body
+
+
+@asynccontextmanager
+async def connected(address: str) -> AsyncIterator[Connection]:
+    """A connection that is closed when the context is left."""
+    host, _, port = address.rpartition(":")
+    connection = Connection(*await asyncio.open_connection(host, int(port)))
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+async def exchange(address: str, sent: bytes) -> Answer:
+    """Send these bytes on a connection of their own, and take the one answer."""
+    async with connected(address) as connection:
+        connection.send(sent)
+        return await connection.answer(is_head=sent.startswith(b"HEAD "))
