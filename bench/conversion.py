@@ -12,9 +12,9 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from backup_sharing.gateway_program import descriptor_set
 from bench.inside import measured_inside
 from bench.outcome import Outcome, Setting, Table, number
-from restmap_gateway.config import descriptor_set
 from restmap_gateway.json_map import JsonMap, dumps
 from restmap_gateway.json_map.text import parse
 from restmap_gateway.schema.schema import load
@@ -76,7 +76,7 @@ def _us(work: Work) -> float:
 
 
 def _works() -> tuple[Mapping[str, Work], Mapping[str, Work]]:
-    method = next(m for m in load(descriptor_set(None)).methods if m.full_name.endswith("/ShareBackup"))
+    method = next(m for m in load(descriptor_set()).methods if m.full_name.endswith("/ShareBackup"))
     json_map = JsonMap()
     read = json_map.reader(method.request, excluded=frozenset({"project_id"}))
     write = json_map.writer(method.response)

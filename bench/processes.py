@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = (".", "protos", "server", "gateway")
 """Folders of a checkout that hold packages."""
 
-PACKAGES = {"server": "backup_sharing", "gateway": "restmap_gateway"}
+PACKAGES = {"server": "backup_sharing", "gateway": "backup_sharing.gateway_program"}
 """The package that ``python -m`` runs for each of our programs."""
 BUILD = ROOT / "build" / "bench"
 """Ignored by git; on the same disk as the checkout, so that a commit means what it says."""

@@ -16,7 +16,7 @@ from backupsharing.v2.error_reason_pb2 import DESCRIPTOR, ErrorReason
 from restmap.reasons import Reason, reasons_of, without_prefix
 from restmap.v1 import restmap_pb2
 from restmap_gateway.schema.schema import load
-from restmap_gateway.transcode.answers import Failures
+from restmap_gateway.transcode.failures import Failures
 
 ROOT = Path(__file__).parents[1]
 IMAGE = ROOT / "protos" / "backupsharing" / "image.binpb"

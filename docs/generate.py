@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings
 import backup_sharing.config
 import restmap_gateway.config
 from backup_sharing.admin.cli import main as commands
+from backup_sharing.gateway_program import PROGRAM
 from docs import errors_page
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +28,7 @@ PAGES = ROOT / "docs" / "reference"
 
 PROGRAMS: Mapping[str, tuple[type[BaseSettings], str]] = {
     "backup-sharing-server": (backup_sharing.config.Settings, backup_sharing.config.ENVIRONMENT_PREFIX),
-    "backup-sharing-gateway": (restmap_gateway.config.Settings, restmap_gateway.config.ENVIRONMENT_PREFIX),
+    "backup-sharing-gateway": (restmap_gateway.config.Settings, PROGRAM.environment_prefix),
 }
 """Each program with its settings and the prefix of its environment variables."""
 

@@ -56,7 +56,11 @@ def test_the_gateway_imports_neither_server_nor_sharing_api(name: str) -> None:
     assert not [found for found in imports(GATEWAY[name]) if within(found, "backup_sharing", "backupsharing", "tests")]
 
 
-@pytest.mark.parametrize("name", SERVER)
+RUNS_THE_GATEWAY = "backup_sharing.gateway_program"
+"""The only module that imports the gateway: the program that runs it with the name and the set of this service."""
+
+
+@pytest.mark.parametrize("name", [name for name in SERVER if name != RUNS_THE_GATEWAY])
 def test_the_server_does_not_import_the_gateway(name: str) -> None:
     assert not [found for found in imports(SERVER[name]) if within(found, "restmap_gateway", "tests")]
 
@@ -131,6 +135,7 @@ ARROWS = {
     "rpc": "model errors store.interface identity.interface usecases fair_queue timers rpc",
     "password_advice": "",
     "config": "usecases.policy store.opening password_advice",
+    "gateway_program": "",
     "admin.demo_example": "",
     "admin.arguments": "password_advice",
     "admin.permissions": "usecases.policy",
@@ -157,6 +162,42 @@ def test_the_arrows_of_the_server_point_inwards(name: str) -> None:
         return
     ours = {_in_server(found) for found in imports(SERVER[name]) if found in SERVER}
     assert {found for found in ours if not within(found, *ARROWS[room].split())} == set()
+
+
+GATEWAY_ARROWS = {
+    "errors": "",
+    "program": "",
+    "json_map": "errors json_map",
+    "schema": "errors json_map schema",
+    "upstream": "errors upstream",
+    "config": "program upstream.resolver",
+    "transcode": "errors json_map schema upstream.reply upstream.server_stream upstream.upstream transcode",
+    "http": "errors transcode http",
+    "openapi": "errors json_map schema transcode.failures transcode.pages openapi",
+}
+"""What each room of the gateway may use: itself, and rooms above it. The app and ``__main__`` use all of them."""
+
+
+def _in_gateway(name: str) -> str:
+    return name.removeprefix("restmap_gateway.").removesuffix(".__init__")
+
+
+@pytest.mark.parametrize("name", GATEWAY)
+def test_the_arrows_of_the_gateway_point_inwards(name: str) -> None:
+    room = next((room for room in GATEWAY_ARROWS if within(_in_gateway(name), room)), None)
+    if room is None:
+        assert _in_gateway(name) in {"__init__", "__main__", "app"}, f"{name} needs its arrows"
+        return
+    known = {*GATEWAY, *(found.removesuffix(".__init__") for found in GATEWAY)}
+    ours = {_in_gateway(found) for found in imports(GATEWAY[name]) if found in known} - {"restmap_gateway"}
+    assert {found for found in ours if not within(found, *GATEWAY_ARROWS[room].split())} == set()
+
+
+def test_no_arrow_of_the_gateway_leads_back() -> None:
+    before: set[str] = set()
+    for room, others in GATEWAY_ARROWS.items():
+        assert {other for other in others.split() if not within(other, room, *before)} == set(), room
+        before.add(room)
 
 
 MOST_MODULES = 15
@@ -251,12 +292,27 @@ def words(path: Path) -> Iterator[tuple[int, str]]:
             yield token.start[0], token.string
 
 
-@pytest.mark.parametrize("name", [name for name in (*GATEWAY, *KIT) if name != "restmap_gateway.config"])
+@pytest.mark.parametrize("name", [*GATEWAY, *KIT])
 def test_the_gateway_knows_no_name_of_the_sharing_api(name: str) -> None:
     forbidden = sorted(names_of_the_api() - set(ALLOWED), key=len, reverse=True)
     pattern = re.compile(rf"(?<![A-Za-z0-9_])(?:{'|'.join(map(re.escape, forbidden))})(?![A-Za-z0-9_])")
     found = [(line, match[0]) for line, text in words(ALL[name]) for match in pattern.finditer(text)]
     assert found == []
+
+
+OF_OPENSTACK = re.compile(
+    r"openstack|keystone|x-auth-token|x-service-token|x-subject-token|x-project-|x-user-|x-domain-|x-roles"
+    r"|x-identity-status|\breq-|\b(nova|cinder|glance|vbs)\b|backup[-_]?sharing",
+    re.IGNORECASE,
+)
+"""Words of OpenStack, and of the programs of this service."""
+
+
+@pytest.mark.parametrize(
+    "path", sorted(path for path in (ROOT / "gateway").rglob("*.*") if path.suffix in (".py", ".md", ".toml"))
+)
+def test_the_gateway_knows_no_word_of_openstack(path: Path) -> None:
+    assert OF_OPENSTACK.findall(path.read_text(encoding="utf-8")) == []
 
 
 def test_every_allowed_word_is_needed() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import click
@@ -15,6 +16,7 @@ from markdown.extensions.toc import slugify
 import backup_sharing.config
 import restmap_gateway.config
 from backup_sharing.admin.cli import main
+from backup_sharing.gateway_program import PROGRAM
 from backupsharing.v2.error_reason_pb2 import DESCRIPTOR as ERROR_REASONS
 from backupsharing.v2.error_reason_pb2 import ErrorReason
 from docs import generate
@@ -176,8 +178,8 @@ PARTS = {
     "server/backup_sharing/store/postgres/changes.py": "INSERT INTO sharings",
     "server/backup_sharing/rpc/status.py": "def of_failure",
     "protos/backupsharing/v2/error_reason.proto": "ERROR_REASON_ALREADY_SHARED",
-    "gateway/restmap_gateway/transcode/answers.py": "ALREADY_EXISTS: 409",
-    "gateway/restmap_gateway/transcode/headers.py": '"x-auth-token"',
+    "gateway/restmap_gateway/transcode/failures.py": "ALREADY_EXISTS: 409",
+    "protos/backupsharing/v2/backup_sharing.proto": '{header: "x-auth-token"}',
     "server/backup_sharing/config.py": "on_conflict:",
 }
 """Each file on the way of a share that conflicts, and a text that it has of it."""
@@ -205,8 +207,9 @@ def test_units_start_our_programs_with_settings_they_take(unit: Path) -> None:
     text = unit.read_text(encoding="utf-8").replace("\\\n", " ")
     (command,) = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
     program, *arguments = shlex.split(command)
-    load = {"backup-sharing-server": backup_sharing.config.load, "backup-sharing-gateway": restmap_gateway.config.load}[
-        Path(program).name
-    ]
+    load = {
+        "backup-sharing-server": backup_sharing.config.load,
+        "backup-sharing-gateway": partial(restmap_gateway.config.load, program=PROGRAM),
+    }[Path(program).name]
     settings = load([argument.replace("%d", "/run/credentials") for argument in arguments])
     assert settings.tls_key == Path(f"/run/credentials/{unit.stem.rpartition('-')[2]}.key")

@@ -1,4 +1,4 @@
-"""The gateway as a program: serve until told to stop."""
+"""The gateway as a program, that for any service or one of a service's own: serve until told to stop."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from programkit.certificates import CannotUseTls
 from programkit.lifetime import Lifetime
 from programkit.scheduling import schedule_as_batch
 from restmap_gateway import app, config
+from restmap_gateway.program import RESTMAP_GATEWAY, Program
 from restmap_gateway.schema.schema import SchemaError
 
 MOST_LOG_BYTES = 4096
 """Of a line of the log."""
 
 
-def main() -> None:
+def main(program: Program = RESTMAP_GATEWAY) -> None:
     """Run the gateway with the settings of the command line; exit with 2 if it cannot start with them."""
-    settings = config.load(sys.argv[1:])
+    settings = config.load(sys.argv[1:], program)
     logs.configure(settings.log_level, most_bytes=MOST_LOG_BYTES)
     schedule_as_batch()
     try:
         uvloop.run(_serve(settings))
     except (SchemaError, CannotUseTls, app.CannotListen) as error:
-        print(f"{config.PROGRAM}: {error}", file=sys.stderr)  # noqa: T201 - for the person who started it
+        print(f"{program.name}: {error}", file=sys.stderr)  # noqa: T201 - for the person who started it
         raise SystemExit(2) from None
 
 

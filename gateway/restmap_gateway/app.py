@@ -8,7 +8,6 @@ import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
-from importlib import metadata
 from typing import Final
 
 import structlog
@@ -18,11 +17,12 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from programkit.lifetime import Lifetime
 from programkit.logs import complaints_of
 from programkit.sparing import Sparing
-from restmap_gateway.config import DISTRIBUTION, PROGRAM, TITLE, Settings, descriptor_set
+from restmap_gateway.config import Settings
 from restmap_gateway.errors import shortened
 from restmap_gateway.http.connection import Patience
 from restmap_gateway.http.connections import ConnectionLimits, Connections, most_connections
 from restmap_gateway.http.cors import Cors
+from restmap_gateway.http.listen_tls import ListenTls
 from restmap_gateway.http.readiness import PATH, Readiness
 from restmap_gateway.http.server import HttpLimits, HttpServer
 from restmap_gateway.http.tls_listener import TlsListener
@@ -32,21 +32,23 @@ from restmap_gateway.json_map.fields import field_mapping
 from restmap_gateway.json_map.reader import UnknownMember
 from restmap_gateway.openapi import describe
 from restmap_gateway.openapi.docs_page import pages
+from restmap_gateway.schema.conventions import TRACE_HEADERS
 from restmap_gateway.schema.schema import Problem, Schema, SchemaError, load
-from restmap_gateway.transcode import headers
-from restmap_gateway.transcode.answers import Failures
 from restmap_gateway.transcode.endpoint import compile_routes
+from restmap_gateway.transcode.failures import Failures
 from restmap_gateway.transcode.forwarded import Forwarded
+from restmap_gateway.transcode.http_response import Stamp
+from restmap_gateway.transcode.metadata import RequestIds, RequestMetadata
 from restmap_gateway.transcode.pages import Page
-from restmap_gateway.transcode.rest import BodyLimits, Callers, Rest
-from restmap_gateway.transcode.stream import Streams
-from restmap_gateway.transcode.unary import Unary
+from restmap_gateway.transcode.rest import BodyLimits, Rest
+from restmap_gateway.transcode.stream import StreamingCalls
+from restmap_gateway.transcode.unary import UnaryCalls
 from restmap_gateway.upstream.balancer import Balancer
 from restmap_gateway.upstream.keepalive import channel_options
 from restmap_gateway.upstream.resolver import LookUp, Resolver, look_up
 from restmap_gateway.upstream.server_address import ServerAddress
-from restmap_gateway.upstream.tls import ListenTls, UpstreamTls
-from restmap_gateway.upstream.upstream import Calls, Link, Upstream
+from restmap_gateway.upstream.tls import UpstreamTls
+from restmap_gateway.upstream.upstream import Backend, Link, Upstream
 
 _GARBAGE: Final = (10_000, 10, 5)
 """Thresholds of the garbage collector: a look for every 10 000 new objects, not for every 700. Each look goes through
@@ -107,9 +109,22 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
 
 def _schema(settings: Settings) -> Schema:
     try:
-        return load(descriptor_set(settings.descriptor_set), services=settings.service)
+        schema = load(_descriptor_set(settings), services=settings.service)
     except OSError as error:
         raise SchemaError([Problem(f"{settings.descriptor_set} cannot be read: {error.strerror}")]) from error
+    if settings.proxy_identity and not schema.conventions.proxy_headers:
+        text = "no file names the headers of an authenticating proxy (proxy_headers), which --proxy-identity passes on"
+        raise SchemaError([Problem(text)])
+    return schema
+
+
+def _descriptor_set(settings: Settings) -> bytes:
+    if settings.descriptor_set is not None:
+        return settings.descriptor_set.read_bytes()
+    packaged = settings.program.descriptor_set
+    if packaged is None:
+        raise SchemaError([Problem("there is no descriptor set to serve")])
+    return packaged()
 
 
 def _upstream(settings: Settings, tls: UpstreamTls | None, look_up: LookUp) -> Upstream | Balancer:
@@ -123,30 +138,24 @@ def _upstream(settings: Settings, tls: UpstreamTls | None, look_up: LookUp) -> U
 
 
 def _http_server(
-    settings: Settings, schema: Schema, upstream: Calls, readiness: Readiness, connections: Connections
+    settings: Settings, schema: Schema, upstream: Backend, readiness: Readiness, connections: Connections
 ) -> HttpServer:
-    failures, cors = Failures(schema), _cors(settings, schema)
-    unwritten = Unwritten(settings.max_buffered)
-
-    def stamp(request: web.BaseRequest | None, request_id: str) -> Mapping[str, str]:
-        readable = {} if request is None else cors.headers(request)
-        # Who has a connection open would otherwise send its next request when nobody takes it any more.
-        going = {"Connection": "close"} if readiness.is_draining else {}
-        return {headers.REQUEST_ID: request_id, "Server": PROGRAM, **readable, **going}
-
-    forwarded = _forwarded(settings)
-    streams = Streams(upstream, failures, settings.heartbeat, stamp, unwritten, settings.max_streams)
+    failures, cors, request_ids = Failures(schema), _cors(settings, schema), RequestIds(schema.conventions.request_id)
+    stamp = _stamp(request_ids.header, settings.program.name, cors, readiness)
+    unwritten, forwarded = Unwritten(settings.max_buffered), _forwarded(settings)
+    streams = StreamingCalls(upstream, failures, settings.heartbeat, stamp, unwritten, settings.max_streams)
     rest = Rest(
         compile_routes(schema, settings.max_depth, settings.max_values, _told_unknown() if settings.lenient else None),
-        Unary(upstream, failures, forwarded, settings.timeout),
+        UnaryCalls(upstream, failures, request_ids, forwarded, settings.timeout),
         streams,
         BodyLimits(settings.max_body, settings.body_timeout),
         {PATH: readiness.page, **_pages(settings, schema)},
-        Callers(forwarded, by_proxy=settings.proxy_identity),
+        RequestMetadata(schema.conventions, request_ids, forwarded, proxy_identity=settings.proxy_identity),
     )
     return HttpServer(
         rest.answer,
         failures,
+        request_ids,
         cors,
         HttpLimits(
             settings.max_header, Patience(settings.header_timeout, settings.idle_timeout), settings.max_in_flight
@@ -157,6 +166,16 @@ def _http_server(
         on_drain=streams.drain,
         methods={rule.http_method for method in schema.methods for rule in method.bindings},
     )
+
+
+def _stamp(id_header: str, program: str, cors: Cors, readiness: Readiness) -> Stamp:
+    def stamp(request: web.BaseRequest | None, request_id: str) -> Mapping[str, str]:
+        readable = {} if request is None else cors.headers(request)
+        # Who has a connection open would otherwise send its next request when nobody takes it any more.
+        going = {"Connection": "close"} if readiness.is_draining else {}
+        return {id_header: request_id, "Server": program, **readable, **going}
+
+    return stamp
 
 
 def _connections(settings: Settings) -> Connections:
@@ -191,16 +210,19 @@ def _watch(tls: ListenTls | UpstreamTls, changed: Callable[[], None], cleanups: 
 def _cors(settings: Settings, schema: Schema) -> Cors:
     methods = {rule.http_method for method in schema.methods for rule in method.bindings}
     bound = {field_mapping(field).header for method in schema.methods for field in method.request.fields}
-    return Cors(
-        settings.cors_origin, methods, {*headers.TO_METADATA, headers.REQUEST_ID, "Content-Type", *bound} - {""}
-    )
+    conventions = schema.conventions
+    crossing = {mapping.header for mapping in conventions.request_headers}
+    id_header = conventions.request_id.header
+    readable = {*crossing, *TRACE_HEADERS, id_header, "Content-Type", *bound} - {""}
+    return Cors(settings.cors_origin, methods, readable, exposed=id_header)
 
 
 def _pages(settings: Settings, schema: Schema) -> Mapping[str, Callable[[], Page]]:
     if not settings.docs:
         return {}
-    title, version = TITLE, metadata.version(DISTRIBUTION)
-    description = describe(schema, title=title, version=version, server_url=settings.public_url)
+    version_of = settings.program.api_version
+    version = version_of() if version_of is not None else None
+    description = describe(schema, version=version, server_url=settings.public_url)
     fixed = pages(dumps(description), FileDescriptorSet(file=schema.files).SerializeToString())
     return {path: partial(_same, page) for path, page in fixed.items()}
 

@@ -1,16 +1,11 @@
-"""Settings: defaults < file < environment < flags, checked as a whole at start.
-
-The program's name, the prefix of its settings and the descriptor set it comes with stand here and
-nowhere else in this package.
-"""
+"""Settings: defaults < file < environment < flags, checked as a whole at start."""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from annotated_types import Len
@@ -19,23 +14,8 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 
 from programkit import settings
 from programkit.settings import LOOPBACK, Names, ProgramSettings, is_host_and_port, is_on, split
+from restmap_gateway.program import RESTMAP_GATEWAY, Program
 from restmap_gateway.upstream.resolver import DNS
-
-PROGRAM = "backup-sharing-gateway"
-DISTRIBUTION = "restmap-gateway"
-TITLE = "Backup sharing"
-ENVIRONMENT_PREFIX = "BACKUP_SHARING_"
-
-
-def descriptor_set(path: Path | None) -> bytes:
-    """The descriptor set to serve: the named one, or else the one that comes with this program.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    if path is not None:
-        return path.read_bytes()
-    return resources.files("backupsharing").joinpath("image.binpb").read_bytes()
 
 
 def _address(value: str) -> str:
@@ -83,13 +63,15 @@ def _is_local(address: object) -> bool:
     return name.startswith("unix:") or name.rpartition(":")[0] in LOOPBACK
 
 
-def _incomplete(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Settings that are missing beside others that are given, and why they are needed."""
+def _incomplete(given: Mapping[str, Any], program: Program) -> Iterator[tuple[str, str]]:
+    """Settings that are missing, most of them beside others that are given, and why they are needed."""
 
     def is_local(name: str) -> bool:
         addresses = split(given.get(name)) or Settings.model_fields[name].default
         return all(map(_is_local, addresses if isinstance(addresses, list) else [addresses]))
 
+    if program.descriptor_set is None and not given.get("descriptor_set"):
+        yield "descriptor_set", "is missing"
     is_insecure = is_on(given.get("insecure"))
     with_tls = bool(given.get("tls_certificate") or given.get("tls_key"))
     if with_tls or not (is_local("listen") or is_insecure):
@@ -107,12 +89,13 @@ def _incomplete(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 class Settings(ProgramSettings):
     """Serve a gRPC service annotated with google.api.http as REST.
 
-    Every option can also be given in the environment (--body-timeout as BACKUP_SHARING_BODY_TIMEOUT)
+    Every option can also be given in the environment (--body-timeout as RESTMAP_GATEWAY_BODY_TIMEOUT)
     or in a TOML file (body_timeout = 10.0) named by --config. Flags win over the environment, the
     environment over the file.
     """
 
-    model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, cli_prog_name=PROGRAM)
+    model_config = SettingsConfigDict(env_prefix=RESTMAP_GATEWAY.environment_prefix, cli_prog_name=RESTMAP_GATEWAY.name)
+    program: ClassVar[Program] = RESTMAP_GATEWAY
 
     listen: Address = Field("127.0.0.1:8080", description="HOST:PORT to serve REST on")
     tls_certificate: Path | None = Field(None, description="PEM file with the certificate that clients see")
@@ -121,7 +104,7 @@ class Settings(ProgramSettings):
     descriptor_set: Path | None = Field(
         None,
         description="what to serve: a FileDescriptorSet with all imports, as protoc --include_imports"
-        " --descriptor_set_out writes it; without it the one that comes with this program",
+        " --descriptor_set_out writes it; without it the one that comes with the program, if there is one",
     )
     service: Names = Field(
         [], description="full name of a service to serve, of several in the set; may be given several times"
@@ -192,7 +175,7 @@ class Settings(ProgramSettings):
         5000, ge=1, description="members of objects and elements of lists that a body may have, all together"
     )
     public_url: Url | None = Field(
-        None, description="what links in answers begin with, such as https://vbs.example.com"
+        None, description="what links in answers begin with, such as https://api.example.com"
     )
     trusted_proxy: Networks = Field(
         [],
@@ -220,9 +203,20 @@ class Settings(ProgramSettings):
     @classmethod
     def incomplete(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Settings that are missing beside others that are given, and why they are needed."""
-        return _incomplete(given)
+        return _incomplete(given, cls.program)
 
 
-def load(arguments: Sequence[str]) -> Settings:
-    """Read all settings. If any is bad, list every one on standard error and exit with 2."""
-    return settings.load(Settings, arguments)
+def settings_of(program: Program) -> type[Settings]:
+    """The settings with the name and the prefix of a program."""
+
+    class Own(Settings):
+        model_config = SettingsConfigDict(env_prefix=program.environment_prefix, cli_prog_name=program.name)
+
+    Own.program = program
+    Own.__doc__ = (Settings.__doc__ or "").replace(RESTMAP_GATEWAY.environment_prefix, program.environment_prefix)
+    return Own
+
+
+def load(arguments: Sequence[str], program: Program = RESTMAP_GATEWAY) -> Settings:
+    """Read all settings of a program. If any is bad, list every one on standard error and exit with 2."""
+    return settings.load(settings_of(program), arguments)

@@ -49,7 +49,7 @@ PROGRAMS = pytest.mark.parametrize("program", [backup_sharing, restmap_gateway],
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.upper().startswith("BACKUP_SHARING_")]:
+    for name in [name for name in os.environ if name.upper().startswith(("BACKUP_SHARING_", "RESTMAP_GATEWAY_"))]:
         monkeypatch.delenv(name)
 
 
@@ -110,7 +110,7 @@ def test_a_refused_setting_is_not_shown_wherever_it_stood(
 def test_a_refused_setting_of_the_gateway_is_not_shown(
     said: Callable[..., str], monkeypatch: pytest.MonkeyPatch, setting: str, value: str
 ) -> None:
-    monkeypatch.setenv(f"BACKUP_SHARING_{setting.upper()}", value)
+    monkeypatch.setenv(f"RESTMAP_GATEWAY_{setting.upper()}", value)
     assert SECRET not in said(restmap_gateway.config.load, "--max-body", "0")
 
 

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = (".", "protos", "server", "gateway")
 """Folders of this checkout that hold packages."""
 
-PACKAGES = {"server": "backup_sharing", "gateway": "restmap_gateway"}
+PACKAGES = {"server": "backup_sharing", "gateway": "backup_sharing.gateway_program"}
 """The package that ``python -m`` runs for each of our programs."""
 PATIENCE = 60.0
 """Seconds to wait for something that must happen; a busy machine is no defect."""
@@ -26,7 +26,8 @@ AT_ONCE = ("--stop-on-stdin-close", "--drain-notice", "0")
 
 def environment() -> dict[str, str]:
     """Ours, without settings that would reach the programs, and with this checkout before what is installed."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("BACKUP_SHARING_")}
+    prefixes = ("BACKUP_SHARING_", "RESTMAP_GATEWAY_")
+    ours = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     return {**ours, "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in SOURCES)}
 
 

@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 
 from tests.support.programs import PATIENCE
 
-REQUEST_ID = re.compile(r"req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+REQUEST_ID = re.compile(r"(?:wx|req)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 Json = Any
 """What a JSON body says, as plain Python."""
@@ -49,7 +49,8 @@ class Answer:
 
     @property
     def request_id(self) -> str:
-        return self.headers.get("X-Openstack-Request-Id", "")
+        """By the header of whichever set is served: the foreign one's or ours; empty without one."""
+        return self.headers.get("X-Weather-Id") or self.headers.get("X-Openstack-Request-Id", "")
 
 
 def assert_failure(answer: Answer, status: int, code: str, *said: str) -> None:

@@ -1,4 +1,7 @@
-"""One HTTP connection, and how long it is waited for. What we use of aiohttp's private members stands here only."""
+"""One HTTP connection, and how long it is waited for.
+
+What we use of aiohttp's private members stands here and in `paced_handler` only.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +12,10 @@ from typing import Final, cast
 
 from aiohttp import web, web_protocol
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.http_parser import HttpRequestParserPy
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import RequestHandler
 
 from restmap_gateway.http.connections import Closable, Connections
+from restmap_gateway.http.paced_handler import AT_ONCE_BYTES, PacedHandler
 
 Refuse = Callable[[int, BaseException | None], web.Response]
 """Makes the response to what is no request, of the status and the exception that say why."""
@@ -22,12 +24,6 @@ _LINGER_SECONDS: Final = 1.0
 """For a client to stop sending a body that was refused; one that is cut off while it sends may miss the answer."""
 
 _LINGER_BYTES: Final = 4 << 20
-
-_READ_BYTES: Final = 16 * 1024
-"""Of a body that wait to be read, and sixteen times as many chunks of it."""
-
-_AT_ONCE_BYTES: Final = 8 * 1024
-"""That are read in one turn of the event loop; as chunks of a byte each they take it for some milliseconds."""
 
 _MOST_HEADERS: Final = 4
 """Headers of the largest size that all headers of a request may be as large as."""
@@ -47,7 +43,7 @@ class Patience:
     """Between two requests, or while its client does not read on."""
 
 
-class Connection(RequestHandler):
+class Connection(PacedHandler):
     """Waits for ever neither for a request nor for a client that does not read; refuses in our words."""
 
     def __init__(
@@ -69,17 +65,7 @@ class Connection(RequestHandler):
             refuse: makes the response to what is no request.
             full: what is written where there is no room for the connection, before it is closed.
         """
-        super().__init__(
-            server,
-            loop=asyncio.get_running_loop(),
-            access_log=None,  # type: ignore[arg-type] # aiohttp takes it for: none
-            max_line_size=header_bytes,
-            max_field_size=header_bytes,
-            keepalive_timeout=patience.idle,
-            lingering_time=_LINGER_SECONDS,
-            read_bufsize=_READ_BYTES,
-            auto_decompress=False,
-        )
+        super().__init__(server, header_bytes, patience.idle, _LINGER_SECONDS)
         self.handshake: Closable | None = None
         """What it was before it was a connection, with TLS."""
         self._connections = connections
@@ -95,9 +81,6 @@ class Connection(RequestHandler):
         """Bytes of requests that are not whole."""
         self._kept = 0
         """Bytes of the last request, if it is large: aiohttp keeps its headers until the next one comes."""
-        self._behind = bytearray()
-        """What has come and is not read yet."""
-        self._catches_up = False
         self._is_ahead = False
         """Whether the request that is read has been taken from the parser before it was whole."""
         self._is_parser_paused = False
@@ -118,21 +101,12 @@ class Connection(RequestHandler):
         super().connection_made(transport)
         self._wait()
 
-    def data_received(self, data: bytes) -> None:
-        """Read what has come, a piece in each turn of the event loop, so that other connections have theirs between."""
-        if data and (self._behind or len(data) > _AT_ONCE_BYTES):
-            self._behind += data
-            self._pause_transport_reading()
-            self._catch_up_soon()
-        else:  # also what aiohttp asks for: to go on with what its parser has
-            self._receive(data)
-
-    def _receive(self, data: bytes) -> None:
+    def receive(self, data: bytes) -> None:
         """Wait no more for a request that is whole, and not for ever for one that has begun."""
         if self._socket is None or (self._unread is not None and not self._may_linger(len(data))):
             return
         before = self._request_count
-        super().data_received(data)
+        super(PacedHandler, self).data_received(data)  # as `PacedHandler.receive`, one call less
         if self._messages:
             self.wait_no_more()
         elif data and self._header_timer is None and self._is_idle:
@@ -143,13 +117,13 @@ class Connection(RequestHandler):
                 self._refuse_headers()
         else:
             head = self._unfinished + len(data)
-            self._kept = head if head > _AT_ONCE_BYTES else 0
+            self._kept = head if head > AT_ONCE_BYTES else 0
             self._holds(0 if self._messages[-1][1].is_eof() else len(data))
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Wait no more."""
         self._connections.closed(self)
-        self._behind.clear()
+        self.forget_unread()
         self.wait_no_more()
         self._stalled_no_more()
         if self._socket is not None:
@@ -230,27 +204,6 @@ class Connection(RequestHandler):
     def _is_idle(self) -> bool:
         return self._waiter is not None and not self._waiter.done()
 
-    def _catch_up_soon(self) -> None:
-        if not self._catches_up:
-            self._catches_up = True
-            asyncio.get_running_loop().call_soon(self._catch_up)
-
-    def _catch_up(self) -> None:
-        self._catches_up = False
-        if self._reading_paused or self._buffer_paused:
-            return  # until aiohttp resumes
-        piece = bytes(self._behind[:_AT_ONCE_BYTES])
-        del self._behind[:_AT_ONCE_BYTES]
-        self._receive(piece)
-        if not (self._reading_paused or self._buffer_paused):
-            self._resume_transport_reading()
-
-    def _resume_transport_reading(self) -> None:
-        if self._behind:
-            self._catch_up_soon()
-        else:
-            super()._resume_transport_reading()
-
     def _fall_in(self) -> None:
         # aiohttp's parser counts a request when its body is whole, and its server takes it off the count before that
         # if it is read by then: so it would count one that is no more, and wait for ever for room for another.
@@ -311,20 +264,6 @@ class Connection(RequestHandler):
         response = self._refuse(status, exc)
         response.force_close()
         return response
-
-    def take_any_method(self) -> None:
-        """Have a new connection read its requests with aiohttp's slower parser, which takes every method."""
-        # There is no other way in: which parser is used is settled when aiohttp is imported, for all servers alike.
-        self._parser = HttpRequestParserPy(
-            self,
-            asyncio.get_running_loop(),
-            _READ_BYTES,
-            max_line_size=self._header_bytes,
-            max_field_size=self._header_bytes,
-            payload_exception=web.RequestPayloadError,
-            auto_decompress=False,
-            max_msg_queue_size=web_protocol.MAX_MSG_QUEUE_SIZE,
-        )
 
 
 def _client(transport: asyncio.BaseTransport) -> str:

@@ -6,8 +6,6 @@ from collections.abc import Collection, Mapping
 
 from aiohttp.web import BaseRequest
 
-from restmap_gateway.transcode import headers
-
 _ALLOWED = "Access-Control-Allow-Origin"
 _ANY = "*"
 _KEPT_SECONDS = 600
@@ -16,15 +14,19 @@ _KEPT_SECONDS = 600
 class Cors:
     """Says which pages of other origins may read what is answered."""
 
-    def __init__(self, origins: Collection[str], methods: Collection[str], request_headers: Collection[str]) -> None:
+    def __init__(
+        self, origins: Collection[str], methods: Collection[str], request_headers: Collection[str], exposed: str
+    ) -> None:
         """Prepare.
 
         Args:
             origins: ``https://HOST`` of the pages that may; ``*`` for all; empty for none.
             methods: HTTP methods that they may use.
             request_headers: headers that they may send beyond those that are always allowed.
+            exposed: the header of every answer that they may read, besides those of HTTP.
         """
         self._origins = frozenset(origins)
+        self._exposed = f"{exposed}, Retry-After, Allow"
         self._preflight = {
             "Access-Control-Allow-Methods": ", ".join(sorted(methods)),
             "Access-Control-Allow-Headers": ", ".join(sorted(request_headers)),
@@ -51,6 +53,6 @@ class Cors:
         # No credentials: the token is sent by the page itself, so no cookie or certificate is ever wanted.
         return {
             _ALLOWED: _ANY if _ANY in self._origins else origin,
-            "Access-Control-Expose-Headers": f"{headers.REQUEST_ID}, Retry-After, Allow",
+            "Access-Control-Expose-Headers": self._exposed,
             "Vary": "Origin",
         }

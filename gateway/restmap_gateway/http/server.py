@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -17,19 +17,18 @@ from restmap_gateway.http.connection import Connection, HeadersTooLarge, Patienc
 from restmap_gateway.http.connections import Connections
 from restmap_gateway.http.cors import Cors
 from restmap_gateway.http.in_flight import InFlight, Turn
+from restmap_gateway.http.methods import COMMON, are_all_common
 from restmap_gateway.http.response import WholeResponse, closing, compressed, plain, varying, whole
 from restmap_gateway.http.unwritten import LARGE, Unwritten
-from restmap_gateway.schema.http_methods import COMMON, are_all_common
 from restmap_gateway.transcode import headers
-from restmap_gateway.transcode.answers import Answer, Failures
+from restmap_gateway.transcode.failures import Failures
+from restmap_gateway.transcode.http_response import HttpResponse, Stamp
+from restmap_gateway.transcode.metadata import RequestIds
 from restmap_gateway.transcode.pages import COMPRESS_FROM
 from restmap_gateway.transcode.target import logged_path
 
-Respond = Callable[[web.BaseRequest, str, Callable[[], None]], Awaitable[Answer | web.StreamResponse]]
+Respond = Callable[[web.BaseRequest, str, Callable[[], None]], Awaitable[HttpResponse | web.StreamResponse]]
 """Answers a request with its id; calls the function when the whole request is there, which may raise a refusal."""
-
-Stamp = Callable[[web.BaseRequest | None, str], Mapping[str, str]]
-"""Gives the headers of every answer, by the request (None: it could not be read) and its id."""
 
 _UNAUTHORIZED = HTTPStatus.UNAUTHORIZED.value
 
@@ -61,6 +60,7 @@ class HttpServer(web.Server):
         self,
         respond: Respond,
         failures: Failures,
+        request_ids: RequestIds,
         cors: Cors,
         limits: HttpLimits,
         connections: Connections,
@@ -74,6 +74,7 @@ class HttpServer(web.Server):
         Args:
             respond: answers a request with its request id.
             failures: writes the failures.
+            request_ids: makes the id of each request.
             cors: says which pages may read an answer.
             limits: what clients may take.
             connections: those of clients.
@@ -85,6 +86,7 @@ class HttpServer(web.Server):
         super().__init__(self._handle, handler_cancellation=True)
         self._respond = respond
         self._failures = failures
+        self._request_ids = request_ids
         self._cors = cors
         self._limits = limits
         self._connections_of_clients = connections
@@ -116,7 +118,7 @@ class HttpServer(web.Server):
     def _full(self) -> bytes:
         """The response to a connection that there is no room for."""
         message = "More connections are open than this gateway takes; try again later."
-        request_id = headers.new_request_id()
+        request_id = self._request_ids.new()
         failed = self._failures.of_request(RequestFailed(503, message), request_id)
         return closing(failed.status, {**failed.headers, **self._stamp(None, request_id)}, failed.body)
 
@@ -129,7 +131,7 @@ class HttpServer(web.Server):
             message = f"The request line, or a header, has more than {self._limits.header_bytes} bytes."
         elif isinstance(exc, HeadersTooLarge):
             message = "The headers have too many bytes, all together."
-        request_id = headers.new_request_id()
+        request_id = self._request_ids.new()
         # Not the text of the exception: it quotes the line that cannot be read, and so a token.
         self._garbage.info("refused", status=status, cause=type(exc).__name__, request_id=request_id)
         failed = self._failures.of_request(RequestFailed(status, message), request_id)
@@ -138,12 +140,12 @@ class HttpServer(web.Server):
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         began = time.perf_counter()
         turn = Turn(request, self._in_flight)
-        request_id = headers.new_request_id()
-        done = Answer(_CLIENT_GONE)
+        request_id = self._request_ids.new()
+        done = HttpResponse(_CLIENT_GONE)
         try:
             answer = await self._answer(request, request_id, turn)
             if isinstance(answer, web.StreamResponse):
-                done = Answer(answer.status)
+                done = HttpResponse(answer.status)
                 return answer
             turn.count()
             answer, response = self._response(request, request_id, answer)
@@ -155,7 +157,9 @@ class HttpServer(web.Server):
             turn.end()
             self._log_request(request, request_id, turn, done, began)
 
-    def _response(self, request: web.BaseRequest, request_id: str, answer: Answer) -> tuple[Answer, web.StreamResponse]:
+    def _response(
+        self, request: web.BaseRequest, request_id: str, answer: HttpResponse
+    ) -> tuple[HttpResponse, web.StreamResponse]:
         """The response to write, and its answer: one that there is no room for is another."""
         if request.method == "GET" and len(answer.body) > COMPRESS_FROM:
             try:
@@ -169,7 +173,9 @@ class HttpServer(web.Server):
             return answer, compressed(answer.status, stamped, answer.body)
         return answer, whole(request, answer.status, stamped, answer.body)
 
-    def _log_request(self, request: web.BaseRequest, request_id: str, turn: Turn, answer: Answer, began: float) -> None:
+    def _log_request(
+        self, request: web.BaseRequest, request_id: str, turn: Turn, answer: HttpResponse, began: float
+    ) -> None:
         # Whoever is not known could fill the disk: such a line is several times as large as the request.
         log = self._log if turn.is_for_server and answer.status != _UNAUTHORIZED else self._sparing
         log.info(
@@ -181,14 +187,14 @@ class HttpServer(web.Server):
             cause=shortened(answer.cause, _LONGEST_CAUSE) if answer.cause else None,
             ms=round((time.perf_counter() - began) * 1000, 2),
             request_id=answer.request_id or request_id,
-            client_request_id=headers.client_request_id(request.headers),
+            client_request_id=self._request_ids.of_client(request.headers),
             client=request.remote,
         )
 
-    async def _answer(self, request: web.BaseRequest, request_id: str, turn: Turn) -> Answer | web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest, request_id: str, turn: Turn) -> HttpResponse | web.StreamResponse:
         try:
             if self._cors.is_preflight(request):
-                return Answer(200, headers=self._cors.preflight_headers(request))
+                return HttpResponse(200, headers=self._cors.preflight_headers(request))
             if request.version not in (HttpVersion10, HttpVersion11):
                 raise RequestFailed(400, "Only HTTP/1.0 and HTTP/1.1 are spoken here.", {"Connection": "close"})
             self._in_flight.check()

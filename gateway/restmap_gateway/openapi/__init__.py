@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from google.protobuf.descriptor import FieldDescriptor
 
+from restmap.v1.restmap_pb2 import SecurityScheme
 from restmap_gateway.openapi.comments import Comments
 from restmap_gateway.openapi.examples import example_of, example_of_field
 from restmap_gateway.openapi.failures import (
     BODY,
+    FailureResponses,
     all_answers_headers,
     error_schema,
-    failure_references,
-    failure_responses,
-    request_id_header,
 )
 from restmap_gateway.openapi.parameters import Parameters
 from restmap_gateway.openapi.paths import Path, path_of
 from restmap_gateway.openapi.schemas import Schemas, Side, inside, reference
 from restmap_gateway.openapi.values import Json
-from restmap_gateway.schema.schema import Method, Rule, Schema
-from restmap_gateway.transcode.binding import needs_body
-from restmap_gateway.transcode.headers import REQUEST_ID
+from restmap_gateway.schema.schema import Method, Rule, Schema, needs_body
 
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})
 _OTHER_METHODS = "x-additionalOperations"
@@ -31,44 +29,60 @@ _OTHER_METHODS = "x-additionalOperations"
 
 _MOST_NAMED = 5
 
-_SECURITY_SCHEMES: Json = {
-    "token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"},
-    "bearer": {"type": "http", "scheme": "bearer"},
-}
 
-
-def describe(schema: Schema, *, title: str, version: str, server_url: str | None) -> dict[str, object]:
+def describe(schema: Schema, *, version: str | None, server_url: str | None) -> dict[str, object]:
     """The description of everything that a gateway serves, ready to be written as JSON.
 
     Args:
         schema: whose comments become summaries and descriptions, where it has them.
-        title: of the API.
-        version: of the API.
+        version: of the API; None: the last part of the package of its first service.
         server_url: what paths are relative to; None: the host that the description itself is read from.
     """
     comments = Comments(schema.files)
-    components: dict[str, object] = {BODY: error_schema()}
-    described = _Operations(schema, comments, components)
+    id_form, failures = schema.conventions.request_id, FailureResponses(schema)
+    components: dict[str, object] = {BODY: error_schema(id_form)}
+    described = _Operations(schema, comments, components, failures)
     paths = described.paths()
-    description: Json = {"openapi": "3.1.0", "info": {"title": title, "version": version, "description": _ABOUT}}
+    description: Json = {"openapi": "3.1.0", "info": _info(schema, version)}
+    security, schemes = _security(schema.conventions.security_schemes)
     return description | {
         "servers": [{"url": server_url or "/"}],
         "tags": described.tags(),
         "paths": paths,
-        "security": [{"token": []}, {"bearer": []}],
+        **security,
         "components": {
             "schemas": components,
-            "responses": failure_responses(schema),
-            "headers": {REQUEST_ID: request_id_header()},
-            "securitySchemes": _SECURITY_SCHEMES,
+            "responses": failures.components(),
+            "headers": failures.request_id_header(),
+            **schemes,
         },
     }
 
 
-_ABOUT = (
-    f"Every answer carries `{REQUEST_ID}`, which traces it through the logs. Every failure, whatever its status, "
-    "has one shape, with a `code` for programs and a `message` for people."
-)
+def _info(schema: Schema, version: str | None) -> Json:
+    packages = list(dict.fromkeys(_service(method).rpartition(".")[0] for method in schema.methods))
+    about = (
+        f"Every answer carries `{schema.conventions.request_id.header}`, which traces it through the logs. "
+        "Every failure, whatever its status, has one shape, with a `code` for programs and a `message` for people."
+    )
+    return {
+        "title": schema.conventions.api_title or ", ".join(filter(None, packages)) or "API",
+        "version": version or packages[0].rpartition(".")[2] or "1",
+        "description": about,
+    }
+
+
+def _security(schemes: Sequence[SecurityScheme]) -> tuple[Json, Json]:
+    """What the description says of authentication, and its components; nothing without schemes."""
+    if not schemes:
+        return {}, {}
+    described: Json = {
+        one.name: {"type": "apiKey", "in": "header", "name": one.header}
+        if one.header
+        else {"type": "http", "scheme": one.authorization}
+        for one in schemes
+    }
+    return {"security": [{one.name: []} for one in schemes]}, {"securitySchemes": described}
 
 
 @dataclass(slots=True)
@@ -85,13 +99,16 @@ class _PathItem:
 class _Operations:
     """Makes the operations of all rules."""
 
-    def __init__(self, schema: Schema, comments: Comments, components: dict[str, object]) -> None:
+    def __init__(
+        self, schema: Schema, comments: Comments, components: dict[str, object], failures: FailureResponses
+    ) -> None:
         self._schema = schema
         self._comments = comments
         self._requests = Schemas(comments, Side.REQUEST, components)
         self._answers = Schemas(comments, Side.ANSWER, components)
         self._parameters = Parameters(self._requests, comments)
-        self._failures = failure_references(schema)
+        self._failures = failures.references()
+        self._id_form = schema.conventions.request_id
         self._names = _Names(schema)
 
     def tags(self) -> list[Json]:
@@ -145,7 +162,7 @@ class _Operations:
         return {"required": needs_body(method, rule), "content": content}
 
     def _success(self, method: Method, rule: Rule) -> Json:
-        answer: Json = {"description": "Success.", "headers": all_answers_headers()}
+        answer: Json = {"description": "Success.", "headers": all_answers_headers(self._id_form)}
         if method.server_streaming:
             return answer | {"description": "A stream of answers.", "content": self._stream(method, rule)}
         if method.mapping.empty_body:

@@ -9,15 +9,15 @@ from http import HTTPStatus
 from restmap_gateway.errors import InvalidRequest, RequestFailed, Violation
 from restmap_gateway.openapi.schemas import reference
 from restmap_gateway.openapi.values import Json
+from restmap_gateway.schema.conventions import RequestIdForm
 from restmap_gateway.schema.schema import Schema
-from restmap_gateway.transcode.answers import Failures
-from restmap_gateway.transcode.headers import REQUEST_ID
+from restmap_gateway.transcode.failures import Failures
 
 BODY = "error-body"
 """Name of the schema of all failures; no message has a ``-`` in its own."""
 
-_ID = "req-7d1c2b1e-5f0c-4c8e-9d53-0f6f2f0a6b11"
-_ID_PATTERN = "^req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$"
+_UUID = "7d1c2b1e-5f0c-4c8e-9d53-0f6f2f0a6b11"
+"""In examples of request ids, behind their prefix."""
 
 _SITUATIONS: Mapping[int, tuple[str, str]] = {
     400: ("The request is not what is expected, or cannot be met now.", "member: expected a string, got 5"),
@@ -31,7 +31,9 @@ _SITUATIONS: Mapping[int, tuple[str, str]] = {
     ),
     408: ("The body did not arrive in time, or a read was cancelled.", "The body did not arrive within 10 seconds."),
     409: ("The resource exists, or was changed meanwhile.", "The resource was changed meanwhile."),
-    500: ("An internal failure.", f"An internal error occurred; the operator finds its cause under {_ID}."),
+    429: ("A quota is used up, or the server is overloaded.", "There is no room for this call now."),
+    499: ("The call was cancelled.", "The call was cancelled."),
+    500: ("An internal failure.", "An internal error occurred; the operator finds its cause under {id}."),
     501: ("The server behind lacks this call.", "The server does not implement this call."),
     502: (
         "What answers behind is not the server, or its answer cannot be read.",
@@ -43,7 +45,10 @@ _SITUATIONS: Mapping[int, tuple[str, str]] = {
     ),
     504: ("The deadline passed.", "The deadline passed before the call was answered."),
 }
-"""By status: when it happens, and a message as an example."""
+"""By status: when it happens, and a message as an example, where ``{id}`` stands for the request id."""
+
+_OF_CODES_ONLY = frozenset({429, 499})
+"""Statuses that are of no use where no gRPC code maps to them."""
 
 _HEADERS: Mapping[int, Mapping[str, Json]] = {
     401: {"WWW-Authenticate": {"description": "How to get in.", "schema": {"type": "string"}}},
@@ -52,6 +57,12 @@ _HEADERS: Mapping[int, Mapping[str, Json]] = {
             "description": "The methods that this path takes.",
             "required": True,
             "schema": {"type": "string", "examples": ["GET, HEAD, OPTIONS"]},
+        }
+    },
+    429: {
+        "Retry-After": {
+            "description": "Seconds to wait before another try.",
+            "schema": {"type": "integer", "minimum": 1},
         }
     },
     503: {
@@ -64,21 +75,65 @@ _HEADERS: Mapping[int, Mapping[str, Json]] = {
 }
 
 
-def request_id_header() -> Json:
-    """The header that every answer has, as a component."""
-    return {
-        "description": "Traces the request through every log; give one with the request to choose it.",
-        "required": True,
-        "schema": {"type": "string", "pattern": _ID_PATTERN, "examples": [_ID]},
-    }
+class FailureResponses:
+    """Describes the failures of a service, and the request id that all its answers have."""
+
+    def __init__(self, schema: Schema) -> None:
+        """Take the codes, statuses and reasons of a schema."""
+        self._failures = Failures(schema)
+        self._form = schema.conventions.request_id
+        self._id = f"{self._form.prefix}{_UUID}"
+        reached = self._failures.statuses
+        self._known = [status for status in _SITUATIONS if status not in _OF_CODES_ONLY or status in reached]
+        self._asked = _asked(schema)
+
+    def request_id_header(self) -> Json:
+        """The header that every answer has, as a component by its name."""
+        described: Json = {
+            "description": "Traces the request through every log; give one with the request to choose it.",
+            "required": True,
+            "schema": {"type": "string", "pattern": f"^{self._form.pattern}$", "examples": [self._id]},
+        }
+        return {self._form.header: described}
+
+    def components(self) -> Json:
+        """The responses of all failures, each by the name that `references` refers to."""
+        found: Json = {_name(status): self._known_response(status) for status in self._known}
+        return found | {_name(status): self._asked_response(status, code) for status, code in self._asked.items()}
+
+    def references(self) -> Json:
+        """What the responses of every operation have in common."""
+        statuses = sorted({*self._known, *self._asked})
+        return {str(status): reference("responses", _name(status)) for status in statuses}
+
+    def _known_response(self, status: int) -> Json:
+        """With the body as the gateway writes it, so with the code it would have."""
+        description, text = _SITUATIONS[status]
+        message = text.replace("{id}", self._id)
+        failure: RequestFailed | InvalidRequest = RequestFailed(status, message)
+        if status == HTTPStatus.BAD_REQUEST:
+            field, _, expected = message.partition(": ")
+            failure = InvalidRequest(Violation(field, expected))
+        return self._response(status, description, json.loads(self._failures.of_request(failure, self._id).body))
+
+    def _asked_response(self, status: int, code: str) -> Json:
+        phrase = _phrase(status)
+        return self._response(status, phrase, {"error": {"code": code, "message": phrase, "request_id": self._id}})
+
+    def _response(self, status: int, description: str, example: object) -> Json:
+        return {
+            "description": description,
+            "headers": all_answers_headers(self._form) | dict(_HEADERS.get(status, {})),
+            "content": {"application/json": {"schema": reference("schemas", BODY), "example": example}},
+        }
 
 
-def all_answers_headers() -> Json:
+def all_answers_headers(form: RequestIdForm) -> Json:
     """The headers of every answer, as references."""
-    return {REQUEST_ID: reference("headers", REQUEST_ID)}
+    return {form.header: reference("headers", form.header)}
 
 
-def error_schema() -> Json:
+def error_schema(form: RequestIdForm) -> Json:
     """The schema of the body of every failure."""
     violation: Json = {
         "type": "object",
@@ -93,32 +148,18 @@ def error_schema() -> Json:
         "message": {"type": "string", "description": "What failed, for people."},
         "reason": {"type": "string", "description": "Why the server refused, in UPPER_SNAKE_CASE."},
         "details": {"type": "array", "items": violation, "description": "Every member of the request that is wrong."},
-        "request_id": {"type": "string", "description": f"As in the header `{REQUEST_ID}`."},
+        "request_id": {"type": "string", "description": f"As in the header `{form.header}`."},
     }
     error: Json = {"type": "object", "properties": members, "required": ["code", "message", "request_id"]}
     return {"title": "Error", "type": "object", "properties": {"error": error}, "required": ["error"]}
 
 
-def failure_responses(schema: Schema) -> Json:
-    """The responses of all failures as components, each by the name that `failure_references` refers to."""
-    failures = Failures(schema)
-    found: Json = {_name(status): _known_response(status, failures) for status in _SITUATIONS}
-    return found | {_name(status): _asked_response(status, code) for status, code in _asked(schema).items()}
-
-
-def failure_references(schema: Schema) -> Json:
-    """What the responses of every operation have in common."""
-    return {str(status): reference("responses", _name(status)) for status in _statuses(schema)}
-
-
-def _statuses(schema: Schema) -> list[int]:
-    """Those that every service can answer, and those that reasons of this one ask for."""
-    return sorted({*_SITUATIONS, *_asked(schema)})
-
-
 def _asked(schema: Schema) -> dict[int, str]:
-    """The statuses that only reasons of this service ask for, each with the code of one such reason."""
-    asked: dict[int, str] = {}
+    """The statuses that only options of this service ask for, each with the code of a failure that has it."""
+    statuses = schema.conventions.statuses
+    asked = {status: code for code, status in statuses.by_code.items() if status not in _SITUATIONS}
+    if statuses.quota and statuses.quota not in _SITUATIONS:
+        asked[statuses.quota] = "RESOURCE_EXHAUSTED"
     for reasons in schema.reasons.values():
         for name, reason in reasons.items():
             if reason.http_status is not None and reason.http_status not in _SITUATIONS:
@@ -128,29 +169,6 @@ def _asked(schema: Schema) -> dict[int, str]:
 
 def _name(status: int) -> str:
     return f"failure-{status}"
-
-
-def _known_response(status: int, failures: Failures) -> Json:
-    """With the body as the gateway writes it, so with the code it would have."""
-    description, message = _SITUATIONS[status]
-    failure: RequestFailed | InvalidRequest = RequestFailed(status, message)
-    if status == HTTPStatus.BAD_REQUEST:
-        field, _, expected = message.partition(": ")
-        failure = InvalidRequest(Violation(field, expected))
-    return _response(status, description, json.loads(failures.of_request(failure, _ID).body))
-
-
-def _asked_response(status: int, code: str) -> Json:
-    phrase = _phrase(status)
-    return _response(status, phrase, {"error": {"code": code, "message": phrase, "request_id": _ID}})
-
-
-def _response(status: int, description: str, example: object) -> Json:
-    return {
-        "description": description,
-        "headers": all_answers_headers() | dict(_HEADERS.get(status, {})),
-        "content": {"application/json": {"schema": reference("schemas", BODY), "example": example}},
-    }
 
 
 def _phrase(status: int) -> str:

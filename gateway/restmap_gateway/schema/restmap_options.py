@@ -34,7 +34,8 @@ _CLIENTS_FAULT = frozenset(
 )
 _SERVERS_FAULT = frozenset({code_pb2.INTERNAL, code_pb2.DATA_LOSS, code_pb2.UNAVAILABLE})
 """The gRPC codes that say whose fault a failure is; the others can be either's."""
-_HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+"""Matches what can be the name of a header."""
 
 
 def of_file(file: FileDescriptor) -> restmap_pb2.FileMapping:
@@ -140,7 +141,7 @@ def _header_problems(message: Descriptor, field: FieldDescriptor) -> Iterator[st
     header = field_mapping(field).header
     if not header:
         return
-    if not _HEADER_NAME.fullmatch(header):
+    if not HEADER_NAME.fullmatch(header):
         yield f"{header!r} is not the name of a header"
     if field.is_repeated or not has_text_form(field):
         yield f"the header {header!r} cannot carry it: it is repeated or a message"

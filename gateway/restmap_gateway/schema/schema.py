@@ -13,6 +13,8 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from restmap.v1 import restmap_pb2
+from restmap_gateway.json_map.fields import is_required, shown_fields
+from restmap_gateway.schema.conventions import Conventions, read_conventions
 from restmap_gateway.schema.descriptor_set import DescriptorSet, Problem, SchemaError, open_set
 from restmap_gateway.schema.error_codes import ReasonMapping, read_failure_codes, read_reasons
 from restmap_gateway.schema.http_rule import Template, TemplateError, parse
@@ -20,7 +22,7 @@ from restmap_gateway.schema.restmap_options import of_method, option_problems
 from restmap_gateway.schema.router import RouteConflict, Router
 from restmap_gateway.schema.rule_check import annotation_problems, method_problems, pattern_of, rule_problems
 
-__all__ = ["Method", "Problem", "ReasonMapping", "Rule", "Schema", "SchemaError", "load"]
+__all__ = ["Method", "Problem", "ReasonMapping", "Rule", "Schema", "SchemaError", "load", "needs_body"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ class Schema:
     """Codes of failures without a known reason; None where no file sets them."""
     reasons: Mapping[str, Mapping[str, ReasonMapping]]
     """By domain of an ``ErrorInfo``, then by its reason: the name of the enum value without the enum's prefix."""
+    conventions: Conventions
+    """What all calls have in common."""
     pool: DescriptorPool
     """Holds every type of the set, and nothing else."""
     files: tuple[FileDescriptorProto, ...]
@@ -94,9 +98,21 @@ def load(descriptor_set: bytes, *, services: Collection[str] = ()) -> Schema:
     problems += _conflicts(methods)
     failure_codes = read_failure_codes(opened, problems)
     reasons = read_reasons(opened, problems)
+    conventions = read_conventions(opened, problems)
     if problems:
         raise SchemaError(problems)
-    return Schema(tuple(methods), failure_codes, reasons, opened.pool, opened.protos)
+    return Schema(tuple(methods), failure_codes, reasons, conventions, opened.pool, opened.protos)
+
+
+def needs_body(method: Method, rule: Rule) -> bool:
+    """Whether a request without a body is refused: the body has to bring a field that its proto calls required.
+
+    Else an empty body stands for an empty message, or an unset field, as in Envoy and grpc-gateway.
+    """
+    if rule.body != "*":
+        return bool(rule.body) and is_required(method.request.fields_by_name[rule.body])
+    in_path = {variable.name for variable in rule.template.variables}
+    return any(is_required(field) for field in shown_fields(method.request) if field.name not in in_path)
 
 
 def _annotated(opened: DescriptorSet, wanted: Collection[str], problems: list[Problem]) -> list[MethodDescriptor]:

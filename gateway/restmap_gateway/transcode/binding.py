@@ -10,12 +10,12 @@ from google.protobuf.message import DecodeError, EncodeError, Message
 
 from restmap_gateway.errors import InvalidRequest, Violation
 from restmap_gateway.json_map import JsonMap, Reader
-from restmap_gateway.json_map.fields import field_mapping, is_required, shown_fields
+from restmap_gateway.json_map.fields import field_mapping
 from restmap_gateway.json_map.reader import UnknownMember
 from restmap_gateway.json_map.text import MOST_VALUES, parse
 from restmap_gateway.json_map.text_field import TextField, field_at, text_field
 from restmap_gateway.schema.restmap_options import fields_by_json_name
-from restmap_gateway.schema.schema import Method, Rule
+from restmap_gateway.schema.schema import Method, Rule, needs_body
 from restmap_gateway.transcode.query import QueryReader
 
 _SURELY_SHALLOW = 30
@@ -114,17 +114,6 @@ class Binding:
     def _tell_unknown(self, name: str) -> None:
         if self._on_unknown is not None:
             self._on_unknown(self._request_name, name)
-
-
-def needs_body(method: Method, rule: Rule) -> bool:
-    """Whether a request without a body is refused: the body has to bring a field that its proto calls required.
-
-    Else an empty body stands for an empty message, or an unset field, as in Envoy and grpc-gateway.
-    """
-    if rule.body != "*":
-        return bool(rule.body) and is_required(method.request.fields_by_name[rule.body])
-    in_path = {variable.name for variable in rule.template.variables}
-    return any(is_required(field) for field in shown_fields(method.request) if field.name not in in_path)
 
 
 def _set_all(fields: Mapping[str, TextField], values: Mapping[str, str], request: Message) -> list[Violation]:

@@ -35,7 +35,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class UpstreamCall:
     """A request that is ready to be sent on."""
 
     endpoint: Endpoint

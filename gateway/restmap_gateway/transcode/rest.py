@@ -10,14 +10,14 @@ from aiohttp.web import BaseRequest, StreamResponse
 from restmap_gateway.errors import RequestFailed, shortened
 from restmap_gateway.schema.router import Match, MethodNotAllowed, Router
 from restmap_gateway.transcode import headers
-from restmap_gateway.transcode.answers import Answer
 from restmap_gateway.transcode.body import read_body
-from restmap_gateway.transcode.endpoint import Call, Endpoint
-from restmap_gateway.transcode.forwarded import Forwarded
+from restmap_gateway.transcode.endpoint import Endpoint, UpstreamCall
+from restmap_gateway.transcode.http_response import HttpResponse
+from restmap_gateway.transcode.metadata import RequestMetadata
 from restmap_gateway.transcode.pages import Page
-from restmap_gateway.transcode.stream import Streams, check_accepts_stream
+from restmap_gateway.transcode.stream import StreamingCalls, check_accepts_stream
 from restmap_gateway.transcode.target import path_and_query
-from restmap_gateway.transcode.unary import Unary
+from restmap_gateway.transcode.unary import UnaryCalls
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,40 +29,20 @@ class BodyLimits:
     """To arrive."""
 
 
-class Callers:
-    """Tells the server what is known of a caller."""
-
-    def __init__(self, forwarded: Forwarded, *, by_proxy: bool) -> None:
-        """Prepare; ``by_proxy``: an authenticating proxy in front may say who is calling."""
-        self._forwarded = forwarded
-        self._names = (*headers.TO_METADATA, *(headers.FROM_PROXY if by_proxy else ()))
-
-    def metadata(self, request: BaseRequest) -> list[tuple[str, str]]:
-        """What goes with the call.
-
-        Raises:
-            InvalidRequest: a header is given twice or holds characters that metadata cannot.
-        """
-        found = headers.to_metadata(request.headers, self._names)
-        if client := self._forwarded.client(request):
-            found.append((headers.FORWARDED_FOR, client))
-        return found
-
-
 class Rest:
     """Answers requests."""
 
     def __init__(
         self,
         router: Router[Endpoint],
-        unary: Unary,
-        streams: Streams,
+        unary: UnaryCalls,
+        streams: StreamingCalls,
         limits: BodyLimits,
         pages: Mapping[str, Callable[[], Page]],
-        callers: Callers,
+        metadata: RequestMetadata,
     ) -> None:
         """Serve the rules of ``router``, and ``pages`` where no rule matches: each makes itself, by its path."""
-        self._callers = callers
+        self._metadata = metadata
         self._router = router
         self._unary = unary
         self._streams = streams
@@ -71,7 +51,7 @@ class Rest:
 
     async def answer(
         self, request: BaseRequest, request_id: str, arrived: Callable[[], None]
-    ) -> Answer | StreamResponse:
+    ) -> HttpResponse | StreamResponse:
         """Answer a request; ``arrived`` is called when it is there as a whole.
 
         Raises:
@@ -79,7 +59,7 @@ class Rest:
         """
         path, query = path_and_query(request)
         match = self._match(request, path)
-        if isinstance(match, Answer):
+        if isinstance(match, HttpResponse):
             return match
         endpoint = match.target
         streaming = endpoint.method.server_streaming
@@ -88,19 +68,19 @@ class Rest:
             headers.check_is_json(request.headers)
         body = await read_body(request, self._limits.bytes, self._limits.seconds)
         arrived()
-        call = Call(
+        call = UpstreamCall(
             endpoint=endpoint,
             request=request,
             request_id=request_id,
             path=path,
             query=query,
             message=endpoint.binding.bind(match.values, query, request.headers, body),
-            metadata=[*self._callers.metadata(request), *headers.request_ids(request.headers, request_id)],
+            metadata=self._metadata.of(request, request_id),
             seconds=headers.timeout(request.headers),
         )
         return await (self._streams if streaming else self._unary).answer(call)
 
-    def _match(self, request: BaseRequest, path: str) -> Match[Endpoint] | Answer:
+    def _match(self, request: BaseRequest, path: str) -> Match[Endpoint] | HttpResponse:
         http_method = request.method
         match self._router.match(http_method, path):
             case Match() as match:
@@ -113,20 +93,20 @@ class Rest:
                 raise RequestFailed(404, "There is nothing at this path.")
 
 
-def _page(request: BaseRequest, now: Callable[[], Page]) -> Answer:
+def _page(request: BaseRequest, now: Callable[[], Page]) -> HttpResponse:
     if request.method not in ("GET", "HEAD"):
         return _not_served(request.method, frozenset(("GET", "HEAD", "OPTIONS")))
     page = now()
     shown = {"Content-Type": page.content_type, **page.headers}
     if page.gzipped and headers.accepts_gzip(request.headers):
-        return Answer(200, page.gzipped, {**shown, "Content-Encoding": "gzip"})
-    return Answer(200, page.body, shown)
+        return HttpResponse(200, page.gzipped, {**shown, "Content-Encoding": "gzip"})
+    return HttpResponse(200, page.body, shown)
 
 
-def _not_served(http_method: str, allow: frozenset[str]) -> Answer:
+def _not_served(http_method: str, allow: frozenset[str]) -> HttpResponse:
     allowed = ", ".join(sorted(allow))
     if http_method == "OPTIONS":
-        return Answer(200, headers={"Allow": allowed})
+        return HttpResponse(200, headers={"Allow": allowed})
     raise RequestFailed(
         405, f"{shortened(http_method)} is not allowed here; allowed are {allowed}.", {"Allow": allowed}
     )

@@ -7,7 +7,7 @@ stream: no message is read from the server before the one before it is on its wa
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -17,18 +17,27 @@ from aiohttp import web
 from google.protobuf.message import DecodeError, Message
 
 from restmap_gateway.errors import RequestFailed
-from restmap_gateway.http.server import Stamp
-from restmap_gateway.http.unwritten import Unwritten
 from restmap_gateway.json_map import dumps
 from restmap_gateway.transcode import headers
-from restmap_gateway.transcode.answers import Answer, Failures
-from restmap_gateway.transcode.endpoint import Call, Endpoint
-from restmap_gateway.transcode.unary import failed
+from restmap_gateway.transcode.endpoint import Endpoint, UpstreamCall
+from restmap_gateway.transcode.failures import Failures
+from restmap_gateway.transcode.http_response import HttpResponse, Stamp
 from restmap_gateway.upstream.server_stream import NoMessage, ServerStream
-from restmap_gateway.upstream.upstream import Calls
+from restmap_gateway.upstream.upstream import Backend
 
 NDJSON = "application/x-ndjson"
 EVENTS = "text/event-stream"
+
+
+class Backpressure(Protocol):
+    """Bounds what is written to clients that do not read it."""
+
+    async def write(self, request: web.BaseRequest, size: int, writing: Awaitable[object]) -> None:
+        """Write a piece of an answer, of so many bytes; returns when it is handed to the socket.
+
+        Raises:
+            ConnectionError: the client is gone, or was closed as it does not read.
+        """
 
 
 class _Layout(Protocol):
@@ -83,16 +92,16 @@ class _Events:
         return b"id: " + text.encode() + b"\n" if text else b""
 
 
-class Streams:
+class StreamingCalls:
     """Carries out calls that have any number of answers."""
 
     def __init__(
         self,
-        upstream: Calls,
+        upstream: Backend,
         failures: Failures,
         heartbeat_seconds: float,
         stamp: Stamp,
-        unwritten: Unwritten,
+        unwritten: Backpressure,
         most: int,
     ) -> None:
         """Prepare.
@@ -121,7 +130,7 @@ class Streams:
         for stream in self._open:
             stream.interrupt()
 
-    async def answer(self, call: Call) -> Answer | web.StreamResponse:
+    async def answer(self, call: UpstreamCall) -> HttpResponse | web.StreamResponse:
         """Make the call and pass on what the server sends, until it ends or the client goes away.
 
         Answers a failure if it is found before anything was sent.
@@ -150,7 +159,7 @@ class Streams:
         return response
 
     @asynccontextmanager
-    async def _stream(self, call: Call) -> AsyncIterator[ServerStream]:
+    async def _stream(self, call: UpstreamCall) -> AsyncIterator[ServerStream]:
         """The call; it is interrupted when the gateway drains, and cancelled when the context is left."""
         method, request = call.endpoint.method.full_name, call.message.SerializeToString()
         async with self._upstream.stream(method, request, call.metadata, call.seconds) as stream:
@@ -162,7 +171,9 @@ class Streams:
             finally:
                 self._open.discard(stream)
 
-    async def _pass_on(self, call: Call, stream: ServerStream, response: web.StreamResponse, layout: _Layout) -> None:
+    async def _pass_on(
+        self, call: UpstreamCall, stream: ServerStream, response: web.StreamResponse, layout: _Layout
+    ) -> None:
         """Send what the server sends, piece by piece; the status goes out with the first, or when that takes long.
 
         Raises:
@@ -180,14 +191,16 @@ class Streams:
         if not response.prepared:
             await response.prepare(call.request)
 
-    async def _write(self, call: Call, response: web.StreamResponse, piece: bytes) -> None:
+    async def _write(self, call: UpstreamCall, response: web.StreamResponse, piece: bytes) -> None:
         """Write a piece; returns when the socket has it, so that a slow client is not read ahead for."""
         await self._unwritten.write(call.request, len(piece), response.write(piece))
 
-    async def _answer(self, stream: ServerStream, error: grpc.aio.AioRpcError | RequestFailed, call: Call) -> Answer:
+    async def _answer(
+        self, stream: ServerStream, error: grpc.aio.AioRpcError | RequestFailed, call: UpstreamCall
+    ) -> HttpResponse:
         if isinstance(error, grpc.aio.AioRpcError):
             try:
-                return failed(await stream.failure(error), self._failures, call)
+                return self._failures.of_reply(await stream.failure(error), call.request_id, call.uncertainty)
             except RequestFailed as found:
                 error = found
         return self._failures.of_request(error, call.request_id)
@@ -203,7 +216,7 @@ def check_accepts_stream(accepted: headers.Headers) -> None:
         raise RequestFailed(406, f"The answer is {NDJSON} or {EVENTS}, which 'Accept' rules out.")
 
 
-def _layout(call: Call) -> _Layout:
+def _layout(call: UpstreamCall) -> _Layout:
     asked = call.request.headers
     if headers.preference(asked, EVENTS) > _preference_for_lines(asked):
         return _Events(call.endpoint.method.mapping.event_id_field)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp.web import BaseRequest
 
 from restmap_gateway.errors import shortened
-from restmap_gateway.transcode.answers import printable
+from restmap_gateway.transcode.failures import printable
 
 _LONGEST_LOGGED = 256
 

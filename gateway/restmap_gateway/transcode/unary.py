@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import grpc
 from google.protobuf.message import DecodeError
 
 from restmap_gateway.errors import RequestFailed
 from restmap_gateway.json_map import dumps
-from restmap_gateway.transcode import headers
-from restmap_gateway.transcode.answers import JSON, Answer, Failures
-from restmap_gateway.transcode.endpoint import Call
+from restmap_gateway.transcode.endpoint import UpstreamCall
+from restmap_gateway.transcode.failures import Failures
 from restmap_gateway.transcode.forwarded import Forwarded
-from restmap_gateway.upstream.reply import Reply
-from restmap_gateway.upstream.upstream import Calls
+from restmap_gateway.transcode.http_response import JSON, HttpResponse
+from restmap_gateway.transcode.metadata import RequestIds
+from restmap_gateway.upstream.upstream import Backend
 
 
-class Unary:
+class UnaryCalls:
     """Carries out calls that have one answer."""
 
-    def __init__(self, upstream: Calls, failures: Failures, forwarded: Forwarded, most_seconds: float) -> None:
+    def __init__(
+        self, upstream: Backend, failures: Failures, request_ids: RequestIds, forwarded: Forwarded, most_seconds: float
+    ) -> None:
         """Prepare; no call takes longer than ``most_seconds``."""
         self._upstream = upstream
         self._failures = failures
+        self._request_ids = request_ids
         self._forwarded = forwarded
         self._most_seconds = most_seconds
 
-    async def answer(self, call: Call) -> Answer:
+    async def answer(self, call: UpstreamCall) -> HttpResponse:
         """Make the call and write its answer.
 
         Raises:
@@ -40,14 +41,14 @@ class Unary:
             method.full_name, request, call.metadata, seconds, repeatable=call.is_repeatable
         )
         if reply.code is not grpc.StatusCode.OK:
-            return failed(reply, self._failures, call)
-        request_id = headers.server_request_id(reply.metadata, call.request_id)
+            return self._failures.of_reply(reply, call.request_id, call.uncertainty)
+        request_id = self._request_ids.of_server(reply.metadata, call.request_id)
         body = self._json(call, reply.response)
         if method.mapping.empty_body:
-            return Answer(200, request_id=request_id)
-        return Answer(200, body, JSON, request_id=request_id)
+            return HttpResponse(200, request_id=request_id)
+        return HttpResponse(200, body, JSON, request_id=request_id)
 
-    def _json(self, call: Call, response: bytes) -> bytes:
+    def _json(self, call: UpstreamCall, response: bytes) -> bytes:
         endpoint = call.endpoint
         try:
             message = endpoint.method.response_class.FromString(response)
@@ -60,11 +61,3 @@ class Unary:
             url = self._forwarded.base(call.request) + call.path
             endpoint.pager.add_link(value, call.message, message, url, call.query)
         return dumps(value)
-
-
-def failed(reply: Reply, failures: Failures, call: Call) -> Answer:
-    """The answer to a call that the server failed, with the headers that it asks for."""
-    request_id = headers.server_request_id(reply.metadata, call.request_id)
-    answer = failures.of_status(reply.code, reply.message, reply.details, request_id, call.uncertainty)
-    sent = headers.from_metadata(reply.metadata)
-    return replace(answer, headers={**answer.headers, **sent}, request_id=request_id)

@@ -15,7 +15,7 @@ import structlog
 
 from restmap_gateway.errors import RequestFailed
 from restmap_gateway.upstream.health import HealthWatch, Standing
-from restmap_gateway.upstream.multiplex import StreamBroken, Unary
+from restmap_gateway.upstream.multiplex import SerializedCall, StreamBroken
 from restmap_gateway.upstream.reply import Metadata, Reply
 from restmap_gateway.upstream.resolver import Resolver
 from restmap_gateway.upstream.server_address import ServerAddress
@@ -59,7 +59,7 @@ class _Server:
         if self.watching is not None:
             self.watching.cancel()
 
-    async def attempt(self, unary: Unary, *, by_itself: bool) -> Reply | None:
+    async def attempt(self, unary: SerializedCall, *, by_itself: bool) -> Reply | None:
         """Make a call; None if it was not: there is no connection to write it to.
 
         Args:
@@ -133,7 +133,7 @@ class Balancer:
             RequestFailed: as of `Upstream.call`; 503 also if no server is known.
         """
         deadline = asyncio.get_running_loop().time() + seconds
-        unary = Unary(method, request, metadata, deadline, deadline + self._link.margin)
+        unary = SerializedCall(method, request, metadata, deadline, deadline + self._link.margin)
         server = self._pick(self._servers)
         try:
             reply = await server.attempt(unary, by_itself=False)
@@ -168,7 +168,7 @@ class Balancer:
         finally:
             server.in_progress -= 1
 
-    async def _again(self, unary: Unary, failed: _Server, reply: Reply) -> Reply:
+    async def _again(self, unary: SerializedCall, failed: _Server, reply: Reply) -> Reply:
         """The reply of another server to a call that may be made again, or else the one that there is."""
         healthy = [each for each in self._servers if each is not failed and each.standing is Standing.SERVING]
         if not healthy:

@@ -40,7 +40,7 @@ class StreamBroken(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Unary:
+class SerializedCall:
     """A unary call to make."""
 
     method: str
@@ -91,7 +91,7 @@ class MultiplexStream:
         """Whether it takes a call more; beyond, the server would read nothing, not even what is cancelled."""
         return self.is_ready and len(self._answers) < self._max_in_flight
 
-    async def call(self, unary: Unary) -> Reply | None:
+    async def call(self, unary: SerializedCall) -> Reply | None:
         """Make a call; the caller gives up by cancelling.
 
         None if it was not made: it is too large for a frame, or the stream ended before it was written.
@@ -222,7 +222,7 @@ class Multiplexing:
         self._ending: list[MultiplexStream] = []
         self._open_after = 0.0
 
-    async def call(self, unary: Unary) -> Reply | None:
+    async def call(self, unary: SerializedCall) -> Reply | None:
         """Make a call; None if it has to be made by itself: it is too large, or no stream is ready and has room.
 
         Raises:

@@ -1,4 +1,4 @@
-"""TLS on both sides of the gateway: certificates that are read again when their files change."""
+"""TLS to the server: certificates that are read again when their files change."""
 
 from __future__ import annotations
 
@@ -10,31 +10,6 @@ import grpc
 from programkit.certificates import CertificateWatch, load_ca, load_chain
 
 _LOGGER = "restmap_gateway.upstream.tls"
-
-
-class ListenTls:
-    """The certificate that clients see."""
-
-    def __init__(self, certificate: Path, key: Path) -> None:
-        """Read the files.
-
-        Raises:
-            CannotUseTls: they cannot be read, or do not belong together.
-        """
-        self._pair = (certificate, key)
-        self.watched = CertificateWatch(_LOGGER, self._pair, self.read)
-        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        self.read()
-
-    def read(self) -> None:
-        """Use what the files hold now for all connections from now on.
-
-        Raises:
-            CannotUseTls: what they hold is of no use; all stays as it was.
-        """
-        # What is loaded into a context and does not fit spoils it, so that it is tried on another.
-        for context in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), self.context):
-            load_chain(context, *self._pair)
 
 
 class UpstreamTls:

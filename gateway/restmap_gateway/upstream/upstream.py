@@ -12,7 +12,7 @@ from typing import Protocol
 import grpc
 
 from restmap_gateway.errors import RequestFailed
-from restmap_gateway.upstream.multiplex import Multiplexing, StreamBroken, Unary
+from restmap_gateway.upstream.multiplex import Multiplexing, SerializedCall, StreamBroken
 from restmap_gateway.upstream.probe import Probe
 from restmap_gateway.upstream.reply import Metadata, Reply
 from restmap_gateway.upstream.server_address import ServerAddress
@@ -59,7 +59,7 @@ RETIRE_SECONDS = 600.0
 """For which calls over a channel that was replaced may go on: event streams then resume on another."""
 
 
-class Calls(Protocol):
+class Backend(Protocol):
     """Makes calls: of one server, or of one of several."""
 
     async def call(self, method: str, request: bytes, metadata: Metadata, seconds: float, *, repeatable: bool) -> Reply:
@@ -145,7 +145,7 @@ class Upstream:
                 too large for gRPC.
         """
         deadline = asyncio.get_running_loop().time() + seconds
-        unary = Unary(method, request, metadata, deadline, deadline + self._link.margin)
+        unary = SerializedCall(method, request, metadata, deadline, deadline + self._link.margin)
         broken: Reply | None = None
         try:
             try:
@@ -164,7 +164,7 @@ class Upstream:
         except TimeoutError:
             return no_answer()
 
-    async def multiplexed(self, unary: Unary) -> Reply | None:
+    async def multiplexed(self, unary: SerializedCall) -> Reply | None:
         """The reply to a call made over the stream; None if it has to be made by itself.
 
         Raises:
@@ -173,7 +173,7 @@ class Upstream:
         """
         return None if self._multiplexing is None else await self._multiplexing.call(unary)
 
-    async def single(self, unary: Unary) -> Reply:
+    async def single(self, unary: SerializedCall) -> Reply:
         """The reply to a call made by itself.
 
         Raises:

@@ -57,6 +57,17 @@ class FileMapping(_message.Message):
 
     ERROR_DOMAINS_FIELD_NUMBER: _builtins.int
     FAILURE_CODES_FIELD_NUMBER: _builtins.int
+    REQUEST_HEADERS_FIELD_NUMBER: _builtins.int
+    PROXY_HEADERS_FIELD_NUMBER: _builtins.int
+    RESPONSE_HEADERS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    SECURITY_SCHEMES_FIELD_NUMBER: _builtins.int
+    STATUSES_FIELD_NUMBER: _builtins.int
+    API_TITLE_FIELD_NUMBER: _builtins.int
+    api_title: _builtins.str
+    """Title of the API in its description. At most one file of a descriptor set
+    sets this; where none does, it is the packages of the services.
+    """
     @_builtins.property
     def error_domains(self) -> _containers.RepeatedCompositeFieldContainer[Global___ErrorDomain]:
         """Which enum lists the reasons of which `google.rpc.ErrorInfo.domain`.
@@ -71,19 +82,202 @@ class FileMapping(_message.Message):
         the code is the name of the gRPC status code (`INVALID_ARGUMENT`).
         """
 
+    @_builtins.property
+    def request_headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeaderMapping]:
+        """Request headers that a server gets as metadata. Entries of all files add
+        up; where no file has any, `authorization` is the only one. The headers of
+        W3C Trace Context, `traceparent` and `tracestate`, are passed on in any case.
+        """
+
+    @_builtins.property
+    def proxy_headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeaderMapping]:
+        """Request headers by which an authenticating proxy in front says who calls,
+        with its own credential among them. They become metadata only in a gateway
+        that is set to expect such a proxy (`--proxy-identity`); every other gateway
+        drops them. Entries of all files add up.
+        """
+
+    @_builtins.property
+    def response_headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeaderMapping]:
+        """Metadata of a failed call that become response headers. Entries of all files
+        add up; where no file has any, these are `www-authenticate` and
+        `proxy-authenticate`.
+        """
+
+    @_builtins.property
+    def request_id(self) -> Global___RequestIdMapping:
+        """Where the id of a request stands, and what it looks like. At most one file
+        of a descriptor set sets this.
+        """
+
+    @_builtins.property
+    def security_schemes(self) -> _containers.RepeatedCompositeFieldContainer[Global___SecurityScheme]:
+        """How callers may authenticate, for descriptions of the API: any one of these
+        will do. Entries of all files add up; where no file has any, the
+        descriptions say nothing of authentication.
+        """
+
+    @_builtins.property
+    def statuses(self) -> _containers.RepeatedCompositeFieldContainer[Global___StatusMapping]:
+        """HTTP statuses of gRPC codes, where they are not those of the comments in
+        `google/rpc/code.proto`. At most one entry for a code in a whole descriptor
+        set.
+        """
+
     def __init__(
         self,
         *,
         error_domains: _abc.Iterable[Global___ErrorDomain] | None = ...,
         failure_codes: Global___FailureCodes | None = ...,
+        request_headers: _abc.Iterable[Global___HeaderMapping] | None = ...,
+        proxy_headers: _abc.Iterable[Global___HeaderMapping] | None = ...,
+        response_headers: _abc.Iterable[Global___HeaderMapping] | None = ...,
+        request_id: Global___RequestIdMapping | None = ...,
+        security_schemes: _abc.Iterable[Global___SecurityScheme] | None = ...,
+        statuses: _abc.Iterable[Global___StatusMapping] | None = ...,
+        api_title: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["failure_codes", b"failure_codes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure_codes", b"failure_codes", "request_id", b"request_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["error_domains", b"error_domains", "failure_codes", b"failure_codes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_title", b"api_title", "error_domains", b"error_domains", "failure_codes", b"failure_codes", "proxy_headers", b"proxy_headers", "request_headers", b"request_headers", "request_id", b"request_id", "response_headers", b"response_headers", "security_schemes", b"security_schemes", "statuses", b"statuses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FileMapping: _TypeAlias = FileMapping  # noqa: Y015
+
+@_typing.final
+class HeaderMapping(_message.Message):
+    """A header, and the metadata that stand for it in a call."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    METADATA_KEY_FIELD_NUMBER: _builtins.int
+    header: _builtins.str
+    """Name of the header, as it is written in answers and in messages; requests
+    may write it in any case.
+    """
+    metadata_key: _builtins.str
+    """Key of the metadata. Empty: the name of the header in lower case."""
+    def __init__(
+        self,
+        *,
+        header: _builtins.str = ...,
+        metadata_key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "metadata_key", b"metadata_key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HeaderMapping: _TypeAlias = HeaderMapping  # noqa: Y015
+
+@_typing.final
+class RequestIdMapping(_message.Message):
+    """The id that a gateway gives a request. It is a UUID of version 4 behind a
+    prefix. Every answer has it as a header and every call as metadata; a server
+    that sends another one of this form as metadata of its answer overrides it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    METADATA_KEY_FIELD_NUMBER: _builtins.int
+    CLIENT_METADATA_KEY_FIELD_NUMBER: _builtins.int
+    PREFIX_FIELD_NUMBER: _builtins.int
+    header: _builtins.str
+    """Name of the header. A client may send the id that it knows its request by in
+    the same header: the id is logged, and passed on as `client_metadata_key`.
+    Empty: `X-Request-Id`.
+    """
+    metadata_key: _builtins.str
+    """Key of the metadata. Empty: the name of the header in lower case."""
+    client_metadata_key: _builtins.str
+    """Key of the metadata that pass on the id of the client. Empty:
+    `x-client-request-id`.
+    """
+    prefix: _builtins.str
+    """What stands before the UUID: up to 32 characters of `[A-Za-z0-9_-]`."""
+    def __init__(
+        self,
+        *,
+        header: _builtins.str = ...,
+        metadata_key: _builtins.str = ...,
+        client_metadata_key: _builtins.str = ...,
+        prefix: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_metadata_key", b"client_metadata_key", "header", b"header", "metadata_key", b"metadata_key", "prefix", b"prefix"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RequestIdMapping: _TypeAlias = RequestIdMapping  # noqa: Y015
+
+@_typing.final
+class SecurityScheme(_message.Message):
+    """One way to authenticate, as a security scheme of OpenAPI."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    HEADER_FIELD_NUMBER: _builtins.int
+    AUTHORIZATION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the scheme in the description: characters of `[A-Za-z0-9._-]`."""
+    header: _builtins.str
+    """A token in the request header of this name."""
+    authorization: _builtins.str
+    """The header `Authorization` with this scheme: `bearer`, `basic`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        header: _builtins.str = ...,
+        authorization: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["authorization", b"authorization", "credential", b"credential", "header", b"header"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorization", b"authorization", "credential", b"credential", "header", b"header", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_credential: _TypeAlias = _typing.Literal["header", "authorization"]  # noqa: Y015
+    _WhichOneofArgType_credential: _TypeAlias = _typing.Literal["credential", b"credential"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_credential) -> _WhichOneofReturnType_credential | None: ...
+
+Global___SecurityScheme: _TypeAlias = SecurityScheme  # noqa: Y015
+
+@_typing.final
+class StatusMapping(_message.Message):
+    """The HTTP status of a gRPC code."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    HTTP_STATUS_FIELD_NUMBER: _builtins.int
+    QUOTA_HTTP_STATUS_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """Name of the code, as in `google.rpc.Code`: any but `OK`."""
+    http_status: _builtins.int
+    """400 to 599."""
+    quota_http_status: _builtins.int
+    """For `RESOURCE_EXHAUSTED`: the status where a `google.rpc.QuotaFailure` is
+    among the details of the failure. 0: the same as without.
+    """
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        http_status: _builtins.int = ...,
+        quota_http_status: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "http_status", b"http_status", "quota_http_status", b"quota_http_status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StatusMapping: _TypeAlias = StatusMapping  # noqa: Y015
 
 @_typing.final
 class ErrorDomain(_message.Message):
@@ -133,6 +327,7 @@ class FailureCodes(_message.Message):
     BAD_GATEWAY_FIELD_NUMBER: _builtins.int
     UNAVAILABLE_FIELD_NUMBER: _builtins.int
     DEADLINE_EXCEEDED_FIELD_NUMBER: _builtins.int
+    TOO_MANY_REQUESTS_FIELD_NUMBER: _builtins.int
     bad_request: _builtins.str
     """400: the body, the query or a header is not what is expected."""
     unauthenticated: _builtins.str
@@ -148,8 +343,8 @@ class FailureCodes(_message.Message):
     proxy_authentication_required: _builtins.str
     """407: the request did not come through the proxy."""
     request_timeout: _builtins.str
-    """408: the body did not arrive in time, or the server cancelled a read
-    (CANCELLED).
+    """408: the body did not arrive in time. Also the code of a call that was
+    cancelled (CANCELLED).
     """
     conflict: _builtins.str
     """409: the resource exists, or was changed meanwhile (ABORTED)."""
@@ -165,6 +360,8 @@ class FailureCodes(_message.Message):
     """
     deadline_exceeded: _builtins.str
     """504: the deadline of a read passed (DEADLINE_EXCEEDED)."""
+    too_many_requests: _builtins.str
+    """429: the caller has used up a quota, or the server is overloaded."""
     def __init__(
         self,
         *,
@@ -182,10 +379,11 @@ class FailureCodes(_message.Message):
         bad_gateway: _builtins.str = ...,
         unavailable: _builtins.str = ...,
         deadline_exceeded: _builtins.str = ...,
+        too_many_requests: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bad_gateway", b"bad_gateway", "bad_request", b"bad_request", "conflict", b"conflict", "deadline_exceeded", b"deadline_exceeded", "internal", b"internal", "method_not_allowed", b"method_not_allowed", "not_acceptable", b"not_acceptable", "not_found", b"not_found", "permission_denied", b"permission_denied", "proxy_authentication_required", b"proxy_authentication_required", "request_timeout", b"request_timeout", "unauthenticated", b"unauthenticated", "unavailable", b"unavailable", "unimplemented", b"unimplemented"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bad_gateway", b"bad_gateway", "bad_request", b"bad_request", "conflict", b"conflict", "deadline_exceeded", b"deadline_exceeded", "internal", b"internal", "method_not_allowed", b"method_not_allowed", "not_acceptable", b"not_acceptable", "not_found", b"not_found", "permission_denied", b"permission_denied", "proxy_authentication_required", b"proxy_authentication_required", "request_timeout", b"request_timeout", "too_many_requests", b"too_many_requests", "unauthenticated", b"unauthenticated", "unavailable", b"unavailable", "unimplemented", b"unimplemented"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,8 +25,8 @@ STOP_SECONDS = 20.0
 MOST_RECOVERIES = 3
 """How often the server is started again in all, when it ended because its disk had failed."""
 
-_PACKAGES = {"server": "backup_sharing", "gateway": "restmap_gateway"}
-"""The package that ``python -m`` runs for each program."""
+_PACKAGES = {"server": "backup_sharing", "gateway": "backup_sharing.gateway_program"}
+"""The package or module that ``python -m`` runs for each program."""
 
 
 class DemoFailed(Exception):

@@ -38,12 +38,15 @@ class EchoServer(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library h
 
     seen: list[tuple[str, bytes]] = field(default_factory=list)
     """Method and request of each call, since the last `forget`."""
+    metadata: list[list[tuple[str, Any]]] = field(default_factory=list)
+    """Of each call, since the last `forget`."""
     reply: Reply = field(default_factory=Reply)
     streaming: frozenset[str] = frozenset()
 
     def forget(self) -> None:
         """Be as new."""
         self.seen.clear()
+        self.metadata.clear()
         self.reply = Reply()
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
@@ -52,6 +55,7 @@ class EchoServer(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library h
 
         async def once(request: bytes, context: Context[bytes, bytes]) -> bytes:
             self.seen.append((name, request))
+            self.metadata.append([(key, value) for key, value in context.invocation_metadata() or ()])
             context.set_trailing_metadata(self.reply.trailers)
             context.set_code(self.reply.code)
             context.set_details(self.reply.message)
@@ -102,6 +106,7 @@ class House:
         running.add_done_callback(lambda _: self._loop.call_soon_threadsafe(lifetime.serving.set))
         self._do(lifetime.serving.wait())
         if running.done():
+            self._gateways.pop()
             running.result()
         return address
 

@@ -96,12 +96,12 @@ def test_a_rule_that_cannot_be_served_is_named_with_its_method(
     said: list[str], number: int, rule: str, text: str
 ) -> None:
     where = ": ".join(part for part in ("broken.proto", f"broken.v1.Broken.Do{number}", rule) if part)
-    assert [line for line in said if line.removeprefix("backup-sharing-gateway: ").startswith(where) and text in line]
+    assert [line for line in said if line.removeprefix("restmap-gateway: ").startswith(where) and text in line]
 
 
 @pytest.mark.parametrize("line", OTHERS)
 def test_other_problems_are_named_with_their_file_and_element(said: list[str], line: str) -> None:
-    assert [one for one in said if one.removeprefix("backup-sharing-gateway: ").startswith(line)]
+    assert [one for one in said if one.removeprefix("restmap-gateway: ").startswith(line)]
 
 
 def test_a_set_that_is_not_there_or_none_is_refused(tmp_path: Path) -> None:

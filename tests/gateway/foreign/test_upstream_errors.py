@@ -17,14 +17,14 @@ Code = grpc.StatusCode
 SAID = "It did not work."
 
 STATUSES = {
-    Code.CANCELLED: 408,
+    Code.CANCELLED: 499,
     Code.UNKNOWN: 500,
     Code.INVALID_ARGUMENT: 400,
     Code.DEADLINE_EXCEEDED: 504,
     Code.NOT_FOUND: 404,
     Code.ALREADY_EXISTS: 409,
     Code.PERMISSION_DENIED: 403,
-    Code.RESOURCE_EXHAUSTED: 503,
+    Code.RESOURCE_EXHAUSTED: 429,
     Code.FAILED_PRECONDITION: 400,
     Code.ABORTED: 409,
     Code.OUT_OF_RANGE: 400,
@@ -64,13 +64,13 @@ def test_a_failure_without_details_has_the_status_of_its_code(everything: Foreig
     assert ("Retry-After" in answer.headers) is (status == 503)
 
 
-@pytest.mark.parametrize("code", [code for code, status in STATUSES.items() if status not in (408, 500, 501, 503, 504)])
+@pytest.mark.parametrize("code", [code for code, status in STATUSES.items() if status not in (499, 500, 501, 503, 504)])
 def test_what_the_server_says_about_the_request_is_passed_on(everything: Foreign, code: Code) -> None:
     everything.echo.reply = failure(code)
     assert everything.call("GET /v1/answer/all").json["error"]["message"] == SAID
 
 
-@pytest.mark.parametrize("code", [code for code, status in STATUSES.items() if status in (408, 500, 501, 503, 504)])
+@pytest.mark.parametrize("code", [code for code, status in STATUSES.items() if status in (499, 500, 501, 503, 504)])
 def test_what_a_library_may_have_said_is_not_passed_on(everything: Foreign, code: Code) -> None:
     everything.echo.reply = failure(code)
     assert SAID not in everything.call("GET /v1/answer/all").json["error"]["message"]
@@ -91,9 +91,9 @@ def test_field_violations_are_shown(everything: Foreign) -> None:
     assert error["details"] == [{"field": "leaf.leaf_name", "description": "too long"}]
 
 
-def test_a_quota_that_is_used_up_is_403(everything: Foreign) -> None:
+def test_a_quota_that_is_used_up_is_429(everything: Foreign) -> None:
     everything.echo.reply = failure(Code.RESOURCE_EXHAUSTED, QuotaFailure())
-    assert everything.call("GET /v1/answer/all").status == 403
+    assert everything.call("GET /v1/answer/all").status == 429
 
 
 @pytest.mark.parametrize(("seconds", "nanos", "shown"), [(7, 0, "7"), (6, 1, "7"), (0, 5, "1")])

@@ -21,7 +21,7 @@ def compiled(folder: Path, *files: str) -> bytes:
 
 def described(descriptor_set: bytes, *, server_url: str | None = None) -> Json:
     """The description of everything in a descriptor set."""
-    return describe(load(descriptor_set), title="Test", version="1", server_url=server_url)
+    return describe(load(descriptor_set), version="1", server_url=server_url)
 
 
 def service(folder: Path, text: str) -> Json:

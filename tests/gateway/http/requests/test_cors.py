@@ -13,7 +13,7 @@ from tests.support.wire import Answer, assert_failure, exchange, get, head_of
 READING = "/v1/stations/berlin/reading"
 READINGS = "/v1/readings"
 PAGE = "https://page.example"
-PREFLIGHT = ("Access-Control-Request-Method: POST", "Access-Control-Request-Headers: x-auth-token")
+PREFLIGHT = ("Access-Control-Request-Method: POST", "Access-Control-Request-Headers: x-weather-token")
 
 
 def cors_headers(answer: Answer) -> set[str]:
@@ -57,7 +57,7 @@ async def test_a_preflight_says_what_is_allowed_and_calls_nothing(
     assert answer.headers["Access-Control-Allow-Origin"] == PAGE
     assert set(answer.headers["Access-Control-Allow-Methods"].split(", ")) >= {"GET", "POST"}
     allowed = {name.lower() for name in answer.headers["Access-Control-Allow-Headers"].split(", ")}
-    assert allowed >= {"x-auth-token", "content-type", "last-event-id", "authorization"}
+    assert allowed >= {"x-weather-token", "content-type", "last-event-id", "authorization"}
     assert int(answer.headers["Access-Control-Max-Age"]) > 0
     assert "Access-Control-Allow-Credentials" not in answer.headers
     assert foreign.seen == []
@@ -67,7 +67,7 @@ async def test_an_allowed_page_can_read_the_answer_and_its_request_id(start_gate
     gateway = await start_gateway(cors_origin=[PAGE])
     answer = await exchange(gateway.address, get(READING, f"Origin: {PAGE}"))
     assert answer.headers["Access-Control-Allow-Origin"] == PAGE
-    assert "X-Openstack-Request-Id" in answer.headers["Access-Control-Expose-Headers"]
+    assert "X-Weather-Id" in answer.headers["Access-Control-Expose-Headers"]
     assert answer.headers["Vary"] == "Origin"
 
 

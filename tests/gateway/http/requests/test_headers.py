@@ -19,7 +19,7 @@ READINGS = "/v1/readings"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
-@pytest.mark.parametrize("name", ["X-Auth-Token", "Authorization"])
+@pytest.mark.parametrize("name", ["X-Weather-Token", "Authorization"])
 @pytest.mark.parametrize("value", ["caf\u00e9", "a\tb", "\udcff", "\u2028"])
 async def test_a_credential_that_is_not_ascii_is_400_and_calls_nothing(
     foreign: ForeignServer, gateway: Gateway, name: str, value: str
@@ -29,7 +29,7 @@ async def test_a_credential_that_is_not_ascii_is_400_and_calls_nothing(
     assert foreign.seen == []
 
 
-@pytest.mark.parametrize("name", ["X-Auth-Token", "Authorization"])
+@pytest.mark.parametrize("name", ["X-Weather-Token", "Authorization"])
 async def test_a_credential_given_twice_is_400_and_calls_nothing(
     foreign: ForeignServer, gateway: Gateway, name: str
 ) -> None:
@@ -40,17 +40,18 @@ async def test_a_credential_given_twice_is_400_and_calls_nothing(
 
 async def test_only_the_listed_headers_become_metadata(foreign: ForeignServer, gateway: Gateway) -> None:
     lines = (
-        "X-Auth-Token: secret", "Authorization: Bearer abc", f"traceparent: {TRACE}", "tracestate: a=1",
+        "X-Weather-Token: secret", "Authorization: Bearer abc", f"traceparent: {TRACE}", "tracestate: a=1",
         "Cookie: a=b", "X-Forwarded-For: 1.2.3.4", "X-Forwarded-Proto: https", "Forwarded: for=1.2.3.4",
         "Grpc-Metadata-Role: admin", "grpc-status: 0", "te: trailers", "X-Custom: 1", "X-Custom-Bin: AAAA",
         "Connection: X-Secret", "X-Secret: 1", "Proxy-Authorization: Basic xyz", "Keep-Alive: 5", "User-Agent: test",
-        "Trailer: X", "Upgrade: websocket", ":authority: elsewhere",
+        "X-Units: metric", "X-Forecaster: somebody", "Trailer: X", "Upgrade: websocket", ":authority: elsewhere",
     )  # fmt: skip
     assert (await exchange(gateway.address, get(READING, *lines[:-1]))).status == 200
     seen = {key: value for key, value in foreign.seen[0].metadata if key not in ("user-agent", "grpc-accept-encoding")}
-    assert REQUEST_ID.fullmatch(str(seen.pop("x-openstack-request-id")))
+    assert REQUEST_ID.fullmatch(str(seen.pop("x-weather-id")))
     assert seen == {
-        "x-auth-token": "secret",
+        "x-weather-token": "secret",
+        "units": "metric",
         "authorization": "Bearer abc",
         "traceparent": TRACE,
         "tracestate": "a=1",
@@ -95,43 +96,43 @@ async def test_only_challenges_of_the_servers_metadata_become_headers(
 async def test_no_answer_names_the_libraries_behind_it(gateway: Gateway) -> None:
     for sent in (get(READING), get("/nothing"), b"nonsense\r\n\r\n"):
         answer = await exchange(gateway.address, sent)
-        assert answer.headers.getall("Server") == ["backup-sharing-gateway"]
+        assert answer.headers.getall("Server") == ["restmap-gateway"]
 
 
-CLIENTS_ID = "req-066b1e37-9305-4057-97e5-2e99b21fc71d"
-SERVERS_ID = "req-00000000-0000-4000-8000-0000000005e7"
+CLIENTS_ID = "wx-066b1e37-9305-4057-97e5-2e99b21fc71d"
+SERVERS_ID = "wx-00000000-0000-4000-8000-0000000005e7"
 
 
 async def test_a_client_cannot_choose_its_request_id(foreign: ForeignServer, gateway: Gateway) -> None:
-    answer = await exchange(gateway.address, get(READING, f"X-Openstack-Request-Id: {CLIENTS_ID}"))
-    [ours] = answer.headers.getall("X-Openstack-Request-Id")
+    answer = await exchange(gateway.address, get(READING, f"X-Weather-Id: {CLIENTS_ID}"))
+    [ours] = answer.headers.getall("X-Weather-Id")
     assert REQUEST_ID.fullmatch(ours)
     assert ours != CLIENTS_ID
-    assert foreign.seen[0].values("x-openstack-request-id") == [ours]
+    assert foreign.seen[0].values("x-weather-id") == [ours]
     assert foreign.seen[0].values("x-client-request-id") == [CLIENTS_ID]
 
 
 async def test_the_clients_request_id_is_logged_beside_ours(gateway: Gateway, logged: list[LogLine]) -> None:
     for target in (READING, "/nothing"):
-        answer = await exchange(gateway.address, get(target, f"X-Openstack-Request-Id: {CLIENTS_ID}"))
-        ours = answer.headers["X-Openstack-Request-Id"]
+        answer = await exchange(gateway.address, get(target, f"X-Weather-Id: {CLIENTS_ID}"))
+        ours = answer.headers["X-Weather-Id"]
         [line] = [line for line in logged if line.get("request_id") == ours]
         assert line["client_request_id"] == CLIENTS_ID
 
 
 @pytest.mark.parametrize("code", [grpc.StatusCode.OK, grpc.StatusCode.NOT_FOUND])
-@pytest.mark.parametrize("said", [SERVERS_ID, "req-1", "x" * 1000])
+@pytest.mark.parametrize("said", [SERVERS_ID, "wx-1", "x" * 1000])
 async def test_the_servers_request_id_is_shown_where_it_is_one(
     foreign: ForeignServer, gateway: Gateway, logged: list[LogLine], code: grpc.StatusCode, said: str
 ) -> None:
     async def answer_with_id(_request: Message, context: Context) -> bytes:
-        context.set_trailing_metadata((("x-openstack-request-id", said),))
+        context.set_trailing_metadata((("x-weather-id", said),))
         context.set_code(code)
         return b""
 
     foreign.unary = answer_with_id
     answer = await exchange(gateway.address, get(READING))
-    shown = answer.headers["X-Openstack-Request-Id"]
+    shown = answer.headers["X-Weather-Id"]
     assert (shown == said) == (said == SERVERS_ID)
     assert REQUEST_ID.fullmatch(shown)
     assert [line["request_id"] for line in logged if line["event"] == "request"] == [shown]
@@ -139,18 +140,18 @@ async def test_the_servers_request_id_is_shown_where_it_is_one(
         assert answer.error["request_id"] == shown
 
 
-@pytest.mark.parametrize("given", ["", "1", "req-1", f"{CLIENTS_ID}-0", "req-\u00e9", "secret-token"])
+@pytest.mark.parametrize("given", ["", "1", "wx-1", f"{CLIENTS_ID}-0", "wx-\u00e9", "secret-token"])
 async def test_a_request_id_that_is_none_goes_nowhere(foreign: ForeignServer, gateway: Gateway, given: str) -> None:
     for target in (READING, "/nothing"):
-        answer = await exchange(gateway.address, get(target, f"X-Openstack-Request-Id: {given}"))
-        assert REQUEST_ID.fullmatch(answer.headers["X-Openstack-Request-Id"])
-    assert foreign.seen[0].values("x-openstack-request-id") != [given]
+        answer = await exchange(gateway.address, get(target, f"X-Weather-Id: {given}"))
+        assert REQUEST_ID.fullmatch(answer.headers["X-Weather-Id"])
+    assert foreign.seen[0].values("x-weather-id") != [given]
     assert foreign.seen[0].values("x-client-request-id") == []
 
 
 async def test_what_cannot_be_read_has_a_request_id_too(gateway: Gateway) -> None:
     answer = await exchange(gateway.address, b"nonsense\r\n\r\n")
-    assert REQUEST_ID.fullmatch(answer.headers["X-Openstack-Request-Id"])
+    assert REQUEST_ID.fullmatch(answer.headers["X-Weather-Id"])
 
 
 @pytest.mark.parametrize("note", ["x", "x" * COMPRESS_FROM])

@@ -132,8 +132,8 @@ async def test_a_defect_is_500_with_nothing_but_the_request_id(
 
     monkeypatch.setattr("restmap_gateway.transcode.headers.timeout", broken)
     answer = await exchange(gateway.address, get(READING))
-    assert_failure(answer, 500, "INTERNAL", answer.headers["X-Openstack-Request-Id"])
+    assert_failure(answer, 500, "INTERNAL", answer.headers["X-Weather-Id"])
     assert b"secret" not in answer.body
     (defect,) = (line for line in logged if line["event"] == "defect")
-    assert defect["request_id"] == answer.headers["X-Openstack-Request-Id"]
+    assert defect["request_id"] == answer.headers["X-Weather-Id"]
     logged.remove(defect)

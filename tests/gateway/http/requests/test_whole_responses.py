@@ -10,7 +10,7 @@ from aiohttp import web
 
 from restmap_gateway.http.response import WholeResponse, plain, whole
 
-HEADERS = {"Content-Type": "application/json", "X-Openstack-Request-Id": "req-1", "Server": "gateway"}
+HEADERS = {"Content-Type": "application/json", "X-Weather-Id": "wx-1", "Server": "gateway"}
 
 made: list[web.StreamResponse] = []
 

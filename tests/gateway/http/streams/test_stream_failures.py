@@ -81,7 +81,7 @@ async def test_a_later_failure_is_the_last_line(foreign: ForeignServer, gateway:
     message, failure = answer.body.splitlines()
     assert (answer.status, message) == (200, b'{"note":"warm"}')
     assert_error(json.loads(failure), "ABORTED", "The station moved.")
-    assert json.loads(failure)["error"]["request_id"] == answer.headers["X-Openstack-Request-Id"]
+    assert json.loads(failure)["error"]["request_id"] == answer.headers["X-Weather-Id"]
 
 
 async def test_a_later_failure_is_an_event_named_error(
@@ -102,7 +102,7 @@ async def test_the_cause_of_a_later_failure_is_logged_with_its_id(
     answer = await exchange(gateway.address, get(WATCH))
     assert b"sda" not in answer.body
     (line,) = (line for line in logged if line["event"] == "stream failed")
-    assert line["request_id"] == answer.headers["X-Openstack-Request-Id"]
+    assert line["request_id"] == answer.headers["X-Weather-Id"]
     assert line["cause"] == "INTERNAL: disk /dev/sda broke"
 
 

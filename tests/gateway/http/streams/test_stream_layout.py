@@ -102,7 +102,7 @@ async def test_a_stream_without_messages_is_200_with_an_empty_body(gateway: Gate
 async def test_a_stream_is_not_cached_and_has_its_request_id(foreign: ForeignServer, gateway: Gateway) -> None:
     answer = await exchange(gateway.address, get(WATCH))
     assert answer.headers["Cache-Control"] == "no-store"
-    assert foreign.seen[0].values("x-openstack-request-id") == [answer.headers["X-Openstack-Request-Id"]]
+    assert foreign.seen[0].values("x-weather-id") == [answer.headers["X-Weather-Id"]]
 
 
 async def test_last_event_id_reaches_the_field_that_is_bound_to_it(foreign: ForeignServer, gateway: Gateway) -> None:

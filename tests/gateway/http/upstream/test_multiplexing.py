@@ -188,7 +188,7 @@ async def test_metadata_as_large_as_tokens_are_spread_over_frames(
     stream = await opened()
     token = "x" * 8192
     asked = [
-        asyncio.create_task(exchange(gateway.address, get(READING.format(f"s{n}"), f"X-Auth-Token: {token}")))
+        asyncio.create_task(exchange(gateway.address, get(READING.format(f"s{n}"), f"X-Weather-Token: {token}")))
         for n in range(200)
     ]
     calls = await peer.calls(200)
@@ -199,7 +199,7 @@ async def test_metadata_as_large_as_tokens_are_spread_over_frames(
 
 
 def _token(call: pb.Call) -> bytes:
-    return next(entry.value for entry in call.metadata if entry.key == "x-auth-token")
+    return next(entry.value for entry in call.metadata if entry.key == "x-weather-token")
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def _token(call: pb.Call) -> bytes:
         (pb.Answer(response=b"\xff"), post(READINGS, b"{}"), 500, "INTERNAL"),
         (pb.Answer(code=77, message="odd"), get(READING.format("oslo")), 500, "UNKNOWN"),
         (pb.Answer(code=5, message="No such station."), get(READING.format("oslo")), 404, "NOT_FOUND"),
-        (pb.Answer(code=8, message="Too much."), get(READING.format("oslo")), 503, "RESOURCE_EXHAUSTED"),
+        (pb.Answer(code=8, message="Too much."), get(READING.format("oslo")), 429, "RESOURCE_EXHAUSTED"),
     ],
 )
 async def test_what_an_answer_says_is_what_a_call_of_its_own_would_say(

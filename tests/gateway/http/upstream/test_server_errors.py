@@ -26,14 +26,14 @@ READINGS = "/v1/readings"
 @pytest.mark.parametrize(
     ("code", "status"),
     [
-        ("CANCELLED", 408),
+        ("CANCELLED", 499),
         ("UNKNOWN", 500),
         ("INVALID_ARGUMENT", 400),
         ("DEADLINE_EXCEEDED", 504),
         ("NOT_FOUND", 404),
         ("ALREADY_EXISTS", 409),
         ("PERMISSION_DENIED", 403),
-        ("RESOURCE_EXHAUSTED", 503),
+        ("RESOURCE_EXHAUSTED", 429),
         ("FAILED_PRECONDITION", 400),
         ("ABORTED", 409),
         ("OUT_OF_RANGE", 400),

@@ -171,7 +171,7 @@ async def test_a_read_that_nobody_can_carry_out_is_made_twice_at_most(
         server.unary = failing(grpc.StatusCode[code], "Busy.", DETAIL)
     before = times_seen(servers)
     answer = await read(gateway)
-    assert_failure(answer, 503 if code == "UNAVAILABLE" else 408, code)
+    assert_failure(answer, 503 if code == "UNAVAILABLE" else 499, code)
     assert times_seen(servers) == before + 2
 
 

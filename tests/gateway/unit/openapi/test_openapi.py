@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib import resources
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from tests.gateway.unit.descriptions import (
 )
 
 ITEM = "message Item { string id = 1; string text = 2; Item inner = 3; }"
-ERRORS = ["400", "401", "403", "404", "405", "406", "408", "409", "500", "501", "502", "503", "504"]
+ERRORS = ["400", "401", "403", "404", "405", "406", "408", "409", "429", "499", "500", "501", "502", "503", "504"]
 
 
 @pytest.fixture(scope="module")
@@ -159,20 +160,52 @@ def test_the_codes_of_failures_are_those_of_the_descriptor_set(tmp_path: Path) -
 @pytest.mark.parametrize(("status", "header"), [(401, "WWW-Authenticate"), (405, "Allow"), (503, "Retry-After")])
 def test_failures_have_their_headers(library: Json, status: int, header: str) -> None:
     found = library["components"]["responses"][f"failure-{status}"]["headers"]
-    assert set(found) == {"X-Openstack-Request-Id", header}
+    assert set(found) == {"X-Request-Id", header}
 
 
 def test_every_success_has_a_request_id(library: Json) -> None:
     for operation in operations(library).values():
-        assert set(operation["responses"]["200"]["headers"]) == {"X-Openstack-Request-Id"}
+        assert set(operation["responses"]["200"]["headers"]) == {"X-Request-Id"}
 
 
-def test_either_way_of_sending_a_token_will_do(library: Json) -> None:
-    assert library["security"] == [{"token": []}, {"bearer": []}]
-    assert library["components"]["securitySchemes"] == {
-        "token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"},
+SHOP = f'{ITEM} service Shop {{ rpc Do(Item) returns (Item) {{ option (google.api.http) = {{get: "/v1/a"}}; }} }}'
+
+
+def test_either_way_of_sending_a_token_will_do(tmp_path: Path) -> None:
+    schemes = '[{name: "token" header: "X-Shop-Token"}, {name: "bearer" authorization: "bearer"}]'
+    description = service(tmp_path, f"option (restmap.v1.file) = {{security_schemes: {schemes}}}; {SHOP}")
+    assert description["security"] == [{"token": []}, {"bearer": []}]
+    assert description["components"]["securitySchemes"] == {
+        "token": {"type": "apiKey", "in": "header", "name": "X-Shop-Token"},
         "bearer": {"type": "http", "scheme": "bearer"},
     }
+
+
+def test_a_set_without_security_schemes_says_nothing_of_them(library: Json) -> None:
+    assert "security" not in library
+    assert "securitySchemes" not in library["components"]
+
+
+def test_the_title_is_that_of_the_set_or_its_package(tmp_path: Path, library: Json) -> None:
+    description = service(tmp_path, f'option (restmap.v1.file) = {{api_title: "The shop"}}; {SHOP}')
+    assert (description["info"]["title"], library["info"]["title"]) == ("The shop", "library.v1")
+
+
+def test_statuses_of_the_set_are_described_and_no_others(tmp_path: Path) -> None:
+    statuses = '[{code: "CANCELLED" http_status: 408}, {code: "RESOURCE_EXHAUSTED" http_status: 418}]'
+    description = service(tmp_path, f"option (restmap.v1.file) = {{statuses: {statuses}}}; {SHOP}")
+    described = set(only_operation(description)["responses"])
+    assert described >= {"408", "418"}
+    assert not described & {"429", "499"}
+
+
+def test_the_request_id_is_described_in_the_form_of_the_set(tmp_path: Path) -> None:
+    form = 'request_id: {header: "X-Shop-Id" prefix: "shop_"}'
+    description = service(tmp_path, f"option (restmap.v1.file) = {{{form}}}; {SHOP}")
+    (header,) = description["components"]["headers"].items()
+    assert header[0] == "X-Shop-Id"
+    assert re.fullmatch(header[1]["schema"]["pattern"], header[1]["schema"]["examples"][0])
+    assert header[1]["schema"]["examples"][0].startswith("shop_")
 
 
 def test_a_call_without_body_has_no_request_body(tmp_path: Path) -> None:

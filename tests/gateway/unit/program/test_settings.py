@@ -7,14 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from restmap_gateway.config import ENVIRONMENT_PREFIX, load
+from restmap_gateway.config import load
+from restmap_gateway.program import RESTMAP_GATEWAY
 
+PREFIX = RESTMAP_GATEWAY.environment_prefix
+SET = ("--descriptor-set", "set.binpb")
 TLS = ("--tls-certificate", "c.pem", "--tls-key", "k.pem")
 
 
 @pytest.fixture(autouse=True)
 def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.upper().startswith(ENVIRONMENT_PREFIX)]:
+    for name in [name for name in os.environ if name.upper().startswith(PREFIX)]:
         monkeypatch.delenv(name)
 
 
@@ -41,7 +44,7 @@ def test_what_is_half_set_is_refused_with_all_that_is_missing(
     given: tuple[str, ...], missing: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as exit_:
-        load(given)
+        load((*SET, *given))
     assert exit_.value.code == 2
     assert [line.split(" ")[0] for line in capsys.readouterr().err.splitlines()] == missing
 
@@ -58,37 +61,37 @@ def test_what_is_half_set_is_refused_with_all_that_is_missing(
     ],
 )
 def test_loopback_tls_or_saying_that_it_is_insecure_is_enough(given: tuple[str, ...]) -> None:
-    load(given)
+    load((*SET, *given))
 
 
 @pytest.mark.parametrize("value", ["false", "off", "0"])
 def test_insecure_that_is_off_is_off(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(f"{ENVIRONMENT_PREFIX}INSECURE", value)
+    monkeypatch.setenv(f"{PREFIX}INSECURE", value)
     with pytest.raises(SystemExit):
-        load(("--listen", "0.0.0.0:80"))
+        load((*SET, "--listen", "0.0.0.0:80"))
 
 
 def test_servers_are_named_by_flags_or_in_a_list_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "gateway.toml"
     file.write_text('upstream = ["127.0.0.1:1", "dns:///localhost:2"]\n', encoding="utf-8")
     expected = ["127.0.0.1:1", "dns:///localhost:2"]
-    assert load(("--config", str(file))).upstream == expected
-    assert load(("--upstream", ",".join(expected))).upstream == expected
-    assert load(("--upstream", expected[0], "--upstream", expected[1])).upstream == expected
+    assert load((*SET, "--config", str(file))).upstream == expected
+    assert load((*SET, "--upstream", ",".join(expected))).upstream == expected
+    assert load((*SET, "--upstream", expected[0], "--upstream", expected[1])).upstream == expected
     file.write_text('upstream = "127.0.0.1:1"\n', encoding="utf-8")
-    assert load(("--config", str(file))).upstream == ["127.0.0.1:1"]
+    assert load((*SET, "--config", str(file))).upstream == ["127.0.0.1:1"]
 
 
 def test_every_address_of_a_server_that_is_none_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     bad = ("nowhere", "dns:///nowhere", "dns://8.8.8.8/localhost:1", "http://localhost:1", "unix:", "localhost:x")
     with pytest.raises(SystemExit):
-        load(("--upstream", ",".join(("localhost:1", *bad)), "--insecure"))
+        load((*SET, "--upstream", ",".join(("localhost:1", *bad)), "--insecure"))
     lines = capsys.readouterr().err.splitlines()
-    assert all("--upstream (BACKUP_SHARING_UPSTREAM)" in line for line in lines)
+    assert all("--upstream (RESTMAP_GATEWAY_UPSTREAM)" in line for line in lines)
     assert [line.rpartition("got ")[2] for line in lines] == [repr(value) for value in bad]
 
 
 def test_a_list_without_a_server_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        load(("--upstream", " , "))
+        load((*SET, "--upstream", " , "))
     assert "--upstream" in capsys.readouterr().err

@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from multiplex.v1 import multiplex_pb2 as pb
-from restmap_gateway.upstream.multiplex import FRAME_BYTES, MultiplexStream, StreamBroken, Unary
+from restmap_gateway.upstream.multiplex import FRAME_BYTES, MultiplexStream, SerializedCall, StreamBroken
 from restmap_gateway.upstream.reply import Reply
 
 PATIENCE = 30.0
@@ -69,7 +69,9 @@ async def stream(wire: Wire) -> MultiplexStream:
 
 def calling(stream: MultiplexStream, request: bytes = b"", seconds: float = 100.0) -> asyncio.Task[Reply | None]:
     now = asyncio.get_running_loop().time()
-    return asyncio.create_task(stream.call(Unary("/a.B/C", request, (), now + seconds, now + seconds + PATIENCE)))
+    return asyncio.create_task(
+        stream.call(SerializedCall("/a.B/C", request, (), now + seconds, now + seconds + PATIENCE))
+    )
 
 
 async def test_a_broken_stream_loses_what_was_written_and_no_more(wire: Wire, stream: MultiplexStream) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import grpc
 import orjson
@@ -13,16 +13,19 @@ from google.rpc import error_details_pb2, status_pb2
 from restmap.v1 import restmap_pb2
 from restmap_gateway.errors import InvalidRequest, RequestFailed, Violation
 from restmap_gateway.schema.schema import ReasonMapping, Schema
+from restmap_gateway.transcode.http_response import JSON, HttpResponse
+from restmap_gateway.transcode.metadata import RequestIds, ResponseHeaders
+from restmap_gateway.upstream.reply import Reply
 
 HTTP_STATUS: Mapping[grpc.StatusCode, int] = {
-    grpc.StatusCode.CANCELLED: 408,
+    grpc.StatusCode.CANCELLED: 499,
     grpc.StatusCode.UNKNOWN: 500,
     grpc.StatusCode.INVALID_ARGUMENT: 400,
     grpc.StatusCode.DEADLINE_EXCEEDED: 504,
     grpc.StatusCode.NOT_FOUND: 404,
     grpc.StatusCode.ALREADY_EXISTS: 409,
     grpc.StatusCode.PERMISSION_DENIED: 403,
-    grpc.StatusCode.RESOURCE_EXHAUSTED: 503,
+    grpc.StatusCode.RESOURCE_EXHAUSTED: 429,
     grpc.StatusCode.FAILED_PRECONDITION: 400,
     grpc.StatusCode.ABORTED: 409,
     grpc.StatusCode.OUT_OF_RANGE: 400,
@@ -32,7 +35,7 @@ HTTP_STATUS: Mapping[grpc.StatusCode, int] = {
     grpc.StatusCode.DATA_LOSS: 500,
     grpc.StatusCode.UNAUTHENTICATED: 401,
 }
-"""HTTP status of each gRPC code; RESOURCE_EXHAUSTED with a ``QuotaFailure`` is 403."""
+"""HTTP status of each gRPC code, as in ``google/rpc/code.proto``; a descriptor set may say otherwise."""
 
 _FAILURE_CODES: Mapping[int, tuple[str, str]] = {
     400: ("bad_request", "INVALID_ARGUMENT"),
@@ -44,6 +47,8 @@ _FAILURE_CODES: Mapping[int, tuple[str, str]] = {
     407: ("proxy_authentication_required", "UNAUTHENTICATED"),
     408: ("request_timeout", "CANCELLED"),
     409: ("conflict", "ABORTED"),
+    429: ("too_many_requests", "RESOURCE_EXHAUSTED"),
+    499: ("request_timeout", "CANCELLED"),
     500: ("internal", "INTERNAL"),
     501: ("unimplemented", "UNIMPLEMENTED"),
     502: ("bad_gateway", "UNKNOWN"),
@@ -60,6 +65,7 @@ passed, or its connection broken, just behind a commit."""
 
 _NEUTRAL: Mapping[int, str] = {
     408: "The call was cancelled.",
+    499: "The call was cancelled.",
     500: "An internal error occurred.",
     501: "The server does not implement this call.",
     503: "The service is not available now; try again later.",
@@ -69,26 +75,6 @@ _NEUTRAL: Mapping[int, str] = {
 
 DEFAULT_RETRY_AFTER = 1
 """Seconds, on a 503 that does not say."""
-
-
-JSON: Mapping[str, str] = {"Content-Type": "application/json"}
-"""Headers of an answer that is JSON."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """One HTTP answer, whole."""
-
-    status: int
-    body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    """Without those every answer has; a content type only where there is a body."""
-    reason: str = ""
-    """Of a failure, for the log."""
-    cause: str = ""
-    """What a failure's message leaves out, for the log."""
-    request_id: str = ""
-    """As the server has it; empty where it does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,11 +94,21 @@ class Failures:
         """Take failure codes and reasons from ``schema``."""
         self._codes = schema.failure_codes or restmap_pb2.FailureCodes()
         self._reasons = schema.reasons
+        statuses = schema.conventions.statuses
+        self._statuses = {**HTTP_STATUS, **{grpc.StatusCode[name]: status for name, status in statuses.by_code.items()}}
+        self._quota_status = statuses.quota
+        self._request_ids = RequestIds(schema.conventions.request_id)
+        self._response_headers = ResponseHeaders(schema.conventions.response_headers)
         self._knows_outcomes = any(
             reason.nothing_done for reasons in schema.reasons.values() for reason in reasons.values()
         )
 
-    def of_request(self, failure: RequestFailed | InvalidRequest, request_id: str) -> Answer:
+    @property
+    def statuses(self) -> frozenset[int]:
+        """The HTTP statuses that failures of the server can have, but for those that reasons ask for."""
+        return frozenset((*self._statuses.values(), self._quota_status)) - {0}
+
+    def of_request(self, failure: RequestFailed | InvalidRequest, request_id: str) -> HttpResponse:
         """The answer to a request that failed in the gateway itself."""
         if isinstance(failure, RequestFailed):
             headers = dict(failure.headers)
@@ -121,9 +117,22 @@ class Failures:
             return _answer(failure.status, self._code(failure.status), failure.message, request_id, headers=headers)
         return _answer(400, self._code(400), str(failure), request_id, violations=failure.violations)
 
+    def of_reply(self, reply: Reply, request_id: str, uncertainty: str) -> HttpResponse:
+        """The answer to a call that the server failed, with the request id and the headers that it asks for.
+
+        Args:
+            reply: any but OK.
+            request_id: the gateway's own.
+            uncertainty: as of `of_status`.
+        """
+        request_id = self._request_ids.of_server(reply.metadata, request_id)
+        answer = self.of_status(reply.code, reply.message, reply.details, request_id, uncertainty)
+        sent = self._response_headers.of(reply.metadata)
+        return replace(answer, headers={**answer.headers, **sent}, request_id=request_id)
+
     def of_status(
         self, code: grpc.StatusCode, message: str, details: bytes | None, request_id: str, uncertainty: str = ""
-    ) -> Answer:
+    ) -> HttpResponse:
         """The answer to a call that the server failed, or that did not reach it.
 
         Args:
@@ -140,14 +149,17 @@ class Failures:
         if uncertainty and self._is_outcome_unknown(code, mapping):
             code, cause = grpc.StatusCode.UNAVAILABLE, f"{code.name}: {message}"
             message = message if mapping else uncertainty
-        status = (mapping and mapping.http_status) or (403 if known.is_quota else HTTP_STATUS.get(code, 500))
-        if status == 503:
+        status = (mapping and mapping.http_status) or self._status(code, is_quota=known.is_quota)
+        if status == 503 or (status == 429 and known.retry_after):
             headers["Retry-After"] = str(known.retry_after or DEFAULT_RETRY_AFTER)
         if not cause and info is None and status in _NEUTRAL:
             message, cause = _NEUTRAL[status], f"{code.name}: {message}"
         shown_code = (mapping and mapping.code) or self._code(status, code)
         reason = info.reason if info else ""
         return _answer(status, shown_code, message, request_id, reason, known.violations, headers, cause)
+
+    def _status(self, code: grpc.StatusCode, *, is_quota: bool) -> int:
+        return (is_quota and self._quota_status) or self._statuses.get(code, 500)
 
     def _is_outcome_unknown(self, code: grpc.StatusCode, mapping: ReasonMapping | None) -> bool:
         """Whether a call that changes something may have done so; without ``nothing_done`` the code alone counts."""
@@ -201,7 +213,7 @@ def _answer(
     violations: Sequence[Violation] = (),
     headers: Mapping[str, str] | None = None,
     cause: str = "",
-) -> Answer:
+) -> HttpResponse:
     error: dict[str, object] = {"code": code, "message": printable(message)}
     if reason:
         error["reason"] = reason
@@ -212,4 +224,4 @@ def _answer(
         ]
     error["request_id"] = request_id
     body = orjson.dumps({"error": error})
-    return Answer(status, body, {**JSON, **(headers or {})}, reason, cause)
+    return HttpResponse(status, body, {**JSON, **(headers or {})}, reason, cause)

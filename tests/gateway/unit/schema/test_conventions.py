@@ -1,0 +1,120 @@
+"""What the options of files say of all calls: read, with their defaults, and refused where they make no sense."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from restmap_gateway.schema.conventions import Conventions, CrossingHeader, RequestIdForm
+from restmap_gateway.schema.schema import SchemaError, load
+from tests.gateway.unit.descriptions import compiled
+
+HEAD = """
+syntax = "proto3";
+package shop.v1;
+import "google/api/annotations.proto";
+import "restmap/v1/restmap.proto";
+"""
+SHOP = """
+message Item { string id = 1; }
+service Shop { rpc Get(Item) returns (Item) { option (google.api.http) = {get: "/v1/{id}"}; } }
+"""
+
+
+def conventions(folder: Path, options: str, other: str = "") -> Conventions:
+    """Those of a set of two files with these options."""
+    (folder / "other.proto").write_text(f"{HEAD.replace('shop', 'other')}{_option(other)}")
+    (folder / "shop.proto").write_text(f'{HEAD}import "other.proto";\n{_option(options)}{SHOP}')
+    return load(compiled(folder, "shop.proto")).conventions
+
+
+def _option(text: str) -> str:
+    return f"option (restmap.v1.file) = {{{text}}};" if text else ""
+
+
+def test_a_set_without_options_has_the_usual_conventions(tmp_path: Path) -> None:
+    found = conventions(tmp_path, "")
+    assert found == Conventions()
+    assert [mapping.header for mapping in found.request_headers] == ["authorization"]
+    assert found.request_id == RequestIdForm("X-Request-Id", "x-request-id", "x-client-request-id", "")
+    assert (found.proxy_headers, found.security_schemes, found.statuses.by_code) == ((), (), {})
+
+
+def test_headers_of_all_files_add_up_and_replace_the_usual_ones(tmp_path: Path) -> None:
+    found = conventions(
+        tmp_path,
+        'request_headers: [{header: "X-Shop-Token"}] response_headers: [{header: "X-Left" metadata_key: "left"}]',
+        'request_headers: [{header: "X-Other" metadata_key: "other"}] proxy_headers: [{header: "X-User"}]',
+    )
+    assert found.request_headers == (CrossingHeader("X-Other", "other"), CrossingHeader("X-Shop-Token", "x-shop-token"))
+    assert found.proxy_headers == (CrossingHeader("X-User", "x-user"),)
+    assert found.response_headers == (CrossingHeader("X-Left", "left"),)
+
+
+def test_the_request_id_keeps_the_usual_form_where_a_file_says_nothing(tmp_path: Path) -> None:
+    assert conventions(tmp_path, 'request_id: {header: "X-Id"}').request_id == RequestIdForm("X-Id", "x-id")
+    found = conventions(
+        tmp_path, 'request_id: {metadata_key: "id" client_metadata_key: "theirs" prefix: "i-"}'
+    ).request_id
+    assert found == RequestIdForm("X-Request-Id", "id", "theirs", "i-")
+
+
+def test_statuses_are_by_code(tmp_path: Path) -> None:
+    statuses = conventions(
+        tmp_path,
+        'statuses: [{code: "CANCELLED" http_status: 408}]',
+        'statuses: [{code: "RESOURCE_EXHAUSTED" quota_http_status: 403}]',
+    ).statuses
+    assert (statuses.by_code, statuses.quota) == ({"CANCELLED": 408}, 403)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ('request_headers: [{header: "no header"}]', "'no header' is not the name of a header"),
+        ('request_headers: [{header: ""}]', "'' is not the name of a header"),
+        ('request_headers: [{header: "X-A" metadata_key: "Upper"}]', "'Upper' is not the key of metadata"),
+        ('proxy_headers: [{header: "X-A-Bin"}]', "'x-a-bin' is not the key of metadata"),
+        ('request_headers: [{header: "Grpc-Status"}]', "'grpc-status' is one that gRPC or the gateway sets itself"),
+        ('request_headers: [{header: "traceparent"}]', "'traceparent' is one that gRPC or the gateway sets itself"),
+        ('proxy_headers: [{header: "X-Forwarded-For"}]', "'x-forwarded-for' is one that gRPC or the gateway sets"),
+        ('response_headers: [{header: "Content-Length"}]', "'Content-Length' is one that the gateway sets itself"),
+        ('request_headers: [{header: "X-Request-Id"}]', "'x-request-id' is that of request ids, and of something else"),
+        ('request_id: {metadata_key: "a" client_metadata_key: "a"}', "'a' is that of request ids"),
+        ('request_id: {prefix: "a b"}', "the prefix 'a b' of request ids must be"),
+        ('request_id: {header: "a b"}', "'a b' is not the name of a header"),
+        ('security_schemes: [{name: "token"}]', "the security scheme 'token' needs a name, and a header"),
+        ('security_schemes: [{header: "X-A"}]', "the security scheme '' needs a name"),
+        ('statuses: [{code: "OK" http_status: 400}]', "'OK' is not the name of a gRPC code of a failure"),
+        ('statuses: [{code: "GONE" http_status: 410}]', "'GONE' is not the name of a gRPC code of a failure"),
+        ('statuses: [{code: "ABORTED" http_status: 200}]', "200 is not the HTTP status of a failure"),
+        ('statuses: [{code: "ABORTED" quota_http_status: 403}]', "quota_http_status is for RESOURCE_EXHAUSTED"),
+    ],
+)
+def test_conventions_that_make_no_sense_are_refused(tmp_path: Path, option: str, said: str) -> None:
+    with pytest.raises(SchemaError) as error:
+        conventions(tmp_path, option)
+    assert said in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ('request_id: {header: "X-A"}', "request_id"),
+        ('api_title: "A"', "api_title"),
+        ('request_headers: [{header: "X-A"}]', "the request header 'x-a'"),
+        ('response_headers: [{header: "X-A"}]', "the response header 'x-a'"),
+        ('security_schemes: [{name: "token" header: "X-A"}]', "the security scheme 'token'"),
+        ('statuses: [{code: "ABORTED" http_status: 412}]', "the status of ABORTED"),
+    ],
+)
+def test_what_only_one_file_may_say_is_refused_in_a_second(tmp_path: Path, option: str, said: str) -> None:
+    with pytest.raises(SchemaError) as error:
+        conventions(tmp_path, option, option)
+    assert f"shop.proto: sets {said}, as other.proto does already" in str(error.value)
+
+
+def test_a_header_of_callers_and_of_a_proxy_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SchemaError, match="sets the request header 'x-user'"):
+        conventions(tmp_path, 'request_headers: [{header: "X-User"}] proxy_headers: [{header: "x-user"}]')
