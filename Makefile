@@ -24,16 +24,17 @@ help: ## Show what can be made
 run: $(VENV)/.run ## Run the demo: server and gateway on this machine (ARGS='--listen 127.0.0.1:9090')
 	@exec $(BIN)/backup-sharing demo $(ARGS)
 
-# Tests wait more than they compute, so that more of them than there are cores take no longer.
-WORKERS ?= 6
+# Processes that run tests: more than the two cores that we have in mind, as tests also wait, above all those of test-all.
+WORKERS = 4
+test-all: WORKERS = 6
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 # Tests start programs hundreds of times, which should not be compiled again each time.
 unexport PYTHONDONTWRITEBYTECODE
 
-test: $(VENV)/.dev ## Run the tests that take no long time (ARGS='-k sharing', WORKERS=6)
+test: $(VENV)/.dev ## Run the tests that take no long time (ARGS='-k sharing', WORKERS=4)
 	$(PYTEST) -m 'not resilience and not outside' $(ARGS)
 
-test-all: $(VENV)/.dev ## Run all tests, also those that wait on purpose or need other programs (ARGS, WORKERS)
+test-all: $(VENV)/.dev ## Run all tests, also those that wait on purpose or need other programs (ARGS=…, WORKERS=6)
 	$(PYTEST) $(ARGS)
 
 test-keystone: $(VENV)/.dev build/keystone/.installed ## Run the flows with a real Keystone, installed in build/

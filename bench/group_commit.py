@@ -18,8 +18,9 @@ import uuid_utils
 import uvloop
 
 from backup_sharing.model import AVAILABLE, Backup
-from backup_sharing.store.interface import Cause, OnConflict, Share
-from backup_sharing.store.sqlite.store import SqliteStore
+from backup_sharing.rules.commands import Cause, OnConflict, PutBackup, Share
+from backup_sharing.store.batched import BatchedStore
+from backup_sharing.store.sqlite.engine import SqliteEngine
 from bench.inside import measured_inside
 from bench.job import OWNER, backup_id
 from bench.outcome import Outcome, Setting, Table, number
@@ -56,9 +57,11 @@ async def compare(rounds: int) -> Mapping[str, Sequence[float]]:
     BUILD.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILD, prefix="run-") as folder:
         async with AsyncExitStack() as stack:
-            stores: dict[str, SqliteStore] = {}
+            stores: dict[str, BatchedStore] = {}
             for name, max_batch in _MAX_BATCH.items():
-                stores[name] = await SqliteStore.open(Path(folder) / f"{max_batch}.db", max_batch=max_batch)
+                stores[name] = await BatchedStore.open(
+                    SqliteEngine(Path(folder) / f"{max_batch}.db"), max_batch=max_batch
+                )
                 stack.push_async_callback(stores[name].close)
                 await _fill(stores[name])
             for _ in range(rounds):
@@ -71,12 +74,12 @@ async def compare(rounds: int) -> Mapping[str, Sequence[float]]:
     return found
 
 
-async def _fill(store: SqliteStore) -> None:
+async def _fill(store: BatchedStore) -> None:
     for index in range(_BACKUPS):
-        await store.put_backup(Backup(backup_id(index), OWNER, AVAILABLE), _cause())
+        await store.put_backup(PutBackup(Backup(backup_id(index), OWNER, AVAILABLE), _cause()))
 
 
-async def _round(store: SqliteStore, numbers: itertools.count[int]) -> tuple[int, float]:
+async def _round(store: BatchedStore, numbers: itertools.count[int]) -> tuple[int, float]:
     """Shares made, and the seconds it took."""
     made = 0
     began = time.perf_counter()
@@ -107,7 +110,7 @@ def _cause() -> Cause:
     return Cause(OWNER, "bench", "req-bench", time.time_ns() // 1000)
 
 
-async def _check(store: SqliteStore, made: int) -> None:
+async def _check(store: BatchedStore, made: int) -> None:
     from backup_sharing.store.interface import SharingFilter
 
     if (stored := await store.count_sharings(SharingFilter(OWNER))) != made:

@@ -107,6 +107,17 @@ def test_drivers_are_imported_only_inside_the_store(name: str) -> None:
     ]
 
 
+KNOWS_ENGINES = ("store.opening", "store.sqlite", "store.postgres", "store.transfer", "admin.moving")
+
+
+@pytest.mark.parametrize("name", SERVER)
+def test_engines_are_known_only_where_databases_are_opened(name: str) -> None:
+    if within(_in_server(name), *KNOWS_ENGINES):
+        return
+    engines = ("backup_sharing.store.sqlite", "backup_sharing.store.postgres")
+    assert not [found for found in imports(SERVER[name]) if within(found, *engines)]
+
+
 SPEAKS_GRPC = ("rpc", "app", "admin.importing", "admin.demo", "admin.demo_example", "admin.backup_line")
 
 
@@ -118,6 +129,12 @@ def test_grpc_and_stubs_are_imported_only_in_rpc_and_clients(name: str) -> None:
     assert not [one for one in found if re.fullmatch(r"grpc(_\w+)?(\..*)?|.*_pb2(_grpc)?(\..*)?", one)]
 
 
+BELOW_ENGINES = (
+    "store.interface store.engine store.change store.waiter store.rows store.listing store.migrations store.progress"
+    " store.breakdown store.unusable"
+)
+"""What engines have in common."""
+
 ARROWS = {
     "model": "",
     "errors": "model",
@@ -126,13 +143,17 @@ ARROWS = {
     "logs": "",
     "listening": "",
     "fair_queue": "errors",
-    "rules": "model errors store.interface store.rows rules",
-    "store.interface": "model errors",
-    "store": "model errors timers rules store",
+    "rules": "model errors rules",
+    "store.interface": "model rules.commands",
+    "store.sqlite": f"model errors rules {BELOW_ENGINES} store.sqlite",
+    "store.postgres": f"model errors rules {BELOW_ENGINES} store.postgres",
+    "store.transfer": f"model {BELOW_ENGINES} store.opening store.sqlite store.postgres store.transfer",
+    "store.opening": "store",
+    "store": f"model errors timers rules {BELOW_ENGINES} store.queue store.readiness",
     "identity.configured": "config identity model",
     "identity": "model errors fair_queue identity",
-    "usecases": "model errors store.interface usecases",
-    "rpc": "model errors store.interface identity.interface usecases fair_queue timers rpc",
+    "usecases": "model errors rules store.interface usecases",
+    "rpc": "model errors rules.commands store.interface identity.interface usecases fair_queue timers rpc",
     "password_advice": "",
     "config": "usecases.policy store.opening password_advice",
     "gateway_program": "",

@@ -26,7 +26,8 @@ from backup_sharing.rpc.multiplexing import admission
 from backup_sharing.rpc.options import server_options
 from backup_sharing.rpc.pipeline import Method, Pipeline
 from backup_sharing.rpc.tls import CertificateFiles
-from backup_sharing.store.interface import OnConflict, Store
+from backup_sharing.rules.commands import OnConflict
+from backup_sharing.store.interface import Store
 from backup_sharing.store.opening import Tuning, file_of, open_store
 from backup_sharing.usecases import policy
 from backup_sharing.usecases.catalog import Catalog

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backup_sharing.identity.static import StaticTokens, digest
 from backup_sharing.model import Backup, Principal
-from backup_sharing.store.interface import OnConflict
+from backup_sharing.rules.commands import OnConflict
 from backup_sharing.usecases.sharing import CancelRequest, FilterRequest, ListRequest, Recipients, ShareRequest
 
 GIVER = "a" * 32

@@ -18,8 +18,8 @@ from backup_sharing import logs
 from backup_sharing.rpc.catalog_service import CatalogService
 from backup_sharing.rpc.pipeline import Method, Pipeline
 from backup_sharing.rpc.sharing_service import SharingService
-from backup_sharing.store.interface import Cause, Store
-from backup_sharing.store.sqlite.store import SqliteStore
+from backup_sharing.rules.commands import Cause, PutBackup
+from backup_sharing.store.interface import Store
 from backup_sharing.usecases.catalog import Catalog
 from backup_sharing.usecases.sharing import Caller, SharingLimits, Sharings
 from tests.server.cast import (
@@ -35,6 +35,7 @@ from tests.server.cast import (
     identity,
 )
 from tests.server.multiplexing import Client, Desk, multiplexing
+from tests.store.opened import open_sqlite
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def caller() -> Caller:
 
 @pytest_asyncio.fixture
 async def empty_store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = await SqliteStore.open(tmp_path / "sharings.db")
+    store = await open_sqlite(tmp_path / "sharings.db")
     yield store
     await store.close()
 
@@ -64,7 +65,7 @@ async def store(empty_store: Store, clock: Clock) -> Store:
     """Knows two backups of the giver and one of the outsider, all available."""
     cause = Cause("", "sam", REQUEST_ID, clock())
     for given in (backup(), backup(SECOND_BACKUP), backup(OUTSIDERS_BACKUP, OUTSIDER)):
-        await empty_store.put_backup(given, cause)
+        await empty_store.put_backup(PutBackup(given, cause))
     return empty_store
 
 
@@ -73,7 +74,8 @@ def set_status(store: Store, clock: Clock) -> Callable[[str, str], Any]:
     """Let the backup service report a new status of one of the giver's backups."""
 
     async def set_status(backup_id: str, status: str) -> None:
-        await store.put_backup(backup(backup_id, status=status), Cause("", "sam", REQUEST_ID, clock()))
+        cause = Cause("", "sam", REQUEST_ID, clock())
+        await store.put_backup(PutBackup(backup(backup_id, status=status), cause))
 
     return set_status
 

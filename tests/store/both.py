@@ -9,9 +9,8 @@ from contextlib import closing
 from pathlib import Path
 
 from backup_sharing.store.interface import Store
-from backup_sharing.store.postgres.store import PostgresStore
-from backup_sharing.store.sqlite.store import SqliteStore
 from tests.store.engines import Engine, PostgresEngine, SqliteEngine
+from tests.store.opened import open_postgres, open_sqlite
 
 TABLES = ("backups", "sharings", "idempotency_keys", "sharing_events")
 KEYS = "SELECT project_id, method, key, fingerprint, answer, expires_at FROM idempotency_keys ORDER BY 1, 2, 3"
@@ -27,7 +26,7 @@ class Both:
         self.engines: Sequence[Engine] = SqliteEngine(path), PostgresEngine(url, None)
 
     async def _open(self) -> Sequence[Store]:
-        return await SqliteStore.open(self._path), await PostgresStore.open(self.url)
+        return await open_sqlite(self._path), await open_postgres(self.url)
 
     def empty(self) -> None:
         with closing(sqlite3.connect(self._path)) as connection:

@@ -6,21 +6,17 @@ from collections.abc import Awaitable, Sequence
 from uuid import uuid4
 
 from backup_sharing.model import Backup, Page, SharingDetail
-from backup_sharing.store.interface import (
+from backup_sharing.rules.commands import (
     Cancel,
     CancelAll,
     Cause,
     Idempotency,
     OnConflict,
-    Position,
+    PutBackup,
+    RemoveBackup,
     Share,
-    SharingFilter,
-    SharingOrder,
-    SharingQuery,
-    Slice,
-    SortKey,
-    Store,
 )
+from backup_sharing.store.interface import Position, SharingFilter, SharingOrder, SharingQuery, Slice, SortKey, Store
 
 GIVER = "a" * 32
 RECIPIENT = "b" * 32
@@ -101,10 +97,10 @@ def every_call(store: Store) -> Sequence[Awaitable[object]]:
         store.get_sharing(GIVER, "1"),
         store.list_sharings(page()),
         store.count_sharings(given()),
-        store.put_backup(backup(), cause()),
+        store.put_backup(PutBackup(backup(), cause())),
         store.get_backup(BACKUP_ID),
         store.list_backups(None, 1, None),
-        store.remove_backup(BACKUP_ID, cause()),
+        store.remove_backup(RemoveBackup(BACKUP_ID, cause())),
         store.ping(),
     )
 

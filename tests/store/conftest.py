@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from backup_sharing.rules.commands import PutBackup
 from backup_sharing.store.interface import Store
 from tests.store.both import Both
 from tests.store.commands import backup, cause
@@ -32,7 +33,7 @@ async def empty_store(engine: Engine) -> Store:
 @pytest_asyncio.fixture
 async def store(empty_store: Store) -> Store:
     """A store that knows one available backup of the giver."""
-    await empty_store.put_backup(backup(), cause())
+    await empty_store.put_backup(PutBackup(backup(), cause()))
     return empty_store
 
 

@@ -6,8 +6,7 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from backup_sharing.rules.decisions import Command, PutBackup, RemoveBackup
-from backup_sharing.store.interface import Cause, OnConflict
+from backup_sharing.rules.commands import Cause, Command, OnConflict, PutBackup, RemoveBackup
 from tests.store import commands
 
 BACKUPS = [

@@ -15,8 +15,7 @@ import pytest
 
 from backup_sharing.model import Sharing
 from backup_sharing.store.interface import Store
-from backup_sharing.store.postgres.store import PostgresStore
-from backup_sharing.store.sqlite.store import SqliteStore
+from tests.store.opened import open_postgres, open_sqlite
 from tests.support.postgres.server import PostgresServer
 
 
@@ -78,7 +77,7 @@ class SqliteEngine(Engine):
         self.path = path
 
     async def _open(self, max_waiting: int, busy_timeout: float) -> Store:
-        return await SqliteStore.open(self.path, max_waiting=max_waiting, busy_timeout=busy_timeout)
+        return await open_sqlite(self.path, max_waiting=max_waiting, busy_timeout=busy_timeout)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -107,7 +106,7 @@ class PostgresEngine(Engine):
         self.server = server
 
     async def _open(self, max_waiting: int, busy_timeout: float) -> Store:
-        return await PostgresStore.open(self.url, max_waiting=max_waiting, patience=busy_timeout)
+        return await open_postgres(self.url, max_waiting=max_waiting, patience=busy_timeout)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -13,10 +13,11 @@ import psycopg
 
 from backup_sharing.errors import DeadlineTooClose, OutcomeUnknown, Overloaded, Unavailable
 from backup_sharing.model import Sharing
+from backup_sharing.rules.commands import PutBackup
 from backup_sharing.store.interface import Store
-from backup_sharing.store.postgres.store import PostgresStore
 from tests.store.commands import backup, backup_id, cause, project_id, share
 from tests.store.engines import PostgresEngine
+from tests.store.opened import open_postgres
 
 SLACK = 2.0
 """Seconds by which a call may be late on a machine that is busy with something else."""
@@ -25,13 +26,13 @@ EXPECTED = (Unavailable, DeadlineTooClose, Overloaded, OutcomeUnknown)
 
 
 @asynccontextmanager
-async def opened(url: str, patience: float = 5.0, read_connections: int = 4) -> AsyncIterator[PostgresStore]:
+async def opened(url: str, patience: float = 5.0, read_connections: int = 4) -> AsyncIterator[Store]:
     """A store with one available backup, if it can be stored."""
-    store = await PostgresStore.open(url, patience=patience, read_connections=read_connections)
+    store = await open_postgres(url, patience=patience, read_connections=read_connections)
     try:
         for _ in range(3):
             with suppress(Unavailable, OutcomeUnknown):
-                await store.put_backup(backup(), cause())
+                await store.put_backup(PutBackup(backup(), cause()))
                 break
         yield store
     finally:
@@ -94,7 +95,7 @@ class Load:
 
     async def begin(self, writers: int = 16, readers: int = 4, backups: int = 4) -> None:
         for number in range(1, backups + 1):
-            await self.stores[0].put_backup(backup(backup_id(number)), cause())
+            await self.stores[0].put_backup(PutBackup(backup(backup_id(number)), cause()))
         self._tasks += [asyncio.create_task(self._write(number, backups)) for number in range(writers)]
         self._tasks += [asyncio.create_task(self._read(number)) for number in range(readers)]
         await self.more(50)

@@ -20,17 +20,17 @@ from pathlib import Path
 from typing import Final
 
 from backup_sharing.errors import Failure
-from backup_sharing.store import recovering
+from backup_sharing.rules.commands import PutBackup
+from backup_sharing.store import readiness
 from backup_sharing.store.interface import Store
 from backup_sharing.store.opening import open_store
-from backup_sharing.store.recovering import Recovering
 from backup_sharing.store.sqlite import connection as sqlite_connection
 from backup_sharing.store.sqlite.checkpointer import LogBounds
 from backup_sharing.store.sqlite.file import prepare
 from backup_sharing.store.sqlite.log import log_path, log_use
-from backup_sharing.store.sqlite.store import SqliteStore
 from tests.store.commands import backup, backup_id, cause, given, project_id, share
 from tests.store.faulty_disk import Fault, FaultyDisk
+from tests.store.opened import open_sqlite, parts
 
 FILE: Final = "sharings.db"
 INDEXED: Final = 4062
@@ -66,12 +66,12 @@ Scene = Callable[[Path, Callable[[], None], Callable[[], None], Told], Awaitable
 """What happens in one process, told how to break and how to mend the disk."""
 
 
-async def _open(path: Path) -> SqliteStore:
-    return await SqliteStore.open(path, log_bounds=LogBounds(2**30, 2**31, 2**31))
+async def _open(path: Path) -> Store:
+    return await open_sqlite(path, log_bounds=LogBounds(2**30, 2**31, 2**31))
 
 
 async def _commit(
-    store: SqliteStore, break_: Callable[[], None], mend: Callable[[], None], told: Told, recipients: int = 2
+    store: Store, break_: Callable[[], None], mend: Callable[[], None], told: Told, recipients: int = 2
 ) -> None:
     """Two shares at once, while the disk may fail."""
     break_()
@@ -92,7 +92,7 @@ async def _count(store: Store, told: Told) -> None:
         told.say(f"count {failure.reason}")
 
 
-async def _go_on(store: SqliteStore, told: Told) -> None:
+async def _go_on(store: Store, told: Told) -> None:
     """One more share, which is possible unless the store has failed; that one may be closed without harm."""
     await told.share(store, 9)
     if store.failed.is_set():
@@ -120,7 +120,7 @@ async def first_commit(path: Path, break_: Callable[[], None], mend: Callable[[]
     store = await _open(path)
     await told.share(store, 4, recipients=40)
     await told.share(store, 1)
-    assert store._checkpointer._stand_still(store._writer._connection, 1)
+    assert parts(store).checkpointer._stand_still(parts(store).writer._connection, 1)
     await _commit(store, break_, mend, told)
     await _go_on(store, told)
 
@@ -129,7 +129,7 @@ async def large_commit(path: Path, break_: Callable[[], None], mend: Callable[[]
     """A commit whose first frames are written while it is made."""
     store = await _open(path)
     await told.share(store, 1)
-    store._writer._connection.execute("PRAGMA cache_size = 4")
+    parts(store).writer._connection.execute("PRAGMA cache_size = 4")
     await _commit(store, break_, mend, told, recipients=12)
     await _go_on(store, told)
 
@@ -138,7 +138,7 @@ async def long_log(path: Path, break_: Callable[[], None], mend: Callable[[], No
     """A commit that makes the index of the log grow, which SQLite does when all is on the disk."""
     store = await _open(path)
     await told.share(store, 1)
-    writing = store._writer._connection
+    writing = parts(store).writer._connection
     writing.execute("CREATE TABLE filler (content)")
     writing.execute("INSERT INTO filler VALUES (zeroblob(?))", (4096 * 4030,))
     while log_use(log_path(path)).frames < INDEXED - 4:
@@ -152,8 +152,8 @@ async def checkpoint(path: Path, break_: Callable[[], None], mend: Callable[[], 
     store = await _open(path)
     await told.share(store, 1)
     break_()
-    checkpointer = store._checkpointer
-    checkpointer._attempt(lambda: checkpointer._stand_still(store._writer._connection, 0.1))
+    checkpointer = parts(store).checkpointer
+    checkpointer._attempt(lambda: checkpointer._stand_still(parts(store).writer._connection, 0.1))
     await _commit(store, lambda: None, mend, told)
     await _go_on(store, told)
 
@@ -186,12 +186,12 @@ async def unclean(path: Path, break_: Callable[[], None], mend: Callable[[], Non
 
 async def start(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
     """A server that starts on it, tries until it can, and then has an empty log."""
-    recovering.TRY_EVERY = 0.01  # type: ignore[misc] # as long as the disk is broken
+    readiness.TRY_EVERY = 0.01  # type: ignore[misc] # as long as the disk is broken
     break_()
     store = await open_store(str(path))
-    told.say("ready" if isinstance(store, SqliteStore) else f"not ready {await told.share(store, 2)}")
+    told.say("ready" if store._readiness.is_ready else f"not ready {await told.share(store, 2)}")
     mend()
-    while isinstance(store, Recovering) and store._store is None:  # noqa: ASYNC110 -- nobody is told
+    while not store._readiness.is_ready:  # noqa: ASYNC110 -- nobody is told
         await asyncio.sleep(0.01)
     told.say(f"log {log_path(path).stat().st_size}")
     await told.share(store, 9)
@@ -205,7 +205,7 @@ SCENES: Final[dict[str, Scene]] = {
 
 async def _make(path: Path) -> None:
     store = await open_store(str(path))
-    await store.put_backup(backup(backup_id(1), description="x" * 3000), cause())
+    await store.put_backup(PutBackup(backup(backup_id(1), description="x" * 3000), cause()))
     await store.close()
 
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from backup_sharing.store.interface import Cause, Idempotency, OnConflict, Share
+from backup_sharing.rules.commands import Cause, Idempotency, OnConflict, Share
 from backup_sharing.store.sqlite.checkpointer import LogBounds
-from backup_sharing.store.sqlite.store import SqliteStore
+from tests.store.opened import open_sqlite
 
 RECIPIENTS = 3
 CALLERS = 8
 
 
 async def _run(path: str, prefix: str, count: int) -> None:
-    store = await SqliteStore.open(path, busy_timeout=60.0, log_bounds=LogBounds(copy_from=1, finish_from=64 * 1024))
+    store = await open_sqlite(path, busy_timeout=60.0, log_bounds=LogBounds(copy_from=1, finish_from=64 * 1024))
     numbers = iter(range(count))
 
     async def caller() -> None:

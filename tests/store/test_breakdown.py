@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from backup_sharing.errors import Unavailable
+from backup_sharing.rules.commands import PutBackup
 from backup_sharing.store.breakdown import Breakdown
 from backup_sharing.store.sqlite.log import log_path
-from backup_sharing.store.sqlite.store import SqliteStore
 from tests.store.commands import backup, cause, given, share
+from tests.store.opened import open_sqlite, parts, sqlite_engine
 
 pytestmark = pytest.mark.asyncio
 
@@ -32,11 +33,11 @@ async def test_it_happens_once_and_stops_what_it_knows(caplog: pytest.LogCapture
 
 async def test_failed_must_be_set_when_no_call_is_taken_any_more(tmp_path: Path) -> None:
     path = tmp_path / "sharings.db"
-    store = await SqliteStore.open(path)
-    await store.put_backup(backup(), cause())
+    store = await open_sqlite(path)
+    await store.put_backup(PutBackup(backup(), cause()))
     before = path.read_bytes(), log_path(path).read_bytes()
     error = sqlite3.OperationalError("disk I/O error")
-    store._breakdown.report(error)
+    sqlite_engine(store)._breakdown.report(error)
     assert not store.failed.is_set()
     for call in (store.ping(), store.count_sharings(given()), store.share(share())):
         with pytest.raises(Unavailable):
@@ -44,8 +45,12 @@ async def test_failed_must_be_set_when_no_call_is_taken_any_more(tmp_path: Path)
     await store.close()
     await asyncio.wait_for(store.failed.wait(), 10)
     assert (path.read_bytes(), log_path(path).read_bytes()) == before
-    store._probe._connection.close()
-    for connection in (store._writer._connection, store._checkpointer._guard, store._checkpointer._connection):
+    parts(store).probe._connection.close()
+    for connection in (
+        parts(store).writer._connection,
+        parts(store).checkpointer._guard,
+        parts(store).checkpointer._connection,
+    ):
         connection.close()
-    for connection in store._readers._idle:
+    for connection in parts(store).readers._idle:
         connection.close()

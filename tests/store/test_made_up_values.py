@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from backup_sharing.identity.interface import Peer
 from backup_sharing.rpc import catalog_service, sharing_service
 from backup_sharing.rpc.pipeline import Call, Pipeline
-from backup_sharing.store.interface import OnConflict, Store
+from backup_sharing.rules.commands import OnConflict, PutBackup
+from backup_sharing.store.interface import Store
 from backup_sharing.usecases.catalog import Catalog
 from backup_sharing.usecases.sharing import SORT_KEYS, SharingLimits, Sharings
 from backupsharing.v2 import backup_catalog_pb2 as catalog_pb
@@ -72,7 +73,7 @@ async def outcome(pipeline: Pipeline, method: str, request: Message) -> tuple[st
 async def fill(store: Store) -> None:
     """Two backups with a sharing each, one of them without name and size."""
     for number, (backup_id, members) in enumerate(((BACKUP, {"name": "n", "size": 1}), (SECOND_BACKUP, {}))):
-        await store.put_backup(commands.backup(backup_id, **members), commands.cause())
+        await store.put_backup(PutBackup(commands.backup(backup_id, **members), commands.cause()))
         sharing_ids = [f"01900000-0000-7000-8000-{number:012x}"]
         wanted = commands.share(RECIPIENT, backup_id=backup_id, sharing_ids=sharing_ids, on_conflict=OnConflict.RETURN)
         await store.share(wanted)

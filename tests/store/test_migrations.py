@@ -12,11 +12,11 @@ import pytest
 from sqlite_utils import Database
 
 from backup_sharing.errors import Unavailable
-from backup_sharing.store import gate, opening
+from backup_sharing.rules.commands import PutBackup
+from backup_sharing.store import opening, readiness
 from backup_sharing.store.interface import Store
 from backup_sharing.store.migrations import MIGRATIONS, Migration
 from backup_sharing.store.opening import Tuning, checked, migrate, open_store, plan, schema_status
-from backup_sharing.store.postgres import tables as postgres_tables
 from backup_sharing.store.postgres.connection import connection_string
 from backup_sharing.store.sqlite import file as sqlite_file
 from backup_sharing.store.unusable import UnusableDatabase
@@ -54,8 +54,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "LOOK_EVERY", 0.01)
-    monkeypatch.setattr(postgres_tables, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(readiness, "LOOK_EVERY", 0.01)
     # Of a disk that takes long for each of several that come at once.
     monkeypatch.setattr(opening, "_PATIENCE", 60.0)
 
@@ -63,7 +62,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_an_empty_database_gets_its_tables_when_it_is_opened(database: str) -> None:
     assert schema_status(database).is_empty
     store = await open_store(database)
-    await store.put_backup(backup(), cause())
+    await store.put_backup(PutBackup(backup(), cause()))
     await store.close()
     assert schema_status(database).pending == []
 
@@ -80,7 +79,7 @@ async def test_a_store_refuses_calls_while_its_tables_are_old(database: str) -> 
     await must_refuse_every_call(store)
     assert migrate(database, NEW).pending == ["9001_notes"]
     await until(store.ping)
-    await store.put_backup(backup(), cause())
+    await store.put_backup(PutBackup(backup(), cause()))
     await store.close()
 
 
@@ -96,7 +95,7 @@ async def test_a_server_that_is_older_than_what_it_finds_later_goes_on(database:
     # As replicas do, while the others are replaced by those of the next version.
     store = await open_store(database, known=OLD)
     migrate(database, NEW)
-    await store.put_backup(backup(), cause())
+    await store.put_backup(PutBackup(backup(), cause()))
     await store.close()
 
 
@@ -123,7 +122,7 @@ async def test_a_name_that_another_is_just_taking_is_tried_again(database_url: s
 async def test_several_stores_opened_at_once_on_nothing_all_work(database: str) -> None:
     stores = await asyncio.gather(*(open_store(database, Tuning(patience=60.0)) for _ in range(5)))
     for store in stores:
-        await store.put_backup(backup(), cause())
+        await store.put_backup(PutBackup(backup(), cause()))
         await store.close()
 
 

@@ -12,6 +12,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 
+from backup_sharing.rules.commands import PutBackup
 from backup_sharing.store.migrations import MIGRATIONS, Migration
 from backup_sharing.store.opening import migrate, open_store, schema_status
 from backup_sharing.store.progress import Advance, Bar
@@ -109,7 +110,7 @@ def test_every_column_of_every_table_is_copied(new: Databases) -> None:
 async def test_a_store_on_the_target_goes_on_with_what_the_other_had(pair: tuple[str, str]) -> None:
     odd = backup(name="Straße\x00\x01", is_incremental=True, has_dependent_backups=False, size=-1)
     store = await open_store(pair[0])
-    await store.put_backup(odd, cause())
+    await store.put_backup(PutBackup(odd, cause()))
     (sharing,) = await store.share(share())
     await store.close()
     copied(*pair)
@@ -118,7 +119,7 @@ async def test_a_store_on_the_target_goes_on_with_what_the_other_had(pair: tuple
     assert (await store.get_sharing(RECIPIENT, sharing.id)).sharing == sharing
     assert [each.sharing for each in (await store.list_sharings(page(given(name="STRASSE\x00")))).items] == [sharing]
     before = held(pair[1])[SHARING_EVENTS]
-    await store.put_backup(replace(odd, status="error"), cause())
+    await store.put_backup(PutBackup(replace(odd, status="error"), cause()))
     await store.close()
     numbers = [row[0] for row in held(pair[1])[SHARING_EVENTS]]
     assert numbers[:-1] == [row[0] for row in before]

@@ -11,7 +11,7 @@ from backup_sharing.rpc import mapping
 from backup_sharing.rpc.admission.turns import COST_OF_ALL, cost_of
 from backup_sharing.rpc.audit import recipients, shown
 from backup_sharing.rpc.pipeline import Method
-from backup_sharing.store.interface import OnConflict
+from backup_sharing.rules.commands import OnConflict
 from backup_sharing.usecases.sharing import (
     FILTERS,
     Caller,

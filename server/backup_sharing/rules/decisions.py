@@ -1,4 +1,4 @@
-"""The rules of every change, as `backup_sharing.store.interface.Store` promises them, once for all engines.
+"""The rules of every change, once for all engines: what makes it fail, in which order, and what it changes.
 
 A change is decided on a `State` that holds what its `Needs` name. It raises its failure before it
 changes anything, so one that fails leaves nothing behind for those that are decided after it.
@@ -7,8 +7,6 @@ changes anything, so one that fails leaves nothing behind for those that are dec
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TypeAlias
 
 from backup_sharing.errors import (
     AlreadyShared,
@@ -20,30 +18,10 @@ from backup_sharing.errors import (
     QuotaUsedUp,
     SharingNotFound,
 )
-from backup_sharing.model import AVAILABLE, Backup, Sharing
+from backup_sharing.model import AVAILABLE, Sharing
+from backup_sharing.rules.commands import Cancel, CancelAll, Cause, Command, OnConflict, PutBackup, RemoveBackup, Share
 from backup_sharing.rules.outcome import Made, NotMade, Outcome
 from backup_sharing.rules.state import Needs, State, key_of
-from backup_sharing.store.interface import Cancel, CancelAll, Cause, OnConflict, Share
-
-
-@dataclass(frozen=True, slots=True)
-class PutBackup:
-    """Insert or replace a backup."""
-
-    backup: Backup
-    cause: Cause
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveBackup:
-    """Remove a backup and cancel its active sharings."""
-
-    backup_id: str
-    cause: Cause
-
-
-Command: TypeAlias = Share | Cancel | CancelAll | PutBackup | RemoveBackup
-"""A change that somebody asks for."""
 
 
 def needs_of(commands: Iterable[Command]) -> Needs:
@@ -79,8 +57,8 @@ def decide_all(state: State, commands: Iterable[Command]) -> list[Outcome]:
     return outcomes
 
 
-def decide(state: State, command: Command) -> Sequence[Sharing] | Backup:
-    """Do to the state what the command asks for; answers what its caller gets. Raises `Failure`."""
+def decide(state: State, command: Command) -> Sequence[Sharing]:
+    """Do to the state what the command asks for; answers the sharings that its caller gets. Raises `Failure`."""
     match command:
         case Share():
             return _share(state, command)
@@ -144,14 +122,14 @@ def _cancel_all(state: State, command: CancelAll) -> Sequence[Sharing]:
     return ended
 
 
-def _put_backup(state: State, command: PutBackup) -> Backup:
+def _put_backup(state: State, command: PutBackup) -> Sequence[Sharing]:
     backup = command.backup
     owner = state.owner_of(backup.id)
     if owner is not None and owner != backup.project_id:
         raise BackupOwnerFixed(backup.id)
     if state.backup(backup.id) != backup:
         state.put(backup, command.cause)
-    return backup
+    return ()
 
 
 def _remove_backup(state: State, command: RemoveBackup) -> Sequence[Sharing]:

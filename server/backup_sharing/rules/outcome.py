@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
+
+from backup_sharing.model import Sharing
 
 
 @dataclass(frozen=True, slots=True)
 class Made:
     """The change is committed."""
 
-    answer: object
+    answer: Sequence[Sharing]
+    """The sharings that its caller gets; none for a backup that was put."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from backup_sharing.errors import IdempotencyKeyReused
+from backup_sharing.errors import IdempotencyKeyReused, StoredDataUnreadable
 from backup_sharing.model import Backup, Micros, Sharing
-from backup_sharing.store.interface import Cause, Idempotency
-from backup_sharing.store.rows import answer_of, answer_text
+from backup_sharing.rules.commands import Cause, Idempotency
 
 Key = tuple[str, str, str]
 """Project, method and key of an idempotency key."""
@@ -41,16 +40,16 @@ class Needs:
 
 
 class StoredKey(NamedTuple):
-    """An idempotency key as it is stored."""
+    """What is stored with an idempotency key."""
 
     fingerprint: bytes
-    answer: str
-    """JSON, as `backup_sharing.store.rows.answer_text` writes it."""
+    answer: Sequence[Sharing] | None
+    """Of the first call that succeeded; None: it cannot be read."""
     expires_at: Micros
 
 
 class Event(NamedTuple):
-    """A row of ``sharing_events``, whose columns have these names."""
+    """What happened, because of whom, and to what."""
 
     kind: str
     at: Micros
@@ -69,13 +68,16 @@ class EarlierCall:
 
     same: bool
     """Whether it asked for the same."""
-    text: str
+    first_answer: Sequence[Sharing] | None
+    """None: it cannot be read."""
 
-    def answer(self) -> list[Sharing]:
+    def answer(self) -> Sequence[Sharing]:
         """Answer what it was answered; raises `IdempotencyKeyReused` if it asked for something else."""
         if not self.same:
             raise IdempotencyKeyReused
-        return answer_of(self.text)
+        if self.first_answer is None:
+            raise StoredDataUnreadable("A stored answer cannot be read.")
+        return self.first_answer
 
 
 @dataclass(slots=True)
@@ -218,7 +220,7 @@ class State:
         if idempotency is None:
             return
         key = key_of(cause, idempotency)
-        stored = StoredKey(idempotency.fingerprint, answer_text(answer), idempotency.expires_at)
+        stored = StoredKey(idempotency.fingerprint, list(answer), idempotency.expires_at)
         self._keys[key] = self.edits.keys[key] = stored
         self.edits.expired_at = max(cause.at, self.edits.expired_at or cause.at)
 

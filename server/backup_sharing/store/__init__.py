@@ -1,1 +1,1 @@
-"""Where backups and sharings are kept. Database drivers are imported only in here."""
+"""Where backups and sharings are kept: one batched store on any engine. Database drivers are imported only in here."""

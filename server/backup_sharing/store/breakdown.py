@@ -15,9 +15,10 @@ _log = logging.getLogger(__name__)
 class Breakdown:
     """Happens once or never, in any thread. From then on nothing may be changed, copied, closed or acknowledged."""
 
-    def __init__(self, happened: asyncio.Event | None = None) -> None:
-        """For the event loop that runs now. ``happened`` is set there when it has; None: an event of its own."""
-        self.happened = happened or asyncio.Event()
+    def __init__(self) -> None:
+        """For the event loop that runs now."""
+        self.happened = asyncio.Event()
+        """Set on that loop when it has happened."""
         self._loop = asyncio.get_running_loop()
         self._began = threading.Lock()
         self._stops: list[Callable[[], None]] = []

@@ -1,4 +1,4 @@
-"""What every store promises. Each *must* here has a test of the same name in the contract suite.
+"""What every store promises. Each *must* here has a test in the contract suite whose name says it.
 
 Identifiers come in canonical form and all values are already valid: a store checks what only
 the stored data can tell, inside the transaction that changes it.
@@ -12,81 +12,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from backup_sharing.model import Backup, Micros, Page, Sharing, SharingDetail
+from backup_sharing.model import Backup, Page, Sharing, SharingDetail
+from backup_sharing.rules.commands import Cancel, CancelAll, PutBackup, RemoveBackup, Share
 
 PAGE_BYTES = 1024 * 1024
 """The most that the items of a page may take, as far as they vary: `Store.list_sharings`, `Store.list_backups`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """Why a change is made: who asked for it, and when. Written to the event of the change."""
-
-    project_id: str
-    user_id: str
-    request_id: str
-    at: Micros
-    commit_by: float | None = None
-    """Reading of ``time.monotonic()`` after which no commit may begin; None: no limit."""
-    answer_by: float | None = None
-    """Reading by which the caller is told something, if only `OutcomeUnknown`; None: when the store finds it time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Idempotency:
-    """What makes a retry safe. The scope of a key is ``Cause.project_id`` and ``method``."""
-
-    key: str
-    method: str
-    fingerprint: bytes
-    """Digest of what was asked for: equal exactly when two requests ask for the same."""
-    expires_at: Micros
-
-
-class OnConflict(Enum):
-    """What to do when a recipient already has an active sharing of the backup."""
-
-    REFUSE = "refuse"
-    """Refuse the whole call."""
-    RETURN = "return"
-    """Answer with the standing sharing, and share with the others."""
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """Share one backup with several projects, all or nothing."""
-
-    backup_id: str
-    from_project_id: str
-    to_project_ids: Sequence[str]
-    """Distinct, at least one, none of them ``from_project_id``."""
-    sharing_ids: Sequence[str]
-    """A fresh id for each recipient, in the same order."""
-    on_conflict: OnConflict
-    max_active: int
-    """The most active sharings the backup may have afterwards; 0: any number."""
-    cause: Cause
-    idempotency: Idempotency | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Cancel:
-    """Cancel one sharing, as ``project_id``."""
-
-    sharing_id: str
-    project_id: str
-    cause: Cause
-    idempotency: Idempotency | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class CancelAll:
-    """Cancel every active sharing of a backup, as ``project_id``."""
-
-    backup_id: str
-    project_id: str
-    cause: Cause
-    idempotency: Idempotency | None = None
 
 
 class SortKey(Enum):
@@ -237,8 +167,8 @@ class Store(Protocol):
         """Count what `list_sharings` would list in all with the same filter."""
         ...
 
-    async def put_backup(self, backup: Backup, cause: Cause) -> Backup:
-        """Insert or replace a backup; its sharings must stand whatever its new status.
+    async def put_backup(self, command: PutBackup) -> Backup:
+        """Insert or replace a backup, and answer it; its sharings must stand whatever its new status.
 
         Must raise `BackupOwnerFixed` if a backup with this id belongs to another project.
         Putting what is already there must change nothing, and write no event.
@@ -256,7 +186,7 @@ class Store(Protocol):
         """
         ...
 
-    async def remove_backup(self, backup_id: str, cause: Cause) -> Sequence[Sharing]:
+    async def remove_backup(self, command: RemoveBackup) -> Sequence[Sharing]:
         """Remove a backup and cancel its active sharings in the same transaction; answers those, ordered by id.
 
         Must raise `BackupNotFound` for an unknown backup.

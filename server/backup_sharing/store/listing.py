@@ -109,6 +109,12 @@ def count_statement(filter: SharingFilter, dialect: Dialect) -> tuple[str, Param
     return f"SELECT count(*) FROM {tables} WHERE {' AND '.join(_conditions(filter, dialect))}", _parameters(filter)
 
 
+def only_number(rows: Iterable[Row]) -> int:
+    """Answer the one value of the one row."""
+    ((number,),) = rows
+    return int(number)
+
+
 def backups_statement(project_id: str | None, after_id: str | None, dialect: Dialect, columns: str) -> str:
     """Answer the statement for ``rows`` backups by id."""
     conditions = ["TRUE"]

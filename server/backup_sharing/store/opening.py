@@ -6,18 +6,16 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Final
 
-from backup_sharing.store.interface import Store
+from backup_sharing.store.batched import BatchedStore
+from backup_sharing.store.engine import Engine
 from backup_sharing.store.migrations import MIGRATIONS, Migration, SchemaStatus
-from backup_sharing.store.recovering import Recovering
 from backup_sharing.store.sqlite import file as sqlite_file
-from backup_sharing.store.sqlite.store import SqliteStore
+from backup_sharing.store.sqlite.engine import SqliteEngine
 from backup_sharing.store.transfer.side import Side
 from backup_sharing.store.transfer.sqlite_side import SqliteSide
-from backup_sharing.store.unusable import FailingDatabase
 
 # The driver of PostgreSQL is imported only where it is used: without it a server on SQLite has 12 MB less to keep.
 
@@ -65,42 +63,31 @@ def checked(database: str) -> str:
 
 async def open_store(
     database: str, tuning: Tuning = Tuning(), known: Sequence[Migration] = MIGRATIONS, *, every: bool = False
-) -> Store:
+) -> BatchedStore:
     """Open a store on a SQLite file or a PostgreSQL url; a database that has no tables gets them.
 
     ``every``: as `migrate` does, bring tables of an older version up to date.
     While the disk of a SQLite file fails, the store is there, tries to open it and answers `Unavailable`.
     Raises UnusableDatabase.
     """
-    place = _place(database)
-    if isinstance(place, Path):
-        failed = asyncio.Event()
-        open_file = partial(
-            SqliteStore.open,
-            place,
-            max_waiting=tuning.max_waiting,
-            read_threads=tuning.read_threads,
-            busy_timeout=tuning.patience,
-            commit_delay=tuning.commit_delay,
-            known=known,
-            every=every,
-            failed=failed,
-        )
-        try:
-            return await open_file()
-        except FailingDatabase as why:
-            return Recovering(open_file, failed, why)
-    if every:
+    if every and file_of(database) is None:
         await asyncio.to_thread(migrate, database, known)
-    from backup_sharing.store.postgres.store import PostgresStore
+    engine = _engine(_place(database), tuning, known, every=every)
+    return await BatchedStore.open(engine, max_waiting=tuning.max_waiting, commit_delay=tuning.commit_delay)
 
-    return await PostgresStore.open(
+
+def _engine(place: Path | str, tuning: Tuning, known: Sequence[Migration], *, every: bool) -> Engine:
+    if isinstance(place, Path):
+        return SqliteEngine(
+            place, read_threads=tuning.read_threads, busy_timeout=tuning.patience, known=known, every=every
+        )
+    from backup_sharing.store.postgres.engine import PostgresEngine
+
+    return PostgresEngine(
         place,
-        max_waiting=tuning.max_waiting,
         read_connections=tuning.read_connections,
         write_connections=tuning.write_connections,
         patience=tuning.patience,
-        commit_delay=tuning.commit_delay,
         known=known,
     )
 

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from backup_sharing.errors import StoredDataUnreadable
 from backup_sharing.model import Backup, Sharing, SharingDetail
+from backup_sharing.rules.state import Event, Key, StoredKey
 
 SHARING_FIELDS: Final = (
     "id",
@@ -41,6 +41,9 @@ BACKUP_FIELDS: Final = (
     "updated_at",
 )
 """The members of `Backup`, in their order; columns have the same names."""
+
+EVENT_FIELDS: Final = Event._fields
+"""The members of `Event`, in their order; columns have the same names."""
 
 _BOOLEANS: Final = tuple(map(BACKUP_FIELDS.index, ("is_incremental", "has_dependent_backups")))
 
@@ -98,9 +101,20 @@ def answer_text(sharings: Sequence[Sharing]) -> str:
     return json.dumps([{name: getattr(sharing, name) for name in SHARING_FIELDS} for sharing in sharings])
 
 
-def answer_of(text: str) -> list[Sharing]:
-    """Answer what `answer_text` was given; raises `StoredDataUnreadable` for any other text."""
+def answer_of(text: str) -> Sequence[Sharing] | None:
+    """Answer what `answer_text` was given; None for any other text."""
     try:
         return [Sharing(**members) for members in json.loads(text)]
-    except (ValueError, TypeError) as error:
-        raise StoredDataUnreadable("A stored answer cannot be read.") from error
+    except (ValueError, TypeError):
+        return None
+
+
+def key_row(key: Key, stored: StoredKey) -> Row:
+    """Answer a row of ``idempotency_keys``: project_id, method, key, fingerprint, answer, expires_at."""
+    return (*key, stored.fingerprint, answer_text(stored.answer or ()), stored.expires_at)
+
+
+def stored_key(row: Row) -> tuple[Key, StoredKey]:
+    """Answer the key of a row as `key_row` makes it, and what is stored with it."""
+    project_id, method, key, fingerprint, answer, expires_at = row
+    return (project_id, method, key), StoredKey(fingerprint, answer_of(answer), expires_at)

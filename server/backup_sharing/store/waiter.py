@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Final
 
 from backup_sharing.errors import DeadlineTooClose, OutcomeUnknown, Unavailable
+from backup_sharing.model import Sharing
 from backup_sharing.timers import Timers
 
 _OUTCOME_WAIT: Final = 5.0
@@ -67,7 +68,7 @@ class Waiter:
         self._told_at = patient_until + _OUTCOME_WAIT if answer_by is None else answer_by
         self.phase = Phase.OPEN
         """How far the change has come."""
-        self.answered: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self.answered: asyncio.Future[Sequence[Sharing]] = asyncio.get_running_loop().create_future()
         self._tick = waiters.timers.set(self.late_at, self)
 
     @property
@@ -84,7 +85,7 @@ class Waiter:
             self.leave()
             self.time_is_up()
 
-    def answer(self, value: object) -> None:
+    def answer(self, value: Sequence[Sharing]) -> None:
         """Tell the caller what became of the change."""
         if not self.answered.done():
             self.answered.set_result(value)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, fields, replace
 
 from backup_sharing.errors import Violation
 from backup_sharing.model import Backup, Micros, Page, Sharing
-from backup_sharing.store.interface import Cause, Position, Store
+from backup_sharing.rules.commands import Cause, PutBackup, RemoveBackup
+from backup_sharing.store.interface import Position, Store
 from backup_sharing.usecases import page_token
 from backup_sharing.usecases.checks import ID_LENGTH, LONG_TEXT_LENGTH, TEXT_LENGTH, Checks
 from backup_sharing.usecases.sharing import MOST_PER_PAGE, Caller
@@ -39,7 +40,7 @@ class Catalog:
             checks.done()
         checked = _checked(checks, backup or Backup("", "", ""))
         checks.done()
-        return await self.store.put_backup(checked, self._cause(caller))
+        return await self.store.put_backup(PutBackup(checked, self._cause(caller)))
 
     async def get(self, backup_id: str) -> Backup:
         """Answer one backup of any project."""
@@ -68,7 +69,7 @@ class Catalog:
         checks = Checks()
         backup_id = checks.uuid("backup_id", backup_id, "BACKUP")
         checks.done()
-        return await self.store.remove_backup(backup_id, self._cause(caller))
+        return await self.store.remove_backup(RemoveBackup(backup_id, self._cause(caller)))
 
     def _cause(self, caller: Caller) -> Cause:
         principal = caller.principal

@@ -8,21 +8,8 @@ from dataclasses import dataclass, field
 
 from backup_sharing.errors import Violation
 from backup_sharing.model import Micros, Page, Principal, Sharing, SharingDetail
-from backup_sharing.store.interface import (
-    Cancel,
-    CancelAll,
-    Cause,
-    Idempotency,
-    OnConflict,
-    Position,
-    Share,
-    SharingFilter,
-    SharingOrder,
-    SharingQuery,
-    Slice,
-    SortKey,
-    Store,
-)
+from backup_sharing.rules.commands import Cancel, CancelAll, Cause, Idempotency, OnConflict, Share
+from backup_sharing.store.interface import Position, SharingFilter, SharingOrder, SharingQuery, Slice, SortKey, Store
 from backup_sharing.usecases import page_token
 from backup_sharing.usecases.checks import ID_LENGTH, Checks
 

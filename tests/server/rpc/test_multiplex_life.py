@@ -15,7 +15,8 @@ import pytest
 
 from backup_sharing.model import Sharing
 from backup_sharing.rpc.pipeline import Pipeline
-from backup_sharing.store.interface import Share, Store
+from backup_sharing.rules.commands import Share
+from backup_sharing.store.interface import Store
 from backupsharing.v2.backup_sharing_pb2 import CountSharingsRequest, CountSharingsResponse
 from multiplex.v1 import multiplex_pb2 as pb
 from restmap.multiplexing.multiplexer import Multiplexer

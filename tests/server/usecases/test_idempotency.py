@@ -17,7 +17,8 @@ from backup_sharing.errors import (
     SharingNotFound,
 )
 from backup_sharing.model import Sharing
-from backup_sharing.store.interface import Cancel, CancelAll, OnConflict, Share, Store
+from backup_sharing.rules.commands import Cancel, CancelAll, OnConflict, Share
+from backup_sharing.store.interface import Store
 from backup_sharing.usecases.sharing import Caller, ShareRequest, SharingLimits, Sharings
 from tests.server.cast import (
     BACKUP,

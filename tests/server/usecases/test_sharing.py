@@ -17,7 +17,8 @@ from backup_sharing.errors import (
     QuotaUsedUp,
     SharingNotFound,
 )
-from backup_sharing.store.interface import OnConflict, SharingFilter, Store
+from backup_sharing.rules.commands import OnConflict
+from backup_sharing.store.interface import SharingFilter, Store
 from backup_sharing.usecases.sharing import Caller, ListRequest, ShareRequest, SharingLimits, Sharings
 from tests.server.cast import (
     BACKUP,

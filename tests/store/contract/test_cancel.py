@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from backup_sharing.errors import BackupNotFound, IdempotencyKeyReused, NotTheGiver, SharingNotFound
+from backup_sharing.rules.commands import PutBackup
 from backup_sharing.store.interface import Store
 from tests.store.commands import (
     GIVER,
@@ -94,7 +95,7 @@ async def test_cancel_checks_sharing_then_giver_then_key(store: Store) -> None:
 
 
 async def test_cancel_all_answers_every_active_sharing_by_id(store: Store) -> None:
-    await store.put_backup(backup(backup_id(2)), cause())
+    await store.put_backup(PutBackup(backup(backup_id(2)), cause()))
     (elsewhere,) = await store.share(share(backup_id=backup_id(2)))
     shared = await store.share(share(OTHER, RECIPIENT, STRANGER, sharing_ids=["3", "1", "2"]))
     await store.cancel(cancel("2"))

@@ -9,7 +9,8 @@ import pytest
 
 from backup_sharing.errors import AlreadyShared, IdempotencyKeyReused
 from backup_sharing.model import Sharing
-from backup_sharing.store.interface import Idempotency, Store
+from backup_sharing.rules.commands import Idempotency, PutBackup
+from backup_sharing.store.interface import Store
 from tests.store.commands import (
     NOW,
     OTHER,
@@ -105,7 +106,7 @@ async def test_an_expired_key_must_count_as_never_used(shared: Store) -> None:
 
 
 async def test_the_scope_of_a_key_is_project_and_method(shared: Store) -> None:
-    await shared.put_backup(backup(backup_id(2), project_id=OTHER), cause())
+    await shared.put_backup(PutBackup(backup(backup_id(2), project_id=OTHER), cause()))
     await shared.share(share(OTHER, idempotency=key(method="Share")))
     assert await shared.cancel_all(cancel_all(idempotency=key(method="CancelAll", fingerprint=b"another")))
     await shared.share(

@@ -15,7 +15,8 @@ from backup_sharing.errors import (
     StoredDataUnreadable,
     Unavailable,
 )
-from backup_sharing.store.interface import Cause, Store
+from backup_sharing.rules.commands import Cause, PutBackup, RemoveBackup
+from backup_sharing.store.interface import Store
 from tests.store.commands import (
     BACKUP_ID,
     GIVER,
@@ -58,7 +59,7 @@ async def test_a_change_must_write_its_events_in_its_own_transaction(store: Stor
     await store.cancel(cancel("3", because=asked))
     await store.cancel_all(cancel_all(because=asked))
     await store.share(share(RECIPIENT, sharing_ids=["4"], because=asked))
-    await store.remove_backup(BACKUP_ID, asked)
+    await store.remove_backup(RemoveBackup(BACKUP_ID, asked))
 
     def event(kind: str, sharing_id: str | None = None, to: str | None = None) -> Event:
         return Event(kind, NOW + SECOND, BACKUP_ID, GIVER, sharing_id, to, "admin", "ann", "req-9")
@@ -86,8 +87,8 @@ async def test_a_change_must_not_begin_to_commit_after_commit_by(store: Store, e
         store.share(share(because=late)),
         store.cancel(cancel(sharing.id, because=late)),
         store.cancel_all(cancel_all(because=late)),
-        store.put_backup(backup(status="error"), late),
-        store.remove_backup(BACKUP_ID, late),
+        store.put_backup(PutBackup(backup(status="error"), late)),
+        store.remove_backup(RemoveBackup(BACKUP_ID, late)),
     ):
         with pytest.raises(DeadlineTooClose):
             await change
@@ -159,7 +160,7 @@ async def test_one_failing_change_must_not_touch_those_made_with_it(store: Store
 
 async def test_more_changes_than_the_store_takes_must_raise_overloaded(engine: Engine) -> None:
     store = await engine.open(max_waiting=5)
-    await store.put_backup(backup(), cause())
+    await store.put_backup(PutBackup(backup(), cause()))
     with engine.locked():
         under_way = asyncio.create_task(store.share(share(STRANGER)))
         await asyncio.sleep(0.05)
@@ -198,7 +199,7 @@ async def test_unreadable_data_must_raise_stored_data_unreadable(store: Store, e
         spoilt.get_backup(BACKUP_ID),
         spoilt.list_sharings(page()),
         spoilt.share(share(OTHER)),
-        spoilt.put_backup(backup(), cause()),
+        spoilt.put_backup(PutBackup(backup(), cause())),
     ):
         with pytest.raises(StoredDataUnreadable):
             await call

@@ -10,6 +10,7 @@ import pytest
 
 from backup_sharing.errors import SharingNotFound
 from backup_sharing.model import Page, SharingDetail
+from backup_sharing.rules.commands import PutBackup
 from backup_sharing.store import listing
 from backup_sharing.store.interface import Position, SharingFilter, SortKey, Store
 from backup_sharing.store.postgres import reads as postgres_reads
@@ -55,9 +56,11 @@ async def many(empty_store: Store) -> Store:
         )
         for n in range(len(backups))
     ]
-    await asyncio.gather(*(empty_store.put_backup(replace(each, status="available"), cause()) for each in backups))
+    await asyncio.gather(
+        *(empty_store.put_backup(PutBackup(replace(each, status="available"), cause())) for each in backups)
+    )
     await asyncio.gather(*(empty_store.share(each) for each in shares))
-    await asyncio.gather(*(empty_store.put_backup(each, cause()) for each in backups))
+    await asyncio.gather(*(empty_store.put_backup(PutBackup(each, cause())) for each in backups))
     return empty_store
 
 
@@ -106,7 +109,7 @@ async def test_a_list_shows_active_sharings_only_newest_first(store: Store) -> N
 
 
 async def test_a_project_lists_what_it_gave_or_received_and_no_other(store: Store) -> None:
-    await store.put_backup(backup(backup_id(2), project_id=OTHER), cause())
+    await store.put_backup(PutBackup(backup(backup_id(2), project_id=OTHER), cause()))
     await store.share(share(RECIPIENT, backup_id=backup_id(2), giver=OTHER, sharing_ids=["of other"]))
     await store.share(share(RECIPIENT, OTHER, sharing_ids=["own", "to other"]))
     expected = {(GIVER, False): ["own", "to other"], (OTHER, False): ["of other"], (OTHER, True): ["to other"]}
@@ -166,7 +169,7 @@ async def test_a_filter_passes_what_it_says_and_count_agrees(many: Store, which:
 async def test_the_name_filter_finds_casefolded_literal_substrings(
     empty_store: Store, name: str | None, wanted: str, found: bool
 ) -> None:
-    await empty_store.put_backup(backup(name=name), cause())
+    await empty_store.put_backup(PutBackup(backup(name=name), cause()))
     await empty_store.share(share())
     assert await empty_store.count_sharings(given(name=wanted)) == int(found)
     assert recipients(await empty_store.list_sharings(page(given(name=wanted)))) == [RECIPIENT] * found
@@ -174,7 +177,7 @@ async def test_the_name_filter_finds_casefolded_literal_substrings(
 
 async def test_the_name_filter_follows_a_change_of_the_name(store: Store) -> None:
     await store.share(share())
-    await store.put_backup(backup(name="Nächster"), cause())
+    await store.put_backup(PutBackup(backup(name="Nächster"), cause()))
     assert await store.count_sharings(given(name="NÄCHST")) == 1
 
 
@@ -238,7 +241,7 @@ LARGE = "m" * 65_536
 async def large(empty_store: Store) -> Store:
     """Forty backups with as much metadata as there may be, each shared once."""
     backups = [backup(backup_id(n), name=f"{n % 7}", service_metadata=LARGE) for n in range(40)]
-    await asyncio.gather(*(empty_store.put_backup(each, cause()) for each in backups))
+    await asyncio.gather(*(empty_store.put_backup(PutBackup(each, cause())) for each in backups))
     for n in range(40):
         await empty_store.share(share(backup_id=backup_id(n), sharing_ids=[f"{n:02}"], because=cause(NOW + n)))
     return empty_store
@@ -281,7 +284,7 @@ async def test_a_page_has_one_item_at_least_however_large(store: Store, monkeypa
 @pytest.mark.parametrize("text", ["ä" * 32_768, "\U0001f4be" * 16_384, LARGE])
 async def test_a_page_is_bounded_in_bytes_not_in_characters(empty_store: Store, text: str) -> None:
     for n in range(20):
-        await empty_store.put_backup(backup(backup_id(n), service_metadata=text), cause())
+        await empty_store.put_backup(PutBackup(backup(backup_id(n), service_metadata=text), cause()))
         await empty_store.share(share(backup_id=backup_id(n), sharing_ids=[f"{n:02}"]))
     assert len((await empty_store.list_sharings(page())).items) == 15
     assert len((await empty_store.list_backups(None, 1000, None)).items) == 15
@@ -293,7 +296,7 @@ async def test_sharings_of_one_backup_and_of_others_have_their_own(many: Store) 
 
 
 async def test_a_thousand_usual_items_are_one_page(empty_store: Store) -> None:
-    await empty_store.put_backup(backup(name="n" * 255, description="d" * 200), cause())
+    await empty_store.put_backup(PutBackup(backup(name="n" * 255, description="d" * 200), cause()))
     ids = [f"{n:04}" for n in range(1000)]
     await empty_store.share(share(*map(project_id, range(1000)), sharing_ids=ids))
     part = await empty_store.list_sharings(page())

@@ -8,7 +8,8 @@ import pytest
 
 from backup_sharing.errors import AlreadyShared, BackupNotAvailable, BackupNotFound, IdempotencyKeyReused, QuotaUsedUp
 from backup_sharing.model import Sharing
-from backup_sharing.store.interface import OnConflict, Store
+from backup_sharing.rules.commands import OnConflict, PutBackup
+from backup_sharing.store.interface import Store
 from tests.store.commands import (
     BACKUP_ID,
     NOW,
@@ -60,7 +61,7 @@ async def test_share_of_anothers_backup_must_raise_backup_not_found(store: Store
 
 
 async def test_share_must_raise_not_available_unless_it_is_available(store: Store) -> None:
-    await store.put_backup(backup(status="error"), cause())
+    await store.put_backup(PutBackup(backup(status="error"), cause()))
     with pytest.raises(BackupNotAvailable, match="'error'"):
         await store.share(share())
 
@@ -102,7 +103,7 @@ async def test_share_checks_backup_key_status_conflict_then_quota(store: Store) 
     reused = key(fingerprint=b"another")
     with pytest.raises(AlreadyShared):
         await store.share(share(RECIPIENT, OTHER, max_active=1))
-    await store.put_backup(backup(status="error"), cause())
+    await store.put_backup(PutBackup(backup(status="error"), cause()))
     with pytest.raises(BackupNotAvailable):
         await store.share(share(RECIPIENT, max_active=1))
     with pytest.raises(IdempotencyKeyReused):

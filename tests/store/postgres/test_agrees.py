@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 from backup_sharing.errors import Failure
 from backup_sharing.model import Backup
-from backup_sharing.rules.decisions import Command, PutBackup, RemoveBackup
-from backup_sharing.store.interface import Cancel, CancelAll, Position, Share, SharingFilter, SortKey, Store
-from backup_sharing.store.postgres.store import PostgresStore
+from backup_sharing.rules.commands import Cancel, CancelAll, Command, PutBackup, RemoveBackup, Share
+from backup_sharing.store.interface import Position, SharingFilter, SortKey, Store
 from tests.store import commands
 from tests.store.both import Both
 from tests.store.drawn import BACKUPS, STANDING, changes
 from tests.store.engines import PostgresEngine
+from tests.store.opened import open_postgres
 
 
 async def make(store: Store, command: Command) -> object:
@@ -35,9 +35,9 @@ async def make(store: Store, command: Command) -> object:
             case CancelAll():
                 return list(await store.cancel_all(command))
             case PutBackup():
-                return await store.put_backup(command.backup, command.cause)
+                return await store.put_backup(command)
             case RemoveBackup():
-                return list(await store.remove_backup(command.backup_id, command.cause))
+                return list(await store.remove_backup(command))
     except Failure as failure:
         return type(failure), str(failure)
 
@@ -73,7 +73,7 @@ def named(number: int, name: str | None) -> Backup:
 async def lists(store: Store, names: Sequence[str | None], part: str) -> tuple[object, ...]:
     """Names as they are listed: in both orders, page by page, and those with a part in them."""
     for number, name in enumerate(names):
-        await store.put_backup(named(number, name), commands.cause())
+        await store.put_backup(PutBackup(named(number, name), commands.cause()))
         await store.share(commands.share(backup_id=commands.backup_id(number), sharing_ids=[f"sharing-{number:03}"]))
     ordered = []
     for descending in (False, True):
@@ -145,6 +145,6 @@ def test_every_column_that_is_compared_is_ordered_by_code_point(both: Both) -> N
 async def test_text_is_ordered_by_code_point_in_any_collation(url_of_other_order: str) -> None:
     names = ["b", "B", "a", "A", "ä", "Ä", "z", "_", " ", None]
     assert PostgresEngine(url_of_other_order, None)._rows("SELECT 'a' < 'B'") == [(True,)]
-    store = await PostgresStore.open(url_of_other_order)
+    store = await open_postgres(url_of_other_order)
     assert await lists(store, names, "A") == expected(names, "A")
     await store.close()

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 import pytest
 
 from backup_sharing.errors import OutcomeUnknown, Unavailable
-from backup_sharing.store.postgres.store import PostgresStore
+from backup_sharing.rules.commands import PutBackup
 from tests.store.commands import BACKUP_ID, OTHER, RECIPIENT, backup, cause, share
 from tests.store.engines import PostgresEngine
 from tests.store.faults import SLACK, Load, opened, stored_once, timed, until
+from tests.store.opened import open_postgres
 from tests.support.postgres.server import PostgresServer
 
 pytestmark = pytest.mark.resilience
@@ -71,7 +72,7 @@ async def test_a_standby_is_not_used_even_as_the_only_one_in_the_url(
 ) -> None:
     async with opened(own_postgres.url) as store:
         await store.share(share())
-    following = await PostgresStore.open(standby.url, patience=0.5)
+    following = await open_postgres(standby.url, patience=0.5)
     for call in (following.ping(), following.get_backup(BACKUP_ID), following.share(share(OTHER))):
         seconds, outcome = await timed(call)
         assert isinstance(outcome, Unavailable)
@@ -88,7 +89,7 @@ async def test_a_read_only_server_is_not_written_to_whatever_the_url(
 ) -> None:
     async with opened(own_postgres.url):
         pass
-    following = await PostgresStore.open(f"{standby.url}?target_session_attrs=any", patience=0.5)
+    following = await open_postgres(f"{standby.url}?target_session_attrs=any", patience=0.5)
     seconds, outcome = await timed(following.share(share()))
     assert isinstance(outcome, Unavailable)
     assert seconds < 0.5 + SLACK
@@ -98,7 +99,7 @@ async def test_a_read_only_server_is_not_written_to_whatever_the_url(
 async def test_while_the_standby_is_away_nothing_is_acknowledged(
     own_postgres: PostgresServer, standby: PostgresServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backup_sharing.store.postgres.store._SILENT", 0.2)
+    monkeypatch.setattr("backup_sharing.store.postgres.engine._SILENT", 0.2)
     monkeypatch.setattr("backup_sharing.store.waiter._OUTCOME_WAIT", 0.3)
     async with opened(own_postgres.url, patience=0.5) as store:
         await asyncio.to_thread(standby.stop, "immediate")
@@ -157,8 +158,8 @@ async def test_an_old_primary_that_returns_alone_acknowledges_nothing(
         await until(lambda: store.share(share(OTHER)))
         # It takes itself for the primary, and commits wait for a standby that has left it.
         await asyncio.to_thread(own_postgres.start)
-        old = await PostgresStore.open(own_postgres.url, patience=0.5)
-        _, outcome = await timed(old.put_backup(backup(name="late"), cause()))
+        old = await open_postgres(own_postgres.url, patience=0.5)
+        _, outcome = await timed(old.put_backup(PutBackup(backup(name="late"), cause())))
         assert isinstance(outcome, OutcomeUnknown)
         await old.close()
         # The connection that is there is kept.

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from backup_sharing.errors import DeadlineTooClose, OutcomeUnknown
-from backup_sharing.store.interface import OnConflict
-from backup_sharing.store.postgres.store import PostgresStore
+from backup_sharing.rules.commands import OnConflict, PutBackup, RemoveBackup
+from backup_sharing.store.interface import Store
 from tests.store.commands import (
     BACKUP_ID,
     OTHER,
@@ -26,9 +26,7 @@ from tests.store.engines import PostgresEngine
 from tests.store.faults import SLACK, opened, stored_once, until
 from tests.support.postgres.proxy import TcpProxy
 
-pytestmark = pytest.mark.resilience
-
-Change = Callable[[PostgresStore], Awaitable[object]]
+Change = Callable[[Store], Awaitable[object]]
 
 CHANGES: dict[str, tuple[Change, list[str]]] = {
     "share in one round trip": (lambda store: store.share(share(OTHER)), ["shared"]),
@@ -40,8 +38,8 @@ CHANGES: dict[str, tuple[Change, list[str]]] = {
     "cancel": (lambda store: store.cancel(cancel("standing")), ["cancelled"]),
     "cancel with a key": (lambda store: store.cancel(cancel("standing", idempotency=key())), ["cancelled"]),
     "cancel all": (lambda store: store.cancel_all(cancel_all()), ["cancelled"]),
-    "put": (lambda store: store.put_backup(backup(name="other"), cause()), ["backup_put"]),
-    "remove": (lambda store: store.remove_backup(BACKUP_ID, cause()), ["cancelled", "backup_removed"]),
+    "put": (lambda store: store.put_backup(PutBackup(backup(name="other"), cause())), ["backup_put"]),
+    "remove": (lambda store: store.remove_backup(RemoveBackup(BACKUP_ID, cause())), ["cancelled", "backup_removed"]),
 }
 
 

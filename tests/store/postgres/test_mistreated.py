@@ -15,6 +15,7 @@ import pytest
 
 from backup_sharing.errors import Failure, OutcomeUnknown
 from backup_sharing.model import Sharing
+from backup_sharing.rules.commands import PutBackup
 from backup_sharing.store.interface import Store
 from tests.store.commands import NOW, backup, backup_id, cancel, cancel_all, cause, key, project_id, share
 from tests.store.engines import PostgresEngine
@@ -100,7 +101,7 @@ async def test_whatever_happens_what_is_acknowledged_is_stored_once(own_postgres
         url = proxy.through(own_postgres.url)
         stores = [await stack.enter_async_context(opened(url, patience=1.0)) for _ in range(3)]
         for number in range(1, 6):
-            await until(lambda number=number: stores[0].put_backup(backup(backup_id(number)), cause()))
+            await until(lambda number=number: stores[0].put_backup(PutBackup(backup(backup_id(number)), cause())))
         callers = [
             asyncio.create_task(call_again_and_again(stores[n % 3], random.Random(n), lambda: is_over, told))  # noqa: S311
             for n in range(15)
@@ -110,8 +111,9 @@ async def test_whatever_happens_what_is_acknowledged_is_stored_once(own_postgres
             await mistreat(own_postgres, proxy, chance)
             await asyncio.sleep(chance.random() / 2)
         proxy.swallow_nothing()
+        put = PutBackup(backup(), cause())
         waits = await asyncio.gather(
-            *(until(lambda number=number: stores[number].put_backup(backup(), cause())) for number in range(3))
+            *(until(lambda number=number: stores[number].put_backup(put)) for number in range(3))
         )
         is_over = True
         await asyncio.gather(*callers)

@@ -8,9 +8,11 @@ import time
 import pytest
 
 from backup_sharing.errors import DeadlineTooClose, OutcomeUnknown, Unavailable
-from backup_sharing.store.postgres.store import PostgresStore
+from backup_sharing.rules.commands import PutBackup
+from backup_sharing.store.batched import BatchedStore
 from tests.store.commands import BACKUP_ID, OTHER, RECIPIENT, backup, cause, share
 from tests.store.faults import SLACK, Load, opened, sessions, stored_once, timed, until
+from tests.store.opened import open_postgres
 from tests.support.postgres.proxy import TcpProxy
 from tests.support.postgres.server import PostgresServer
 
@@ -94,8 +96,8 @@ async def test_a_store_opened_during_an_outage_works_when_it_ends(
     own_postgres: PostgresServer,
 ) -> None:
     await asyncio.to_thread(own_postgres.stop)
-    seconds, store = await timed(PostgresStore.open(own_postgres.url, patience=1.0))
-    assert isinstance(store, PostgresStore)
+    seconds, store = await timed(open_postgres(own_postgres.url, patience=1.0))
+    assert isinstance(store, BatchedStore)
     assert seconds < 1 + SLACK
     for call in (store.ping(), store.get_backup(BACKUP_ID), store.share(share())):
         seconds, outcome = await timed(call)
@@ -104,7 +106,7 @@ async def test_a_store_opened_during_an_outage_works_when_it_ends(
         assert seconds < 0.5 + SLACK
     # Of a database that never had any tables.
     await asyncio.to_thread(own_postgres.start)
-    assert await until(lambda: store.put_backup(backup(), cause())) < 1 + SLACK
+    assert await until(lambda: store.put_backup(PutBackup(backup(), cause()))) < 1 + SLACK
     assert await until(store.ping) < SLACK
     await store.share(share())
     await store.close()
@@ -114,12 +116,12 @@ async def test_a_store_opened_on_a_frozen_network_works_when_it_thaws(
     database_url: str, postgres_proxy: TcpProxy
 ) -> None:
     postgres_proxy.freeze()
-    seconds, store = await timed(PostgresStore.open(postgres_proxy.through(database_url), patience=1.0))
-    assert isinstance(store, PostgresStore)
+    seconds, store = await timed(open_postgres(postgres_proxy.through(database_url), patience=1.0))
+    assert isinstance(store, BatchedStore)
     assert seconds < 8
     assert isinstance((await timed(store.ping()))[1], Unavailable)
     postgres_proxy.thaw()
-    assert await until(lambda: store.put_backup(backup(), cause())) < 8
+    assert await until(lambda: store.put_backup(PutBackup(backup(), cause()))) < 8
     await store.close()
 
 
@@ -154,7 +156,7 @@ async def test_a_frozen_network_fails_calls_in_time_without_leaks(database_url: 
         waits = await asyncio.gather(
             until(store.ping),
             until(lambda: store.get_backup(BACKUP_ID)),
-            until(lambda: store.put_backup(backup(), cause())),
+            until(lambda: store.put_backup(PutBackup(backup(), cause()))),
         )
         assert max(waits) < SLACK
         await asyncio.sleep(1)
@@ -168,7 +170,7 @@ async def test_a_frozen_network_fails_calls_in_time_without_leaks(database_url: 
 async def test_a_server_silent_forever_is_left_for_a_new_connection(
     database_url: str, postgres_proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backup_sharing.store.postgres.store._SILENT", 0.2)
+    monkeypatch.setattr("backup_sharing.store.postgres.engine._SILENT", 0.2)
     async with opened(postgres_proxy.through(database_url), patience=0.5) as store:
         # From now on the requests of the connection that is there go nowhere, those of new ones arrive.
         postgres_proxy.freeze()

@@ -20,11 +20,12 @@ from backup_sharing.errors import (
     Unavailable,
 )
 from backup_sharing.model import Sharing
+from backup_sharing.rules.commands import PutBackup, RemoveBackup
 from backup_sharing.store.interface import Store
-from backup_sharing.store.postgres.store import PostgresStore
 from tests.store.commands import BACKUP_ID, NOW, backup, backup_id, cancel, cancel_all, cause, key, project_id, share
 from tests.store.engines import PostgresEngine
 from tests.store.faults import opened, stored_once
+from tests.store.opened import open_postgres
 from tests.support.postgres.server import PostgresServer
 
 REFUSALS = (AlreadyShared, BackupNotFound, SharingNotFound, NotTheGiver, IdempotencyKeyReused, QuotaUsedUp)
@@ -42,9 +43,9 @@ async def hammer(store: Store, random: random.Random, changes: int) -> list[Shar
             case 0:
                 call = store.cancel_all(cancel_all(about, because=at))
             case 1:
-                call = store.remove_backup(about, at)
+                call = store.remove_backup(RemoveBackup(about, at))
             case 2 | 3:
-                await store.put_backup(backup(about, name=str(number)), at)
+                await store.put_backup(PutBackup(backup(about, name=str(number)), at))
                 continue
             case 4 | 5 | 6 | 7:
                 call = store.cancel(cancel(random.choice(known), because=at))
@@ -126,7 +127,7 @@ async def test_a_key_used_at_once_for_two_backups_is_used_for_one(own_postgres: 
     async with AsyncExitStack() as stack:
         stores = [await stack.enter_async_context(opened(own_postgres.url)) for _ in range(3)]
         for number in range(1, 31):
-            await stores[0].put_backup(backup(backup_id(number)), cause())
+            await stores[0].put_backup(PutBackup(backup(backup_id(number)), cause()))
         for turn in range(10):
             keys = [f"{turn}-{n}" for n in range(4)]
             calls = [
@@ -156,9 +157,9 @@ async def test_a_quota_holds_through_several_stores(database_url: str) -> None:
 
 
 async def test_several_lanes_of_one_store_make_every_change_once(database_url: str) -> None:
-    store = await PostgresStore.open(database_url, write_connections=3)
+    store = await open_postgres(database_url, write_connections=3)
     for about in BACKUPS:
-        await store.put_backup(backup(about), cause())
+        await store.put_backup(PutBackup(backup(about), cause()))
     made = await asyncio.gather(*(hammer(store, random.Random(n), 30) for n in range(12)))  # noqa: S311 -- no secret
     await asyncio.wait_for(store.close(), 2)
     stored_once(database_url, [sharing for some in made for sharing in some])

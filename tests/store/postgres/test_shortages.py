@@ -15,8 +15,8 @@ import psycopg
 import pytest
 
 from backup_sharing.errors import DeadlineTooClose, Unavailable
-from backup_sharing.store.interface import OnConflict
-from backup_sharing.store.postgres.store import PostgresStore
+from backup_sharing.rules.commands import OnConflict, PutBackup
+from backup_sharing.store.interface import Store
 from backup_sharing.store.unusable import UnusableDatabase
 from tests.store.commands import (
     BACKUP_ID,
@@ -35,6 +35,7 @@ from tests.store.commands import (
 )
 from tests.store.engines import PostgresEngine
 from tests.store.faults import SLACK, Load, opened, stored_once, timed, until
+from tests.store.opened import lanes, open_postgres
 from tests.support.postgres import folder
 from tests.support.postgres.server import PostgresServer
 from tests.support.postgres.which import own_server
@@ -52,7 +53,7 @@ def session(url: str, *statements: str) -> Iterator[psycopg.Connection]:
         connection.rollback()
 
 
-async def usual_time(store: PostgresStore, number: int) -> float:
+async def usual_time(store: Store, number: int) -> float:
     """Seconds that a share of a backup takes, of many one after the other: nine of ten take less."""
     seconds = []
     for made in range(100):
@@ -64,7 +65,7 @@ async def usual_time(store: PostgresStore, number: int) -> float:
 
 async def test_a_backup_that_somebody_has_locked_holds_up_nobody_else(database_url: str) -> None:
     async with opened(database_url, patience=4.0) as store:
-        await store.put_backup(backup(backup_id(2)), cause())
+        await store.put_backup(PutBackup(backup(backup_id(2)), cause()))
         with session(database_url, f"SELECT 1 FROM backups WHERE id = '{BACKUP_ID}' FOR UPDATE"):  # noqa: S608 -- a constant
             held = [asyncio.create_task(timed(store.share(share(project_id(number))))) for number in range(20)]
             late = asyncio.create_task(
@@ -85,7 +86,7 @@ async def test_a_backup_that_somebody_has_locked_holds_up_nobody_else(database_u
 async def test_a_sharing_that_somebody_has_locked_holds_up_nobody_else(database_url: str) -> None:
     async with opened(database_url, patience=4.0) as store:
         await store.share(share(RECIPIENT, sharing_ids=["locked"]))
-        await store.put_backup(backup(backup_id(2)), cause())
+        await store.put_backup(PutBackup(backup(backup_id(2)), cause()))
         with session(database_url, "SELECT 1 FROM sharings WHERE id = 'locked' FOR UPDATE"):
             held = asyncio.create_task(timed(store.cancel(cancel("locked"))))
             assert await usual_time(store, 2) < 0.3
@@ -100,7 +101,7 @@ async def test_a_key_that_somebody_is_storing_holds_up_nobody_else(database_url:
     values = f"('{cause().project_id}', 'Method', 'key', '', '[]', 0)"
     insert = f"INSERT INTO idempotency_keys VALUES {values}"  # noqa: S608 -- constants
     async with opened(database_url, patience=4.0) as store:
-        await store.put_backup(backup(backup_id(2)), cause())
+        await store.put_backup(PutBackup(backup(backup_id(2)), cause()))
         with session(database_url, insert):
             held = asyncio.create_task(timed(store.share(share(idempotency=key()))))
             assert await usual_time(store, 2) < 0.3
@@ -219,11 +220,11 @@ async def test_no_password_is_logged_or_told(own_postgres: PostgresServer, caplo
         for call in (store.share(share()), store.get_backup(BACKUP_ID), store.ping()):
             _, outcome = await timed(call)
             assert secret not in repr(outcome)
-    away = await PostgresStore.open(url, patience=0.3)
+    away = await open_postgres(url, patience=0.3)
     await away.close()
     for wrong in (f"postgre://u:{secret}@h/d", f"postgresql://u:{secret}@h/d?x=1", f"postgresql://u:p@h/d?{secret}=1"):
         with pytest.raises(UnusableDatabase) as refused:
-            await PostgresStore.open(wrong)
+            await open_postgres(wrong)
         assert secret not in str(refused.value)
     assert secret not in caplog.text
     await asyncio.to_thread(own_postgres.start)
@@ -233,7 +234,7 @@ async def test_what_is_acknowledged_is_durable_whatever_the_default(database_url
     name = database_url.rpartition("/")[2]
     PostgresEngine(database_url, None)._rows(f"ALTER DATABASE {name} SET synchronous_commit = off")
     async with opened(database_url) as store:
-        connection = await store._writer._lanes[0]._session.opened(lambda: True)
+        connection = await lanes(store)[0]._session.opened(lambda: True)
         assert connection is not None
         assert await (await connection.execute("SHOW synchronous_commit")).fetchall() == [("on",)]
 
@@ -264,7 +265,7 @@ async def test_text_that_is_no_unicode_fails_by_itself(database_url: str) -> Non
     async with opened(database_url) as store:
         calls = [store.share(share(project_id(n))) for n in range(20)]
         outcomes = await asyncio.gather(
-            store.put_backup(backup(backup_id(2), name="\ud800"), cause()), *calls, return_exceptions=True
+            store.put_backup(PutBackup(backup(backup_id(2), name="\ud800"), cause())), *calls, return_exceptions=True
         )
         assert [type(outcome) for outcome in outcomes] == [RuntimeError] + [list] * 20
     stored_once(database_url, [])

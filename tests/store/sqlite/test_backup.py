@@ -15,14 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from backup_sharing.rules.commands import PutBackup
 from backup_sharing.store.progress import Advance
 from backup_sharing.store.sqlite import backup as sqlite_backup
 from backup_sharing.store.sqlite.backup import back_up
 from backup_sharing.store.sqlite.connection import connect
-from backup_sharing.store.sqlite.store import SqliteStore
 from backup_sharing.store.unusable import UnusableDatabase
 from tests.store.commands import backup, backup_id, cause, share
 from tests.store.odd_rows import make, plain_rows, rows
+from tests.store.opened import open_sqlite
 
 
 def bar(_label: str, _length: int) -> AbstractContextManager[Advance]:
@@ -76,13 +77,13 @@ def test_the_bar_gets_all_pages(source: Path, target: Path) -> None:
 @pytest.mark.resilience
 @pytest.mark.usefixtures("small_steps")
 async def test_a_copy_under_writes_ends_and_is_of_one_moment(source: Path, target: Path) -> None:
-    store = await SqliteStore.open(source)
+    store = await open_sqlite(source)
     written: list[str] = []
     begun = asyncio.Event()
 
     async def write() -> None:
         for number in range(10**6):
-            await store.put_backup(backup(backup_id(number)), cause())
+            await store.put_backup(PutBackup(backup(backup_id(number)), cause()))
             (sharing,) = await store.share(share(backup_id=backup_id(number)))
             written.append(sharing.id)
             begun.set()
@@ -160,7 +161,7 @@ SLOW = """
 import sys, time
 from contextlib import nullcontext
 from pathlib import Path
-from backup_sharing.store import sqlite_backup
+from backup_sharing.store.sqlite import backup as sqlite_backup
 sqlite_backup._PAGES = 10
 step = lambda _: (print("copying", flush=True), time.sleep(0.1))
 sqlite_backup.back_up(Path(sys.argv[1]), Path(sys.argv[2]), replace=True, bar=lambda *_: nullcontext(step))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,15 @@ from typing import Any
 import pytest
 
 from backup_sharing.errors import DeadlineTooClose, OutcomeUnknown, Unavailable
-from backup_sharing.rules.outcome import Made, NotMade, Outcome
-from backup_sharing.store.sqlite.batch import Change, carry_out
+from backup_sharing.rules.outcome import Made
+from backup_sharing.store.change import Change
+from backup_sharing.store.sqlite import batch as sqlite_batch
+from backup_sharing.store.sqlite.batch import carry_out
 from backup_sharing.store.sqlite.commit import Commits
 from backup_sharing.store.sqlite.connection import connect
+from tests.store.sqlite.scripted import change, make_scripted
+
+Run = Callable[[sqlite3.Connection], object]
 
 PAGES = 20
 
@@ -43,20 +49,38 @@ def statements(connection: sqlite3.Connection) -> list[str]:
     return executed
 
 
-def insert(number: int, commit_by: float | None = None, given_up: bool = False, kilobytes: int = 0) -> Change:
-    def make(connection: sqlite3.Connection) -> int:
+@pytest.fixture(autouse=True)
+def script(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_batch, "make", make_scripted)
+
+
+def insert(number: int, kilobytes: int = 0) -> Run:
+    """Insert a row."""
+
+    def run(connection: sqlite3.Connection) -> int:
         connection.execute("INSERT INTO numbers VALUES (?, zeroblob(?))", (number, kilobytes * 1024))
         return number
 
-    return Change(make, commit_by, lambda: given_up)
+    return run
 
 
-def insert_then_fail(number: int) -> Change:
-    def make(connection: sqlite3.Connection) -> None:
-        insert(number).make(connection)
+def insert_then_fail(number: int) -> Run:
+    def run(connection: sqlite3.Connection) -> None:
+        insert(number)(connection)
         raise LookupError(number)
 
-    return Change(make, None, lambda: False)
+    return run
+
+
+def slow(_: sqlite3.Connection) -> None:
+    time.sleep(0.05)
+
+
+def given_up(run: Run) -> Change:
+    """A change whose caller has gone."""
+    given_up = change(run)
+    given_up.answered.cancel()
+    return given_up
 
 
 def numbers(path: Path) -> list[int]:
@@ -64,89 +88,98 @@ def numbers(path: Path) -> list[int]:
         return [n for (n,) in connection.execute("SELECT n FROM numbers ORDER BY n")]
 
 
-def kinds(changes: list[Change], connection: sqlite3.Connection, busy_timeout: float = 1) -> list[type | None]:
-    """Carry the changes out; for each, Made, the failure's type, or None if nothing became of it."""
-    outcomes = carry_out(connection, changes, busy_timeout, Commits(connection, lambda _: None))
+async def kinds(
+    changes: Sequence[Change | Run], connection: sqlite3.Connection, busy_timeout: float = 1
+) -> list[type | None]:
+    """Carry the changes out; for each, Made, the type of what its caller is told, or None if it has no caller."""
+    batch = [each if isinstance(each, Change) else change(each) for each in changes]
+    outcomes = carry_out(connection, batch, busy_timeout, Commits(connection, lambda _: None))
+    for each, outcome in outcomes.items():
+        each.settle(outcome)
+    told = await asyncio.gather(*(each.answered for each in batch), return_exceptions=True)
+    for each in batch:
+        each.leave()
+    kinds = [type(failure) if isinstance(failure, BaseException) else Made for failure in told]
+    return [None if kind is asyncio.CancelledError else kind for kind in kinds]
 
-    def kind(outcome: Outcome | None) -> type | None:
-        if outcome is None:
-            return None
-        return type(outcome.failure) if isinstance(outcome, NotMade) else Made
 
-    return [kind(outcomes.get(change)) for change in changes]
-
-
-def test_changes_share_one_transaction_without_savepoints(
+async def test_changes_share_one_transaction_without_savepoints(
     connection: sqlite3.Connection, path: Path, statements: list[str]
 ) -> None:
-    assert kinds([insert(n) for n in range(3)], connection) == [Made] * 3
+    assert await kinds([insert(n) for n in range(3)], connection) == [Made] * 3
     assert statements == ["BEGIN", "INSERT", "INSERT", "INSERT", "COMMIT"]
     assert numbers(path) == [0, 1, 2]
 
 
-def test_a_failing_change_is_undone_alone(connection: sqlite3.Connection, path: Path, statements: list[str]) -> None:
+async def test_a_failing_change_is_undone_alone(
+    connection: sqlite3.Connection, path: Path, statements: list[str]
+) -> None:
     changes = [insert(1), insert_then_fail(2), insert(2), insert(2), insert(3)]
-    assert kinds(changes, connection) == [Made, LookupError, Made, RuntimeError, Made]
+    assert await kinds(changes, connection) == [Made, LookupError, Made, RuntimeError, Made]
     assert statements.count("COMMIT") == 1
     assert numbers(path) == [1, 2, 3]
 
 
-def test_a_single_failing_change_is_rolled_back_and_made_once(
+async def test_a_single_failing_change_is_rolled_back_and_made_once(
     connection: sqlite3.Connection, path: Path, statements: list[str]
 ) -> None:
-    assert kinds([insert_then_fail(1)], connection) == [LookupError]
+    assert await kinds([insert_then_fail(1)], connection) == [LookupError]
     assert statements.count("INSERT") == 1
     assert (statements[-1], "COMMIT" in statements) == ("ROLLBACK", False)
     assert numbers(path) == []
 
 
-def test_a_change_late_before_the_commit_is_left_out_alone(connection: sqlite3.Connection, path: Path) -> None:
-    slow = Change(lambda _: time.sleep(0.05), None, lambda: False)
-    changes = [insert(1), insert(2, commit_by=time.monotonic() + 0.03), slow, insert(3)]
-    assert kinds(changes, connection) == [Made, DeadlineTooClose, Made, Made]
+async def test_a_change_late_before_the_commit_is_left_out_alone(
+    connection: sqlite3.Connection, path: Path
+) -> None:
+    changes = [insert(1), change(insert(2), commit_by=time.monotonic() + 0.03), slow, insert(3)]
+    assert await kinds(changes, connection) == [Made, DeadlineTooClose, Made, Made]
     assert numbers(path) == [1, 3]
 
 
-def test_what_failed_because_of_a_late_change_is_made_without_it(connection: sqlite3.Connection, path: Path) -> None:
-    slow = Change(lambda _: time.sleep(0.05), None, lambda: False)
-    changes = [insert(1, commit_by=time.monotonic() + 0.03), slow, insert(1), insert_then_fail(7)]
-    assert kinds(changes, connection) == [DeadlineTooClose, Made, Made, LookupError]
+async def test_what_failed_because_of_a_late_change_is_made_without_it(
+    connection: sqlite3.Connection, path: Path
+) -> None:
+    changes = [change(insert(1), commit_by=time.monotonic() + 0.03), slow, insert(1), insert_then_fail(7)]
+    assert await kinds(changes, connection) == [DeadlineTooClose, Made, Made, LookupError]
     assert numbers(path) == [1]
 
 
-def test_a_change_that_was_given_up_is_not_made(connection: sqlite3.Connection, path: Path) -> None:
-    assert kinds([insert(1, given_up=True), insert(2)], connection) == [None, Made]
-    assert kinds([insert(3, given_up=True)], connection) == [None]
+async def test_a_change_that_was_given_up_is_not_made(connection: sqlite3.Connection, path: Path) -> None:
+    assert await kinds([given_up(insert(1)), insert(2)], connection) == [None, Made]
+    assert await kinds([given_up(insert(3))], connection) == [None]
     assert numbers(path) == [2]
 
 
-def test_changes_that_were_given_up_do_not_wait_for_the_lock(connection: sqlite3.Connection, path: Path) -> None:
+async def test_changes_that_were_given_up_do_not_wait_for_the_lock(connection: sqlite3.Connection, path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        assert kinds([insert(1, given_up=True)], connection, busy_timeout=0) == [None]
+        assert await kinds([given_up(insert(1))], connection, busy_timeout=0) == [None]
 
 
-def test_late_changes_do_not_wait_for_the_lock_and_others_do(connection: sqlite3.Connection, path: Path) -> None:
+async def test_late_changes_do_not_wait_for_the_lock_and_others_do(connection: sqlite3.Connection, path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         began = time.monotonic()
-        assert kinds([insert(1, commit_by=began + 0.05)], connection, busy_timeout=9) == [DeadlineTooClose]
+        assert await kinds([change(insert(1), commit_by=began + 0.05)], connection, busy_timeout=9) == [
+            DeadlineTooClose
+        ]
         assert 0.05 <= time.monotonic() - began < 1
-        changes = [insert(1, commit_by=time.monotonic() + 0.05), insert(2)]
-        assert kinds(changes, connection, busy_timeout=0.2) == [DeadlineTooClose, Unavailable]
+        changes = [change(insert(1), commit_by=time.monotonic() + 0.05), insert(2)]
+        assert await kinds(changes, connection, busy_timeout=0.2) == [DeadlineTooClose, Unavailable]
 
 
 @pytest.mark.parametrize("changes", [[insert(1, kilobytes=900)], [insert(1), insert(2, kilobytes=900), insert(3)]])
-def test_a_full_database_fails_what_does_not_fit_keeping_nothing(
-    connection: sqlite3.Connection, path: Path, changes: list[Change]
+async def test_a_full_database_fails_what_does_not_fit_keeping_nothing(
+    connection: sqlite3.Connection, path: Path, changes: list[Run]
 ) -> None:
     connection.execute(f"PRAGMA max_page_count = {PAGES}")
-    outcomes = kinds(changes, connection)
+    outcomes = await kinds(changes, connection)
     assert set(outcomes) <= {Made, Unavailable}
     assert Unavailable in outcomes
     kept = [n for n, outcome in enumerate(outcomes, 1) if outcome is Made]
     assert numbers(path) == kept
-    assert kinds([insert(9)], connection) == [Made]
+    assert await kinds([insert(9)], connection) == [Made]
 
 
 class FailingCommit(sqlite3.Connection):
@@ -163,12 +196,14 @@ class FailingCommit(sqlite3.Connection):
 
 
 @pytest.mark.parametrize(("extra", "told"), [(insert(3), OutcomeUnknown), (insert_then_fail(3), Unavailable)])
-def test_a_change_whose_commit_failed_must_be_outcome_unknown(path: Path, extra: Change, told: type[Exception]) -> None:
+async def test_a_change_whose_commit_failed_must_be_outcome_unknown(
+    path: Path, extra: Run, told: type[Exception]
+) -> None:
     with closing(sqlite3.connect(path, isolation_level=None, factory=FailingCommit)) as connection:
-        assert kinds([insert(1), insert(2), extra], connection) == [OutcomeUnknown, OutcomeUnknown, told]
+        assert await kinds([insert(1), insert(2), extra], connection) == [OutcomeUnknown, OutcomeUnknown, told]
         connection.rollback()
         connection.failing = False
-        assert kinds([insert(4)], connection) == [Made]
+        assert await kinds([insert(4)], connection) == [Made]
     assert numbers(path) == [4]
 
 
@@ -177,30 +212,32 @@ def ends_the_transaction(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT OR ROLLBACK INTO numbers (n) VALUES (1), (1)")
 
 
-def test_when_sqlite_ends_a_transaction_no_change_counts_as_made(connection: sqlite3.Connection, path: Path) -> None:
-    changes = [insert(5), Change(ends_the_transaction, None, lambda: False), insert(6)]
-    assert kinds(changes, connection) == [RuntimeError] * 3
+async def test_when_sqlite_ends_a_transaction_no_change_counts_as_made(
+    connection: sqlite3.Connection, path: Path
+) -> None:
+    changes = [insert(5), ends_the_transaction, insert(6)]
+    assert await kinds(changes, connection) == [RuntimeError] * 3
     assert numbers(path) == []
 
 
-def test_a_transaction_left_open_does_not_stop_the_next_batch(connection: sqlite3.Connection, path: Path) -> None:
+async def test_a_transaction_left_open_does_not_stop_the_next_batch(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")
-    insert(1).make(connection)
-    assert kinds([insert(2)], connection) == [Made]
+    insert(1)(connection)
+    assert await kinds([insert(2)], connection) == [Made]
     assert numbers(path) == [2]
 
 
-def test_no_change_is_made_twice_when_it_is_redone(connection: sqlite3.Connection, path: Path) -> None:
+async def test_no_change_is_made_twice_when_it_is_redone(connection: sqlite3.Connection, path: Path) -> None:
     made: list[int] = []
 
     def counted(number: int) -> Callable[[sqlite3.Connection], object]:
         def make(connection: sqlite3.Connection) -> None:
             made.append(number)
-            insert(number).make(connection)
+            insert(number)(connection)
 
         return make
 
-    changes = [Change(counted(1), None, lambda: False), insert_then_fail(2), Change(counted(3), None, lambda: False)]
-    assert kinds(changes, connection) == [Made, LookupError, Made]
+    changes = [counted(1), insert_then_fail(2), counted(3)]
+    assert await kinds(changes, connection) == [Made, LookupError, Made]
     assert made == [1, 1, 3]
     assert numbers(path) == [1, 3]

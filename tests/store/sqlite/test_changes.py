@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from backup_sharing.rules.decisions import Command, PutBackup, RemoveBackup
+from backup_sharing.rules.commands import Command, OnConflict, PutBackup, RemoveBackup
 from backup_sharing.rules.outcome import NotMade, Outcome
-from backup_sharing.store.interface import OnConflict
-from backup_sharing.store.sqlite.changes import make, make_all
+from backup_sharing.store.sqlite.changes import make as make_all
 from backup_sharing.store.sqlite.connection import connect
 from backup_sharing.store.sqlite.file import prepare
 from tests.store import commands
 from tests.store.drawn import BACKUPS, STANDING, changes
+from tests.store.sqlite.scripted import make
 
 
 @pytest.fixture

@@ -15,14 +15,16 @@ from typing import Any
 
 import pytest
 
+from backup_sharing.rules.commands import PutBackup
+from backup_sharing.store.interface import Store
 from backup_sharing.store.sqlite import checkpointer as sqlite_checkpointer
 from backup_sharing.store.sqlite import connection as sqlite_connection
-from backup_sharing.store.sqlite import store as sqlite
+from backup_sharing.store.sqlite import engine as sqlite
 from backup_sharing.store.sqlite.checkpointer import Checkpointer, LogBounds
 from backup_sharing.store.sqlite.connection import connect
 from backup_sharing.store.sqlite.log import LogUse, log_path, log_use
-from backup_sharing.store.sqlite.store import SqliteStore
 from tests.store.commands import backup, cause, given, project_id, share
+from tests.store.opened import open_sqlite
 
 pytestmark = pytest.mark.asyncio
 
@@ -45,14 +47,14 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def store(path: Path) -> AsyncIterator[SqliteStore]:
-    store = await SqliteStore.open(path, log_bounds=BOUNDS)
-    await store.put_backup(backup(), cause())
+async def store(path: Path) -> AsyncIterator[Store]:
+    store = await open_sqlite(path, log_bounds=BOUNDS)
+    await store.put_backup(PutBackup(backup(), cause()))
     yield store
     await store.close()
 
 
-async def share_with(store: SqliteStore, count: int, first: int = 0) -> None:
+async def share_with(store: Store, count: int, first: int = 0) -> None:
     for number in range(first, first + count, 10):
         await asyncio.gather(*(store.share(share(project_id(each))) for each in range(number, number + 10)))
 
@@ -65,7 +67,7 @@ def long_read(path: Path) -> Iterator[None]:
         yield
 
 
-async def test_the_log_stays_small_under_writes_without_a_pause(store: SqliteStore, path: Path) -> None:
+async def test_the_log_stays_small_under_writes_without_a_pause(store: Store, path: Path) -> None:
     shared = 0
     async with asyncio.timeout(60):
         for _ in range(20):
@@ -78,9 +80,8 @@ async def test_the_log_stays_small_under_writes_without_a_pause(store: SqliteSto
     assert await store.count_sharings(given()) == shared
 
 
-@pytest.mark.resilience
 async def test_a_long_read_makes_the_log_grow_and_fails_nothing(
-    store: SqliteStore, path: Path, caplog: pytest.LogCaptureFixture
+    store: Store, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with long_read(path):
         await share_with(store, 1500)
@@ -119,8 +120,8 @@ async def test_a_failing_checkpoint_fails_no_change_and_is_logged_once(
         return sqlite3.connect(path, factory=FailingCheckpoint, isolation_level=None, check_same_thread=False)
 
     monkeypatch.setattr(sqlite, "connect", connect_failing)
-    store = await SqliteStore.open(path, log_bounds=LogBounds(copy_from=64 * KIB))
-    await store.put_backup(backup(), cause())
+    store = await open_sqlite(path, log_bounds=LogBounds(copy_from=64 * KIB))
+    await store.put_backup(PutBackup(backup(), cause()))
     await share_with(store, 500)
     assert await store.count_sharings(given()) == 500
     assert [record.message for record in caplog.records if "checkpoint failed" in record.message] == [
@@ -145,8 +146,8 @@ async def eventually(holds: Callable[[], bool]) -> None:
 
 async def test_close_leaves_no_log_and_no_thread(path: Path) -> None:
     before = set(threading.enumerate())
-    store = await SqliteStore.open(path, log_bounds=BOUNDS)
-    await store.put_backup(backup(), cause())
+    store = await open_sqlite(path, log_bounds=BOUNDS)
+    await store.put_backup(PutBackup(backup(), cause()))
     await share_with(store, 300)
     await store.close()
     assert os.listdir(path.parent) == [path.name]
@@ -154,9 +155,7 @@ async def test_close_leaves_no_log_and_no_thread(path: Path) -> None:
     assert not [thread.name for thread in left if thread.name.startswith("sqlite")]
 
 
-async def test_nothing_is_looked_at_while_nothing_is_written(
-    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_nothing_is_looked_at_while_nothing_is_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     await asyncio.sleep(0.1)
     looks: list[Path] = []
 

@@ -11,13 +11,12 @@ import pytest
 
 from backup_sharing.errors import StoredDataUnreadable
 from backup_sharing.model import Sharing
-from backup_sharing.rules.decisions import PutBackup
-from backup_sharing.store.interface import Idempotency
+from backup_sharing.rules.commands import Idempotency, PutBackup
 from backup_sharing.store.rows import answer_of, answer_text
-from backup_sharing.store.sqlite.changes import make
 from backup_sharing.store.sqlite.connection import connect
 from backup_sharing.store.sqlite.file import prepare
 from tests.store.commands import NOW, backup, cancel_all, cause, key
+from tests.store.sqlite.scripted import make
 
 
 @pytest.fixture

@@ -12,8 +12,11 @@ import pytest
 import pytest_asyncio
 
 from backup_sharing.errors import Unavailable
-from backup_sharing.store.sqlite import store as sqlite
-from backup_sharing.store.sqlite.store import SqliteStore
+from backup_sharing.store.interface import Store
+from backup_sharing.store.sqlite import batch as sqlite_batch
+from backup_sharing.store.sqlite import engine as sqlite
+from tests.store.opened import open_sqlite, parts
+from tests.store.sqlite.scripted import make_scripted, scripted
 
 PATIENCE = 60.0
 
@@ -29,9 +32,14 @@ class Held:
         self.let_go.wait(PATIENCE)
 
 
+@pytest.fixture(autouse=True)
+def script(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_batch, "make", make_scripted)
+
+
 @pytest_asyncio.fixture
-async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    store = await SqliteStore.open(tmp_path / "sharings.db", max_batch=1)
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    store = await open_sqlite(tmp_path / "sharings.db", max_batch=1)
     yield store
     await store.close()
 
@@ -58,9 +66,9 @@ async def settled(*tasks: asyncio.Task[None]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def test_reads_that_fill_every_thread_do_not_hold_health_up(store: SqliteStore, hold: Callable[[], Held]) -> None:
+async def test_reads_that_fill_every_thread_do_not_hold_health_up(store: Store, hold: Callable[[], Held]) -> None:
     held = [hold() for _ in range(10)]
-    reads = [asyncio.create_task(store._readers.read(each)) for each in held]
+    reads = [asyncio.create_task(parts(store).readers.read(each)) for each in held]
     await happened(held[0].begun)
     await store.ping()
     for each in held:
@@ -69,11 +77,11 @@ async def test_reads_that_fill_every_thread_do_not_hold_health_up(store: SqliteS
 
 
 async def test_changes_that_wait_do_not_hold_health_up(
-    store: SqliteStore, hold: Callable[[], Held], monkeypatch: pytest.MonkeyPatch
+    store: Store, hold: Callable[[], Held], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "_PING_WITHIN", PATIENCE)
     first, second = hold(), hold()
-    changes = [asyncio.create_task(store._writer.make(each, None)) for each in (first, second, hold())]
+    changes = [asyncio.create_task(store.share(scripted(each))) for each in (first, second, hold())]
     await happened(first.begun)
     ping = asyncio.create_task(store.ping())
     await asyncio.sleep(0.05)
@@ -87,11 +95,11 @@ async def test_changes_that_wait_do_not_hold_health_up(
 
 
 async def test_a_writer_that_stands_still_is_noticed(
-    store: SqliteStore, hold: Callable[[], Held], monkeypatch: pytest.MonkeyPatch
+    store: Store, hold: Callable[[], Held], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "_PING_WITHIN", 0.1)
     held = hold()
-    change = asyncio.create_task(store._writer.make(held, None))
+    change = asyncio.create_task(store.share(scripted(held)))
     await happened(held.begun)
     with pytest.raises(Unavailable):
         await store.ping()
@@ -101,9 +109,9 @@ async def test_a_writer_that_stands_still_is_noticed(
     await store.ping()
 
 
-async def test_a_writer_that_has_ended_is_noticed(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_writer_that_has_ended_is_noticed(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite, "_PING_WITHIN", 0.1)
-    store._writer.stop()
+    parts(store).writer.stop()
     with pytest.raises(Unavailable):
         await store.ping()
 
@@ -112,13 +120,13 @@ async def test_batches_that_fail_for_a_lock_are_no_sign_of_health(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite, "_PING_WITHIN", 0.5)
-    store = await SqliteStore.open(tmp_path / "sharings.db", busy_timeout=0.01)
+    store = await open_sqlite(tmp_path / "sharings.db", busy_timeout=0.01)
     other = sqlite3.connect(tmp_path / "sharings.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     ping = asyncio.create_task(store.ping())
     while not ping.done():
         with pytest.raises(Unavailable):
-            await store._writer.make(lambda _: None, None)
+            await store.share(scripted(lambda _: None))
     with pytest.raises(Unavailable):
         await ping
     other.close()

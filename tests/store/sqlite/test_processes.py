@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from backup_sharing.store.interface import SharingFilter
-from backup_sharing.store.sqlite.store import SqliteStore
+from backup_sharing.rules.commands import PutBackup
+from backup_sharing.store.interface import SharingFilter, Store
 from tests.store import sqlite_process
 from tests.store.commands import backup, cause, page
+from tests.store.opened import open_sqlite
 
 pytestmark = [pytest.mark.asyncio, pytest.mark.resilience]
 
@@ -42,8 +43,8 @@ def stored(path: Path) -> list[str]:
 @pytest.fixture
 async def path(tmp_path: Path) -> Path:
     path = tmp_path / "sharings.db"
-    store = await SqliteStore.open(path)
-    await store.put_backup(backup("backup", project_id="giver"), cause())
+    store = await open_sqlite(path)
+    await store.put_backup(PutBackup(backup("backup", project_id="giver"), cause()))
     await store.close()
     return path
 
@@ -66,13 +67,13 @@ async def test_processes_that_make_a_new_database_at_once_all_open_it(tmp_path: 
 
 
 async def test_stores_that_make_a_new_database_at_once_all_open_it(tmp_path: Path) -> None:
-    stores = await asyncio.gather(*(SqliteStore.open(tmp_path / "new.db", busy_timeout=60.0) for _ in range(8)))
+    stores = await asyncio.gather(*(open_sqlite(tmp_path / "new.db", busy_timeout=60.0) for _ in range(8)))
     await asyncio.gather(*(store.ping() for store in stores))
     for store in stores:
         await store.close()
 
 
-async def all_ids(store: SqliteStore) -> set[str]:
+async def all_ids(store: Store) -> set[str]:
     """The ids of all sharings, page by page."""
     found: set[str] = set()
     while True:
@@ -94,7 +95,7 @@ async def test_after_a_kill_all_acknowledged_shares_are_there_whole(path: Path, 
     acknowledged += rest.splitlines(keepends=True)
     ids = {each for line in acknowledged if line.endswith(b"\n") for each in line.decode().split()}
 
-    store = await SqliteStore.open(path)
+    store = await open_sqlite(path)
     there = await all_ids(store)
     await store.close()
     assert len(ids) >= acknowledgements * sqlite_process.RECIPIENTS

@@ -14,15 +14,17 @@ from pathlib import Path
 import pytest
 
 from backup_sharing.errors import Unavailable
-from backup_sharing.store import recovering
+from backup_sharing.rules.commands import PutBackup
+from backup_sharing.store import readiness
+from backup_sharing.store.interface import Store
 from backup_sharing.store.opening import open_store
-from backup_sharing.store.recovering import Recovering
 from backup_sharing.store.sqlite import start as sqlite_start
+from backup_sharing.store.sqlite.engine import SqliteEngine
 from backup_sharing.store.sqlite.log import HEADER_SIZE, log_path, log_use
 from backup_sharing.store.sqlite.start import settle, sync_folder
-from backup_sharing.store.sqlite.store import SqliteStore
 from backup_sharing.store.unusable import FailingDatabase
 from tests.store.commands import backup, cause, given, project_id, share
+from tests.store.opened import open_sqlite, sqlite_engine
 
 pytestmark = pytest.mark.asyncio
 
@@ -30,8 +32,8 @@ pytestmark = pytest.mark.asyncio
 @pytest.fixture
 async def left(tmp_path: Path) -> Path:
     """A database as a process left it that was killed after one share."""
-    store = await SqliteStore.open(tmp_path / "living.db")
-    await store.put_backup(backup(), cause())
+    store = await open_sqlite(tmp_path / "living.db")
+    await store.put_backup(PutBackup(backup(), cause()))
     await store.share(share())
     left = tmp_path / "left" / "sharings.db"
     left.parent.mkdir()
@@ -54,7 +56,7 @@ async def test_a_log_that_cannot_be_synced_is_not_copied(left: Path, monkeypatch
     before = contents(left)
     monkeypatch.setattr(sqlite_start.os, "fsync", failing_sync)
     with pytest.raises(FailingDatabase, match="Input/output error") as failed:
-        await SqliteStore.open(left)
+        await SqliteEngine(left).look()
     assert contents(left) == before
     assert failed.value.kept is not None
     failed.value.kept.close()
@@ -78,14 +80,14 @@ async def test_all_of_the_log_is_written_again_before_it_is_copied(left: Path, m
 
 
 async def test_a_settled_log_is_empty(left: Path) -> None:
-    store = await SqliteStore.open(left)
+    store = await open_sqlite(left)
     assert log_path(left).stat().st_size == 0
     assert await store.count_sharings(given()) == 1
     await store.close()
 
 
 async def test_a_start_beside_a_busy_store_fails_no_change(left: Path) -> None:
-    busy = await SqliteStore.open(left)
+    busy = await open_sqlite(left)
     stopped = False
 
     async def load(first: int) -> int:
@@ -97,7 +99,7 @@ async def test_a_start_beside_a_busy_store_fails_no_change(left: Path) -> None:
 
     loads = [asyncio.create_task(load(1000 * each)) for each in range(1, 5)]
     for _ in range(5):
-        store = await SqliteStore.open(left)
+        store = await open_sqlite(left)
         await store.ping()
         await store.close()
     stopped = True
@@ -110,7 +112,7 @@ async def test_a_folder_that_cannot_be_synced_is_not_ready(left: Path, monkeypat
     log_path(left).unlink()
     monkeypatch.setattr(sqlite_start.os, "fsync", failing_sync)
     with pytest.raises(FailingDatabase, match="folder cannot be synced"):
-        await SqliteStore.open(left)
+        await SqliteEngine(left).look()
 
 
 @pytest.mark.parametrize("error", [errno.EINVAL, errno.EIO])
@@ -131,13 +133,13 @@ async def test_a_folder_may_be_of_a_kind_that_is_not_synced(
 @pytest.fixture
 async def mend(left: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[[], None]]:
     """A disk that fails until this is called."""
-    monkeypatch.setattr(recovering, "TRY_EVERY", 0.01)
+    monkeypatch.setattr(readiness, "TRY_EVERY", 0.01)
     with monkeypatch.context() as broken:
         broken.setattr(sqlite_start.os, "fsync", failing_sync)
         yield broken.undo
 
 
-async def opened(store: Recovering) -> None:
+async def opened(store: Store) -> None:
     async with asyncio.timeout(30):
         while True:
             try:
@@ -148,7 +150,6 @@ async def opened(store: Recovering) -> None:
 
 async def test_a_store_on_a_failing_disk_opens_when_it_works(left: Path, mend: Callable[[], None]) -> None:
     store = await open_store(str(left))
-    assert isinstance(store, Recovering)
     for call in (store.ping(), store.count_sharings(given()), store.share(share(project_id(1)))):
         with pytest.raises(Unavailable, match="disk"):
             await call
@@ -165,18 +166,17 @@ async def test_a_store_on_a_failing_disk_opens_when_it_works(left: Path, mend: C
 
 async def test_a_store_that_never_opened_is_left_by_the_end(left: Path, mend: Callable[[], None]) -> None:
     store = await open_store(str(left))
-    assert isinstance(store, Recovering)
     await store.close()
     assert store.failed.is_set()
-    assert store._kept is not None
-    store._kept.close()
+    kept = sqlite_engine(store)._kept
+    assert kept is not None
+    kept.close()
 
 
 async def test_only_the_reason_for_a_failure_is_logged_anew(
     left: Path, mend: Callable[[], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     store = await open_store(str(left))
-    assert isinstance(store, Recovering)
     await asyncio.sleep(0.1)
     mend()
     await opened(store)

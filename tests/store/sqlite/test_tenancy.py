@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from backup_sharing.errors import BackupNotFound, SharingNotFound
-from backup_sharing.rules.decisions import PutBackup
+from backup_sharing.rules.commands import PutBackup
 from backup_sharing.store.sqlite import reads as sqlite_reads
-from backup_sharing.store.sqlite.changes import make
 from backup_sharing.store.sqlite.connection import connect
 from backup_sharing.store.sqlite.file import prepare
 from tests.store import commands
+from tests.store.sqlite.scripted import ask, make
 
 SHARING_ID = "01900000-0000-7000-8000-000000000001"
 UNKNOWN = "01900000-0000-7000-8000-00000000ffff"
@@ -46,7 +46,7 @@ def statements(connection: sqlite3.Connection, ask: Callable[[], object]) -> lis
 
 def test_a_sharing_of_others_is_read_as_one_that_is_not_there(connection: sqlite3.Connection) -> None:
     def get(sharing_id: str) -> list[str]:
-        return statements(connection, lambda: sqlite_reads.get_sharing(connection, commands.STRANGER, sharing_id))
+        return statements(connection, lambda: ask(connection, sqlite_reads.get_sharing(commands.STRANGER, sharing_id)))
 
     assert get(SHARING_ID) == get(UNKNOWN) != []
 

@@ -6,39 +6,63 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
+import pytest_asyncio
 
 from backup_sharing.errors import DeadlineTooClose, OutcomeUnknown, Unavailable
+from backup_sharing.store.change import Change
+from backup_sharing.store.interface import Store
+from backup_sharing.store.sqlite import batch as sqlite_batch
+from backup_sharing.store.sqlite import engine as sqlite_engine
 from backup_sharing.store.sqlite import writer as sqlite_writer
-from backup_sharing.store.sqlite.batch import Change
 from backup_sharing.store.sqlite.commit import Commits
-from backup_sharing.store.sqlite.connection import connect
-from backup_sharing.store.sqlite.file import prepare
-from backup_sharing.store.sqlite.writer import Writer
+from tests.store.opened import open_sqlite, parts
+from tests.store.sqlite.scripted import change as made_up
+from tests.store.sqlite.scripted import make_scripted, scripted
+
+T = TypeVar("T")
 
 pytestmark = pytest.mark.asyncio
 
 
+class Changes:
+    """A store of which a test says itself what each change does to the connection."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    async def make(self, run: Callable[[sqlite3.Connection], T], commit_by: float | None = None, **by: float) -> T:
+        return await self.store.share(scripted(run, commit_by, **by))  # type: ignore[return-value]  # scripted
+
+    async def close(self) -> None:
+        await self.store.close()
+
+
+@pytest.fixture(autouse=True)
+def script(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_batch, "make", make_scripted)
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    prepare(tmp_path / "sharings.db", busy_timeout=1)
     return tmp_path / "sharings.db"
 
 
-@pytest.fixture
-def connection(path: Path) -> sqlite3.Connection:
-    return connect(path, busy_timeout=0)
+@pytest_asyncio.fixture
+async def writer(path: Path) -> AsyncIterator[Changes]:
+    store = await open_sqlite(path, max_waiting=1000, max_batch=10, commit_delay=0.0)
+    yield Changes(store)
+    await store.close()
 
 
 @pytest.fixture
-def writer(connection: sqlite3.Connection) -> Iterator[Writer]:
-    writer = Writer(connection, max_waiting=1000, max_batch=10, busy_timeout=5)
-    yield writer
-    writer.close()
+def connection(writer: Changes) -> sqlite3.Connection:
+    return parts(writer.store).writer._connection
 
 
 def change(connection: sqlite3.Connection) -> int:
@@ -46,7 +70,7 @@ def change(connection: sqlite3.Connection) -> int:
 
 
 async def test_what_waits_is_committed_in_bounded_batches_one_wake_up(
-    writer: Writer, connection: sqlite3.Connection, path: Path, monkeypatch: pytest.MonkeyPatch
+    writer: Changes, connection: sqlite3.Connection, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wakes = 0
     wake = asyncio.get_running_loop().call_soon_threadsafe
@@ -58,9 +82,9 @@ async def test_what_waits_is_committed_in_bounded_batches_one_wake_up(
 
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        first = asyncio.create_task(writer.make(change, None))
+        first = asyncio.create_task(writer.make(change))
         await asyncio.sleep(0.05)
-        rest = [asyncio.create_task(writer.make(change, None)) for _ in range(25)]
+        rest = [asyncio.create_task(writer.make(change)) for _ in range(25)]
         await asyncio.sleep(0)
         monkeypatch.setattr(asyncio.get_running_loop(), "call_soon_threadsafe", counted)
         commits: list[str] = []
@@ -69,19 +93,19 @@ async def test_what_waits_is_committed_in_bounded_batches_one_wake_up(
     assert len(commits) == wakes == 4
 
 
-async def test_changes_run_in_one_thread_in_the_order_of_their_calls(writer: Writer) -> None:
+async def test_changes_run_in_one_thread_in_the_order_of_their_calls(writer: Changes) -> None:
     seen: list[tuple[int, str]] = []
 
     async def ask(number: int) -> None:
-        await writer.make(lambda _: seen.append((number, threading.current_thread().name)), None)
+        await writer.make(lambda _: seen.append((number, threading.current_thread().name)))
 
     await asyncio.gather(*(ask(number) for number in range(30)))
     assert seen == [(number, "sqlite-writer") for number in range(30)]
 
 
-async def test_the_loop_runs_on_while_a_change_is_made(writer: Writer) -> None:
+async def test_the_loop_runs_on_while_a_change_is_made(writer: Changes) -> None:
     release = threading.Event()
-    waiting = asyncio.create_task(writer.make(lambda _: release.wait(5), None))
+    waiting = asyncio.create_task(writer.make(lambda _: release.wait(5)))
     await asyncio.sleep(0.05)
     assert not waiting.done()
     release.set()
@@ -89,7 +113,7 @@ async def test_the_loop_runs_on_while_a_change_is_made(writer: Writer) -> None:
 
 
 async def test_a_defect_reaches_the_callers_and_the_thread_goes_on(
-    writer: Writer, monkeypatch: pytest.MonkeyPatch
+    writer: Changes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def defect(*_: object) -> None:
         raise AssertionError
@@ -97,8 +121,8 @@ async def test_a_defect_reaches_the_callers_and_the_thread_goes_on(
     with monkeypatch.context() as patched:
         patched.setattr(sqlite_writer, "carry_out", defect)
         with pytest.raises(AssertionError):
-            await writer.make(change, None)
-    assert await writer.make(change, None) == 1
+            await writer.make(change)
+    assert await writer.make(change) == 1
 
 
 class StalledCommits:
@@ -129,12 +153,12 @@ def keep(name: str) -> Callable[[sqlite3.Connection], None]:
     return lambda connection: connection.execute(statement, (name,)) and None
 
 
-async def kept(writer: Writer) -> list[str]:
+async def kept(writer: Changes) -> list[str]:
     query = "SELECT id FROM backups ORDER BY id"
-    return await writer.make(lambda connection: [name for (name,) in connection.execute(query)], None)
+    return await writer.make(lambda connection: [name for (name,) in connection.execute(query)])
 
 
-async def test_a_commit_stalled_past_the_deadline_is_unknown(writer: Writer, stalled: StalledCommits) -> None:
+async def test_a_commit_stalled_past_the_deadline_is_unknown(writer: Changes, stalled: StalledCommits) -> None:
     soon = time.monotonic() + 0.05
     with pytest.raises(OutcomeUnknown):
         await writer.make(keep("begun"), soon, answer_by=soon)
@@ -143,8 +167,8 @@ async def test_a_commit_stalled_past_the_deadline_is_unknown(writer: Writer, sta
     assert await kept(writer) == ["begun"]
 
 
-async def test_a_change_behind_a_stalled_commit_is_refused_for_good(writer: Writer, stalled: StalledCommits) -> None:
-    begun = asyncio.create_task(writer.make(keep("begun"), None))
+async def test_a_change_behind_a_stalled_commit_is_refused_for_good(writer: Changes, stalled: StalledCommits) -> None:
+    begun = asyncio.create_task(writer.make(keep("begun")))
     await asyncio.to_thread(stalled.reached.wait, 30)
     with pytest.raises(DeadlineTooClose):
         await writer.make(keep("late"), time.monotonic() + 0.01, answer_by=time.monotonic() + 30)
@@ -154,25 +178,25 @@ async def test_a_change_behind_a_stalled_commit_is_refused_for_good(writer: Writ
 
 
 async def test_a_change_refused_just_before_its_commit_is_left_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_writer, "_BATCH_SECONDS", 0.05)
-    writer = Writer(connect(path, busy_timeout=0), max_waiting=9, max_batch=9, busy_timeout=0, commit_delay=1.0)
+    monkeypatch.setattr(sqlite_engine, "_BATCH_SECONDS", 0.05)
+    writer = Changes(await open_sqlite(path, busy_timeout=0, commit_delay=1.0))
     refused = threading.Event()
 
     def made_as_it_is_refused(connection: sqlite3.Connection) -> None:
         keep("late")(connection)
         refused.wait(30)
 
-    late = asyncio.create_task(writer.make(made_as_it_is_refused, None))
+    late = asyncio.create_task(writer.make(made_as_it_is_refused))
     late.add_done_callback(lambda _: refused.set())
     with pytest.raises(Unavailable, match="nothing was stored"):
         await late
-    await asyncio.to_thread(writer.close)
+    await writer.close()
     with closing(sqlite3.connect(path)) as other:
         assert other.execute("SELECT id FROM backups").fetchall() == []
 
 
 async def test_a_caller_cancelled_during_its_change_disturbs_no_other(
-    writer: Writer,
+    writer: Changes,
 ) -> None:
     gather, begun, release = threading.Event(), threading.Event(), threading.Event()
 
@@ -180,10 +204,10 @@ async def test_a_caller_cancelled_during_its_change_disturbs_no_other(
         begun.set()
         release.wait(5)
 
-    first = asyncio.create_task(writer.make(lambda _: gather.wait(5), None))
+    first = asyncio.create_task(writer.make(lambda _: gather.wait(5)))
     await asyncio.sleep(0.05)
-    cancelled = asyncio.create_task(writer.make(slow, None))
-    other = asyncio.create_task(writer.make(change, None))
+    cancelled = asyncio.create_task(writer.make(slow))
+    other = asyncio.create_task(writer.make(change))
     await asyncio.sleep(0)
     gather.set()
     await asyncio.to_thread(begun.wait, 5)
@@ -194,20 +218,25 @@ async def test_a_caller_cancelled_during_its_change_disturbs_no_other(
     assert cancelled.cancelled()
 
 
-async def test_one_writer_serves_callers_of_several_loops(writer: Writer) -> None:
-    async def ask() -> int:
-        return await writer.make(change, None)
+async def test_one_writer_serves_callers_of_several_loops(writer: Changes) -> None:
+    async def ask() -> object:
+        batch = [made_up(change)]
+        await parts(writer.store).writer.commit(batch)
+        return await batch[0].answered
 
     answers = await asyncio.gather(ask(), asyncio.to_thread(asyncio.run, ask()), ask())
     assert list(answers) == [1, 1, 1]
 
 
-async def test_a_loop_that_is_gone_does_not_stop_the_thread(writer: Writer) -> None:
+async def test_a_loop_that_is_gone_does_not_stop_the_thread(writer: Changes) -> None:
     release = threading.Event()
+
+    async def ask() -> None:
+        await parts(writer.store).writer.commit([made_up(lambda _: release.wait(5))])
 
     def leave_early() -> None:
         loop = asyncio.new_event_loop()
-        left = loop.create_task(writer.make(lambda _: release.wait(5), None))
+        left = loop.create_task(ask())
         loop.run_until_complete(asyncio.sleep(0.05))
         left.cancel()
         loop.run_until_complete(asyncio.gather(left, return_exceptions=True))
@@ -215,7 +244,7 @@ async def test_a_loop_that_is_gone_does_not_stop_the_thread(writer: Writer) -> N
 
     await asyncio.to_thread(leave_early)
     release.set()
-    assert await writer.make(change, None) == 1
+    assert await writer.make(change) == 1
 
 
 @pytest.fixture
@@ -224,11 +253,9 @@ def batches() -> list[int]:
     return []
 
 
-@pytest.fixture
-def patient_writer(
-    connection: sqlite3.Connection, batches: list[int], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Writer]:
-    """A writer that would wait longer than any test for changes that it expects."""
+@pytest_asyncio.fixture
+async def patient_writer(path: Path, batches: list[int], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Changes]:
+    """A store that would wait longer than any test for changes that it expects."""
     made = sqlite_writer.carry_out
 
     def counted(
@@ -238,18 +265,18 @@ def patient_writer(
         return made(connection, changes, busy_timeout, commits)
 
     monkeypatch.setattr(sqlite_writer, "carry_out", counted)
-    writer = Writer(connection, max_waiting=1000, max_batch=4, busy_timeout=5, commit_delay=3600)
-    yield writer
-    writer.close()
+    store = await open_sqlite(path, max_waiting=1000, max_batch=4, commit_delay=3600)
+    yield Changes(store)
+    await store.close()
 
 
-async def test_a_caller_that_is_alone_waits_for_no_other(patient_writer: Writer, batches: list[int]) -> None:
+async def test_a_caller_that_is_alone_waits_for_no_other(patient_writer: Changes, batches: list[int]) -> None:
     for _ in range(5):
-        await asyncio.wait_for(patient_writer.make(change, None), 5)
+        await asyncio.wait_for(patient_writer.make(change), 5)
     assert batches == [1] * 5
 
 
-async def expect_four(writer: Writer) -> list[asyncio.Task[int]]:
+async def expect_four(writer: Changes) -> list[asyncio.Task[int]]:
     """Let one change be answered while three wait, so that four are expected next; answers the three."""
     begun, release = threading.Event(), threading.Event()
 
@@ -257,40 +284,44 @@ async def expect_four(writer: Writer) -> list[asyncio.Task[int]]:
         begun.set()
         release.wait(5)
 
-    first = asyncio.create_task(writer.make(slow, None))
+    first = asyncio.create_task(writer.make(slow))
     await asyncio.to_thread(begun.wait, 5)
-    three = [asyncio.create_task(writer.make(change, None)) for _ in range(3)]
+    three = [asyncio.create_task(writer.make(change)) for _ in range(3)]
     await asyncio.sleep(0)
     release.set()
     await first
     return three
 
 
-async def test_changes_apart_share_a_commit_if_many_came_before(patient_writer: Writer, batches: list[int]) -> None:
+async def test_changes_apart_share_a_commit_if_many_came_before(
+    patient_writer: Changes, batches: list[int]
+) -> None:
     tasks = await expect_four(patient_writer)
     for _ in range(5):
         await asyncio.sleep(0.01)
-        tasks.append(asyncio.create_task(patient_writer.make(change, None)))
+        tasks.append(asyncio.create_task(patient_writer.make(change)))
     assert await asyncio.wait_for(asyncio.gather(*tasks), 5) == [1] * 8
     assert batches == [1, 4, 4]
 
 
-async def test_a_writer_that_is_closed_waits_for_no_more_changes(patient_writer: Writer) -> None:
+async def test_a_writer_that_is_closed_waits_for_no_more_changes(patient_writer: Changes) -> None:
     tasks = await expect_four(patient_writer)
-    await asyncio.wait_for(asyncio.to_thread(patient_writer.close), 5)
+    await asyncio.wait_for(patient_writer.close(), 5)
     failures = await asyncio.gather(*tasks, return_exceptions=True)
     assert [type(failure) for failure in failures] == [Unavailable] * 3
 
 
-async def test_fewer_callers_than_before_wait_no_longer_than_the_delay(connection: sqlite3.Connection) -> None:
-    writer = Writer(connection, max_waiting=1000, max_batch=4, busy_timeout=5, commit_delay=0.01)
+async def test_fewer_callers_than_before_wait_no_longer_than_the_delay(path: Path) -> None:
+    writer = Changes(await open_sqlite(path, max_waiting=1000, max_batch=4, commit_delay=0.01))
     await asyncio.wait_for(asyncio.gather(*await expect_four(writer)), 5)
     for _ in range(5):
-        await asyncio.wait_for(writer.make(change, None), 5)
-    await asyncio.to_thread(writer.close)
+        await asyncio.wait_for(writer.make(change), 5)
+    await writer.close()
 
 
-async def test_a_closed_writer_refuses(writer: Writer) -> None:
-    writer.close()
+async def test_a_closed_writer_refuses(writer: Changes) -> None:
+    await asyncio.to_thread(parts(writer.store).writer.close)
     with pytest.raises(Unavailable):
-        await writer.make(change, None)
+        await writer.make(change)
+    with pytest.raises(Unavailable):
+        await parts(writer.store).writer.commit([made_up(change)])

@@ -16,12 +16,11 @@ from typing import Any, Final
 import psycopg
 
 from backup_sharing.model import Sharing
-from backup_sharing.rules.decisions import Command, PutBackup
-from backup_sharing.rules.state import Edits, Event, Needs, State, StoredKey
-from backup_sharing.store.interface import Cancel
+from backup_sharing.rules.commands import Cancel, Command, PutBackup
+from backup_sharing.rules.state import Edits, Needs, State
 from backup_sharing.store.postgres.connection import Connection
 from backup_sharing.store.postgres.rows import BACKUP_PARAMETERS, backup_row, columns_of, stored_backup, text_in
-from backup_sharing.store.rows import BACKUP_COLUMNS, SHARING_COLUMNS, SHARING_FIELDS
+from backup_sharing.store.rows import BACKUP_COLUMNS, EVENT_FIELDS, SHARING_COLUMNS, SHARING_FIELDS, key_row, stored_key
 
 # ruff: noqa: S608 -- statements are put together from the constants of this program only
 
@@ -106,10 +105,10 @@ REMEMBER: Final = """
     ORDER BY project_id, method, key
 """
 _TELL: Final = f"""
-    INSERT INTO sharing_events ({", ".join(Event._fields)})
-    SELECT {", ".join(Event._fields)} FROM unnest(
+    INSERT INTO sharing_events ({", ".join(EVENT_FIELDS)})
+    SELECT {", ".join(EVENT_FIELDS)} FROM unnest(
         %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[]
-    ) WITH ORDINALITY AS told ({", ".join(Event._fields)}, place) ORDER BY place
+    ) WITH ORDINALITY AS told ({", ".join(EVENT_FIELDS)}, place) ORDER BY place
 """
 # Fails a transaction that has taken too long; how long is known by the database's own clock, whatever time it shows.
 _MARK: Final = """
@@ -194,7 +193,7 @@ class Known:
 
     def _take_keys(self, rows: Iterable[Any]) -> None:
         for row in rows:
-            self.state.know_key(row[:3], StoredKey(*row[3:]))
+            self.state.know_key(*stored_key(row))
 
 
 async def write(
@@ -257,9 +256,9 @@ def sharing_columns(edits: Edits) -> Sequence[object]:
 
 def event_columns(edits: Edits) -> Sequence[object]:
     """The columns of the events to insert."""
-    return columns_of((tuple(map(text_in, event)) for event in edits.events), len(Event._fields))
+    return columns_of((tuple(map(text_in, event)) for event in edits.events), len(EVENT_FIELDS))
 
 
 def key_columns(edits: Edits) -> Sequence[object]:
     """The columns of the idempotency keys to insert."""
-    return columns_of(((*key, *stored) for key, stored in edits.keys.items()), 6)
+    return columns_of((key_row(*each) for each in edits.keys.items()), 6)

@@ -1,15 +1,15 @@
-"""What each read asks of PostgreSQL. One statement each, so that it sees one state of the data."""
+"""What each read asks of PostgreSQL: `backup_sharing.store.engine.Reads`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from backup_sharing.errors import BackupNotFound, SharingNotFound
 from backup_sharing.model import Backup, Page, SharingDetail
 from backup_sharing.store import listing
+from backup_sharing.store.engine import Query
 from backup_sharing.store.interface import PAGE_BYTES, SharingFilter, SharingQuery
-from backup_sharing.store.postgres.connection import Connection
 from backup_sharing.store.postgres.rows import stored_backup, stored_detail, text_in
 from backup_sharing.store.rows import BACKUP_COLUMNS, BACKUP_FIELDS, SHARING_FIELDS, Row, details_of
 
@@ -32,18 +32,25 @@ _GET_SHARING: Final = listing.get_statement(POSTGRES)
 _GET_BACKUP: Final = f"SELECT {BACKUP_COLUMNS} FROM backups AS b WHERE b.id = %(id)s"  # noqa: S608 -- constants
 
 
-async def get_sharing(connection: Connection, project_id: str, sharing_id: str) -> SharingDetail:
-    """Do what `Store.get_sharing` promises."""
-    rows = await _rows(connection, _GET_SHARING, {"id": sharing_id, "project_id": project_id})
-    if not rows:
+def get_sharing(project_id: str, sharing_id: str) -> Query[SharingDetail]:
+    """`Store.get_sharing`."""
+
+    def answer(rows: Iterable[Row]) -> SharingDetail:
+        for row in rows:
+            return stored_detail(row)
         raise SharingNotFound(sharing_id)
-    return stored_detail(rows[0])
+
+    return Query(_GET_SHARING, {"id": sharing_id, "project_id": project_id}, answer)
 
 
-async def list_sharings(connection: Connection, query: SharingQuery) -> Page[SharingDetail]:
-    """Do what `Store.list_sharings` promises."""
-    page, more = _cut(await _rows(connection, *list_statement(query)), query.part.limit)
-    return Page(details_of(page, stored_backup), more)
+def list_sharings(query: SharingQuery) -> Query[Page[SharingDetail]]:
+    """`Store.list_sharings`."""
+
+    def answer(rows: Iterable[Row]) -> Page[SharingDetail]:
+        page, more = _cut(list(rows), query.part.limit)
+        return Page(details_of(page, stored_backup), more)
+
+    return Query(*list_statement(query), answer)
 
 
 def list_statement(query: SharingQuery) -> tuple[str, listing.Parameters]:
@@ -55,28 +62,31 @@ def list_statement(query: SharingQuery) -> tuple[str, listing.Parameters]:
     return _bounded(page, f"{_SHARING_NAMES}, {_BACKUP_NAMES}", outer), parameters
 
 
-async def count_sharings(connection: Connection, filter: SharingFilter) -> int:
-    """Do what `Store.count_sharings` promises."""
-    ((count,),) = await _rows(connection, *listing.count_statement(filter, POSTGRES))
-    return int(count)
+def count_sharings(filter: SharingFilter) -> Query[int]:
+    """`Store.count_sharings`."""
+    return Query(*listing.count_statement(filter, POSTGRES), listing.only_number)
 
 
-async def get_backup(connection: Connection, backup_id: str) -> Backup:
-    """Do what `Store.get_backup` promises."""
-    rows = await _rows(connection, _GET_BACKUP, {"id": backup_id})
-    if not rows:
+def get_backup(backup_id: str) -> Query[Backup]:
+    """`Store.get_backup`."""
+
+    def answer(rows: Iterable[Row]) -> Backup:
+        for row in rows:
+            return stored_backup(row)
         raise BackupNotFound(backup_id)
-    return stored_backup(rows[0])
+
+    return Query(_GET_BACKUP, {"id": backup_id}, answer)
 
 
-async def list_backups(
-    connection: Connection, project_id: str | None, limit: int, after_id: str | None
-) -> Page[Backup]:
-    """Do what `Store.list_backups` promises."""
-    statement = backups_statement(project_id, after_id)
+def list_backups(project_id: str | None, limit: int, after_id: str | None) -> Query[Page[Backup]]:
+    """`Store.list_backups`."""
+
+    def answer(rows: Iterable[Row]) -> Page[Backup]:
+        page, more = _cut(list(rows), limit)
+        return Page([stored_backup(row) for row in page], more)
+
     parameters: listing.Parameters = {"project_id": project_id, "after_id": after_id, "rows": limit + 1}
-    page, more = _cut(await _rows(connection, statement, parameters), limit)
-    return Page([stored_backup(row) for row in page], more)
+    return Query(backups_statement(project_id, after_id), parameters, answer)
 
 
 def backups_statement(project_id: str | None, after_id: str | None) -> str:
@@ -106,9 +116,9 @@ def _cut(rows: Sequence[Row], limit: int) -> tuple[Sequence[Row], bool]:
     return page, bool(rows) and rows[0][-1] > len(page)
 
 
-async def _rows(connection: Connection, statement: str, parameters: listing.Parameters) -> list[tuple[Any, ...]]:
+def as_stored(parameters: listing.Parameters) -> listing.Parameters:
+    """Answer the parameters as PostgreSQL's text can hold them, and a part of a name as bytes: see `POSTGRES`."""
     values = {name: text_in(value) for name, value in parameters.items()}
     if isinstance(name := parameters.get("name"), str):
         values["name"] = name.encode()
-    cursor = await connection.execute(statement, values)
-    return await cursor.fetchall()
+    return values

@@ -14,10 +14,10 @@ from typing import Final
 import psycopg
 
 from backup_sharing.model import AVAILABLE
-from backup_sharing.rules.decisions import Command, decide_all
+from backup_sharing.rules.commands import Command, OnConflict, Share
+from backup_sharing.rules.decisions import decide_all
 from backup_sharing.rules.outcome import Made, Outcome
-from backup_sharing.rules.state import Edits, Event, State
-from backup_sharing.store.interface import OnConflict, Share
+from backup_sharing.rules.state import Edits, State
 from backup_sharing.store.postgres.changes import (
     BEGIN,
     REMEMBER,
@@ -28,7 +28,7 @@ from backup_sharing.store.postgres.changes import (
     sharing_columns,
 )
 from backup_sharing.store.postgres.connection import Connection
-from backup_sharing.store.rows import SHARING_FIELDS
+from backup_sharing.store.rows import EVENT_FIELDS, SHARING_FIELDS
 
 # ruff: noqa: S608 -- statements are put together from the constants of this program only
 
@@ -48,10 +48,10 @@ _ADD: Final = f"""
         SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[])
     ),
     marked AS (INSERT INTO batches (id) VALUES (%s))
-    INSERT INTO sharing_events ({", ".join(Event._fields)})
-    SELECT {", ".join(Event._fields)} FROM unnest(
+    INSERT INTO sharing_events ({", ".join(EVENT_FIELDS)})
+    SELECT {", ".join(EVENT_FIELDS)} FROM unnest(
         %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[]
-    ) WITH ORDINALITY AS told ({", ".join(Event._fields)}, place) ORDER BY place
+    ) WITH ORDINALITY AS told ({", ".join(EVENT_FIELDS)}, place) ORDER BY place
 """
 # In a statement of its own, behind the lock and behind what was added: it sees both. How long the transaction has
 # taken is known by the database's own clock, whatever time it shows.

@@ -9,48 +9,29 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
-from typing import Any
+from collections.abc import Mapping, Sequence
 
-from backup_sharing.errors import DeadlineTooClose, OutcomeUnknown, Unavailable
+from backup_sharing.errors import OutcomeUnknown, Unavailable
 from backup_sharing.rules.outcome import Made, NotMade, Outcome
+from backup_sharing.store.change import Change
+from backup_sharing.store.sqlite.changes import make
 from backup_sharing.store.sqlite.commit import Commits, CommitUnknown
 from backup_sharing.store.sqlite.connection import LOCK_POLL, failure_of, is_failed_sync, is_locked, log_fault
-from backup_sharing.store.waiter import Waiter, claim
+from backup_sharing.store.waiter import claim
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Change:
-    """Something to do to the data, once or again from the start, but committed at most once."""
-
-    make: Callable[[sqlite3.Connection], object]
-    commit_by: float | None
-    """Reading of ``time.monotonic()`` after which no commit may begin; None: no limit."""
-    given_up: Callable[[], bool]
-    """Whether nobody wants it any more."""
-    waiter: Waiter | None = None
-    """Its caller, who has to be claimed before the commit; None: there is none to be told anything."""
-    command: object = None
-    make_all: Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Outcome]] | None = None
-    """Makes all changes that wait side by side and have the same of these, from their commands: as if each
-    were made after the one before, but for less. Answers what became of each; None: they are made one by one."""
-
-
 def carry_out(
     connection: sqlite3.Connection,
-    changes: Iterable[Change],
+    changes: Sequence[Change],
     busy_timeout: float,
     commits: Commits,
 ) -> Mapping[Change, Outcome]:
     """Make the changes, in order, in one transaction; return when it is on the disk.
 
-    The write lock is waited for up to ``busy_timeout`` seconds. Answers what became of each
-    change; those that were given up before their turn are missing. Raises nothing of SQLite's.
+    The write lock is waited for up to ``busy_timeout`` seconds. Answers what became of each change; those that were
+    given up before the commit, or were late for it, are missing. Raises nothing of SQLite's.
     """
     batch = _Batch(connection, changes, commits)
     try:
@@ -63,7 +44,7 @@ def carry_out(
 class _Batch:
     """One batch on its way to a commit."""
 
-    def __init__(self, connection: sqlite3.Connection, changes: Iterable[Change], commits: Commits) -> None:
+    def __init__(self, connection: sqlite3.Connection, changes: Sequence[Change], commits: Commits) -> None:
         self._connection = connection
         self._commits = commits
         self._waiting = list(changes)
@@ -72,14 +53,14 @@ class _Batch:
     def run(self, give_up_at: float) -> None:
         """Try until the changes are committed or none is left to try; raises sqlite3.Error if it cannot be done."""
         self._roll_back()
-        separately = len(self._waiting) == 1 and self._waiting[0].make_all is None
+        separately = False
         while self._keep_wanted():
             if not self._lock(give_up_at):
                 continue
             outcomes = self._make_separately() if separately else self._make_together()
             if outcomes is None:
                 separately = True
-            elif not _late(self._waiting) and _are_claimed(outcomes):
+            elif not any(change.is_given_up for change in outcomes) and _are_claimed(outcomes):
                 self._finish(outcomes)
                 return
             self._roll_back()
@@ -95,9 +76,8 @@ class _Batch:
             _log.exception("a failed transaction could not be rolled back; the next one tries again")
 
     def _keep_wanted(self) -> bool:
-        """Settle those that are late and forget those that were given up; whether any is left."""
-        self.outcomes |= {change: NotMade(DeadlineTooClose()) for change in _late(self._waiting)}
-        self._waiting = [change for change in self._waiting if change not in self.outcomes and not change.given_up()]
+        """Forget those that were given up, or are late; whether any is left."""
+        self._waiting = _wanted(self._waiting)
         return bool(self._waiting)
 
     def _lock(self, give_up_at: float) -> bool:
@@ -111,37 +91,29 @@ class _Batch:
             return False
         return True
 
-    def _make_together(self) -> dict[Change, Outcome] | None:
-        """Make all; None if one failed and may have left something behind."""
-        outcomes: dict[Change, Outcome] = {}
-        wanted = [change for change in self._waiting if not change.given_up()]
+    def _make_together(self) -> Mapping[Change, Outcome] | None:
+        """Make all; None if it failed because of one of several."""
+        wanted = _wanted(self._waiting)
         try:
-            for make_all, neighbours in groupby(wanted, attrgetter("make_all")):
-                changes = list(neighbours)
-                if make_all is not None:
-                    made = make_all(self._connection, [change.command for change in changes])
-                    outcomes.update(zip(changes, made, strict=True))
-                else:
-                    outcomes.update((change, Made(change.make(self._connection))) for change in changes)
-        except Exception as error:  # made again alone, where it is told
-            if isinstance(error, sqlite3.Error) and is_failed_sync(error):
+            outcomes = make(self._connection, [change.command for change in wanted])
+        except Exception as error:
+            if isinstance(error, sqlite3.Error) and (is_failed_sync(error) or len(wanted) == 1):
                 raise
-            return None
-        return outcomes
+            return None if len(wanted) > 1 else {change: NotMade(error) for change in wanted}
+        return dict(zip(wanted, outcomes, strict=True))
 
-    def _make_separately(self) -> dict[Change, Outcome]:
+    def _make_separately(self) -> Mapping[Change, Outcome]:
         """Make each that does not fail; raises sqlite3.Error if a failure ended the whole transaction."""
         outcomes: dict[Change, Outcome] = {}
-        for change in self._waiting:
-            if not change.given_up():
-                self._connection.execute("SAVEPOINT change")
-                outcomes[change] = self._make_or_undo(change)
-                self._connection.execute("RELEASE change")
+        for change in _wanted(self._waiting):
+            self._connection.execute("SAVEPOINT change")
+            outcomes[change] = self._make_or_undo(change)
+            self._connection.execute("RELEASE change")
         return outcomes
 
     def _make_or_undo(self, change: Change) -> Outcome:
         try:
-            return Made(change.make(self._connection))
+            (outcome,) = make(self._connection, [change.command])
         except Exception as error:
             if not self._connection.in_transaction:
                 raise  # SQLite rolls back by itself when, for instance, the disk is full
@@ -150,6 +122,7 @@ class _Batch:
                 return NotMade(error)
             log_fault(error)
             return NotMade(failure_of(error))
+        return outcome
 
     def _finish(self, outcomes: Mapping[Change, Outcome]) -> None:
         if any(isinstance(outcome, Made) for outcome in outcomes.values()):
@@ -168,13 +141,11 @@ class _Batch:
 
 def _are_claimed(outcomes: Mapping[Change, Outcome]) -> bool:
     """Whether all that would be committed may be."""
-    made = (change.waiter for change, outcome in outcomes.items() if isinstance(outcome, Made))
-    return claim([waiter for waiter in made if waiter is not None])
+    return claim([change for change, outcome in outcomes.items() if isinstance(outcome, Made)])
 
 
-def _late(changes: Iterable[Change]) -> Sequence[Change]:
-    now = time.monotonic()
-    return [change for change in changes if change.commit_by is not None and now > change.commit_by]
+def _wanted(changes: Sequence[Change]) -> list[Change]:
+    return [change for change in changes if not change.is_given_up]
 
 
 def _unsure(outcome: Outcome, unknown: CommitUnknown) -> NotMade:

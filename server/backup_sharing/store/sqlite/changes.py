@@ -18,16 +18,20 @@ from typing import Any, Final
 import orjson
 
 from backup_sharing.model import Backup, Sharing
-from backup_sharing.rules.decisions import Command, decide_all, needs_of
-from backup_sharing.rules.outcome import NotMade, Outcome
-from backup_sharing.rules.state import Edits, Event, Needs, State, StoredKey
+from backup_sharing.rules.commands import Command
+from backup_sharing.rules.decisions import decide_all, needs_of
+from backup_sharing.rules.outcome import Outcome
+from backup_sharing.rules.state import Edits, Needs, State
 from backup_sharing.store.rows import (
     BACKUP_COLUMNS,
     BACKUP_FIELDS,
+    EVENT_FIELDS,
     SHARING_COLUMNS,
     SHARING_FIELDS,
     backup_of,
     backup_values,
+    key_row,
+    stored_key,
 )
 
 # ruff: noqa: S608 -- statements are put together from the constants of this program only
@@ -71,16 +75,8 @@ _REMEMBER: Final = """
 _Row = Sequence[object]
 
 
-def make(connection: sqlite3.Connection, command: Command) -> object:
-    """Make one change; answers what its caller gets, or raises its failure."""
-    (outcome,) = make_all(connection, [command])
-    if isinstance(outcome, NotMade):
-        raise outcome.failure
-    return outcome.answer
-
-
-def make_all(connection: sqlite3.Connection, commands: Sequence[Command]) -> Sequence[Outcome]:
-    """Make changes one after the other, for less; answers what became of each."""
+def make(connection: sqlite3.Connection, commands: Sequence[Command]) -> Sequence[Outcome]:
+    """Make changes as if one after the other; answers what became of each."""
     state = _known(connection, needs_of(commands))
     outcomes = decide_all(state, commands)
     if state.edits:
@@ -108,7 +104,7 @@ def _known(connection: sqlite3.Connection, needs: Needs) -> State:
             state.know_active(Sharing(*values) for values in orjson.loads(active))
     if needs.keys:
         for row in connection.execute(_KEYS, (_json(needs.keys),)).fetchall():
-            state.know_key(row[:3], StoredKey(*row[3:]))
+            state.know_key(*stored_key(row))
     return state
 
 
@@ -122,9 +118,9 @@ def _write(connection: sqlite3.Connection, edits: Edits) -> None:
         _write_backups(connection, edits.backups.items())
     if edits.keys:
         connection.execute(_PURGE, (edits.expired_at, max(_PURGED_AT_ONCE, 2 * len(edits.keys))))
-        connection.executemany(_REMEMBER, [(*key, *stored) for key, stored in edits.keys.items()])
+        connection.executemany(_REMEMBER, [key_row(*each) for each in edits.keys.items()])
     for events in _chunks(edits.events):
-        connection.execute(_insert("sharing_events", Event._fields, len(events)), _flat(events))
+        connection.execute(_insert("sharing_events", EVENT_FIELDS, len(events)), _flat(events))
 
 
 def _write_backups(connection: sqlite3.Connection, backups: Iterable[tuple[str, Backup | None]]) -> None:

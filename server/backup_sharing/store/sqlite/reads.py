@@ -1,19 +1,18 @@
-"""What each read asks of SQLite. One statement each, so that it sees one state of the data.
+"""What each read asks of SQLite: `backup_sharing.store.engine.Reads`.
 
 Tables are joined in the order written (CROSS JOIN), so that the index on a project's sharings gives the order.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterable
 from operator import itemgetter
 from typing import Final
 
 from backup_sharing.errors import BackupNotFound, SharingNotFound
 from backup_sharing.model import Backup, Page, SharingDetail
 from backup_sharing.store import listing
+from backup_sharing.store.engine import Query
 from backup_sharing.store.interface import SharingFilter, SharingQuery, SortKey
 from backup_sharing.store.rows import (
     BACKUP_COLUMNS,
@@ -35,22 +34,28 @@ SQLITE: Final = listing.Dialect(
 """How SQLite says it."""
 
 _GET_SHARING: Final = listing.get_statement(SQLITE)
-_GET_BACKUP: Final = f"SELECT {BACKUP_COLUMNS} FROM backups AS b WHERE b.id = ?"  # noqa: S608 -- constants
+_GET_BACKUP: Final = f"SELECT {BACKUP_COLUMNS} FROM backups AS b WHERE b.id = :id"  # noqa: S608 -- constants
 
 
-def get_sharing(connection: sqlite3.Connection, project_id: str, sharing_id: str) -> SharingDetail:
-    """Do what `Store.get_sharing` promises."""
-    row = connection.execute(_GET_SHARING, {"id": sharing_id, "project_id": project_id}).fetchone()
-    if row is None:
+def get_sharing(project_id: str, sharing_id: str) -> Query[SharingDetail]:
+    """`Store.get_sharing`."""
+
+    def answer(rows: Iterable[Row]) -> SharingDetail:
+        for row in rows:
+            return detail_of(row)
         raise SharingNotFound(sharing_id)
-    return detail_of(row)
+
+    return Query(_GET_SHARING, {"id": sharing_id, "project_id": project_id}, answer)
 
 
-def list_sharings(connection: sqlite3.Connection, query: SharingQuery) -> Page[SharingDetail]:
-    """Do what `Store.list_sharings` promises."""
-    with closing(connection.execute(*list_statement(query))) as rows:
+def list_sharings(query: SharingQuery) -> Query[Page[SharingDetail]]:
+    """`Store.list_sharings`."""
+
+    def answer(rows: Iterable[Row]) -> Page[SharingDetail]:
         page, more = listing.cut(rows, query.part.limit, _SIZE_OF_DETAIL)
-    return Page(details_of(page), more)
+        return Page(details_of(page), more)
+
+    return Query(*list_statement(query), answer)
 
 
 def list_statement(query: SharingQuery) -> tuple[str, listing.Parameters]:
@@ -66,29 +71,31 @@ def list_statement(query: SharingQuery) -> tuple[str, listing.Parameters]:
     return statement, parameters
 
 
-def count_sharings(connection: sqlite3.Connection, filter: SharingFilter) -> int:
-    """Do what `Store.count_sharings` promises."""
-    (count,) = connection.execute(*listing.count_statement(filter, SQLITE)).fetchone()
-    return int(count)
+def count_sharings(filter: SharingFilter) -> Query[int]:
+    """`Store.count_sharings`."""
+    return Query(*listing.count_statement(filter, SQLITE), listing.only_number)
 
 
-def get_backup(connection: sqlite3.Connection, backup_id: str) -> Backup:
-    """Do what `Store.get_backup` promises."""
-    row = connection.execute(_GET_BACKUP, (backup_id,)).fetchone()
-    if row is None:
+def get_backup(backup_id: str) -> Query[Backup]:
+    """`Store.get_backup`."""
+
+    def answer(rows: Iterable[Row]) -> Backup:
+        for row in rows:
+            return backup_of(row)
         raise BackupNotFound(backup_id)
-    return backup_of(row)
+
+    return Query(_GET_BACKUP, {"id": backup_id}, answer)
 
 
-def list_backups(
-    connection: sqlite3.Connection, project_id: str | None, limit: int, after_id: str | None
-) -> Page[Backup]:
-    """Do what `Store.list_backups` promises."""
-    parameters = {"project_id": project_id, "after_id": after_id, "rows": limit + 1}
-    statement = listing.backups_statement(project_id, after_id, SQLITE, BACKUP_COLUMNS)
-    with closing(connection.execute(statement, parameters)) as rows:
+def list_backups(project_id: str | None, limit: int, after_id: str | None) -> Query[Page[Backup]]:
+    """`Store.list_backups`."""
+
+    def answer(rows: Iterable[Row]) -> Page[Backup]:
         page, more = listing.cut(rows, limit, _SIZE_OF_BACKUP)
-    return Page([backup_of(row) for row in page], more)
+        return Page([backup_of(row) for row in page], more)
+
+    parameters: listing.Parameters = {"project_id": project_id, "after_id": after_id, "rows": limit + 1}
+    return Query(listing.backups_statement(project_id, after_id, SQLITE, BACKUP_COLUMNS), parameters, answer)
 
 
 def _size_from(start: int) -> Callable[[Row], int]:

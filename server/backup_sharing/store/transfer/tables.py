@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from backup_sharing.rules.state import Event
-from backup_sharing.store.rows import BACKUP_FIELDS, SHARING_FIELDS, Row
+from backup_sharing.store.rows import BACKUP_FIELDS, EVENT_FIELDS, SHARING_FIELDS, Row
 
 Key = tuple[str | int, ...]
 
@@ -40,7 +39,7 @@ SHARINGS: Final = Table("sharings", SHARING_FIELDS)
 IDEMPOTENCY_KEYS: Final = Table(
     "idempotency_keys", ("project_id", "method", "key", "fingerprint", "answer", "expires_at"), key_width=3
 )
-SHARING_EVENTS: Final = Table("sharing_events", ("seq", *Event._fields))
+SHARING_EVENTS: Final = Table("sharing_events", ("seq", *EVENT_FIELDS))
 
 TABLES: Final = (SHARING_EVENTS, BACKUPS, SHARINGS, IDEMPOTENCY_KEYS)
 """In the order in which they are copied."""

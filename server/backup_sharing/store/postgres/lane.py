@@ -1,13 +1,11 @@
-"""What makes changes in PostgreSQL: takes everything that waits as one batch, and answers after the commit.
+"""What makes changes in PostgreSQL: one batch at a time over one connection, answered after the commit.
 
-A lane is a connection and the task that works on it. Nothing waits for a lock: changes whose backup
-somebody else is changing are put aside, and tried again a moment later.
+Nothing waits for a lock: changes whose backup somebody else is changing are left, to come again a moment later.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import time
 import uuid
@@ -16,9 +14,10 @@ from typing import Final, cast
 
 import psycopg
 
+from backup_sharing.rules.commands import Share
 from backup_sharing.rules.decisions import decide_all, needs_of
-from backup_sharing.rules.outcome import NotMade, Outcome
-from backup_sharing.store.interface import Share
+from backup_sharing.rules.outcome import Outcome
+from backup_sharing.store.change import Change
 from backup_sharing.store.postgres.changes import Known, write
 from backup_sharing.store.postgres.connection import Connection
 from backup_sharing.store.postgres.faults import (
@@ -30,12 +29,9 @@ from backup_sharing.store.postgres.faults import (
     is_timeout,
     log_fault,
 )
-from backup_sharing.store.postgres.queue import Queue, Waiting
 from backup_sharing.store.postgres.session import Session
 from backup_sharing.store.postgres.shares import Assumed, can_be_assumed, is_not_as_assumed
 from backup_sharing.store.waiter import claim
-
-_log = logging.getLogger(__name__)
 
 _TRY_AGAIN: Final = (0.001, 0.05)
 """Seconds until changes are tried again that met with others: the first, and the most."""
@@ -45,10 +41,6 @@ _MOST_TRIES: Final = 20
 """Of one change; one that still meets with others then does so for another reason."""
 _READ_FIRST: Final = 8
 """Transactions that read first after one that found something in its way."""
-_CLOSE_WITHIN: Final = 5.0
-"""Seconds that close waits for what is being committed, beyond the time that its callers have."""
-_END_WITHIN: Final = 0.5
-"""Seconds for a lane to end whose connection was broken off."""
 
 _MARKS_KEPT: Final = 32
 """Marks that are not needed any more are removed so many at once."""
@@ -58,43 +50,49 @@ _Write = Callable[[str, Sequence[str], float], Awaitable[None]]
 
 
 class Lane:
-    """One connection that changes data."""
+    """One connection that changes data, for one batch at a time."""
 
-    def __init__(self, queue: Queue, session: Session) -> None:
-        self._queue = queue
+    def __init__(self, session: Session) -> None:
         self._session = session
+        self._busy: list[Change] = []
+        """Those of the batch under way that others keep from being made."""
+        self._stopped = False
         self._marks: list[str] = []
         """Of transactions about which nobody will ask any more."""
         self._to_read_first = 0
         """How many transactions assume nothing."""
 
-    async def run(self) -> None:
-        """Make changes until the queue is stopped."""
+    async def commit(self, batch: Sequence[Change]) -> Sequence[Change]:
+        """Have all that are still wanted made or failed; answers those that met with others, and are to come again."""
+        self._busy = []
         try:
-            while batch := await self._queue.take():
-                try:
-                    await self._make(batch)
-                except Exception as error:  # noqa: BLE001 -- a defect must reach the callers, not end the lane
-                    _log.exception("a batch of changes ended in a defect")
-                    await self._session.close()
-                    for waiting in batch:
-                        waiting.fail(error)
-        finally:
+            await self._make(batch)
+        except BaseException:
             await self._session.close()
+            raise
+        return self._busy
+
+    def stop(self) -> None:
+        """Ask for the fate of a transaction only as long as its callers wait for it."""
+        self._stopped = True
 
     def break_off(self) -> None:
         """Have what is being done fail as if the server were gone."""
         self._session.break_off()
+
+    async def close(self) -> None:
+        """Let the connection go."""
+        await self._session.close()
 
     @property
     def is_stuck(self) -> bool:
         """Whether nothing can be changed, as nobody says what became of an earlier change."""
         return self._session.is_in_doubt
 
-    async def _make(self, batch: Sequence[Waiting]) -> None:
+    async def _make(self, batch: Sequence[Change]) -> None:
         """Have all that are still wanted made, or put aside, or failed."""
         tries = 0
-        while wanted := [waiting for waiting in batch if not waiting.is_given_up]:
+        while wanted := [change for change in batch if not change.is_given_up]:
             connection = await self._session.opened(lambda: not _all_given_up(batch))
             if connection is None:
                 return
@@ -114,37 +112,37 @@ class Lane:
                     await self._fail(wanted, error)
                     return
 
-    async def _fail(self, batch: Sequence[Waiting], error: BaseException) -> None:
+    async def _fail(self, batch: Sequence[Change], error: BaseException) -> None:
         """Fail changes, but only those that the error is about."""
         if is_shortage(error):
             log_fault(error)
-            for waiting in batch:
-                waiting.fail(failure_of(error))
+            for change in batch:
+                change.fail(failure_of(error))
         elif len(batch) == 1:
             self._fail_one(batch[0], error)
         else:
-            for waiting in batch:
-                await self._make([waiting])
+            for change in batch:
+                await self._make([change])
 
-    def _fail_one(self, waiting: Waiting, error: BaseException) -> None:
+    def _fail_one(self, change: Change, error: BaseException) -> None:
         """Fail a change that was tried by itself, or put it aside if it may go well later."""
-        waiting.tries += 1
-        if is_timeout(error) or (is_contended(error) and waiting.tries < _MOST_TRIES):
-            self._put_aside([waiting])
+        change.tries += 1
+        if is_timeout(error) or (is_contended(error) and change.tries < _MOST_TRIES):
+            self._busy.append(change)
         else:
             log_fault(error)
-            waiting.fail(failure_of(error))
+            change.fail(failure_of(error))
 
-    async def _transaction(self, connection: Connection, batch: Sequence[Waiting]) -> bool:
+    async def _transaction(self, connection: Connection, batch: Sequence[Change]) -> bool:
         """Make a batch in one transaction; False if it has to be tried again. Raises psycopg.Error: nothing is made."""
-        if not self._to_read_first and can_be_assumed(waiting.command for waiting in batch) and not batch[0].pause:
-            assumed = Assumed([cast("Share", waiting.command) for waiting in batch])
+        if not self._to_read_first and can_be_assumed(change.command for change in batch) and not batch[0].pause:
+            assumed = Assumed([cast("Share", change.command) for change in batch])
             if assumed.can_be_told:
                 return await self._assume(connection, batch, assumed)
         self._to_read_first = max(self._to_read_first - 1, 0)
         return await self._read_first(connection, batch)
 
-    async def _assume(self, connection: Connection, batch: Sequence[Waiting], assumed: Assumed) -> bool:
+    async def _assume(self, connection: Connection, batch: Sequence[Change], assumed: Assumed) -> bool:
         """Make shares without knowing anything; False if something was in the way."""
         try:
             made = await self._commit(
@@ -164,13 +162,13 @@ class Lane:
             _deliver(batch, assumed.outcomes)
         return made
 
-    async def _read_first(self, connection: Connection, batch: Sequence[Waiting]) -> bool:
+    async def _read_first(self, connection: Connection, batch: Sequence[Change]) -> bool:
         """Make changes with what they need to know; False if they have to be tried again."""
         known, began = Known(), time.monotonic()
         with self._session.answering(connection):
-            await known.read(connection, needs_of(waiting.command for waiting in batch))
-        ready = [waiting for waiting in batch if not known.is_busy(waiting.command)]
-        outcomes = decide_all(known.state, (waiting.command for waiting in ready))
+            await known.read(connection, needs_of(change.command for change in batch))
+        ready = [change for change in batch if not known.is_busy(change.command)]
+        outcomes = decide_all(known.state, (change.command for change in ready))
         edits = known.state.edits
         if edits and not await self._commit(
             connection,
@@ -181,16 +179,16 @@ class Lane:
             await self._session.roll_back()
             return False
         _deliver(ready, outcomes)
-        self._put_aside([waiting for waiting in batch if waiting not in ready])
+        self._busy += [change for change in batch if known.is_busy(change.command)]
         if not edits:
             await self._session.end()
         return True
 
-    async def _commit(self, connection: Connection, batch: Sequence[Waiting], write: _Write, began: float) -> bool:
+    async def _commit(self, connection: Connection, batch: Sequence[Change], write: _Write, began: float) -> bool:
         """Have a transaction, begun at some time, committed; False if it is not, and can be made again."""
-        if any(waiting.is_given_up for waiting in batch) or not claim(batch):
+        if any(change.is_given_up for change in batch) or not claim(batch):
             return False
-        mark, seconds = str(uuid.uuid4()), min(waiting.late_at for waiting in batch) - began
+        mark, seconds = str(uuid.uuid4()), min(change.late_at for change in batch) - began
         unmarked = self._marks if len(self._marks) >= _MARKS_KEPT else []
         try:
             committed = await self._session.is_committed(connection, lambda: write(mark, unmarked, seconds))
@@ -198,7 +196,7 @@ class Lane:
             _reopen(batch)
             raise
         if not committed:
-            fate = await self._session.fate_of(mark, lambda: not self._queue.is_stopped or not _all_given_up(batch))
+            fate = await self._session.fate_of(mark, lambda: not self._stopped or not _all_given_up(batch))
             if not fate:
                 # Of a claim the mark stays: what was sent may still be on its way.
                 _reopen(batch) if fate is False else None
@@ -206,59 +204,20 @@ class Lane:
         self._marks = [mark] if unmarked else [*self._marks, mark]
         return True
 
-    def _put_aside(self, busy: Sequence[Waiting]) -> None:
-        if not busy:
-            return
-        shortest, longest = _TRY_AGAIN
-        # All at once, so that they come back as one batch.
-        pause = min(max(2 * max(waiting.pause for waiting in busy), shortest), longest)
-        for waiting in busy:
-            waiting.pause = pause
-        self._queue.put_aside(busy, _pause(pause))
-
-
-class Writer:
-    """Makes changes on some lanes at once."""
-
-    def __init__(self, queue: Queue, lanes: Sequence[Lane], patience: float) -> None:
-        self._queue = queue
-        self._patience = patience
-        self._lanes = lanes
-        self._tasks = [asyncio.create_task(lane.run()) for lane in lanes]
-
-    @property
-    def is_stuck(self) -> bool:
-        """Whether nothing can be changed now, though the database answers."""
-        return all(lane.is_stuck for lane in self._lanes)
-
-    async def close(self) -> None:
-        """Take no more changes, finish what is being committed, and let go of the database."""
-        self._queue.stop()
-        await asyncio.wait(self._tasks, timeout=self._patience + _CLOSE_WITHIN)
-        for lane in self._lanes:
-            lane.break_off()
-        await asyncio.wait(self._tasks, timeout=_END_WITHIN)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
 
 def _pause(longest: float) -> float:
     return random.uniform(longest / 2, longest)  # noqa: S311 -- no secret
 
 
-def _all_given_up(batch: Sequence[Waiting]) -> bool:
-    return all(waiting.is_given_up for waiting in batch)
+def _all_given_up(batch: Sequence[Change]) -> bool:
+    return all(change.is_given_up for change in batch)
 
 
-def _deliver(batch: Sequence[Waiting], outcomes: Sequence[Outcome]) -> None:
-    for waiting, outcome in zip(batch, outcomes, strict=True):
-        if isinstance(outcome, NotMade):
-            waiting.fail(outcome.failure)
-        else:
-            waiting.answer(outcome.answer)
+def _deliver(batch: Sequence[Change], outcomes: Sequence[Outcome]) -> None:
+    for change, outcome in zip(batch, outcomes, strict=True):
+        change.settle(outcome)
 
 
-def _reopen(batch: Sequence[Waiting]) -> None:
-    for waiting in batch:
-        waiting.reopen()
+def _reopen(batch: Sequence[Change]) -> None:
+    for change in batch:
+        change.reopen()

@@ -1,4 +1,4 @@
-"""How changes wait for PostgreSQL, and for each other."""
+"""How changes wait to be committed, and for each other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from backup_sharing.errors import Unavailable
-from backup_sharing.store.postgres.queue import Queue
+from backup_sharing.store.queue import ChangeQueue
 from tests.store.commands import share
 
 pytestmark = pytest.mark.asyncio
@@ -15,11 +15,11 @@ pytestmark = pytest.mark.asyncio
 FOR_EVER = 3600.0
 
 
-def queue(commit_delay: float = FOR_EVER) -> Queue:
-    return Queue(max_waiting=100, max_batch=8, patience=FOR_EVER, commit_delay=commit_delay)
+def queue(commit_delay: float = FOR_EVER) -> ChangeQueue:
+    return ChangeQueue(max_waiting=100, max_batch=8, patience=FOR_EVER, commit_delay=commit_delay)
 
 
-async def taken(queue: Queue) -> int:
+async def taken(queue: ChangeQueue) -> int:
     """Take a batch and answer it; answers how many changes it had."""
     async with asyncio.timeout(5):
         batch = await queue.take()
@@ -28,7 +28,7 @@ async def taken(queue: Queue) -> int:
     return len(batch)
 
 
-def ask(queue: Queue, times: int) -> list[asyncio.Task[object]]:
+def ask(queue: ChangeQueue, times: int) -> list[asyncio.Task[object]]:
     return [asyncio.create_task(queue.make(share())) for _ in range(times)]
 
 

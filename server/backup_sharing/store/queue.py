@@ -1,0 +1,134 @@
+"""Changes that wait to be committed: how many, how long, and for how many others."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from backup_sharing.errors import Overloaded, Unavailable
+from backup_sharing.model import Sharing
+from backup_sharing.rules.commands import Command
+from backup_sharing.store.change import Change
+from backup_sharing.store.waiter import Waiters
+
+_TRY_AGAIN: Final = (0.001, 0.05)
+"""Seconds until changes are tried again that met with others: the first time, and the most."""
+
+
+class ChangeQueue:
+    """Changes in the order in which they are to be made, for one event loop and any number of lanes that take them."""
+
+    def __init__(self, *, max_waiting: int, max_batch: int, patience: float, commit_delay: float = 0.0) -> None:
+        """Let at most ``max_waiting`` changes wait, none longer than ``patience`` seconds for its commit to begin.
+
+        When several callers are at work, a batch waits up to ``commit_delay`` seconds for as many changes as came
+        together lately, at most ``max_batch``; a caller that is alone never waits.
+        """
+        self._max_waiting = max_waiting
+        self._max_batch = max_batch
+        self._commit_delay = commit_delay
+        self._waiters = Waiters(patience)
+        self._waiting: deque[Change] = deque()
+        self._aside = 0
+        """How many changes come back later."""
+        self._expected = 1
+        """How many changes are likely to come together."""
+        self._taken = 0
+        """How many the last batch had."""
+        self._changed = asyncio.Event()
+        self._enough = asyncio.Event()
+        """Set when as many wait as are expected."""
+        self._stopped = False
+
+    async def make(self, command: Command) -> Sequence[Sharing]:
+        """Have a change made, and answer what its caller gets.
+
+        Raises its failure, or `Overloaded`, `Unavailable`, `DeadlineTooClose` or `OutcomeUnknown`.
+        """
+        if self._stopped:
+            raise _closed()
+        if len(self._waiting) + max(self._aside - self._max_batch, 0) >= self._max_waiting:
+            raise Overloaded("Too many changes are waiting; try again later.")
+        change = Change(self._waiters, command)
+        self._waiting.append(change)
+        self._changed.set()
+        if len(self._waiting) >= self._expected:
+            self._enough.set()
+        try:
+            return await change.answered
+        finally:
+            change.leave()
+
+    async def take(self) -> Sequence[Change]:
+        """Wait for changes and take them; nothing once the queue is stopped and what was begun is done.
+
+        A lane calls it as soon as its last batch is settled, before the callers run again.
+        """
+        # Answered callers usually call again, so as many are expected; the estimate decays by 1/8 per batch.
+        expected = max(self._taken + len(self._waiting), self._expected * 7 // 8)
+        self._expected = min(expected, self._max_batch)
+        while not self._stopped or self._waiting or self._aside:
+            await self._gather()
+            if batch := self._batch():
+                self._taken = len(batch)
+                return batch
+            self._changed.clear()
+            if not self._stopped or self._aside:
+                await self._changed.wait()
+        self._changed.set()
+        return ()
+
+    def put_aside(self, busy: Sequence[Change]) -> None:
+        """Have changes that met with others come back a little later: all at once, so that they are one batch."""
+        if not busy:
+            return
+        shortest, longest = _TRY_AGAIN
+        pause = min(max(2 * max(change.pause for change in busy), shortest), longest)
+        for change in busy:
+            change.pause = pause
+        self._aside += len(busy)
+        seconds = random.uniform(pause / 2, pause)  # noqa: S311 -- no secret
+        asyncio.get_running_loop().call_later(seconds, self._put_back, busy)
+
+    def stop(self) -> None:
+        """Take no more changes, and let those fail that nobody has begun with."""
+        self._stopped = True
+        begun = [change for change in self._waiting if change.pause]
+        for change in self._waiting:
+            if not change.pause:
+                change.fail(_closed())
+        self._waiting = deque(begun)
+        self._changed.set()
+        self._enough.set()
+
+    async def _gather(self) -> None:
+        """Wait for as many changes as are expected, if there is one, but not for long."""
+        if not self._waiting or len(self._waiting) >= self._expected or self._stopped or not self._commit_delay:
+            return
+        self._enough.clear()
+        timer = asyncio.get_running_loop().call_later(self._commit_delay, self._enough.set)
+        await self._enough.wait()
+        timer.cancel()
+
+    def _batch(self) -> Sequence[Change]:
+        """Those that come next. Retried changes are not batched with new ones, or the new ones would wait too."""
+        batch: list[Change] = []
+        while self._waiting and len(batch) < self._max_batch:
+            if batch and bool(self._waiting[0].pause) != bool(batch[0].pause):
+                break
+            change = self._waiting.popleft()
+            if not change.is_given_up:
+                batch.append(change)
+        return batch
+
+    def _put_back(self, aside: Sequence[Change]) -> None:
+        self._aside -= len(aside)
+        self._waiting.extendleft(reversed(aside))
+        self._changed.set()
+
+
+def _closed() -> Unavailable:
+    return Unavailable("The store is closed.")

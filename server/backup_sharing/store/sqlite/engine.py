@@ -1,0 +1,214 @@
+"""The engine on one SQLite file: for one machine, with any number of processes on it."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final, TypeVar
+
+from backup_sharing.errors import Unavailable
+from backup_sharing.store.breakdown import Breakdown
+from backup_sharing.store.change import Change
+from backup_sharing.store.engine import Query, Reads
+from backup_sharing.store.migrations import MIGRATIONS, Migration
+from backup_sharing.store.sqlite import file, reads
+from backup_sharing.store.sqlite.checkpointer import Checkpointer, LogBounds
+from backup_sharing.store.sqlite.connection import connect, connect_to_write, is_failing
+from backup_sharing.store.sqlite.probe import Probe
+from backup_sharing.store.sqlite.readers import Readers
+from backup_sharing.store.sqlite.start import sync_folder
+from backup_sharing.store.sqlite.writer import Writer
+from backup_sharing.store.unusable import FailingDatabase, UnusableDatabase
+
+T = TypeVar("T")
+
+_PING_WITHIN: Final = 0.8
+"""Seconds: what `Store.ping` promises, less the time to say so."""
+
+_BATCH_SECONDS: Final = 1.0
+"""Seconds that a batch takes at most on a disk that works. A change waits for the batch before its own, and then in
+it, and each of the two may wait for the lock of another process."""
+
+
+class SqliteEngine:
+    """A `backup_sharing.store.engine.Engine` on a file, in a folder that exists; a file that is not there is made."""
+
+    reads: Reads = reads
+    lanes = 1
+
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        read_threads: int = 2,
+        busy_timeout: float = 5.0,
+        log_bounds: LogBounds | None = None,
+        known: Sequence[Migration] = MIGRATIONS,
+        every: bool = False,
+    ) -> None:
+        """Use the file at ``path``, on the event loop that runs now; it is not touched before the first `look`.
+
+        ``read_threads``: how many reads run at once.
+        ``busy_timeout``: seconds to wait for other processes before a call is `Unavailable`.
+        ``log_bounds``: how large the write-ahead log may grow; None: as measured to be best.
+        ``known``: the migrations that the program needs.
+        ``every``: whether tables of an older version are brought up to date.
+        """
+        self._path = Path(path)
+        self._read_threads = read_threads
+        self._busy_timeout = busy_timeout
+        self._log_bounds = log_bounds
+        self._known = known
+        self._every = every
+        self._breakdown = Breakdown()
+        self._parts: Parts | None = None
+        self._kept: sqlite3.Connection | None = None
+        """See `FailingDatabase.kept`: of the first attempt to open the file that failed."""
+        self.patience = 2 * busy_timeout + _BATCH_SECONDS
+
+    @property
+    def failed(self) -> asyncio.Event:
+        """Set when the disk did not sync, or failed in a commit; then nothing may be closed before the process ends."""
+        return self._breakdown.happened
+
+    @property
+    def parts(self) -> Parts:
+        """What works on the open file; raises `Unavailable` before that."""
+        if self._parts is None:
+            raise Unavailable("The store is not open.")
+        return self._parts
+
+    async def look(self) -> Sequence[str]:
+        """Open the file if that has not been done; answers the migrations that it lacks.
+
+        Raises UnusableDatabase if it is no database, cannot be written, or was made by a newer version of this
+        program; FailingDatabase while its disk fails.
+        """
+        if self._parts is None:
+            try:
+                await self._open()
+            except FailingDatabase as failing:
+                self._keep(failing.kept)
+                raise
+        status = await asyncio.to_thread(file.look, self._path, busy_timeout=self._busy_timeout, known=self._known)
+        return status.pending
+
+    async def commit(self, batch: Sequence[Change]) -> Sequence[Change]:
+        """Make changes in one transaction, and settle each of them; none is left for later."""
+        self._breakdown.check()
+        await self.parts.writer.commit(batch)
+        return ()
+
+    async def query(self, query: Query[T]) -> T:
+        """Answer a query in one of the threads that read."""
+        self._breakdown.check()
+
+        def ask(connection: sqlite3.Connection) -> T:
+            rows = connection.execute(query.statement, query.parameters)
+            try:
+                return query.answer(rows)
+            finally:
+                rows.close()
+
+        return await self.parts.readers.read(ask)
+
+    async def ping(self) -> None:
+        """As `Store.ping`, apart from the queues of reads and changes."""
+        self._breakdown.check()
+        await self.parts.probe.look(_PING_WITHIN)
+
+    def stop(self) -> None:
+        """Begin no more queries and batches; those that are under way go on."""
+        if self._parts is not None:
+            self._parts.writer.stop()
+            self._parts.readers.stop()
+            self._parts.probe.stop()
+
+    async def close(self) -> None:
+        """Let go of the file. After a breakdown nothing is closed, nor a file that was never opened.
+
+        SQLite would copy what is in doubt into the database as soon as its last connection is closed.
+        """
+        self.stop()
+        if self._parts is not None:
+            await asyncio.to_thread(self._close, self._parts)
+        elif self._kept is not None:
+            self.failed.set()
+
+    async def _open(self) -> None:
+        make_ready = file.migrate if self._every else file.prepare
+        await asyncio.to_thread(make_ready, self._path, busy_timeout=self._busy_timeout, known=self._known)
+        connections = await asyncio.to_thread(_connect, self._path, self._read_threads, self._busy_timeout)
+        self._parts = Parts(connections, self._path, self._busy_timeout, self._log_bounds, self._breakdown)
+        if self._kept is not None:
+            self._kept.close()
+            self._kept = None
+
+    def _keep(self, connection: sqlite3.Connection | None) -> None:
+        """Keep the first, which then is not the last one of those that are closed."""
+        if self._kept is None:
+            self._kept = connection
+        elif connection is not None:
+            connection.close()
+
+    def _close(self, parts: Parts) -> None:
+        if not self._breakdown.is_here:
+            parts.probe.close()
+            parts.readers.close()
+            parts.writer.close()
+        if not self._breakdown.is_here:
+            parts.checkpointer.close()
+
+
+class Parts:
+    """What works on an open file: each with connections of its own, and all of it stopped by a breakdown."""
+
+    def __init__(
+        self,
+        connections: Sequence[sqlite3.Connection],
+        path: Path,
+        busy_timeout: float,
+        log_bounds: LogBounds | None,
+        breakdown: Breakdown,
+    ) -> None:
+        """Take the connections that `_connect` opens."""
+        writing, probing, copying, guard, *reading = connections
+        self.checkpointer = Checkpointer(copying, guard, path, breakdown.report, log_bounds)
+        self.writer = Writer(
+            writing,
+            busy_timeout=busy_timeout,
+            after_batch=self.checkpointer.after_batch,
+            breakdown=breakdown.report,
+        )
+        self.readers = Readers(reading)
+        self.probe = Probe(probing, self.writer)
+        breakdown.stops(self.writer.stop, self.checkpointer.stop, self.readers.stop, self.probe.stop)
+
+
+def _connect(path: Path, read_threads: int, busy_timeout: float) -> list[sqlite3.Connection]:
+    """Open the writer's connection, then the probe's, then the checkpointer's and its guard's, then the readers'.
+
+    Raises UnusableDatabase.
+    """
+    with ExitStack() as opened:
+        try:
+            connections: list[sqlite3.Connection] = []
+            for _ in range(2):
+                connections.append(connect_to_write(path, busy_timeout=busy_timeout))
+                opened.callback(connections[-1].close)
+            connections.append(connect(path, busy_timeout=busy_timeout))
+            opened.callback(connections[-1].close)
+            for _ in range(1 + read_threads):
+                connections.append(connect(path, busy_timeout=busy_timeout, query_only=True))
+                opened.callback(connections[-1].close)
+            connections[0].execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # makes the file of the log
+            sync_folder(path.absolute().parent)
+        except sqlite3.Error as error:
+            raise (FailingDatabase if is_failing(error) else UnusableDatabase)(path, file.why(error)) from error
+        except OSError as error:
+            raise FailingDatabase(path, f"its folder cannot be synced: {error.strerror}") from error
+        opened.pop_all()
+        return connections

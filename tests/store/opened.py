@@ -1,0 +1,60 @@
+"""Stores that tests open on an engine of their own, and what is inside of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from backup_sharing.store.batched import BatchedStore
+from backup_sharing.store.interface import Store
+from backup_sharing.store.postgres.engine import PostgresEngine
+from backup_sharing.store.postgres.lane import Lane
+from backup_sharing.store.sqlite.checkpointer import LogBounds
+from backup_sharing.store.sqlite.engine import Parts, SqliteEngine
+
+
+async def open_sqlite(
+    path: Path | str,
+    *,
+    max_waiting: int = 10_000,
+    max_batch: int = 256,
+    commit_delay: float = 0.001,
+    busy_timeout: float = 5.0,
+    log_bounds: LogBounds | None = None,
+) -> BatchedStore:
+    """A store on a file."""
+    engine = SqliteEngine(path, busy_timeout=busy_timeout, log_bounds=log_bounds)
+    return await BatchedStore.open(engine, max_waiting=max_waiting, max_batch=max_batch, commit_delay=commit_delay)
+
+
+async def open_postgres(
+    url: str,
+    *,
+    max_waiting: int = 10_000,
+    patience: float = 5.0,
+    read_connections: int = 4,
+    write_connections: int = 1,
+) -> BatchedStore:
+    """A store on a database."""
+    engine = PostgresEngine(
+        url, patience=patience, read_connections=read_connections, write_connections=write_connections
+    )
+    return await BatchedStore.open(engine, max_waiting=max_waiting)
+
+
+def sqlite_engine(store: Store) -> SqliteEngine:
+    """The engine of a store that `open_sqlite` opened."""
+    assert isinstance(store, BatchedStore)
+    assert isinstance(store._engine, SqliteEngine)
+    return store._engine
+
+
+def parts(store: Store) -> Parts:
+    """What works on the file of a store that `open_sqlite` opened."""
+    return sqlite_engine(store).parts
+
+
+def lanes(store: Store) -> list[Lane]:
+    """The lanes of a store that `open_postgres` opened."""
+    assert isinstance(store, BatchedStore)
+    assert isinstance(store._engine, PostgresEngine)
+    return store._engine._lanes
