@@ -15,7 +15,7 @@ RELEASED := protos/released.binpb
 BUF_LINT := {"version":"v1","lint":{"use":["STANDARD","COMMENTS"],"ignore":["google"]}}
 BUF_BREAKING := {"version":"v1","breaking":{"use":["FILE"],"ignore":["google"]}}
 
-.PHONY: help run test test-all test-keystone lint format generate plugins stubs released dist bench bench-full siege \
+.PHONY: help run test test-all test-keystone lint format docs generate plugins stubs released dist bench bench-full siege \
 	fuzz chaos mutants interop interop-broken clean
 
 help: ## Show what can be made
@@ -56,8 +56,12 @@ format: $(VENV)/.dev ## Bring code and protos into shape
 	$(BIN)/ruff format
 	$(BIN)/buf format --write protos
 
+docs: $(VENV)/.dev ## Write the generated pages, and build the documentation into build/site
+	$(BIN)/python -m docs.generate
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 OUT ?= protos
-generate: $(VENV)/.dev ## Make the Python stubs, the descriptor image and the page of errors from the protos
+generate: $(VENV)/.dev ## Make the Python stubs, the descriptor image and the generated pages of docs
 	@mkdir -p $(OUT)/backupsharing
 	@PATH="$(BIN):$$PATH"; \
 	include=$$($(BIN)/python -c 'import google.api.http_pb2 as p; print(p.__file__[: -len("google/api/http_pb2.py")])'); \
@@ -66,7 +70,7 @@ generate: $(VENV)/.dev ## Make the Python stubs, the descriptor image and the pa
 	$$protoc --grpc_python_out=$(OUT) --mypy_grpc_out=quiet:$(OUT) $(SERVICES:protos/%=%) && \
 	$$protoc --include_imports --include_source_info \
 		--descriptor_set_out=$(OUT)/backupsharing/image.binpb $(PROTOS:protos/%=%) $(FAILURES)
-	@test $(OUT) != protos || $(BIN)/python -m docs.errors_page
+	@test $(OUT) != protos || $(BIN)/python -m docs.generate
 
 dist: $(VENV)/.dist ## Build wheels and sdists of all distributions into dist/ (install from there in one command)
 	rm -rf dist

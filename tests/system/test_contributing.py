@@ -161,7 +161,7 @@ async def test_the_new_reason_has_its_status_everywhere(changed: Changed) -> Non
     said = "FAILED_PRECONDITION BackupSharing.0090 False\n"
     assert changed.run("-c", _FAIL, changed.grpc_address) == said
     page = (changed.folder / "docs/reference/errors.md").read_text(encoding="utf-8")
-    row = "| 423 | FAILED_PRECONDITION | `PROJECT_LOCKED` | `BackupSharing.0090` | yes | The project is locked. |"
+    row = "| 423<br>FAILED_PRECONDITION | `PROJECT_LOCKED`<br>`BackupSharing.0090` | yes | The project is locked. |"
     assert row in page.splitlines()
 
 

@@ -1,7 +1,7 @@
 """Several servers: which there are, how they stand, and which of them gets a call.
 
 A call goes to the healthy server with the fewest in progress, so that a slow one gets fewer. If that fails in a way
-that another server may not, it is made once more there: README.md beside this file has the table.
+that another server may not, it is made once more there: docs/explanation/gateway.md has the table.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 ``--only NAME`` (may be repeated) runs some rows. ``--break field|null|time`` spoils what the gateway answers, and
 ``--break proto-field`` the protos that stubs are generated from; exactly the clients that should notice must then fail.
-``--write docs/clients.md`` writes the table between the markers of that page. The exit code is 0 if all is as it should
-be; what is skipped by name is no failure, unless ``--all`` says that nothing may be.
+``--write docs/reference/clients.md`` writes the table between the markers of that page. The exit code is 0 if all is as
+it should be; what is skipped by name is no failure, unless ``--all`` says that nothing may be.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def run(row: Row, place: Place) -> Result:
 
 def table(results: Sequence[Result]) -> str:
     """The results as GitHub shows a table."""
-    lines = ["| client | version | door | what is run | notices | result |", "|---|---|---|---|---|---|"]
+    lines = ["| client | version | API | what is run | notices | result |", "|---|---|---|---|---|---|"]
     lines += [
         f"| {r.row.name} | {r.row.version() if r.result == 'ok' else ''} | {r.row.door} | {r.row.what}"
         f" | {', '.join(sorted(r.row.notices))} | {r.result} |"
