@@ -160,7 +160,7 @@ SLOW = """
 import sys, time
 from contextlib import nullcontext
 from pathlib import Path
-from backup_sharing.store import sqlite_backup
+from backup_sharing.store.sqlite import backup as sqlite_backup
 sqlite_backup._PAGES = 10
 step = lambda _: (print("copying", flush=True), time.sleep(0.1))
 sqlite_backup.back_up(Path(sys.argv[1]), Path(sys.argv[2]), replace=True, bar=lambda *_: nullcontext(step))
