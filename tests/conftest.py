@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_deselected(items: list[pytest.Item]) -> None:
     """Count what is left out for its marker, in the process that collects, which may be one of many."""
     left_out = [item for item in items if item.get_closest_marker("resilience") or item.get_closest_marker("outside")]
-    if left_out:
+    if left_out and left_out[0].config.option.markexpr:
         config = left_out[0].config
         config.stash[LEFT_OUT] = len(left_out)
         if hasattr(config, "workeroutput"):

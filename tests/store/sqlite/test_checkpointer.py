@@ -25,6 +25,7 @@ from backup_sharing.store.sqlite.connection import connect
 from backup_sharing.store.sqlite.log import LogUse, log_path, log_use
 from tests.store.commands import backup, cause, given, project_id, share
 from tests.store.opened import open_sqlite
+from tests.support.programs import PATIENCE
 
 pytestmark = pytest.mark.asyncio
 
@@ -139,7 +140,7 @@ def copied(path: Path) -> bool:
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not holds():  # noqa: ASYNC110 -- what holds in another thread tells nobody
             await asyncio.sleep(0.01)
 

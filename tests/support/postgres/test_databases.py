@@ -61,7 +61,7 @@ def test_what_a_url_says_beside_the_name_of_the_database_stays(postgres: str) ->
 
 def test_a_server_named_by_the_environment_is_used_none_started(own_postgres: PostgresServer) -> None:
     own_postgres.configure("log_statement", "ddl")
-    tests = ("test_every_test_has_an_empty_database", "test_a_server_that_the_environment_names_is_used")
+    tests = ("test_every_test_has_an_empty_database", "test_a_server_named_by_the_environment_is_used")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-rs", "-p", "no:cacheprovider", __file__, "-k", " or ".join(tests)],
         cwd=ROOT,
