@@ -23,7 +23,7 @@ SERVER = Path(__file__).parents[3] / "server"
 
 
 def has_the_race(version: tuple[int, ...]) -> bool:
-    """Whether SQLite says that this version of it has."""
+    """Return whether this version of SQLite has the race, according to SQLite's documentation."""
     return version < (3, 51, 3) and not ((3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45))
 
 

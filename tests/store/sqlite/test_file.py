@@ -1,4 +1,4 @@
-"""Which files the SQLite store opens, makes and refuses."""
+"""Files that the SQLite store opens, creates and refuses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from backup_sharing.store.unusable import UnusableDatabase
 from tests.store.commands import BACKUP_ID, backup, cause, share
 from tests.store.opened import open_sqlite
 
-# ruff: noqa: ASYNC240 -- nothing else runs on a test's loop
+# ruff: noqa: ASYNC240 -- a test may block its loop
 
 pytestmark = pytest.mark.asyncio
 
