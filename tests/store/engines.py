@@ -117,7 +117,7 @@ class PostgresEngine(Engine):
 
     def spoil(self) -> None:
         if self.server is None:
-            pytest.skip("the server is not ours to damage")
+            pytest.skip("the tests may not damage this server")
         ((place, size),) = self._rows("SELECT pg_relation_filepath('backups'), pg_relation_size('backups')")
         ((folder,),) = self._rows("SHOW data_directory")
         self._rows("CHECKPOINT")

@@ -45,7 +45,7 @@ def test_a_log_that_begins_again_in_a_checkpoint_loses_nothing(library: Path, tm
     assert race(library, tmp_path / "commits.db", way) == "all are left"
 
 
-@pytest.mark.skipif(not has_the_race(sqlite3.sqlite_version_info), reason="this SQLite has no such race any more")
+@pytest.mark.skipif(not has_the_race(sqlite3.sqlite_version_info), reason="this SQLite does not have the race")
 def test_without_a_guard_it_does(library: Path, tmp_path: Path) -> None:
     assert race(library, tmp_path / "commits.db", "unguarded") == "some are lost"
 

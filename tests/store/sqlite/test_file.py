@@ -78,7 +78,7 @@ async def test_a_file_in_a_folder_that_does_not_exist_is_refused(path: Path) -> 
         await open_sqlite(path.parent / "nowhere" / "sharings.db")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write every file")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can write every file")
 async def test_a_file_that_cannot_be_written_is_refused(path: Path) -> None:
     await (await open_sqlite(path)).close()
     path.chmod(0o400)
