@@ -139,7 +139,7 @@ async def test_a_commit_ended_during_sync_wait_is_not_acknowledged(
             waiting[0][0],
         )
         await asyncio.sleep(0.7)
-        # PostgreSQL has committed the change, and reports success with a warning.
+        # PostgreSQL has committed the change, and would report success to the client.
         assert len(PostgresEngine(own_postgres.url, None).history()) == 1
         assert not sharing.done()
         await asyncio.to_thread(standby.start)

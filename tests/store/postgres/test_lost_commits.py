@@ -107,7 +107,7 @@ async def test_a_caller_hears_before_its_deadline_of_an_unknown_fate(
         postgres_proxy.swallow_answers(b"COMMIT", times=1)
         began = time.monotonic()
         with pytest.raises(OutcomeUnknown):
-            # The deadline is one second away; DeadlineTooClose would mean that nothing was stored.
+            # The caller's deadline is one second after commit_by. DeadlineTooClose would mean that nothing was stored.
             await store.share(share(OTHER, because=cause(commit_by=began + 0.3)))
         assert time.monotonic() - began < 1.1 + SLACK
         postgres_proxy.accept()
