@@ -1,4 +1,4 @@
-"""Both clients, so that a test can say once what either has to do."""
+"""Both clients behind one interface, so that each test runs with both."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ PROJECT = "c13f5220dc1949b0b741ea81a7cd5554"
 
 
 class Caller(Protocol):
-    """Makes one call with a client of its own."""
+    """Makes one call with a new client."""
 
-    def do(self, call: Callable[[Any], Any], **settings: Any) -> Any:  # noqa: ANN401 -- whatever the call gives
-        """What the call gives; of a list, everything."""
+    def do(self, call: Callable[[Any], Any], **settings: Any) -> Any:  # noqa: ANN401 -- any result
+        """Return the result of the call; all items if the result is a list."""
 
 
 class Blocking:

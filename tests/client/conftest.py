@@ -1,4 +1,4 @@
-"""What the client's tests run against: a stub that fails as it is told, and a real server."""
+"""Servers for the client's tests: a stub with failures on command, and a real server."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.support.stub_server import StubServer
 
 @pytest.fixture(scope="session")
 def house(sqlite_house: House) -> House:
-    """A server and a gateway, with projects enough for all tests."""
+    """Return a server and a gateway, with enough projects for all tests."""
     return sqlite_house
 
 
 @pytest.fixture(params=[Blocking, Awaited], ids=["blocking", "awaited"])
 def caller(request: pytest.FixtureRequest, stub: StubServer) -> Caller:
-    """Either client, before the stub."""
+    """Return a caller of the stub, with either client."""
     made: Caller = request.param(stub.address)
     return made

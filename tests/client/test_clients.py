@@ -1,4 +1,4 @@
-"""What both clients do beyond failures: tokens, lists, channels; and that a cancelled task ends its call."""
+"""Both clients apart from failures: tokens, lists, channels, and cancelled tasks that cancel their calls."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ async def test_cancelling_an_iteration_ends_the_page_it_waits_for(stub: StubServ
     stub.answers(PAGE.SerializeToString())
     async with AsyncClient(stub.address, project=PROJECT) as client:
         task = asyncio.create_task(read(client))
-        while not gone:  # noqa: ASYNC110 -- it is set in this loop
+        while not gone:  # noqa: ASYNC110 -- this loop sets it
             await asyncio.sleep(0.01)
         await asyncio.to_thread(stub.wait_until_held)
         task.cancel()
@@ -273,14 +273,14 @@ def test_bad_files_for_tls_are_reported_when_a_client_is_made(tmp_path: Path, ca
 
 
 def locked(key: bytes) -> bytes:
-    """The same key behind a password."""
+    """Return the same key, encrypted with a password."""
     return load_pem_private_key(key, None).private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret")
     )
 
 
 def watched(stub: StubServer) -> threading.Event:
-    """Hold the next calls; answers what is set when the server learns that the caller has gone."""
+    """Block the next calls; return an event that is set when the server notices that the caller has gone."""
     stub.holds(b"")
     gone = threading.Event()
     hold = stub.behaviour
@@ -310,7 +310,7 @@ async def test_a_given_channel_is_awaited_and_left_open(stub: StubServer) -> Non
 
 
 def test_a_time_without_a_zone_is_refused(stub: StubServer, caller: Caller) -> None:
-    naive = datetime(2017, 8, 8)  # noqa: DTZ001 -- that is the point
+    naive = datetime(2017, 8, 8)  # noqa: DTZ001 -- the test needs a naive time
     with pytest.raises(ValueError, match="updated_at has no time zone"):
         caller.do(lambda client: client.put_backup(Backup(id="b", project_id="p", status="s", updated_at=naive)))
     assert stub.seen == []

@@ -1,4 +1,4 @@
-"""Every way in which the service fails, as the exception that a caller gets."""
+"""Every failure of the service, as the exception that a caller gets."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ EXPECTED = {
     "DeadlineExceeded": "DEADLINE_TOO_CLOSE",
     "ServerFault": "STORED_DATA_UNREADABLE INTERNAL",
 }
-"""The reasons of each exception."""
+"""The reasons of each exception, separated by spaces."""
 NEVER = Timestamp(seconds=10**15)
 
 
@@ -97,7 +97,7 @@ def test_already_shared_knows_the_projects(stub: StubServer, caller: Caller) -> 
     with pytest.raises(AlreadyShared) as raised:
         caller.do(lambda client: client.share("b", ["p", "q", "r"]))
     assert raised.value.project_ids == ("p", "q")
-    from_a_worker = pickle.loads(pickle.dumps(raised.value))  # noqa: S301 -- our own
+    from_a_worker = pickle.loads(pickle.dumps(raised.value))  # noqa: S301 -- pickled here
     assert type(from_a_worker) is AlreadyShared
     assert from_a_worker.project_ids == ("p", "q")
 

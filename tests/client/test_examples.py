@@ -1,4 +1,4 @@
-"""The examples in the client's docstrings, as tests."""
+"""The examples in the client's docstrings, run as tests."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ def is_awaited(test: doctest.DocTest) -> bool:
 
 
 class Awaiting:
-    """Runs the source of an example as ``python -m asyncio`` does."""
+    """Run the source of an example like ``python -m asyncio``."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, names: dict[str, Any]) -> None:
         self._loop, self._names = loop, names
 
     def __call__(self, source: str) -> None:
         code = compile(source, "<example>", "single", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        ran = eval(code, self._names)  # noqa: S307 -- our own examples
+        ran = eval(code, self._names)  # noqa: S307 -- examples of this repository
         if ran is not None:
             self._loop.run_until_complete(ran)
 
 
 @pytest.fixture
 def names(house: House) -> dict[str, Any]:
-    """What examples call things."""
+    """Return the variables that the examples use."""
     giver, recipient, other = house.new_project(), house.new_project(), house.new_project()
     return {
         **vars(backupsharing.client),

@@ -1,4 +1,4 @@
-"""Who is calling, from what was given and from Keystone."""
+"""The caller's token and project, from explicit settings and from Keystone."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ USER = {"OS_USERNAME": "gina", "OS_PASSWORD": "secret", "OS_PROJECT_NAME": "give
 
 @contextmanager
 def keystone(answer: Callable[[web.Request], web.Response]) -> Iterator[tuple[str, list[object]]]:
-    """Something at ``/v3/auth/tokens``; also what it was sent."""
+    """Serve ``/v3/auth/tokens``; yield the URL and the list of received request bodies."""
     sent: list[object] = []
 
     async def take(request: web.Request) -> web.Response:

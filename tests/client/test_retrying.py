@@ -1,4 +1,4 @@
-"""When a call is sent again, when it is not, and that no call outlives its deadline."""
+"""Retries: when a client repeats a call, when it does not, and that no call exceeds its deadline."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_change_that_fails_tells_the_key_to_go_on_with(stub: StubServer, calle
     read = ShareBackupRequest if change == "share" else CancelSharingRequest
     assert raised.value.idempotency_key == read.FromString(stub.seen[-1].request).idempotency_key != ""
     assert raised.value.may_be_stored
-    assert pickle.loads(pickle.dumps(raised.value)).idempotency_key == raised.value.idempotency_key  # noqa: S301 -- our own
+    assert pickle.loads(pickle.dumps(raised.value)).idempotency_key == raised.value.idempotency_key  # noqa: S301 -- pickled here
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_each_page_of_a_list_has_retries_of_its_own(stub: StubServer, caller: Ca
         seen.append(len(seen))
         if len(seen) % 2:
             context.abort(UNAVAILABLE, "odd")
-        # A message with the token of a next page, or none on the fifth page.
+        # A response with a page token, except for the fifth page.
         return b"\x12\x01x" if len(seen) < 10 else b""
 
     stub.behaves(every_second_fails)

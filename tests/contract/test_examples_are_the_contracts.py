@@ -1,4 +1,4 @@
-"""The copies of the contract that other tests read are the contract, byte for byte."""
+"""The copies of the contract in this folder are identical to the contract, byte for byte."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 COPIES = Path(__file__).parent
 CONTRACT = COPIES.parents[2] / "shared" / "contract"
 
-pytestmark = pytest.mark.skipif(not CONTRACT.is_dir(), reason="../shared/contract is not beside this checkout")
+pytestmark = pytest.mark.skipif(not CONTRACT.is_dir(), reason="this checkout has no ../shared/contract")
 
 
 def _files(folder: Path) -> dict[str, bytes]:

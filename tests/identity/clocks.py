@@ -6,7 +6,7 @@ import time
 
 
 class Clocks:
-    """The time of day, which can jump, and one that only goes on."""
+    """A wall clock, which can jump, and a monotonic clock."""
 
     def __init__(self) -> None:
         self._wall = 0.0

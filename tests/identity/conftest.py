@@ -1,4 +1,4 @@
-"""Providers with the services they ask."""
+"""Identity providers and a stub of Keystone."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def clocks() -> Clocks:
 
 @pytest_asyncio.fixture
 async def provided(stub: KeystoneStub, clocks: Clocks) -> AsyncIterator[Provided]:
-    """Makes a provider that asks the stub, with a service user unless told otherwise."""
+    """Yield a factory of providers that use the stub, with a service user by default."""
     async with AsyncExitStack() as cleanups:
 
         def make(
             *,
-            password: str | None = "s3cret",  # noqa: S107 - the stub's
+            password: str | None = "s3cret",  # noqa: S107 - the stub's password
             timeout: float = 30.0,
             seconds: float = 60.0,
             most: int = 100,

@@ -1,7 +1,7 @@
-"""A Keystone as far as this service sees it: the same paths, JSON and statuses, and whatever trouble a test wants.
+"""A stub of the Keystone API that this service uses: the same paths, JSON and statuses, and failures on command.
 
-What real Keystone answers was read from Keystone 2025.1 with Fernet tokens: 404 for a subject token that is not
-good, 401 for an ``X-Auth-Token`` that is not, 403 for one whose user may not validate.
+The statuses are those of Keystone 2025.1 with Fernet tokens: 404 for an invalid subject token, 401 for an invalid
+``X-Auth-Token``, 403 for an ``X-Auth-Token`` whose user may not validate tokens.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ Trouble = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 @dataclass
 class KeystoneStub:
-    """Knows tokens by what it would answer about them."""
+    """A Keystone with the known tokens and their response bodies."""
 
     user: str = "backup-sharing"
     password: str = "s3cret"
     tokens: dict[str, dict[str, Any]] = field(default_factory=dict)
     own_seconds: float = 3600.0
-    """How long the tokens are good that logins get."""
+    """Lifetime in seconds of the tokens that logins return; default one hour."""
     trouble: Trouble | None = None
-    """Answers every request instead."""
+    """If set, handles every request."""
     troubles_of: dict[str, Trouble] = field(default_factory=dict)
-    """Answers what is asked about these tokens."""
+    """Handlers for requests about single tokens."""
     longest_header: int = 8190
-    """Bytes of a header's name and value that the web server before Keystone takes: Apache's limit."""
+    """Maximum bytes of a header line; default 8190, the limit of Apache, which usually runs before Keystone."""
     delay: float = 0.0
     calls: Counter[str] = field(default_factory=Counter)
-    """``validate`` and ``login``."""
+    """Number of requests by kind: ``validate`` or ``login``."""
     url: str = ""
     _runner: web.ServerRunner | None = None
     _own: set[str] = field(default_factory=set)
@@ -49,9 +49,9 @@ class KeystoneStub:
         *roles: str,
         seconds: float = 3600.0,
         user: str = "user-id",
-        **members: Any,  # noqa: ANN401 - of the JSON
+        **members: Any,  # noqa: ANN401 - members of the JSON
     ) -> str:
-        """Know a token of a project, or an unscoped one; answers it."""
+        """Add a token of a project, or an unscoped token; return the token."""
         expires_at = (datetime.now(UTC) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         body: dict[str, Any] = {
             "methods": ["password"],
@@ -70,7 +70,7 @@ class KeystoneStub:
         del self.tokens[token]
 
     def forget_logins(self) -> None:
-        """As when the keys are rotated, or the service's tokens revoked."""
+        """Invalidate the tokens of all logins, as after a key rotation or a revocation."""
         for own in self._own:
             del self.tokens[own]
         self._own.clear()
@@ -127,13 +127,13 @@ class KeystoneStub:
 
 
 def failed(status: int) -> web.Response:
-    """A failure as Keystone writes it."""
+    """Return an error response in Keystone's format."""
     error = {"error": {"code": status, "message": "The request you have made …", "title": "…"}}
     return web.json_response(error, status=status)
 
 
 def answering(status: int, body: object) -> Trouble:
-    """Trouble: always this status and body."""
+    """Trouble: always return this status and body."""
 
     async def answer(_: web.Request) -> web.Response:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -143,14 +143,14 @@ def answering(status: int, body: object) -> Trouble:
 
 
 async def hanging_up(request: web.Request) -> web.StreamResponse:
-    """Trouble: the connection ends without an answer."""
+    """Trouble: close the connection without a response."""
     assert request.transport is not None
     request.transport.abort()
     return web.Response()
 
 
 async def endless(request: web.Request) -> web.StreamResponse:
-    """Trouble: an answer that does not end."""
+    """Trouble: send a response that never ends."""
     response = web.StreamResponse()
     await response.prepare(request)
     while True:
@@ -158,5 +158,5 @@ async def endless(request: web.Request) -> web.StreamResponse:
 
 
 async def redirecting(request: web.Request) -> web.StreamResponse:
-    """Trouble: an answer that sends the token elsewhere."""
+    """Trouble: redirect the request, and so the token, to another path."""
     return web.Response(status=302, headers={"Location": str(request.url.with_path("/elsewhere"))})

@@ -1,4 +1,4 @@
-"""When a service is left alone: after a question of our own, never after one that a caller chose."""
+"""The breaker opens after a failed trial of the server's own, never because of requests that callers choose."""
 
 from __future__ import annotations
 

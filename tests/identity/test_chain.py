@@ -1,4 +1,4 @@
-"""Several providers at once: the first that knows the caller decides, and none that fails lets anybody in."""
+"""Several providers: the first one that knows the caller decides; authentication fails closed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OTHER = Principal("other", frozenset({"admin"}))
 
 
 class Provider:
-    """Answers, or raises, always the same."""
+    """Always return the same principal, or raise the same failure."""
 
     def __init__(self, answer: Principal | Failure, challenge: str = "") -> None:
         self.challenge = challenge

@@ -1,4 +1,4 @@
-"""Tokens of Keystone: who gets in, who does not, and what happens when Keystone cannot be asked."""
+"""Keystone tokens: accepted and refused ones, and failures of Keystone."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ async def test_more_tokens_than_can_be_asked_about_are_overload(provided: Provid
 
 
 async def test_tokens_of_one_client_keep_no_others_waiting(provided: Provided, stub: KeystoneStub) -> None:
-    """The stub answers about no token of the flood until another client has its answer."""
+    """The stub answers no request about the flood's tokens until another client has its answer."""
     answered = asyncio.Event()
 
     async def reluctant(request: web.Request) -> web.StreamResponse:
@@ -206,7 +206,7 @@ async def test_tokens_of_one_client_keep_no_others_waiting(provided: Provided, s
         answered.set()
         outcomes = await asyncio.gather(*flood, return_exceptions=True)
     refused = [outcome for outcome in outcomes if isinstance(outcome, Overloaded)]
-    assert len(refused) == 300 - 10 - 250  # one address has half of the 20 slots that new tokens have
+    assert len(refused) == 300 - 10 - 250  # one address gets half of the 20 slots for new tokens
     assert "250 tokens from this address wait" in str(refused[0])
 
 
@@ -297,7 +297,7 @@ async def test_a_keystone_that_fails_repeatedly_is_left_alone_a_while(
     for number in range(10):
         with pytest.raises(IdentityUnavailable):
             await identified(provider, f"token-{number}")
-    assert stub.calls["validate"] == 3 + 1  # and a trial
+    assert stub.calls["validate"] == 3 + 1  # and one trial
     clocks.pass_(3)
     stub.trouble = None
     stub.add("good", PROJECT, "member")
@@ -311,7 +311,7 @@ async def test_a_wrong_password_of_the_service_lets_nobody_in(provided: Provided
 
 
 async def test_the_services_own_token_is_renewed_before_it_ends(provided: Provided, stub: KeystoneStub) -> None:
-    stub.own_seconds = 50  # less than the time before its end at which a token is not used any more
+    stub.own_seconds = 50  # tokens are not used so close to their end
     provider = provided()
     for name in "abc":
         await identified(provider, stub.add(name, PROJECT, "member"))

@@ -1,4 +1,4 @@
-"""Callers that know tokens for which Keystone, or what is before it, fails: nobody else notices."""
+"""Tokens that make Keystone, or a proxy before it, fail must not affect other callers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def from_client(provider: KeystoneTokens, token: str, client: str, *, is_s
 
 
 class Held:
-    """Trouble that lasts: every question waits until it is let go."""
+    """Trouble that blocks every request until `let_go`."""
 
     def __init__(self, stub: KeystoneStub) -> None:
         self._stub = stub
@@ -186,7 +186,7 @@ async def test_a_flood_of_new_tokens_leaves_room_for_others(provided: Provided, 
     provider = provided(password=None, at_once=8, waiting=50)
     stub.trouble = held = Held(stub)
     flood = [asyncio.create_task(from_client(provider, f"bad-{number}", "a")) for number in range(40)]
-    for _ in range(2):  # as many as one address has at once
+    for _ in range(2):  # the limit of concurrent requests of one address
         await held.asked.acquire()
     other = asyncio.create_task(from_client(provider, stub.add("good", PROJECT, "member"), "b"))
     await held.asked.acquire()
@@ -207,7 +207,7 @@ async def test_a_token_that_was_good_does_not_wait_behind_new_ones(
         for client in "abcdefgh"
         for number in range(20)
     ]
-    for _ in range(5):  # all the slots that new tokens have
+    for _ in range(5):  # all slots for new tokens
         await held.asked.acquire()
     known = asyncio.create_task(from_client(provider, "known", "a"))
     await held.asked.acquire()

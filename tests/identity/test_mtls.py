@@ -1,4 +1,4 @@
-"""Certificates as identity, and gateways that never are callers."""
+"""Client certificates as identity; a gateway's certificate never identifies a caller."""
 
 from __future__ import annotations
 

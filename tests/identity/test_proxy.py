@@ -1,4 +1,4 @@
-"""Callers whom an authenticating proxy names, and those who only say so."""
+"""Identity headers count only if an authenticating proxy sends them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the roles of an identity service count for here."""
+"""Rules that map the roles of an identity service to the roles of this service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens out of a file: who is refused, which files are, and what the file keeps."""
+"""Tokens from a file: refused tokens, refused files, and the content of the file."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ async def test_an_entry_of_nobody_and_no_project_is_good(file: Path) -> None:
 def test_a_token_file_is_replaced_from_its_own_folder(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # A file of another folder may be on another disk, and could not take the place of this one in one step.
+    # A temporary file in another folder may be on another disk, and could not replace this file atomically.
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
     add_token(file, "p", ["member"], "u", None)
     assert list(tmp_path.iterdir()) == [file]

@@ -1,4 +1,4 @@
-"""The log as a program sets it up."""
+"""The log as a program configures it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOST_BYTES = 4096
 
 @pytest.fixture
 def log_lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[LogLines]:
-    """What is written from now on, with a program that is the package ``own``."""
+    """Capture the log from now on, configured with ``own`` as the program's package; yield a function that reads it."""
     root, before = logging.getLogger(), logging.getLogger().handlers[:]
     written = io.BytesIO()
     stderr = io.TextIOWrapper(written)

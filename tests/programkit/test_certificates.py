@@ -1,4 +1,4 @@
-"""Certificates: checked when they are read, and read again when their files change."""
+"""Certificates are checked when they are read, and read again when their files change."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines of the log: one JSON object each, of a bounded size, and without what clients sent."""
+"""Log lines: one JSON object each, of bounded size, without data that clients sent."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def deeper(left: int) -> None:
     if left % 2:
         deeper(left - 1)
     elif left:
-        deeper(left - 1)  # from another line: equal lines of a stack trace are written once
+        deeper(left - 1)  # on another line: a traceback shows repeated lines only once
     else:
         raise RuntimeError("the bottom")
 

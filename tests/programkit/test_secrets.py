@@ -1,4 +1,4 @@
-"""Secrets: refused on a command line, and in no message, wherever a setting comes from."""
+"""Secrets are refused on a command line and never shown in a message, for every source of settings."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Load settings that are bad; answer what is said about them."""
+    """Load invalid settings; return the error message."""
 
     def said(load: Callable[[list[str]], object], *arguments: str) -> str:
         with pytest.raises(SystemExit) as exit_:
@@ -74,7 +74,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 def test_a_password_on_the_command_line_is_refused(
     said: Callable[..., str], program: object, value: str, option: str
 ) -> None:
-    load = program.config.load  # type: ignore[attr-defined]  # a package
+    load = program.config.load  # type: ignore[attr-defined]  # attribute of a package
     for arguments in ((option, value), (f"{option}={value}",), (option, "x", value)):
         told = said(load, *arguments)
         assert "on the command line can be read by every user" in told
@@ -116,7 +116,7 @@ def test_a_refused_setting_of_the_gateway_is_not_shown(
 
 @PROGRAMS
 def test_the_value_of_an_unknown_option_is_not_shown(said: Callable[..., str], program: object) -> None:
-    told = said(program.config.load, "--keystone-password", SECRET, f"--keystone-secret={SECRET}", SECRET)  # type: ignore[attr-defined]  # a package
+    told = said(program.config.load, "--keystone-password", SECRET, f"--keystone-secret={SECRET}", SECRET)  # type: ignore[attr-defined]  # attribute of a package
     assert SECRET not in told
     assert "--keystone-password" in told
 

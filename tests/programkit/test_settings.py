@@ -1,4 +1,4 @@
-"""Settings of a program that is none of ours."""
+"""Settings of a program outside this repository."""
 
 from __future__ import annotations
 

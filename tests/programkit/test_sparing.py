@@ -1,4 +1,4 @@
-"""Log lines that clients can cause at will."""
+"""Rate-limited log lines, for events that clients can cause at will."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Methods of any server of grpc.aio, called inside a stream."""
+"""Multiplexed calls of the methods of any grpc.aio server."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class Kettle:
-    """Methods that behave as their names say."""
+    """A service with methods for the different outcomes of a call."""
 
     def __init__(self) -> None:
         self.cancelled = asyncio.Event()
@@ -60,8 +60,8 @@ class Kettle:
         yield "a stream"
 
 
-def added_to(target: Any, kettle: Kettle) -> None:  # noqa: ANN401 - a server or what looks like one, as in generated code
-    """Do what generated code does."""
+def added_to(target: Any, kettle: Kettle) -> None:  # noqa: ANN401 - a server or `Handlers`
+    """Add the service to a server, like generated code."""
     text = {"request_deserializer": bytes.decode, "response_serializer": str.encode}
     names = ("brew", "remaining", "spill", "cool", "burst", "wait")
     methods = {name: grpc.unary_unary_rpc_method_handler(getattr(kettle, name), **text) for name in names}
@@ -98,7 +98,7 @@ async def client(kettle: Kettle) -> AsyncIterator[Client]:
         yield client
 
 
-async def answer(client: Client, name: str, **members: Any) -> pb.Answer:  # noqa: ANN401 - of a call
+async def answer(client: Client, name: str, **members: Any) -> pb.Answer:  # noqa: ANN401 - members of a call
     await client.send(pb.Call(id=1, method=f"/{SERVICE}/{name}", request=b"green", **members))
     return (await client.answers(1))[1]
 

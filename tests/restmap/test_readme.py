@@ -1,4 +1,4 @@
-"""What protos/restmap/README.md says can be done, can be done."""
+"""The instructions in protos/restmap/README.md work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who and what the server's tests are about. Everything is valid by itself; a test names what differs."""
+"""Projects, tokens and requests for the server's tests: valid by default; a test overrides single members."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ TOKENS = {
 
 
 class Clock:
-    """A clock that stands until it is moved."""
+    """A clock that moves only by `pass_`."""
 
     def __init__(self) -> None:
         self.now = NOW
@@ -62,7 +62,7 @@ def identity() -> StaticTokens:
 
 
 def backup(id: str = BACKUP, project_id: str = GIVER, status: str = "available", **members: object) -> Backup:
-    return Backup(id=id, project_id=project_id, status=status, **members)  # type: ignore[arg-type]  # by name
+    return Backup(id=id, project_id=project_id, status=status, **members)  # type: ignore[arg-type]  # keyword members
 
 
 def share(
@@ -84,7 +84,7 @@ def filtered(by: str = GIVER, *, share_to_me: bool = False, **given: str) -> Fil
 
 
 def page(filter: FilterRequest | None = None, **members: object) -> ListRequest:
-    return ListRequest(filter or filtered(), **members)  # type: ignore[arg-type]  # by name
+    return ListRequest(filter or filtered(), **members)  # type: ignore[arg-type]  # keyword members
 
 
 def projects(number: int, length: int = 32) -> list[str]:

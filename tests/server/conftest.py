@@ -1,4 +1,4 @@
-"""The server's parts, wired as `backup_sharing.app` does, on a database of the test's own."""
+"""The server's parts, wired as in `backup_sharing.app`, on a new database for each test."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def empty_store(tmp_path: Path) -> AsyncIterator[Store]:
 
 @pytest_asyncio.fixture
 async def store(empty_store: Store, clock: Clock) -> Store:
-    """Knows two backups of the giver and one of the outsider, all available."""
+    """Return a store with two backups of the giver and one of the outsider, all available."""
     cause = Cause("", "sam", REQUEST_ID, clock())
     for given in (backup(), backup(SECOND_BACKUP), backup(OUTSIDERS_BACKUP, OUTSIDER)):
         await empty_store.put_backup(PutBackup(given, cause))
@@ -71,7 +71,7 @@ async def store(empty_store: Store, clock: Clock) -> Store:
 
 @pytest.fixture
 def set_status(store: Store, clock: Clock) -> Callable[[str, str], Any]:
-    """Let the backup service report a new status of one of the giver's backups."""
+    """Return a function that stores a new status of one of the giver's backups."""
 
     async def set_status(backup_id: str, status: str) -> None:
         cause = Cause("", "sam", REQUEST_ID, clock())
@@ -107,7 +107,7 @@ def pipeline(methods: Sequence[Method]) -> Pipeline:
 
 @pytest.fixture
 def log_lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    """What is written to the log from now on, through the server's own configuration of it."""
+    """Capture the log from now on, with the server's own configuration; yield a function that reads it."""
     written = io.BytesIO()
     stderr = io.TextIOWrapper(written)
     with monkeypatch.context() as patched:
@@ -125,7 +125,7 @@ def log_lines(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], list[dic
 
 @pytest.fixture
 def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """No test may leave a complaint of asyncio or gRPC."""
+    """Assert that the test logs no warning or error, for example of asyncio or gRPC."""
     yield
     warned = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert [record.getMessage() for record in warned] == []

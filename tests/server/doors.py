@@ -1,4 +1,4 @@
-"""Two ways in: straight into a pipeline, and through a real gRPC server with a channel of default options."""
+"""Calls into a pipeline, directly or through a real gRPC server and a channel with default options."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COUNT = f"/{sharing_service.SERVICE}/CountSharings"
 GET = f"/{sharing_service.SERVICE}/GetSharing"
 GIVERS_TOKEN = "giver-token"
 GATEWAY = Peer("unix:/run/gateway.sock")
-"""Whose request ids are believed."""
+"""A trusted peer: the server accepts its request ids."""
 
 ANYBODY = Peer("ipv4:127.0.0.1:1")
 PUT = f"/{catalog_service.SERVICE}/PutBackup"
@@ -34,7 +34,7 @@ def call(method: str, request: Message | bytes, token: str = GIVERS_TOKEN, **mem
     metadata = {"x-openstack-request-id": REQUEST_ID} | ({"x-auth-token": token} if token else {})
     given = {"metadata": metadata, "deadline": None, "peer": GATEWAY} | members
     raw = request if isinstance(request, bytes) else request.SerializeToString()
-    return Call(method=method, request=raw, **given)  # type: ignore[arg-type]  # by name
+    return Call(method=method, request=raw, **given)  # type: ignore[arg-type]  # keyword members
 
 
 def failure(answer: Answer) -> Told:
@@ -48,21 +48,21 @@ def share_message(
     *to: str, of: str = BACKUP, by: str = GIVER, **members: object
 ) -> backup_sharing_pb2.ShareBackupRequest:
     shared = backup_sharing_pb2.BackupRecipients(backup_id=of, to_project_ids=to or (RECIPIENT,))
-    return backup_sharing_pb2.ShareBackupRequest(project_id=by, shared=shared, **members)  # type: ignore[arg-type]  # by name
+    return backup_sharing_pb2.ShareBackupRequest(project_id=by, shared=shared, **members)  # type: ignore[arg-type]  # keyword members
 
 
 def cancel_message(id: str, by: str = GIVER, **members: object) -> backup_sharing_pb2.CancelSharingRequest:
-    return backup_sharing_pb2.CancelSharingRequest(project_id=by, id=id, **members)  # type: ignore[arg-type]  # by name
+    return backup_sharing_pb2.CancelSharingRequest(project_id=by, id=id, **members)  # type: ignore[arg-type]  # keyword members
 
 
 def put_message(**members: object) -> backup_catalog_pb2.PutBackupRequest:
     named: Mapping[str, object] = {"id": BACKUP, "project_id": GIVER, "status": "available"} | members
-    return backup_catalog_pb2.PutBackupRequest(backup=Backup(**named))  # type: ignore[arg-type]  # by name
+    return backup_catalog_pb2.PutBackupRequest(backup=Backup(**named))  # type: ignore[arg-type]  # keyword members
 
 
 @asynccontextmanager
 async def serving(fill: Callable[[grpc.aio.Server], None]) -> AsyncIterator[str]:
-    """Serve what ``fill`` adds to a server, until the context ends; answers the address."""
+    """Start a server with the handlers that ``fill`` adds; yield the server's address."""
     server = grpc.aio.server()
     fill(server)
     port = server.add_insecure_port("127.0.0.1:0")
@@ -75,14 +75,14 @@ async def serving(fill: Callable[[grpc.aio.Server], None]) -> AsyncIterator[str]
 
 @asynccontextmanager
 async def channel_to(fill: Callable[[grpc.aio.Server], None]) -> AsyncIterator[grpc.aio.Channel]:
-    """Serve, and open a channel."""
+    """Start a server, and yield a channel to it."""
     async with serving(fill) as address, grpc.aio.insecure_channel(address) as channel:
         yield channel
 
 
 @asynccontextmanager
 async def channel_into(pipeline: Pipeline, methods: Sequence[Method]) -> AsyncIterator[grpc.aio.Channel]:
-    """Serve a pipeline as native gRPC."""
+    """Serve the methods of a pipeline as native gRPC; yield a channel."""
     handlers = tuple(unary.handlers(pipeline, methods, Traffic()))
     async with channel_to(lambda server: server.add_generic_rpc_handlers(handlers)) as channel:
         yield channel

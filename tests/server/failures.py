@@ -1,4 +1,4 @@
-"""An example of every failure that the server knows."""
+"""One example of every failure that the server defines."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ EXAMPLES: tuple[Failure, ...] = (
 )
 
 SPECIFIC_REASONS = ("BACKUP_ID_MISSING", "BACKUP_ID_MALFORMED", "SHARING_ID_MALFORMED")
-"""Reasons that `errors.InvalidArgument` has beside its own."""
+"""More specific reasons of `errors.InvalidArgument`, besides its default."""
 
 
 def kinds(of: type[Failure] = Failure) -> Iterator[type[Failure]]:
-    """Every kind of failure that the server defines."""
+    """Yield every class of failure that the server defines."""
     for kind in of.__subclasses__():
         if kind.__module__.startswith("backup_sharing."):
             yield kind

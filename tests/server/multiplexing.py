@@ -1,4 +1,4 @@
-"""One end of a stream: a client that writes its frames by hand, and what its calls come to."""
+"""The client side of a stream with hand-written frames, and a test method on the server."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Stub = grpc.aio.StreamStreamMultiCallable
 
 
 class Desk:
-    """One method whose calls do what their id says, and otherwise say back what was asked."""
+    """A method whose calls behave as their id says; other calls return their request."""
 
     def __init__(self) -> None:
         self.open = asyncio.Event()
@@ -66,7 +66,7 @@ class Desk:
 
 
 class Client:
-    """One stream; whatever is waited for must come within `PATIENCE`."""
+    """One stream; every wait has a timeout of `PATIENCE` seconds."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         multicallable: Stub = channel.stream_stream(STREAM, _serialized, pb.MultiplexResponse.FromString)
@@ -74,7 +74,7 @@ class Client:
         self.frames: list[pb.MultiplexResponse] = []
 
     async def frame(self) -> pb.MultiplexResponse | None:
-        """The next frame; None at the end of the stream."""
+        """Return the next frame; None at the end of the stream."""
         async with asyncio.timeout(PATIENCE):
             frame = await self.stream.read()
         if not isinstance(frame, pb.MultiplexResponse):
@@ -87,10 +87,10 @@ class Client:
             await self.stream.write(pb.MultiplexRequest(calls=calls, cancelled_ids=cancel))
 
     async def send_raw(self, frame: bytes) -> None:
-        await self.stream.write(frame)  # type: ignore[arg-type]  # what is no frame
+        await self.stream.write(frame)  # type: ignore[arg-type]  # deliberately not a frame
 
     async def answers(self, number: int) -> Mapping[int, pb.Answer]:
-        """The next answers, by id."""
+        """Return the next ``number`` answers, by id."""
         found: dict[int, pb.Answer] = {}
         while len(found) < number:
             frame = await self.frame()
@@ -101,7 +101,7 @@ class Client:
         return found
 
     async def rest(self) -> Sequence[pb.MultiplexResponse]:
-        """End this side, and take what is left."""
+        """Close the sending side, and return the remaining frames."""
         await self.stream.done_writing()
         before = len(self.frames)
         while await self.frame() is not None:
@@ -128,11 +128,11 @@ def asked(
 ) -> pb.Call:
     metadata = [pb.Metadatum(key="x-auth-token", value=token.encode())] if token else []
     raw = GetSharingRequest(project_id=GIVER, id=id or f"id-{number}").SerializeToString()
-    return pb.Call(id=number, method=method, request=raw if request is None else request, metadata=metadata, **m)  # type: ignore[arg-type]  # by name
+    return pb.Call(id=number, method=method, request=raw if request is None else request, metadata=metadata, **m)  # type: ignore[arg-type]  # keyword members
 
 
 def said(answer: pb.Answer) -> str:
-    """The id that a call of the desk said back."""
+    """Return the id in an answer of the desk."""
     assert answer.code == 0, answer
     return GetSharingRequest.FromString(answer.response).id
 
@@ -143,7 +143,7 @@ def code_of(answer: pb.Answer) -> str:
 
 @asynccontextmanager
 async def multiplexing(pipeline: Pipeline, max_in_flight: int = 1000) -> AsyncIterator[tuple[Client, Multiplexer]]:
-    """A client that has seen the server's first frame."""
+    """Yield a client that has received the server's first frame, and the multiplexer."""
     multiplexer = Multiplexer(pipeline, max_in_flight, Traffic())
     async with channel_to(lambda server: server.add_generic_rpc_handlers((multiplexer.handler(),))) as channel:
         client = Client(channel)

@@ -1,4 +1,4 @@
-"""What a caller reads out of a failure's ``google.rpc.Status``."""
+"""The details of a failure's ``google.rpc.Status``, as a caller decodes them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from google.rpc import error_details_pb2, status_pb2
 DETAILS = "grpc-status-details-bin"
 
 MOST_TRAILERS = 8192
-"""Bytes that a channel with default options takes for certain."""
+"""Bytes of trailers that a channel with default options always accepts."""
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -26,7 +26,7 @@ class Told:
     domain: str
     metadata: Mapping[str, str]
     violations: Sequence[tuple[str, str]] | None
-    """Field and description of each; None without a ``BadRequest``."""
+    """Field and description of each violation; None without a ``BadRequest``."""
     retry_seconds: float | None
     quota_subjects: Sequence[str] | None
     request_id: str
@@ -45,7 +45,7 @@ def told(details: bytes) -> Told:
     request = error_details_pb2.RequestInfo()
     present = [_unpacked(status, part) for part in (info, bad, retry, quota, request)]
     assert present[0], "every failure has an ErrorInfo"
-    assert sum(present) == len(status.details), "there is a detail that nobody expects"
+    assert sum(present) == len(status.details), "the status has an unexpected detail"
     return Told(
         code=_CODES[status.code],
         message=status.message,
@@ -60,21 +60,21 @@ def told(details: bytes) -> Told:
 
 
 def told_by(error: grpc.aio.AioRpcError) -> Told:
-    """Read the details out of what a generated stub raised; the status beside them must say the same."""
+    """Decode the details of an error from a generated stub; assert that they match its code and message."""
     trailers = trailers_of(error)
-    assert DETAILS in trailers, f"no details came: {error.code()} {error.details()}"
+    assert DETAILS in trailers, f"no details: {error.code()} {error.details()}"
     read = told(bytes(trailers[DETAILS]))
     assert (read.code, read.message) == (error.code(), error.details())
     return read
 
 
 def trailers_of(error: grpc.aio.AioRpcError) -> Mapping[str, str | bytes]:
-    # Not dict(): its metadata look like a mapping and are none.
+    # Not dict(): the trailing metadata only look like a mapping.
     return {key: value for key, value in error.trailing_metadata() or ()}  # noqa: C416
 
 
 def size_of_trailers(message: str, trailers: Iterable[tuple[str, str | bytes]]) -> int:
-    """Bytes as HTTP/2 counts them, with the status and its message as gRPC encodes them."""
+    """Return the size of the trailers as HTTP/2 counts it, including the status and the encoded message of gRPC."""
     all_trailers = [("grpc-status", "16"), ("grpc-message", _percent_encoded(message)), *trailers]
     return sum(len(key) + len(_on_the_wire(value)) + 32 for key, value in all_trailers)
 

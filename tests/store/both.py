@@ -1,4 +1,4 @@
-"""The same asked of both engines."""
+"""A SQLite store and a PostgreSQL store, for tests that compare both engines."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ KEYS = "SELECT project_id, method, key, fingerprint, answer, expires_at FROM ide
 
 
 class Both:
-    """A store of each engine, that can be emptied."""
+    """One store per engine; `empty` deletes all rows of both."""
 
     def __init__(self, path: Path, url: str) -> None:
         self._path, self.url = path, url

@@ -1,4 +1,4 @@
-"""Commands and values for the store's tests: valid by themselves, each member can be named to differ."""
+"""Valid commands and values for the store's tests; a test overrides single members by keyword."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def cause(at: int = NOW, project_id: str = GIVER, commit_by: float | None = None
 
 
 def backup(id: str = BACKUP_ID, project_id: str = GIVER, status: str = "available", **members: object) -> Backup:
-    return Backup(id=id, project_id=project_id, status=status, **members)  # type: ignore[arg-type]  # by name
+    return Backup(id=id, project_id=project_id, status=status, **members)  # type: ignore[arg-type]  # keyword members
 
 
 def key(
@@ -73,7 +73,7 @@ def cancel_all(
 
 
 def given(**members: object) -> SharingFilter:
-    return SharingFilter(project_id=GIVER, **members)  # type: ignore[arg-type]  # by name
+    return SharingFilter(project_id=GIVER, **members)  # type: ignore[arg-type]  # keyword members
 
 
 def page(
@@ -89,7 +89,7 @@ def page(
 
 
 def every_call(store: Store) -> Sequence[Awaitable[object]]:
-    """One call of each method, all valid."""
+    """Return one valid call of each method."""
     return (
         store.share(share()),
         store.cancel(cancel("1")),

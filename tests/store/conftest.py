@@ -1,4 +1,4 @@
-"""One empty engine and one store on it for each test."""
+"""An empty engine and a store on it for each test."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ async def empty_store(engine: Engine) -> Store:
 
 @pytest_asyncio.fixture
 async def store(empty_store: Store) -> Store:
-    """A store that knows one available backup of the giver."""
+    """Return a store with one available backup of the giver."""
     await empty_store.put_backup(PutBackup(backup(), cause()))
     return empty_store
 
 
 @pytest.fixture
 def both(tmp_path: Path, database_url: str) -> Iterator[Both]:
-    """A store of each engine, on which a test runs what it draws."""
+    """Yield one store per engine, for property-based tests."""
     both = Both(tmp_path / "sharings.db", database_url)
     yield both
     both.close()

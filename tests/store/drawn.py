@@ -1,4 +1,4 @@
-"""Lists of changes, drawn so that they get into each other's way, and what is stored before them."""
+"""Hypothesis strategies for conflicting changes, and the rows that are stored before them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _puts = st.tuples(st.sampled_from([*BACKUPS, commands.backup(commands.backup_id(
 
 
 def _command(number: int, drawn: tuple[object, ...] | str) -> Command:
-    """The change that was drawn as the ``number``-th of its list."""
+    """Return the change drawn as the ``number``-th of its list."""
     because = commands.cause(commands.NOW + number)
     match drawn:
         case (str() as backup_id, list() as to, str() as giver, OnConflict() as on_conflict, int() as most, key):
@@ -60,7 +60,7 @@ def _command(number: int, drawn: tuple[object, ...] | str) -> Command:
             idempotency = commands.key(key, backup_id.encode(), "Cancel") if key else None
             return commands.cancel_all(backup_id, project, _because(because, project), idempotency)
         case (backup, str() as name, str() as project):
-            return PutBackup(replace(backup, name=name, project_id=project), because)  # type: ignore[type-var]  # a Backup
+            return PutBackup(replace(backup, name=name, project_id=project), because)  # type: ignore[type-var]  # it is a Backup
     return RemoveBackup(str(drawn), because)
 
 
@@ -71,4 +71,4 @@ def _because(cause: Cause, project_id: str) -> Cause:
 changes = st.lists(
     st.one_of(_shares, _shares, _cancels, _cancel_alls, _puts, _backup_ids), min_size=1, max_size=14
 ).map(lambda drawn: [_command(number, each) for number, each in enumerate(drawn)])
-"""Changes of all kinds."""
+"""Lists of 1 to 14 changes of all kinds."""

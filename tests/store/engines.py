@@ -1,4 +1,4 @@
-"""The engines that the contract suite runs on, with what a test must be able to do behind a store's back."""
+"""The engines of the contract suite, with access to the stored data that bypasses the store."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Engine(ABC):
         self._opened: list[Store] = []
 
     async def open(self, *, max_waiting: int = 10_000, busy_timeout: float = 5.0) -> Store:
-        """Open one more store on the same data; it is closed when the test ends."""
+        """Open one more store on the same data; `close` closes it."""
         store = await self._open(max_waiting, busy_timeout)
         self._opened.append(store)
         return store
@@ -47,22 +47,22 @@ class Engine(ABC):
             await store.close()
 
     def events(self) -> list[Event]:
-        """All events, oldest first."""
+        """Return all events, oldest first."""
         columns = ", ".join(Event.__slots__)
         return [Event(*row) for row in self._rows(f"SELECT {columns} FROM sharing_events ORDER BY seq")]  # noqa: S608 -- constants
 
     def history(self) -> list[Sharing]:
-        """All sharings, also cancelled ones, by id."""
+        """Return all sharings by id, including cancelled ones."""
         columns = ", ".join(Sharing.__slots__)
         return [Sharing(*row) for row in self._rows(f"SELECT {columns} FROM sharings ORDER BY id")]  # noqa: S608 -- constants
 
     @abstractmethod
     def locked(self) -> AbstractContextManager[object]:
-        """Hold off every writer."""
+        """Block every writer."""
 
     @abstractmethod
     def spoil(self) -> None:
-        """Damage what is stored of the backups. No store may be open."""
+        """Damage the stored backups. No store may be open."""
 
     @abstractmethod
     async def _open(self, max_waiting: int, busy_timeout: float) -> Store: ...
@@ -100,7 +100,7 @@ class SqliteEngine(Engine):
 
 class PostgresEngine(Engine):
     def __init__(self, url: str, server: PostgresServer | None) -> None:
-        """Take the server of the database if it is ours to stop."""
+        """Pass ``server`` only if the tests may stop it."""
         super().__init__()
         self.url = url
         self.server = server
@@ -117,7 +117,7 @@ class PostgresEngine(Engine):
 
     def spoil(self) -> None:
         if self.server is None:
-            pytest.skip("the server is not ours to damage")
+            pytest.skip("the tests may not damage this server")
         ((place, size),) = self._rows("SELECT pg_relation_filepath('backups'), pg_relation_size('backups')")
         ((folder,),) = self._rows("SHOW data_directory")
         self._rows("CHECKPOINT")

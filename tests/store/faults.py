@@ -1,4 +1,4 @@
-"""What tests of a store on a mistreated PostgreSQL have in common: stores that get closed, load, and a last look."""
+"""Helpers for tests of a store on a failing PostgreSQL: opened stores, load, and checks of the stored rows."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from tests.store.engines import PostgresEngine
 from tests.store.opened import open_postgres
 
 SLACK = 2.0
-"""Seconds by which a call may be late on a machine that is busy with something else."""
+"""Seconds by which a call may be late on a busy machine."""
 EXPECTED = (Unavailable, DeadlineTooClose, Overloaded, OutcomeUnknown)
-"""What a caller may be told while a database is away."""
+"""Errors that a caller may get while the database is unavailable."""
 
 
 @asynccontextmanager
 async def opened(url: str, patience: float = 5.0, read_connections: int = 4) -> AsyncIterator[Store]:
-    """A store with one available backup, if it can be stored."""
+    """Open a store and try to store one available backup; close the store at the end."""
     store = await open_postgres(url, patience=patience, read_connections=read_connections)
     try:
         for _ in range(3):
@@ -40,14 +40,14 @@ async def opened(url: str, patience: float = 5.0, read_connections: int = 4) -> 
 
 
 async def timed(call: Awaitable[object]) -> tuple[float, BaseException | object]:
-    """Seconds that a call took, and what it answered or raised."""
+    """Return the seconds that a call took, and its result or exception."""
     began = time.monotonic()
     (outcome,) = await asyncio.gather(call, return_exceptions=True)
     return time.monotonic() - began, outcome
 
 
 async def until(is_so: Callable[[], Awaitable[object]], within: float = 10.0) -> float:
-    """Seconds until something no longer raises Unavailable."""
+    """Repeat the call until it succeeds; return the seconds that this took."""
     began = time.monotonic()
     while True:
         try:
@@ -60,7 +60,7 @@ async def until(is_so: Callable[[], Awaitable[object]], within: float = 10.0) ->
 
 
 def stored_once(url: str, acknowledged: Iterable[Sharing]) -> None:
-    """Everything that was acknowledged is stored, and everything that is stored has exactly its events."""
+    """Assert that every acknowledged sharing is stored, and that the events match the stored sharings exactly."""
     engine = PostgresEngine(url, None)
     history = {sharing.id: sharing for sharing in engine.history()}
     lost = [sharing for sharing in acknowledged if sharing.id not in history]
@@ -72,7 +72,7 @@ def stored_once(url: str, acknowledged: Iterable[Sharing]) -> None:
 
 
 def sessions(url: str) -> int:
-    """How many sessions a store has on the server."""
+    """Return the number of sessions of stores on the server."""
     with psycopg.connect(url, autocommit=True) as connection:
         rows = connection.execute(
             "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'backup-sharing'"
@@ -83,7 +83,7 @@ def sessions(url: str) -> int:
 
 @dataclass(slots=True)
 class Load:
-    """Shares and reads, many at once, until it is stopped."""
+    """Concurrent shares and reads, until `end` is called."""
 
     stores: Sequence[Store]
     acknowledged: list[Sharing] = field(default_factory=list)
@@ -101,7 +101,7 @@ class Load:
         await self.more(50)
 
     async def more(self, count: int, within: float = 20.0) -> None:
-        """Wait until so many more shares are acknowledged."""
+        """Wait until ``count`` more shares are acknowledged."""
         wanted, end = len(self.acknowledged) + count, time.monotonic() + within
         while len(self.acknowledged) < wanted:
             assert time.monotonic() < end, f"no progress: {self.failures[-3:]}"
@@ -111,7 +111,7 @@ class Load:
             await asyncio.sleep(0.005)
 
     async def end(self) -> None:
-        """Stop; what is unexpected is raised."""
+        """Stop the load; raise unexpected exceptions."""
         self._stopped = True
         await asyncio.gather(*self._tasks)
 
@@ -135,4 +135,4 @@ class Load:
         elif isinstance(outcome, BaseException):
             raise outcome
         elif keep:
-            self.acknowledged += outcome  # type: ignore[operator]  # what a share answers
+            self.acknowledged += outcome  # type: ignore[operator]  # the result of a share

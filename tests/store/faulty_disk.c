@@ -1,8 +1,8 @@
-/* A disk that fails on command: preloaded into a process, it stands between the process and its C library.
+/* A disk that fails on command: this library is preloaded into a process and replaces functions of the C library.
  *
- * The commands are in a file that is named by FAULTY_DISK, mapped into memory, and so obeyed at once, whoever wrote them:
- * tests/store/faulty_disk.py knows the same layout. A call is meant if it is of one of the kinds, on a file whose path,
- * with a "$" behind it, contains the name.
+ * The environment variable FAULTY_DISK names the file with the commands. The file is mapped into memory, so commands of
+ * any process take effect at once; tests/store/faulty_disk.py uses the same layout. A call matches if its kind is one of
+ * `kinds` and the path of its file, with a "$" appended, contains `name`.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -21,13 +21,13 @@ enum { WRITE = 1, SYNC = 2, TRUNCATE = 4, READ = 8 };
 enum { REFUSE = 0, DO_AND_REFUSE = 1, HALF_THEN_REFUSE = 2, KILL = 3, DO_AND_KILL = 4 };
 
 struct commands {
-  uint32_t kinds; /* of the calls that are meant; 0: none */
-  uint32_t skip;  /* calls that are let through first */
-  uint32_t fail;  /* calls that fail then */
-  uint32_t error; /* number of the error */
+  uint32_t kinds; /* kinds of the calls that match; 0: none */
+  uint32_t skip;  /* matching calls that pass first */
+  uint32_t fail;  /* calls that fail after them */
+  uint32_t error; /* errno of failed calls */
   uint32_t how;
-  uint32_t seen;   /* calls that were meant */
-  uint32_t failed; /* and that failed */
+  uint32_t seen;   /* calls that matched */
+  uint32_t failed; /* calls that failed */
   char name[228];
 };
 
@@ -42,7 +42,7 @@ __attribute__((constructor)) static void map_commands(void) {
   if (mapped != MAP_FAILED) commands = mapped;
 }
 
-/* Which of the calls that fail this is, from 1 on; 0: it does not. */
+/* Return the number of this call among the failing ones, from 1; 0: the call does not fail. */
 static uint32_t fails(uint32_t kind, int file) {
   char link[32], path[512];
   if (!commands || !(commands->kinds & kind)) return 0;
@@ -61,7 +61,7 @@ static uint32_t fails(uint32_t kind, int file) {
 
 #define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
 
-/* What becomes of a call that fails: `all` does all of it, `half` a part. */
+/* Make the call, or fail it: the expression `all` does the whole call, `half` a part of it. */
 #define FAULTY(kind, file, all, half)                     \
   do {                                                    \
     uint32_t which = fails(kind, file);                   \
@@ -116,7 +116,7 @@ ssize_t read(int file, void *to, size_t size) {
   FAULTY(READ, file, REAL(read)(file, to, size), REAL(read)(file, to, size / 2));
 }
 
-/* Called before a file is unmapped, if set: a moment inside a checkpoint of SQLite's that a test can reach. */
+/* If set, called once before a file is unmapped: SQLite does that inside a checkpoint. */
 void (*before_unmap)(void);
 
 int munmap(void *at, size_t size) {

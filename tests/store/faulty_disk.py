@@ -1,4 +1,4 @@
-"""A disk that fails on command, for processes that are started with it: see ``faulty_disk.c``."""
+"""A disk that fails on command, for processes that preload ``faulty_disk.c``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 _SOURCE: Final = Path(__file__).with_suffix(".c")
 _COMMANDS: Final = struct.Struct("=7I228s")
 ALWAYS: Final = 2**31
-"""So many calls fail: all."""
+"""Value of `Fault.fail` for all calls."""
 
 
 class Kind(IntFlag):
@@ -31,51 +31,51 @@ class Kind(IntFlag):
 
 
 class How(IntEnum):
-    """What becomes of a call that fails."""
+    """The effect of a fault on a system call."""
 
     REFUSED = 0
     DONE_AND_REFUSED = 1
     HALF_THEN_REFUSED = 2
-    """The first does half and says so, the others are refused."""
+    """The first call does half of its work and reports that; further calls are refused."""
     KILLED = 3
-    """The process is killed before it."""
+    """The process is killed before the call."""
     DONE_AND_KILLED = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Which calls fail, and how."""
+    """The calls that fail, and the effect."""
 
     kinds: Kind
     error: int = errno.EIO
     how: How = How.REFUSED
     fail: int = 1
-    """How many calls fail, one after the other."""
+    """Number of consecutive calls that fail."""
     name: str = "sharings.db"
-    """Part of the path of the file, with a $ behind it."""
+    """Part of the path of the file; the path is compared with a "$" appended."""
 
     def written(self) -> str:
-        """For another process to `read`."""
+        """Serialize the fault for `read` in another process."""
         return json.dumps(asdict(self))
 
     @staticmethod
     def read(written: str) -> Fault:
-        """What was `written`."""
+        """Parse the result of `written`."""
         return Fault(**json.loads(written))
 
 
 def build(folder: Path) -> Path:
-    """Answer the library; skips the test where there is no C compiler, or not this kind of system."""
+    """Build the library and return its path; skip the test without a C compiler or ``/proc``."""
     compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
     if compiler is None or not Path("/proc/self/fd").exists():
-        pytest.skip("a disk that fails on command needs a C compiler, and Linux")
+        pytest.skip("the faulty disk needs a C compiler and Linux")
     library = folder / "faulty_disk.so"
     subprocess.run([compiler, "-shared", "-fPIC", "-o", library, _SOURCE, "-ldl"], check=True)
     return library
 
 
 class FaultyDisk:
-    """The commands for the processes that have its `environment`."""
+    """Control of the disk of all processes that have its `environment`."""
 
     def __init__(self, commands: Path) -> None:
         self.path = commands
@@ -85,11 +85,11 @@ class FaultyDisk:
             self._commands = mmap.mmap(file.fileno(), _COMMANDS.size)
 
     def environment(self, library: Path) -> dict[str, str]:
-        """The variables that a process needs."""
+        """Return the environment variables for a process."""
         return {"LD_PRELOAD": str(library), "FAULTY_DISK": str(self.path)}
 
     def break_(self, fault: Fault, skip: int = 0) -> None:
-        """Let calls fail from now on, after so many that are let through."""
+        """Let calls fail from now on; the first ``skip`` calls pass."""
         self.mend()
         name = fault.name.encode().ljust(228, b"\0")
         values = (0, skip, fault.fail, fault.error, fault.how, 0, 0)
@@ -102,10 +102,10 @@ class FaultyDisk:
 
     @property
     def seen(self) -> int:
-        """Calls of the kinds that were meant since it broke."""
+        """Number of calls that matched the fault since `break_`."""
         return int(_COMMANDS.unpack(self._commands[:])[5])
 
     @property
     def failed(self) -> int:
-        """Calls that failed since it broke."""
+        """Number of calls that failed since `break_`."""
         return int(_COMMANDS.unpack(self._commands[:])[6])

@@ -1,8 +1,8 @@
 """A process whose disk fails: ``python faulty_process.py COMMANDS FOLDER SCENE FAULT...``, each FAULT as JSON.
 
-Plays a scene again and again, each time in a process of its own on a database of its own, with a fault one call
-further, until there is no such call any more. Each time that process is killed in the end, and the database opened
-anew. Writes one line of JSON for each time: what callers were told, and what is stored.
+The program runs a scene repeatedly, each time in a new process on a new database, with the fault one system call
+later, until the scene makes no such call. Each run ends with a kill of the process; then the database is reopened.
+The output has one line of JSON per run: the outcomes of the callers, and the stored rows.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ from tests.store.opened import open_sqlite, parts
 
 FILE: Final = "sharings.db"
 INDEXED: Final = 4062
-"""Frames that the first part of the index has room for."""
+"""Number of frames that fit into the first part of the log's index."""
 MOST: Final = 400
-"""Times that a scene is played at most: none makes as many calls."""
+"""Maximum runs of a scene; no scene makes as many system calls."""
 
 
 class Told:
-    """What the callers of one process were told, kept in a file that outlives it."""
+    """The outcomes that the callers of one process got, in a file that survives the process."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("a", buffering=1)
 
     async def share(self, store: Store, number: int, recipients: int = 2) -> str:
-        """Share with some projects; answers what was told."""
+        """Share with some projects; record and return the outcome."""
         to = [project_id(1000 * number + each) for each in range(recipients)]
         ids = [f"{number}-{each}" for each in range(recipients)]
         try:
@@ -63,7 +63,7 @@ class Told:
 
 
 Scene = Callable[[Path, Callable[[], None], Callable[[], None], Told], Awaitable[None]]
-"""What happens in one process, told how to break and how to mend the disk."""
+"""The actions in one process, with functions that break and mend the disk."""
 
 
 async def _open(path: Path) -> Store:
@@ -73,7 +73,7 @@ async def _open(path: Path) -> Store:
 async def _commit(
     store: Store, break_: Callable[[], None], mend: Callable[[], None], told: Told, recipients: int = 2
 ) -> None:
-    """Two shares at once, while the disk may fail."""
+    """Send two shares at once, while the disk may fail."""
     break_()
     words = await asyncio.gather(told.share(store, 2, recipients), told.share(store, 3, recipients))
     if "OUTCOME_UNKNOWN" in words:
@@ -93,21 +93,21 @@ async def _count(store: Store, told: Told) -> None:
 
 
 async def _go_on(store: Store, told: Told) -> None:
-    """One more share, which is possible unless the store has failed; that one may be closed without harm."""
+    """Send one more share, which works unless the store has failed; a failed store can be closed without harm."""
     await told.share(store, 9)
     if store.failed.is_set():
         await store.close()
 
 
 async def commit(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
-    """A commit behind others; the process ends with it."""
+    """Commit after other commits; the process ends after the commit."""
     store = await _open(path)
     await told.share(store, 1)
     await _commit(store, break_, mend, told)
 
 
 async def commits(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
-    """A commit that is tried behind others, and one behind that."""
+    """Commit after other commits, then commit once more."""
     store = await _open(path)
     await told.share(store, 1)
     await _commit(store, break_, mend, told)
@@ -115,7 +115,7 @@ async def commits(path: Path, break_: Callable[[], None], mend: Callable[[], Non
 
 
 async def first_commit(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
-    """The first commit in a log that begins again, and is cut to its usual length."""
+    """Make the first commit in a restarted log, which SQLite then truncates to its usual length."""
     sqlite_connection.LOG_KEPT = 4096  # type: ignore[misc] # longer than any here
     store = await _open(path)
     await told.share(store, 4, recipients=40)
@@ -126,7 +126,7 @@ async def first_commit(path: Path, break_: Callable[[], None], mend: Callable[[]
 
 
 async def large_commit(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
-    """A commit whose first frames are written while it is made."""
+    """Make a commit so large that SQLite writes its first frames before the commit."""
     store = await _open(path)
     await told.share(store, 1)
     parts(store).writer._connection.execute("PRAGMA cache_size = 4")
@@ -135,7 +135,7 @@ async def large_commit(path: Path, break_: Callable[[], None], mend: Callable[[]
 
 
 async def long_log(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
-    """A commit that makes the index of the log grow, which SQLite does when all is on the disk."""
+    """Make a commit that grows the index of the log; SQLite does that after the frames are on the disk."""
     store = await _open(path)
     await told.share(store, 1)
     writing = parts(store).writer._connection
@@ -148,7 +148,7 @@ async def long_log(path: Path, break_: Callable[[], None], mend: Callable[[], No
 
 
 async def checkpoint(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
-    """A checkpoint of what was committed, and the commit after it."""
+    """Checkpoint committed changes, then commit again."""
     store = await _open(path)
     await told.share(store, 1)
     break_()
@@ -159,7 +159,7 @@ async def checkpoint(path: Path, break_: Callable[[], None], mend: Callable[[], 
 
 
 async def close(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
-    """A store that is closed with something in its log."""
+    """Close a store that has frames in its log."""
     store = await _open(path)
     await told.share(store, 1)
     break_()
@@ -168,7 +168,7 @@ async def close(path: Path, break_: Callable[[], None], mend: Callable[[], None]
 
 
 async def read(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
-    """Reads, partly from the log."""
+    """Read, partly from the log."""
     store = await _open(path)
     await told.share(store, 1)
     break_()
@@ -180,18 +180,18 @@ async def read(path: Path, break_: Callable[[], None], mend: Callable[[], None],
 
 
 async def unclean(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
-    """What the next process finds: a log that is not empty."""
+    """Leave a database with a non-empty log for the next process."""
     await told.share(await _open(path), 1)
 
 
 async def start(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
-    """A server that starts on it, tries until it can, and then has an empty log."""
+    """Start a server on that database; it retries until the disk works, and then the log must be empty."""
     readiness.TRY_EVERY = 0.01  # type: ignore[misc] # as long as the disk is broken
     break_()
     store = await open_store(str(path))
     told.say("ready" if store._readiness.is_ready else f"not ready {await told.share(store, 2)}")
     mend()
-    while not store._readiness.is_ready:  # noqa: ASYNC110 -- nobody is told
+    while not store._readiness.is_ready:  # noqa: ASYNC110 -- there is no event for it
         await asyncio.sleep(0.01)
     told.say(f"log {log_path(path).stat().st_size}")
     await told.share(store, 9)
@@ -210,7 +210,7 @@ async def _make(path: Path) -> None:
 
 
 def _play(scene: Scene, path: Path, disk: FaultyDisk, fault: Fault, skip: int) -> None:
-    """In a process of its own, which is killed in the end."""
+    """Run the scene in a process of its own, and kill that process at the end."""
     if (pid := os.fork()) == 0:
         told = Told(path.with_name("told"))
         try:
@@ -229,7 +229,7 @@ async def _killed(scene: Awaitable[None]) -> None:
 
 
 def _stored(path: Path) -> dict[str, object]:
-    """What a fresh process finds."""
+    """Return the rows that a new process finds."""
     prepare(path, busy_timeout=5.0)
     with closing(sqlite3.connect(path)) as connection:
         sharings = [each for (each,) in connection.execute("SELECT id FROM sharings ORDER BY id")]

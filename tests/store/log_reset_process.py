@@ -1,12 +1,13 @@
 """SQLite's log-reset race, played in order: ``python log_reset_process.py DATABASE WAY``.
 
-A checkpoint has read how long the log is, and finds everything copied. There it is stopped, while another connection
-begins the log again. Then it goes on, and so do commits and checkpoints. Writes whether all commits are left.
+A checkpoint has read the length of the log and finds all frames copied. The program stops it there, while another
+connection restarts the log. Then the checkpoint continues, followed by commits and more checkpoints. The output says
+whether all commits are still stored.
 
-WAY: ``guarded``; ``unguarded``; or ``guarded before``: the guard began when something was left to copy, which another
-connection has copied since.
+WAY: ``guarded``; ``unguarded``; or ``guarded before``: the guard began while frames were left to copy, and another
+connection has copied them since.
 
-https://www.sqlite.org/wal.html#walresetbug. The moment to stop at: SQLite unmaps the database just there.
+https://www.sqlite.org/wal.html#walresetbug. The checkpoint stops where SQLite unmaps the database.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def _all_are_left(path: str, made: int) -> bool:
 
 
 def _before_unmap(call: Callable[[], None]) -> object:
-    """Call this once, before a file is unmapped: see ``faulty_disk.c``; keep what is answered until then."""
+    """Call ``call`` once, before a file is unmapped (see ``faulty_disk.c``). Keep the result referenced until then."""
     callback = ctypes.CFUNCTYPE(None)(call)
     pointer = ctypes.c_void_p.in_dll(ctypes.CDLL(None), "before_unmap")
     pointer.value = ctypes.cast(callback, ctypes.c_void_p).value

@@ -1,4 +1,4 @@
-"""Rows of every table with all that may stand in them, and databases that have them."""
+"""Rows of every table with all permitted values, and databases with such rows."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ NEVER = 2**62
 
 
 def rows(number: int, seed: int = 0) -> dict[Table, list[Row]]:
-    """Answer ``number`` rows, spread over the tables."""
-    drawn = random.Random(seed)  # noqa: S311 -- no secret is made of it
+    """Return ``number`` rows, spread over the tables."""
+    drawn = random.Random(seed)  # noqa: S311 -- not a secret
 
     def text() -> str:
         return "".join(drawn.choices(PIECES, k=drawn.randint(0, 4)))
@@ -59,19 +59,19 @@ def rows(number: int, seed: int = 0) -> dict[Table, list[Row]]:
         BACKUPS: [backup() for _ in range(each)],
         SHARINGS: [sharing() for _ in range(each)],
         IDEMPOTENCY_KEYS: [key() for _ in range(each)],
-        # With gaps, as PostgreSQL leaves them.
+        # Sequence numbers have gaps, as in PostgreSQL.
         SHARING_EVENTS: [event(seq) for seq in drawn.sample(range(1, number + 1), number - 3 * each)],
     }
     return {table: sorted(found, key=table.key) for table, found in made.items()}
 
 
 def text_of_ids(drawn: random.Random) -> str:
-    """Of the characters that an id may have, and one that is escaped elsewhere."""
+    """Return text of the characters permitted in ids, of U+0001, which PostgreSQL stores escaped, and of U+0002."""
     return "".join(drawn.choices("Az_-09\x01\x02", k=8))
 
 
 def make(database: str, content: dict[Table, list[Row]] | None = None) -> str:
-    """Make the tables of a database, with these rows; answers its name."""
+    """Create the tables of a database and store these rows; return the database's name."""
     migrate(database)
     change(database, content or {})
     return database
@@ -87,17 +87,17 @@ def change(
     with closing(open_side(database)) as side:
         for table in TABLES:
             found = [(changes or {}).get(table, ()) for changes in (add, replace, remove)]
-            side.write(table, Batch(*found))  # type: ignore[arg-type]  # keys and rows are tuples both
+            side.write(table, Batch(*found))  # type: ignore[arg-type]  # keys and rows are both tuples
 
 
 def held(database: str) -> dict[Table, list[Row]]:
-    """Answer all rows of a database."""
+    """Return all rows of a database."""
     with closing(open_side(database)) as side:
         return {table: list(side.page(table, None, 10**6)) for table in TABLES}
 
 
 def plain_rows(path: Path) -> Iterator[list[Row]]:
-    """The rows of a SQLite file as they are, of each table."""
+    """Yield the rows of each table of a SQLite file, without decoding."""
     with closing(connect(path, busy_timeout=0)) as connection:
         for table in TABLES:
             columns, key = ", ".join(table.columns), ", ".join(table.key_columns)

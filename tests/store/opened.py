@@ -1,4 +1,4 @@
-"""Stores that tests open on an engine of their own, and what is inside of them."""
+"""Stores that tests open on an engine of their own, and access to their parts."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def open_sqlite(
     busy_timeout: float = 5.0,
     log_bounds: LogBounds | None = None,
 ) -> BatchedStore:
-    """A store on a file."""
+    """Open a store on a file."""
     engine = SqliteEngine(path, busy_timeout=busy_timeout, log_bounds=log_bounds)
     return await BatchedStore.open(engine, max_waiting=max_waiting, max_batch=max_batch, commit_delay=commit_delay)
 
@@ -34,7 +34,7 @@ async def open_postgres(
     read_connections: int = 4,
     write_connections: int = 1,
 ) -> BatchedStore:
-    """A store on a database."""
+    """Open a store on a database."""
     engine = PostgresEngine(
         url, patience=patience, read_connections=read_connections, write_connections=write_connections
     )
@@ -42,19 +42,19 @@ async def open_postgres(
 
 
 def sqlite_engine(store: Store) -> SqliteEngine:
-    """The engine of a store that `open_sqlite` opened."""
+    """Return the engine of a store opened by `open_sqlite`."""
     assert isinstance(store, BatchedStore)
     assert isinstance(store._engine, SqliteEngine)
     return store._engine
 
 
 def parts(store: Store) -> Parts:
-    """What works on the file of a store that `open_sqlite` opened."""
+    """Return the writer, readers, checkpointer and probe of a store opened by `open_sqlite`."""
     return sqlite_engine(store).parts
 
 
 def lanes(store: Store) -> list[Lane]:
-    """The lanes of a store that `open_postgres` opened."""
+    """Return the lanes of a store opened by `open_postgres`."""
     assert isinstance(store, BatchedStore)
     assert isinstance(store._engine, PostgresEngine)
     return store._engine._lanes

@@ -1,7 +1,7 @@
-"""A process of its own that shares one backup with many projects: ``python sqlite_process.py FILE PREFIX COUNT``.
+"""A process that shares one backup with many projects: ``python sqlite_process.py FILE PREFIX COUNT``.
 
-Writes the ids of each sharing to its output, in one line, as soon as the share is acknowledged.
-The log is checkpointed all the time.
+The output has one line per acknowledged share, with the ids of its sharings.
+The process checkpoints the log continuously.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`backup_sharing.store.breakdown`: the end of a store that cannot be relied on."""
+"""`backup_sharing.store.breakdown`: a store stops after a fault that makes it unreliable."""
 
 from __future__ import annotations
 

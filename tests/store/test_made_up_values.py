@@ -1,4 +1,4 @@
-"""Whatever a caller makes up, it is refused or answered: no engine takes it for a defect, or for lost data."""
+"""Any value that a caller sends is accepted or refused; no engine reports a defect or lost data for it."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ async def outcome(pipeline: Pipeline, method: str, request: Message) -> tuple[st
 
 
 async def fill(store: Store) -> None:
-    """Two backups with a sharing each, one of them without name and size."""
+    """Store two backups with one sharing each; one backup has no name and no size."""
     for number, (backup_id, members) in enumerate(((BACKUP, {"name": "n", "size": 1}), (SECOND_BACKUP, {}))):
         await store.put_backup(PutBackup(commands.backup(backup_id, **members), commands.cause()))
         sharing_ids = [f"01900000-0000-7000-8000-{number:012x}"]
@@ -80,7 +80,7 @@ async def fill(store: Store) -> None:
 
 
 def with_members(token: str, *members: object) -> str:
-    """A token with the digest of another, which anyone can read in it."""
+    """Return a page token with the digest of ``token``, which anyone can read in it."""
     digest = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))[0]
     return base64.urlsafe_b64encode(json.dumps([digest, *members]).encode()).decode().rstrip("=")
 
@@ -159,11 +159,11 @@ def test_no_value_of_a_request_is_a_defect_or_lost_data(
     key: str,
 ) -> None:
     requests = [
-        (PUT, catalog_pb.PutBackupRequest(backup=Backup(**backup))),  # type: ignore[arg-type]  # by name
+        (PUT, catalog_pb.PutBackupRequest(backup=Backup(**backup))),  # type: ignore[arg-type]  # keyword members
         (GET_BACKUP, catalog_pb.GetBackupRequest(backup_id=identifier)),
         (BACKUPS, catalog_pb.ListBackupsRequest(project_id=identifier)),
-        (LIST, pb.ListSharingsRequest(project_id=GIVER, **which, **part)),  # type: ignore[arg-type]  # by name
-        (COUNT, pb.CountSharingsRequest(project_id=GIVER, **which)),  # type: ignore[arg-type]  # by name
+        (LIST, pb.ListSharingsRequest(project_id=GIVER, **which, **part)),  # type: ignore[arg-type]  # keyword members
+        (COUNT, pb.CountSharingsRequest(project_id=GIVER, **which)),  # type: ignore[arg-type]  # keyword members
         (GET, pb.GetSharingRequest(project_id=GIVER, id=identifier)),
         (CANCEL, pb.CancelSharingRequest(project_id=GIVER, id=identifier, idempotency_key=key)),
         (SHARE, _share(identifier, recipients, key)),

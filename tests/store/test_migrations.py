@@ -1,4 +1,4 @@
-"""How the tables of a database are brought up to date, on every engine."""
+"""Migrations of a database's tables, on every engine."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ BROKEN = (*NEW, Migration("9002_half", "Fails", fail_half_way, _HALF))
 
 @pytest.fixture(params=["sqlite", "postgres"])
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database that has nothing."""
+    """Return the name of an empty database."""
     if request.param == "postgres":
         return str(request.getfixturevalue("database_url"))
     return f"sqlite://{tmp_path / 'sharings.db'}"
@@ -55,7 +55,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readiness, "LOOK_EVERY", 0.01)
-    # Of a disk that takes long for each of several that come at once.
+    # A slow disk delays several migrations that run at the same time.
     monkeypatch.setattr(opening, "_PATIENCE", 60.0)
 
 
@@ -92,7 +92,7 @@ async def test_a_database_that_is_newer_than_the_program_is_refused(database: st
 
 
 async def test_a_server_that_is_older_than_what_it_finds_later_goes_on(database: str) -> None:
-    # As replicas do, while the others are replaced by those of the next version.
+    # During a rolling upgrade, old replicas run beside a new one.
     store = await open_store(database, known=OLD)
     migrate(database, NEW)
     await store.put_backup(PutBackup(backup(), cause()))
@@ -108,7 +108,7 @@ async def test_of_several_migrations_at_once_each_finds_all_done(database: str) 
 
 
 async def test_a_name_that_another_is_just_taking_is_tried_again(database_url: str) -> None:
-    # So PostgreSQL answers who creates a table whose row type another has created meanwhile.
+    # PostgreSQL fails CREATE TABLE like this if another session has just created the row type of the table.
     with psycopg.connect(connection_string(database_url), autocommit=True) as other:
         other.execute("CREATE DOMAIN schema_migrations AS TEXT")
         migrating = asyncio.create_task(asyncio.to_thread(migrate, database_url, NEW))

@@ -1,4 +1,4 @@
-"""How changes wait to be committed, and for each other."""
+"""Queued changes: when they are committed, and when they wait for more changes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def queue(commit_delay: float = FOR_EVER) -> ChangeQueue:
 
 
 async def taken(queue: ChangeQueue) -> int:
-    """Take a batch and answer it; answers how many changes it had."""
+    """Take a batch and answer its changes; return the size of the batch."""
     async with asyncio.timeout(5):
         batch = await queue.take()
     for waiting in batch:

@@ -1,4 +1,4 @@
-"""`backup_sharing.store.readiness`: how a store waits for a database that cannot be used yet."""
+"""`backup_sharing.store.readiness`: a store waits for a database that is not usable yet."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def finds(*found: Sequence[str] | Exception) -> Callable[[], Awaitable[Sequence[str]]]:
-    """Finds one after the other, and then nothing that is missing."""
+    """Return a function that returns or raises ``found`` one by one, and then returns no missing migrations."""
     left = list(found)
 
     async def look() -> Sequence[str]:
@@ -39,7 +39,7 @@ def finds(*found: Sequence[str] | Exception) -> Callable[[], Awaitable[Sequence[
 
 
 async def refusals(readiness: Readiness) -> list[str]:
-    """What callers are told until the database is ready, without repetitions."""
+    """Return the distinct messages that callers get until the database is ready."""
     told: list[str] = []
     async with asyncio.timeout(30):
         while not readiness.is_ready:

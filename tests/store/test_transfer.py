@@ -1,4 +1,4 @@
-"""Copying from any engine to any engine: what arrives, what is refused, and how it goes on after it was stopped."""
+"""Copies between all engines: the copied rows, the refusals, and resuming after a stop."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ NOW = 1_700_000_000_000_000
 
 @pytest.fixture
 def new(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databases]:
-    """Makes names of databases that have nothing."""
+    """Yield a factory for the names of empty databases."""
     with ExitStack() as stack:
 
         def make_one(engine: str) -> str:
@@ -51,7 +51,7 @@ def new(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databases]:
 
 @pytest.fixture(params=["sqlite to postgres", "postgres to sqlite", "sqlite to sqlite", "postgres to postgres"])
 def pair(request: pytest.FixtureRequest, new: Databases) -> tuple[str, str]:
-    """Names of a source and of a target that have nothing."""
+    """Return the names of an empty source and an empty target."""
     source, _, target = str(request.param).partition(" to ")
     return new(source), new(target)
 
@@ -67,7 +67,7 @@ def bar(_label: str, _length: int) -> AbstractContextManager[Advance]:
 
 
 def copied(source: str, target: str, carried: Bar = bar) -> tuple[int, list[Checked]]:
-    """Copy; answers how many rows were written, and what the comparison found."""
+    """Copy; return the number of written rows and the result of the comparison."""
     with open_transfer(source, target, NOW) as transfer:
         transfer.refuse_other_data(bar)
         return transfer.carry(carried), transfer.check(bar)
@@ -262,7 +262,7 @@ def test_a_source_without_our_tables_is_refused_target_unchanged(new: Databases,
 
 
 def nothing(*_: object) -> None:
-    """Is done."""
+    """Do nothing."""
 
 
 LATER = (*MIGRATIONS, Migration("9001_later", "Later", nothing, ("SELECT 1",)))

@@ -1,4 +1,4 @@
-"""Who waits for a change, and what is said when time is up: the commit and the refusal never both happen."""
+"""Callers that wait for a change: at its deadline a change is either committed or refused, never both."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def test_a_claimed_change_is_never_told_that_nothing_is_stored() -> None:
 async def test_the_answer_of_a_late_commit_is_told_if_it_comes_in_time() -> None:
     waiting = waiter(passed(), time.monotonic() + FAR, FAR)
     assert claim([waiting])
-    await asyncio.sleep(2 * TICK_SECONDS)  # its time to commit is noticed to be over
+    await asyncio.sleep(2 * TICK_SECONDS)  # the store notices that the commit time has passed
     waiting.answer("stored")
     assert await waiting.answered == "stored"
     waiting.leave()

@@ -1,4 +1,4 @@
-"""The administrator's commands; importing has tests of its own."""
+"""The administrator's commands; more tests of ``import`` are in test_importing.py."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def file(tmp_path: Path) -> Path:
 
 def run(*arguments: str) -> Result:
     result = CliRunner().invoke(main, arguments)
-    assert result.exception is None or isinstance(result.exception, SystemExit), "a command ended in a defect"
+    assert result.exception is None or isinstance(result.exception, SystemExit), "the command had a defect"
     return result
 
 

@@ -1,4 +1,4 @@
-"""``backup-sharing import``: bad lines are told by number, good ones go on."""
+"""``backup-sharing import`` reports bad lines by number, and imports the good ones."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def imported(
     token: str = SERVICES_TOKEN,
     file: str = "-",
 ) -> Ended:
-    """Run the command; with ``-`` the lines go to its standard input."""
+    """Run the command; if ``file`` is ``-``, pass the lines on standard input."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("BACKUP_SHARING_")}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "backup_sharing.admin.cli", "import", file, "--server", server),
@@ -184,7 +184,7 @@ async def test_more_lines_than_a_batch_are_imported_bad_ones_reported(server: st
 
 async def test_a_server_that_is_not_there_is_one_clear_message() -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))  # bound and not listening: every connection is refused
+        taken.bind(("127.0.0.1", 0))  # bound but not listening, so every connection is refused
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         ended = await imported(address, line())
     assert ended.exit_code == 1

@@ -1,4 +1,4 @@
-"""``backup-sharing migrate``: what it prints, and how it ends."""
+"""``backup-sharing migrate``: output and exit codes."""
 
 from __future__ import annotations
 

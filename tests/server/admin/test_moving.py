@@ -1,4 +1,4 @@
-"""``backup-sharing copy`` and ``backup``: what they print, how they end, and what is so after they were ended."""
+"""``backup-sharing copy`` and ``backup``: output, exit codes, and the result of an interruption."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_copy_without_two_databases_says_what_is_missing(arguments: list[str]) -
 
 def started(*arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "backup_sharing.admin.cli", *arguments]
-    # As in a terminal: a shell that runs the tests in the background has them, and so their children, ignore Ctrl-C.
+    # Restore the default of a terminal: a shell makes its background jobs and their children ignore Ctrl-C.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return subprocess.Popen(
@@ -121,7 +121,7 @@ def wait_until_rows_are_in(database: str) -> None:
 def slow_way(
     request: pytest.FixtureRequest, tmp_path: Path, database_url: str, postgres_proxy: TcpProxy
 ) -> tuple[list[str], str, str]:
-    """A copy of 40000 rows that takes a second or more: its arguments, its source and its target."""
+    """Return the arguments, source and target of a copy of 40000 rows, which takes at least a second."""
     file = f"sqlite://{tmp_path / 'file.db'}"
     slow = postgres_proxy.through(database_url)
     postgres_proxy.delay(0.05)

@@ -1,4 +1,4 @@
-"""Settings: where they come from, which one wins, and how bad ones are told."""
+"""Settings: their sources, the precedence of sources, and the messages for bad values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def refused(capsys: pytest.CaptureFixture[str]) -> Refused:
-    """Load settings that are bad; answer what is said about them."""
+    """Load invalid settings; return the error message."""
 
     def refused(*arguments: str) -> str:
         with pytest.raises(SystemExit) as exit_:

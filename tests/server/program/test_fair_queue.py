@@ -1,4 +1,4 @@
-"""Turns: never more than there are, by key in turn, and none is lost when a waiter goes away."""
+"""The fair queue: the limit of turns, the order of keys, and no lost turn when a waiter leaves."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ SLOTS, PER_KEY, WAITING = 4, 2, 3
 
 
 class Room:
-    """Callers that take turns, and stay until they are told to go."""
+    """Callers that take a turn, and hold it until `go` or `close`."""
 
     def __init__(self, queue: FairQueue) -> None:
         self.queue = queue
         self.served: list[str] = []
-        """Keys in the order in which they got a turn."""
+        """Keys in the order of their turns."""
         self.inside: dict[str, list[int]] = defaultdict(list)
-        """What each turn of a key costs."""
+        """Costs of the current turns of each key."""
         self.callers: list[tuple[asyncio.Task[None], asyncio.Event]] = []
 
     async def enter(self, key: str, cost: int = 1) -> int:
-        """Begin a caller, and let it come as far as it can; answers its number."""
+        """Start a caller, and let it run until it waits; return its number."""
         go = asyncio.Event()
         self.callers.append((asyncio.create_task(self._stay(key, cost, go)), go))
         await settled()
@@ -53,7 +53,7 @@ class Room:
 
 
 async def settled() -> None:
-    """Let everybody come as far as they can."""
+    """Let all tasks run until they wait."""
     for _ in range(5):
         await asyncio.sleep(0)
 
@@ -218,7 +218,7 @@ async def _any_schedule(steps: list[tuple[str, object, object]]) -> None:
             assert isinstance(what, int)
             task, go = room.callers[what % len(room.callers)]
             go.set() if kind == "go" else task.cancel()
-            if more:  # otherwise the next step comes in the same moment
+            if more:  # otherwise the next step runs without a pause
                 await settled()
         for turns in room.inside.values():
             assert sum(turns) <= PER_KEY or len(turns) == 1
@@ -226,7 +226,7 @@ async def _any_schedule(steps: list[tuple[str, object, object]]) -> None:
         assert sum(all_turns) <= SLOTS or len(all_turns) == 1
     for _, go in room.callers:
         go.set()
-    # Everybody gets a turn, or has been cancelled.
+    # Every caller gets a turn or has been cancelled.
     async with asyncio.timeout(60):
         await asyncio.gather(*(task for task, _ in room.callers), return_exceptions=True)
     assert room.queue.is_idle

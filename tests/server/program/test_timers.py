@@ -1,4 +1,4 @@
-"""Timers that share one of the event loop: which run, in which order, and what is left of them."""
+"""Timers that share one timer of the event loop: order, cancellation, and no leftovers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from backup_sharing.timers import Timers
 
 
 class Noted:
-    """Notes when its time is up."""
+    """Record when the time is up."""
 
     def __init__(self, done: asyncio.Event | None = None, notes: list[str] | None = None, name: str = "") -> None:
         self.notes, self.name, self.done = notes if notes is not None else [], name, done

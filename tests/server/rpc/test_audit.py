@@ -1,4 +1,4 @@
-"""What the log says of changes and refusals: who, what, to whom; and never a credential."""
+"""Log lines of changes and refusals name caller, change and recipients, and never contain a credential."""
 
 from __future__ import annotations
 

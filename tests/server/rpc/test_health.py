@@ -1,4 +1,4 @@
-"""Health: without a token, of the store, and never longer than the server wants calls."""
+"""Health: without a token, depends on the store, and replies within the server's time limit."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Stub = Any
 
 
 class Pinged:
-    """As much of a store as health asks for."""
+    """The part of a store that the health service uses."""
 
     def __init__(self) -> None:
         self.failure: Failure | None = None
@@ -50,7 +50,7 @@ def pinged() -> Pinged:
 
 @pytest.fixture
 def health(pinged: Pinged) -> Health:
-    return Health(pinged, [OURS])  # type: ignore[arg-type]  # the part of a store that counts
+    return Health(pinged, [OURS])  # type: ignore[arg-type]  # the part of a store that is used
 
 
 @pytest_asyncio.fixture
@@ -116,7 +116,7 @@ async def test_whoever_watches_is_known_until_the_watch_ends(stub: Stub, health:
     assert health.is_watched
     watch.cancel()
     async with asyncio.timeout(PATIENCE):
-        while health.is_watched:  # noqa: ASYNC110 - nothing else is told
+        while health.is_watched:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.01)
 
 
@@ -158,7 +158,7 @@ async def test_a_watch_of_an_unknown_service_stays_open(stub: Stub) -> None:
 
 
 async def test_a_watch_whose_caller_goes_away_ends(health: Health) -> None:
-    watching = health.Watch(health_pb2.HealthCheckRequest(), None)  # type: ignore[arg-type]  # it asks nothing of it
+    watching = health.Watch(health_pb2.HealthCheckRequest(), None)  # type: ignore[arg-type]  # the context is not used
     await anext(watching)
     waiting = asyncio.ensure_future(anext(watching))
     await asyncio.sleep(0)
@@ -173,13 +173,13 @@ async def test_all_who_ask_share_one_look_at_the_store(stub: Stub, pinged: Pinge
     watches = [stub.Watch(health_pb2.HealthCheckRequest(), timeout=PATIENCE) for _ in range(5)]
     asking += [asyncio.create_task(_first(watch)) for watch in watches]
     async with asyncio.timeout(PATIENCE):
-        while not pinged.looks:  # noqa: ASYNC110 - nothing else is told
+        while not pinged.looks:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.01)
     pinged.may_end.set()
     assert set(await asyncio.gather(*asking)) == {SERVING}
     for watch in watches:
         watch.cancel()
-    assert pinged.looks <= 2  # a stall of the machine may take more than the second that a look is good for
+    assert pinged.looks <= 2  # a slow machine may exceed the second for which a result is valid
 
 
 async def _first(watch: Stub) -> int:
@@ -191,7 +191,7 @@ async def test_who_asks_no_longer_does_not_end_the_look(stub: Stub, pinged: Ping
     pinged.may_end.clear()
     gone = stub.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
     async with asyncio.timeout(PATIENCE):
-        while not pinged.looks:  # noqa: ASYNC110 - nothing else is told
+        while not pinged.looks:  # noqa: ASYNC110 - there is no event for it
             await asyncio.sleep(0.01)
     stays = asyncio.create_task(checked(stub))
     gone.cancel()

@@ -1,4 +1,4 @@
-"""What one project, or one client that nobody knows, may take."""
+"""Limits of one project, and of one unauthenticated client."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def clock() -> Seconds:
 
 
 def used(rate: Rate, key: str, times: int) -> int:
-    """How many of so many uses are allowed."""
+    """Try ``times`` uses; return the number of allowed ones."""
     allowed = 0
     for _ in range(times):
         if not rate.is_used_up(key):
@@ -121,7 +121,7 @@ async def test_one_project_with_too_many_calls_keeps_no_others_out() -> None:
 
 
 async def reason(pipeline: Pipeline, token: str, peer: Peer = FAR, forwarded: str = "") -> str:
-    """Why a call fails; empty if it does not."""
+    """Make a call; return the reason of its failure, or "" if it succeeds."""
     metadata = {"x-auth-token": token} | ({"x-forwarded-for": forwarded} if forwarded else {})
     answer = await pipeline.carry_out(call(COUNT, COUNT_OF_GIVER, metadata=metadata, peer=peer))
     return failure(answer).reason if answer.status else ""
@@ -168,7 +168,7 @@ async def test_clients_behind_a_gateway_are_told_apart_by_its_word() -> None:
         last = await reason(pipeline, "guess", GATEWAY, "198.51.100.1")
     assert last == "OVERLOADED"
     assert await reason(pipeline, "guess", GATEWAY, "198.51.100.2") == "TOKEN_INVALID"
-    # Who is no gateway may not speak for others: what it says of the client counts for nothing.
+    # The server ignores a forwarded client address from any peer that is not a gateway.
     await reason(pipeline, "guess", FAR, "198.51.100.3")
     assert await reason(pipeline, "guess", GATEWAY, "198.51.100.3") == "TOKEN_INVALID"
     assert await reason(pipeline, "guess", FAR, "198.51.100.4") == "OVERLOADED"

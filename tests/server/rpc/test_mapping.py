@@ -1,4 +1,4 @@
-"""Model to messages and back."""
+"""Conversion between model and messages, in both directions."""
 
 from __future__ import annotations
 

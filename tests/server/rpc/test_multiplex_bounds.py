@@ -1,4 +1,4 @@
-"""What a stream, and who opens it, may take."""
+"""Limits of a stream, and of the client that opened it."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def test_answers_not_written_count_as_in_flight(desk_pipeline: Pipeline, d
     async with multiplexing(desk_pipeline, max_in_flight=20) as (client, _):
         sending = asyncio.create_task(client.send(*(asked(number, f"large-{number}") for number in range(200))))
         await desk.until(lambda: len(desk.begun) >= 20)
-        # What flow control lets through unread is a few answers; then neither is written nor begun any more.
+        # Flow control passes a few unread answers; then the server neither writes more nor begins more calls.
         await asyncio.gather(*(asyncio.sleep(0) for _ in range(1000)))
         assert len(desk.begun) < 60
         assert len(await client.answers(200)) == 200

@@ -1,4 +1,4 @@
-"""Calls in frames, against a real gRPC server: each has its own fate."""
+"""Calls in frames, against a real gRPC server: each call succeeds or fails independently."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ async def test_two_calls_with_one_id_in_two_frames_end_the_stream(client: Client
         "/grpc.health.v1.Health/Check",
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
         "/backupsharing.v2.BackupAccessService/WatchBackups",
-        LIST,  # which this server does not serve
+        LIST,  # not served by this server
         GET.removeprefix("/"),
         "",
         "é" * 300,

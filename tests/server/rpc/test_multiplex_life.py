@@ -98,7 +98,7 @@ async def test_a_drain_is_told_and_calls_in_progress_are_answered(desk_pipeline:
         await desk.until(lambda: desk.begun == ["slow"])
         multiplexer.drain()
         assert await client.frame() == pb.MultiplexResponse(draining=True)
-        await client.send(asked(2))  # it crossed with the drain
+        await client.send(asked(2))  # sent before the client knew of the drain
         assert said((await client.answers(1))[2]) == "id-2"
         desk.open.set()
         assert [len(frame.answers) for frame in await client.rest()] == [1]
@@ -113,7 +113,7 @@ async def test_a_drain_that_begins_while_the_server_writes_is_told(
     multiplexer = Multiplexer(desk_pipeline, 10, Traffic())
 
     class Context:
-        """A stream whose server begins to drain in the midst of its first frame of answers."""
+        """A stream; the server begins to drain while it writes the first frame with answers."""
 
         def peer(self) -> str:
             return "peer"
@@ -138,7 +138,7 @@ async def test_a_drain_that_begins_while_the_server_writes_is_told(
                 told_of.set()
 
     async with asyncio.timeout(PATIENCE):
-        await multiplexer._serve(None, Context())  # type: ignore[arg-type]  # what it uses of one
+        await multiplexer._serve(None, Context())  # type: ignore[arg-type]  # the part of a context that is used
     assert [frame.draining for frame in written] == [False, False, True]
 
 
@@ -224,6 +224,6 @@ async def test_cancelled_late_calls_leave_nothing_behind(desk_pipeline: Pipeline
 
 
 def held_by(stream: object) -> dict[str, int]:
-    """How many items each container of a stream has: what it keeps of its calls, whatever that is called."""
+    """Return the size of each container attribute of a stream, so of everything that it keeps about calls."""
     containers = (dict, set, list, deque)
     return {name: len(kept) for name, kept in vars(stream).items() if isinstance(kept, containers)}

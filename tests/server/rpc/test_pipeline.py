@@ -1,4 +1,4 @@
-"""The way of a call: request id, log, errors, identity, permission, use case."""
+"""The pipeline of a call: request id, log, errors, identity, permission, use case."""
 
 from __future__ import annotations
 
@@ -312,7 +312,7 @@ async def test_a_short_deadline_leaves_three_quarters_to_commit() -> None:
 
 
 class Stuck:
-    """An identity provider that never says who is calling."""
+    """An identity provider that never replies."""
 
     challenge = 'Token realm="backup-sharing"'
 
@@ -322,7 +322,7 @@ class Stuck:
 
 
 def of_both_kinds(handle: Handle, provider: IdentityProvider | None = None) -> Pipeline:
-    """A pipeline with a change and a read that do the same."""
+    """Return a pipeline with one change and one read, both with the same handler."""
     share = Method(SHARE, pb.ShareBackupRequest, lambda request: request.project_id, handle, about=lambda _: {})
     count = Method(COUNT, pb.CountSharingsRequest, lambda request: request.project_id, handle)
     return Pipeline([share, count], provider or identity(), 1.0, lambda: MADE_REQUEST_ID)

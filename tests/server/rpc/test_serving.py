@@ -1,4 +1,4 @@
-"""`backup_sharing.app`: what is served once everything is wired, and how it starts and stops."""
+"""`backup_sharing.app`: the wired server, its start and its stop."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from tests.server.told import told_by
 
 PATIENCE = 30.0
 EAGER = (("grpc.initial_reconnect_backoff_ms", 20), ("grpc.min_reconnect_backoff_ms", 20))
-"""A server that is just starting is asked again soon."""
+"""Short reconnect pauses, because the server is just starting."""
 
 Stub = Any
 """A generated stub; the libraries have no types."""
 
 
 class UntilTold(Lifetime):
-    """Lives until a test says otherwise."""
+    """A lifetime that ends when the test sets ``told``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @contextlib.asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Served]:
-    # The path of a socket has to be short, and a test's own folder is not.
+    # The path of a socket must be short; pytest's temporary folders have long paths.
     with tempfile.TemporaryDirectory() as folder:
         address = f"unix:{folder}/s"
         lifetime = UntilTold()
@@ -103,7 +103,7 @@ async def test_an_address_in_use_is_named_and_the_database_released(settings: Se
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(app.CannotListen, match=address):
             await app.serve(settings.model_copy(update={"grpc_listen": address}), UntilTold())
-    assert not Path(f"{settings.database}-wal").exists()  # noqa: ASYNC240 -- nothing else runs on the loop by now
+    assert not Path(f"{settings.database}-wal").exists()  # noqa: ASYNC240 -- nothing else runs on the loop now
 
 
 async def test_health_is_answered_without_a_token_for_each_service(channel: grpc.aio.Channel) -> None:

@@ -1,4 +1,4 @@
-"""What failures look like on the wire."""
+"""The encoding of failures in gRPC statuses and trailers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.server.told import DETAILS, MOST_TRAILERS, size_of_trailers, told
 REPO = Path(__file__).parents[3]
 DOCUMENTED_CODES = REPO / "tests" / "contract" / "error_codes.json"
 
-REASONS = [name.removeprefix("ERROR_REASON_") for name in error_reason_pb2.ErrorReason.keys()]  # noqa: SIM118 - an enum
+REASONS = [name.removeprefix("ERROR_REASON_") for name in error_reason_pb2.ErrorReason.keys()]  # noqa: SIM118 - keys() of an enum
 SENT = [reason for reason in REASONS if reason != "UNSPECIFIED"]
 
 each_failure = pytest.mark.parametrize("failure", EXAMPLES, ids=lambda failure: type(failure).__name__)
@@ -125,7 +125,7 @@ def test_the_comment_of_a_reason_begins_with_its_grpc_code(reason: str) -> None:
     assert comments()[reason].startswith(status.REASONS[reason].grpc_code.name)
 
 
-@pytest.mark.skipif(not DOCUMENTED_CODES.exists(), reason="the list of documented error codes is not at hand")
+@pytest.mark.skipif(not DOCUMENTED_CODES.exists(), reason="the list of documented error codes is missing")
 def test_every_code_is_documented_or_our_own() -> None:
     documented = {entry["code"] for entry in json.loads(DOCUMENTED_CODES.read_text())}
     assert {code for code in codes() if code not in documented} == {
@@ -134,7 +134,7 @@ def test_every_code_is_documented_or_our_own() -> None:
 
 
 def long_failures() -> Iterator[Failure]:
-    """The longest that a caller can bring about."""
+    """Yield the longest failures that a caller can cause."""
     yield errors.AlreadyShared(BACKUP, projects(1000, length=64))
     for value in ("x" * 70, "\U0001f600" * 70, "\U0010ffff" * 70, "\0" * 70, "'\"" * 35):
         checks = Checks()
@@ -166,7 +166,7 @@ def test_a_conflict_with_many_projects_names_some_and_a_number() -> None:
 
 
 def comments() -> dict[str, str]:
-    """What the proto says about each reason."""
+    """Return the comment of each reason in the proto file."""
     files = FileDescriptorSet.FromString((REPO / "protos/backupsharing/image.binpb").read_bytes()).file
     [file] = [file for file in files if file.name == error_reason_pb2.DESCRIPTOR.name]
     return {
@@ -177,6 +177,6 @@ def comments() -> dict[str, str]:
 
 
 def codes() -> set[str]:
-    """Every code that a caller can see: of a reason, or of a failure that the gateway finds by itself."""
+    """Return all codes that a caller can see: of all reasons, and of failures in the gateway itself."""
     own = error_reason_pb2.DESCRIPTOR.GetOptions().Extensions[restmap_pb2.file].failure_codes
     return {status.REASONS[reason].code for reason in SENT} | {code for _, code in own.ListFields()}

@@ -1,4 +1,4 @@
-"""Messages that do not arrive, and large ones that are held."""
+"""Messages that do not arrive, and memory for large messages."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MIB = 1024 * 1024
 
 
 class Context:
-    """A call whose message comes when the test says so."""
+    """A call whose message arrives when the test sets it."""
 
     def __init__(self) -> None:
         self.message: asyncio.Future[object] = asyncio.get_running_loop().create_future()
@@ -26,7 +26,7 @@ class Context:
 
 
 class Resident:
-    """The memory of the process, as the test says."""
+    """The resident memory of the process, as set by the test."""
 
     def __init__(self) -> None:
         self.bytes = 100 * MIB
@@ -46,11 +46,11 @@ def ticks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def received(traffic: Traffic, context: Context) -> asyncio.Task[bytes | None]:
-    return asyncio.create_task(traffic.receive(context))  # type: ignore[arg-type] # what it uses of one
+    return asyncio.create_task(traffic.receive(context))  # type: ignore[arg-type] # the part of a context that is used
 
 
 def frame_of(traffic: Traffic, context: Context, *, busy: bool) -> asyncio.Task[bytes | None]:
-    return asyncio.create_task(traffic.receive_frame(context, lambda: busy))  # type: ignore[arg-type] # the same
+    return asyncio.create_task(traffic.receive_frame(context, lambda: busy))  # type: ignore[arg-type] # as above
 
 
 async def refusal(task: asyncio.Task[Any]) -> str:
@@ -108,7 +108,7 @@ async def test_an_idle_stream_is_given_up_before_a_busy_one(resident: Resident) 
 async def test_a_stream_may_be_silent_for_any_time() -> None:
     traffic, context = Traffic(Bounds(arrival_seconds=0.0)), Context()
     task = frame_of(traffic, context, busy=False)
-    await refusal(received(traffic, Context()))  # which was looked at later
+    await refusal(received(traffic, Context()))  # which is checked after the stream
     context.message.set_result(b"frame")
     assert await task == b"frame"
 

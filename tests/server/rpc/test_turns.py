@@ -1,4 +1,4 @@
-"""Whom a call waits behind: the calls of its own project, and nobody else's."""
+"""Turns: a call waits only behind calls of its own project."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHARE_OF_GIVER = pb.ShareBackupRequest(project_id=GIVER)
 
 
 class Desk:
-    """Calls that go on until all are let go; counts and shares."""
+    """Methods that count and share; their calls block until `answers`."""
 
     def __init__(self, max_seconds: float = 30.0) -> None:
         self.begun: list[Caller] = []
@@ -42,7 +42,7 @@ class Desk:
     async def call(
         self, method: str, request: Message, token: str = GIVERS_TOKEN, times: int = 1, deadline: float | None = None
     ) -> list[asyncio.Task[Answer]]:
-        """Make calls, and let them come as far as they can."""
+        """Start calls, and let them run until they wait."""
         made = call(method, request, token, deadline=deadline)
         tasks = [asyncio.create_task(self.pipeline.carry_out(made)) for _ in range(times)]
         self._tasks += tasks
@@ -175,7 +175,7 @@ async def test_no_call_takes_longer_than_a_call_may(deadline: float | None) -> N
 
 
 def cost(method: str, request: Message) -> int:
-    (found,) = (each for each in SharingService(None).methods() if each.name == method)  # type: ignore[arg-type]  # not used
+    (found,) = (each for each in SharingService(None).methods() if each.name == method)  # type: ignore[arg-type]  # the use cases are not used
     assert found.cost is not None
     return found.cost(request)
 

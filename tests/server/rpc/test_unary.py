@@ -35,7 +35,7 @@ from tests.server.doors import SHARE, cancel_message, channel_into, share_messag
 from tests.server.told import Told, told_by, trailers_of
 
 Stub = Any
-"""A generated stub; grpc.aio has no types for them."""
+"""A generated stub; grpc.aio has no types for it."""
 
 PATIENCE = 30.0
 

@@ -1,4 +1,4 @@
-"""Checks of values: what is accepted, what is refused, and how it is said."""
+"""Checks of values: accepted values, refused values, and the messages."""
 
 from __future__ import annotations
 

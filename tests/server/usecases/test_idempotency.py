@@ -1,4 +1,4 @@
-"""A retry with an idempotency key gives the first answer again; the key belongs to one project and method."""
+"""A retry with an idempotency key returns the first answer; a key belongs to one project and method."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ async def test_a_cancel_of_another_sharing_with_one_key_is_refused(sharings: Sha
 
 
 class Recorded:
-    """A store that keeps what it was asked for, and answers nothing."""
+    """A store that records the keys of its calls, and returns nothing."""
 
     def __init__(self) -> None:
         self.keys: list[tuple[str, bytes]] = []
@@ -186,7 +186,7 @@ async def test_a_key_is_known_again_by_later_versions(sharings: Sharings, caller
     await sharings.share(caller, share(RECIPIENT, key="k", on_conflict=OnConflict.RETURN))
     await sharings.cancel(caller, cancel(BACKUP, key="k"))
     await sharings.cancel(caller, cancel(BACKUP, key="k", is_backup_id=True))
-    # As stored so far: a retry across an upgrade must not be taken for another request.
+    # These are the fingerprints in existing databases: a retry across an upgrade must still match.
     assert recorded.keys == [
         ("ShareBackup", fingerprint(f"{BACKUP}\n{RECIPIENT}\n{OTHER}\n")),
         ("ShareBackup", fingerprint(f"{BACKUP}\n{RECIPIENT}\nreturn")),

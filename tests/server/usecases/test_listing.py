@@ -1,4 +1,4 @@
-"""Lists of sharings: what they show, in which order, and how they go on."""
+"""Lists of sharings: content, order and paging."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FOUR = [RECIPIENT, OTHER, OUTSIDER, "f" * 32]
 
 @pytest_asyncio.fixture
 async def shared(sharings: Sharings, caller: Caller, clock: Clock) -> Sharings:
-    """Four sharings of one backup, a second apart."""
+    """Return use cases with four sharings of one backup, created one second apart."""
     for recipient in FOUR:
         await sharings.share(caller, share(recipient))
         clock.pass_(1)

@@ -1,4 +1,4 @@
-"""Of two things wrong with a call, the one that the contract names first is told. One test per neighbouring pair."""
+"""A call with two errors reports the one that the contract lists first; one test per neighbouring pair."""
 
 from __future__ import annotations
 

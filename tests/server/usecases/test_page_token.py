@@ -1,4 +1,4 @@
-"""Page tokens: made up, stolen and damaged ones are no tokens, never defects."""
+"""Page tokens that are invented, stolen or damaged are refused, and never cause a defect."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ uuids = st.uuids().map(str)
 
 
 def forged(*members: object) -> str:
-    """Make a token with the digest of `LIST`, which anyone can learn from a token of it."""
+    """Return a token with the digest of `LIST`, which anyone can read in a valid token of that list."""
     return made_of(json.dumps([digest_of_the_list(), *members]))
 
 

@@ -1,4 +1,4 @@
-"""What every store promises about the backups it knows, on every engine."""
+"""The contract of every store for backups, on every engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `Store.cancel` and `Store.cancel_all` promise, on every engine."""
+"""The contract of `Store.cancel` and `Store.cancel_all`, on every engine."""
 
 from __future__ import annotations
 

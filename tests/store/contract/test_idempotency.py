@@ -1,4 +1,4 @@
-"""What every store promises about idempotency keys, on every engine."""
+"""The contract of every store for idempotency keys, on every engine."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def call(request: pytest.FixtureRequest) -> Call:
 
 @pytest.fixture
 async def shared(store: Store) -> Store:
-    """A store with one sharing, named ``first``."""
+    """Return a store with one sharing, whose id is ``first``."""
     await store.share(share(RECIPIENT, sharing_ids=["first"]))
     return store
 

@@ -1,4 +1,4 @@
-"""What every store promises of all its calls, on every engine."""
+"""The contract of every store for all its calls, on every engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every store promises about reading sharings, on every engine."""
+"""The contract of every store for reading sharings, on every engine."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tests.store.commands import (
 
 pytestmark = pytest.mark.asyncio
 
-# As code points: digits, capitals, small letters, umlauts, the end of the basic plane, beyond it.
+# In code point order: digits, capitals, small letters, umlauts, the end of the basic plane, and beyond it.
 NAMES = ["", "10", "9", "Z", "a", "a", "Ä", "ß", "ﬀ", "\U0001f4be", None, None]
 SIZES = [None, -1, 0, 9, 10, 2**31 - 1, 10, None, 3, 3, 3, 0]
 STATUSES = ["available", "error", "Error", "deleting"] * 3
@@ -42,7 +42,7 @@ STATUSES = ["available", "error", "Error", "deleting"] * 3
 
 @pytest.fixture
 async def many(empty_store: Store) -> Store:
-    """Twelve backups, each shared with two projects; creation times repeat."""
+    """Return a store with twelve backups, each shared with two projects; several sharings have equal creation times."""
     backups = [
         backup(backup_id(n), status=status, name=name, size=size, volume_id=f"v{n % 3}", availability_zone=f"z{n % 2}")
         for n, (name, size, status) in enumerate(zip(NAMES, SIZES, STATUSES, strict=True))
@@ -74,10 +74,10 @@ def sort_value(detail: SharingDetail, key: SortKey) -> str | int | None:
 
 
 def in_order(details: list[SharingDetail], key: SortKey, descending: bool) -> list[SharingDetail]:
-    """The order that is promised, said once more in Python, which compares text by code point."""
+    """Return the details in the order of the contract, sorted by Python, which compares text by code point."""
     by_id = sorted(details, key=lambda detail: detail.sharing.id, reverse=descending)
     known = [detail for detail in by_id if sort_value(detail, key) is not None]
-    known.sort(key=lambda detail: sort_value(detail, key), reverse=descending)  # type: ignore[arg-type,return-value]  # no None
+    known.sort(key=lambda detail: sort_value(detail, key), reverse=descending)  # type: ignore[arg-type,return-value]  # None is excluded
     return known + [detail for detail in by_id if sort_value(detail, key) is None]
 
 
@@ -239,7 +239,7 @@ LARGE = "m" * 65_536
 
 @pytest.fixture
 async def large(empty_store: Store) -> Store:
-    """Forty backups with as much metadata as there may be, each shared once."""
+    """Return a store with forty backups with the maximum metadata, each shared once."""
     backups = [backup(backup_id(n), name=f"{n % 7}", service_metadata=LARGE) for n in range(40)]
     await asyncio.gather(*(empty_store.put_backup(PutBackup(each, cause())) for each in backups))
     for n in range(40):
@@ -253,7 +253,7 @@ async def test_a_page_of_more_than_its_bytes_must_be_cut_short(large: Store, key
     found: list[SharingDetail] = []
     part = await large.list_sharings(page(key=key, descending=descending))
     while part.more:
-        assert len(part.items) == 15  # of 65 536 bytes and a little: sixteen would be more than a MiB
+        assert len(part.items) == 15  # each a little over 65 536 bytes: sixteen exceed 1 MiB
         found.extend(part.items)
         by_offset = await large.list_sharings(page(key=key, descending=descending, offset=len(found)))
         part = await next_page(large, key, descending, 1000, found[-1])

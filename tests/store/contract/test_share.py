@@ -1,4 +1,4 @@
-"""What `Store.share` promises, on every engine."""
+"""The contract of `Store.share`, on every engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PostgreSQL comes to the same as SQLite, whatever is asked of it; also with text that it cannot hold."""
+"""PostgreSQL gives the same results as SQLite for all calls, also for text that PostgreSQL cannot store."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.store.opened import open_postgres
 
 
 async def make(store: Store, command: Command) -> object:
-    """What a change answers, or how it fails."""
+    """Return the result of a change, or the type and text of its failure."""
     try:
         match command:
             case Share():
@@ -43,7 +43,7 @@ async def make(store: Store, command: Command) -> object:
 
 
 async def outcomes(store: Store, wanted: Sequence[Command]) -> tuple[object, ...]:
-    """What becomes of changes that are asked for at once, after what stands before."""
+    """Store the initial rows, send the changes at once, and return their results and the stored backups."""
     for before in (*(PutBackup(backup, commands.cause()) for backup in BACKUPS), *STANDING):
         await make(store, before)
     tasks = [asyncio.create_task(make(store, command)) for command in wanted]
@@ -62,7 +62,7 @@ def test_simultaneous_changes_come_to_the_same_on_both_engines(both: Both, wante
     assert both.keys()[1] == both.keys()[0]
 
 
-# Few letters, so that names have parts in common; above all those that are kept in another form.
+# Few letters, so that names share parts; most of them have a different stored or folded form.
 texts = st.text(st.sampled_from("\x00\x01\x02\x03aAßẞİi\u0131ẛ\u0307\u017f\uffff\U0001f4be%_\\"), max_size=5)
 
 
@@ -71,7 +71,7 @@ def named(number: int, name: str | None) -> Backup:
 
 
 async def lists(store: Store, names: Sequence[str | None], part: str) -> tuple[object, ...]:
-    """Names as they are listed: in both orders, page by page, and those with a part in them."""
+    """Return the names as lists show them: page by page in both orders, and filtered by a part of the name."""
     for number, name in enumerate(names):
         await store.put_backup(PutBackup(named(number, name), commands.cause()))
         await store.share(commands.share(backup_id=commands.backup_id(number), sharing_ids=[f"sharing-{number:03}"]))
@@ -121,7 +121,7 @@ OTHER_ORDERS = ("LOCALE 'C' LOCALE_PROVIDER icu ICU_LOCALE 'en-US'", "LOCALE 'en
 
 @pytest.fixture
 def url_of_other_order(postgres: str) -> Iterator[str]:
-    """A database whose text is ordered as in a dictionary, not by code point."""
+    """Yield a database that sorts text by a language's rules, not by code point."""
     name = f"test_{uuid4().hex}"
     with psycopg.connect(postgres, autocommit=True) as connection:
         for order in OTHER_ORDERS:
@@ -130,7 +130,7 @@ def url_of_other_order(postgres: str) -> Iterator[str]:
                 yield urlsplit(postgres)._replace(path=f"/{name}").geturl()
                 connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[call-overload]  # constants
                 return
-    pytest.skip("the server knows no other order of text")
+    pytest.skip("the server has no other collation")
 
 
 def test_every_column_that_is_compared_is_ordered_by_code_point(both: Both) -> None:

@@ -1,4 +1,4 @@
-"""A primary that dies and a standby that takes its place: what is acknowledged is on both."""
+"""Failover from a dead primary to a standby: acknowledged changes are on both servers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def standby(own_postgres: PostgresServer) -> Iterator[PostgresServer]:
 
 
 def url_of(*servers: PostgresServer) -> str:
-    """A url that names several servers."""
+    """Return a URL with several servers."""
     places = ",".join(f"127.0.0.1:{server.port}" for server in servers)
     return f"postgresql://postgres@{places}/postgres"
 
@@ -46,7 +46,7 @@ async def test_when_the_primary_dies_the_promoted_standby_is_used(
         await load.end()
         assert load.failures == []
         stored_once(standby.url, load.acknowledged)
-        # The old one comes back, and knows nothing of what happened; the store keeps to the new one.
+        # The old primary returns without the later changes; the store stays with the new primary.
         await store.share(share(OTHER))
         await store.ping()
 
@@ -139,7 +139,7 @@ async def test_a_commit_ended_during_sync_wait_is_not_acknowledged(
             waiting[0][0],
         )
         await asyncio.sleep(0.7)
-        # PostgreSQL has committed it, and would say so.
+        # PostgreSQL has committed the change, and would report success to the client.
         assert len(PostgresEngine(own_postgres.url, None).history()) == 1
         assert not sharing.done()
         await asyncio.to_thread(standby.start)
@@ -156,13 +156,13 @@ async def test_an_old_primary_that_returns_alone_acknowledges_nothing(
         await asyncio.to_thread(own_postgres.kill)
         await asyncio.to_thread(standby.promote)
         await until(lambda: store.share(share(OTHER)))
-        # It takes itself for the primary, and commits wait for a standby that has left it.
+        # The old server acts as primary, and its commits wait for a standby that has left it.
         await asyncio.to_thread(own_postgres.start)
         old = await open_postgres(own_postgres.url, patience=0.5)
         _, outcome = await timed(old.put_backup(PutBackup(backup(name="late"), cause())))
         assert isinstance(outcome, OutcomeUnknown)
         await old.close()
-        # The connection that is there is kept.
+        # The store keeps its existing connection.
         await store.share(share(RECIPIENT))
     assert [sharing.to_project_id for sharing in PostgresEngine(standby.url, None).history()].count(RECIPIENT) == 1
 
@@ -179,6 +179,6 @@ async def test_a_frozen_primary_is_left_for_the_promoted_standby(
                 until(lambda: store.share(share()), 15),
                 until(lambda: store.get_backup(BACKUP_ID), 15),
             )
-            # Each connection is first tried with the old one, which takes it and says nothing.
+            # Each new connection tries the old primary first, which accepts it and never replies.
             assert max(waits) < 9
     stored_once(standby.url, [])

@@ -1,4 +1,4 @@
-"""What errors of PostgreSQL's driver mean: a value that cannot be taken is no data that was lost."""
+"""Errors of PostgreSQL's driver: a refused value must not be reported as lost data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A transaction that takes longer than it may fails by itself, in the database, whichever way it changes things."""
+"""The database itself fails a transaction that exceeds its time limit, on both write paths."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.resilience
 Change = Callable[[Connection, float], Awaitable[None]]
 
 TAKES = 0.05
-"""Seconds that the database needs for each sharing that it stores."""
+"""Seconds that the database needs to store each sharing."""
 
 SLOW = f"""
     CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
@@ -44,7 +44,7 @@ async def after_reading(connection: Connection, seconds: float) -> None:
 
 @pytest_asyncio.fixture
 async def slow(database_url: str) -> AsyncIterator[Connection]:
-    """A connection to a database that takes `TAKES` for each sharing."""
+    """Yield a connection to a database that takes `TAKES` seconds for each sharing."""
     async with opened(database_url):
         PostgresEngine(database_url, None)._rows(SLOW)
         connection = await connect_to_write(connection_string(database_url), patience=60.0)

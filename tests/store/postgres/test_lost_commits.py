@@ -1,4 +1,4 @@
-"""Commits whose acknowledgement, or which themselves, are lost on the way."""
+"""Commits whose request or acknowledgement is lost on the network."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ async def test_a_query_of_a_commits_fate_is_repeated_if_it_is_lost(
         lose = postgres_proxy.swallow_answers if lost == "answer" else postgres_proxy.swallow_requests
         lose(b"COMMIT", times=1)
         changing = asyncio.create_task(store.share(share(OTHER)))
-        while not postgres_proxy.lost:  # noqa: ASYNC110 -- of another thread
+        while not postgres_proxy.lost:  # noqa: ASYNC110 -- another thread sets it
             await asyncio.sleep(0)
-        # What claims is stored, and its answer lost: asked again, it must not be taken for the transaction.
+        # The claim is stored and its reply is lost; the repeated query must not take the claim for the transaction.
         postgres_proxy.swallow_answers(b"claimed", times=1)
         acknowledged = await changing
         assert postgres_proxy.lost == 2
@@ -93,7 +93,7 @@ async def test_a_change_whose_fate_is_not_known_in_time_says_so(
             await store.share(share(OTHER))
         assert 0.5 < time.monotonic() - began < 0.8 + SLACK
         postgres_proxy.accept()
-        # What is decided by then stays so.
+        # The decision about the commit does not change later.
         await until(lambda: store.share(share(RECIPIENT)))
         assert [sharing.to_project_id for sharing in engine.history()].count(OTHER) == count
     stored_once(database_url, [])
@@ -107,7 +107,7 @@ async def test_a_caller_hears_before_its_deadline_of_an_unknown_fate(
         postgres_proxy.swallow_answers(b"COMMIT", times=1)
         began = time.monotonic()
         with pytest.raises(OutcomeUnknown):
-            # Whose deadline is a second away by then; that it passed would say that nothing was stored.
+            # The caller's deadline is one second after commit_by. DeadlineTooClose would mean that nothing was stored.
             await store.share(share(OTHER, because=cause(commit_by=began + 0.3)))
         assert time.monotonic() - began < 1.1 + SLACK
         postgres_proxy.accept()
@@ -118,7 +118,7 @@ async def test_what_is_sent_too_late_for_an_answer_is_never_stored(database_url:
     async with opened(postgres_proxy.through(database_url)) as store:
         await store.share(share(RECIPIENT, sharing_ids=["standing"]))
         before = engine.events()
-        postgres_proxy.delay(0.3)  # what is read first comes back after the deadline
+        postgres_proxy.delay(0.3)  # the reply to the read arrives after the deadline
         with pytest.raises(DeadlineTooClose):
             await store.cancel(cancel("standing", because=cause(commit_by=time.monotonic() + 0.4)))
         await asyncio.sleep(1.5)
@@ -136,7 +136,7 @@ async def test_a_transaction_held_on_the_way_fails_if_it_arrives_late(
         changing = asyncio.create_task(
             store.cancel(cancel("standing", because=cause(commit_by=time.monotonic() + 0.6)))
         )
-        await asyncio.sleep(0.5)  # read, and being written
+        await asyncio.sleep(0.5)  # the read is done, the write is under way
         postgres_proxy.freeze()
         await asyncio.sleep(0.5)
         postgres_proxy.thaw()

@@ -1,4 +1,4 @@
-"""Several stores on a server to which everything happens, in any order: what was acknowledged is stored, once."""
+"""Several stores on a server with random faults: every acknowledged change is stored exactly once."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ from tests.support.postgres.server import PostgresServer
 pytestmark = pytest.mark.resilience
 
 SECONDS = float(os.environ.get("BACKUP_SHARING_TEST_MISTREATED", "8"))
-"""For how long."""
+"""Duration of the test in seconds; default 8."""
 
 
 @dataclass(slots=True)
 class Told:
-    """What callers were told."""
+    """The outcomes that callers got."""
 
     acknowledged: list[Sharing] = field(default_factory=list)
     refused: set[str] = field(default_factory=set)
-    """The ids of sharings of which nothing was said to be stored."""
+    """Ids of the sharings that failed with the statement that nothing was stored."""
     unknown: int = 0
     longest: float = 0.0
 
 
 async def call_again_and_again(store: Store, random: random.Random, is_over: Callable[[], bool], told: Told) -> None:
-    """Change a few backups."""
+    """Change a few backups until ``is_over``, and record the outcomes."""
     while not is_over():
         about, at, sharing_id = backup_id(random.randrange(1, 6)), cause(NOW + random.randrange(1000)), str(uuid4())
         if random.random() < 0.3:

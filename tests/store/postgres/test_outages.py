@@ -1,4 +1,4 @@
-"""Connections that are cut, and a server that is restarted, killed or away: nothing is lost, and calls go on."""
+"""Cut connections, and a server that is restarted, killed or unavailable: nothing is lost, and calls recover."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def test_during_an_outage_calls_fail_in_time_and_then_go_on(own_postgres: 
         )
         assert max(waits) < SLACK
         await asyncio.sleep(1)
-        assert len(asyncio.all_tasks()) <= tasks + 4  # a connection's worth, of the pool
+        assert len(asyncio.all_tasks()) <= tasks + 4  # the pool's tasks for one connection
     stored_once(own_postgres.url, [])
 
 
@@ -104,7 +104,7 @@ async def test_a_store_opened_during_an_outage_works_when_it_ends(
         assert isinstance(outcome, Unavailable)
         assert "cannot be reached" in str(outcome)
         assert seconds < 0.5 + SLACK
-    # Of a database that never had any tables.
+    # This database never had any tables.
     await asyncio.to_thread(own_postgres.start)
     assert await until(lambda: store.put_backup(PutBackup(backup(), cause()))) < 1 + SLACK
     assert await until(store.ping) < SLACK
@@ -150,7 +150,7 @@ async def test_a_frozen_network_fails_calls_in_time_without_leaks(database_url: 
         )
         assert [type(outcome) for _, outcome in outcomes] == [Unavailable] * 11 + [OutcomeUnknown] * 2
         assert max(seconds for seconds, _ in outcomes[:-2]) < 1 + SLACK
-        assert outcomes[-2][0] < 6 + SLACK  # its commit may have been made: that is worth waiting for
+        assert outcomes[-2][0] < 6 + SLACK  # the commit may have succeeded, so the store waits longer
         assert outcomes[-1][0] < 1.3 + SLACK
         postgres_proxy.thaw()
         waits = await asyncio.gather(
@@ -172,7 +172,7 @@ async def test_a_server_silent_forever_is_left_for_a_new_connection(
 ) -> None:
     monkeypatch.setattr("backup_sharing.store.postgres.engine._SILENT", 0.2)
     async with opened(postgres_proxy.through(database_url), patience=0.5) as store:
-        # From now on the requests of the connection that is there go nowhere, those of new ones arrive.
+        # The proxy drops requests of the existing connection; those of new connections arrive.
         postgres_proxy.freeze()
         changing = asyncio.create_task(store.share(share()))
         await asyncio.sleep(0.8)

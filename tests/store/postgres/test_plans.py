@@ -1,4 +1,4 @@
-"""What is asked for most is read from an index of PostgreSQL, in its order; also while a table is new."""
+"""The most frequent queries read an index of PostgreSQL in its order, also while a table is new."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FILL = """
 
 @pytest.fixture(scope="module", params=["new", "filled", "analyzed"])
 def session(request: pytest.FixtureRequest, postgres: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
-    """A session as a store has them, in a database that is new, filled, or filled and analyzed."""
+    """Yield a session with a store's settings, in a database that is new, filled, or filled and analyzed."""
     url = new_database(postgres)
     prepare(url)
     with psycopg.connect(url, autocommit=True) as connection:
@@ -55,7 +55,7 @@ def session(request: pytest.FixtureRequest, postgres: str) -> Iterator[psycopg.C
 
 
 def plan(session: psycopg.Connection[tuple[Any, ...]], statement: str) -> list[dict[str, Any]]:
-    """The nodes of a statement's plan, whatever its parameters are."""
+    """Return the nodes of a statement's generic plan, which holds for all parameters."""
     names: dict[str, int] = {}
     numbered = re.sub(r"%\((\w+)\)s", lambda found: f"${names.setdefault(found[1], len(names) + 1)}", statement)
     for number in range(1, statement.count("%s") + 1):
@@ -76,7 +76,7 @@ def kinds(nodes: list[dict[str, Any]]) -> set[str]:
 
 
 def probes_only(nodes: list[dict[str, Any]], but: str = "") -> None:
-    """No table is read, but perhaps one, except by looking something up in an index."""
+    """Assert that each table except ``but`` is read only by index conditions."""
     for node in nodes:
         if node["Node Type"] in {"Seq Scan", "Index Scan", "Index Only Scan", "Bitmap Index Scan"}:
             assert "Index Cond" in node or node.get("Relation Name") == but, node
@@ -108,7 +108,7 @@ def test_no_filter_makes_a_list_look_at_the_sharings_of_others(
             list_statement(page(which)),
             listing.count_statement(which, POSTGRES),
         ):
-            # A project with sharings of most backups may as well read them all.
+            # A full scan of the backups is fine for a project with sharings of most backups.
             probes_only(plan(session, statement), but="backups")
 
 

@@ -1,4 +1,4 @@
-"""Several stores that change the same at once: every change is made once, in one order, and none waits for ever."""
+"""Concurrent changes by several stores: each is made once, in one order, and none waits forever."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BACKUPS = [backup_id(number) for number in range(1, 4)]
 
 
 async def hammer(store: Store, random: random.Random, changes: int) -> list[Sharing]:
-    """Make changes of all kinds of a few backups; answers what was acknowledged of them, as it was then."""
+    """Make random changes of a few backups; return the acknowledged sharings, as they were at that time."""
     acknowledged: list[Sharing] = []
     for number in range(changes):
         about, at = random.choice(BACKUPS), cause(NOW + number)
@@ -60,7 +60,7 @@ async def hammer(store: Store, random: random.Random, changes: int) -> list[Shar
 
 
 def explained_by_events(url: str) -> None:
-    """The events, one after the other, are possible, and lead to exactly the rows that are there."""
+    """Assert that the events are possible in their order, and lead to exactly the stored rows."""
     engine = PostgresEngine(url, None)
     there: set[str] = set()
     active: dict[str, tuple[str, str | None]] = {}
@@ -135,7 +135,7 @@ async def test_a_key_used_at_once_for_two_backups_is_used_for_one(own_postgres: 
                     share(
                         project_id(turn),
                         backup_id=backup_id(1 + n),
-                        # In different orders, so that whoever waits for them in their order waits in a ring.
+                        # The orders differ, so taking the locks in the order of the calls would deadlock.
                         idempotency=key(keys[(n * 7 + n // 3) % 4], fingerprint=str(n).encode()),
                     )
                 )

@@ -1,4 +1,4 @@
-"""Locks that others hold, connections and disk that run out: who is not concerned goes on."""
+"""Locks of other sessions, and exhausted connections or disk: unaffected calls continue."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ pytestmark = pytest.mark.resilience
 
 @contextmanager
 def session(url: str, *statements: str) -> Iterator[psycopg.Connection]:
-    """Another's session that has made these in a transaction, and does not end it."""
+    """Yield another session, which has executed the statements in an open transaction."""
     with psycopg.connect(url) as connection:
         for statement in statements:
             connection.execute(statement)  # type: ignore[call-overload]  # constants
@@ -54,7 +54,7 @@ def session(url: str, *statements: str) -> Iterator[psycopg.Connection]:
 
 
 async def usual_time(store: Store, number: int) -> float:
-    """Seconds that a share of a backup takes, of many one after the other: nine of ten take less."""
+    """Share a backup 100 times, one by one; return the 90th percentile of the seconds."""
     seconds = []
     for made in range(100):
         took, outcome = await timed(store.share(share(project_id(made), backup_id=backup_id(number))))
@@ -165,7 +165,7 @@ async def test_a_server_that_turns_read_only_serves_reads_then_changes(database_
 
 @pytest.fixture
 def small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A disk of 96 MB, on which servers are made from now on."""
+    """Mount a disk of 96 MB, on which new servers store their data."""
     disk = Path(tempfile.mkdtemp(prefix="small-disk-", dir="/tmp"))
     disk.chmod(0o755)
     mount = ["mount", "-t", "tmpfs", "-o", "size=96m,mode=1777", "tmpfs", str(disk)]
@@ -202,7 +202,7 @@ async def test_changes_on_a_full_disk_are_unavailable_and_then_made(
         await asyncio.sleep(1)
         assert (await timed(store.share(share(OTHER))))[0] < 7
         ballast.unlink()
-        # Without room for its log the server ends itself, and its operator starts it again.
+        # PostgreSQL exits when it cannot write its log; the operator restarts it.
         if server._running().poll() is not None:
             server._process = None
             await asyncio.to_thread(server.start)
@@ -243,7 +243,7 @@ async def test_expired_keys_go_faster_than_new_ones_come(database_url: str) -> N
     engine = PostgresEngine(database_url, None)
     async with opened(database_url) as store:
         for turn in range(6):
-            now = NOW + turn * 120 * SECOND  # by then those of the turn before have expired
+            now = NOW + turn * 120 * SECOND  # the keys of the previous turn have expired
             calls = [
                 store.share(
                     share(
@@ -303,7 +303,7 @@ async def test_reads_that_nobody_waits_for_give_their_connections_back(database_
 async def waiting_for_a_lock(url: str) -> None:
     """Return when a session of the database waits for a lock."""
     async with asyncio.timeout(60):
-        while not PostgresEngine(url, None)._rows(  # noqa: ASYNC110 - nothing else is told
+        while not PostgresEngine(url, None)._rows(  # noqa: ASYNC110 - there is no event for it
             "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         ):
             await asyncio.sleep(0.01)

@@ -1,4 +1,4 @@
-"""Changes of which a test says itself what they do to the connection, and reads and changes made by hand."""
+"""Commands with a test's own effect on the connection, and direct calls of reads and changes."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ PATIENCE = 600.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scripted:
-    """Stands for a command; its answer is what it returns."""
+    """A command whose result is the return value of ``run``."""
 
     run: Callable[[sqlite3.Connection], object]
     cause: Cause
 
 
-def scripted(  # noqa: ANN201 -- given where a command is expected
+def scripted(  # noqa: ANN201 -- tests pass it as a command
     run: Callable[[sqlite3.Connection], object], commit_by: float | None = None, answer_by: float | None = None
 ):
-    """A command that does this to the connection."""
+    """Return a command that calls ``run`` with the connection."""
     return Scripted(run, replace(cause(), commit_by=commit_by, answer_by=answer_by))
 
 
 def change(run: Callable[[sqlite3.Connection], object], commit_by: float | None = None) -> Change:
-    """A change with a caller on the loop that runs."""
+    """Return a change whose caller waits on the running loop."""
     return Change(Waiters(PATIENCE), scripted(run, commit_by))
 
 
 def make_scripted(connection: sqlite3.Connection, commands: Sequence[Any]) -> Sequence[Outcome]:
-    """In place of `changes.make`: raises what any of the scripted ones raises."""
+    """Replace `changes.make`; exceptions of scripted commands pass through."""
     outcomes: list[Outcome] = []
     for command in commands:
         if isinstance(command, Scripted):
-            outcomes.append(Made(command.run(connection)))  # type: ignore[arg-type]  # whatever it is
+            outcomes.append(Made(command.run(connection)))  # type: ignore[arg-type]  # any type
         else:
             outcomes += changes.make(connection, [command])
     return outcomes
 
 
 def make(connection: sqlite3.Connection, command: Command) -> object:
-    """Make one change; answers what its caller gets, or raises its failure."""
+    """Make one change; return its answer, or raise its failure."""
     (outcome,) = changes.make(connection, [command])
     if isinstance(outcome, NotMade):
         raise outcome.failure
@@ -60,5 +60,5 @@ def make(connection: sqlite3.Connection, command: Command) -> object:
 
 
 def ask(connection: sqlite3.Connection, query: Query[T]) -> T:
-    """The answer to a query."""
+    """Return the answer to a query."""
     return query.answer(connection.execute(query.statement, query.parameters))

@@ -1,4 +1,4 @@
-"""Copies of a SQLite file: whole, of one moment, while others write; and no half file, whatever happens."""
+"""Backups of a SQLite file during writes: complete, of one moment, and never a partial file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def bar(_label: str, _length: int) -> AbstractContextManager[Advance]:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """A database with rows, of some hundred pages."""
+    """Return a database with rows on some hundred pages."""
     path = tmp_path / "sharings.db"
     make(str(path), rows(2_000))
     return path
@@ -99,7 +99,7 @@ async def test_a_copy_under_writes_ends_and_is_of_one_moment(source: Path, targe
         known, end = len(written), time.monotonic() + 60
         while len(written) == known and time.monotonic() < end:
             time.sleep(0.001)
-        assert len(written) > known, "the writer waits for the copy"
+        assert len(written) > known, "the copy blocks the writer"
 
     await asyncio.to_thread(back_up, source, target, replace=False, bar=lambda *_: nullcontext(wait_for_a_write))
     assert steps > 5
@@ -109,7 +109,7 @@ async def test_a_copy_under_writes_ends_and_is_of_one_moment(source: Path, targe
     events, backups, sharings, _ = plain_rows(target)
     there = {row[0] for row in sharings}
     assert set(before) <= there
-    # What is written last is there only with what was written before it, and its event with it.
+    # A late sharing is in the copy only together with all earlier ones and with its event.
     assert [each in there for each in written] == sorted((each in there for each in written), reverse=True)
     assert {row[8] for row in events if row[6].startswith("00000000-0000-4000")} - {None} == there & set(written)
     assert {row[1] for row in sharings if row[0] in set(written)} <= {row[0] for row in backups}

@@ -1,4 +1,4 @@
-"""How the SQLite store makes many changes in one transaction."""
+"""Batches: the SQLite store makes many changes in one transaction."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def connection(path: Path) -> Iterator[sqlite3.Connection]:
 
 @pytest.fixture
 def statements(connection: sqlite3.Connection) -> list[str]:
-    """The words that begin what is executed, from now on."""
+    """Return a list of the first words of all statements executed from now on."""
     executed: list[str] = []
     connection.set_trace_callback(lambda sql: executed.append(sql.split()[0]))
     return executed
@@ -55,7 +55,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def insert(number: int, kilobytes: int = 0) -> Run:
-    """Insert a row."""
+    """Return a function that inserts a row."""
 
     def run(connection: sqlite3.Connection) -> int:
         connection.execute("INSERT INTO numbers VALUES (?, zeroblob(?))", (number, kilobytes * 1024))
@@ -77,7 +77,7 @@ def slow(_: sqlite3.Connection) -> None:
 
 
 def given_up(run: Run) -> Change:
-    """A change whose caller has gone."""
+    """Return a change whose caller has gone."""
     given_up = change(run)
     given_up.answered.cancel()
     return given_up
@@ -91,7 +91,7 @@ def numbers(path: Path) -> list[int]:
 async def kinds(
     changes: Sequence[Change | Run], connection: sqlite3.Connection, busy_timeout: float = 1
 ) -> list[type | None]:
-    """Carry the changes out; for each, Made, the type of what its caller is told, or None if it has no caller."""
+    """Carry out the changes; return Made, the type of the caller's failure, or None for a caller that has gone."""
     batch = [each if isinstance(each, Change) else change(each) for each in changes]
     outcomes = carry_out(connection, batch, busy_timeout, Commits(connection, lambda _: None))
     for each, outcome in outcomes.items():
@@ -181,7 +181,7 @@ async def test_a_full_database_fails_what_does_not_fit_keeping_nothing(
 
 
 class FailingCommit(sqlite3.Connection):
-    """Stands for a disk that fails at the commit."""
+    """A connection to a disk that fails at the commit."""
 
     failing = True
 
@@ -206,7 +206,7 @@ async def test_a_change_whose_commit_failed_must_be_outcome_unknown(
 
 
 def ends_the_transaction(connection: sqlite3.Connection) -> None:
-    # SQLite does so itself when, for instance, a journal cannot be written.
+    # SQLite rolls back by itself, for example when it cannot write a journal.
     connection.execute("INSERT OR ROLLBACK INTO numbers (n) VALUES (1), (1)")
 
 

@@ -1,4 +1,4 @@
-"""Changes that are made together come to the same as changes that are made one after the other."""
+"""Changes made together have the same result as changes made one by one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def made_and_stored(connection: sqlite3.Connection, wanted: Sequence[Command], at_once: int) -> tuple[object, ...]:
-    """What became of each change, and what is stored afterwards; nothing of it stays."""
+    """Return the outcome of each change and the stored rows; roll everything back."""
     connection.execute("BEGIN")
     try:
         outcomes = [

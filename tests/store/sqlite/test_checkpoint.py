@@ -23,7 +23,7 @@ SERVER = Path(__file__).parents[3] / "server"
 
 
 def has_the_race(version: tuple[int, ...]) -> bool:
-    """Whether SQLite says that this version of it has."""
+    """Return whether this version of SQLite has the race, according to SQLite's documentation."""
     return version < (3, 51, 3) and not ((3, 50, 7) <= version < (3, 51) or (3, 44, 6) <= version < (3, 45))
 
 
@@ -45,7 +45,7 @@ def test_a_log_that_begins_again_in_a_checkpoint_loses_nothing(library: Path, tm
     assert race(library, tmp_path / "commits.db", way) == "all are left"
 
 
-@pytest.mark.skipif(not has_the_race(sqlite3.sqlite_version_info), reason="this SQLite has no such race any more")
+@pytest.mark.skipif(not has_the_race(sqlite3.sqlite_version_info), reason="this SQLite does not have the race")
 def test_without_a_guard_it_does(library: Path, tmp_path: Path) -> None:
     assert race(library, tmp_path / "commits.db", "unguarded") == "some are lost"
 

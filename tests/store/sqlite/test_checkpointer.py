@@ -1,4 +1,4 @@
-"""The write-ahead log stays small beside a busy writer, and no change fails because of it."""
+"""The write-ahead log stays small beside a busy writer, and never fails a change."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_the_log_stays_small_under_writes_without_a_pause(store: Store, pa
         for _ in range(20):
             await share_with(store, 100, shared)
             shared += 100
-            # How far above the bound it gets depends on when the thread is woken; with nothing copied it only grows.
+            # The size above the bound depends on when the thread wakes up; without a checkpoint the log only grows.
             while log_use(log_path(path)).size > BOUNDS.force_from:
                 await share_with(store, 10, shared)
                 shared += 10
@@ -100,7 +100,7 @@ async def test_a_long_read_makes_the_log_grow_and_fails_nothing(
 
 
 class FailingCheckpoint(sqlite3.Connection):
-    """Stands for a disk that is full when the log is copied."""
+    """A connection to a disk that is full at a checkpoint."""
 
     failing = True
 
@@ -135,13 +135,13 @@ async def test_a_failing_checkpoint_fails_no_change_and_is_logged_once(
 
 
 def copied(path: Path) -> bool:
-    """Whether the database file itself, without its log, has the sharings."""
+    """Return whether the database file contains the sharings without its log."""
     return path.stat().st_size > 64 * KIB
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE):
-        while not holds():  # noqa: ASYNC110 -- what holds in another thread tells nobody
+        while not holds():  # noqa: ASYNC110 -- another thread changes it, without an event
             await asyncio.sleep(0.01)
 
 

@@ -1,4 +1,4 @@
-"""What the driver's errors mean, and how connections are set."""
+"""Meanings of the driver's errors, and settings of connections."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from backup_sharing.store.sqlite.connection import connect, failure_of, log_faul
 
 
 def error(code: int | None) -> sqlite3.Error:
-    """An error with this code and a text that must not show."""
+    """Return an error with this code, and a text that must not be shown."""
     error = sqlite3.OperationalError("SELECT secret FROM /a/path")
     if code is not None:
         error.sqlite_errorcode = code

@@ -1,4 +1,4 @@
-"""A disk that fails at any system call of the SQLite store: what callers are told is what a fresh process finds."""
+"""A disk that fails at any system call of the SQLite store: the callers' outcomes match what a new process finds."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ READS: Final = (Fault(Kind.READ), Fault(Kind.READ, fail=ALWAYS), Fault(Kind.READ
 TRUNCATES: Final = (Fault(Kind.TRUNCATE), Fault(Kind.TRUNCATE, fail=ALWAYS))
 OF_THE_INDEX: Final = (Fault(Kind.WRITE, errno.ENOSPC, fail=ALWAYS, name="sharings.db-shm"),)
 READ_AT_START: Final = Fault(Kind.READ, fail=ALWAYS, name="sharings.db$")
-"""What cannot be read SQLite takes for damaged: then the start is refused."""
+"""SQLite reports an unreadable file as damaged, so the start is refused."""
 FULL: Final = (errno.ENOSPC, errno.EDQUOT)
 
 FAULTS: Final = {
@@ -60,21 +60,21 @@ COMMITS: Final = ("commit", "commits", "first_commit", "large_commit")
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One time that a scene was played, and what a fresh process found afterwards."""
+    """One run of a scene, and the rows that a new process found afterwards."""
 
     scene: str
     fault: Fault
     skip: int
     failed: int
-    """Calls that failed."""
+    """Number of failed system calls."""
     told: dict[str, str]
-    """What the callers were told, by the number of the call."""
+    """Outcome of each call, by the number of the call."""
     said: list[str]
-    """What else was said in the process."""
+    """Other lines that the process recorded."""
     stored: Counter[str]
-    """How many sharings are stored, by the number of the call."""
+    """Number of stored sharings, by the number of the call."""
     whole: bool
-    """Whether the events fit, and SQLite finds nothing wrong."""
+    """Whether the events match the sharings, and SQLite's integrity check passes."""
 
 
 def play(scene: str, folder: Path) -> list[Case]:

@@ -1,4 +1,4 @@
-"""Which files the SQLite store opens, makes and refuses."""
+"""Files that the SQLite store opens, creates and refuses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from backup_sharing.store.unusable import UnusableDatabase
 from tests.store.commands import BACKUP_ID, backup, cause, share
 from tests.store.opened import open_sqlite
 
-# ruff: noqa: ASYNC240 -- nothing else runs on a test's loop
+# ruff: noqa: ASYNC240 -- a test may block its loop
 
 pytestmark = pytest.mark.asyncio
 
@@ -78,7 +78,7 @@ async def test_a_file_in_a_folder_that_does_not_exist_is_refused(path: Path) -> 
         await open_sqlite(path.parent / "nowhere" / "sharings.db")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write every file")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can write every file")
 async def test_a_file_that_cannot_be_written_is_refused(path: Path) -> None:
     await (await open_sqlite(path)).close()
     path.chmod(0o400)

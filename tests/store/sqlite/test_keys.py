@@ -1,4 +1,4 @@
-"""How the SQLite store keeps its idempotency keys few, and what it makes of keys that are damaged."""
+"""The SQLite store removes expired idempotency keys, and reports damaged ones."""
 
 from __future__ import annotations
 

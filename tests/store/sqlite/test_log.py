@@ -1,4 +1,4 @@
-"""How far the write-ahead log is in use, as its file tells."""
+"""The used size of the write-ahead log, read from its file."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def connection(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def frames(connection: sqlite3.Connection) -> int:
-    """As SQLite counts them, when it copies them."""
+    """Return the number of frames that SQLite reports for a checkpoint."""
     return int(connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1])
 
 

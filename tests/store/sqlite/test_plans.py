@@ -1,4 +1,4 @@
-"""The lists that are asked for most are read from an index, in its order, and no further than needed."""
+"""The most frequent lists read an index in its order, and no further than needed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ SORT = "USE TEMP B-TREE FOR ORDER BY"
 
 
 def sorted_plan(connection: sqlite3.Connection, statement: tuple[str, listing.Parameters]) -> list[str]:
-    """The plan of the ids of a page, which are sorted before the rest of their rows is looked up, in their order."""
+    """Return the plan for a page's ids: SQLite sorts them, then looks up the other columns in that order."""
     begin, *steps, scan, sharing, backup = plan(connection, statement)
     assert (begin, scan) == ("CO-ROUTINE page", "SCAN page")
     assert (sharing, backup) == ("SEARCH s USING PRIMARY KEY (id=?)", BACKUP)
@@ -108,7 +108,7 @@ FILTERS = ("from_project_id", "to_project_id", "volume_id", "availability_zone",
 def test_no_filters_make_the_default_list_scan_or_sort(
     connection: sqlite3.Connection, received: bool, descending: bool
 ) -> None:
-    # With both projects known SQLite may start from either: both have the order.
+    # With both projects given, SQLite may start from either index: both have the order.
     indexes = ("sharings_received (to_project_id=?", "sharings_given (from_project_id=?")
     for wanted in product([None, "x"], repeat=len(FILTERS)):
         which = SharingFilter(GIVER, received=received, **dict(zip(FILTERS, wanted, strict=True)))
@@ -124,7 +124,7 @@ def test_with_a_backup_only_its_sharings_are_read(connection: sqlite3.Connection
         which = SharingFilter(GIVER, received=received, backup_id="b", **dict(zip(FILTERS, wanted, strict=True)))
         search, *others = sorted_plan(connection, list_statement(page(which)))
         assert search.startswith("SEARCH s USING INDEX sharings_active (backup_id=?")
-        # Sorted, but a backup has only so many (`--max-active-sharings`), or one with the recipient.
+        # A sort is fine: a backup has at most `--max-active-sharings` sharings, or one with the recipient.
         assert set(others) <= {BACKUP, BACKUP_ID, SORT}
         search, *others = plan(connection, count_statement(which))
         assert search.startswith("SEARCH s USING INDEX sharings_active (backup_id=?")

@@ -1,4 +1,4 @@
-"""What health asks: calls cannot make it wait, and a writer that stands still is noticed."""
+"""The probe for health: calls cannot delay it, and it notices a writer that makes no progress."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PATIENCE = 60.0
 
 
 class Held:
-    """A query or change that says when it has begun, and goes on until it is let go."""
+    """A query or change that reports its begin, and blocks until ``let_go`` is set."""
 
     def __init__(self) -> None:
         self.begun, self.let_go = threading.Event(), threading.Event()
@@ -46,7 +46,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 @pytest_asyncio.fixture
 async def hold() -> AsyncIterator[Callable[[], Held]]:
-    """Makes what is held; all of it is let go in the end."""
+    """Yield a factory of `Held`; release all of them at the end."""
     made: list[Held] = []
 
     def make() -> Held:
@@ -87,7 +87,7 @@ async def test_changes_that_wait_do_not_hold_health_up(
     await asyncio.sleep(0.05)
     assert not ping.done()
     first.let_go.set()
-    # One batch has ended, and others still wait: that will do.
+    # One batch has ended while others wait: that is enough for the ping.
     await ping
     second.let_go.set()
     for task in changes:

@@ -1,4 +1,4 @@
-"""Several processes on one file, and processes that die."""
+"""Several processes on one file, and killed processes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def start(path: Path, prefix: str, count: int) -> Process:
 
 
 def stored(path: Path) -> list[str]:
-    """The ids of all sharings, after a look whether their events and keys were stored with them."""
+    """Return the ids of all sharings; assert that their events and keys are stored too."""
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         sharings = [each for (each,) in connection.execute("SELECT id FROM sharings ORDER BY id")]
@@ -74,7 +74,7 @@ async def test_stores_that_make_a_new_database_at_once_all_open_it(tmp_path: Pat
 
 
 async def all_ids(store: Store) -> set[str]:
-    """The ids of all sharings, page by page."""
+    """Return the ids of all sharings, page by page."""
     found: set[str] = set()
     while True:
         listed = await store.list_sharings(page(SharingFilter("giver"), offset=len(found)))
@@ -91,7 +91,7 @@ async def test_after_a_kill_all_acknowledged_shares_are_there_whole(path: Path, 
     process.kill()
     rest, errors = await process.communicate()
     assert not errors
-    # The last line may have been cut by the kill.
+    # The kill may have cut the last line.
     acknowledged += rest.splitlines(keepends=True)
     ids = {each for line in acknowledged if line.endswith(b"\n") for each in line.decode().split()}
 

@@ -1,4 +1,4 @@
-"""A query that nobody waits for any more stops, and no other query instead of it."""
+"""A query whose caller has gone is interrupted, and no other query is."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Query = Callable[[sqlite3.Connection], object]
 
 
 class Gate:
-    """A query that says when it has begun, goes on when it is told to, and says how it ended."""
+    """A query that reports its begin, waits for ``go``, and records its end."""
 
     def __init__(self, statement: str) -> None:
         self.begun, self.go, self.ended = threading.Event(), threading.Event(), threading.Event()
@@ -46,7 +46,7 @@ async def happened(event: threading.Event) -> None:
 
 @pytest_asyncio.fixture
 async def readers(tmp_path: Path) -> AsyncIterator[Readers]:
-    """One thread."""
+    """Yield readers with one thread."""
     sqlite3.connect(tmp_path / "empty.db").close()
     readers = Readers([connect(tmp_path / "empty.db", busy_timeout=1)])
     yield readers
@@ -100,7 +100,7 @@ async def test_a_query_whose_caller_goes_before_its_turn_never_runs(readers: Rea
 
 
 async def test_the_next_query_is_never_interrupted_instead(readers: Readers) -> None:
-    """Queries whose callers go at any moment, each followed by one whose caller stays."""
+    """Cancel callers at different moments, and start a query that must succeed after each of them."""
     steps = (
         "WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number LIMIT {}) SELECT max(n) FROM number"
     )

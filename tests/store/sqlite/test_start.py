@@ -1,4 +1,4 @@
-"""A start after an unclean end, and one beside other processes."""
+"""Starts after an unclean end, and beside other processes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.asyncio
 
 @pytest.fixture
 async def left(tmp_path: Path) -> Path:
-    """A database as a process left it that was killed after one share."""
+    """Return a database as a process left it that was killed after one share."""
     store = await open_sqlite(tmp_path / "living.db")
     await store.put_backup(PutBackup(backup(), cause()))
     await store.share(share())
@@ -70,7 +70,7 @@ async def test_all_of_the_log_is_written_again_before_it_is_copied(left: Path, m
 
         def written(file: int, block: bytes, place: int) -> int:
             done.append((place, len(block)))
-            return write(file, block[:100_000], place)  # as a disk may do
+            return write(file, block[:100_000], place)  # a disk may write less
 
         monkeypatch.setattr(sqlite_start.os, "pwrite", written)
         monkeypatch.setattr(sqlite_start.os, "fsync", lambda file: done.append("sync") or sync(file))
@@ -132,7 +132,7 @@ async def test_a_folder_may_be_of_a_kind_that_is_not_synced(
 
 @pytest.fixture
 async def mend(left: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[[], None]]:
-    """A disk that fails until this is called."""
+    """Let the disk fail until the yielded function is called."""
     monkeypatch.setattr(readiness, "TRY_EVERY", 0.01)
     with monkeypatch.context() as broken:
         broken.setattr(sqlite_start.os, "fsync", failing_sync)

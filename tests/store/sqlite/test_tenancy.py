@@ -1,4 +1,4 @@
-"""What belongs to others is not found by the same statements as what does not exist: not even the time tells."""
+"""Rows of others and missing rows lead to the same statements, so that timing reveals nothing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def statements(connection: sqlite3.Connection, ask: Callable[[], object]) -> list[str]:
-    """What is asked of SQLite, up to the values, when the answer is that there is no such thing."""
+    """Return the statements for a call that raises "not found", with its values replaced by "?"."""
     found: list[str] = []
     connection.set_trace_callback(found.append)
     with pytest.raises((BackupNotFound, SharingNotFound)):

@@ -1,4 +1,4 @@
-"""How the SQLite store's one writing thread serves its callers."""
+"""The single writer thread of the SQLite store, as its callers see it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.asyncio
 
 
 class Changes:
-    """A store of which a test says itself what each change does to the connection."""
+    """A store whose changes have a test's own effect on the connection."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -126,7 +126,7 @@ async def test_a_defect_reaches_the_callers_and_the_thread_goes_on(
 
 
 class StalledCommits:
-    """Holds the writer in front of its COMMIT, as a disk does that hangs."""
+    """Block the writer before its COMMIT, like a hanging disk."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.reached, self._release = threading.Event(), threading.Event()
@@ -249,13 +249,13 @@ async def test_a_loop_that_is_gone_does_not_stop_the_thread(writer: Changes) -> 
 
 @pytest.fixture
 def batches() -> list[int]:
-    """How many changes each batch of `patient_writer` had."""
+    """The size of each batch of `patient_writer`."""
     return []
 
 
 @pytest_asyncio.fixture
 async def patient_writer(path: Path, batches: list[int], monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Changes]:
-    """A store that would wait longer than any test for changes that it expects."""
+    """Yield a store that waits for expected changes longer than any test runs."""
     made = sqlite_writer.carry_out
 
     def counted(
@@ -277,7 +277,7 @@ async def test_a_caller_that_is_alone_waits_for_no_other(patient_writer: Changes
 
 
 async def expect_four(writer: Changes) -> list[asyncio.Task[int]]:
-    """Let one change be answered while three wait, so that four are expected next; answers the three."""
+    """Answer one change while three wait, so that the store expects four next; return the three."""
     begun, release = threading.Event(), threading.Event()
 
     def slow(_: sqlite3.Connection) -> None:
