@@ -90,7 +90,7 @@ class FailureResponses:
     def request_id_header(self) -> Json:
         """Return the header of every response, as a component by name."""
         described: Json = {
-            "description": "Id of the request in the logs; an id in the request is logged beside it and does not replace it.",
+            "description": "Id of the request in the logs; an id sent by the client is logged beside it.",
             "required": True,
             "schema": {"type": "string", "pattern": f"^{self._form.pattern}$", "examples": [self._id]},
         }
