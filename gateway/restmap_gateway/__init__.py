@@ -1,1 +1,1 @@
-"""A REST gateway for any gRPC service annotated with ``google.api.http``. Knows no endpoint."""
+"""REST gateway for any gRPC service annotated with ``google.api.http``; the code names no service or method."""

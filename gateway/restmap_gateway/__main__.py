@@ -1,4 +1,4 @@
-"""The gateway as a program, that for any service or one of a service's own: serve until told to stop."""
+"""Entry point of the gateway, both the generic one and one packaged with a service: serve until stopped."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from restmap_gateway.program import RESTMAP_GATEWAY, Program
 from restmap_gateway.schema.schema import SchemaError
 
 MOST_LOG_BYTES = 4096
-"""Of a line of the log."""
+"""Bytes of a log line; longer lines are cut."""
 
 
 def main(program: Program = RESTMAP_GATEWAY) -> None:
-    """Run the gateway with the settings of the command line; exit with 2 if it cannot start with them."""
+    """Run the gateway with the settings of the command line; exit with 2 if it cannot start."""
     settings = config.load(sys.argv[1:], program)
     logs.configure(settings.log_level, most_bytes=MOST_LOG_BYTES)
     schedule_as_batch()
     try:
         uvloop.run(_serve(settings))
     except (SchemaError, CannotUseTls, app.CannotListen) as error:
-        print(f"{program.name}: {error}", file=sys.stderr)  # noqa: T201 - for the person who started it
+        print(f"{program.name}: {error}", file=sys.stderr)  # noqa: T201 - a message for the operator
         raise SystemExit(2) from None
 
 

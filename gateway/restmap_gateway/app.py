@@ -1,4 +1,4 @@
-"""The one place that wires the parts of the gateway together; starts, drains and stops it."""
+"""Composition root of the gateway: wires all parts together, then starts, drains and stops them."""
 
 from __future__ import annotations
 
@@ -51,21 +51,21 @@ from restmap_gateway.upstream.tls import UpstreamTls
 from restmap_gateway.upstream.upstream import Backend, Link, Upstream
 
 _GARBAGE: Final = (10_000, 10, 5)
-"""Thresholds of the garbage collector: a look for every 10 000 new objects, not for every 700. Each look goes through
-the calls in progress, which are no garbage; references free nearly everything else."""
+"""Thresholds of the garbage collector: run after 10 000 new objects, not after 700. Each run scans the calls in
+progress, which are not garbage; reference counting frees nearly everything else."""
 
 
 class CannotListen(Exception):
-    """The address is in use or not ours; the message names it."""
+    """The listen address is in use or not local; the message names the address."""
 
 
 async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_up) -> None:
-    """Serve until ``lifetime`` says to stop, then finish the requests in progress.
+    """Serve until ``lifetime`` reports a stop, then finish the requests in progress.
 
     Args:
-        settings: of the gateway.
-        lifetime: of the process.
-        look_up: finds the addresses of a name.
+        settings: settings of the gateway.
+        lifetime: lifetime of the process.
+        look_up: resolves a name to addresses.
 
     Raises:
         SchemaError, CannotListen, CannotUseTls: the gateway cannot start.
@@ -94,7 +94,8 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
             await _listening(settings.listen, listener.start(*_host_and_port(settings.listen)))
             cleanups.callback(listener.close)
             _watch(listen_tls, lambda: None, cleanups)
-        # What stands now stands till the end: to look through all of it again and again stops calls for up to 30 ms.
+        # Objects that exist now live until the process ends. Scanning them in every collection would block calls for up
+        # to 30 ms.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GARBAGE)
@@ -113,7 +114,7 @@ def _schema(settings: Settings) -> Schema:
     except OSError as error:
         raise SchemaError([Problem(f"{settings.descriptor_set} cannot be read: {error.strerror}")]) from error
     if settings.proxy_identity and not schema.conventions.proxy_headers:
-        text = "no file names the headers of an authenticating proxy (proxy_headers), which --proxy-identity passes on"
+        text = "no file names the headers of an authenticating proxy (proxy_headers), which --proxy-identity forwards"
         raise SchemaError([Problem(text)])
     return schema
 
@@ -145,7 +146,7 @@ def _http_server(
     unwritten, forwarded = Unwritten(settings.max_buffered), _forwarded(settings)
     streams = StreamingCalls(upstream, failures, settings.heartbeat, stamp, unwritten, settings.max_streams)
     rest = Rest(
-        compile_routes(schema, settings.max_depth, settings.max_values, _told_unknown() if settings.lenient else None),
+        compile_routes(schema, settings.max_depth, settings.max_values, _log_unknown() if settings.lenient else None),
         UnaryCalls(upstream, failures, request_ids, forwarded, settings.timeout),
         streams,
         BodyLimits(settings.max_body, settings.body_timeout),
@@ -171,7 +172,8 @@ def _http_server(
 def _stamp(id_header: str, program: str, cors: Cors, readiness: Readiness) -> Stamp:
     def stamp(request: web.BaseRequest | None, request_id: str) -> Mapping[str, str]:
         readable = {} if request is None else cors.headers(request)
-        # Who has a connection open would otherwise send its next request when nobody takes it any more.
+        # Otherwise a client with an open connection would send its next request after the gateway has stopped
+        # accepting.
         going = {"Connection": "close"} if readiness.is_draining else {}
         return {id_header: request_id, "Server": program, **readable, **going}
 
@@ -231,7 +233,7 @@ def _same(page: Page) -> Page:
     return page
 
 
-def _told_unknown() -> UnknownMember:
+def _log_unknown() -> UnknownMember:
     log = Sparing("gateway", burst=100, per_second=1.0)
 
     def tell(message: str, member: str) -> None:
@@ -249,5 +251,5 @@ async def _listening(address: str, starting: Awaitable[None]) -> None:
     try:
         await starting
     except OSError as error:
-        why = error.strerror or "the host is not known"
+        why = error.strerror or "the host is unknown"
         raise CannotListen(f"{address}: cannot listen there: {why}; choose another address") from error

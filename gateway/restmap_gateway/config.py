@@ -1,4 +1,4 @@
-"""Settings: defaults < file < environment < flags, checked as a whole at start."""
+"""Settings of the gateway: defaults < file < environment < flags, validated together at start."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _is_local(address: object) -> bool:
 
 
 def _incomplete(given: Mapping[str, Any], program: Program) -> Iterator[tuple[str, str]]:
-    """Settings that are missing, most of them beside others that are given, and why they are needed."""
+    """Yield each missing setting with the reason; most are required by another setting that is given."""
 
     def is_local(name: str) -> bool:
         addresses = split(given.get(name)) or Settings.model_fields[name].default
@@ -79,7 +79,7 @@ def _incomplete(given: Mapping[str, Any], program: Program) -> Iterator[tuple[st
         yield from ((name, why) for name in ("tls_certificate", "tls_key") if not given.get(name))
     pair = ("upstream_certificate", "upstream_key")
     if any(given.get(name) for name in (*pair, "upstream_name")) and not given.get("upstream_ca"):
-        yield "upstream_ca", "is missing beside the others for TLS to the server"
+        yield "upstream_ca", "is missing, but the other TLS settings for the server need it"
     elif not (given.get("upstream_ca") or is_local("upstream") or is_insecure):
         yield "upstream_ca", "is missing; beyond loopback plain text needs --insecure"
     if any(given.get(name) for name in pair):
@@ -89,125 +89,131 @@ def _incomplete(given: Mapping[str, Any], program: Program) -> Iterator[tuple[st
 class Settings(ProgramSettings):
     """Serve a gRPC service annotated with google.api.http as REST.
 
-    Every option can also be given in the environment (--body-timeout as RESTMAP_GATEWAY_BODY_TIMEOUT)
-    or in a TOML file (body_timeout = 10.0) named by --config. Flags win over the environment, the
-    environment over the file.
+    Every option can also be set in the environment (--body-timeout as RESTMAP_GATEWAY_BODY_TIMEOUT)
+    or in a TOML file (body_timeout = 10.0) named by --config. Flags override the environment, and the
+    environment overrides the file.
     """
 
     model_config = SettingsConfigDict(env_prefix=RESTMAP_GATEWAY.environment_prefix, cli_prog_name=RESTMAP_GATEWAY.name)
     program: ClassVar[Program] = RESTMAP_GATEWAY
 
-    listen: Address = Field("127.0.0.1:8080", description="HOST:PORT to serve REST on")
-    tls_certificate: Path | None = Field(None, description="PEM file with the certificate that clients see")
-    tls_key: Path | None = Field(None, description="PEM file with its key")
-    insecure: bool = Field(False, description="speak plain text beyond loopback, with clients and with the server")
+    listen: Address = Field("127.0.0.1:8080", description="HOST:PORT on which to serve REST")
+    tls_certificate: Path | None = Field(
+        None, description="PEM file with the gateway's certificate, presented to clients"
+    )
+    tls_key: Path | None = Field(None, description="PEM file with the private key of --tls-certificate")
+    insecure: bool = Field(False, description="allow plain text beyond loopback, to clients and to the server")
     descriptor_set: Path | None = Field(
         None,
-        description="what to serve: a FileDescriptorSet with all imports, as protoc --include_imports"
-        " --descriptor_set_out writes it; without it the one that comes with the program, if there is one",
+        description="FileDescriptorSet to serve, with all imports, as written by protoc --include_imports"
+        " --descriptor_set_out; by default the set that is packaged with the program, if any",
     )
     service: Names = Field(
-        [], description="full name of a service to serve, of several in the set; may be given several times"
+        [], description="full name of a service to serve, may be repeated; by default all annotated services of the set"
     )
-    lenient: bool = Field(False, description="ignore and log members and parameters that are unknown, instead of 400")
+    lenient: bool = Field(False, description="ignore and log unknown members and parameters instead of returning 400")
     upstream: Targets = Field(
         ["127.0.0.1:50051"],
-        description="HOST:PORT or unix:PATH of the gRPC server, dns:///HOST:PORT for all addresses of a name, or a list"
-        " of these with commas: then calls are spread over the servers that are healthy",
+        description="address of the gRPC server: HOST:PORT, unix:PATH, or dns:///HOST:PORT for all addresses of a name;"
+        " with a comma-separated list, calls are balanced over the healthy servers",
     )
-    resolve_every: float = Field(10.0, gt=0, description="seconds after which names of dns:/// are looked up again")
+    resolve_every: float = Field(10.0, gt=0, description="seconds between DNS lookups of dns:/// names")
     keepalive: float = Field(
         20.0,
         ge=0,
-        description="seconds of silence after which one of several servers is asked for a sign of life; it has half as"
-        " long for that, and any server to acknowledge what it is sent, before it is taken for gone; 0: for ever",
+        description="idle seconds before a ping to one of several servers; any server has half that time to acknowledge"
+        " pings and data before its connection is closed; 0 disables both",
     )
     upstream_ca: Path | None = Field(
-        None, description="PEM file with the CA of the server's certificate; from then on TLS is spoken to it"
+        None, description="PEM file with the CA of the server's certificate; enables TLS to the server"
     )
-    upstream_certificate: Path | None = Field(None, description="PEM file with the certificate shown to the server")
-    upstream_key: Path | None = Field(None, description="PEM file with its key")
-    upstream_name: str | None = Field(None, description="name in the server's certificate, where it is not the host")
+    upstream_certificate: Path | None = Field(None, description="PEM file with the client certificate for the server")
+    upstream_key: Path | None = Field(None, description="PEM file with the private key of --upstream-certificate")
+    upstream_name: str | None = Field(None, description="name in the server's certificate, if it differs from the host")
     proxy_identity: bool = Field(
-        False, description="pass on what an authenticating proxy in front says of the caller, with its credential"
+        False,
+        description="forward the caller's identity from an authenticating proxy in front, with the proxy's credential",
     )
     multiplex: bool = Field(
         True,
-        description="send calls that wait over one stream, if the server can take them so; otherwise each by itself",
+        description="send waiting calls in batches over one stream if the server supports it; otherwise one by one",
     )
-    timeout: float = Field(30.0, gt=0, description="seconds that a call may take; a client's Grpc-Timeout can be less")
+    timeout: float = Field(
+        30.0, gt=0, description="maximum seconds for a call; a client can ask for less with Grpc-Timeout"
+    )
     commit_margin: float = Field(
-        1.0, ge=0, description="seconds to wait for the server's last word beyond the time a call may take"
+        1.0, ge=0, description="seconds to wait for the server's reply after a call's deadline"
     )
-    body_timeout: float = Field(10.0, gt=0, description="seconds that a client has to send a body")
-    header_timeout: float = Field(10.0, gt=0, description="seconds that the headers of a request may take to arrive")
+    body_timeout: float = Field(10.0, gt=0, description="seconds for a client to send a body")
+    header_timeout: float = Field(10.0, gt=0, description="seconds for the headers of a request to arrive")
     idle_timeout: float = Field(
-        75.0, gt=0, description="seconds that a connection may wait for its next request, or for its client to read on"
+        75.0,
+        gt=0,
+        description="seconds before a connection is closed that has no request or whose client does not read",
     )
-    heartbeat: float = Field(15.0, gt=0, description="seconds after which a quiet event stream shows a sign of life")
+    heartbeat: float = Field(15.0, gt=0, description="idle seconds before a heartbeat on an event stream")
     max_in_flight: int = Field(
-        4096, ge=1, description="requests being answered, until their client has taken the answer; more are 503"
+        4096, ge=1, description="maximum requests in progress, until the client has read the response; more get 503"
     )
-    max_streams: int = Field(1024, ge=1, description="event streams that are open, of those requests; more are 503")
+    max_streams: int = Field(1024, ge=1, description="maximum open event streams among these requests; more get 503")
     max_connections: int = Field(
         0,
         ge=0,
-        description="connections of clients; for one more the one is closed that has waited longest for its next"
-        " request, and where none waits the new one is 503; never more than the open files that the process may have;"
-        " 0: 10000",
+        description="maximum client connections; a new one replaces the longest idle one, or gets 503 if none is idle;"
+        " also limited by the process's open file limit; 0: 10000",
     )
     max_connections_per_client: int = Field(
         0,
         ge=0,
-        description="connections from one address, more are 503; not behind a proxy, from where all come;"
-        " 0: any number",
+        description="maximum connections from one address, more get 503; do not set it behind a proxy, where all"
+        " clients share one address; 0: no limit",
     )
     max_buffered: int = Field(
         64 << 20,
         ge=1 << 20,
-        description="bytes of requests that are not whole, and as many of answers that are not read, of all clients;"
-        " beyond it the slowest are closed",
+        description="maximum bytes of incomplete requests, and as many of unread responses, over all clients; above it"
+        " the slowest connections are closed",
     )
-    max_body: int = Field(1 << 20, ge=1, description="bytes that a body may have")
-    max_header: int = Field(16384, ge=1024, description="bytes that the request line or one header may have")
-    max_depth: int = Field(100, ge=1, description="levels of objects and lists that a body may have")
-    max_values: int = Field(
-        5000, ge=1, description="members of objects and elements of lists that a body may have, all together"
-    )
+    max_body: int = Field(1 << 20, ge=1, description="maximum bytes of a body")
+    max_header: int = Field(16384, ge=1024, description="maximum bytes of the request line or of one header")
+    max_depth: int = Field(100, ge=1, description="maximum levels of nested objects and arrays in a body")
+    max_values: int = Field(5000, ge=1, description="maximum total of object members and array elements in a body")
     public_url: Url | None = Field(
-        None, description="what links in answers begin with, such as https://api.example.com"
+        None, description="URL that links in responses start with, such as https://api.example.com"
     )
     trusted_proxy: Networks = Field(
         [],
-        description="network whose X-Forwarded-Proto and X-Forwarded-Host are believed; may be given several times,"
-        " or as a list with commas",
+        description="network whose X-Forwarded-Proto and X-Forwarded-Host headers are trusted; may be repeated, or"
+        " a comma-separated list",
     )
     cors_origin: Names = Field(
-        [], description="origin whose pages may read answers in a browser, or *; may be given several times"
+        [], description="origin whose pages may read responses in a browser (CORS), or * for all; may be repeated"
     )
     docs: bool = Field(
-        True, description="serve descriptions at /openapi.json and /protos.binpb, and a page to try them at /docs"
+        True, description="serve API descriptions at /openapi.json and /protos.binpb, and a page to try them at /docs"
     )
     drain_notice: float = Field(
         3.0,
         ge=0,
-        description="seconds for which a gateway that is about to stop still takes requests, if anyone asks for"
-        " /healthz, so that they can be sent elsewhere",
+        description="seconds to keep accepting requests after a stop signal if /healthz is polled, so that load"
+        " balancers can send traffic elsewhere",
     )
-    drain_timeout: float = Field(10.0, ge=0, description="seconds that requests in progress get when the gateway stops")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    drain_timeout: float = Field(
+        10.0, ge=0, description="seconds for requests in progress to finish when the gateway stops"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="minimum level to log")
     stop_on_stdin_close: bool = Field(
         False, description="drain when standard input closes, so that the gateway does not outlive its parent"
     )
 
     @classmethod
     def incomplete(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Settings that are missing beside others that are given, and why they are needed."""
+        """Yield each missing setting with the reason; most are required by another setting that is given."""
         return _incomplete(given, cls.program)
 
 
 def settings_of(program: Program) -> type[Settings]:
-    """The settings with the name and the prefix of a program."""
+    """Return the settings class with the name and the environment prefix of a program."""
 
     class Own(Settings):
         model_config = SettingsConfigDict(env_prefix=program.environment_prefix, cli_prog_name=program.name)
@@ -218,5 +224,5 @@ def settings_of(program: Program) -> type[Settings]:
 
 
 def load(arguments: Sequence[str], program: Program = RESTMAP_GATEWAY) -> Settings:
-    """Read all settings of a program. If any is bad, list every one on standard error and exit with 2."""
+    """Read all settings of a program; list all invalid ones on standard error and exit with 2 if there are any."""
     return settings.load(settings_of(program), arguments)

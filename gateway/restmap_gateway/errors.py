@@ -1,4 +1,4 @@
-"""What can go wrong on the way of a request, before and after the server is called."""
+"""Failures of a request that the gateway itself finds, before or after the call to the server."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 MOST_SHOWN: Final = 100
-"""Violations that a failure lists."""
+"""Maximum number of violations that a failure lists."""
 
 _LONGEST_FIELD: Final = 1000
 _LONGEST_DESCRIPTION: Final = 1000
@@ -16,19 +16,19 @@ _LONGEST_VALUE: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One member of a request that is not what is expected."""
+    """One invalid member of a request."""
 
     field: str
-    """Path of the member as the client wrote it: ``order.lines[1]``; empty for the body as a whole."""
+    """Path of the member as the client wrote it, such as ``order.lines[1]``; empty for the whole body."""
     description: str
-    """What is wrong with it, with its value, and what is expected."""
+    """The error, the invalid value and the expected value."""
 
 
 class InvalidRequest(Exception):
-    """The request cannot be turned into a message: 400, and nothing was called.
+    """The request cannot be converted to a message: 400; the server was not called.
 
-    It says the first hundred things that are wrong, and how many more there are; long names and texts are cut, so
-    that no answer is as large as what it answers.
+    The failure lists the first hundred violations and the number of the others. Long names and texts are cut, so that
+    no response is as large as its request.
     """
 
     def __init__(self, *violations: Violation) -> None:
@@ -48,20 +48,20 @@ def _bounded(violation: Violation) -> Violation:
 
 
 def shortened(text: str, most: int = _LONGEST_VALUE) -> str:
-    """The text, cut and marked as cut where it has more characters than ``most``."""
+    """Return the text, cut to ``most`` characters and ended with an ellipsis if it is longer."""
     return text if len(text) <= most else f"{text[:most]}…"
 
 
 class RequestFailed(Exception):
-    """A request that the gateway itself answers with a failure."""
+    """The gateway itself answers this request with a failure."""
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
-        """Say what is wrong.
+        """Create the failure.
 
         Args:
             status: HTTP status, 400 to 599.
-            message: for the client.
-            headers: to add to the answer.
+            message: text for the client.
+            headers: additional headers of the response.
         """
         super().__init__(message)
         self.status = status

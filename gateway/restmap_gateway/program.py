@@ -1,4 +1,4 @@
-"""What is a program's own in the gateway that it runs: its name, the prefix of its settings, the set that it brings."""
+"""Values that differ between programs that run this gateway: name, prefix of the settings, packaged descriptor set."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ class Program:
     """A program that runs this gateway."""
 
     name: str
-    """In messages, in its help, and as ``Server`` in every answer."""
+    """Name of the program in messages, in its help, and as ``Server`` in every response."""
     environment_prefix: str
-    """Of the variables that its settings can be given in."""
+    """Prefix of the environment variables for the settings."""
     descriptor_set: Callable[[], bytes] | None = None
-    """Reads the descriptor set to serve where no setting names one; None: a setting has to."""
+    """Reads the packaged descriptor set, the default of the setting; None: the setting is required."""
     api_version: Callable[[], str] | None = None
-    """Says the version of the API in its description; None: the last part of the package of its first service."""
+    """Returns the API version for the OpenAPI description; None: the last part of the first service's package name."""
 
 
 RESTMAP_GATEWAY = Program("restmap-gateway", "RESTMAP_GATEWAY_")

@@ -1,1 +1,1 @@
-"""HTTP: connections, their bounds, requests and responses."""
+"""HTTP: connections, their limits, requests and responses."""

@@ -1,6 +1,6 @@
-"""One HTTP connection, and how long it is waited for.
+"""One HTTP connection and its timeouts.
 
-What we use of aiohttp's private members stands here and in `paced_handler` only.
+Only this file and `paced_handler` use private members of aiohttp.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from restmap_gateway.http.connections import Closable, Connections
 from restmap_gateway.http.paced_handler import AT_ONCE_BYTES, PacedHandler
 
 Refuse = Callable[[int, BaseException | None], web.Response]
-"""Makes the response to what is no request, of the status and the exception that say why."""
+"""Makes the response to an invalid request from the status and the exception."""
 
 _LINGER_SECONDS: Final = 1.0
-"""For a client to stop sending a body that was refused; one that is cut off while it sends may miss the answer."""
+"""Seconds for a client to stop sending a refused body; a client cut off while it sends may miss the response."""
 
 _LINGER_BYTES: Final = 4 << 20
 
 _MOST_HEADERS: Final = 4
-"""Headers of the largest size that all headers of a request may be as large as."""
+"""Maximum total size of a request's headers, in multiples of the maximum size of one header."""
 
 
 class HeadersTooLarge(HttpProcessingError):
-    """The headers of a request have too many bytes, all together."""
+    """The headers of a request together have too many bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long a connection is waited for, in seconds."""
+    """Timeouts of a connection, in seconds."""
 
     header: float
-    """For the headers of a request to arrive, from the opening of the connection or their first byte."""
+    """Maximum time for the headers of a request, from the opening of the connection or from their first byte."""
     idle: float
-    """Between two requests, or while its client does not read on."""
+    """Maximum time between two requests, or while the client does not read."""
 
 
 class Connection(PacedHandler):
-    """Waits for ever neither for a request nor for a client that does not read; refuses in our words."""
+    """Limits the wait for requests and for slow clients; refuses invalid requests with the gateway's failures."""
 
     def __init__(
         self,
@@ -55,19 +55,19 @@ class Connection(PacedHandler):
         refuse: Refuse,
         full: Callable[[], bytes],
     ) -> None:
-        """Prepare.
+        """Create the protocol of one connection.
 
         Args:
-            server: whose connection it is.
-            connections: all of that server.
-            patience: how long it is waited for.
-            header_bytes: that the request line and each header may have.
-            refuse: makes the response to what is no request.
-            full: what is written where there is no room for the connection, before it is closed.
+            server: server that owns the connection.
+            connections: all connections of the server.
+            patience: timeouts of the connection.
+            header_bytes: maximum bytes of the request line and of each header.
+            refuse: makes the response to an invalid request.
+            full: makes the response that is written before the connection is closed because the limit is reached.
         """
         super().__init__(server, header_bytes, patience.idle, _LINGER_SECONDS)
         self.handshake: Closable | None = None
-        """What it was before it was a connection, with TLS."""
+        """The TLS handshake that this connection comes from; None without TLS."""
         self._connections = connections
         self._patience = patience
         self._header_bytes = header_bytes
@@ -76,52 +76,52 @@ class Connection(PacedHandler):
         self._header_timer: asyncio.TimerHandle | None = None
         self._stalled_timer: asyncio.TimerHandle | None = None
         self._socket: asyncio.Transport | None = None
-        """As `transport`, which aiohttp forgets as soon as it begins to close it."""
+        """Same as `transport`, which aiohttp resets as soon as it begins to close the connection."""
         self._unfinished = 0
-        """Bytes of requests that are not whole."""
+        """Bytes of incomplete requests."""
         self._kept = 0
-        """Bytes of the last request, if it is large: aiohttp keeps its headers until the next one comes."""
+        """Bytes of the last request if it is large: aiohttp keeps its headers until the next request arrives."""
         self._is_ahead = False
-        """Whether the request that is read has been taken from the parser before it was whole."""
+        """Whether aiohttp took the current request from the parser before its body was complete."""
         self._is_parser_paused = False
         self._unread: StreamReader | None = None
-        """A body that was refused, and that is read only to be thrown away."""
+        """A refused body that is read only to be discarded."""
         self._unread_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin to wait for the first request."""
+        """Start the timeout for the first request."""
         socket = cast("asyncio.Transport", transport)
         if not self._connections.opened(self, _client(socket), self.handshake):
             socket.write(self._full())
             socket.close()
             return
-        # What the socket does not take pauses writing, so that an answer counts as long as it is in memory.
+        # Pause writing as soon as the socket does not take all data: a response counts as unread while it is in memory.
         socket.set_write_buffer_limits(high=1, low=0)
         self._socket = socket
         super().connection_made(transport)
         self._wait()
 
     def receive(self, data: bytes) -> None:
-        """Wait no more for a request that is whole, and not for ever for one that has begun."""
+        """Stop the header timeout if a request is complete; start it if one has begun."""
         if self._socket is None or (self._unread is not None and not self._may_linger(len(data))):
             return
         before = self._request_count
-        super(PacedHandler, self).data_received(data)  # as `PacedHandler.receive`, one call less
+        super(PacedHandler, self).data_received(data)  # as `PacedHandler.receive`, with one call less
         if self._messages:
             self.wait_no_more()
         elif data and self._header_timer is None and self._is_idle:
             self._wait()
         if self._request_count == before:
-            self._holds(self._unfinished + len(data))
+            self._set_unfinished(self._unfinished + len(data))
             if self._is_idle and self._unfinished > _MOST_HEADERS * self._header_bytes:
                 self._refuse_headers()
         else:
             head = self._unfinished + len(data)
             self._kept = head if head > AT_ONCE_BYTES else 0
-            self._holds(0 if self._messages[-1][1].is_eof() else len(data))
+            self._set_unfinished(0 if self._messages[-1][1].is_eof() else len(data))
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Wait no more."""
+        """Cancel all timeouts."""
         self._connections.closed(self)
         self.forget_unread()
         self.wait_no_more()
@@ -131,28 +131,28 @@ class Connection(PacedHandler):
             super().connection_lost(exc)
 
     def pause_reading(self) -> None:
-        """Read no more for now: a body is not read by its request."""
+        """Pause reading: the handler of the request does not read its body."""
         self._is_parser_paused = True
         super().pause_reading()
 
     def resume_reading(self, resume_parser: bool = True) -> None:
-        """Go on; aiohttp asks for that with every body, also where nothing is held back, which costs a parser's run."""
+        """Resume reading if it was paused: aiohttp calls this for every body, and each call costs a parser run."""
         if self._reading_paused or self._is_parser_paused or self._is_ahead or self._messages:
             self._is_parser_paused = self._is_parser_paused and not resume_parser
             super().resume_reading(resume_parser)
 
     def pause_writing(self) -> None:
-        """Begin to wait for the client to read on: what it does not read is held in memory."""
+        """Start the timeout for the client to read: unread data is held in memory."""
         super().pause_writing()
         self._stalled_timer = asyncio.get_running_loop().call_later(self._patience.idle, self.abort)
 
     def resume_writing(self) -> None:
-        """The client reads."""
+        """Cancel the timeout for the client to read."""
         self._stalled_no_more()
         super().resume_writing()
 
     async def taken(self) -> None:
-        """Return when the socket has taken all that was written.
+        """Return when the socket has taken all written data.
 
         Raises:
             ConnectionError: the client is gone.
@@ -160,13 +160,13 @@ class Connection(PacedHandler):
         await self._drain_helper()
 
     def abort(self) -> None:
-        """Close at once, whatever is still to be written."""
+        """Close at once and discard unwritten data."""
         if self._socket is not None:
             self._socket.abort()
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - the signature is aiohttp's
-        """Let a request in progress finish; after the time-out, end it."""
-        # aiohttp waits that long twice, before it cancels.
+        """Let a request in progress finish; cancel it after the timeout."""
+        # aiohttp waits for the timeout twice before it cancels the request.
         timer = asyncio.get_running_loop().call_later(timeout or 0.0, self._abandon)
         try:
             await super().shutdown(timeout)
@@ -174,28 +174,28 @@ class Connection(PacedHandler):
             timer.cancel()
 
     def begin(self, *, is_whole: bool) -> None:
-        """The headers of a request are there; from now on aiohttp's own time-outs watch the connection."""
+        """Note that the headers of a request are complete; from now on aiohttp's own timeouts apply."""
         self.wait_no_more()
         self._unread = None
         self._is_ahead = not is_whole
 
     def arrived(self) -> None:
-        """A request is there as a whole, and is answered now."""
-        self._fall_in()
+        """Note that a request is complete and being handled."""
+        self._correct_parser_count()
         self._connections.is_served(self)
         if not self._messages:
-            self._holds(0)
+            self._set_unfinished(0)
 
     def end(self, request: web.BaseRequest) -> None:
-        """A request is answered."""
+        """Note that a request has its response."""
         self._connections.waits(self)
         if not self._messages:
-            self._holds(0)
+            self._set_unfinished(0)
         if not request.content.is_eof():
             self._unread, self._unread_bytes = request.content, 0
 
     def wait_no_more(self) -> None:
-        """Stop waiting for headers."""
+        """Cancel the header timeout."""
         if self._header_timer is not None:
             self._header_timer.cancel()
             self._header_timer = None
@@ -204,14 +204,15 @@ class Connection(PacedHandler):
     def _is_idle(self) -> bool:
         return self._waiter is not None and not self._waiter.done()
 
-    def _fall_in(self) -> None:
-        # aiohttp's parser counts a request when its body is whole, and its server takes it off the count before that
-        # if it is read by then: so it would count one that is no more, and wait for ever for room for another.
+    def _correct_parser_count(self) -> None:
+        # aiohttp's parser counts a request when its body is complete, but aiohttp's server decrements the count when it
+        # takes the request, which can be earlier. Without this call the count would stay too high and the parser would
+        # wait for ever for room for another request.
         if self._is_ahead and self._parser is not None:
             self._is_ahead = False
             self._parser.message_consumed()
 
-    def _holds(self, unfinished: int) -> None:
+    def _set_unfinished(self, unfinished: int) -> None:
         if unfinished or self._unfinished or self._kept:
             self._unfinished = unfinished
             self._connections.holds(self, unfinished + self._kept)
@@ -219,7 +220,7 @@ class Connection(PacedHandler):
     def _may_linger(self, size: int) -> bool:
         if self._unread is None or self._unread.is_eof():
             self._unread = None
-            self._fall_in()
+            self._correct_parser_count()
             return True
         self._unread_bytes += size
         if self._unread_bytes > _LINGER_BYTES:
@@ -228,10 +229,10 @@ class Connection(PacedHandler):
         return True
 
     def _refuse_headers(self) -> None:
-        # As aiohttp does it with what its parser finds wrong.
+        # The same steps as in aiohttp for errors of its parser.
         error = web_protocol._ErrInfo(400, HeadersTooLarge(), "")
         self._messages.append((error, EMPTY_PAYLOAD))
-        self._close = True  # nothing more is read
+        self._close = True  # read no more
         if self._waiter is not None:
             self._waiter.set_result(None)
 
@@ -267,6 +268,6 @@ class Connection(PacedHandler):
 
 
 def _client(transport: asyncio.BaseTransport) -> str:
-    """The address at the other end; empty where there is none, as for Unix sockets."""
+    """Return the address of the peer; empty for Unix sockets."""
     address = transport.get_extra_info("peername")
     return str(address[0]) if isinstance(address, tuple) else ""

@@ -1,4 +1,4 @@
-"""All connections of clients: how many there are, which one goes when there are too many, and what they hold."""
+"""All client connections: their number, the choice of the one to close at the limit, and the bytes that they hold."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from programkit.sparing import Sparing
 
 _MOST_BY_DEFAULT: Final = 10_000
 _RESERVE: Final = 64
-"""File descriptors for everything that is no connection of a client: servers, certificates, logs, names."""
+"""File descriptors kept for other uses than client connections: servers, certificates, logs, DNS."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """What the connections of clients may take together."""
+    """Limits of all client connections together."""
 
     connections: int
     per_client: int
-    """Connections from one address; 0: any number."""
+    """Connections from one address; 0: no limit."""
     unfinished_bytes: int
-    """Of requests that are not whole."""
+    """Bytes of incomplete requests."""
 
 
 class Closable(Protocol):
-    """A connection, or one that is becoming one."""
+    """A connection, or a TLS handshake that becomes one."""
 
     def abort(self) -> None:
         """Close at once."""
 
 
 def most_connections(wanted: int) -> int:
-    """As many connections as are wanted, or 10 000 for 0, but never all file descriptors that this process may open."""
+    """Return the wanted number of connections, 10 000 for 0, limited by the file descriptors of this process."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     room = max(descriptors - _RESERVE, descriptors // 2, 1)
     return min(wanted or _MOST_BY_DEFAULT, room)
 
 
 class Connections:
-    """Keeps count of the connections, and makes room for new ones.
+    """Counts the connections and closes idle ones for new ones.
 
-    A connection waits while it has no whole request: before its first, between two, while one arrives. Connections
-    that wait go first, the one that has waited longest before the others.
+    A connection is idle while it has no complete request: before the first request, between two, and while one arrives.
+    Idle connections are closed first, the longest idle one before the others.
     """
 
     def __init__(self, limits: ConnectionLimits) -> None:
@@ -56,27 +56,27 @@ class Connections:
         self._log = Sparing("restmap_gateway.http.connections", burst=20, per_second=1.0)
 
     def opened(self, connection: Closable, client: str, instead_of: Closable | None = None) -> bool:
-        """Take up a connection, which waits; False if there is no room for it.
+        """Register a new idle connection; return False if it is over a limit.
 
         Args:
-            connection: a new one.
-            client: its address.
-            instead_of: what it was until now.
+            connection: the new connection.
+            client: address of the client.
+            instead_of: handshake that the connection replaces.
         """
         limits = self._limits
         if instead_of is not None:
             self.closed(instead_of)
         if 0 < limits.per_client <= self._count[client]:
-            return self._refused("the client has as many as one may have")
+            return self._refused("the client has the maximum number of connections")
         if len(self._clients) >= limits.connections and not self._close_longest_waiting():
-            return self._refused("none of the others waits for a request")
+            return self._refused("the limit is reached and no connection is idle")
         self._clients[connection] = client
         self._count[client] += 1
         self._waiting[connection] = None
         return True
 
     def closed(self, connection: Closable) -> None:
-        """Forget a connection; one that was never taken up is fine too."""
+        """Remove a connection; unknown ones are ignored."""
         client = self._clients.pop(connection, None)
         if client is None:
             return
@@ -87,27 +87,27 @@ class Connections:
         self._forget_unfinished(connection)
 
     def make_room(self) -> None:
-        """Close one that waits, if there is one."""
+        """Close the longest idle connection, if any."""
         self._close_longest_waiting()
 
     def waits(self, connection: Closable) -> None:
-        """From now on the connection waits for its next request."""
+        """Mark the connection as idle."""
         if connection in self._clients:
             self._waiting[connection] = None
 
     def is_served(self, connection: Closable) -> None:
-        """The connection waits no more: a whole request is there."""
+        """Mark the connection as busy: it has a complete request."""
         self._waiting.pop(connection, None)
 
     def holds(self, connection: Closable, unfinished: int) -> None:
-        """So many bytes of a request have arrived, and more are to come; 0: none."""
-        if not unfinished or connection not in self._clients:  # a closed one may have more to read
+        """Set the number of bytes of the connection's incomplete request; 0: none."""
+        if not unfinished or connection not in self._clients:  # data can still arrive on a closed connection
             self._forget_unfinished(connection)
             return
         self._unfinished_bytes += unfinished - self._unfinished.get(connection, 0)
         self._unfinished[connection] = unfinished
         while self._unfinished_bytes > self._limits.unfinished_bytes:
-            self._close(next(iter(self._unfinished)), "requests that are not whole hold too many bytes")
+            self._close(next(iter(self._unfinished)), "incomplete requests hold too many bytes")
 
     def _forget_unfinished(self, connection: Closable) -> None:
         self._unfinished_bytes -= self._unfinished.pop(connection, 0)
@@ -115,7 +115,7 @@ class Connections:
     def _close_longest_waiting(self) -> bool:
         longest = next(iter(self._waiting), None)
         if longest is not None:
-            self._close(longest, "there are more connections, and this one has waited longest")
+            self._close(longest, "the limit is reached and this connection was idle longest")
         return longest is not None
 
     def _close(self, connection: Closable, why: str) -> None:

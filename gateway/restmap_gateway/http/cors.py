@@ -1,4 +1,4 @@
-"""Cross-origin requests from browsers: off unless origins are named."""
+"""Cross-origin requests from browsers (CORS): disabled unless origins are configured."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _KEPT_SECONDS = 600
 
 
 class Cors:
-    """Says which pages of other origins may read what is answered."""
+    """Decides which pages of other origins may read responses."""
 
     def __init__(
         self, origins: Collection[str], methods: Collection[str], request_headers: Collection[str], exposed: str
     ) -> None:
-        """Prepare.
+        """Create the rules.
 
         Args:
-            origins: ``https://HOST`` of the pages that may; ``*`` for all; empty for none.
-            methods: HTTP methods that they may use.
-            request_headers: headers that they may send beyond those that are always allowed.
-            exposed: the header of every answer that they may read, besides those of HTTP.
+            origins: allowed origins, ``https://HOST`` each; ``*`` for all; empty for none.
+            methods: allowed HTTP methods.
+            request_headers: allowed request headers, in addition to those that browsers always allow.
+            exposed: name of the response header that pages may read, in addition to those of HTTP.
         """
         self._origins = frozenset(origins)
         self._exposed = f"{exposed}, Retry-After, Allow"
@@ -34,23 +34,23 @@ class Cors:
         }
 
     def is_preflight(self, request: BaseRequest) -> bool:
-        """Whether a browser asks on its own what a page may do, and there is something to allow."""
+        """Return whether the request is a CORS preflight from an allowed origin."""
         asks = request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers
         return asks and _ALLOWED in self.headers(request)
 
     def preflight_headers(self, request: BaseRequest) -> Mapping[str, str]:
-        """The answer to a preflight."""
+        """Return the headers of the response to a preflight."""
         return {**self.headers(request), **self._preflight}
 
     def headers(self, request: BaseRequest) -> Mapping[str, str]:
-        """What lets the page that sent a request read its answer; nothing that does for other pages."""
+        """Return the headers that let the page read the response; none of them if its origin is not allowed."""
         origin = request.headers.get("Origin")
         if not self._origins:
             return {}
         if origin is None or not (_ANY in self._origins or origin in self._origins):
-            # A cache must not give this answer to a page that may read it.
+            # A cache must not send this response to a page of an allowed origin.
             return {"Vary": "Origin"}
-        # No credentials: the token is sent by the page itself, so no cookie or certificate is ever wanted.
+        # No credentials: the page sends the token itself, so cookies and client certificates are not needed.
         return {
             _ALLOWED: _ANY if _ANY in self._origins else origin,
             "Access-Control-Expose-Headers": self._exposed,

@@ -1,4 +1,4 @@
-"""Requests in flight: from when they are whole until their answer is handed to the socket."""
+"""Requests in flight: from the arrival of the complete request until the response is handed to the socket."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from restmap_gateway.http.unwritten import Unwritten
 
 
 class InFlight:
-    """Counts requests, and refuses more than a number of them."""
+    """Counts requests in flight and refuses those above the limit."""
 
     def __init__(self, most: int, unwritten: Unwritten) -> None:
-        """Prepare.
+        """Create the counter.
 
         Args:
-            most: requests in flight.
-            unwritten: answers that clients have not taken; while there are too many, no request begins.
+            most: maximum number of requests in flight.
+            unwritten: unread responses; while there are too many, no request is accepted.
         """
         self._most = most
         self._unwritten = unwritten
@@ -36,34 +36,34 @@ class InFlight:
 
 
 class Turn:
-    """One request: it waits while its body arrives, and is in flight from then on."""
+    """One request: in flight as soon as its body has arrived."""
 
     def __init__(self, request: BaseRequest, in_flight: InFlight) -> None:
-        """Begin, as the headers are there."""
+        """Begin the request; its headers are complete."""
         connection = request.protocol
         self._request = request
         self._connection = connection if isinstance(connection, Connection) else None
         self._in_flight = in_flight
         self._was_whole = request.content.is_eof()
         self.is_for_server = False
-        """Whether the request is one to call a server for, as far as is known."""
+        """Whether the request, as far as known, is one to call a server for."""
         self._is_counted = False
         if self._connection is not None:
             self._connection.begin(is_whole=self._was_whole)
 
     def arrived(self) -> None:
-        """The whole request is there.
+        """Note that the request is complete.
 
         Raises:
-            RequestFailed: 503, too many are in flight.
+            RequestFailed: 503, too many requests are in flight.
         """
-        if not self._was_whole:  # otherwise nothing was waited for since it began
+        if not self._was_whole:  # otherwise nothing has changed since the check at the start
             self._in_flight.check()
         self.is_for_server = True
         self.count()
 
     def count(self) -> None:
-        """The request is in flight from now on, if it is not already."""
+        """Count the request as in flight, if it is not counted yet."""
         if not self._is_counted:
             self._is_counted = True
             self._in_flight.count += 1
@@ -71,7 +71,7 @@ class Turn:
                 self._connection.arrived()
 
     def end(self) -> None:
-        """The answer is handed to the socket, or the client is gone."""
+        """Note that the response is handed to the socket, or that the client is gone."""
         if self._is_counted:
             self._in_flight.count -= 1
         if self._connection is not None:

@@ -1,4 +1,4 @@
-"""TLS of clients: a certificate that is read again when its files change."""
+"""TLS for clients: the certificate is reloaded when its files change."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _LOGGER = "restmap_gateway.http.listen_tls"
 
 
 class ListenTls:
-    """The certificate that clients see."""
+    """The gateway's certificate, presented to clients."""
 
     def __init__(self, certificate: Path, key: Path) -> None:
         """Read the files.
 
         Raises:
-            CannotUseTls: they cannot be read, or do not belong together.
+            CannotUseTls: the files cannot be read or do not match.
         """
         self._pair = (certificate, key)
         self.watched = CertificateWatch(_LOGGER, self._pair, self.read)
@@ -25,11 +25,11 @@ class ListenTls:
         self.read()
 
     def read(self) -> None:
-        """Use what the files hold now for all connections from now on.
+        """Reload the files; all further connections use them.
 
         Raises:
-            CannotUseTls: what they hold is of no use; all stays as it was.
+            CannotUseTls: the files are invalid; the current certificate stays in use.
         """
-        # What is loaded into a context and does not fit spoils it, so that it is tried on another.
+        # Loading a pair that does not match leaves a context unusable, so try it on another context first.
         for context in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), self.context):
             load_chain(context, *self._pair)

@@ -1,4 +1,4 @@
-"""HTTP methods that aiohttp's fast parser was not built with: ``custom`` rules may name any."""
+"""HTTP methods that aiohttp's fast parser does not know: ``custom`` rules may name any method."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Collection
 from aiohttp import hdrs
 
 COMMON = hdrs.METH_ALL
-"""Methods that aiohttp's fast parser takes."""
+"""Methods that aiohttp's fast parser accepts."""
 
 
 def are_all_common(methods: Collection[str]) -> bool:
-    """Whether the fast parser surely takes all of them; it does not for ``*``, which stands for any."""
+    """Return whether the fast parser accepts all of these methods; False for ``*``, which means any method."""
     return COMMON.issuperset(methods)

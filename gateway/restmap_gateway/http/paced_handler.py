@@ -1,4 +1,4 @@
-"""aiohttp's handler of a connection, which reads what has come a piece at a time."""
+"""aiohttp's connection handler, changed to read received data in limited pieces."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from aiohttp.http_parser import HttpRequestParserPy
 from aiohttp.web_protocol import RequestHandler
 
 _READ_BYTES: Final = 16 * 1024
-"""Of a body that wait to be read, and sixteen times as many chunks of it."""
+"""Maximum unread bytes of a body; the maximum number of chunks is sixteen times as high."""
 
 AT_ONCE_BYTES: Final = 8 * 1024
-"""That are read in one turn of the event loop; as chunks of a byte each they take it for some milliseconds."""
+"""Bytes read in one turn of the event loop; one-byte chunks of this total take some milliseconds."""
 
 
 class PacedHandler(RequestHandler):
-    """Reads a bounded piece in each turn of the event loop, so that other connections have theirs between."""
+    """Reads a limited piece in each turn of the event loop, so that other connections are not blocked."""
 
     def __init__(self, server: web.Server, header_bytes: int, idle_seconds: float, linger_seconds: float) -> None:
-        """Prepare.
+        """Create the handler of one connection.
 
         Args:
-            server: whose connection it is.
-            header_bytes: that the request line and each header may have.
-            idle_seconds: between two requests.
-            linger_seconds: for a client to stop sending a body that was refused.
+            server: server that owns the connection.
+            header_bytes: maximum bytes of the request line and of each header.
+            idle_seconds: maximum time between two requests.
+            linger_seconds: time for a client to stop sending a refused body.
         """
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
-            access_log=None,  # type: ignore[arg-type] # aiohttp takes it for: none
+            access_log=None,  # type: ignore[arg-type] # aiohttp accepts None: no access log
             max_line_size=header_bytes,
             max_field_size=header_bytes,
             keepalive_timeout=idle_seconds,
@@ -40,30 +40,30 @@ class PacedHandler(RequestHandler):
             auto_decompress=False,
         )
         self._max_header_bytes = header_bytes
-        self._behind = bytearray()
-        """What has come and is not read yet."""
+        self._backlog = bytearray()
+        """Received bytes that are not read yet."""
         self._catches_up = False
 
     def data_received(self, data: bytes) -> None:
-        """Read what has come, a piece in each turn of the event loop, so that other connections have theirs between."""
-        if data and (self._behind or len(data) > AT_ONCE_BYTES):
-            self._behind += data
+        """Read received data, one piece in each turn of the event loop, so that other connections are not blocked."""
+        if data and (self._backlog or len(data) > AT_ONCE_BYTES):
+            self._backlog += data
             self._pause_transport_reading()
             self._catch_up_soon()
-        else:  # also what aiohttp asks for: to go on with what its parser has
+        else:  # also the call with which aiohttp resumes its parser
             self.receive(data)
 
     def receive(self, data: bytes) -> None:
-        """Have aiohttp read a piece."""
+        """Pass a piece to aiohttp."""
         super().data_received(data)
 
     def forget_unread(self) -> None:
-        """Drop what has come and is not read yet."""
-        self._behind.clear()
+        """Discard received data that is not read yet."""
+        self._backlog.clear()
 
     def take_any_method(self) -> None:
-        """Have a new connection read its requests with aiohttp's slower parser, which takes every method."""
-        # There is no other way in: which parser is used is settled when aiohttp is imported, for all servers alike.
+        """Use aiohttp's slower parser, which accepts every method, for a new connection."""
+        # There is no other way: aiohttp chooses the parser at import, for all servers.
         self._parser = HttpRequestParserPy(
             self,
             asyncio.get_running_loop(),
@@ -84,14 +84,14 @@ class PacedHandler(RequestHandler):
         self._catches_up = False
         if self._reading_paused or self._buffer_paused:
             return  # until aiohttp resumes
-        piece = bytes(self._behind[:AT_ONCE_BYTES])
-        del self._behind[:AT_ONCE_BYTES]
+        piece = bytes(self._backlog[:AT_ONCE_BYTES])
+        del self._backlog[:AT_ONCE_BYTES]
         self.receive(piece)
         if not (self._reading_paused or self._buffer_paused):
             self._resume_transport_reading()
 
     def _resume_transport_reading(self) -> None:
-        if self._behind:
+        if self._backlog:
             self._catch_up_soon()
         else:
             super()._resume_transport_reading()

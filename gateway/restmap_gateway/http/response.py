@@ -1,4 +1,4 @@
-"""Whole answers, written as the one piece of bytes that they are."""
+"""Complete responses, each written as one piece of bytes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from aiohttp.abc import AbstractStreamWriter
 _STATUS_LINES: Mapping[int, str] = {status: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
 _LARGE = 64 * 1024
-"""Bytes of a body from which a second write is cheaper than a copy."""
+"""Body size in bytes from which a second write is cheaper than a copy."""
 
 
 class WholeResponse(web.StreamResponse):
     """A response to an HTTP/1.1 request that leaves the connection open.
 
-    It does what aiohttp's own does in a third of the time: that one goes through a dictionary of headers that is
-    looked at and changed at every step, for the sake of features that nothing here uses.
+    It takes a third of the time of aiohttp's own response, which reads and changes a dictionary of headers at every
+    step, for features that are not used here.
     """
 
     def __init__(self, status: int, head: str, body: bytes) -> None:
@@ -29,7 +29,7 @@ class WholeResponse(web.StreamResponse):
         self._pieces = [head.encode("ascii") + body] if len(body) < _LARGE else [head.encode("ascii"), body]
 
     def send(self, request: web.BaseRequest) -> None:
-        """Write it, once, without waiting for the socket to take it.
+        """Write the response once, without waiting for the socket to take the data.
 
         Raises:
             ConnectionError: the client is gone.
@@ -44,35 +44,35 @@ class WholeResponse(web.StreamResponse):
 
     @property
     def keep_alive(self) -> bool:
-        """Always."""
+        """Return True: the connection always stays open."""
         return True
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Write it, if that was not done."""
+        """Write the response, unless it is written already."""
         if self._pieces:
             self.send(request)
         return request.writer
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """It is written already."""
+        """Do nothing: the response is written already."""
 
 
 def whole(request: web.BaseRequest, status: int, headers: Mapping[str, str], body: bytes) -> web.StreamResponse:
-    """A response with these headers and those that HTTP asks for; quick where the connection stays open."""
+    """Return a response with these headers and those that HTTP requires; a fast one if the connection stays open."""
     is_usual = status in _STATUS_LINES and request.method not in ("HEAD", "CONNECT")
     if not is_usual or request.version != HttpVersion11 or not request.keep_alive:
         return plain(status, headers, body)
     fields = [f"{name}: {value}" for name, value in headers.items()]
     text = "".join(fields)
     if "Connection" in headers or not (text.isascii() and text.isprintable()):
-        return plain(status, headers, body)  # aiohttp knows what to do with other characters
+        return plain(status, headers, body)  # aiohttp encodes other characters
     date = _date(int(time.time()))
     head = "\r\n".join((*fields, f"Content-Length: {len(body)}", f"Date: {date}", "", ""))
     return WholeResponse(status, _STATUS_LINES[status] + head, body)
 
 
 def plain(status: int, headers: Mapping[str, str], body: bytes) -> web.Response:
-    """A response with these headers, as aiohttp writes it; closes the connection if they say so."""
+    """Return aiohttp's response with these headers; it closes the connection if they say so."""
     response = web.Response(status=status, body=body or None, headers=headers)
     if headers.get("Connection") == "close":
         response.force_close()
@@ -80,7 +80,7 @@ def plain(status: int, headers: Mapping[str, str], body: bytes) -> web.Response:
 
 
 def compressed(status: int, headers: Mapping[str, str], body: bytes) -> web.Response:
-    """A response with these headers, and its body as gzip."""
+    """Return a response with these headers and a gzip body."""
     response = plain(status, headers, body)
     response.headers["Vary"] = varying(headers)
     response.enable_compression(web.ContentCoding.gzip)
@@ -88,12 +88,12 @@ def compressed(status: int, headers: Mapping[str, str], body: bytes) -> web.Resp
 
 
 def varying(headers: Mapping[str, str]) -> str:
-    """``Vary`` of a response that has these headers, and that is gzip for some."""
+    """Return the value of ``Vary`` for a response with these headers that can be gzip."""
     return ", ".join(filter(None, (headers.get("Vary"), "Accept-Encoding")))
 
 
 def closing(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
-    """The bytes of a response for a connection that is closed behind it, without a request."""
+    """Return the bytes of a response that is not tied to a request and after which the connection is closed."""
     fields = [f"{name}: {value}" for name, value in headers.items()]
     date = _date(int(time.time()))
     head = "\r\n".join((*fields, f"Content-Length: {len(body)}", f"Date: {date}", "Connection: close", "", ""))

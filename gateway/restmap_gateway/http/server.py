@@ -1,4 +1,4 @@
-"""The HTTP side: one handler for all requests, no failure in any other shape than ours."""
+"""HTTP server: one handler for all requests; all failures have the gateway's JSON shape."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ from restmap_gateway.transcode.pages import COMPRESS_FROM
 from restmap_gateway.transcode.target import logged_path
 
 Respond = Callable[[web.BaseRequest, str, Callable[[], None]], Awaitable[HttpResponse | web.StreamResponse]]
-"""Answers a request with its id; calls the function when the whole request is there, which may raise a refusal."""
+"""Handles a request with its id. Calls the function when the request is complete; that call may raise a refusal."""
 
 _UNAUTHORIZED = HTTPStatus.UNAUTHORIZED.value
 
 _CLIENT_GONE = 499
-"""In the log, as other servers write it; nobody receives it."""
+"""Status in the log when the client is gone, as in other servers; never sent."""
 
 _UNKNOWN_METHOD = "unknown"
-"""In the log, in place of whatever a client wrote there."""
+"""Value in the log for any other method than the known ones."""
 
 _LONGEST_CAUSE = 500
 
 
 @dataclass(frozen=True, slots=True)
 class HttpLimits:
-    """What clients may take of this process."""
+    """Limits for clients of this process."""
 
     header_bytes: int
-    """Of the request line and of each header."""
+    """Maximum bytes of the request line and of each header."""
     patience: Patience
-    """How long connections are waited for."""
+    """Timeouts of connections."""
     in_flight: int
-    """Requests being answered; more are 503."""
+    """Maximum number of requests in flight; more get 503."""
 
 
 class HttpServer(web.Server):
-    """aiohttp's server with our failures in place of its own."""
+    """aiohttp's server with the gateway's failures instead of its own."""
 
     def __init__(
         self,
@@ -69,19 +69,19 @@ class HttpServer(web.Server):
         on_drain: Callable[[], None],
         methods: Collection[str],
     ) -> None:
-        """Prepare to serve.
+        """Create the server.
 
         Args:
-            respond: answers a request with its request id.
-            failures: writes the failures.
+            respond: handles a request with its id.
+            failures: makes the responses for failures.
             request_ids: makes the id of each request.
-            cors: says which pages may read an answer.
-            limits: what clients may take.
-            connections: those of clients.
-            unwritten: counts what clients have not read.
-            stamp: the headers that every answer has.
-            on_drain: called when no more requests are taken, before those in progress are waited for.
-            methods: that rules serve; ``*`` for any.
+            cors: decides which pages may read a response.
+            limits: limits for clients.
+            connections: client connections.
+            unwritten: counts unread response bytes.
+            stamp: makes the headers that every response has.
+            on_drain: called when no more requests are accepted, before the wait for those in progress.
+            methods: HTTP methods of the rules; ``*`` for any.
         """
         super().__init__(self._handle, handler_cancellation=True)
         self._respond = respond
@@ -101,7 +101,7 @@ class HttpServer(web.Server):
         self._sparing = Sparing("gateway.request", burst=100, per_second=20.0)
 
     def __call__(self) -> Connection:
-        """Make the protocol of one connection."""
+        """Create the protocol of one connection."""
         limits = self._limits
         connection = Connection(
             self, self._connections_of_clients, limits.patience, limits.header_bytes, self._refuse, self._full
@@ -111,20 +111,20 @@ class HttpServer(web.Server):
         return connection
 
     def pre_shutdown(self) -> None:
-        """Take no more requests."""
+        """Accept no more requests."""
         self._on_drain()
         super().pre_shutdown()
 
     def _full(self) -> bytes:
-        """The response to a connection that there is no room for."""
+        """Return the response for a connection above the limit."""
         message = "More connections are open than this gateway takes; try again later."
         request_id = self._request_ids.new()
         failed = self._failures.of_request(RequestFailed(503, message), request_id)
         return closing(failed.status, {**failed.headers, **self._stamp(None, request_id)}, failed.body)
 
     def _refuse(self, status: int, exc: BaseException | None) -> web.Response:
-        """The response to what aiohttp itself refuses."""
-        # The documented statuses know no finer ones: what HTTP libraries call 411, 414 or 431 is 400.
+        """Return the response to a request that aiohttp itself refuses."""
+        # The documentation has no finer statuses: 411, 414 and 431 of HTTP libraries become 400.
         status = status if status in (400, 408) or status >= 500 else 400
         message = "The request is not well-formed HTTP." if status < 500 else "An internal error occurred."
         if isinstance(exc, LineTooLong):
@@ -132,7 +132,7 @@ class HttpServer(web.Server):
         elif isinstance(exc, HeadersTooLarge):
             message = "The headers have too many bytes, all together."
         request_id = self._request_ids.new()
-        # Not the text of the exception: it quotes the line that cannot be read, and so a token.
+        # Do not log the text of the exception: it quotes the invalid line, which can contain a token.
         self._garbage.info("refused", status=status, cause=type(exc).__name__, request_id=request_id)
         failed = self._failures.of_request(RequestFailed(status, message), request_id)
         return plain(failed.status, {**failed.headers, **self._stamp(None, request_id)}, failed.body)
@@ -160,7 +160,7 @@ class HttpServer(web.Server):
     def _response(
         self, request: web.BaseRequest, request_id: str, answer: HttpResponse
     ) -> tuple[HttpResponse, web.StreamResponse]:
-        """The response to write, and its answer: one that there is no room for is another."""
+        """Return the answer to log and the response to write; without room for the answer, both are a failure."""
         if request.method == "GET" and len(answer.body) > COMPRESS_FROM:
             try:
                 self._unwritten.check_room(len(answer.body))
@@ -176,7 +176,7 @@ class HttpServer(web.Server):
     def _log_request(
         self, request: web.BaseRequest, request_id: str, turn: Turn, answer: HttpResponse, began: float
     ) -> None:
-        # Whoever is not known could fill the disk: such a line is several times as large as the request.
+        # Unauthenticated clients could fill the disk: such a line is several times as large as the request.
         log = self._log if turn.is_for_server and answer.status != _UNAUTHORIZED else self._sparing
         log.info(
             "request",
@@ -200,22 +200,23 @@ class HttpServer(web.Server):
             self._in_flight.check()
             return await self._respond(request, request_id, turn.arrived)
         except (InvalidRequest, RequestFailed) as failure:
-            # Later failures are 500 to 504; a line on an earlier one costs its client too little to be sure of it.
+            # Failures after this point are 500 to 504. Earlier failures cost the client little, so their log lines are
+            # limited.
             turn.is_for_server = isinstance(failure, RequestFailed) and failure.status >= 500 and turn.is_for_server
             return self._failures.of_request(failure, request_id)
         except ConnectionResetError:
-            raise  # the client went away; aiohttp knows what to do
-        except Exception:  # noqa: BLE001 - whatever a defect raises, the client learns only its request id
+            raise  # the client is gone; aiohttp handles this
+        except Exception:  # noqa: BLE001 - for any defect the client gets the request id only
             self._log.exception("defect", request_id=request_id)
             if request.writer.output_size > 0:
-                # Half an answer is out: only the missing end can still tell the client.
+                # A part of the response is sent: only a missing end can still show the failure to the client.
                 raise ConnectionAbortedError from None
             message = f"An internal error occurred; the operator finds its cause under {request_id}."
             return self._failures.of_request(RequestFailed(500, message), request_id)
 
 
 def _sent_at_once(request: web.BaseRequest, response: web.StreamResponse, size: int) -> bool:
-    """Write a small answer; whether the socket has taken it at once, as it nearly always does."""
+    """Write a small response; return whether the socket took all of it at once, as nearly always."""
     if size >= LARGE or not isinstance(response, WholeResponse):
         return False
     response.send(request)
@@ -226,4 +227,4 @@ async def _written(request: web.BaseRequest, response: web.StreamResponse) -> No
     await response.prepare(request)
     await response.write_eof()
     if isinstance(response, web.Response):
-        response.body = None  # aiohttp keeps the response until the next request comes
+        response.body = None  # aiohttp keeps the response until the next request arrives

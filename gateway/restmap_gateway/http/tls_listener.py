@@ -1,7 +1,7 @@
-"""Accepts connections and speaks TLS on them: until a handshake is over, there is no HTTP connection.
+"""Accepts TLS connections; an HTTP connection is created only after the handshake.
 
-asyncio's own listeners tell nothing of a connection before its handshake is over. Here it counts from when it is
-accepted, as one that waits: whoever does not go on is closed in time, and makes room for others.
+asyncio's listeners do not report a connection before its handshake is complete. Here the connection counts as idle from
+its acceptance, so that a stalled handshake is closed in time and makes room for others.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from restmap_gateway.http.connection import Connection
 from restmap_gateway.http.connections import Connections
 
 _CLOSE_SECONDS: Final = 1.0
-"""For a client to say that it closes too."""
+"""Seconds for a client to close TLS too."""
 
 _BACKLOG: Final = 128
 _AT_ONCE: Final = 16
-"""Connections that are accepted in one turn of the event loop."""
+"""Connections accepted in one turn of the event loop."""
 
 _PAUSE_SECONDS: Final = 0.1
-"""Until the next attempt, where the process has no file descriptor for a connection."""
+"""Seconds until the next attempt when the process is out of file descriptors."""
 
 
 class TlsListener:
-    """Listens on the addresses of a host."""
+    """Listens on all addresses of a host."""
 
     def __init__(
         self,
@@ -36,13 +36,13 @@ class TlsListener:
         context: ssl.SSLContext,
         handshake_seconds: float,
     ) -> None:
-        """Prepare.
+        """Create the listener.
 
         Args:
-            connections: all those of clients.
-            make_connection: makes the protocol of one.
-            context: the certificate that clients see.
-            handshake_seconds: that a handshake may take.
+            connections: client connections.
+            make_connection: makes the protocol of one connection.
+            context: TLS context with the gateway's certificate.
+            handshake_seconds: maximum time for a handshake.
         """
         self._connections = connections
         self._make_connection = make_connection
@@ -52,10 +52,10 @@ class TlsListener:
         self._handshakes: set[_Handshake] = set()
 
     async def start(self, host: str, port: int) -> None:
-        """Begin to accept connections.
+        """Start to accept connections.
 
         Raises:
-            OSError: there is no such host, or the address is in use or not ours.
+            OSError: the host is unknown, or the address is in use or not local.
         """
         loop = asyncio.get_running_loop()
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
@@ -66,7 +66,7 @@ class TlsListener:
             loop.add_reader(listening, self._accept, listening)
 
     def close(self) -> None:
-        """Accept no more, and give up handshakes that are not over."""
+        """Stop accepting and abort the handshakes in progress."""
         for listening in self._sockets:
             asyncio.get_running_loop().remove_reader(listening)
             listening.close()
@@ -80,7 +80,7 @@ class TlsListener:
                 accepted, address = listening.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
-            except OSError:  # out of file descriptors, or of memory
+            except OSError:  # out of file descriptors or memory
                 self._pause(listening)
                 return
             accepted.setblocking(False)
@@ -111,7 +111,7 @@ class TlsListener:
                 ssl_shutdown_timeout=_CLOSE_SECONDS,
             )
         except OSError:
-            handshake.socket.close()  # what is wrong with TLS is one too, and a time-out
+            handshake.socket.close()  # TLS errors and timeouts are OSErrors too
         finally:
             self._handshakes.discard(handshake)
             self._connections.closed(handshake)
@@ -123,7 +123,7 @@ class TlsListener:
 
 
 class _Handshake:
-    """A connection that is not one yet."""
+    """A connection whose TLS handshake is not complete."""
 
     def __init__(self, accepted: socket.socket, shake_hands: Callable[[_Handshake], Coroutine[Any, Any, None]]) -> None:
         self.socket = accepted
@@ -131,7 +131,7 @@ class _Handshake:
         self._task: asyncio.Task[None] | None = None
 
     def begin(self) -> None:
-        """Begin."""
+        """Start the handshake."""
         self._task = asyncio.get_running_loop().create_task(self._shake_hands(self))
 
     def abort(self) -> None:

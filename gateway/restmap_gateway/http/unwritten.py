@@ -1,4 +1,4 @@
-"""What was written to clients that have not taken it yet: their connections hold it in memory."""
+"""Written response bytes that clients have not read yet; their connections hold these bytes in memory."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from restmap_gateway.errors import RequestFailed
 from restmap_gateway.http.connection import Connection
 
 LARGE: Final = 16 * 1024
-"""Bytes from which an answer counts before it is written; a smaller one only if its client does not take it at once."""
+"""Bytes from which a response counts before it is written; a smaller one counts if the socket does not take it all."""
 
 _PATIENCE: Final = 1.0
-"""Seconds that any client has to take an answer, however much waits for others."""
+"""Seconds that every client has to read a response, even above the limit."""
 
 
 class Unwritten:
-    """Counts the bytes of answers until they are handed to the socket, and keeps them within a limit.
+    """Counts response bytes until they are handed to the socket, and keeps the total below a limit.
 
-    Beyond it connections are closed whose clients have not taken an answer for a second, and then requests are
+    Above the limit, connections whose clients have not read a response for a second are closed; then requests are
     refused.
     """
 
     def __init__(self, most_bytes: int, clock: Callable[[], float] = time.monotonic) -> None:
-        """Keep within so many bytes, of all connections together."""
+        """Set the maximum of unread bytes over all connections."""
         self._most_bytes = most_bytes
         self._clock = clock
         self._bytes = 0
         self._writing: dict[Connection, tuple[int, float]] = {}
-        """Bytes, and since when, the oldest first."""
+        """Bytes and start time by connection, the oldest first."""
         self._log = Sparing("restmap_gateway.http.connections", burst=20, per_second=1.0)
 
     def check_room(self, size: int = 0) -> None:
-        """Return if an answer of so many bytes may be written, or of any size.
+        """Return if a response of this many bytes (0: of any size) may be written.
 
         Raises:
             RequestFailed: 503.
@@ -45,10 +45,10 @@ class Unwritten:
             raise RequestFailed(503, "More answers wait to be read than this gateway holds; try again later.")
 
     async def write(self, request: BaseRequest, size: int, writing: Awaitable[object]) -> None:
-        """Write an answer, or a piece of one, of so many bytes; returns when it is handed to the socket.
+        """Write a response, or a piece of one, of this many bytes; return when it is handed to the socket.
 
         Raises:
-            ConnectionError: the client is gone, or was closed as it does not read.
+            ConnectionError: the client is gone, or its connection was closed because it does not read.
         """
         connection = request.protocol
         if not isinstance(connection, Connection):
@@ -66,7 +66,7 @@ class Unwritten:
             self._forget(connection)
 
     def _has_room(self, size: int) -> bool:
-        """Whether so many bytes more may wait; makes room at the cost of who reads slowly."""
+        """Return whether this many more bytes fit; first close connections of slow clients if necessary."""
         if self._bytes + size <= self._most_bytes:
             return True
         patient_until = self._clock() - _PATIENCE
@@ -75,7 +75,9 @@ class Unwritten:
                 break
             self._forget(connection)
             connection.abort()
-            self._log.warning("connection closed", why="its client does not read, and others wait")
+            self._log.warning(
+                "connection closed", why="unread responses hold too many bytes and this client does not read"
+            )
         return self._bytes + size <= self._most_bytes or not self._writing
 
     def _count(self, connection: Connection, size: int) -> None:

@@ -1,4 +1,4 @@
-"""JSON ↔ messages of any proto, compiled from descriptors once and then only called."""
+"""JSON ↔ messages of any proto, compiled from descriptors once, then only called."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from restmap_gateway.json_map.refusal import Refused
 from restmap_gateway.json_map.writer import WriterCompiler
 
 Reader = Callable[[object, Message], None]
-"""Merges what `json_text.parse` gave into a message. Raises `InvalidRequest` with the path of
-what does not fit, as the client wrote it; the message is then half filled and of no use."""
+"""Merges the result of `text.parse` into a message. Raises `InvalidRequest` with the path of the invalid value as the
+client wrote it; the message is then incomplete and must not be used."""
 
 Writer = Callable[[Message], object]
-"""Plain Python for `dumps`. Raises ValueError for a message that JSON has no form for:
-a time outside the years 0001 to 9999, a NaN in a Struct."""
+"""Converts a message to Python values for `dumps`. Raises ValueError for a message without a JSON form: a time outside
+the years 0001 to 9999, a NaN in a Struct."""
 
 
 class JsonMap:
-    """The proto3 JSON mapping with original field names, bent where `restmap` options say so.
+    """The proto3 JSON mapping with original field names, changed by `restmap` options.
 
-    Both the original and the lowerCamelCase name of a field are read; only the first is written.
-    Readers and writers hold no state of a call; many may use one at once.
+    Reads the original and the lowerCamelCase name of a field; writes only the original one. Readers and writers have no
+    state; many calls may use one at once.
     """
 
     def __init__(self) -> None:
@@ -42,11 +42,11 @@ class JsonMap:
         lenient: bool = False,
         on_unknown: UnknownMember | None = None,
     ) -> Reader:
-        """A reader for messages of this type.
+        """Return a reader for messages of this type.
 
-        The fields in `excluded` are bound elsewhere, such as by the path, and refused; a dot
-        reaches into a nested message (``order.number``). A `lenient` reader ignores unknown
-        members and tells `on_unknown` the message's full name and the member's.
+        The fields in `excluded` are bound elsewhere, such as by the path, and refused; a dot reaches into a nested
+        message (``order.number``). A `lenient` reader ignores unknown members and passes the message's full name and
+        the member's name to `on_unknown`.
         """
         return _reporting(self._compiler(lenient, on_unknown).message(descriptor, excluded))
 
@@ -58,26 +58,26 @@ class JsonMap:
         lenient: bool = False,
         on_unknown: UnknownMember | None = None,
     ) -> Reader:
-        """A reader for a body that is the value of one field; it fills the message that has the field.
+        """Return a reader for a body that is the value of one field; the reader fills the message that has the field.
 
-        Paths start at the body, and `excluded` is seen from there.
+        Paths in errors and in `excluded` start at the body.
         """
         return _reporting(self._compiler(lenient, on_unknown).whole_field(field, excluded))
 
     def writer(self, descriptor: Descriptor) -> Writer:
-        """A writer for messages of this type."""
+        """Return a writer for messages of this type."""
         return self._writers.message(descriptor)
 
     def field_writer(self, field: FieldDescriptor) -> Writer:
-        """A writer that takes the message and gives the JSON of one of its fields, null where it is unset."""
+        """Return a writer that takes the message and returns the JSON of one of its fields, null if it is unset."""
         return self._writers.field(field)
 
     def _compiler(self, lenient: bool, on_unknown: UnknownMember | None) -> ReaderCompiler:
-        return ReaderCompiler(on_unknown or _tell_nobody) if lenient else self._readers
+        return ReaderCompiler(on_unknown or _ignore) if lenient else self._readers
 
 
 def dumps(value: object) -> bytes:
-    """Compact JSON in UTF-8."""
+    """Return compact JSON in UTF-8."""
     return orjson.dumps(value)
 
 
@@ -91,5 +91,5 @@ def _reporting(read_into: ReadInto) -> Reader:
     return read
 
 
-def _tell_nobody(message: str, member: str) -> None:
-    """Ignores an ignored member."""
+def _ignore(message: str, member: str) -> None:
+    """Do nothing with an ignored member."""

@@ -22,15 +22,15 @@ ANY = "google.protobuf.Any"
 _TYPE = "@type"
 _VALUE = "value"
 
-# A message class made from a descriptor has attributes that no type knows, hence Any.
+# Message classes made from descriptors have attributes that are unknown to mypy, hence Any.
 WriteAny = Callable[[Any], object]
 
 
 def any_reader(pool: DescriptorPool, reader_of: Callable[[Descriptor], ReadInto]) -> ReadInto:
-    """Fills an Any from an object with ``@type``, for every type of the pool.
+    """Return a reader that fills an Any from an object with ``@type``, for every type of the pool.
 
-    What is no object in JSON, or has a JSON of its own, stands beside it as ``value``; of any other message, the
-    members do.
+    A message with a special JSON form is read from the member ``value``; the members of any other message are beside
+    ``@type``.
     """
 
     def read(value: object, message: Any) -> None:  # noqa: ANN401
@@ -52,9 +52,9 @@ def any_reader(pool: DescriptorPool, reader_of: Callable[[Descriptor], ReadInto]
 
 
 def any_writer(pool: DescriptorPool, writer_of: Callable[[Descriptor], WriteAny]) -> WriteAny:
-    """The JSON of an Any; one of a type that the pool lacks is written unopened, its bytes in base64.
+    """Return a writer of the JSON of an Any; a type that is not in the pool is written as its bytes in base64.
 
-    Raises DecodeError where the bytes are not of the type.
+    The writer raises DecodeError if the bytes are not of the type.
     """
 
     def write(message: Any) -> object:  # noqa: ANN401

@@ -19,7 +19,7 @@ _INT32: Final = (-(2**31), 2**31 - 1)
 
 
 def enum_from_json(enum: EnumDescriptor) -> Callable[[object], int]:
-    """Reads a value of `enum`: its name or its number; a number without a name only where the enum is open."""
+    """Return a reader of `enum` values by name or number; unknown numbers are accepted only if the enum is open."""
     by_name = _by_name(enum)
     by_number = _by_number(enum, integer_from_json(*_INT32))
     takes_null = enum.full_name == NULL_VALUE
@@ -35,7 +35,7 @@ def enum_from_json(enum: EnumDescriptor) -> Callable[[object], int]:
 
 
 def enum_from_text(enum: EnumDescriptor) -> Callable[[str], int]:
-    """Reads a value of `enum` from text: its name or its number."""
+    """Return a reader of `enum` values from text: name or number."""
     by_name = _by_name(enum)
     by_number = _by_number(enum, integer_from_text(*_INT32))
 
@@ -48,7 +48,7 @@ def enum_from_text(enum: EnumDescriptor) -> Callable[[str], int]:
 
 
 def enum_to_json(enum: EnumDescriptor) -> Callable[[int], object]:
-    """Writes the name of a value, or its number where it has none; of aliases, the one declared first."""
+    """Return a writer of value names; a number without a name stays a number, and the first alias declared is used."""
     if enum.full_name == NULL_VALUE:
         return lambda number: None
     names: dict[int, str] = {}
@@ -90,7 +90,7 @@ def _by_number(enum: EnumDescriptor, read_number: Callable[[_Given], int]) -> Ca
 
 
 def _expected(names: list[str], wrong: str = "") -> str:
-    """What a client may write: all names of a small enum, else the nearest, else the first ones."""
+    """Return the expected values: all names of a small enum, else the most similar ones, else the first ones."""
     if len(names) <= _MOST_NAMED:
         return f"one of {', '.join(map(quote, names))}"
     near = difflib.get_close_matches(wrong[:100], names, n=3, cutoff=0.7)

@@ -1,4 +1,4 @@
-"""Parsed JSON → one field of a message, for every shape a field can have."""
+"""Parsed JSON → one field of a message, for every kind of field."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ ReadInto = Callable[[object, Message], None]
 """Merges a parsed JSON value into a message, or raises `Refused`."""
 
 Member = tuple[ReadInto, str | None]
-"""How a member is read, and the other name under which the same field may come."""
+"""The reader of a member, and the other accepted name of the same field."""
 
 _LONGEST_GUESS: Final = 64
 
 
 def object_reader(members: Mapping[str, Member], unknown: Callable[[str], None]) -> ReadInto:
-    """Reads an object member by member; `unknown` is asked about names that are not in `members`.
+    """Return a reader of an object, member by member; `unknown` is called for names that are not in `members`.
 
     `members` may be filled later, before the first call.
     """
@@ -50,7 +50,7 @@ def object_reader(members: Mapping[str, Member], unknown: Callable[[str], None])
 
 
 def refuse_unknown(names: Sequence[str]) -> Callable[[str], None]:
-    """Refuses every name, with the nearest of `names` where one is near."""
+    """Return a function that refuses every name, with a suggestion if one of `names` is similar."""
 
     def refuse(name: str) -> None:
         near = difflib.get_close_matches(name, names, n=1) if len(name) <= _LONGEST_GUESS else []
@@ -61,14 +61,14 @@ def refuse_unknown(names: Sequence[str]) -> Callable[[str], None]:
 
 
 def refuse_bound(value: object, message: Message) -> None:
-    """Refuses a member whose field is bound elsewhere."""
+    """Refuse a member whose field is bound elsewhere."""
     raise Refused("is bound by the path or a header and cannot be given in the body")
 
 
 def only_as_bound(field: FieldDescriptor, read_field: ReadInto) -> ReadInto:
-    """Takes a member of an inner message whose field is bound already, as long as it says the same.
+    """Return a reader for a field of an inner message that is bound elsewhere; it accepts only the same value.
 
-    Clients send a resource whole, with the name that is in the path too (``{book.name=…}`` with the body ``book``).
+    Clients send a complete resource, with the name that is also in the path (``{book.name=…}`` with the body ``book``).
     """
     name = field.name
 
@@ -82,7 +82,7 @@ def only_as_bound(field: FieldDescriptor, read_field: ReadInto) -> ReadInto:
 
 
 def alone_in_its_oneof(field: FieldDescriptor, read_field: ReadInto) -> ReadInto:
-    """`read_field`, unless another field of the same oneof is set already."""
+    """Return `read_field` with a check that no other field of the same oneof is set."""
     oneof = field.containing_oneof
     if oneof is None or len(oneof.fields) == 1:
         return read_field
@@ -91,16 +91,16 @@ def alone_in_its_oneof(field: FieldDescriptor, read_field: ReadInto) -> ReadInto
     def read(value: object, message: Message) -> None:
         if value is None and not takes_null:
             return
-        standing = message.WhichOneof(group)
-        if standing is not None and standing != name:
-            raise Refused(f"only one of {quote(standing)} and {quote(name)} can be given")
+        existing = message.WhichOneof(group)
+        if existing is not None and existing != name:
+            raise Refused(f"only one of {quote(existing)} and {quote(name)} can be given")
         read_field(value, message)
 
     return read
 
 
 def never_absent(field: FieldDescriptor, read_field: ReadInto) -> ReadInto:
-    """`read_field`, unless the value is a null that would mean absence."""
+    """Return `read_field` with a check that the value is not a null that would mean absence."""
     takes_null = _takes_null(field) and not field.is_repeated
 
     def read(value: object, message: Message) -> None:
@@ -112,14 +112,14 @@ def never_absent(field: FieldDescriptor, read_field: ReadInto) -> ReadInto:
 
 
 def _takes_null(field: FieldDescriptor) -> bool:
-    """Whether null is a value of this field, not its absence."""
+    """Return whether null is a value of this field and not its absence."""
     if field.message_type is not None:
         return field.message_type.full_name == "google.protobuf.Value"
     return field.enum_type is not None and field.enum_type.full_name == NULL_VALUE
 
 
 def scalar_field(field: FieldDescriptor, read_value: Callable[[object], Scalar]) -> ReadInto:
-    """Sets a field of one scalar; null leaves it alone."""
+    """Return a reader that sets a scalar field; null leaves it unchanged."""
     name, takes_null = field.name, _takes_null(field)
 
     def read(value: object, message: Message) -> None:
@@ -130,7 +130,7 @@ def scalar_field(field: FieldDescriptor, read_value: Callable[[object], Scalar])
 
 
 def message_field(field: FieldDescriptor, read_message: ReadInto) -> ReadInto:
-    """Merges into a field of one message and makes it present; null leaves it alone."""
+    """Return a reader that merges into a message field and makes it present; null leaves it unchanged."""
     name, takes_null = field.name, _takes_null(field)
 
     def read(value: object, message: Message) -> None:
@@ -143,7 +143,7 @@ def message_field(field: FieldDescriptor, read_message: ReadInto) -> ReadInto:
 
 
 def at_most(most: int, read: ReadInto) -> ReadInto:
-    """Refuses an array or object with more than `most` elements before one is read; 0: takes any number."""
+    """Return a reader that first refuses an array or object with more than `most` elements; 0: no limit."""
     if not most:
         return read
 
@@ -156,7 +156,7 @@ def at_most(most: int, read: ReadInto) -> ReadInto:
 
 
 def repeated_scalars(name: str, read_value: Callable[[object], Scalar]) -> ReadInto:
-    """Appends the elements of an array; null appends nothing."""
+    """Return a reader that appends the elements of an array; null appends nothing."""
 
     def read(value: object, message: Message) -> None:
         if value is None:
@@ -175,7 +175,7 @@ def repeated_scalars(name: str, read_value: Callable[[object], Scalar]) -> ReadI
 
 
 def repeated_messages(name: str, read_message: ReadInto) -> ReadInto:
-    """Appends the elements of an array; null appends nothing."""
+    """Return a reader that appends the elements of an array; null appends nothing."""
 
     def read(value: object, message: Message) -> None:
         if value is None:
@@ -198,7 +198,7 @@ def _array(value: object) -> list[object]:
 
 
 def map_of_scalars(name: str, read_key: Callable[[str], Scalar], read_value: Callable[[object], Scalar]) -> ReadInto:
-    """Sets the entries of an object; null sets none."""
+    """Return a reader that sets the entries of an object; null sets none."""
 
     def put(container: Any, entry: Scalar, item: object) -> None:  # noqa: ANN401 - made from a descriptor
         container[entry] = read_value(item)
@@ -207,7 +207,7 @@ def map_of_scalars(name: str, read_key: Callable[[str], Scalar], read_value: Cal
 
 
 def map_of_messages(name: str, read_key: Callable[[str], Scalar], read_message: ReadInto) -> ReadInto:
-    """Sets the entries of an object; null sets none."""
+    """Return a reader that sets the entries of an object; null sets none."""
 
     def put(container: Any, entry: Scalar, item: object) -> None:  # noqa: ANN401 - made from a descriptor
         read_message(item, container[entry])
@@ -233,7 +233,7 @@ def _map_reader(name: str, read_key: Callable[[str], Scalar], put: Callable[[Any
 
 
 def text_reader(form: TextForm) -> ReadInto:
-    """Reads a message that is one string in JSON."""
+    """Return a reader of a message that is one string in JSON."""
     expected, read_text = form.expected, form.read
 
     def read(value: object, message: Message) -> None:
@@ -245,7 +245,7 @@ def text_reader(form: TextForm) -> ReadInto:
 
 
 def wrapper_reader(read_value: Callable[[object], Scalar]) -> ReadInto:
-    """Reads a message that is the bare value of its only field in JSON."""
+    """Return a reader of a message that is the bare value of its only field in JSON."""
 
     def read(value: object, message: Any) -> None:  # noqa: ANN401 - made from a descriptor
         message.value = read_value(value)

@@ -10,13 +10,13 @@ from restmap_gateway.json_map.numbers import finite_from_json
 from restmap_gateway.json_map.refusal import Refused, index, member, unexpected
 from restmap_gateway.json_map.scalars import string_from_json
 
-# A message class made from a descriptor has attributes that no type knows, hence Any.
+# Message classes made from descriptors have attributes that are unknown to mypy, hence Any.
 ReadFreely = Callable[[object, Any], None]
 WriteFreely = Callable[[Any], object]
 
 
 def free_form_reader(full_name: str) -> ReadFreely | None:
-    """Fills a message of the type `full_name` from any JSON that fits; None for types of fixed form."""
+    """Return a reader that fills a message of type `full_name` from any fitting JSON; None for types of fixed form."""
     match full_name:
         case "google.protobuf.Struct":
             return _read_struct
@@ -29,9 +29,9 @@ def free_form_reader(full_name: str) -> ReadFreely | None:
 
 
 def free_form_writer(full_name: str) -> WriteFreely | None:
-    """The JSON that a message of the type `full_name` holds; None for types of fixed form.
+    """Return a writer of the JSON in a message of type `full_name`; None for types of fixed form.
 
-    ValueError for a number JSON cannot hold.
+    The writer raises ValueError for a number that JSON cannot hold.
     """
     match full_name:
         case "google.protobuf.Struct":
@@ -100,7 +100,7 @@ def _write_value(message: Any) -> object:  # noqa: ANN401
 
 
 def _write_number(number: float) -> int | float:
-    """`number` as it was most likely meant: 5, not 5.0."""
+    """Return a whole number as an integer: 5, not 5.0."""
     if not math.isfinite(number):
         raise ValueError(f"JSON has no number {number}")
     if number.is_integer() and 0 < abs(number) < 2**53:

@@ -19,9 +19,9 @@ _SPECIAL: Final = ("NaN", "Infinity", "-Infinity")
 
 
 def integer_from_json(low: int, high: int) -> Callable[[object], int]:
-    """Reads an integer from `low` to `high`: a number, or the text of one in a string.
+    """Return a reader of an integer from `low` to `high`: a number, or a string with one.
 
-    A fraction of zeros and an exponent are fine as long as the value is whole.
+    An exponent and a fraction of zeros are accepted if the value is whole.
     """
     expected = f"an integer from {low} to {high}"
 
@@ -37,9 +37,9 @@ def integer_from_json(low: int, high: int) -> Callable[[object], int]:
 
 
 def integer_from_text(low: int, high: int, *, saturates: bool = False) -> Callable[[str], int]:
-    """Reads an integer from `low` to `high`: decimal digits, perhaps behind a minus sign; no leading zeros.
+    """Return a reader of an integer from `low` to `high`: an optional minus sign and digits without leading zeros.
 
-    With `saturates`, one beyond them is read as the nearer of the two.
+    With `saturates`, an integer out of range is read as the nearer limit.
     """
     expected = f"an integer from {low} to {high}"
 
@@ -55,7 +55,7 @@ def integer_from_text(low: int, high: int, *, saturates: bool = False) -> Callab
 
 
 def _whole(value: object) -> int | None:
-    """The integer that `value` stands for, None where it is none or far beyond 64 bits."""
+    """Return the integer that `value` means; None if it is not an integer or far beyond 64 bits."""
     if type(value) is int:
         return value
     number = _decimal(value)
@@ -63,7 +63,7 @@ def _whole(value: object) -> int | None:
         return None
     if number == 0:
         return 0
-    # 1e999999999 is a legal number; only now is it known to have few digits.
+    # 1e999999999 is a legal number, so limit the digits before the conversion.
     if not 0 <= number.adjusted() < _LONGEST_64_BIT or number != number.to_integral_value():
         return None
     return int(number)
@@ -77,13 +77,13 @@ def _decimal(value: object) -> Decimal | None:
     if type(value) is str and _JSON_NUMBER.fullmatch(value):
         try:
             return Decimal(value)
-        except InvalidOperation:  # the exponent is beyond anything
+        except InvalidOperation:  # the exponent is too large
             return None
     return None
 
 
 def double_from_json(value: object) -> float:
-    """Reads a 64-bit float: a number, the text of one, or "NaN", "Infinity", "-Infinity"."""
+    """Read a 64-bit float: a number, a string with one, or "NaN", "Infinity", "-Infinity"."""
     number = _float(value)
     if number is None:
         raise unexpected("a number", value)
@@ -93,7 +93,7 @@ def double_from_json(value: object) -> float:
 
 
 def float_from_json(value: object) -> float:
-    """Reads a 32-bit float, spelt like a 64-bit one."""
+    """Read a 32-bit float in the same forms as a 64-bit one."""
     number = double_from_json(value)
     try:
         _FLOAT32.pack(number)
@@ -103,20 +103,20 @@ def float_from_json(value: object) -> float:
 
 
 def double_from_text(text: str) -> float:
-    """Reads a 64-bit float as JSON spells it, or NaN, Infinity, -Infinity."""
+    """Read a 64-bit float from text: a JSON number, or NaN, Infinity, -Infinity."""
     if text not in _SPECIAL and not _JSON_NUMBER.fullmatch(text):
         raise unexpected_text("a number", text)
     return double_from_json(text)
 
 
 def float_from_text(text: str) -> float:
-    """Reads a 32-bit float as JSON spells it, or NaN, Infinity, -Infinity."""
+    """Read a 32-bit float from text: a JSON number, or NaN, Infinity, -Infinity."""
     double_from_text(text)
     return float_from_json(text)
 
 
 def finite_from_json(value: object) -> float:
-    """Reads a number that JSON itself can hold; never from a string."""
+    """Read a number that JSON itself can hold; strings are refused."""
     if type(value) is str or not math.isfinite(number := double_from_json(value)):
         raise unexpected("a finite number", value)
     return number
@@ -134,7 +134,7 @@ def _float(value: object) -> float | None:
 
 
 def double_to_json(value: float) -> float | str:
-    """A number, or "NaN", "Infinity", "-Infinity"."""
+    """Return a number, or "NaN", "Infinity", "-Infinity"."""
     if math.isfinite(value):
         return value
     if math.isnan(value):
@@ -143,7 +143,7 @@ def double_to_json(value: float) -> float | str:
 
 
 def float_to_json(value: float) -> float | str:
-    """The shortest decimal that is the same 32-bit float, or "NaN", "Infinity", "-Infinity"."""
+    """Return the shortest decimal for the same 32-bit float, or "NaN", "Infinity", "-Infinity"."""
     if not math.isfinite(value):
         return double_to_json(value)
     for digits in range(6, 9):
@@ -156,5 +156,5 @@ def float_to_json(value: float) -> float | str:
 def _same_float32(number: float, expected: float) -> bool:
     try:
         return _FLOAT32.unpack(_FLOAT32.pack(number)) == (expected,)
-    except OverflowError:  # rounded up past the largest one
+    except OverflowError:  # rounded up past the largest float
         return False

@@ -32,14 +32,14 @@ from restmap_gateway.json_map.scalars import WRAPPERS, scalar_from_json, scalar_
 from restmap_gateway.json_map.well_known import text_form
 
 UnknownMember = Callable[[str, str], None]
-"""Told of a member that was ignored: full name of the message, name of the member."""
+"""Callback for an ignored member: full name of the message, name of the member."""
 
 
 class ReaderCompiler:
-    """Makes readers, and keeps those of whole messages so that recursive ones end."""
+    """Makes readers; caches those of whole messages, so that recursive types end."""
 
     def __init__(self, on_unknown: UnknownMember | None = None) -> None:
-        """Unknown members are refused, or ignored and told to `on_unknown` where that is given."""
+        """Refuse unknown members, or ignore them and call `on_unknown` if it is set."""
         self._on_unknown = on_unknown
         self._objects: dict[tuple[Descriptor, frozenset[str], bool], ReadInto] = {}
 
@@ -51,10 +51,10 @@ class ReaderCompiler:
         utc_micros: bool = False,
         is_inner: bool = False,
     ) -> ReadInto:
-        """A reader for a whole message; `utc_micros` where the one around it has its timestamps so.
+        """Return a reader for a whole message; `utc_micros`: its timestamps are UTC text without zone.
 
-        `excluded` holds fields that are bound elsewhere, also nested ones (``order.number``). They are refused; where
-        the message `is_inner`, a field of the request, only with another value than the one bound.
+        `excluded` holds fields that are bound elsewhere, including nested ones (``order.number``). They are refused; if
+        the message `is_inner`, a field of the request, they are refused only if the value differs from the bound one.
         """
         form = text_form(descriptor.full_name, utc_micros=utc_micros)
         if form is not None:
@@ -69,7 +69,7 @@ class ReaderCompiler:
         return self._object(descriptor, excluded, is_inner=is_inner)
 
     def field(self, field: FieldDescriptor, excluded: frozenset[str] = frozenset()) -> ReadInto:
-        """A reader for one field: takes the value of the member, and the message that has the field."""
+        """Return a reader for one field: it takes the value of the member and the message with the field."""
         most, entry = field_mapping(field).max_items, map_entry(field)
         if entry is not None:
             return at_most(most, self._map(field, *entry))
@@ -78,7 +78,7 @@ class ReaderCompiler:
         return alone_in_its_oneof(field, self._single(field, excluded))
 
     def whole_field(self, field: FieldDescriptor, excluded: frozenset[str]) -> ReadInto:
-        """Like `field`, for a body that is nothing but this value: null is no body."""
+        """Return a reader like `field`, for a body that is only this value: null means no body."""
         return never_absent(field, self.field(field, excluded))
 
     def _object(self, descriptor: Descriptor, excluded: frozenset[str], *, is_inner: bool) -> ReadInto:
@@ -89,7 +89,7 @@ class ReaderCompiler:
         members: dict[str, Member] = {}
         names = [field.name for field in shown_fields(descriptor) if field.name not in excluded]
         read = object_reader(members, self._unknown(descriptor, names))
-        self._objects[key] = read  # before the fields: one may be of this very type
+        self._objects[key] = read  # before the fields: a field may have this type
         members.update(self._members(descriptor, excluded, is_inner=is_inner))
         return read
 
@@ -136,5 +136,5 @@ class ReaderCompiler:
 
 
 def _inside(name: str, paths: frozenset[str]) -> frozenset[str]:
-    """Those of `paths` that lie within the field `name`, seen from there."""
+    """Return the `paths` inside the field `name`, relative to it."""
     return frozenset(path.removeprefix(f"{name}.") for path in paths if path.startswith(f"{name}."))

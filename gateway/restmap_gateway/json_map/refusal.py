@@ -1,4 +1,4 @@
-"""A JSON value that is refused: what to say about it, and where it stands in the body."""
+"""A refused JSON value: the description of the error and the path of the value in the body."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _PLAIN_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 
 
 class Refused(ValueError):
-    """A value that is not what is expected.
+    """The value is not as expected.
 
-    Raised where the value is read; every level above adds its own segment of the path
-    while the exception passes, so that good input never pays for a path.
+    The exception is raised where the value is read; every level above adds its path segment while the exception passes,
+    so that valid input never pays for a path.
     """
 
     def __init__(self, description: str) -> None:
@@ -25,27 +25,27 @@ class Refused(ValueError):
         self._segments: list[str] = []
 
     def within(self, segment: str) -> Refused:
-        """Say that the value stands inside `segment`, made by `member`, `index` or `key`."""
+        """Add the outer path `segment`, made by `member`, `index` or `key`."""
         self._segments.append(segment)
         return self
 
     def path(self) -> str:
-        """The whole path as a client would write it: ``order.lines[1]``."""
+        """Return the whole path as a client would write it: ``order.lines[1]``."""
         return join(reversed(self._segments))
 
 
 def unexpected(expected: str, value: object) -> Refused:
-    """A refusal of a parsed JSON value: ``expected a string, got the number 5``."""
+    """Return the refusal of a parsed JSON value: ``expected a string, got the number 5``."""
     return Refused(f"expected {expected}, got {describe(value)}")
 
 
 def unexpected_text(expected: str, text: str) -> Refused:
-    """A refusal of what a string says: ``expected an integer, got "abc"``."""
+    """Return the refusal of a string's content: ``expected an integer, got "abc"``."""
     return Refused(f"expected {expected}, got {quote(text)}")
 
 
 def describe(value: object) -> str:
-    """A parsed JSON value in words: its kind, and its JSON where that is short."""
+    """Describe a parsed JSON value: its kind, and its JSON if that is short."""
     match value:
         case None:
             return "null"
@@ -64,28 +64,28 @@ def describe(value: object) -> str:
 
 
 def quote(text: str) -> str:
-    """`text` as a JSON string that can always be encoded as UTF-8, cut when it is long."""
+    """Return `text` as a JSON string that can be encoded as UTF-8, cut if long."""
     quoted = json.dumps(_shortened(text), ensure_ascii=False)
     return quoted.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def member(name: str) -> str:
-    """The path segment of a member of an object: ``.name``, or ``["a name"]``."""
+    """Return the path segment of an object member: ``.name``, or ``["a name"]``."""
     return f".{_shortened(name)}" if _PLAIN_NAME.fullmatch(name) else key(name)
 
 
 def key(name: str) -> str:
-    """The path segment of an entry of a map: ``["a.b"]``."""
+    """Return the path segment of a map entry: ``["a.b"]``."""
     return f"[{quote(name)}]"
 
 
 def index(position: int) -> str:
-    """The path segment of an element of an array, counted from 0: ``[1]``."""
+    """Return the path segment of an array element, counted from 0: ``[1]``."""
     return f"[{position}]"
 
 
 def join(segments: Iterable[str]) -> str:
-    """A path out of segments, outermost first."""
+    """Join segments to a path, outermost first."""
     return "".join(segments).removeprefix(".")
 
 

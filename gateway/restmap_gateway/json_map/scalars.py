@@ -1,4 +1,4 @@
-"""Fields of one value: bool, string, bytes, and every scalar by the type of its field."""
+"""Fields with one value: bool, string, bytes, and every scalar by the type of its field."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from restmap_gateway.json_map.numbers import (
 from restmap_gateway.json_map.refusal import unexpected, unexpected_text
 from restmap_gateway.json_map.well_known import TextForm, text_form
 
-# The value of a scalar field as its message takes and gives it: bool, int, float, str or bytes.
+# The value of a scalar field in its message: bool, int, float, str or bytes.
 Scalar = Any
 
 WRAPPERS: Final = frozenset(
@@ -42,7 +42,7 @@ _TO_STANDARD_ALPHABET: Final = str.maketrans("-_", "+/")
 
 
 def scalar_from_json(field: FieldDescriptor) -> Callable[[object], Scalar]:
-    """Reads one value of a scalar or enum field from parsed JSON, or raises `Refused`. Null is a wrong type."""
+    """Return a reader of one scalar or enum value from parsed JSON; it raises `Refused`, also for null."""
     match field.type:
         case FieldDescriptor.TYPE_BOOL:
             return bool_from_json
@@ -61,7 +61,7 @@ def scalar_from_json(field: FieldDescriptor) -> Callable[[object], Scalar]:
 
 
 def scalar_from_text(field: FieldDescriptor) -> Callable[[str], Scalar]:
-    """Reads one value of a scalar or enum field from text, or raises `Refused`."""
+    """Return a reader of one scalar or enum value from text; it raises `Refused`."""
     match field.type:
         case FieldDescriptor.TYPE_BOOL:
             return bool_from_text
@@ -80,7 +80,7 @@ def scalar_from_text(field: FieldDescriptor) -> Callable[[str], Scalar]:
 
 
 def scalar_to_json(field: FieldDescriptor) -> Callable[[Scalar], object] | None:
-    """Writes one value of a scalar or enum field; None where JSON holds the value as it is."""
+    """Return a writer of one scalar or enum value; None if JSON holds the value unchanged."""
     match field.cpp_type:
         case FieldDescriptor.CPPTYPE_INT64 | FieldDescriptor.CPPTYPE_UINT64:
             return str
@@ -95,11 +95,10 @@ def scalar_to_json(field: FieldDescriptor) -> Callable[[Scalar], object] | None:
 
 
 def text_parser(field: FieldDescriptor) -> Callable[[str], Scalar | Message]:
-    """Reads one value of `field` from a query parameter or a path variable; of a repeated field, one element.
+    """Return a parser of one value of `field`, or of one element, from a query parameter or a path variable.
 
-    Gives the value of a scalar field, or a message to copy from. A text that does not
-    fit raises ValueError with a description for the client. A message type that no text
-    stands for raises TypeError here already.
+    The parser returns the value of a scalar field, or a message to copy from. It raises ValueError with a description
+    for the client. Raise TypeError at once for a message type without a text form.
     """
     if field.message_type is None:
         return scalar_from_text(field)
@@ -144,14 +143,14 @@ def _integer_range(field: FieldDescriptor) -> tuple[int, int]:
 
 
 def bool_from_json(value: object) -> bool:
-    """Reads true or false, nothing else."""
+    """Read true or false, nothing else."""
     if value is True or value is False:
         return value
     raise unexpected("true or false", value)
 
 
 def bool_from_text(text: str) -> bool:
-    """Reads ``true`` or ``false``, nothing else."""
+    """Read ``true`` or ``false``, nothing else."""
     if text == "true":
         return True
     if text == "false":
@@ -160,7 +159,7 @@ def bool_from_text(text: str) -> bool:
 
 
 def string_from_json(value: object) -> str:
-    """Reads a string that can be encoded as UTF-8."""
+    """Read a string that can be encoded as UTF-8."""
     if type(value) is not str:
         raise unexpected("a string", value)
     if not value.isascii():
@@ -172,14 +171,14 @@ def string_from_json(value: object) -> str:
 
 
 def bytes_from_json(value: object) -> bytes:
-    """Reads a string of base64, in either alphabet, with or without padding."""
+    """Read a base64 string, in either alphabet, with or without padding."""
     if type(value) is not str:
         raise unexpected("a string of base64", value)
     return bytes_from_text(value)
 
 
 def bytes_from_text(text: str) -> bytes:
-    """Reads base64, in either alphabet, with or without padding."""
+    """Read base64, in either alphabet, with or without padding."""
     padding = "" if "=" in text else "=" * (-len(text) % 4)
     try:
         return binascii.a2b_base64(text.translate(_TO_STANDARD_ALPHABET) + padding, strict_mode=True)
@@ -188,5 +187,5 @@ def bytes_from_text(text: str) -> bytes:
 
 
 def bytes_to_json(value: bytes) -> str:
-    """Writes base64 in the standard alphabet, padded."""
+    """Return base64 in the standard alphabet, with padding."""
     return base64.b64encode(value).decode("ascii")

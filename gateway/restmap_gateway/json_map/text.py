@@ -17,30 +17,29 @@ from restmap_gateway.errors import InvalidRequest, Violation
 from restmap_gateway.json_map.refusal import index, join, member
 
 MOST_VALUES: Final = 5000
-"""Members of objects and elements of arrays in one body, where nothing else is said."""
+"""Default maximum of object members and array elements in one body."""
 
 _WHITE_SPACE: Final = " \t\n\r"
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _LONGEST_INT: Final = 40
-# The pattern consumes the text from left to right and never goes back (possessive), so that its time is linear in it
-# whatever it holds.
+# The pattern reads the text from left to right without backtracking (possessive), so that its time is linear for any
+# text.
 _WHOLE_CHARACTERS: Final = re.compile(
     r"(?:[^\\]++|\\[^u]|\\u(?![dD][89a-fA-F])|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})*+"
 )
 
 
 def parse(body: bytes, *, max_depth: int, max_values: int = MOST_VALUES) -> object:
-    """What `body` says: None, bool, int, Decimal, str, list or dict, down to the last leaf.
+    """Parse `body` completely: None, bool, int, Decimal, str, list or dict.
 
-    Numbers with a fraction or an exponent are `Decimal`, exactly as written, and so are
-    integers far beyond 64 bits. Strings are valid Unicode, names in an object are distinct,
-    arrays and objects are nested at most `max_depth` deep: parsing and reading recurse, so
-    allow about a hundred levels. Members of objects and elements of arrays are at most
-    `max_values` in all, which is seen before any of them is made: what a body costs is its
-    values, not its bytes.
-    Anything else raises `InvalidRequest`; its field is empty, except for a name given
-    twice, where it is the path of that member.
+    Numbers with a fraction or an exponent are `Decimal`, exactly as written, and so are integers far beyond 64 bits.
+    Strings are valid Unicode, and names in an object are distinct. Arrays and objects are nested at most `max_depth`
+    deep: parsing and reading recurse, so allow about a hundred levels. Object members and array elements are at most
+    `max_values` in total; this is checked before any of them is created, because a body costs by its values, not by its
+    bytes.
+
+    Anything else raises `InvalidRequest`; its field is empty, or the path of the member for a repeated name.
     """
     _check_structure(body, max_depth, max_values)
     try:
@@ -61,7 +60,7 @@ def _scanned(text: str) -> object:
     except json.JSONDecodeError as error:
         raise _syntax_error(text, error) from None
     except _NotANumber as error:
-        raise _not_json(f"{error} is not a JSON number; a field that takes it wants the string") from None
+        raise _not_json(f"{error} is not a JSON number; write it as a string where a field accepts it") from None
     except InvalidOperation:
         raise _not_json("the body has a number whose exponent is out of range") from None
     except ValueError:
@@ -69,7 +68,8 @@ def _scanned(text: str) -> object:
 
 
 def _whole(text: str) -> object:
-    # What JSONDecoder.decode does, in half the time on a small body: it looks for white space with expressions.
+    # Same as JSONDecoder.decode, which takes twice as long on a small body because it skips white space with
+    # expressions.
     value, end = _STRICT.raw_decode(text, len(text) - len(text.lstrip(_WHITE_SPACE)))
     if end != len(text) and (behind := text[end:].lstrip(_WHITE_SPACE)):
         raise json.JSONDecodeError("Extra data", text, len(text) - len(behind))
@@ -87,31 +87,32 @@ def _syntax_error(text: str, error: json.JSONDecodeError) -> InvalidRequest:
 
 
 def _check_structure(body: bytes, max_depth: int, max_values: int) -> None:
-    # The scanner recurses, and makes an object of each value, so this comes first. Most bodies are seen to be small
-    # by these counts; only in others is it worth telling what stands in strings from the rest.
+    # This check comes first because the scanner recurses and creates an object for each value. For most bodies these
+    # counts are sufficient; only the others need the content of strings removed.
     opened = body.count(b"[") + body.count(b"{")
     if opened <= max_depth and opened + body.count(b",") <= max_values:
         return
     structure, is_whole = _outside_strings(body, max_values)
-    # Brackets beyond these are of a value too many, or behind one that closes nothing: there the scanner stops.
+    # Brackets beyond this number belong to a value above the limit, or follow one that closes nothing: the scanner
+    # stops there.
     brackets = structure.translate(None, _NO_BRACKETS)[: 2 * max_values + 4]
     if max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > max_depth:
         raise _not_json(f"the body is nested more than {max_depth} levels deep")
     opened = structure.count(b"[") + structure.count(b"{")
     empty = structure.count(b"[]") + structure.count(b"{}")
-    # Each value but the first of its array or object has a comma before it.
+    # A comma precedes each value except the first of its array or object.
     if not is_whole or structure.count(b",") + opened - empty > max_values:
         raise _not_json(f"the body has more than {max_values} values, the most that are taken")
 
 
 def _outside_strings(body: bytes, max_values: int) -> tuple[bytes, bool]:
-    """The body without white space, each string a single letter, and whether it is whole.
+    """Return the body without white space and with each string as one letter, and whether the body is complete.
 
-    It is not where there are more strings than so many values have; every step passes over a string as a whole.
+    The body is incomplete if it has more strings than `max_values` can have; every step skips a whole string.
     """
     if b"\\" in body:
         body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    most = 4 * max_values + 4  # quotes of a value that is a string, and of its name
+    most = 4 * max_values + 4  # quotes of the name and of a string value
     pieces = body.split(b'"', most)
     is_whole = len(pieces) <= most
     outside = pieces[::2] if is_whole else pieces[:-1:2]
@@ -119,7 +120,7 @@ def _outside_strings(body: bytes, max_values: int) -> tuple[bytes, bool]:
 
 
 def _is_unicode(body: bytes) -> bool:
-    """Whether the escapes of JSON that is fine otherwise are whole characters, as a quick parser finds it."""
+    """Return whether the escapes in valid JSON are complete characters, according to a fast parser."""
     try:
         orjson.loads(body)
     except ValueError:
@@ -149,7 +150,7 @@ class _NotANumber(Exception):
 
 
 class _DuplicateName(Exception):
-    """An object has a name twice; where it stands is found by reading again."""
+    """An object has a name twice; a second read finds its path."""
 
 
 def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -160,7 +161,7 @@ def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _integer(digits: str) -> int | Decimal:
-    # To read n digits as an int takes n² steps, as a Decimal n.
+    # Reading n digits takes n² steps as an int, but n as a Decimal.
     if len(digits) <= _LONGEST_INT:
         return int(digits)
     if len(digits.removeprefix("-")) > sys.get_int_max_str_digits():
@@ -179,7 +180,7 @@ _STRICT: Final = json.JSONDecoder(
 
 @dataclass(frozen=True, slots=True)
 class _Pairs:
-    """An object with all its members, equal names too."""
+    """An object with all its members, including repeated names."""
 
     members: list[tuple[str, object]]
 
@@ -188,7 +189,7 @@ _KEEPING_ALL: Final = json.JSONDecoder(object_pairs_hook=_Pairs, parse_float=str
 
 
 def _duplicate_name(text: str) -> InvalidRequest:
-    """The first name given twice, with its path; or a syntax error further on, which weighs more."""
+    """Return the error for a later syntax error if there is one, else for the first repeated name, with its path."""
     try:
         tree = _KEEPING_ALL.decode(text)
     except json.JSONDecodeError as error:

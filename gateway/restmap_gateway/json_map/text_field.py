@@ -1,4 +1,4 @@
-"""Sets a field of a request from text: what path variables, query parameters and headers have in common."""
+"""Sets a field of a request from text: common to path variables, query parameters and headers."""
 
 from __future__ import annotations
 
@@ -14,39 +14,39 @@ from restmap_gateway.json_map.refusal import quote
 from restmap_gateway.json_map.scalars import text_parser
 
 Parse = Callable[[str], Any]
-"""Gives one value of a field, or raises ValueError with a text for the client."""
+"""Returns one value of a field, or raises ValueError with a text for the client."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextField:
-    """A field of a request, perhaps of a message inside it, that text can set."""
+    """A field of a request, or of a message inside it, that text can set."""
 
     outer: tuple[str, ...]
-    """Names of the singular messages around it, from the request inwards."""
+    """Names of the enclosing singular messages, from the request inwards."""
     name: str
     parse: Parse
     is_repeated: bool
     max_items: int
-    """Values that a repeated field may be given; 0: any number."""
+    """Maximum values of a repeated field; 0: no limit."""
     is_message: bool
     oneofs: tuple[str, ...]
-    """For each field of the path, the oneof whose only member it may be; empty for none."""
+    """For each field of the path, the oneof that it belongs to; empty for none."""
 
     @property
     def root(self) -> str:
-        """The field of the request itself that it is or is in."""
+        """Return the name of the top-level field that is or contains this field."""
         return self.outer[0] if self.outer else self.name
 
     def set(self, request: Message, texts: Sequence[str]) -> None:
-        """Parse and store.
+        """Parse the texts and set the field.
 
         Args:
-            request: holds the field, directly or inside.
+            request: message with the field, directly or nested.
             texts: exactly one for a singular field, any number for a repeated one, kept in order.
 
         Raises:
-            ValueError: a text is not what the field expects, or another member of its oneof is set; the
-                description is for the client. The field is as it was.
+            ValueError: a text is invalid for the field, or another member of its oneof is set; the description is for
+                the client. The field is unchanged.
         """
         if 0 < self.max_items < len(texts):
             raise ValueError(f"is given {len(texts)} times, expected at most {self.max_items}")
@@ -66,10 +66,10 @@ class TextField:
 
 
 def text_field(path: Sequence[FieldDescriptor], parse: Parse | None = None) -> TextField:
-    """A setter for the last field of a path, which must not be empty; `parse` where it is at hand already.
+    """Return a setter for the last field of a non-empty path; `parse` is its parser if known.
 
     Raises:
-        TypeError: no text stands for that field: it is a message with fields of its own, or a map.
+        TypeError: the field has no text form: it is a message with fields of its own, or a map.
     """
     last = path[-1]
     return TextField(
@@ -89,16 +89,16 @@ def _oneof(field: FieldDescriptor) -> str:
 
 
 def _refuse_second(message: Message, oneof: str, name: str) -> None:
-    standing = message.WhichOneof(oneof) if oneof else None
-    if standing is not None and standing != name:
-        raise ValueError(f"only one of {quote(standing)} and {quote(name)} can be given")
+    existing = message.WhichOneof(oneof) if oneof else None
+    if existing is not None and existing != name:
+        raise ValueError(f"only one of {quote(existing)} and {quote(name)} can be given")
 
 
 def field_at(message: Descriptor, path: Sequence[str]) -> tuple[FieldDescriptor, ...]:
-    """The fields along a path of original names, outermost first.
+    """Return the fields along a path of original names, outermost first.
 
     Raises:
-        KeyError: a name is no field, or what comes before it is no message.
+        KeyError: a name is not a field, or the field before it is not a message.
     """
     fields: list[FieldDescriptor] = []
     inner: Descriptor | None = message

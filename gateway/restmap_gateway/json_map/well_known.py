@@ -1,4 +1,4 @@
-"""Timestamp, Duration and FieldMask: messages that JSON holds as one string."""
+"""Timestamp, Duration and FieldMask: messages that are one string in JSON."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CAMEL_PATH: Final = re.compile(r"[a-z][A-Za-z0-9]*(?:\.[a-z][A-Za-z0-9]*)*|\*")
 _SNAKE_PATH: Final = re.compile(r"[a-z][a-z0-9]*(?:_[a-z][a-z0-9]*)*(?:\.[a-z][a-z0-9]*(?:_[a-z][a-z0-9]*)*)*|\*")
 _ORIGINAL_PATH: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(?:\.[A-Za-z_][A-Za-z0-9_]*)*")
 
-_LONGEST_MASK: Final = 8192  # a text of a megabyte would keep the event loop busy for a second
+_LONGEST_MASK: Final = 8192  # a text of one megabyte would block the event loop for a second
 
 _EXPECTED_RFC3339: Final = "an RFC 3339 time such as 2024-05-06T07:08:09.123Z"
 _EXPECTED_UTC_MICROS: Final = "a UTC time without zone such as 2024-05-06T07:08:09.000000"
@@ -37,21 +37,21 @@ _EXPECTED_MASK: Final = "field paths in lowerCamelCase, separated by commas, suc
 
 @dataclass(frozen=True, slots=True)
 class TextForm:
-    """How a message is one string."""
+    """The string form of a message type."""
 
     expected: str
-    """What a client should write."""
+    """Description of a valid string, for the client."""
     read: Callable[[str, Any], None]
     """Fills the message, or raises `Refused`."""
     write: Callable[[Any], str]
-    """The string; ValueError for a message that the mapping has no string for."""
+    """Returns the string; raises ValueError for a message without one."""
 
 
 def text_form(full_name: str, *, utc_micros: bool, in_url: bool = False) -> TextForm | None:
-    """The text form of a message type, None where it has none.
+    """Return the text form of a message type; None if it has none.
 
-    `utc_micros`: timestamps in UTC text without zone. `in_url`: field masks also with original field names, as
-    clients of other gateways write them there; a JSON body has them in lowerCamelCase only.
+    `utc_micros`: timestamps are UTC text without zone. `in_url`: field masks may also have original field names, as
+    clients of other gateways send them; a JSON body has lowerCamelCase names only.
     """
     match full_name:
         case "google.protobuf.Timestamp" if utc_micros:
@@ -92,7 +92,7 @@ def _read_utc_micros(text: str, timestamp: Any) -> None:  # noqa: ANN401
 
 
 def _seconds(clock: str, text: str, expected: str) -> int:
-    """Seconds since 1970 at `clock` in UTC; no month 13, no year 0, no leap second."""
+    """Return the seconds since 1970 at `clock` in UTC; month 13, year 0 and leap seconds are invalid."""
     try:
         return (datetime.fromisoformat(clock) - _EPOCH) // _SECOND
     except ValueError as error:
@@ -120,14 +120,14 @@ def _checked(nanos: int) -> int:
 
 @lru_cache(maxsize=1024)
 def _clock(seconds: int) -> str:
-    # Kept: times that are written together are mostly close together.
+    # Cached: times that are written together are often close together.
     if not _FIRST_SECOND <= seconds <= _LAST_SECOND:
         raise ValueError(f"no time in the years 0001 to 9999: {seconds} s")
     return (_EPOCH + timedelta(0, seconds)).isoformat()
 
 
 def _fraction(nanos: int) -> str:
-    """A dot and three, six or nine digits, as few as hold `nanos`; nothing for 0."""
+    """Return a dot and three, six or nine digits, as few as hold `nanos`; empty for 0."""
     if nanos == 0:
         return ""
     if nanos % 1_000_000 == 0:

@@ -1,4 +1,4 @@
-"""Message → plain Python that a JSON library can dump: one table of members for each message type, made once."""
+"""Message → Python values for a JSON library: one table of members for each message type, made once."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from restmap_gateway.json_map.scalars import WRAPPERS, scalar_to_json
 from restmap_gateway.json_map.well_known import text_form
 
 WriteFrom = Callable[[Any], object]
-"""The JSON of one value of a field: a message, a scalar, or all entries of a repeated field or map."""
+"""Returns the JSON of one value of a field: a message, a scalar, or all entries of a repeated field or map."""
 
 
 class WriterCompiler:
-    """Makes writers, and keeps those of whole messages so that recursive ones end."""
+    """Makes writers; caches those of whole messages, so that recursive types end."""
 
     def __init__(self) -> None:
         self._objects: dict[Descriptor, WriteFrom] = {}
 
     def message(self, descriptor: Descriptor, *, utc_micros: bool = False) -> WriteFrom:
-        """A writer for a whole message; `utc_micros` where the one around it has its timestamps so."""
+        """Return a writer for a whole message; `utc_micros`: its timestamps are UTC text without zone."""
         form = text_form(descriptor.full_name, utc_micros=utc_micros)
         if form is not None:
             return form.write
@@ -40,7 +40,7 @@ class WriterCompiler:
         return self._object(descriptor)
 
     def field(self, field: FieldDescriptor) -> WriteFrom:
-        """A writer for one field of the message given: its JSON also where it has its default, null where unset."""
+        """Return a writer for one field of a message: it writes default values too, and null for an unset field."""
         write = self._whole(field)
 
         def write_field(message: Message) -> object:
@@ -58,17 +58,17 @@ class WriterCompiler:
         fields = shown_fields(descriptor)
         members: dict[FieldDescriptor, tuple[str, WriteFrom | None]] = {}
         always = message_mapping(descriptor).absent_as_null
-        # Fields are listed by number. Where all members are always there, these give the order.
+        # ListFields sorts by number. If all members are always present, `absent` sets the order.
         absent = {field.name: _absent(field) for field in fields} if always else {}
         write = _object_writer(members, absent)
         if not always and [field.number for field in fields] != sorted(field.number for field in fields):
             write = partial(_in_order, tuple(field.name for field in fields), write)
-        self._objects[descriptor] = write  # before the fields: one may be of this very type
+        self._objects[descriptor] = write  # before the fields: a field may have this type
         members.update({field: (field.name, self._whole(field)) for field in fields})
         return write
 
     def _whole(self, field: FieldDescriptor) -> WriteFrom | None:
-        """How all that a field holds is written, None where it stays as it is."""
+        """Return a writer for the whole value of a field; None if the value stays unchanged."""
         entry = map_entry(field)
         if entry is not None:
             key_field, value_field = entry
@@ -79,7 +79,7 @@ class WriterCompiler:
         return list if write is None else _list_writer(write)
 
     def _value(self, field: FieldDescriptor, owner: FieldDescriptor) -> WriteFrom | None:
-        """How one value is written, None where it stays as it is; `owner` belongs to the message shown to clients."""
+        """Return a writer for one value, None if it stays unchanged; `owner` is the field shown to clients."""
         if field.message_type is None:
             return scalar_to_json(field)
         return self.message(field.message_type, utc_micros=has_utc_micros(owner))
@@ -91,7 +91,7 @@ def _object_writer(
     def write(message: Message) -> dict[str, object]:
         written = dict(absent)
         for field, value in message.ListFields():
-            member = members.get(field)  # none of a field that REST does not know, or of an extension
+            member = members.get(field)  # None for an extension or a field that REST does not show
             if member is not None:
                 name, write_value = member
                 written[name] = value if write_value is None else write_value(value)
@@ -108,7 +108,7 @@ def _in_order(
 
 
 def _absent(field: FieldDescriptor) -> object:
-    """The JSON of a field that is not set."""
+    """Return the JSON of an unset field."""
     if field.is_repeated:
         return [] if map_entry(field) is None else {}
     if field.has_presence:
@@ -125,7 +125,7 @@ def _list_writer(write: WriteFrom) -> WriteFrom:
 
 
 def _map_writer(key_field: FieldDescriptor, write: WriteFrom | None) -> WriteFrom:
-    """Entries go by key: protobuf gives them in no order, and equal messages should have equal JSON."""
+    """Return a writer that sorts entries by key: protobuf has no order, but equal messages should have equal JSON."""
     write_key: Callable[[Any], str] = _bool_key if key_field.type == FieldDescriptor.TYPE_BOOL else str
 
     def write_map(entries: Any) -> dict[str, object]:  # noqa: ANN401 - made from a descriptor

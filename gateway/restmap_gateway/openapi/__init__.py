@@ -1,4 +1,4 @@
-"""Describes a schema as OpenAPI 3.1, from the same rules that requests are matched with."""
+"""Describes a schema as OpenAPI 3.1, from the same rules that match requests."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from restmap_gateway.schema.schema import Method, Rule, Schema, needs_body
 
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})
 _OTHER_METHODS = "x-additionalOperations"
-"""Where a path has the operations of methods that OpenAPI 3.1 has no place for, by the method as it is sent."""
+"""Member of a path for operations with HTTP methods that OpenAPI 3.1 lacks, by method as sent."""
 
 _MOST_NAMED = 5
 
 
 def describe(schema: Schema, *, version: str | None, server_url: str | None) -> dict[str, object]:
-    """The description of everything that a gateway serves, ready to be written as JSON.
+    """Return the description of the whole served API, ready for JSON.
 
     Args:
-        schema: whose comments become summaries and descriptions, where it has them.
-        version: of the API; None: the last part of the package of its first service.
-        server_url: what paths are relative to; None: the host that the description itself is read from.
+        schema: API to describe; its comments become summaries and descriptions.
+        version: version of the API; None: the last part of the first service's package name.
+        server_url: base URL of the paths; None: the host that serves the description.
     """
     comments = Comments(schema.files)
     id_form, failures = schema.conventions.request_id, FailureResponses(schema)
@@ -62,8 +62,8 @@ def describe(schema: Schema, *, version: str | None, server_url: str | None) -> 
 def _info(schema: Schema, version: str | None) -> Json:
     packages = list(dict.fromkeys(_service(method).rpartition(".")[0] for method in schema.methods))
     about = (
-        f"Every answer carries `{schema.conventions.request_id.header}`, which traces it through the logs. "
-        "Every failure, whatever its status, has one shape, with a `code` for programs and a `message` for people."
+        f"Every response has `{schema.conventions.request_id.header}`, the id of the request in the logs. "
+        "All failures have the same shape, with a `code` for programs and a `message` for people."
     )
     return {
         "title": schema.conventions.api_title or ", ".join(filter(None, packages)) or "API",
@@ -73,7 +73,7 @@ def _info(schema: Schema, version: str | None) -> Json:
 
 
 def _security(schemes: Sequence[SecurityScheme]) -> tuple[Json, Json]:
-    """What the description says of authentication, and its components; nothing without schemes."""
+    """Return the security requirements of the description and their components; both empty without schemes."""
     if not schemes:
         return {}, {}
     described: Json = {
@@ -87,13 +87,13 @@ def _security(schemes: Sequence[SecurityScheme]) -> tuple[Json, Json]:
 
 @dataclass(slots=True)
 class _PathItem:
-    """The operations of the paths that OpenAPI cannot tell apart."""
+    """The operations of paths that are the same path in OpenAPI."""
 
     text: str
     names: tuple[str, ...]
-    """Of the parameters, for all operations."""
+    """Names of the parameters, for all operations."""
     operations: Json = field(default_factory=dict)
-    """By HTTP method."""
+    """Operations by HTTP method."""
 
 
 class _Operations:
@@ -112,7 +112,7 @@ class _Operations:
         self._names = _Names(schema)
 
     def tags(self) -> list[Json]:
-        """A tag for each service."""
+        """Return a tag for each service."""
         found: list[Json] = []
         for service in dict.fromkeys(_service(method) for method in self._schema.methods):
             text = self._comments.of(service).text
@@ -121,7 +121,7 @@ class _Operations:
         return found
 
     def paths(self) -> Json:
-        """The path items."""
+        """Return the path items."""
         items: dict[tuple[str | None, ...], list[_PathItem]] = {}
         for method in self._schema.methods:
             for number, rule in enumerate(method.bindings, 1):
@@ -164,7 +164,7 @@ class _Operations:
     def _success(self, method: Method, rule: Rule) -> Json:
         answer: Json = {"description": "Success.", "headers": all_answers_headers(self._id_form)}
         if method.server_streaming:
-            return answer | {"description": "A stream of answers.", "content": self._stream(method, rule)}
+            return answer | {"description": "A stream of messages.", "content": self._stream(method, rule)}
         if method.mapping.empty_body:
             return answer | {"description": "Success, without a body."}
         return answer | {"content": {"application/json": {"schema": self._answer(method, rule)}}}
@@ -181,12 +181,10 @@ class _Operations:
         return schema | {"properties": members | {method.mapping.offset_paging.links_member: _links()}}
 
     def _stream(self, method: Method, rule: Rule) -> Json:
-        # OpenAPI 3.1 has no word for the items of a stream; 3.2 calls it itemSchema.
+        # OpenAPI 3.1 has no keyword for the items of a stream; OpenAPI 3.2 has itemSchema.
         item: Json = {"anyOf": [self._answer(method, rule), reference("schemas", BODY)]}
-        lines = "A JSON document on each line, an answer; where the call fails halfway, the last one is the failure."
-        events = (
-            "The `data` of each event is a JSON document, an answer, or of the event `error` the failure that ends it."
-        )
+        lines = "Each line is a JSON document with one message; if the call fails, the last line is the failure."
+        events = "The `data` of each event is a JSON document: one message, or in the event `error` the final failure."
         return {
             "application/x-ndjson": {"schema": {"type": "string", "description": lines}, "x-itemSchema": item},
             "text/event-stream": {"schema": {"type": "string", "description": events}, "x-itemSchema": item},
@@ -194,29 +192,29 @@ class _Operations:
 
 
 class _Names:
-    """Names of services and operations: short where that is unique."""
+    """Names of services and operations; short if that is unique."""
 
     def __init__(self, schema: Schema) -> None:
         services = {_service(method) for method in schema.methods}
         self._services = Counter(service.rpartition(".")[2] for service in services)
 
     def tag(self, service: str) -> str:
-        """The name of a service."""
+        """Return the name of a service."""
         short = service.rpartition(".")[2]
         return short if self._services[short] == 1 else service
 
     def operation(self, method: Method, number: int) -> str:
-        """The name of a rule of a method, counted from 1."""
+        """Return the name of a method's rule; rules count from 1."""
         name = f"{self.tag(_service(method)).replace('.', '_')}_{method.full_name.rpartition('/')[2]}"
         return name if number == 1 else f"{name}_{number}"
 
 
 def _place(same_shape: list[_PathItem], path: Path, http_method: str) -> _PathItem:
-    """The path item for an operation: the first of the shape that has none of this HTTP method, or a new one."""
+    """Return the path item for an operation: the first of this shape without the HTTP method, or a new one."""
     for item in same_shape:
         if http_method not in item.operations:
             return item
-    # Only what `*` and `**` tell apart gets here; keys of paths have to differ.
+    # Only templates that differ in `*` and `**` get here; the keys of paths must differ.
     names = tuple(f"{slot.name}{'_' * len(same_shape)}" for slot in path.slots)
     same_shape.append(_PathItem(path.text(names), names))
     return same_shape[-1]
@@ -234,7 +232,7 @@ def _links() -> Json:
         "properties": {"rel": {"type": "string", "enum": ["next"]}, "href": {"type": "string", "format": "uri"}},
         "required": ["rel", "href"],
     }
-    return {"type": "array", "items": link, "description": "Where the next page is; absent on the last one."}
+    return {"type": "array", "items": link, "description": "Link to the next page; absent on the last page."}
 
 
 def _cut_note(cut: list[str]) -> str:

@@ -1,4 +1,4 @@
-"""What the author of a proto file wrote above its elements, as texts for people."""
+"""Comments of proto elements, as texts for people."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from google.protobuf.descriptor_pb2 import (
 
 _Path = tuple[int, ...]
 _Named = tuple[str, _Path]
-"""Full name of an element, and where ``SourceCodeInfo`` says it is."""
+"""Full name of an element, and its path in ``SourceCodeInfo``."""
 
 _FILE_MESSAGES, _FILE_ENUMS, _FILE_SERVICES = 4, 5, 6
 _MESSAGE_FIELDS, _MESSAGE_NESTED, _MESSAGE_ENUMS = 2, 3, 4
 _ENUM_VALUES = 2
 _SERVICE_METHODS = 2
-"""Numbers of the fields of descriptor.proto that paths are made of."""
+"""Field numbers of descriptor.proto in these paths."""
 
 _INTERNAL = re.compile(r"\(--.*?--\)", re.DOTALL)
 _DIRECTIVE = re.compile(r"^\s*(?:buf:lint|@\w+:?ignore|protolint:|api-linter:).*$", re.MULTILINE)
@@ -31,14 +31,14 @@ _ABBREVIATED = re.compile(r"(?:\b(?:e\.g|i\.e|etc|vs|cf)|\s[A-Z])\.$")
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """What stands above one element."""
+    """The comment of one element."""
 
     text: str
-    """Markdown, whole; empty for none."""
+    """The whole text in Markdown; empty for none."""
 
     @property
     def summary(self) -> str:
-        """The first sentence as plain text, in one line and without its full stop."""
+        """Return the first sentence as plain text on one line, without its full stop."""
         paragraph = " ".join(self.text.partition("\n\n")[0].split())
         sentence = ""
         for match in _SENTENCE.finditer(paragraph):
@@ -49,15 +49,15 @@ class Comment:
 
     @property
     def is_one_sentence(self) -> bool:
-        """Whether the summary says it all."""
+        """Return whether the summary is the whole text."""
         return " ".join(self.text.replace("`", "").split()).removesuffix(".") == self.summary
 
 
 class Comments:
-    """The comments of a descriptor set; all are empty where it was written without source info."""
+    """The comments of a descriptor set; all empty if the set has no source info."""
 
     def __init__(self, files: Iterable[FileDescriptorProto]) -> None:
-        """Read them."""
+        """Read the comments."""
         self._texts: dict[str, str] = {}
         for file in files:
             written = {tuple(one.path): one.leading_comments or one.trailing_comments for one in _locations(file)}
@@ -66,7 +66,7 @@ class Comments:
                     self._texts[name] = _cleaned(written[path])
 
     def of(self, full_name: str) -> Comment:
-        """The comment of a service, method (``package.Service.Method``), message, field, enum or enum value."""
+        """Return the comment of a service, method (``package.Service.Method``), message, field, enum or enum value."""
         return Comment(self._texts.get(full_name, ""))
 
 
@@ -75,7 +75,7 @@ def _locations(file: FileDescriptorProto) -> Iterable[FileDescriptorProto.Source
 
 
 def _cleaned(comment: str) -> str:
-    """Without what is meant for tools and the author's colleagues, and without the space behind each ``//``."""
+    """Remove directives for tools, internal notes, and the space after each ``//``."""
     lines = _DIRECTIVE.sub("", _INTERNAL.sub("", comment)).split("\n")
     text = "\n".join(line.removeprefix(" ").rstrip() for line in lines)
     return re.sub("\n{3,}", "\n\n", text).strip("\n")
@@ -106,7 +106,7 @@ def _of_enum(enum: EnumDescriptorProto, scope: str, path: _Path) -> Iterator[_Na
     name = f"{scope}{enum.name}"
     yield name, path
     for index, value in enumerate(enum.value):
-        # Not as protobuf scopes values, beside their enum, but as people look them up.
+        # Named under the enum, as people look values up; protobuf itself scopes them beside the enum.
         yield f"{name}.{value.name}", (*path, _ENUM_VALUES, index)
 
 

@@ -1,4 +1,4 @@
-"""What the API is, for readers and for programs: Swagger UI out of its package, OpenAPI, and the protos."""
+"""Documentation of the API: Swagger UI from its package, OpenAPI, and the protos."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ _ASSETS: Mapping[str, str] = {
     "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
     "favicon-32x32.png": "image/png",
 }
-"""What is taken from the package, and its content type."""
+"""Files that are served from the package, and their content types."""
 
-# Links are relative, so that the page also works where a proxy serves it below a path of its own.
+# Links are relative, so that the page also works behind a proxy that serves it below another path.
 _PAGE = """<!doctype html>
 <html lang="en">
 <head>
@@ -57,7 +57,7 @@ _PAGE = """<!doctype html>
 </html>
 """
 
-# The page calls whom it was loaded from, which is all that its policy allows, whatever address is published.
+# The page calls the host that served it, the only one that its policy allows, whatever address is published.
 _START = """"use strict";
 const description = new URL("openapi.json", document.baseURI).href;
 const here = new URL(".", document.baseURI).href.replace(/\\/$/, "");
@@ -78,8 +78,8 @@ SwaggerUIBundle({
 });
 """
 
-# There is one server, and there are no links. The failures have one shape: it is shown with 400, the others are a
-# line each.
+# Hide the server list and links, because there is one server and no links. All failures have one shape, so 400 shows it
+# and the others are one line each.
 _STYLE = """body { margin: 0; }
 .operation-servers, .scheme-container :is(.servers-title, .servers), .response-col_links { display: none; }
 .responses-table tr.response:is([data-code^="4"], [data-code^="5"]):not([data-code="400"])
@@ -88,11 +88,11 @@ _STYLE = """body { margin: 0; }
 
 
 def pages(description: bytes, protos: bytes) -> Mapping[str, Page]:
-    """The descriptions, the page that shows one and lets it be tried, and everything that page loads; by path.
+    """Return the descriptions, the documentation page, and all files that it loads, by path.
 
     Args:
         description: OpenAPI as JSON.
-        protos: a serialized ``FileDescriptorSet``, to generate stubs from.
+        protos: a serialized ``FileDescriptorSet``, for generating stubs.
     """
     title = json.loads(description)["info"]["title"]
     page = _PAGE.format(title=escape(str(title))).encode()

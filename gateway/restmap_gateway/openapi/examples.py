@@ -1,4 +1,4 @@
-"""An example of a request body, made from types and formats alone; it always fits the schema."""
+"""An example of a request body, made from types and formats only; it always fits the schema."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from restmap_gateway.openapi.schemas import behavior_of, inside, is_required
 from restmap_gateway.openapi.values import Json, scalar_schema, well_known_schema
 
 _MOST_DEPTH = 3
-"""Levels of messages in messages that an example shows; what is required is shown at any."""
+"""Maximum levels of nested messages in an example; required fields are shown at any level."""
 
 
 class _Endless(Exception):
-    """A message that has to hold itself."""
+    """The message must contain itself."""
 
 
 def example_of(descriptor: Descriptor, excluded: frozenset[str]) -> Json:
-    """A request without the fields in `excluded`."""
+    """Return an example of a request without the fields in `excluded`."""
     try:
         return _object(descriptor, excluded, ())
     except _Endless:
@@ -28,7 +28,7 @@ def example_of(descriptor: Descriptor, excluded: frozenset[str]) -> Json:
 
 
 def example_of_field(field: FieldDescriptor, excluded: frozenset[str]) -> object:
-    """A body that is one field; `excluded` is seen from inside it."""
+    """Return an example of a body that is one field; `excluded` is relative to the field."""
     try:
         return _field(field, excluded, ())
     except _Endless:
@@ -76,7 +76,7 @@ def _value(field: FieldDescriptor, owner: FieldDescriptor, excluded: frozenset[s
     if field.enum_type is not None:
         if field.enum_type.full_name == NULL_VALUE:
             return None
-        # The first one mostly says that nothing was chosen.
+        # The first value usually means that nothing was chosen.
         return [value.name for value in field.enum_type.values[:2]][-1]
     if field.message_type is None:
         return _first(scalar_schema(field))
@@ -95,7 +95,7 @@ def _key(field: FieldDescriptor) -> str:
 
 
 def _first(schema: Json) -> object:
-    """The example that a schema gives itself, else the plainest value of its type."""
+    """Return the example in the schema, else the simplest value of its type."""
     examples = schema.get("examples")
     if isinstance(examples, list):
         return examples[0]

@@ -1,4 +1,4 @@
-"""Every way a call can fail, as common responses: one shape, a code of the descriptor set, the headers it has."""
+"""All failures of a call as common responses, with their shape, their codes from the descriptor set, and headers."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from restmap_gateway.schema.schema import Schema
 from restmap_gateway.transcode.failures import Failures
 
 BODY = "error-body"
-"""Name of the schema of all failures; no message has a ``-`` in its own."""
+"""Name of the schema of all failures; it has a ``-``, so that no message has the same name."""
 
 _UUID = "7d1c2b1e-5f0c-4c8e-9d53-0f6f2f0a6b11"
-"""In examples of request ids, behind their prefix."""
+"""UUID of the request ids in examples, after their prefix."""
 
 _SITUATIONS: Mapping[int, tuple[str, str]] = {
-    400: ("The request is not what is expected, or cannot be met now.", "member: expected a string, got 5"),
-    401: ("The caller is not known; see `WWW-Authenticate`.", "The token is missing or not known."),
-    403: ("The caller may not do this, or has used up a quota.", "The caller may not do this."),
+    400: ("The request is invalid, or cannot be carried out now.", "member: expected a string, got 5"),
+    401: ("The caller is not authenticated; see `WWW-Authenticate`.", "The token is missing or not known."),
+    403: ("The caller is not authorized, or has used up a quota.", "The caller may not do this."),
     404: ("There is no such path or resource.", "There is nothing at this path."),
     405: ("The path is known, the method is not; see `Allow`.", "PUT is not allowed here; GET, HEAD, OPTIONS are."),
     406: (
-        "`Accept` rules out what this call answers with.",
+        "`Accept` does not allow the media type of the response.",
         "The answer is JSON, which 'Accept: text/html' rules out.",
     ),
     408: ("The body did not arrive in time, or a read was cancelled.", "The body did not arrive within 10 seconds."),
@@ -34,9 +34,9 @@ _SITUATIONS: Mapping[int, tuple[str, str]] = {
     429: ("A quota is used up, or the server is overloaded.", "There is no room for this call now."),
     499: ("The call was cancelled.", "The call was cancelled."),
     500: ("An internal failure.", "An internal error occurred; the operator finds its cause under {id}."),
-    501: ("The server behind lacks this call.", "The server does not implement this call."),
+    501: ("The server does not implement this call.", "The server does not implement this call."),
     502: (
-        "What answers behind is not the server, or its answer cannot be read.",
+        "The upstream is not a gRPC server, or its response cannot be read.",
         "The server's answer cannot be read.",
     ),
     503: (
@@ -45,29 +45,29 @@ _SITUATIONS: Mapping[int, tuple[str, str]] = {
     ),
     504: ("The deadline passed.", "The deadline passed before the call was answered."),
 }
-"""By status: when it happens, and a message as an example, where ``{id}`` stands for the request id."""
+"""By status: the situation, and an example message in which ``{id}`` is the request id."""
 
 _OF_CODES_ONLY = frozenset({429, 499})
-"""Statuses that are of no use where no gRPC code maps to them."""
+"""Statuses that are described only if a gRPC code maps to them."""
 
 _HEADERS: Mapping[int, Mapping[str, Json]] = {
-    401: {"WWW-Authenticate": {"description": "How to get in.", "schema": {"type": "string"}}},
+    401: {"WWW-Authenticate": {"description": "Authentication schemes to use.", "schema": {"type": "string"}}},
     405: {
         "Allow": {
-            "description": "The methods that this path takes.",
+            "description": "Methods that this path accepts.",
             "required": True,
             "schema": {"type": "string", "examples": ["GET, HEAD, OPTIONS"]},
         }
     },
     429: {
         "Retry-After": {
-            "description": "Seconds to wait before another try.",
+            "description": "Seconds to wait before a retry.",
             "schema": {"type": "integer", "minimum": 1},
         }
     },
     503: {
         "Retry-After": {
-            "description": "Seconds to wait before another try.",
+            "description": "Seconds to wait before a retry.",
             "required": True,
             "schema": {"type": "integer", "minimum": 1},
         }
@@ -76,7 +76,7 @@ _HEADERS: Mapping[int, Mapping[str, Json]] = {
 
 
 class FailureResponses:
-    """Describes the failures of a service, and the request id that all its answers have."""
+    """Describes the failures of a service, and the request id in every response."""
 
     def __init__(self, schema: Schema) -> None:
         """Take the codes, statuses and reasons of a schema."""
@@ -88,26 +88,26 @@ class FailureResponses:
         self._asked = _asked(schema)
 
     def request_id_header(self) -> Json:
-        """The header that every answer has, as a component by its name."""
+        """Return the header of every response, as a component by name."""
         described: Json = {
-            "description": "Traces the request through every log; give one with the request to choose it.",
+            "description": "Id of the request in the logs; an id sent by the client is logged beside it.",
             "required": True,
             "schema": {"type": "string", "pattern": f"^{self._form.pattern}$", "examples": [self._id]},
         }
         return {self._form.header: described}
 
     def components(self) -> Json:
-        """The responses of all failures, each by the name that `references` refers to."""
+        """Return the responses of all failures, by the names used in `references`."""
         found: Json = {_name(status): self._known_response(status) for status in self._known}
         return found | {_name(status): self._asked_response(status, code) for status, code in self._asked.items()}
 
     def references(self) -> Json:
-        """What the responses of every operation have in common."""
+        """Return the responses that all operations have."""
         statuses = sorted({*self._known, *self._asked})
         return {str(status): reference("responses", _name(status)) for status in statuses}
 
     def _known_response(self, status: int) -> Json:
-        """With the body as the gateway writes it, so with the code it would have."""
+        """Return a response with an example body as the gateway writes it, with the code for the status."""
         description, text = _SITUATIONS[status]
         message = text.replace("{id}", self._id)
         failure: RequestFailed | InvalidRequest = RequestFailed(status, message)
@@ -129,33 +129,33 @@ class FailureResponses:
 
 
 def all_answers_headers(form: RequestIdForm) -> Json:
-    """The headers of every answer, as references."""
+    """Return the headers of every response, as references."""
     return {form.header: reference("headers", form.header)}
 
 
 def error_schema(form: RequestIdForm) -> Json:
-    """The schema of the body of every failure."""
+    """Return the schema of the body of every failure."""
     violation: Json = {
         "type": "object",
         "properties": {
             "field": {"type": "string", "description": "Path of the member as it was sent; empty for the whole body."},
-            "description": {"type": "string", "description": "What is wrong with it, and what is expected."},
+            "description": {"type": "string", "description": "The error, and the expected value."},
         },
         "required": ["field", "description"],
     }
     members: Json = {
-        "code": {"type": "string", "description": "What failed, for programs."},
-        "message": {"type": "string", "description": "What failed, for people."},
-        "reason": {"type": "string", "description": "Why the server refused, in UPPER_SNAKE_CASE."},
-        "details": {"type": "array", "items": violation, "description": "Every member of the request that is wrong."},
-        "request_id": {"type": "string", "description": f"As in the header `{form.header}`."},
+        "code": {"type": "string", "description": "Code of the failure, for programs."},
+        "message": {"type": "string", "description": "Description of the failure, for people."},
+        "reason": {"type": "string", "description": "Reason of the server, in UPPER_SNAKE_CASE."},
+        "details": {"type": "array", "items": violation, "description": "All invalid members of the request."},
+        "request_id": {"type": "string", "description": f"The same id as in the header `{form.header}`."},
     }
     error: Json = {"type": "object", "properties": members, "required": ["code", "message", "request_id"]}
     return {"title": "Error", "type": "object", "properties": {"error": error}, "required": ["error"]}
 
 
 def _asked(schema: Schema) -> dict[int, str]:
-    """The statuses that only options of this service ask for, each with the code of a failure that has it."""
+    """Return the statuses that only options of this service set, each with the code of one of its failures."""
     statuses = schema.conventions.statuses
     asked = {status: code for code, status in statuses.by_code.items() if status not in _SITUATIONS}
     if statuses.quota and statuses.quota not in _SITUATIONS:

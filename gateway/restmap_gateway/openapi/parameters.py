@@ -1,4 +1,4 @@
-"""What a request carries outside of its body: parameters in path, query and headers."""
+"""Data in a request outside its body: parameters in path, query and headers."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ from restmap_gateway.schema.restmap_options import has_text_form
 from restmap_gateway.schema.schema import Method, Rule
 
 MOST_IN_QUERY = 200
-"""Parameters inside of messages that the query of a call is described with; with messages in messages there can be
-any number."""
+"""Maximum described query parameters inside messages; nested messages can have any number."""
 
 _NOT_A_PARAMETER = frozenset({"accept", "content-type", "authorization"})
-"""Headers that OpenAPI describes by other means."""
+"""Headers that OpenAPI describes in another way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +31,27 @@ class _Step:
 
     message: Descriptor
     prefix: str
-    """What the names of its fields begin with: ``outer.`` or nothing."""
+    """Prefix of the names of its fields: ``outer.`` or empty."""
     is_required: bool
-    """Whether everything around it is."""
+    """Whether all enclosing messages are required."""
     around: tuple[str, ...]
-    """Full names of the messages it is in, and its own."""
+    """Full names of the enclosing messages and of this one."""
 
 
 class Parameters:
     """Describes the parameters of rules."""
 
     def __init__(self, schemas: Schemas, comments: Comments) -> None:
-        """Take what makes schemas of the values, and the comments that become descriptions."""
+        """Store the maker of value schemas, and the comments that become descriptions."""
         self._schemas = schemas
         self._comments = comments
 
     def in_path(self, method: Method, path: Path, names: tuple[str, ...]) -> list[Json]:
-        """The parameters of a path, under these names."""
+        """Return the parameters of a path, under these names."""
         return [self._slot(method, slot, name) for slot, name in zip(path.slots, names, strict=True)]
 
     def in_query(self, method: Method, rule: Rule) -> tuple[list[Json], list[str]]:
-        """The query parameters of a rule, and the messages (``outer.inner``) that have more than are described."""
+        """Return the query parameters of a rule, and the messages (``outer.inner``) that are not fully described."""
         if rule.body == "*":
             return [], []
         bound = {variable.name for variable in rule.template.variables} | {rule.body}
@@ -78,7 +77,7 @@ class Parameters:
         return parameters, cut
 
     def in_headers(self, method: Method) -> list[Json]:
-        """The headers that carry fields of the request."""
+        """Return the headers that carry fields of the request."""
         found: list[Json] = []
         for field in method.request.fields:
             mapping = field_mapping(field)
@@ -100,7 +99,7 @@ class Parameters:
         return parameter | ({"description": text} if text else {})
 
     def _of_field(self, field: FieldDescriptor, step: _Step) -> Iterator[Json]:
-        """The parameter of a field, and those of its aliases; none for what a query cannot give."""
+        """Yield the parameter of a field and those of its aliases; none if a query cannot set the field."""
         if map_entry(field) or not has_text_form(field):
             return
         schema = self._schemas.field(field)
@@ -126,15 +125,15 @@ class Parameters:
 
 
 def _unbounded(schema: Json) -> Json:
-    """The schema of an integer, or of several, that may be of any size."""
+    """Return the schema of an integer, or of several, without limits."""
     items = schema.get("items")
     return schema | {"items": _unbounded(items)} if isinstance(items, dict) else {"type": "integer"}
 
 
 def _as_text(schema: Json, field: FieldDescriptor | None) -> Json:
-    """The schema of what is written as text: null has a name there, and field masks may have original names.
+    """Return the schema of a value written as text: null has a name there, and field masks may have original names.
 
-    Without examples: a page would fill them in where somebody tries the call, and send them.
+    Examples are removed: a page would fill them in when somebody tries the call, and send them.
     """
     items = schema.get("items")
     if isinstance(items, dict):
@@ -159,7 +158,7 @@ def _notes(slot: Slot, name: str) -> Iterator[str]:
 
 
 def _with_fields(field: FieldDescriptor) -> Descriptor | None:
-    """The message in a field whose own fields a query can name."""
+    """Return the message in a field if a query can name its fields."""
     inner = field.message_type
     if inner is None or field.is_repeated or inner.file.package == "google.protobuf":
         return None

@@ -1,4 +1,4 @@
-"""Path templates of ``google.api.http`` → paths of OpenAPI, where a parameter takes exactly one segment."""
+"""Path templates of ``google.api.http`` → paths of OpenAPI, where a parameter matches exactly one segment."""
 
 from __future__ import annotations
 
@@ -8,54 +8,54 @@ from urllib.parse import quote
 from restmap_gateway.schema.http_rule import Template, Variable, Wildcard
 
 _SAFE = "-._~!$&'()+,;=@"
-"""What a literal may have besides letters and digits; ``:`` only begins a verb."""
+"""Characters of a literal besides letters and digits; ``:`` only begins a verb."""
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A segment of a template that takes any text."""
+    """A template segment that matches any text."""
 
     name: str
-    """Of the parameter."""
+    """Name of the parameter."""
     variable: Variable | None
-    """None: a wildcard outside of variables, which nothing looks at."""
+    """Variable of the segment; None: a wildcard outside of variables, whose value is not used."""
     pattern: str
-    """What the variable takes, with ``{}`` in place of this wildcard (``shelves/{}``); empty for one whole segment."""
+    """Pattern of the variable with ``{}`` for this wildcard (``shelves/{}``); empty for one whole segment."""
     is_open: bool
-    """Whether it takes all segments that remain, also none."""
+    """Whether the segment matches all remaining segments, or none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """A template in the words of OpenAPI."""
+    """A template in terms of OpenAPI."""
 
     parts: tuple[str | Slot, ...]
-    """Literals, percent-encoded, and parameters."""
+    """Percent-encoded literals, and parameters."""
     verb: str
-    """With its colon; empty for none."""
+    """The verb with its colon; empty for none."""
 
     @property
     def slots(self) -> tuple[Slot, ...]:
-        """The parameters from left to right."""
+        """Return the parameters from left to right."""
         return tuple(part for part in self.parts if isinstance(part, Slot))
 
     @property
     def shape(self) -> tuple[str | None, ...]:
-        """Equal for paths that differ in nothing but the names of parameters."""
+        """Return a key that is equal for paths that differ only in the names of parameters."""
         return (*(part if isinstance(part, str) else None for part in self.parts), self.verb)
 
     def text(self, names: tuple[str, ...]) -> str:
-        """As a key of ``paths``, with these names of its parameters."""
+        """Return the key in ``paths``, with these names of the parameters."""
         left = iter(names)
         segments = (part if isinstance(part, str) else f"{{{next(left)}}}" for part in self.parts)
         return f"/{'/'.join(segments)}{self.verb}"
 
 
 def path_of(template: Template) -> Path:
-    """What a template is in OpenAPI.
+    """Convert a template to OpenAPI.
 
-    A variable of several segments becomes its literals, and a parameter for each wildcard: with its own name where
-    it has one wildcard, else numbered. Names have no dots, which many readers of OpenAPI trip over.
+    A variable of several segments becomes its literals, and one parameter per wildcard: with the variable's name if it
+    has one wildcard, else numbered. Names have no dots, which many OpenAPI tools cannot handle.
     """
     names: set[str] = set()
     parts: list[str | Slot] = []

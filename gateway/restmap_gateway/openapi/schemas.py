@@ -1,4 +1,4 @@
-"""Messages → JSON Schema, as the gateway reads them in requests and writes them in answers."""
+"""Messages → JSON Schema, as the gateway reads them in requests and writes them in responses."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ NOTHING: frozenset[str] = frozenset()
 
 
 class Side(Enum):
-    """Which way a message goes: what a client may leave out and what it may rely on are not the same."""
+    """Direction of a message: requests and responses differ in the members that can be absent."""
 
     REQUEST = "-request"
     ANSWER = ""
 
     @property
     def suffix(self) -> str:
-        """What the names of components end in; no message has a ``-`` in its own."""
+        """Return the suffix of component names; it has a ``-``, which no message name has."""
         return self.value
 
 
@@ -33,12 +33,12 @@ class Schemas:
     """Makes schemas, and collects those of whole messages and enums as components."""
 
     def __init__(self, comments: Comments, side: Side, components: dict[str, object]) -> None:
-        """Start.
+        """Create the maker.
 
         Args:
-            comments: become descriptions.
-            side: of the messages.
-            components: gets what references lead to, by name; both sides may share it.
+            comments: source of the descriptions.
+            side: direction of the messages.
+            components: target for referenced schemas, by name; both sides may use the same.
         """
         self._comments = comments
         self._side = side
@@ -52,13 +52,13 @@ class Schemas:
         utc_micros: bool = False,
         is_inner: bool = False,
     ) -> Json:
-        """The schema of a whole message, or a reference to it.
+        """Return the schema of a whole message, or a reference to it.
 
         Args:
-            descriptor: of the message.
-            excluded: fields that are bound elsewhere, also nested ones (``outer.id``).
-            utc_micros: whether the message around it has its timestamps so.
-            is_inner: whether it is a field of a request, which may repeat what is bound elsewhere.
+            descriptor: descriptor of the message.
+            excluded: fields that are bound elsewhere, including nested ones (``outer.id``).
+            utc_micros: whether the enclosing message has timestamps as UTC text without zone.
+            is_inner: whether the message is a field of a request, which may repeat fields that are bound elsewhere.
         """
         known = well_known_schema(descriptor.full_name, utc_micros=utc_micros)
         if known is not None:
@@ -69,12 +69,12 @@ class Schemas:
             return self.object(descriptor, excluded, is_inner=is_inner)
         name = f"{descriptor.full_name}{self._side.suffix}"
         if name not in self._components:
-            self._components[name] = None  # before the fields: one may be of this very type
+            self._components[name] = None  # before the fields: a field may have this type
             self._components[name] = self.object(descriptor)
         return reference("schemas", name)
 
     def object(self, descriptor: Descriptor, excluded: frozenset[str] = NOTHING, *, is_inner: bool = False) -> Json:
-        """The schema of a message with fields, never a reference; the arguments are those of `message`."""
+        """Return the schema of a message with fields, never a reference; the arguments are those of `message`."""
         fields = [field for field in shown_fields(descriptor) if is_inner or field.name not in excluded]
         properties = {field.name: self._property(field, inside(field.name, excluded)) for field in fields}
         for name in properties.keys() & excluded:
@@ -86,7 +86,7 @@ class Schemas:
         return _described(schema, self._comments.of(descriptor.full_name).text)
 
     def field(self, field: FieldDescriptor, excluded: frozenset[str] = NOTHING) -> Json:
-        """The schema of everything that a field holds, null for none aside; `excluded` is seen from inside it."""
+        """Return the schema of a field's value, without null for unset; `excluded` is relative to the field."""
         entry = map_entry(field)
         if entry is not None:
             key_field, value_field = entry
@@ -102,14 +102,14 @@ class Schemas:
         return {keyword: most} if most else {}
 
     def whole_field(self, field: FieldDescriptor, excluded: frozenset[str] = NOTHING) -> Json:
-        """The schema of a body that is nothing but this field."""
+        """Return the schema of a body that is only this field."""
         schema = self.field(field, excluded)
         if self._side is Side.ANSWER and field.has_presence:
             schema = nullable(schema)
         return _described(schema, self._comments.of(field.full_name).text)
 
     def value(self, field: FieldDescriptor, owner: FieldDescriptor, excluded: frozenset[str] = NOTHING) -> Json:
-        """The schema of one value; `owner` belongs to the message shown to clients, where `field` is of a map."""
+        """Return the schema of one value; `owner` is the field shown to clients, `field` may be that of a map entry."""
         if field.message_type is not None:
             return self.message(field.message_type, excluded, utc_micros=has_utc_micros(owner), is_inner=True)
         if field.enum_type is None:
@@ -145,28 +145,28 @@ class Schemas:
 
 
 def reference(kind: str, name: str) -> Json:
-    """A reference to a component of a kind, such as ``schemas``."""
+    """Return a reference to a component of a kind, such as ``schemas``."""
     return {"$ref": f"#/components/{kind}/{name}"}
 
 
 def inside(name: str, paths: frozenset[str]) -> frozenset[str]:
-    """Those of `paths` that lie within the field `name`, seen from there."""
+    """Return the `paths` inside the field `name`, relative to it."""
     return frozenset(path.removeprefix(f"{name}.") for path in paths if path.startswith(f"{name}."))
 
 
 def is_required(field: FieldDescriptor) -> bool:
-    """Whether clients have to give a field and can, as far as its proto says."""
+    """Return whether clients must and can set a field, according to its proto."""
     return json_fields.is_required(field) and field_behavior_pb2.OUTPUT_ONLY not in behavior_of(field)
 
 
 def behavior_of(field: FieldDescriptor) -> Iterable[int]:
-    """The ``google.api.field_behavior`` of a field."""
+    """Return the ``google.api.field_behavior`` of a field."""
     found: Iterable[int] = field.GetOptions().Extensions[field_behavior_pb2.field_behavior]
     return found
 
 
 def shown_in(fields: Iterable[FieldDescriptor]) -> list[FieldDescriptor]:
-    """Those of `fields` that REST knows."""
+    """Return those of `fields` that REST shows."""
     return [field for field in fields if field.containing_type is None or field in shown_fields(field.containing_type)]
 
 
@@ -176,12 +176,12 @@ def _is_null_when_absent(field: FieldDescriptor) -> bool:
 
 
 def _is_left_empty(field: FieldDescriptor, excluded: frozenset[str]) -> bool:
-    """Whether all that a message holds is bound elsewhere, so that it need not be given itself."""
+    """Return whether all fields of a message are bound elsewhere, so that the message itself can be absent."""
     inner = field.message_type
     return inner is not None and bool(excluded) and {one.name for one in shown_fields(inner)} <= excluded
 
 
 def _described(schema: Json, *texts: str) -> Json:
-    """The schema with these texts before those it has."""
+    """Return the schema with these texts before its own description."""
     text = "\n\n".join(text for text in (*texts, str(schema.get("description", ""))) if text)
     return schema | {"description": text} if text else schema

@@ -1,4 +1,4 @@
-"""JSON Schema of single values: scalars, enums, and the well-known messages that JSON has a form of its own for."""
+"""JSON Schema of single values: scalars, enums, and well-known messages with a special JSON form."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from restmap_gateway.json_map.enums import NULL_VALUE
 from restmap_gateway.openapi.comments import Comments
 
 Json = dict[str, object]
-"""A JSON object, here mostly a JSON Schema."""
+"""A JSON object, mostly a JSON Schema."""
 
 FIELD_MASK: Final = "google.protobuf.FieldMask"
 UTC_MICROS_EXAMPLE: Final = "2024-05-06T07:08:09.000000"
@@ -26,7 +26,7 @@ _FORMATS: Final = {
 
 
 def scalar_schema(field: FieldDescriptor) -> Json:
-    """The schema of one value of a field that is neither message nor enum."""
+    """Return the schema of one value of a field that is neither message nor enum."""
     match field.cpp_type:
         case FieldDescriptor.CPPTYPE_BOOL:
             return {"type": "boolean"}
@@ -47,11 +47,11 @@ def scalar_schema(field: FieldDescriptor) -> Json:
 
 
 def well_known_schema(full_name: str, *, utc_micros: bool) -> Json | None:
-    """The schema of a message with a JSON form of its own, None for other messages and for wrappers.
+    """Return the schema of a message with a special JSON form; None for other messages and for wrappers.
 
     Args:
-        full_name: of the message.
-        utc_micros: whether timestamps are UTC text without zone here.
+        full_name: full name of the message.
+        utc_micros: whether timestamps are UTC text without zone.
     """
     match full_name.removeprefix("google.protobuf."):
         case "Timestamp" if utc_micros:
@@ -79,7 +79,7 @@ def well_known_schema(full_name: str, *, utc_micros: bool) -> Json | None:
 
 
 def enum_schema(enum: EnumDescriptor, comments: Comments) -> Json:
-    """The schema of an enum, by names; the comments of its values are part of the description."""
+    """Return the schema of an enum, by names; the comments of its values are part of the description."""
     if enum.full_name == NULL_VALUE:
         return {"type": "null"}
     of_values = ((value.name, comments.of(f"{enum.full_name}.{value.name}").text) for value in enum.values)
@@ -91,7 +91,7 @@ def enum_schema(enum: EnumDescriptor, comments: Comments) -> Json:
 
 
 def map_key_schema(key: FieldDescriptor) -> Json | None:
-    """What the names of the members of a map must be; None for any text."""
+    """Return the schema for the member names of a map; None for any text."""
     match key.cpp_type:
         case FieldDescriptor.CPPTYPE_STRING:
             return None
@@ -104,7 +104,7 @@ def map_key_schema(key: FieldDescriptor) -> Json | None:
 
 
 def nullable(schema: Json) -> Json:
-    """The same or null."""
+    """Return the schema extended by null."""
     kind = schema.get("type")
     if not (schema.keys() - {"description", "title"}) or kind == "null":
         return schema
@@ -121,7 +121,7 @@ def _integer(name: str, bounds: tuple[int, int]) -> Json:
 
 
 def _integer_text(name: str, pattern: str) -> Json:
-    # 64 bits do not fit into the numbers of many JSON readers, so JSON has them as text.
+    # Many JSON readers cannot hold 64-bit numbers, so they are text in JSON.
     return {"type": "string", "format": name, "pattern": pattern, "examples": ["1"]}
 
 

@@ -1,4 +1,4 @@
-"""What a descriptor set says of all its calls: headers that cross, the request id, statuses, authentication, title."""
+"""Options of a descriptor set that apply to all calls: headers, request ids, statuses, authentication, title."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from restmap_gateway.schema.descriptor_set import DescriptorSet, Problem
 from restmap_gateway.schema.restmap_options import HEADER_NAME, of_file
 
 TRACE_HEADERS: Final = ("traceparent", "tracestate")
-"""Request headers that become metadata whatever the options say: W3C Trace Context."""
+"""Request headers that always become metadata, whatever the options say: W3C Trace Context."""
 
 CLIENT_ADDRESS: Final = "x-forwarded-for"
-"""Metadata key of the address of the client."""
+"""Metadata key of the client's address."""
 
 _METADATA_KEY = re.compile(r"[0-9a-z_.-]+")
 _PREFIX = re.compile(r"[0-9A-Za-z_-]{0,32}")
@@ -26,7 +26,7 @@ _SCHEME_NAME = re.compile(r"[0-9A-Za-z._-]+")
 _TAKEN_KEYS: Final = frozenset(
     {"content-type", "te", "user-agent", "host", "connection", CLIENT_ADDRESS, *TRACE_HEADERS}
 )
-"""Metadata keys that gRPC, or this gateway, sets itself."""
+"""Metadata keys that gRPC or this gateway sets itself."""
 
 _TAKEN_HEADERS: Final = frozenset(
     {"connection", "content-encoding", "content-length", "content-type", "date", "server", "transfer-encoding", "vary"}
@@ -36,7 +36,7 @@ _TAKEN_HEADERS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class CrossingHeader:
-    """A header, and the metadata that stand for it in a call."""
+    """A header and the metadata key that carries its value in a call."""
 
     header: str
     metadata_key: str
@@ -44,17 +44,17 @@ class CrossingHeader:
 
 @dataclass(frozen=True, slots=True)
 class RequestIdForm:
-    """Where the id of a request stands, and what it looks like."""
+    """Header, metadata keys and format of request ids."""
 
     header: str = "X-Request-Id"
     metadata_key: str = "x-request-id"
     client_metadata_key: str = "x-client-request-id"
     prefix: str = ""
-    """Before a UUID of version 4."""
+    """Text before the UUID of version 4."""
 
     @property
     def pattern(self) -> str:
-        """A regular expression for an id."""
+        """Return a regular expression for an id."""
         return f"{self.prefix}[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}"
 
 
@@ -63,37 +63,37 @@ _PLAIN: Final = RequestIdForm()
 
 @dataclass(frozen=True, slots=True)
 class Statuses:
-    """HTTP statuses of gRPC codes that are not those of ``google/rpc/code.proto``."""
+    """HTTP statuses that differ from those in ``google/rpc/code.proto``."""
 
     by_code: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    """By name of the code."""
+    """HTTP status by name of the gRPC code."""
     quota: int = 0
-    """Of RESOURCE_EXHAUSTED with a ``QuotaFailure``; 0: as without."""
+    """HTTP status of RESOURCE_EXHAUSTED with a ``QuotaFailure``; 0: the same as without."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conventions:
-    """What all calls of a descriptor set have in common over HTTP; the defaults are those of a set without options."""
+    """Conventions of all calls of a descriptor set over HTTP; the defaults apply to a set without options."""
 
     request_headers: tuple[CrossingHeader, ...] = (CrossingHeader("authorization", "authorization"),)
-    """Become metadata of a call."""
+    """Request headers that become metadata of a call."""
     proxy_headers: tuple[CrossingHeader, ...] = ()
-    """Become metadata only where an authenticating proxy is expected in front."""
+    """Request headers that become metadata only if an authenticating proxy is expected in front."""
     response_headers: tuple[CrossingHeader, ...] = (
         CrossingHeader("WWW-Authenticate", "www-authenticate"),
         CrossingHeader("Proxy-Authenticate", "proxy-authenticate"),
     )
-    """Are made of metadata of a failed call."""
+    """Response headers that are made from metadata of a failed call."""
     request_id: RequestIdForm = _PLAIN
     security_schemes: tuple[restmap_pb2.SecurityScheme, ...] = ()
-    """Any one of them will do; read-only."""
+    """Security schemes, each sufficient alone; read-only."""
     statuses: Statuses = field(default_factory=Statuses)
     api_title: str = ""
-    """Empty where no file says."""
+    """Title of the API; empty if no file sets it."""
 
 
 def read_conventions(descriptors: DescriptorSet, problems: list[Problem]) -> Conventions:
-    """The conventions of a descriptor set; what is wrong with them is added to the problems."""
+    """Return the conventions of a descriptor set; add their errors to the problems."""
     options = {file.name: of_file(file) for file in descriptors.files}
     for name, option in options.items():
         problems += (Problem(text, name) for text in _problems(option))
@@ -133,7 +133,7 @@ def _statuses(mappings: Iterable[restmap_pb2.StatusMapping]) -> Statuses:
 
 
 def _problems(option: restmap_pb2.FileMapping) -> Iterator[str]:
-    """What is wrong with the options of one file."""
+    """Yield the errors in the options of one file."""
     for mapping in (*option.request_headers, *option.proxy_headers):
         yield from _header_problems(mapping.header)
         yield from _key_problems(_key(mapping.header, mapping.metadata_key))
@@ -191,16 +191,16 @@ def _name(code: int) -> str:
 
 
 def _repetitions(options: Mapping[str, restmap_pb2.FileMapping]) -> Iterator[Problem]:
-    """What the files of a set say more than once, though only once counts."""
+    """Yield an error for each option that several files set though only one may."""
     first: dict[str, str] = {}
     for name, option in options.items():
-        for said in _said(option):
-            if said in first:
-                yield Problem(f"sets {said}, as {first[said]} does already", name)
-            first.setdefault(said, name)
+        for setting in _set_once(option):
+            if setting in first:
+                yield Problem(f"sets {setting}, as {first[setting]} does already", name)
+            first.setdefault(setting, name)
 
 
-def _said(option: restmap_pb2.FileMapping) -> Iterator[str]:
+def _set_once(option: restmap_pb2.FileMapping) -> Iterator[str]:
     if option.HasField("request_id"):
         yield "request_id"
     if option.api_title:

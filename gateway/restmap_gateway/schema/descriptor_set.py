@@ -1,4 +1,4 @@
-"""Opens a descriptor set: bytes from protoc become descriptors in a pool of their own."""
+"""Opens a descriptor set: converts bytes from protoc to descriptors in a private pool."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from google.protobuf.message import DecodeError
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One reason not to serve a descriptor set."""
+    """One error that prevents serving a descriptor set."""
 
     description: str
     file: str = ""
-    """Name of the proto file; empty where it is about the set as a whole."""
+    """Name of the proto file; empty for an error of the whole set."""
     element: str = ""
     """Full name of the method, message, field or enum value."""
     rule: str = ""
-    """HTTP method and path template, for a problem of one rule."""
+    """HTTP method and path template, for an error of one rule."""
 
     def __str__(self) -> str:
         return ": ".join(part for part in (self.file, self.element, self.rule, self.description) if part)
 
 
 class SchemaError(Exception):
-    """A descriptor set cannot be served; its text has one line for each problem, all of them at once."""
+    """A descriptor set cannot be served; the text has one line for each problem, all of them at once."""
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
@@ -37,27 +37,27 @@ class SchemaError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class DescriptorSet:
-    """All files of a set, linked with each other and with nothing else."""
+    """All files of a set in a private pool."""
 
     pool: DescriptorPool
-    """Private: nothing of it is in the default pool."""
+    """Private pool; nothing of it is in the default pool."""
     files: tuple[FileDescriptor, ...]
-    """Each file after those that it imports."""
+    """Files, each after its imports."""
     protos: tuple[FileDescriptorProto, ...]
-    """The same in the same order, with comments where the set was written with them."""
+    """The same files in the same order, with comments if the set contains them."""
 
     def messages(self) -> Iterator[Descriptor]:
-        """Every message type, nested ones too, without the entry types of maps."""
+        """Yield every message type, including nested ones, without the entry types of maps."""
         for file in self.files:
             for message in file.message_types_by_name.values():
                 yield from _with_nested(message)
 
 
 def open_set(serialized: bytes) -> DescriptorSet:
-    """Read a ``FileDescriptorSet`` that holds everything it imports, as ``protoc --include_imports`` writes it.
+    """Read a ``FileDescriptorSet`` with all its imports, as written by ``protoc --include_imports``.
 
     Raises:
-        SchemaError: the bytes are no descriptor set, an import is missing, or the files do not fit together.
+        SchemaError: the bytes are not a descriptor set, an import is missing, or the files do not fit together.
     """
     try:
         files = FileDescriptorSet.FromString(serialized).file
@@ -75,7 +75,7 @@ def open_set(serialized: bytes) -> DescriptorSet:
 
 
 def _imports_first(files: dict[str, FileDescriptorProto]) -> list[FileDescriptorProto]:
-    """Sorted so that each file follows its imports; protoc sorts so itself, other tools need not."""
+    """Return the files sorted so that each follows its imports; protoc sorts them so, other tools may not."""
     missing = [
         Problem(f"imports {name!r}, which the set lacks; write the set with --include_imports", file.name)
         for file in files.values()

@@ -1,4 +1,4 @@
-"""Which codes the error bodies of a descriptor set carry: its file options ``failure_codes`` and ``error_domains``."""
+"""Codes in the error bodies of a descriptor set: the file options ``failure_codes`` and ``error_domains``."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from restmap_gateway.schema.restmap_options import of_file, of_reason
 
 @dataclass(frozen=True, slots=True)
 class ReasonMapping:
-    """What REST says for one reason of an ``ErrorInfo``."""
+    """REST mapping of one reason of an ``ErrorInfo``."""
 
     code: str
-    """The ``code`` of the error body; empty where the proto gives none."""
+    """The ``code`` of the error body; empty if the proto sets none."""
     http_status: int | None
-    """400 to 599; None: the status that the gRPC code maps to."""
+    """HTTP status, 400 to 599; None: the status of the gRPC code."""
     nothing_done: bool = False
-    """Whether the call changed nothing, and will not change anything later."""
+    """Whether the call changed nothing and will not change anything later."""
 
 
 def read_failure_codes(descriptors: DescriptorSet, problems: list[Problem]) -> restmap_pb2.FailureCodes | None:
-    """The codes of failures without a known reason; a second file that sets them is added to the problems."""
+    """Return the codes of failures without a known reason; add a second file that sets them to the problems."""
     found: restmap_pb2.FailureCodes | None = None
     first = ""
     for file in descriptors.files:
@@ -41,17 +41,17 @@ def read_failure_codes(descriptors: DescriptorSet, problems: list[Problem]) -> r
 
 
 def read_reasons(descriptors: DescriptorSet, problems: list[Problem]) -> Mapping[str, Mapping[str, ReasonMapping]]:
-    """By domain, the reasons of its enum without the enum's prefix.
+    """Return the reasons by domain; their names lack the prefix of the enum.
 
-    An enum that the set lacks and a second enum for a domain are added to the problems.
+    An enum that is not in the set, and a second enum for a domain, are added to the problems.
     """
     reasons: dict[str, Mapping[str, ReasonMapping]] = {}
     enum_names: dict[str, str] = {}
     for file in descriptors.files:
         for entry in of_file(file).error_domains:
-            standing = enum_names.setdefault(entry.domain, entry.reason_enum)
+            existing = enum_names.setdefault(entry.domain, entry.reason_enum)
             if entry.domain in reasons:
-                text = f"ties the domain {entry.domain!r} to {entry.reason_enum}, it is tied to {standing} already"
+                text = f"ties the domain {entry.domain!r} to {entry.reason_enum}, it is tied to {existing} already"
                 problems.append(Problem(text, file.name))
                 continue
             try:

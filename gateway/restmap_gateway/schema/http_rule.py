@@ -9,7 +9,7 @@
     FieldPath = IDENT { "." IDENT } ;
     Verb      = ":" LITERAL ;
 
-One addition, as Envoy and grpc-gateway have it: ``/`` alone is the root path.
+One addition, as in Envoy and grpc-gateway: ``/`` alone is the root path.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from enum import Enum
 from urllib.parse import unquote_to_bytes
 
 _IDENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# What RFC 3986 allows in a path segment, less what the grammar keeps for itself (`*` and `:`), plus unescaped
-# characters beyond ASCII: literals are compared in decoded form, so both spellings of one mean the same.
+# Characters that RFC 3986 allows in a path segment, without `*` and `:`, which the grammar reserves, and with unescaped
+# characters beyond ASCII: literals are compared decoded, so both spellings of a character are equal.
 _LITERAL = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()+,;=@%]|[^\x00-\xa0])+")
 _BAD_PERCENT = re.compile("%(?![0-9A-Fa-f]{2})")
 _SLASH = re.compile("(%2[Ff])")
 
 
 class TemplateError(ValueError):
-    """A path template that does not follow the grammar; says the template, the column (from 1) and what is wrong."""
+    """A path template violates the grammar; the text has the template, the column (from 1) and the error."""
 
     def __init__(self, template: str, column: int, problem: str) -> None:
         super().__init__(f"path template {template!r}, column {column}: {problem}")
@@ -37,61 +37,60 @@ class TemplateError(ValueError):
 
 
 class Wildcard(Enum):
-    """A segment of a template that takes any text."""
+    """A template segment that matches any text."""
 
     ONE = "*"
-    """Exactly one segment, never an empty one."""
+    """Matches exactly one segment, which is not empty."""
     REMAINING = "**"
-    """All segments that remain, also none."""
+    """Matches all remaining segments, or none."""
 
 
 Segment = str | Wildcard
-"""A literal in decoded form, or a wildcard."""
+"""A decoded literal, or a wildcard."""
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A field of the request that takes part of the path: the segments from ``start`` to before ``end``."""
+    """A request field that takes a part of the path: the segments from ``start`` to before ``end``."""
 
     field_path: tuple[str, ...]
     """Names of the fields from the request inwards: ``{a.b}`` is ``("a", "b")``."""
     start: int
     end: int | None
-    """None: open, all segments from ``start`` on, as ``**`` ends the variable."""
+    """End of the segments; None: all segments from ``start``, because ``**`` ends the variable."""
 
     @property
     def name(self) -> str:
-        """The field path as the template has it, joined by dots."""
+        """Return the field path as in the template, joined by dots."""
         return ".".join(self.field_path)
 
     @property
     def is_multi_segment(self) -> bool:
-        """Whether ``/`` separates parts of the value, so that an encoded ``%2F`` must stay what it is."""
+        """Return whether the value can have several segments, so that an encoded ``%2F`` must stay encoded."""
         return self.end is None or self.end - self.start > 1
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A parsed path template; two with equal ``segments`` and ``verb`` match the same paths."""
+    """A parsed path template; templates with equal ``segments`` and ``verb`` match the same paths."""
 
     text: str
-    """As it was written."""
+    """The template as written."""
     segments: tuple[Segment, ...]
-    """Empty for the root path only; ``Wildcard.REMAINING`` only as the last."""
+    """Segments; empty only for the root path, with ``Wildcard.REMAINING`` only as the last."""
     variables: tuple[Variable, ...]
-    """In the order of the path; no field path occurs twice."""
+    """Variables in the order of the path; no field path occurs twice."""
     verb: str
-    """Decoded, without its colon; empty for none."""
+    """The verb, decoded, without its colon; empty for none."""
 
 
 def percent_decoded(text: str) -> str:
-    """Text with each ``%XX`` resolved, read as UTF-8.
+    """Return the text with each ``%XX`` decoded, as UTF-8.
 
-    Characters beyond ASCII, also such that stand for undecodable bytes (surrogate escapes), count as the bytes
-    they came from.
+    Characters beyond ASCII, including surrogate escapes for undecodable bytes, count as the bytes they came from.
 
     Raises:
-        ValueError: a ``%`` without two hexadecimal digits, or bytes that are not UTF-8; the text says which.
+        ValueError: a ``%`` without two hexadecimal digits, or bytes that are not UTF-8; the text names the error.
     """
     if "%" not in text and text.isascii():
         return text
@@ -107,25 +106,25 @@ def percent_decoded(text: str) -> str:
 
 
 def percent_decoded_except_slash(text: str) -> str:
-    """As `percent_decoded`, with ``%2F`` and ``%2f`` left as they are: the rule for variables of several segments.
+    """Decode as `percent_decoded` but keep ``%2F`` and ``%2f``: the rule for variables of several segments.
 
     Raises:
-        ValueError: as `percent_decoded`.
+        ValueError: as in `percent_decoded`.
     """
     return "".join(part if _SLASH.fullmatch(part) else percent_decoded(part) for part in _SLASH.split(text))
 
 
 def parse(text: str) -> Template:
-    """The template that a text means.
+    """Parse a path template.
 
     Raises:
-        TemplateError: the text does not follow the grammar, a variable occurs twice, or ``**`` is not last.
+        TemplateError: the text violates the grammar, a variable occurs twice, or ``**`` is not last.
     """
     return Template(text, (), (), "") if text == "/" else _Parser(text).template()
 
 
 class _Parser:
-    """Recursive descent over one template; each method takes its part of the text and moves on."""
+    """Recursive descent parser of one template; each method consumes its part of the text."""
 
     def __init__(self, text: str) -> None:
         self._text = text

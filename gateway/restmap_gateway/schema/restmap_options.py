@@ -1,4 +1,4 @@
-"""Reads the ``restmap`` options of a descriptor set and finds those that make no sense."""
+"""Reads the ``restmap`` options of a descriptor set and validates them."""
 
 from __future__ import annotations
 
@@ -33,28 +33,28 @@ _CLIENTS_FAULT = frozenset(
     }
 )
 _SERVERS_FAULT = frozenset({code_pb2.INTERNAL, code_pb2.DATA_LOSS, code_pb2.UNAVAILABLE})
-"""The gRPC codes that say whose fault a failure is; the others can be either's."""
+"""The gRPC codes that mean a failure of the server; other codes than these and those above fit both sides."""
 HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-"""Matches what can be the name of a header."""
+"""Matches the name of a header."""
 
 
 def of_file(file: FileDescriptor) -> restmap_pb2.FileMapping:
-    """The REST options of a file; all defaults where it has none."""
+    """Return the REST options of a file; defaults if it has none."""
     return cast("restmap_pb2.FileMapping", _option(file, restmap_pb2.file))
 
 
 def of_method(method: MethodDescriptor) -> restmap_pb2.MethodMapping:
-    """The REST options of a method; all defaults where it has none."""
+    """Return the REST options of a method; defaults if it has none."""
     return cast("restmap_pb2.MethodMapping", _option(method, restmap_pb2.method))
 
 
 def of_reason(value: EnumValueDescriptor) -> restmap_pb2.ReasonMapping:
-    """What REST says for a reason; all defaults where it has no options."""
+    """Return the REST options of a reason; defaults if it has none."""
     return cast("restmap_pb2.ReasonMapping", _option(value, restmap_pb2.reason))
 
 
 def names_in_json(field: FieldDescriptor) -> tuple[str, ...]:
-    """The names that a JSON member for this field may have, the original one first; none for ``grpc_only``."""
+    """Return the JSON names of a field, the original one first; none for ``grpc_only``."""
     if field_mapping(field).grpc_only:
         return ()
     message = field.containing_type
@@ -64,14 +64,14 @@ def names_in_json(field: FieldDescriptor) -> tuple[str, ...]:
 
 
 def fields_by_json_name(message: Descriptor) -> dict[str, FieldDescriptor]:
-    """The fields that REST knows, by every name that a JSON member for them may have; original names win."""
+    """Return the fields that REST shows, by each of their JSON names; original names take precedence."""
     fields = shown_fields(message)
     by_other_name = {name: field for field in fields for name in names_in_json(field)}
     return by_other_name | {field.name: field for field in fields}
 
 
 def has_text_form(field: FieldDescriptor) -> bool:
-    """Whether one value of this field can be written as one text, so that path, query and headers can carry it.
+    """Return whether one value of this field has a text form, so that path, query and headers can carry it.
 
     True for scalars, enums, bytes, and the well-known messages whose JSON form is a scalar.
     """
@@ -83,7 +83,7 @@ def has_text_form(field: FieldDescriptor) -> bool:
 
 
 def option_problems(descriptors: DescriptorSet) -> Iterator[Problem]:
-    """Everything wrong with the options of files, messages, fields and enum values."""
+    """Yield every error in the options of files, messages, fields and enum values."""
     for file in descriptors.files:
         yield from _newer_options(file, restmap_pb2.file, file.name)
         for enum in file.enum_types_by_name.values():
@@ -153,21 +153,21 @@ def _header_problems(message: Descriptor, field: FieldDescriptor) -> Iterator[st
 def _newer_options(
     descriptor: _Optioned, extension: FieldDescriptor, file: str, element: str = ""
 ) -> Iterator[Problem]:
-    """What this gateway does not know in an option: to pass over it would be to serve something else than asked."""
+    """Yield the parts of an option that this gateway does not know; ignoring them would serve a different API."""
     for place in unknown_to_us(_option(descriptor, extension)):
         text = f"the option {extension.full_name} has {place}, unknown to this gateway; is it of a newer restmap.proto?"
         yield Problem(text, file, element)
 
 
 def _option(descriptor: _Optioned, extension: FieldDescriptor) -> Message:
-    # Options of a private pool are still read with the types of the default pool, which knows our extensions. How
-    # the handle of an extension is typed depends on what generated the stubs.
+    # Options in a private pool are still read with the types of the default pool, which has the restmap extensions. The
+    # type of an extension's handle depends on the stub generator.
     extensions: Any = descriptor.GetOptions().Extensions
     return cast("Message", extensions[extension])
 
 
 def unknown_to_us(message: Message, path: str = "") -> Iterator[str]:
-    """Descriptions of the fields and enum values in a message that its type, as built in here, does not have."""
+    """Yield a description of each field and enum value in a message that the type built in here lacks."""
     for unknown in cast("Iterable[Any]", UnknownFieldSet(message)):
         yield f"field {path}{unknown.field_number}"
     for field, value in message.ListFields():

@@ -1,9 +1,9 @@
-"""Finds the rule that serves a request: a trie over the segments of the path.
+"""Finds the rule for a request in a trie over the segments of the path.
 
-Where several templates match a path, the most literal one is preferred, read from the left: a literal before
-``*``, ``*`` before ``**``, a custom verb before a colon that is part of the value, whatever the order of
-registration. Among those that match the path, the first one that serves the HTTP method wins, so that a literal
-route never hides a method of a variable one.
+If several templates match a path, the most literal one is preferred, read from the left: a literal before ``*``, ``*``
+before ``**``, a custom verb before a colon that is part of the value. The order of registration does not matter. Among
+the matching templates, the first one that serves the HTTP method wins, so that a literal route never hides a method of
+a variable one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from restmap_gateway.schema.http_rule import Template, Variable, Wildcard, perce
 T = TypeVar("T")
 
 ANY_METHOD = "*"
-"""The kind of a custom pattern that serves every HTTP method its template has no other rule for."""
+"""The kind of a custom pattern that serves every HTTP method for which its template has no other rule."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +37,10 @@ class NotFound:
 
 @dataclass(frozen=True, slots=True)
 class MethodNotAllowed:
-    """Templates match the path, none of them serves the method."""
+    """Templates match the path, but none of them serves the method."""
 
     allow: frozenset[str]
-    """All methods that the path serves, HEAD wherever GET is, and OPTIONS."""
+    """All methods that the path serves, with OPTIONS, and with HEAD if GET is one."""
 
 
 class RouteConflict(Exception, Generic[T]):
@@ -58,7 +58,7 @@ class RouteConflict(Exception, Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Route(Generic[T]):
-    """A template and what serves it."""
+    """A template and its target."""
 
     template: Template
     target: T
@@ -66,7 +66,7 @@ class Route(Generic[T]):
 
 @dataclass(slots=True)
 class _Node(Generic[T]):
-    """What is known after some segments; filled while rules are added, only read afterwards."""
+    """State after some segments; written while rules are added, then read-only."""
 
     literals: dict[str, _Node[T]] = field(default_factory=dict)
     one: _Node[T] | None = None
@@ -76,17 +76,17 @@ class _Node(Generic[T]):
 
 
 class Router(Generic[T]):
-    """Maps HTTP method and path to a target; add every rule first, then match from any number of tasks."""
+    """Maps HTTP method and path to a target; add all rules first, then match from any number of tasks."""
 
     def __init__(self) -> None:
         self._root: _Node[T] = _Node()
 
     def add(self, http_method: str, template: Template, target: T) -> None:
-        """Serve requests of that method and shape of path with the target; `ANY_METHOD` for all other methods.
+        """Serve requests of this method and path shape with the target; `ANY_METHOD` means all other methods.
 
         Raises:
-            RouteConflict: a rule for that method and shape is there already; the names of variables are no part
-                of the shape. The standing rule stays.
+            RouteConflict: a rule for this method and shape exists and stays; names of variables are not part of the
+                shape.
         """
         node = self._root
         for segment in template.segments:
@@ -98,18 +98,18 @@ class Router(Generic[T]):
             raise RouteConflict(http_method, standing, added)
 
     def match(self, http_method: str, raw_path: str) -> Match[T] | NotFound | MethodNotAllowed:
-        """The rule for a request.
+        """Return the rule for a request.
 
         Args:
             http_method: as received; methods are case-sensitive.
-            raw_path: still percent-encoded, without the query.
+            raw_path: percent-encoded path without the query.
 
-        An empty segment matches nothing, so neither a trailing nor a double slash does. HEAD is served by the
-        rule for GET where a template has none for HEAD. A segment whose encoding is broken matches wildcards only.
+        An empty segment matches nothing, so neither a trailing nor a double slash matches. The rule for GET serves HEAD
+        if the template has no rule for HEAD. A segment with invalid encoding matches wildcards only.
 
         Raises:
-            InvalidRequest: a rule matches, but the encoding of a segment it takes is broken: a ``%`` without two
-                hexadecimal digits, or bytes that are not UTF-8. It names the variable.
+            InvalidRequest: a rule matches, but a segment for a variable has invalid encoding: a ``%`` without two
+                hexadecimal digits, or bytes that are not UTF-8. The violation names the variable.
         """
         segments = _split(raw_path)
         if segments is None:
@@ -125,18 +125,18 @@ class Router(Generic[T]):
 
 
 class _Search(Generic[T]):
-    """Looks for the route of one request: depth first, the most literal child first.
+    """Searches the route of one request: depth first, the most literal child first.
 
-    It visits a node at most once for each verb, so its cost is bounded by the trie.
+    The search visits a node at most once for each verb, so the size of the trie bounds its cost.
     """
 
     def __init__(self, http_method: str) -> None:
         self._http_method = http_method
         self.allow: set[str] = set()
-        """HTTP methods of templates that match the path, but do not serve the one asked for."""
+        """HTTP methods of templates that match the path but do not serve the request's method."""
 
     def with_verb(self, root: _Node[T], segments: list[str]) -> Route[T] | None:
-        """The route of a template with a verb; cuts the verb off the segments if there is one."""
+        """Return the route of a template with a verb; cut the verb off the segments if there is one."""
         stem, colon, raw_verb = segments[-1].rpartition(":") if segments else ("", "", "")
         if not (colon and raw_verb and (stem or len(segments) == 1)):
             return None
@@ -148,12 +148,12 @@ class _Search(Generic[T]):
         return route
 
     def below(self, node: _Node[T], segments: list[str], index: int, verb: str) -> Route[T] | None:
-        """The first route below a node that serves the request."""
+        """Return the first route below a node that serves the request."""
         if index == len(segments):
             route = self._ending(node, verb)
         else:
             route = None
-            literal = node.literals.get(_decoded(segments[index]) or "")  # no literal is empty
+            literal = node.literals.get(_decoded(segments[index]) or "")  # literals are never empty
             if literal is not None:
                 route = self.below(literal, segments, index + 1, verb)
             if route is None and node.one is not None:
@@ -173,7 +173,7 @@ class _Search(Generic[T]):
 
 
 def _child(node: _Node[T], segment: str | Wildcard) -> _Node[T]:
-    """The node behind a segment of a template, made where it is missing."""
+    """Return the child node for a segment of a template; create it if missing."""
     if isinstance(segment, str):
         return node.literals.setdefault(segment, _Node())
     if segment is Wildcard.ONE:
@@ -191,7 +191,7 @@ def _serving(routes: Mapping[str, Route[T]], http_method: str) -> Route[T] | Non
 
 
 def _split(raw_path: str) -> list[str] | None:
-    """The raw segments, none for ``/``; None for a path that no template can match."""
+    """Return the raw segments, none for ``/``; None for a path that no template can match."""
     if raw_path == "/":
         return []
     if not raw_path.startswith("/"):
@@ -201,7 +201,7 @@ def _split(raw_path: str) -> list[str] | None:
 
 
 def _decoded(segment: str) -> str | None:
-    """None where the encoding is broken: such a segment equals no literal."""
+    """Return the decoded segment; None for invalid encoding, which equals no literal."""
     try:
         return percent_decoded(segment)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Whether a ``google.api.http`` rule fits the messages of its method."""
+"""Checks whether a ``google.api.http`` rule fits the messages of its method."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _FLAGS = (FieldDescriptor.CPPTYPE_BOOL, FieldDescriptor.CPPTYPE_STRING)
 
 
 def pattern_of(http: HttpRule) -> tuple[str, str]:
-    """HTTP method and path template of a rule as written; both empty where the rule has none."""
+    """Return HTTP method and path template of a rule as written; both empty if the rule has none."""
     kind = http.WhichOneof("pattern")
     if kind is None:
         return "", ""
@@ -43,7 +43,7 @@ def pattern_of(http: HttpRule) -> tuple[str, str]:
 
 
 def annotation_problems(http: HttpRule, *, is_additional: bool) -> Iterator[str]:
-    """What is wrong with the form of a rule, whatever the method."""
+    """Yield the errors in the form of a rule, independent of the method."""
     http_method, _ = pattern_of(http)
     if not _TOKEN.fullmatch(http_method):
         yield f"{http_method!r} is not an HTTP method" if http_method else "the rule names no HTTP method and path"
@@ -55,7 +55,7 @@ def annotation_problems(http: HttpRule, *, is_additional: bool) -> Iterator[str]
 
 
 def method_problems(method: MethodDescriptor) -> Iterator[str]:
-    """What is wrong with an annotated method, whatever its rules."""
+    """Yield the errors of an annotated method, independent of its rules."""
     mapping = of_method(method)
     if method.client_streaming:
         yield "its client streams, which HTTP cannot call"
@@ -68,7 +68,7 @@ def method_problems(method: MethodDescriptor) -> Iterator[str]:
 
 
 def rule_problems(method: MethodDescriptor, template: Template, body: str, response_body: str) -> Iterator[str]:
-    """What is wrong with a rule of a method."""
+    """Yield the errors in a rule of a method."""
     mapping = of_method(method)
     yield from _variable_problems(method.input_type, template)
     yield from _body_problems(method.input_type, template, body)
@@ -78,7 +78,7 @@ def rule_problems(method: MethodDescriptor, template: Template, body: str, respo
 
 
 def _variable_problems(request: Descriptor, template: Template) -> Iterator[str]:
-    """What is wrong with the variables of a template: each must be one value that REST may set."""
+    """Yield the errors in a template's variables: each must be one value that REST may set."""
     oneofs: dict[str, str] = {}
     for variable in template.variables:
         problem = _path_problem(request, variable.field_path)
@@ -94,7 +94,7 @@ def _variable_problems(request: Descriptor, template: Template) -> Iterator[str]
 
 
 def _body_problems(request: Descriptor, template: Template, body: str) -> Iterator[str]:
-    """What is wrong with the body of a rule: empty, ``*``, or a top-level field that the path leaves alone."""
+    """Yield the errors in the body of a rule: it must be empty, ``*``, or a top-level field not bound by the path."""
     if body in ("", "*"):
         return
     field = request.fields_by_name.get(body)
@@ -107,7 +107,7 @@ def _body_problems(request: Descriptor, template: Template, body: str) -> Iterat
 
 
 def _response_body_problems(response: Descriptor, response_body: str) -> Iterator[str]:
-    """What is wrong with the response body of a rule: empty or a top-level field."""
+    """Yield the errors in the response body of a rule: it must be empty or a top-level field."""
     if not response_body:
         return
     field = response.fields_by_name.get(response_body)
@@ -144,7 +144,7 @@ def _paging_problems(request: Descriptor, response: Descriptor, paging: OffsetPa
 
 
 def _paged_rule_problems(paging: OffsetPaging, template: Template, body: str, response_body: str) -> Iterator[str]:
-    """What keeps a rule from being paged: limit and offset must be in the query, the links beside the items."""
+    """Yield the reasons against paging a rule: limit and offset must be in the query, the links beside the items."""
     bound = {variable.name for variable in template.variables}
     for name in (paging.limit_field, paging.offset_field):
         if name in bound or body in ("*", name):
@@ -154,7 +154,7 @@ def _paged_rule_problems(paging: OffsetPaging, template: Template, body: str, re
 
 
 def _path_problem(request: Descriptor, path: tuple[str, ...]) -> str:
-    """Why a field path cannot be in a path; empty if it can."""
+    """Return why a field path cannot be in a path; empty if it can."""
     message = request
     for depth, name in enumerate(path):
         field = message.fields_by_name.get(name)

@@ -1,4 +1,4 @@
-"""What a gateway serves, read from a descriptor set and checked whole before anything is served."""
+"""The API that a gateway serves, read from a descriptor set and validated as a whole before serving."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class Rule:
     """One way to call a method over HTTP."""
 
     http_method: str
-    """As clients send it; ``*`` for every method that the path has no other rule for."""
+    """HTTP method as sent by clients; ``*`` for every method for which the path has no other rule."""
     template: Template
     body: str
-    """``""``: no body is taken; ``*``: it holds all that the path leaves; else the field of the request it is."""
+    """``""``: no body; ``*``: all fields that the path does not bind; otherwise the name of the request field."""
     response_body: str
-    """The field of the response that is the whole answer; empty: the response is."""
+    """The response field that is the whole response body; empty: the whole response message."""
 
     def __str__(self) -> str:
         return f"{self.http_method} {self.template.text}"
@@ -46,51 +46,51 @@ class Method:
     """A method of a service that HTTP can call."""
 
     full_name: str
-    """As gRPC writes it: ``/package.Service/Method``."""
+    """Name as in gRPC: ``/package.Service/Method``."""
     file: str
-    """Name of the proto file that declares it."""
+    """Name of the proto file that declares the method."""
     request: Descriptor
     response: Descriptor
     request_class: type[Message]
     response_class: type[Message]
     is_idempotent: bool
-    """By its ``idempotency_level``: calling it twice is the same as calling it once."""
+    """Whether calling the method twice has the same effect as once, according to its ``idempotency_level``."""
     server_streaming: bool
-    """Answers with any number of messages. A method whose client streams is never served."""
+    """Whether the server sends a stream of messages. Methods with a client stream are never served."""
     bindings: tuple[Rule, ...]
-    """Never empty: the annotation itself, then its additional bindings."""
+    """Rules, never empty: the annotation itself, then its additional bindings."""
     mapping: restmap_pb2.MethodMapping
-    """REST options of the method; treat it as read-only."""
+    """REST options of the method; read-only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """Everything a gateway needs to know about what it serves."""
+    """All data about the served API that a gateway needs."""
 
     methods: tuple[Method, ...]
-    """In the order of the files, never empty."""
+    """Methods in the order of the files, never empty."""
     failure_codes: restmap_pb2.FailureCodes | None
-    """Codes of failures without a known reason; None where no file sets them."""
+    """Codes of failures without a known reason; None if no file sets them."""
     reasons: Mapping[str, Mapping[str, ReasonMapping]]
-    """By domain of an ``ErrorInfo``, then by its reason: the name of the enum value without the enum's prefix."""
+    """Mappings by domain of an ``ErrorInfo``, then by reason: the name of the enum value without the enum's prefix."""
     conventions: Conventions
-    """What all calls have in common."""
+    """Conventions of all calls."""
     pool: DescriptorPool
-    """Holds every type of the set, and nothing else."""
+    """Pool with every type of the set and nothing else."""
     files: tuple[FileDescriptorProto, ...]
-    """Each file after its imports; with comments where the set has them."""
+    """Files, each after its imports, with comments if the set contains them."""
 
 
 def load(descriptor_set: bytes, *, services: Collection[str] = ()) -> Schema:
-    """Read a self-contained ``FileDescriptorSet`` and check everything in it that a call could trip over.
+    """Read a self-contained ``FileDescriptorSet`` and check everything in it that could make a call fail.
 
     Args:
-        descriptor_set: as ``protoc --include_imports --descriptor_set_out`` writes it.
+        descriptor_set: as written by ``protoc --include_imports --descriptor_set_out``.
         services: full names (``package.Service``) of the services to serve; empty for all with an annotation.
 
     Raises:
-        SchemaError: with every problem found, each with its file, method and rule. Only where the set cannot be
-            opened at all are the problems behind that unknown.
+        SchemaError: has every problem, each with its file, method and rule. Further problems are unknown only if the
+            set cannot be opened at all.
     """
     opened = open_set(descriptor_set)
     problems = [*option_problems(opened)]
@@ -105,9 +105,9 @@ def load(descriptor_set: bytes, *, services: Collection[str] = ()) -> Schema:
 
 
 def needs_body(method: Method, rule: Rule) -> bool:
-    """Whether a request without a body is refused: the body has to bring a field that its proto calls required.
+    """Return whether a body is required: it must carry a field that the proto calls required.
 
-    Else an empty body stands for an empty message, or an unset field, as in Envoy and grpc-gateway.
+    Otherwise an empty body means an empty message or an unset field, as in Envoy and grpc-gateway.
     """
     if rule.body != "*":
         return bool(rule.body) and is_required(method.request.fields_by_name[rule.body])
@@ -116,7 +116,7 @@ def needs_body(method: Method, rule: Rule) -> bool:
 
 
 def _annotated(opened: DescriptorSet, wanted: Collection[str], problems: list[Problem]) -> list[MethodDescriptor]:
-    """The annotated methods of the services wanted, or of all; adds services that have none to the problems."""
+    """Return the annotated methods of the wanted services, or of all; services without any become problems."""
     services = {service.full_name: service for file in opened.files for service in file.services_by_name.values()}
     methods = {name: [m for m in service.methods if _is_annotated(m)] for name, service in services.items()}
     for name in sorted(wanted):
@@ -135,7 +135,7 @@ def _is_annotated(method: MethodDescriptor) -> bool:
 
 
 def _method(descriptor: MethodDescriptor, problems: list[Problem]) -> Method:
-    """The method with those of its rules that can be read; what is wrong with it is added to the problems."""
+    """Return the method with its valid rules; add the errors to the problems."""
     file = descriptor.containing_service.file.name
     problems += (Problem(text, file, descriptor.full_name) for text in method_problems(descriptor))
     rules: list[Rule] = []
@@ -166,7 +166,7 @@ def _method(descriptor: MethodDescriptor, problems: list[Problem]) -> Method:
 
 
 def _conflicts(methods: Iterable[Method]) -> Iterator[Problem]:
-    """Rules that match the same requests as one before them."""
+    """Yield a problem for each rule that matches the same requests as an earlier one."""
     router: Router[str] = Router()
     for method in methods:
         name = method.full_name.lstrip("/").replace("/", ".")

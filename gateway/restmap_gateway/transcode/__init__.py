@@ -1,1 +1,1 @@
-"""From a request to a message, and from a message to a response."""
+"""Conversion from a request to a message, and from a message to a response."""

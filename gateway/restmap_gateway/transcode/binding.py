@@ -1,4 +1,4 @@
-"""HTTP request → request message of one rule: path, body, query and headers, compiled once and then only called."""
+"""HTTP request → request message of one rule, from path, body, query and headers; compiled once, then only called."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from restmap_gateway.schema.schema import Method, Rule, needs_body
 from restmap_gateway.transcode.query import QueryReader
 
 _SURELY_SHALLOW = 30
-"""Levels of a body that fit into the 100 levels of messages that servers decode, however much each of them holds."""
+"""Levels of a body that always fit into the 100 levels of messages that servers decode, whatever each level holds."""
 
 
 class Headers(Protocol):
-    """The headers of a request; names are compared without regard to case."""
+    """The headers of a request; names are case-insensitive."""
 
     def getall(self, key: str, default: list[str], /) -> list[str]:
-        """All values of a header in the order received, or the default."""
+        """Return all values of a header in the order received, or the default."""
 
 
 class Binding:
-    """Makes the request message of one method out of HTTP requests that match one of its rules."""
+    """Makes the request message of one method from HTTP requests that match one of its rules."""
 
     def __init__(
         self,
@@ -42,16 +42,16 @@ class Binding:
         max_values: int = MOST_VALUES,
         on_unknown: UnknownMember | None = None,
     ) -> None:
-        """Compile a rule that `schema.load` found no fault with.
+        """Compile a rule that `schema.load` has validated.
 
         Args:
-            method: whose request is made.
-            rule: one of its bindings.
+            method: method whose request message is made.
+            rule: one of the bindings of the method.
             json_map: makes the reader of the body.
-            max_depth: of nested objects and arrays in a body, and of nested names in a query.
-            max_values: members of objects and elements of arrays in a body, all together.
-            on_unknown: None: unknown members and query parameters are refused. Else they are ignored, and this is
-                told the full name of the message and the name of the member.
+            max_depth: maximum levels of nested objects and arrays in a body, and of nested names in a query.
+            max_values: maximum total of object members and array elements in a body.
+            on_unknown: None: unknown members and query parameters are errors. Otherwise they are ignored, and this
+                callback gets the full name of the message and the name of the member.
         """
         self._request_class = method.request_class
         self._request_name = method.request.full_name
@@ -69,17 +69,17 @@ class Binding:
         """Whether the rule reads a body, so that its content type matters."""
 
     def bind(self, path_values: Mapping[str, str], query: str, headers: Headers, body: bytes | None) -> Message:
-        """The request message.
+        """Return the request message.
 
         Args:
-            path_values: decoded text of each variable of the template, as `Router.match` gives it.
-            query: raw, still percent-encoded, without the question mark; empty for none.
-            headers: of the request.
-            body: whole; None or empty for none.
+            path_values: decoded text of each variable of the template, as returned by `Router.match`.
+            query: raw query, percent-encoded, without the question mark; empty for none.
+            headers: headers of the request.
+            body: complete body; None or empty for none.
 
         Raises:
-            InvalidRequest: with everything wrong with path, query and headers, and the first thing wrong with the
-                body. Each field is named as the client wrote it; a header by its name.
+            InvalidRequest: has all errors in path, query and headers, and the first error in the body. Each field has
+                the name that the client wrote; a header has its own name.
         """
         request = self._request_class()
         violations = [*_set_all(self._path, path_values, request)]
@@ -89,7 +89,7 @@ class Binding:
         except InvalidRequest as invalid:
             violations += invalid.violations
         if query:
-            in_query, wrong = self._query.read(query, request, self._tell_unknown if self._on_unknown else None)
+            in_query, wrong = self._query.read(query, request, self._report_unknown if self._on_unknown else None)
             given |= in_query
             violations += wrong
         violations += self._headers.read(headers, request, given)
@@ -99,7 +99,7 @@ class Binding:
         return request
 
     def _check_whole(self, request: Message, query: str, body: bytes | None) -> None:
-        """Refuse what no server could read, so that it is not taken for the server's failure."""
+        """Reject a request that no server could read, so that the failure is not blamed on the server."""
         if not request.IsInitialized():
             find_missing: Callable[[], list[str]] = request.FindInitializationErrors  # type: ignore[attr-defined]
             raise InvalidRequest(*(Violation(name, "is missing, but required") for name in find_missing()))
@@ -111,7 +111,7 @@ class Binding:
                 text = "the request is nested deeper than the 100 levels of messages that servers read"
                 raise InvalidRequest(Violation("", text)) from None
 
-    def _tell_unknown(self, name: str) -> None:
+    def _report_unknown(self, name: str) -> None:
         if self._on_unknown is not None:
             self._on_unknown(self._request_name, name)
 
@@ -150,10 +150,10 @@ class _BodyReader:
         self._read = _json_reader(request, body, path_names, json_map, on_unknown)
 
     def read(self, body: bytes | None, request: Message) -> set[str]:
-        """Fill the request; gives the original names of the top-level fields that the body brought.
+        """Fill the request; return the original names of the top-level fields in the body.
 
         Raises:
-            InvalidRequest: the body is not what the rule takes.
+            InvalidRequest: the body does not fit the rule.
         """
         if not body:
             if self._needs_body:
@@ -183,7 +183,7 @@ def _json_reader(
 
 
 class _HeaderReader:
-    """Reads the fields of a request that a header carries; only those of the request itself, not nested ones."""
+    """Reads request fields from headers; only top-level fields, not nested ones."""
 
     def __init__(self, request: Descriptor) -> None:
         bound = [
@@ -194,7 +194,7 @@ class _HeaderReader:
         self._fields = tuple(bound)
 
     def read(self, headers: Headers, request: Message, given: set[str]) -> list[Violation]:
-        """Fill the request; `given` are the original names of the fields that path, body or query brought."""
+        """Fill the request; `given` holds the original names of the fields set by path, body or query."""
         violations: list[Violation] = []
         for header, field in self._fields:
             values = headers.getall(header, [])

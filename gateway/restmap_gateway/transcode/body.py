@@ -1,4 +1,4 @@
-"""Reads the body of a request, within a size and a time."""
+"""Reads the body of a request, with limits for its size and time."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from aiohttp.web import BaseRequest, RequestPayloadError
 from restmap_gateway.errors import InvalidRequest, RequestFailed, Violation, shortened
 
 _CLOSE = {"Connection": "close"}
-"""What is left of the body would otherwise be taken for the next request."""
+"""Closes the connection; otherwise the rest of the body would be read as the next request."""
 
 
 async def read_body(request: BaseRequest, most: int, seconds: float) -> bytes:
-    """The whole body; empty if there is none.
+    """Return the complete body; empty if there is none.
 
     Args:
-        request: whose body to read.
-        most: bytes.
-        seconds: how long it may take to arrive.
+        request: request whose body is read.
+        most: maximum bytes.
+        seconds: maximum time for the body to arrive.
 
     Raises:
-        InvalidRequest: it is not sent as HTTP says, or there is an expectation that cannot be met.
+        InvalidRequest: the body does not match its headers, or there is an expectation that cannot be met.
         RequestFailed: 400 for a body that is too large, 408 for one that does not arrive in time.
     """
     must_say_continue = _expects_continue(request)
@@ -51,7 +51,7 @@ async def read_body(request: BaseRequest, most: int, seconds: float) -> bytes:
 
 
 def _arrived(request: BaseRequest, most: int) -> bytes:
-    """The body of a request that is here already, as most are: nothing to wait for, and no time to keep."""
+    """Return a body that has arrived already, as most do; no wait and no timeout are needed."""
     try:
         body = request.content.read_nowait()
     except RequestPayloadError as error:

@@ -1,4 +1,4 @@
-"""What is prepared once for each rule, and a request that has found its rule."""
+"""Data prepared once for each rule, and a request that has matched a rule."""
 
 from __future__ import annotations
 
@@ -20,45 +20,45 @@ from restmap_gateway.upstream.reply import Metadata
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One rule, with everything that can be prepared for it."""
+    """One rule with all its prepared parts."""
 
     method: Method
     rule: Rule
     binding: Binding
     write: Writer
-    """Makes what JSON shows of a response message."""
+    """Converts a response message to JSON values."""
     pager: Pager | None
     is_safe: bool
-    """Whether the method changes nothing, or nothing more when it is called again."""
+    """Whether the method changes nothing, or nothing more when called again."""
     key_field: FieldDescriptor | None
-    """The field that makes any call repeatable when it is set."""
+    """Field that makes any call repeatable if it is set, such as an idempotency key."""
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamCall:
-    """A request that is ready to be sent on."""
+    """A request that is ready to be sent to the server."""
 
     endpoint: Endpoint
     request: BaseRequest
     request_id: str
     path: str
-    """As sent, without the query."""
+    """Path as sent, without the query."""
     query: str
-    """As sent."""
+    """Query as sent."""
     message: Message
     metadata: Metadata
     seconds: float | None
-    """Until the deadline; None: the client did not say."""
+    """Seconds until the deadline; None: the client set none."""
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether the call may be made again when nobody knows if it was carried out."""
+        """Return whether the call may be retried when it is unknown if it was carried out."""
         endpoint = self.endpoint
         return endpoint.is_safe or self._has_key
 
     @property
     def uncertainty(self) -> str:
-        """What to say of a call that may have been carried out; empty where that makes no difference."""
+        """Return the message for a call that may have been carried out; empty if that makes no difference."""
         key = self.endpoint.key_field
         if self.endpoint.is_safe:
             return ""
@@ -80,10 +80,10 @@ def compile_routes(schema: Schema, depth: int, values: int, on_unknown: UnknownM
     """Prepare every rule of a schema.
 
     Args:
-        schema: what to serve.
-        depth: of nested objects and lists in a body.
-        values: members of objects and elements of lists in a body, all together.
-        on_unknown: told of members and parameters that no field has; None: they are refused.
+        schema: API to serve.
+        depth: maximum levels of nested objects and arrays in a body.
+        values: maximum total of object members and array elements in a body.
+        on_unknown: callback for unknown members and parameters; None: they are errors.
     """
     router: Router[Endpoint] = Router()
     json_map = JsonMap()

@@ -1,4 +1,4 @@
-"""What goes back to the client: one shape for every failure, whichever layer it comes from."""
+"""Responses for failures; all failures have one shape, whichever layer they come from."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ HTTP_STATUS: Mapping[grpc.StatusCode, int] = {
     grpc.StatusCode.DATA_LOSS: 500,
     grpc.StatusCode.UNAUTHENTICATED: 401,
 }
-"""HTTP status of each gRPC code, as in ``google/rpc/code.proto``; a descriptor set may say otherwise."""
+"""HTTP status of each gRPC code, as in ``google/rpc/code.proto``; a descriptor set may override it."""
 
 _FAILURE_CODES: Mapping[int, tuple[str, str]] = {
     400: ("bad_request", "INVALID_ARGUMENT"),
@@ -55,13 +55,13 @@ _FAILURE_CODES: Mapping[int, tuple[str, str]] = {
     503: ("unavailable", "UNAVAILABLE"),
     504: ("deadline_exceeded", "DEADLINE_EXCEEDED"),
 }
-"""By HTTP status: the field of `restmap.FailureCodes`, and the gRPC code whose name stands in for an empty one."""
+"""By HTTP status: the field of `restmap.FailureCodes`, and the gRPC code whose name replaces an empty field."""
 
 _OUTCOME_UNKNOWN = frozenset(
     {grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE}
 )
-"""Codes of calls that were cut short. Only a reason can say that such a call changed nothing: its deadline may have
-passed, or its connection broken, just behind a commit."""
+"""Codes of interrupted calls. Only a reason can say that such a call changed nothing: its deadline or connection may
+have ended just after a commit."""
 
 _NEUTRAL: Mapping[int, str] = {
     408: "The call was cancelled.",
@@ -71,15 +71,15 @@ _NEUTRAL: Mapping[int, str] = {
     503: "The service is not available now; try again later.",
     504: "The deadline passed before the call was answered.",
 }
-"""Messages in place of texts that gRPC itself wrote: those name addresses and say what library failed."""
+"""Messages that replace texts of gRPC itself, because those texts reveal addresses and the failed library."""
 
 DEFAULT_RETRY_AFTER = 1
-"""Seconds, on a 503 that does not say."""
+"""Seconds for ``Retry-After`` of a 503 without its own value."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Details:
-    """The ``google.rpc`` details of a status that REST shows something of."""
+    """The ``google.rpc`` details of a status that REST shows."""
 
     info: error_details_pb2.ErrorInfo | None
     violations: Sequence[Violation]
@@ -88,7 +88,7 @@ class _Details:
 
 
 class Failures:
-    """Writes failures with the codes that the descriptor set asks for."""
+    """Makes failure responses with the codes of the descriptor set."""
 
     def __init__(self, schema: Schema) -> None:
         """Take failure codes and reasons from ``schema``."""
@@ -105,11 +105,11 @@ class Failures:
 
     @property
     def statuses(self) -> frozenset[int]:
-        """The HTTP statuses that failures of the server can have, but for those that reasons ask for."""
+        """Return the HTTP statuses for failures of the server, without those that reasons set."""
         return frozenset((*self._statuses.values(), self._quota_status)) - {0}
 
     def of_request(self, failure: RequestFailed | InvalidRequest, request_id: str) -> HttpResponse:
-        """The answer to a request that failed in the gateway itself."""
+        """Return the response to a request that failed in the gateway itself."""
         if isinstance(failure, RequestFailed):
             headers = dict(failure.headers)
             if failure.status == 503:
@@ -118,12 +118,12 @@ class Failures:
         return _answer(400, self._code(400), str(failure), request_id, violations=failure.violations)
 
     def of_reply(self, reply: Reply, request_id: str, uncertainty: str) -> HttpResponse:
-        """The answer to a call that the server failed, with the request id and the headers that it asks for.
+        """Return the response to a failed call, with the request id and the headers that the server sent.
 
         Args:
-            reply: any but OK.
-            request_id: the gateway's own.
-            uncertainty: as of `of_status`.
+            reply: reply with any code but OK.
+            request_id: id that the gateway made.
+            uncertainty: as in `of_status`.
         """
         request_id = self._request_ids.of_server(reply.metadata, request_id)
         answer = self.of_status(reply.code, reply.message, reply.details, request_id, uncertainty)
@@ -133,14 +133,14 @@ class Failures:
     def of_status(
         self, code: grpc.StatusCode, message: str, details: bytes | None, request_id: str, uncertainty: str = ""
     ) -> HttpResponse:
-        """The answer to a call that the server failed, or that did not reach it.
+        """Return the response to a call that failed on the server or did not reach it.
 
         Args:
-            code: any but OK.
-            message: of the status.
-            details: the serialized ``google.rpc.Status`` that came with it, if one did.
-            request_id: of the request.
-            uncertainty: what to say where nobody knows whether the call changed something; empty: it cannot have.
+            code: any code but OK.
+            message: message of the status.
+            details: the serialized ``google.rpc.Status``, if the reply has one.
+            request_id: id of the request.
+            uncertainty: message for a call that may have changed something; empty if the call cannot have done so.
         """
         known = _read_details(details)
         info, headers = known.info, dict[str, str]()
@@ -162,25 +162,25 @@ class Failures:
         return (is_quota and self._quota_status) or self._statuses.get(code, 500)
 
     def _is_outcome_unknown(self, code: grpc.StatusCode, mapping: ReasonMapping | None) -> bool:
-        """Whether a call that changes something may have done so; without ``nothing_done`` the code alone counts."""
+        """Return whether an interrupted call may have changed something; False if no reason has ``nothing_done``."""
         return self._knows_outcomes and code in _OUTCOME_UNKNOWN and not (mapping and mapping.nothing_done)
 
     def _mapping(self, info: error_details_pb2.ErrorInfo | None) -> ReasonMapping | None:
         if info is None or info.domain not in self._reasons:
             return None
         found = self._reasons[info.domain].get(info.reason)
-        # A newer server may know reasons that our descriptor set does not; its domain is one of ours.
+        # A newer server may have reasons that this descriptor set lacks, in one of its domains.
         return found or ReasonMapping(info.metadata.get("code", ""), None)
 
     def _code(self, status: int, code: grpc.StatusCode | None = None) -> str:
-        # A reason can ask for a status that has no failure code of its own: then the general one of its kind.
+        # A reason can set a status without a failure code of its own; use the code of 400 or 500 then.
         name, fallback = _FAILURE_CODES.get(status) or _FAILURE_CODES[400 if status < 500 else 500]
         configured: str = getattr(self._codes, name)
         return configured or (code.name if code else fallback)
 
 
 def printable(text: str) -> str:
-    """The text with bytes that were no UTF-8 written out: what clients send is quoted, and JSON cannot hold all."""
+    """Return the text with invalid UTF-8 bytes escaped: messages quote client input, and JSON cannot hold all of it."""
     return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 

@@ -1,4 +1,4 @@
-"""What proxies in front say: how this gateway is called from outside, and by whom."""
+"""Information from proxies in front: the public URL of this gateway and the client's address."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from aiohttp.web import BaseRequest
 
 _MOST_HOPS = 32
-"""Of ``X-Forwarded-For``, from its end, that are looked at."""
+"""Maximum entries of ``X-Forwarded-For`` to read, from its end."""
 
 _ADDRESS = re.compile(r"[0-9A-Fa-f:.]{2,45}")
 
@@ -19,36 +19,36 @@ _HOST = re.compile(r"(?:[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 
 
 class Forwarded:
-    """Knows scheme and host as clients see them, and the clients."""
+    """Returns scheme and host as the client sees them, and the client's address."""
 
     def __init__(self, public_url: str | None, trusted_proxies: Sequence[Network], listen: str) -> None:
-        """Prepare.
+        """Store the settings.
 
         Args:
-            public_url: what all links begin with, whatever a request says; None: ask the request.
-            trusted_proxies: from where ``X-Forwarded-Proto`` and ``X-Forwarded-Host`` are believed.
-            listen: ``HOST:PORT`` to fall back on for a request without a usable ``Host``.
+            public_url: URL that all links start with, whatever the request contains; None: use the request.
+            trusted_proxies: networks whose ``X-Forwarded-Proto`` and ``X-Forwarded-Host`` are trusted.
+            listen: ``HOST:PORT`` to use for a request without a valid ``Host``.
         """
         self._public_url = public_url.rstrip("/") if public_url else None
         self._trusted_proxies = tuple(trusted_proxies)
         self._listen = listen
 
     def base(self, request: BaseRequest) -> str:
-        """``scheme://host`` of the request, without a slash at the end."""
+        """Return ``scheme://host`` of the request, without a slash at the end."""
         if self._public_url:
             return self._public_url
         scheme, host = request.scheme, request.headers.get("Host", "")
         if self._is_trusted(request.remote):
-            # A chain of proxies appends; the first value is what the client used.
+            # A chain of proxies appends values; the first one is from the client.
             forwarded_scheme = request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
             scheme = forwarded_scheme if forwarded_scheme in ("http", "https") else scheme
             host = request.headers.get("X-Forwarded-Host", "").partition(",")[0].strip() or host
         return f"{scheme}://{host if _HOST.fullmatch(host) else self._listen}"
 
     def client(self, request: BaseRequest) -> str:
-        """The address of the client: the last of ``X-Forwarded-For`` that is none of the trusted proxies'.
+        """Return the client's address: the last entry of ``X-Forwarded-For`` that is not a trusted proxy's.
 
-        Empty where it is not known. What stands further left anybody may have written.
+        Empty if unknown. Entries further left can be forged by anybody.
         """
         if not self._trusted_proxies:
             return request.remote or ""

@@ -1,4 +1,4 @@
-"""What the headers of a request ask for: a deadline, a media type, gzip."""
+"""Request headers that the gateway evaluates: deadline, media type, gzip."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from restmap_gateway.errors import InvalidRequest, RequestFailed, Violation, sho
 JSON = "application/json"
 
 BY_NAME = 2
-"""The precision of an ``Accept`` that has the media type itself; ranges such as ``text/*`` have less."""
+"""Precision of an ``Accept`` that names the media type itself; ranges such as ``text/*`` have a lower one."""
 
 _MOST_ELEMENTS = 100
-"""Of a header that is a list, and parameters of each, that are looked at; browsers send a dozen."""
+"""Maximum elements of a list header, and parameters of each, that are read; browsers send a dozen."""
 
 _PLAIN_ACCEPTS = (None, [JSON], ["*/*"])
-"""Values of ``Accept`` that most clients send, and that let JSON through."""
+"""Values of ``Accept`` that most clients send and that allow JSON."""
 
 _LONGEST_CONTENT_TYPE = 1000
 
@@ -30,7 +30,7 @@ NO_HEADERS: Headers = CIMultiDictProxy(CIMultiDict())
 
 
 def timeout(headers: Headers) -> float | None:
-    """Seconds the call may take by the client's ``Grpc-Timeout``; None if it does not say.
+    """Return the seconds in the client's ``Grpc-Timeout``; None without one.
 
     Raises:
         InvalidRequest: the header is not up to eight digits and a unit (H, M, S, m, u or n).
@@ -47,7 +47,7 @@ def timeout(headers: Headers) -> float | None:
 
 
 def check_accepts_json(headers: Headers) -> None:
-    """Return if ``Accept`` lets JSON through.
+    """Return if ``Accept`` allows JSON.
 
     Raises:
         RequestFailed: 406.
@@ -60,12 +60,12 @@ def check_accepts_json(headers: Headers) -> None:
 
 
 def quality(headers: Headers, media: str) -> float:
-    """How much ``Accept`` wants a media type, 0 to 1: by the most precise range that matches it."""
+    """Return the quality of a media type in ``Accept``, 0 to 1, from the most precise matching range."""
     return preference(headers, media)[0] if "Accept" in headers else 1.0
 
 
 def preference(headers: Headers, media: str) -> tuple[float, int]:
-    """What to choose by between media types: the quality, and how precisely ``Accept`` gives it, up to `BY_NAME`."""
+    """Return the rank of a media type: the quality, then the precision of the range in ``Accept``, up to `BY_NAME`."""
     accepted = _listed(headers, "Accept")
     if len(accepted) == 1 and not accepted[0].strip():
         return 1.0, 0
@@ -76,21 +76,21 @@ def preference(headers: Headers, media: str) -> tuple[float, int]:
 
 
 def accepts_gzip(headers: Headers) -> bool:
-    """Whether ``Accept-Encoding`` asks for gzip."""
+    """Return whether ``Accept-Encoding`` allows gzip."""
     wanted = map(_media_range, _listed(headers, "Accept-Encoding"))
     return any(name == "gzip" and value > 0 for name, value in wanted)
 
 
 def _listed(headers: Headers, name: str) -> list[str]:
-    """The elements of a header that is a list; of very many the first, so that no client keeps the event loop busy."""
+    """Return the elements of a list header, a limited number so that no client keeps the event loop busy."""
     return ",".join(headers.getall(name, ())).split(",", _MOST_ELEMENTS)[:_MOST_ELEMENTS]
 
 
 def check_is_json(headers: Headers) -> None:
-    """Return if the body may be read as JSON; a body without a content type may.
+    """Return if the body may be JSON; a body without a content type may.
 
     Raises:
-        InvalidRequest: ``Content-Type`` or ``Content-Encoding`` says that it is something else.
+        InvalidRequest: ``Content-Type`` or ``Content-Encoding`` says that it is not.
     """
     value = headers.get("Content-Type", JSON)
     if value == JSON and "Content-Encoding" not in headers:

@@ -1,4 +1,4 @@
-"""What goes back to the client: one whole response, whatever it is made of."""
+"""A complete HTTP response, independent of its source."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from dataclasses import dataclass, field
 from aiohttp.web import BaseRequest
 
 Stamp = Callable[[BaseRequest | None, str], Mapping[str, str]]
-"""Gives the headers of every answer, by the request (None: it could not be read) and its id."""
+"""Makes the headers of every response from the request (None: invalid request) and its id."""
 
 JSON: Mapping[str, str] = {"Content-Type": "application/json"}
-"""Headers of an answer that is JSON."""
+"""Headers of a JSON response."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """One HTTP response, whole."""
+    """One complete HTTP response."""
 
     status: int
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Without those every answer has; a content type only where there is a body."""
+    """Headers without those of every response; a content type only with a body."""
     reason: str = ""
-    """Of a failure, for the log."""
+    """Reason of a failure, for the log."""
     cause: str = ""
-    """What a failure's message leaves out, for the log."""
+    """Details that a failure's message omits, for the log."""
     request_id: str = ""
-    """As the server has it; empty where it does not say."""
+    """Request id that the server sent; empty if it sent none."""

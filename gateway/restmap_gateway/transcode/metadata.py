@@ -1,4 +1,4 @@
-"""Which headers become metadata, and which metadata become headers; the id of a request in both."""
+"""Conversion between HTTP headers and gRPC metadata, including the request id."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ _PRINTABLE = re.compile(r"[ -~]*")
 
 
 class RequestIds:
-    """Makes the ids of requests, and recognizes those of others."""
+    """Makes request ids and recognizes those of clients and servers."""
 
     def __init__(self, form: RequestIdForm) -> None:
-        """Have all ids in this form."""
+        """Use this format for all ids."""
         self.header = form.header
-        """Of requests and of every answer."""
+        """Header of the id in requests and in every response."""
         self._prefix = form.prefix
         self._key = form.metadata_key
         self._client_key = form.client_metadata_key
         self._is_id = re.compile(form.pattern).fullmatch
 
     def new(self) -> str:
-        """A fresh id. Clients give ids too, and may give that of another's request: those are only logged."""
+        """Return a new id. Ids from clients are only logged, because a client may send the id of another request."""
         return f"{self._prefix}{uuid_utils.uuid4()}"
 
     def of_client(self, headers: Headers) -> str | None:
-        """The id that the client gave the request, if it is well formed."""
+        """Return the id from the client, if it is well-formed."""
         given = headers.get(self.header)
         return given if given and self._is_id(given) else None
 
     def metadata(self, headers: Headers, request_id: str) -> list[tuple[str, str]]:
-        """The metadata that tell the server the gateway's id of a request, and its client's."""
+        """Return the metadata with the gateway's id of a request and the client's id."""
         given = self.of_client(headers)
         return [(self._key, request_id), *([(self._client_key, given)] if given else [])]
 
     def of_server(self, metadata: Metadata, request_id: str) -> str:
-        """The id of a request in the server's log: the one that came with the answer, or else the gateway's own.
+        """Return the id of a request in the server's log: the one in the reply, or else the gateway's own.
 
-        A server takes over the id of a gateway that it knows, and no other.
+        A server accepts the id of a gateway that it knows, and no other.
         """
         for key, value in metadata:
             if key == self._key and isinstance(value, str) and self._is_id(value):
@@ -61,12 +61,12 @@ class RequestIds:
 
 
 class RequestMetadata:
-    """Makes the metadata of a call: what its request says of the caller, the trace and the id."""
+    """Makes the metadata of a call: the caller's identity, the trace and the request id."""
 
     def __init__(
         self, conventions: Conventions, ids: RequestIds, forwarded: Forwarded, *, proxy_identity: bool
     ) -> None:
-        """Prepare; ``proxy_identity``: an authenticating proxy in front may say who calls."""
+        """Compile the header names; ``proxy_identity``: a proxy in front may set the caller's identity."""
         self._ids = ids
         self._forwarded = forwarded
         trace = (CrossingHeader(name, name) for name in TRACE_HEADERS)
@@ -75,10 +75,10 @@ class RequestMetadata:
         self._names = tuple((mapping.header, mapping.metadata_key) for mapping in mappings)
 
     def of(self, request: BaseRequest, request_id: str) -> list[tuple[str, str]]:
-        """What goes with the call.
+        """Return the metadata of a call.
 
         Raises:
-            InvalidRequest: a header is given twice or holds characters that metadata cannot.
+            InvalidRequest: a header is repeated or has characters that are not allowed in metadata.
         """
         found = crossing(request.headers, self._names)
         if client := self._forwarded.client(request):
@@ -87,27 +87,27 @@ class RequestMetadata:
 
 
 class ResponseHeaders:
-    """Makes response headers of the metadata of a failed call."""
+    """Makes response headers from the metadata of a failed call."""
 
     def __init__(self, mappings: Sequence[CrossingHeader]) -> None:
-        """Take the metadata that become headers."""
+        """Store which metadata become headers."""
         self._by_key = {mapping.metadata_key: mapping.header for mapping in mappings}
 
     def of(self, metadata: Metadata) -> Mapping[str, str]:
-        """The headers that the metadata become."""
+        """Return the headers for the metadata."""
         by_key = self._by_key
         return {by_key[key]: value for key, value in metadata if key in by_key and isinstance(value, str)}
 
 
 def crossing(headers: Headers, names: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """The metadata that headers become; a trace that cannot be read is no reason to fail, but ends here.
+    """Return the metadata for headers; an invalid trace header is dropped and is not an error.
 
     Args:
-        headers: of a request.
-        names: of headers, each with the key of its metadata.
+        headers: headers of a request.
+        names: names of headers, each with its metadata key.
 
     Raises:
-        InvalidRequest: one of them is given twice or holds characters that metadata cannot.
+        InvalidRequest: a header is repeated or has characters that are not allowed in metadata.
     """
     metadata: list[tuple[str, str]] = []
     for name, key in names:
@@ -126,7 +126,7 @@ def crossing(headers: Headers, names: Sequence[tuple[str, str]]) -> list[tuple[s
 
 
 def _trace(name: str, values: Sequence[str]) -> list[tuple[str, str]]:
-    # By W3C Trace Context: several of the second are one list, several of the first are none.
+    # W3C Trace Context: several tracestate headers form one list; several traceparent headers are invalid.
     value = ",".join(values)
     is_well_formed = bool(value) and bool(_PRINTABLE.fullmatch(value)) and (len(values) == 1 or name == "tracestate")
     return [(name, value)] if is_well_formed else []

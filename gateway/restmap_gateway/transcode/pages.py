@@ -1,4 +1,4 @@
-"""What the gateway serves that no method of the server answers."""
+"""Pages that the gateway serves itself, without the server."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from typing import Final
 
 COMPRESS_FROM: Final = 8192
-"""Bytes of a body from which it is worth compressing."""
+"""Body size in bytes from which compression is worthwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer."""
+    """One page."""
 
     content_type: str
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
-    """Besides the content type."""
+    """Headers besides the content type."""
     gzipped: bytes = b""
-    """The body as gzip, made once and not for each request; empty where it is not worth it."""
+    """The body as gzip, compressed once and not for each request; empty if compression is not worthwhile."""

@@ -11,21 +11,21 @@ from restmap.v1 import restmap_pb2
 
 
 class Pager:
-    """Adds the link to the next page to an answer."""
+    """Adds the link to the next page to a response."""
 
     def __init__(self, paging: restmap_pb2.OffsetPaging) -> None:
         """Take the names of the fields from the option."""
         self._paging = paging
 
     def add_link(self, answer: dict[str, object], request: Message, response: Message, url: str, query: str) -> None:
-        """Add the link if more items remain behind this page.
+        """Add the link if more items follow this page.
 
         Args:
-            answer: the JSON object to add it to.
-            request: what was asked for.
-            response: what the server answered.
+            answer: JSON object of the response; the link is added to it.
+            request: request message.
+            response: response message.
             url: absolute URL of the request, without its query.
-            query: the query as it was sent.
+            query: query as sent.
         """
         if not getattr(response, self._paging.more_field):
             return
@@ -36,7 +36,7 @@ class Pager:
 
 
 def _with_value(query: str, name: str, value: str) -> str:
-    """The query with one parameter replaced where it stands, or else added; everything else as it was sent."""
+    """Return the query with one parameter replaced in place or appended; the rest stays as sent."""
     parts = [part for part in query.split("&") if part]
     is_it: Callable[[str], bool] = lambda part: unquote_plus(part.partition("=")[0]) == name  # noqa: E731
     new = f"{name}={value}"

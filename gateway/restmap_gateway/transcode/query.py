@@ -1,4 +1,4 @@
-"""Query parameters → fields of a request, by names compiled from its descriptor."""
+"""Query parameters → fields of a request; the names are compiled from its descriptor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from restmap_gateway.schema.http_rule import percent_decoded
 from restmap_gateway.schema.restmap_options import fields_by_json_name
 
 Unknown = Callable[[str], None]
-"""Told the name of a parameter that was ignored."""
+"""Callback for the name of an ignored parameter."""
 
 Given = dict[str, list[str]]
 """Values in order, by the name of the parameter as the client wrote it."""
@@ -30,48 +30,48 @@ _MOST_SHOWN = 8
 
 
 class _Refused(ValueError):
-    """A parameter that names no field which the query may set."""
+    """The parameter does not name a field that the query may set."""
 
 
 class _Unknown(_Refused):
-    """A parameter that names no field at all."""
+    """The parameter does not name any field."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """What a query may do with a field."""
+    """A field and how a query can set it."""
 
     descriptor: FieldDescriptor
     parse: Parse | None
-    """None where no text can be its value."""
+    """Parser of one value; None if the field has no text form."""
     inside: str
-    """Full name of the message it holds, where that has fields to give; empty for none."""
+    """Full name of the message in the field, if the query can set its fields; otherwise empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """The names that a query may use for the fields of one message."""
+    """The query names of the fields of one message."""
 
     fields: dict[str, _Field] = field(default_factory=dict)
-    """By original name, lowerCamelCase name and alias."""
+    """Fields by original name, lowerCamelCase name and alias."""
 
     def guess(self, name: str) -> str:
-        """The name that a wrong one is closest to, empty for none."""
+        """Return the most similar known name; empty if there is none."""
         near = difflib.get_close_matches(name, self.fields, n=1) if len(name) <= _LONGEST_GUESS else []
         return near[0] if near else ""
 
 
 class QueryReader:
-    """Reads the query of one rule; holds no state of a call, so many may use it at once."""
+    """Reads the query of one rule; without state, so that many calls may use it at once."""
 
     def __init__(self, request: Descriptor, bound: Mapping[str, str], *, is_open: bool, max_depth: int) -> None:
         """Compile the names.
 
         Args:
-            request: the message that is filled.
-            bound: dotted original names of fields that come from elsewhere, each with where from (``the path``).
-            is_open: whether the query may set anything at all; if not, every parameter is unknown.
-            max_depth: of nested names; deeper messages could not be read by the server.
+            request: descriptor of the request message.
+            bound: dotted original names of fields that are set elsewhere, each with its source (``the path``).
+            is_open: whether the query may set fields; if not, every parameter is unknown.
+            max_depth: maximum levels of nested names; the server could not read deeper messages.
         """
         self._request = request.full_name
         self._bound = bound
@@ -92,12 +92,12 @@ class QueryReader:
         """Set the fields that a raw query names.
 
         Args:
-            query: still encoded, without the question mark.
-            request: filled as far as possible.
-            unknown: if given, told of parameters that name no field, which are then ignored.
+            query: percent-encoded, without the question mark.
+            request: message to fill; on errors it is filled as far as possible.
+            unknown: if set, callback for parameters without a field, which are then ignored.
 
         Returns:
-            the original names of the top-level fields that were given, and everything wrong with the query.
+            the original names of the top-level fields that were set, and all errors in the query.
         """
         given, violations = split_query(query)
         by_field: dict[TextField, Given] = {}
@@ -119,7 +119,7 @@ class QueryReader:
         return stored, violations
 
     def _set(self, found: TextField, spellings: Given, request: Message, violations: list[Violation]) -> bool:
-        """Store what was given for one field under one or several names; whether there was anything to store."""
+        """Store the values of one field, given under one or more names; return whether there was a value."""
         kept: Given = {}
         for name, values in spellings.items():
             if len(values) > 1 and not found.is_repeated:
@@ -145,7 +145,7 @@ class QueryReader:
         return True
 
     def _resolve(self, name: str, *, guess: bool) -> TextField:
-        """The field that a parameter names."""
+        """Return the field that a parameter names."""
         if not self._is_open:
             raise _Unknown("is not known: this call takes no query parameters, all its fields are in the body")
         steps = name.split(".")
@@ -178,9 +178,9 @@ class QueryReader:
 
 
 def split_query(query: str) -> tuple[Given, list[Violation]]:
-    """The parameters of a raw query, and those whose encoding is broken.
+    """Return the parameters of a raw query, and an error for each with invalid encoding.
 
-    Only ``&`` separates; empty pieces are passed over; a name without ``=`` has the empty value.
+    Only ``&`` separates; empty pieces are ignored; a name without ``=`` has the empty value.
     """
     given: Given = {}
     violations: list[Violation] = []
@@ -207,7 +207,7 @@ def _compile(message: Descriptor, into: dict[str, _Names]) -> None:
     shown = shown_fields(message)
     compiled = {one.name: _compile_field(one, into) for one in shown}
     names.fields.update({name: compiled[one.name] for name, one in fields_by_json_name(message).items()})
-    # No alias is a name as well: the schema sees to that.
+    # An alias never equals a name: the schema check refuses that.
     aliases = ((alias, one.name) for one in shown for alias in field_mapping(one).query_aliases)
     names.fields.update({alias: compiled[name] for alias, name in aliases})
 
@@ -220,7 +220,7 @@ def _compile_field(descriptor: FieldDescriptor, into: dict[str, _Names]) -> _Fie
 
 
 def _with_fields(descriptor: FieldDescriptor) -> Descriptor | None:
-    """The message in a field whose own fields a query can name; well-known ones are a single text, or none."""
+    """Return the message in a field if a query can name its fields; well-known types are one text or cannot be set."""
     inner = descriptor.message_type
     if inner is None or map_entry(descriptor) or inner.file.package == "google.protobuf":
         return None

@@ -1,4 +1,4 @@
-"""Where every request begins: which rule serves it, and is it one that can be sent on."""
+"""Entry point of every request: finds the rule and checks that the request can be sent to the server."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from restmap_gateway.transcode.unary import UnaryCalls
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """What the body of one request may take."""
+    """Limits for the body of one request."""
 
     bytes: int
     seconds: float
-    """To arrive."""
+    """Maximum time for the body to arrive."""
 
 
 class Rest:
-    """Answers requests."""
+    """Handles requests."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Rest:
         pages: Mapping[str, Callable[[], Page]],
         metadata: RequestMetadata,
     ) -> None:
-        """Serve the rules of ``router``, and ``pages`` where no rule matches: each makes itself, by its path."""
+        """Serve the rules of ``router``, and where no rule matches ``pages``, functions that make a page, by path."""
         self._metadata = metadata
         self._router = router
         self._unary = unary
@@ -52,10 +52,10 @@ class Rest:
     async def answer(
         self, request: BaseRequest, request_id: str, arrived: Callable[[], None]
     ) -> HttpResponse | StreamResponse:
-        """Answer a request; ``arrived`` is called when it is there as a whole.
+        """Handle a request; ``arrived`` is called when the request is complete.
 
         Raises:
-            InvalidRequest, RequestFailed: it cannot be carried out, for a reason found on this side.
+            InvalidRequest, RequestFailed: the gateway refuses the request or finds that it failed.
         """
         path, query = path_and_query(request)
         match = self._match(request, path)

@@ -1,8 +1,8 @@
-"""Methods that answer many times: as NDJSON, a JSON text a line, or as server-sent events.
+"""Methods with many response messages: as NDJSON, one JSON text per line, or as server-sent events.
 
-A failure before the first message has its own HTTP status; a later one is the last record, as the
-status has gone out long since. A client that goes away cancels the call. A slow client slows the
-stream: no message is read from the server before the one before it is on its way.
+A failure before the first message has its own HTTP status; a later failure is the last record, because the status is
+already sent. A client that disconnects cancels the call. A slow client slows the stream: a message is read from the
+server only after the previous one was written.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ EVENTS = "text/event-stream"
 
 
 class Backpressure(Protocol):
-    """Bounds what is written to clients that do not read it."""
+    """Limits the bytes that are written to clients but not read by them."""
 
     async def write(self, request: web.BaseRequest, size: int, writing: Awaitable[object]) -> None:
-        """Write a piece of an answer, of so many bytes; returns when it is handed to the socket.
+        """Write a piece of a response, of ``size`` bytes; return when it is handed to the socket.
 
         Raises:
-            ConnectionError: the client is gone, or was closed as it does not read.
+            ConnectionError: the client is gone, or its connection was closed because it does not read.
         """
 
 
 class _Layout(Protocol):
-    """How records are laid out."""
+    """Format of the records."""
 
     content_type: str
 
@@ -53,7 +53,7 @@ class _Layout(Protocol):
 
 
 class _Lines:
-    """NDJSON. A quiet stream sends nothing: there are no comments."""
+    """NDJSON. There are no heartbeats, because NDJSON has no comments."""
 
     content_type = NDJSON
 
@@ -87,13 +87,13 @@ class _Events:
     def _id(self, message: Message) -> bytes:
         if not self._id_field:
             return b""
-        # A line break would end the field, and a NUL makes browsers forget the id.
+        # A line break would end the field, and a NUL makes browsers ignore the id.
         text = str(getattr(message, self._id_field)).translate({10: None, 13: None, 0: None})
         return b"id: " + text.encode() + b"\n" if text else b""
 
 
 class StreamingCalls:
-    """Carries out calls that have any number of answers."""
+    """Handles server-streaming calls."""
 
     def __init__(
         self,
@@ -104,15 +104,15 @@ class StreamingCalls:
         unwritten: Backpressure,
         most: int,
     ) -> None:
-        """Prepare.
+        """Create the handler.
 
         Args:
             upstream: makes the calls.
-            failures: writes the failures.
-            heartbeat_seconds: after which a quiet stream shows a sign of life.
-            stamp: the headers that every answer has.
-            unwritten: counts what clients have not read.
-            most: streams that may be open.
+            failures: makes the responses for failures.
+            heartbeat_seconds: idle seconds before a heartbeat.
+            stamp: makes the headers that every response has.
+            unwritten: counts unread response bytes.
+            most: maximum number of open streams.
         """
         self._upstream = upstream
         self._unwritten = unwritten
@@ -125,15 +125,15 @@ class StreamingCalls:
         self._log = structlog.get_logger("restmap_gateway.transcode.stream")
 
     def drain(self) -> None:
-        """End every stream with a failure that says to come again: it may be endless, and nobody waits for it."""
+        """End every stream with a failure that asks for a reconnect: streams can be endless, so none is awaited."""
         self._is_draining = True
         for stream in self._open:
             stream.interrupt()
 
     async def answer(self, call: UpstreamCall) -> HttpResponse | web.StreamResponse:
-        """Make the call and pass on what the server sends, until it ends or the client goes away.
+        """Make the call and forward the server's messages until it ends or the client disconnects.
 
-        Answers a failure if it is found before anything was sent.
+        Return a failure if it is found before anything was sent.
 
         Raises:
             RequestFailed: 503, too many streams are open.
@@ -160,7 +160,7 @@ class StreamingCalls:
 
     @asynccontextmanager
     async def _stream(self, call: UpstreamCall) -> AsyncIterator[ServerStream]:
-        """The call; it is interrupted when the gateway drains, and cancelled when the context is left."""
+        """Open the stream; it is interrupted when the gateway drains, and cancelled when the context exits."""
         method, request = call.endpoint.method.full_name, call.message.SerializeToString()
         async with self._upstream.stream(method, request, call.metadata, call.seconds) as stream:
             self._open.add(stream)
@@ -174,7 +174,7 @@ class StreamingCalls:
     async def _pass_on(
         self, call: UpstreamCall, stream: ServerStream, response: web.StreamResponse, layout: _Layout
     ) -> None:
-        """Send what the server sends, piece by piece; the status goes out with the first, or when that takes long.
+        """Forward the server's messages one by one; send the status with the first, or earlier if that one takes long.
 
         Raises:
             grpc.aio.AioRpcError: the call failed.
@@ -182,7 +182,7 @@ class StreamingCalls:
         """
         if not await stream.until_message(self._heartbeat_seconds):
             await response.prepare(call.request)
-            await response.write(b"")  # has the headers sent
+            await response.write(b"")  # sends the headers
         while (message := await stream.read(self._heartbeat_seconds)) is not NoMessage.MORE:
             piece = layout.heartbeat() if message is NoMessage.YET else _record(call.endpoint, message, layout)
             if not response.prepared:
@@ -192,7 +192,7 @@ class StreamingCalls:
             await response.prepare(call.request)
 
     async def _write(self, call: UpstreamCall, response: web.StreamResponse, piece: bytes) -> None:
-        """Write a piece; returns when the socket has it, so that a slow client is not read ahead for."""
+        """Write a piece; return when the socket has it, so that no messages are read ahead for a slow client."""
         await self._unwritten.write(call.request, len(piece), response.write(piece))
 
     async def _answer(
@@ -207,7 +207,7 @@ class StreamingCalls:
 
 
 def check_accepts_stream(accepted: headers.Headers) -> None:
-    """Return if ``Accept`` lets one of the two layouts through.
+    """Return if ``Accept`` allows one of the two formats.
 
     Raises:
         RequestFailed: 406.
@@ -224,7 +224,7 @@ def _layout(call: UpstreamCall) -> _Layout:
 
 
 def _preference_for_lines(accepted: headers.Headers) -> tuple[float, int]:
-    # Who wants JSON gets lines of it, unless these were spoken of by name.
+    # A client that accepts JSON gets NDJSON, unless Accept names NDJSON itself.
     by_name = headers.preference(accepted, NDJSON)
     return by_name if by_name[1] == headers.BY_NAME else max(by_name, headers.preference(accepted, headers.JSON))
 

@@ -11,7 +11,7 @@ _LONGEST_LOGGED = 256
 
 
 def path_and_query(request: BaseRequest) -> tuple[str, str]:
-    """Both as sent; of a target in absolute form what is behind the host."""
+    """Return path and query as sent; for a target in absolute form, the part after the host."""
     target = request.raw_path
     if not target.startswith("/"):
         _, scheme, rest = target.partition("://")
@@ -21,6 +21,6 @@ def path_and_query(request: BaseRequest) -> tuple[str, str]:
 
 
 def logged_path(request: BaseRequest) -> str:
-    """The path for the log: without a query, a fragment or a host, as those may hold secrets, and cut if it is long."""
+    """Return the path for the log, cut if long; without query, fragment and host, which may contain secrets."""
     path = path_and_query(request)[0].partition("#")[0]
     return shortened(printable(path), _LONGEST_LOGGED) if path.startswith("/") else ""

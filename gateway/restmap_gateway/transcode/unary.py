@@ -1,4 +1,4 @@
-"""Methods that answer once: message → upstream → message → JSON."""
+"""Methods with one response: message → upstream → message → JSON."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from restmap_gateway.upstream.upstream import Backend
 
 
 class UnaryCalls:
-    """Carries out calls that have one answer."""
+    """Handles unary calls."""
 
     def __init__(
         self, upstream: Backend, failures: Failures, request_ids: RequestIds, forwarded: Forwarded, most_seconds: float
     ) -> None:
-        """Prepare; no call takes longer than ``most_seconds``."""
+        """Create the handler; ``most_seconds`` limits every call."""
         self._upstream = upstream
         self._failures = failures
         self._request_ids = request_ids
@@ -29,10 +29,10 @@ class UnaryCalls:
         self._most_seconds = most_seconds
 
     async def answer(self, call: UpstreamCall) -> HttpResponse:
-        """Make the call and write its answer.
+        """Make the call and return its response.
 
         Raises:
-            RequestFailed: the server cannot be asked, or its answer cannot be read.
+            RequestFailed: the server cannot be called, or its response cannot be read.
         """
         method = call.endpoint.method
         seconds = self._most_seconds if call.seconds is None else min(call.seconds, self._most_seconds)
@@ -54,7 +54,7 @@ class UnaryCalls:
             message = endpoint.method.response_class.FromString(response)
             value = endpoint.write(message)
         except (DecodeError, ValueError) as error:
-            # A read can be sent again without harm, and 502 says so; a change has been made already.
+            # 502 tells clients that a retry is safe, which holds for a read; a change has been made already.
             status = 502 if endpoint.rule.http_method == "GET" else 500
             raise RequestFailed(status, "The server's answer cannot be read.") from error
         if endpoint.pager is not None and isinstance(value, dict):

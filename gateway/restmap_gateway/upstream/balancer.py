@@ -1,7 +1,7 @@
-"""Several servers: which there are, how they stand, and which of them gets a call.
+"""Balances calls over several servers: the set of servers, their state, and the choice of a server for each call.
 
-A call goes to the healthy server with the fewest in progress, so that a slow one gets fewer. If that fails in a way
-that another server may not, it is made once more there: docs/explanation/gateway.md has the table.
+A call goes to the healthy server with the fewest calls in progress, so that a slow server gets fewer. If the call fails
+in a way that may not happen on another server, it is retried once there: docs/explanation/gateway.md has the table.
 """
 
 from __future__ import annotations
@@ -32,27 +32,27 @@ from restmap_gateway.upstream.upstream import (
 )
 
 _START_SECONDS = 1.0
-"""How long the start waits for a server that can be reached; without one, calls are 503."""
+"""Maximum seconds that the start waits for a reachable server; without one, calls get 503."""
 
-_PERHAPS_NOT_ELSEWHERE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
-"""Failures that another server may not have. Whoever cancels is the server: gRPC does so with calls that arrive while
-it stops, and nobody here would wait for the answer to a call that was cancelled here."""
+_RETRYABLE_ELSEWHERE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED})
+"""Failures that may not happen on another server. CANCELLED comes from the server: gRPC sends it for calls that arrive
+while a server stops; for a call cancelled on this side, nobody waits for a reply."""
 
 _SOON_SECONDS = 1.0
-"""After which DNS is asked again when a server cannot be reached, or none is known."""
+"""Seconds until the next DNS lookup when a server is unreachable or none is known."""
 
 
 class _Server:
-    """One of the servers, with its connection and what is known of it."""
+    """One server with its connection and state."""
 
     def __init__(self, address: ServerAddress, link: Link) -> None:
         self.address = address
         self.upstream = Upstream(address, link)
         self.standing = Standing.UNKNOWN
         self.in_progress = 0
-        """Calls that were made of it and have not ended."""
+        """Calls made to the server that have not ended."""
         self.last_turn = 0
-        """When it was picked last: of equals, whose turn is longest ago."""
+        """Sequence number of the last call; among equal servers the lowest is chosen."""
         self.watching: asyncio.Task[None] | None = None
 
     def stop_watching(self) -> None:
@@ -60,14 +60,14 @@ class _Server:
             self.watching.cancel()
 
     async def attempt(self, unary: SerializedCall, *, by_itself: bool) -> Reply | None:
-        """Make a call; None if it was not: there is no connection to write it to.
+        """Make a call; return None if it was not written because there is no connection.
 
         Args:
             unary: the call.
-            by_itself: make it all the same, and have gRPC connect, or say why it cannot.
+            by_itself: make the call even without a connection; gRPC then connects or reports why it cannot.
 
         Raises:
-            TimeoutError, RequestFailed: as of `Upstream.single`.
+            TimeoutError, RequestFailed: as in `Upstream.single`.
         """
         self.in_progress += 1
         try:
@@ -82,15 +82,15 @@ class _Server:
 
 
 class Balancer:
-    """Makes calls of one of several servers, whose number may change."""
+    """Makes calls to one of several servers; the set of servers may change."""
 
     def __init__(self, resolver: Resolver, link: Link, resolve_every: float, renew_seconds: float) -> None:
-        """Prepare.
+        """Create the balancer.
 
         Args:
-            resolver: says which servers there are.
-            link: how each of them is spoken to.
-            resolve_every: seconds after which the resolver is asked again.
+            resolver: returns the addresses of the servers.
+            link: connection settings for all servers.
+            resolve_every: seconds between calls of the resolver.
             renew_seconds: see `HealthWatch`.
         """
         self._resolver = resolver
@@ -100,26 +100,26 @@ class Balancer:
         self._servers: list[_Server] = []
         self._turn = 0
         self._tasks: set[asyncio.Task[None]] = set()
-        self._in_doubt = asyncio.Event()
-        """Set when the servers that are known may not be those that there are."""
+        self._may_be_outdated = asyncio.Event()
+        """Set when the known set of servers may be outdated."""
         self._one_serves = asyncio.Event()
         self._log = structlog.get_logger("restmap_gateway.upstream.balancer")
 
     async def start(self) -> None:
-        """Look for servers; returns when one takes calls, or there is none yet."""
+        """Look for servers; return when one accepts calls, or after a second without one."""
         self._begin(self._keep_resolved())
         with suppress(TimeoutError):
             async with asyncio.timeout(_START_SECONDS):
                 await self._one_serves.wait()
 
     def reconnect(self) -> None:
-        """Make all further calls over new channels; those in progress end on the old ones."""
+        """Make all further calls over new channels; calls in progress end on the old ones."""
         for server in self._servers:
             server.upstream.reconnect()
             self._watch(server)
 
     async def close(self) -> None:
-        """Close all channels; calls in progress are cancelled."""
+        """Close all channels and cancel the calls in progress."""
         tasks = [*self._tasks, *(server.watching for server in self._servers if server.watching is not None)]
         for task in tasks:
             task.cancel()
@@ -127,10 +127,10 @@ class Balancer:
         await asyncio.gather(*(server.upstream.close() for server in self._servers))
 
     async def call(self, method: str, request: bytes, metadata: Metadata, seconds: float, *, repeatable: bool) -> Reply:
-        """Make a unary call of one server, and perhaps of another; otherwise as of `Upstream.call`.
+        """Make a unary call to one server, and a retry to another if allowed; otherwise as in `Upstream.call`.
 
         Raises:
-            RequestFailed: as of `Upstream.call`; 503 also if no server is known.
+            RequestFailed: as in `Upstream.call`; also 503 if no server is known.
         """
         deadline = asyncio.get_running_loop().time() + seconds
         unary = SerializedCall(method, request, metadata, deadline, deadline + self._link.margin)
@@ -138,12 +138,12 @@ class Balancer:
         try:
             reply = await server.attempt(unary, by_itself=False)
             if reply is None:
-                # Nothing was written, so that any call may go elsewhere.
-                server = self._instead_of(server)
+                # Nothing was written, so any call may go to another server.
+                server = self._alternative_to(server)
                 reply = await server.attempt(unary, by_itself=True)
-            # Known by now to be the reply of one that was asked for good.
+            # With by_itself=True, attempt always returns a reply.
             assert reply is not None  # noqa: S101 - mypy cannot see it
-            if repeatable and reply.code in _PERHAPS_NOT_ELSEWHERE:
+            if repeatable and reply.code in _RETRYABLE_ELSEWHERE:
                 reply = await self._again(unary, server, reply)
             return reply
         except TimeoutError:
@@ -153,14 +153,14 @@ class Balancer:
     async def stream(
         self, method: str, request: bytes, metadata: Metadata, seconds: float | None
     ) -> AsyncIterator[ServerStream]:
-        """Make a server-streaming call of one server; as of `Upstream.stream`.
+        """Make a server-streaming call to one server; as in `Upstream.stream`.
 
         Raises:
             RequestFailed: 503 if no server is known.
         """
         server = self._pick(self._servers)
         if not server.upstream.is_connected:
-            server = self._instead_of(server)
+            server = self._alternative_to(server)
         server.in_progress += 1
         try:
             async with server.upstream.stream(method, request, metadata, seconds) as stream:
@@ -169,30 +169,30 @@ class Balancer:
             server.in_progress -= 1
 
     async def _again(self, unary: SerializedCall, failed: _Server, reply: Reply) -> Reply:
-        """The reply of another server to a call that may be made again, or else the one that there is."""
+        """Retry a repeatable call on another server; return its reply, or the first one if there was no retry."""
         healthy = [each for each in self._servers if each is not failed and each.standing is Standing.SERVING]
         if not healthy:
             if not is_broken(reply):
-                return reply  # the word of a server, and there is none that could know better
+                return reply  # from a server, and no other server is healthy
             await asyncio.sleep(AGAIN_SECONDS)
         if asyncio.get_running_loop().time() >= unary.deadline:
             return reply
         again = await self._pick(healthy or self._servers).attempt(unary, by_itself=True)
         return of_both(reply, again) if again is not None else reply
 
-    def _instead_of(self, server: _Server) -> _Server:
-        """Who gets what could not be written to this server; itself, if nobody is the better choice."""
+    def _alternative_to(self, server: _Server) -> _Server:
+        """Return the server for a call that could not be written to this one; this one if no other is better."""
         others = [each for each in self._servers if each is not server]
-        # Also one that could not be reached a moment ago; but none that says that it takes no calls.
+        # A connected server counts even if it was unreachable a moment ago, but not one that reports NOT_SERVING.
         connected = [each for each in others if each.upstream.is_connected and each.standing != Standing.NOT_SERVING]
         no_worse = [each for each in others if each.standing <= server.standing]
         return self._pick(connected or no_worse or [server])
 
     def _pick(self, servers: Sequence[_Server]) -> _Server:
-        """The best of these servers.
+        """Return the best of these servers.
 
         Raises:
-            RequestFailed: 503, there is none.
+            RequestFailed: 503 if there are none.
         """
         best, least = None, None
         for server in servers:
@@ -209,14 +209,14 @@ class Balancer:
             self._update(await self._resolver.addresses())
             if not self._resolver.asks_dns:
                 return
-            self._in_doubt.clear()
+            self._may_be_outdated.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._resolve_every if self._servers else _SOON_SECONDS):
-                    await self._in_doubt.wait()
+                    await self._may_be_outdated.wait()
                     await asyncio.sleep(_SOON_SECONDS)
 
     def _update(self, addresses: Iterable[ServerAddress]) -> None:
-        """Have exactly the servers of these addresses; those that stay are left alone."""
+        """Replace the set of servers; servers whose address stays are kept as they are."""
         before = {server.address: server for server in self._servers}
         now = {address: before.get(address) or _Server(address, self._link) for address in addresses}
         self._servers = list(now.values())
@@ -242,7 +242,7 @@ class Balancer:
         if standing is Standing.SERVING:
             self._one_serves.set()
         if standing is Standing.UNREACHABLE:
-            self._in_doubt.set()
+            self._may_be_outdated.set()
 
     def _begin(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -251,11 +251,11 @@ class Balancer:
 
 
 async def _retire(server: _Server) -> None:
-    """Close the channel when the calls in progress have ended, but do not wait for ever."""
+    """Close the channel when the calls in progress have ended, after `RETIRE_SECONDS` at the latest."""
     server.stop_watching()
     until = asyncio.get_running_loop().time() + RETIRE_SECONDS
     try:
-        while server.in_progress and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110 - nobody tells
+        while server.in_progress and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110 - no event to await
             await asyncio.sleep(_SOON_SECONDS)
     finally:
         await server.upstream.close()

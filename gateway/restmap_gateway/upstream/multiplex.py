@@ -1,4 +1,4 @@
-"""Many calls over one stream: everything that waits goes as one frame."""
+"""Sends many calls over one stream; all waiting calls go into one frame, up to its maximum size."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from restmap_gateway.upstream.reply import Metadata, Reply
 METHOD = "/multiplex.v1.MultiplexService/Multiplex"
 
 FRAME_BYTES = 256 * 1024
-"""The most a frame holds; a larger call goes by itself."""
+"""Maximum bytes of a frame; larger calls are sent outside the stream."""
 
 ASK_AGAIN_SECONDS = 60.0
-"""How long a server that lacks the service is not asked for it again."""
+"""Seconds until the next attempt with a server that lacks the service."""
 
 OPEN_AGAIN_SECONDS = 0.5
-"""How long nothing is opened after a stream that ended before it had answered anything."""
+"""Seconds until the next stream after one that ended before its first reply."""
 
 _ENTRY_BYTES = 16
-"""More than the tag and the length of a call in a frame."""
+"""Bytes that cover the tag and the length of a call in a frame."""
 
 _MOST_MILLISECONDS = 2**32 - 1
 
@@ -32,7 +32,7 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class StreamBroken(Exception):
-    """The stream ended before the call was answered; it may or may not have been carried out."""
+    """The stream ended before the reply to the call; it is unknown whether the call was carried out."""
 
     def __init__(self, code: grpc.StatusCode, message: str) -> None:
         super().__init__(message)
@@ -44,14 +44,14 @@ class SerializedCall:
     """A unary call to make."""
 
     method: str
-    """``/package.Service/Method``."""
+    """Name of the method, ``/package.Service/Method``."""
     request: bytes
     """The serialized request."""
     metadata: Metadata
     deadline: float
-    """Reading of the event loop's clock that the server is told, as the time that remains."""
+    """Deadline by the event loop's clock; the server gets the remaining time."""
     give_up: float
-    """Reading of the event loop's clock from which on no answer is waited for."""
+    """Time by the event loop's clock after which no reply is awaited."""
 
 
 class MultiplexStream:
@@ -60,45 +60,46 @@ class MultiplexStream:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         """Open a stream; it is ready when the server says so."""
         multicallable: grpc.aio.StreamStreamMultiCallable[pb.MultiplexRequest, bytes]
-        # No deserializer: gRPC would log a frame that is none, and wait for a stream's end that may never come.
+        # Without a deserializer: gRPC would only log an invalid frame and wait for an end of the stream that may never
+        # come.
         multicallable = channel.stream_stream(METHOD, pb.MultiplexRequest.SerializeToString)
         self._loop = asyncio.get_running_loop()
         self._stream = multicallable()
         self._ids = itertools.count(1)
         self._answers: dict[int, asyncio.Future[pb.Answer | None]] = {}
         self._unsent: dict[int, tuple[pb.Call, int, float]] = {}
-        """Calls with their size and deadline, in their order."""
+        """Waiting calls with their size and deadline, in order."""
         self._cancelled: list[int] = []
         self._to_write = asyncio.Event()
         self._is_draining = False
         self._max_in_flight = 0
         self.is_ready = False
-        """Whether it takes calls: the server has said that it has the service, and not that it drains."""
+        """Whether the stream accepts calls: the server has confirmed the service and is not draining."""
         self.is_opening = True
-        """Whether the server has not said yet that it has the service."""
+        """Whether the server has not confirmed the service yet."""
         self.was_useful = False
-        """Whether it has answered a call."""
+        """Whether the server has replied to a call."""
         self.broken: StreamBroken | None = None
         self._tasks = (self._loop.create_task(self._read()), self._loop.create_task(self._write()))
 
     @property
     def is_refused(self) -> bool:
-        """Whether the server lacks the service."""
+        """Return whether the server lacks the service."""
         return self.broken is not None and self.broken.code is grpc.StatusCode.UNIMPLEMENTED
 
     @property
     def has_room(self) -> bool:
-        """Whether it takes a call more; beyond, the server would read nothing, not even what is cancelled."""
+        """Return whether the server accepts another call; above its limit it does not even read cancellations."""
         return self.is_ready and len(self._answers) < self._max_in_flight
 
     async def call(self, unary: SerializedCall) -> Reply | None:
-        """Make a call; the caller gives up by cancelling.
+        """Make a call; the caller cancels this coroutine to cancel the call.
 
-        None if it was not made: it is too large for a frame, or the stream ended before it was written.
+        Return None if the call was not sent: it is too large for a frame, or the stream ended before.
 
         Raises:
-            StreamBroken: the stream ended before the answer.
-            TimeoutError: there is no answer yet, and it is time to give up.
+            StreamBroken: the stream ended before the reply.
+            TimeoutError: there is no reply at the time to give up.
         """
         call_id = next(self._ids)
         call = pb.Call(
@@ -109,9 +110,9 @@ class MultiplexStream:
                 pb.Metadatum(key=key, value=value if isinstance(value, bytes) else value.encode("ascii"))
                 for key, value in unary.metadata
             ],
-            timeout_ms=_MOST_MILLISECONDS,  # the size of any: what remains is known when the call is written
+            timeout_ms=_MOST_MILLISECONDS,  # the largest size: the time that remains is set when the call is written
         )
-        size = call.ByteSize() + _ENTRY_BYTES  # metadata count too: a token can be larger than all else
+        size = call.ByteSize() + _ENTRY_BYTES  # with metadata: a token can be larger than the rest
         if self.broken is not None or size > FRAME_BYTES:
             return None
         answered = self._answers[call_id] = self._loop.create_future()
@@ -133,7 +134,7 @@ class MultiplexStream:
         return None if answer is None else _reply(answer)
 
     def close(self) -> None:
-        """Cut the stream."""
+        """Cancel the stream."""
         for task in self._tasks:
             task.cancel()
         self._break(grpc.StatusCode.CANCELLED, "The stream was cut.")
@@ -147,7 +148,7 @@ class MultiplexStream:
         except grpc.aio.AioRpcError as error:
             code, message = error.code(), error.details() or ""
         except DecodeError:
-            # What answers there has something of this name, but not the service.
+            # The server has a method of this name, but not this service.
             code, message = grpc.StatusCode.UNIMPLEMENTED, "The server sent a frame that cannot be read."
         finally:
             self._break(code, message)
@@ -176,10 +177,10 @@ class MultiplexStream:
                     await self._stream.done_writing()
                     return
         except (grpc.RpcError, asyncio.InvalidStateError):
-            pass  # the reader learns why
+            pass  # the reader finds the cause
 
     def _next_frame(self) -> pb.MultiplexRequest | None:
-        """As much of what waits as a frame takes; the rest still counts as unsent."""
+        """Return as many waiting calls as fit in a frame; the others stay unsent."""
         if not self._unsent and not self._cancelled:
             return None
         frame = pb.MultiplexRequest(cancelled_ids=self._cancelled)
@@ -213,21 +214,21 @@ class MultiplexStream:
 
 
 class Multiplexing:
-    """Keeps a stream to a server, and opens another where one ends; calls are not held up by that."""
+    """Keeps a stream to a server and opens another when it ends; calls do not wait for that."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        """Open a stream with the first call."""
+        """Create it without a stream; the first call opens one."""
         self._channel = channel
         self._stream: MultiplexStream | None = None
         self._ending: list[MultiplexStream] = []
         self._open_after = 0.0
 
     async def call(self, unary: SerializedCall) -> Reply | None:
-        """Make a call; None if it has to be made by itself: it is too large, or no stream is ready and has room.
+        """Make a call; return None if it must be made outside the stream: too large, or no stream with room is ready.
 
         Raises:
-            StreamBroken: the stream ended before the answer.
-            TimeoutError: there is no answer yet, and it is time to give up.
+            StreamBroken: the stream ended before the reply.
+            TimeoutError: there is no reply at the time to give up.
         """
         stream = self._stream
         if stream is None or not stream.is_ready:
@@ -238,12 +239,12 @@ class Multiplexing:
         return await stream.call(unary)
 
     def close(self) -> None:
-        """Cut the stream, and those that are still ending."""
+        """Cancel the stream and those that are still draining."""
         for stream in (*self._ending, *([self._stream] if self._stream else [])):
             stream.close()
 
     def _open(self) -> None:
-        """Open a stream, if none is being opened and the last one did not just fail to."""
+        """Open a stream, unless one is being opened or the last one failed a moment ago."""
         stream, now = self._stream, asyncio.get_running_loop().time()
         if stream is not None and stream.is_opening:
             return

@@ -1,4 +1,4 @@
-"""Finds out whether what answers behind speaks gRPC, by asking it, never by guessing from an error's text."""
+"""Detects whether an upstream speaks gRPC with a request of its own, not from the text of an error."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from restmap_gateway.upstream.server_address import ServerAddress
 from restmap_gateway.upstream.tls import UpstreamTls
 
 ASK_SECONDS = 1.0
-"""How long the other side may take to show what it is."""
+"""Maximum seconds for the server's response."""
 
 KEEP_SECONDS = 5.0
-"""How long an answer is believed."""
+"""Seconds for which a result is cached."""
 
 
 class Probe:
-    """Asks one address, and keeps the answer for some seconds."""
+    """Probes one address and caches the result for `KEEP_SECONDS`."""
 
     def __init__(self, address: ServerAddress, tls: UpstreamTls | None = None) -> None:
-        """Prepare to ask ``address``."""
+        """Create the probe of ``address``."""
         self._address = address
         self._tls = tls
         self._known: tuple[float, bool] | None = None
         self._asking = asyncio.Lock()
 
     async def speaks_something_else(self) -> bool:
-        """Whether something answers there that is not gRPC. False also when nothing answers, or not in time."""
+        """Return True if the server responds and does not speak gRPC; False also if there is no response in time."""
         async with self._asking:
             if self._known is None or time.monotonic() - self._known[0] > KEEP_SECONDS:
                 found = await self._ask()
@@ -60,12 +60,12 @@ class Probe:
 
 
 async def _is_grpc(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-    """Call a method; whether the answer has the content type of gRPC, which even a failure has.
+    """Call a method; return whether the response has the content type of gRPC, which failures have too.
 
     Raises:
-        ConnectionError: the other side went away without a word, as a server does that is stopping.
+        ConnectionError: the connection closed without data, as with a server that stops.
     """
-    # Headers are taken as they come: some gRPC servers write messages that HTTP would not allow.
+    # Do not validate headers: some gRPC servers send messages that HTTP does not allow.
     lenient = h2.config.H2Configuration(validate_inbound_headers=False, normalize_inbound_headers=False)
     connection = h2.connection.H2Connection(lenient)
     connection.initiate_connection()
@@ -78,7 +78,7 @@ async def _is_grpc(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
         ("content-type", "application/grpc"),
     )
     connection.send_headers(1, headers)
-    # A call's message is a flag byte, its length in four, and here nothing.
+    # The message of a call: a flag byte, a four-byte length, and no content.
     connection.send_data(1, bytes(5), end_stream=True)
     writer.write(connection.data_to_send())
     heard = False

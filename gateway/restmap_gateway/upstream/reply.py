@@ -1,4 +1,4 @@
-"""How the server ended a call."""
+"""The result of a call to the server."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Metadata = Sequence[tuple[str, str | bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """How the server ended a call."""
+    """The result of a call to the server."""
 
     code: grpc.StatusCode
     message: str
     response: bytes
-    """Empty unless the code is OK."""
+    """The serialized response; empty unless the code is OK."""
     metadata: Metadata
-    """What came with it."""
+    """Metadata of the reply."""
 
     @property
     def details(self) -> bytes | None:
-        """The serialized ``google.rpc.Status``, if there is one."""
+        """Return the serialized ``google.rpc.Status``; None if there is none."""
         found = (value for key, value in self.metadata if key == "grpc-status-details-bin")
         return next((value for value in found if isinstance(value, bytes)), None)

@@ -1,4 +1,4 @@
-"""Which servers there are: addresses as they stand in the settings, and those that DNS knows now."""
+"""Addresses of the servers: the configured ones and those that DNS returns for names."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import structlog
 from restmap_gateway.upstream.server_address import ServerAddress
 
 DNS = "dns:///"
-"""What a target begins with that stands for all addresses of a name."""
+"""Prefix of a target that means all addresses of a name."""
 
 _LOOK_UP_SECONDS = 5.0
-"""How long DNS may take to answer."""
+"""Maximum seconds for a DNS lookup."""
 
 LookUp = Callable[[str, int], Awaitable[Sequence[str]]]
-"""Answers the ``HOST:PORT`` of each address of a name.
+"""Returns ``HOST:PORT`` for each address of a name.
 
 Raises:
-    OSError: the name is not known, or nobody can be asked.
+    OSError: the name is unknown, or no DNS server responds.
 """
 
 
 async def look_up(host: str, port: int) -> Sequence[str]:
-    """All addresses that this machine's resolver knows of a name.
+    """Return all addresses of a name, from the resolver of this machine.
 
     Raises:
-        OSError: the name is not known, or nobody can be asked.
+        OSError: the name is unknown, or no DNS server responds.
     """
     found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
     addresses = (str(address[0]) for *_, address in found)
@@ -36,10 +36,10 @@ async def look_up(host: str, port: int) -> Sequence[str]:
 
 
 class Resolver:
-    """Turns targets into addresses."""
+    """Resolves targets to addresses."""
 
     def __init__(self, targets: Sequence[str], look_up: LookUp = look_up) -> None:
-        """Prepare to look up ``targets``: ``HOST:PORT``, ``unix:PATH`` or ``dns:///HOST:PORT`` each."""
+        """Store the ``targets``: each is ``HOST:PORT``, ``unix:PATH`` or ``dns:///HOST:PORT``."""
         self._targets = targets
         self._look_up = look_up
         self._known: dict[str, Sequence[ServerAddress]] = {
@@ -50,11 +50,11 @@ class Resolver:
 
     @property
     def asks_dns(self) -> bool:
-        """Whether the answer can change."""
+        """Return whether DNS is used, so that the addresses can change."""
         return any(target.startswith(DNS) for target in self._targets)
 
     async def addresses(self) -> Sequence[ServerAddress]:
-        """The addresses now, each once; of a name that cannot be looked up those that it had before."""
+        """Return the current addresses without duplicates; a name that cannot be resolved keeps its last addresses."""
         await asyncio.gather(*(self._ask(target) for target in self._targets if target.startswith(DNS)))
         by_target = {address.target: address for target in self._targets for address in self._known[target]}
         return list(by_target.values())
@@ -65,7 +65,7 @@ class Resolver:
         try:
             async with asyncio.timeout(_LOOK_UP_SECONDS):
                 found = await self._look_up(host.strip("[]"), int(port))
-        except (OSError, TimeoutError, UnicodeError) as error:  # the last for labels that are too long
+        except (OSError, TimeoutError, UnicodeError) as error:  # UnicodeError: a label is too long
             found, why = (), str(error) or "no answer in time"
         else:
             why = "no addresses"
@@ -73,5 +73,5 @@ class Resolver:
             self._known[target] = [ServerAddress(address, name) for address in found]
             self._failed.discard(target)
         elif target not in self._failed:
-            self._failed.add(target)  # said once, not at every attempt
+            self._failed.add(target)  # logged once, not at every attempt
             self._log.warning("resolve", target=target, problem=why, kept=len(self._known[target]))

@@ -1,4 +1,4 @@
-"""Where a server listens, and what its certificate calls it."""
+"""Address of a server and the name in its certificate."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class ServerAddress:
     target: str
     """``HOST:PORT`` or ``unix:PATH``."""
     found_as: str = ""
-    """The ``HOST:PORT`` that was asked of DNS, whose host the certificate names; empty: the target itself."""
+    """``HOST:PORT`` that was looked up in DNS; the certificate has this host. Empty: the target itself."""
 
     @property
     def host(self) -> str:
-        """What the certificate names."""
+        """Return the host that the certificate names."""
         if self.target.startswith("unix:"):
             return "localhost"
         return (self.found_as or self.target).rpartition(":")[0].strip("[]")

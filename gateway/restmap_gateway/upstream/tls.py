@@ -1,4 +1,4 @@
-"""TLS to the server: certificates that are read again when their files change."""
+"""TLS to the server: certificates are reloaded when their files change."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ _LOGGER = "restmap_gateway.upstream.tls"
 
 
 class UpstreamTls:
-    """How the server is known, and how this gateway shows itself to it."""
+    """TLS settings for the server: its CA and the gateway's own certificate."""
 
     def __init__(self, ca: Path, certificate: Path | None, key: Path | None, name: str | None) -> None:
         """Read the files.
 
         Args:
-            ca: signed the server's certificate.
-            certificate: of this gateway, if the server asks for one.
-            key: of that certificate.
-            name: that the server's certificate has; None: the host that is connected to.
+            ca: CA of the server's certificate.
+            certificate: certificate of this gateway, if the server requires one.
+            key: private key of that certificate.
+            name: name in the server's certificate; None: the host of the connection.
 
         Raises:
-            CannotUseTls: they cannot be read, or do not belong together.
+            CannotUseTls: the files cannot be read or do not match.
         """
         self._ca = ca
         self._pair = (certificate, key) if certificate is not None and key is not None else None
@@ -34,10 +34,10 @@ class UpstreamTls:
         self.read()
 
     def read(self) -> None:
-        """Use what the files hold now for channels that are opened from now on.
+        """Reload the files; channels that are opened from now on use them.
 
         Raises:
-            CannotUseTls: what they hold is of no use; all stays as it was.
+            CannotUseTls: the files are invalid; the current ones stay in use.
         """
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH)
         ca = load_ca(context, self._ca)

@@ -1,4 +1,4 @@
-"""The server behind: one channel, deadlines, and what a failure to reach it means."""
+"""One server: its channel, the deadlines of calls, and the meaning of failed calls."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from restmap_gateway.upstream.server_stream import ServerStream
 from restmap_gateway.upstream.tls import UpstreamTls
 
 _CHANNEL_OPTIONS = (
-    # The server is ours to trust, and its answers are bounded by what it serves.
+    # No limit: the server is trusted, and its own limits bound its responses.
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_metadata_size", 64 * 1024),
-    # Back soon after a restart of the server: the next one may be restarted as soon as this one serves.
+    # Reconnect soon after a restart of the server: the next server may be restarted as soon as this one serves.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    # The time that opening a connection may take; less would give up on a server that is busy or far away.
+    # Maximum time to connect; a shorter one would give up on a server that is busy or far away.
     ("grpc.min_reconnect_backoff_ms", 2000),
     ("grpc.max_reconnect_backoff_ms", 500),
 )
 
 _MAYBE_NOT_GRPC = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.UNIMPLEMENTED})
 
-_SILENT_ON_THE_FIRST = frozenset(
+_REJECTED_EARLY = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.DEADLINE_EXCEEDED,
@@ -42,25 +42,25 @@ _SILENT_ON_THE_FIRST = frozenset(
         grpc.StatusCode.PERMISSION_DENIED,
     }
 )
-"""Codes by which a server refuses a call before it looks what became of an earlier one."""
+"""Codes with which a server rejects a call before it checks for an earlier attempt of the same call."""
 
 _TOO_LARGE = re.compile(r"(CLIENT|SERVER): (Received|Sent) message larger than max")
-"""What gRPC itself says of a message beyond a limit of either side."""
+"""Start of gRPC's own error text for a message above a size limit of either side."""
 
 _REQUEST_TOO_LARGE = ("SERVER: Received message larger than max", "CLIENT: Sent message larger than max")
 
 _MOST_SECONDS = 99_999_999
-"""Of a deadline: the eight digits that the wire format has."""
+"""Maximum seconds of a deadline: the wire format has eight digits."""
 
 AGAIN_SECONDS = 0.2
-"""After which a call is made once more that may be: gRPC waits for half as long before it connects again."""
+"""Seconds before a retry: gRPC waits half as long before it reconnects."""
 
 RETIRE_SECONDS = 600.0
-"""For which calls over a channel that was replaced may go on: event streams then resume on another."""
+"""Maximum seconds that calls may continue on a replaced channel; event streams resume on another one."""
 
 
 class Backend(Protocol):
-    """Makes calls: of one server, or of one of several."""
+    """Makes calls to one server or to one of several."""
 
     async def call(self, method: str, request: bytes, metadata: Metadata, seconds: float, *, repeatable: bool) -> Reply:
         """Make a unary call; see `Upstream.call`."""
@@ -75,24 +75,23 @@ class Backend(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """How servers are spoken to."""
+    """Connection settings for servers."""
 
     margin: float
-    """Seconds that this side waits beyond a call's deadline, so that an answer given in the last moment arrives, and
-    a server that says nothing is known to be gone."""
+    """Seconds to wait after a call's deadline for a last-moment reply; a server still silent after them is gone."""
     multiplex: bool
-    """Whether calls that wait go over one stream."""
+    """Whether waiting calls are sent over one stream."""
     tls: UpstreamTls | None = None
-    """How both sides show themselves; None: plain text."""
+    """TLS settings; None: plain text."""
     options: Sequence[tuple[str, int]] = ()
-    """Further options of the channel."""
+    """Additional channel options."""
 
 
 class Upstream:
     """Calls methods of one server."""
 
     def __init__(self, address: ServerAddress, link: Link) -> None:
-        """Open a channel; connects with the first call."""
+        """Open a channel; the first call connects it."""
         self._address = address
         self._link = link
         self._probe = Probe(address, link.tls)
@@ -115,16 +114,16 @@ class Upstream:
 
     @property
     def channel(self) -> grpc.aio.Channel:
-        """The channel that calls go over now."""
+        """The channel for new calls."""
         return self._channel
 
     @property
     def is_connected(self) -> bool:
-        """Whether the connection stands, as far as is known."""
+        """Return whether the channel is connected, as far as known."""
         return self._channel.get_state() is grpc.ChannelConnectivity.READY
 
     def reconnect(self) -> None:
-        """Make all further calls over a new channel; those in progress end on the old one."""
+        """Make all further calls over a new channel; calls in progress end on the old one."""
         retired = asyncio.create_task(_retire(self._channel, self._multiplexing))
         self._retiring.add(retired)
         retired.add_done_callback(self._retiring.discard)
@@ -136,13 +135,13 @@ class Upstream:
         Args:
             method: ``/package.Service/Method``.
             request: the serialized request.
-            metadata: of the call.
-            seconds: until the deadline that the server is told.
-            repeatable: whether the call may be made again when nobody knows if it was carried out.
+            metadata: metadata of the call.
+            seconds: time until the deadline that is sent to the server.
+            repeatable: whether the call may be retried when it is unknown if it was carried out.
 
         Raises:
-            RequestFailed: 502 for a server that does not speak gRPC; 400 or 500 for a request or an answer that is
-                too large for gRPC.
+            RequestFailed: 502 for a server that does not speak gRPC; 400 or 500 for a request or a response that is too
+                large for gRPC.
         """
         deadline = asyncio.get_running_loop().time() + seconds
         unary = SerializedCall(method, request, metadata, deadline, deadline + self._link.margin)
@@ -156,7 +155,7 @@ class Upstream:
             if reply is None:
                 reply = await self.single(unary)
                 if repeatable and is_broken(reply):
-                    # The connection failed, not the server: by then gRPC may have another.
+                    # The connection failed, not the server; gRPC may have reconnected by now.
                     broken = reply
                     await asyncio.sleep(AGAIN_SECONDS)
                     reply = await self.single(unary)
@@ -165,26 +164,26 @@ class Upstream:
             return no_answer()
 
     async def multiplexed(self, unary: SerializedCall) -> Reply | None:
-        """The reply to a call made over the stream; None if it has to be made by itself.
+        """Make a call over the stream; return None if it must be made outside the stream.
 
         Raises:
-            StreamBroken: the stream ended before the answer.
-            TimeoutError: there is no answer yet, and it is time to give up.
+            StreamBroken: the stream ended before the reply.
+            TimeoutError: there is no reply at the time to give up.
         """
         return None if self._multiplexing is None else await self._multiplexing.call(unary)
 
     async def single(self, unary: SerializedCall) -> Reply:
-        """The reply to a call made by itself.
+        """Make a call outside the stream and return its reply.
 
         Raises:
-            TimeoutError: there is no answer yet, and it is time to give up.
-            RequestFailed: as of `call`.
+            TimeoutError: there is no reply at the time to give up.
+            RequestFailed: as in `call`.
         """
         multicallable = self._multicallables.get(unary.method)
         if multicallable is None:
             multicallable = self._multicallables[unary.method] = self._channel.unary_unary(unary.method)
-        # As metadata and not as the call's own timeout: gRPC would give up at the very moment that it tells the
-        # server, and an answer on its way would be lost.
+        # Send the deadline as metadata instead of the call's timeout argument: with the argument, gRPC would also give
+        # up here at the deadline, and a reply on its way would be lost.
         timeout = _timeout_text(unary.deadline - asyncio.get_running_loop().time())
         async with asyncio.timeout_at(unary.give_up):
             try:
@@ -197,16 +196,16 @@ class Upstream:
     async def stream(
         self, method: str, request: bytes, metadata: Metadata, seconds: float | None
     ) -> AsyncIterator[ServerStream]:
-        """Make a server-streaming call; it is cancelled when the context is left.
+        """Make a server-streaming call; it is cancelled when the context exits.
 
         Args:
             method: ``/package.Service/Method``.
             request: the serialized request.
-            metadata: of the call.
-            seconds: until its deadline; None: it may go on for ever.
+            metadata: metadata of the call.
+            seconds: time until its deadline; None: no deadline.
         """
         multicallable: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(method)
-        # gRPC takes a deadline that is centuries away for one that has passed.
+        # gRPC would treat a deadline that is centuries away as expired.
         timeout = None if seconds is None else min(seconds, _MOST_SECONDS)
         stream = ServerStream(multicallable(request, metadata=tuple(metadata), timeout=timeout), self.failure)
         try:
@@ -215,18 +214,18 @@ class Upstream:
             stream.cancel()
 
     async def failure(self, error: grpc.aio.AioRpcError) -> Reply:
-        """What a failed call says.
+        """Return the reply of a failed call.
 
         Raises:
-            RequestFailed: 502 if what answers behind does not speak gRPC; 400 or 500 if a request or an answer is
-                too large for gRPC.
+            RequestFailed: 502 if the upstream does not speak gRPC; 400 or 500 if a request or a response is too large
+                for gRPC.
         """
         sent = (*(error.initial_metadata() or ()), *(error.trailing_metadata() or ()))
         reply = Reply(error.code(), error.details() or "", b"", sent)
         if reply.details is not None:
             return reply
         if reply.code in _MAYBE_NOT_GRPC and await self._probe.speaks_something_else():
-            raise RequestFailed(502, "What answers behind this gateway does not speak gRPC.")
+            raise RequestFailed(502, "The server behind this gateway does not speak gRPC.")
         if reply.code is grpc.StatusCode.RESOURCE_EXHAUSTED and (too_large := _TOO_LARGE.match(reply.message)):
             if too_large[0] in _REQUEST_TOO_LARGE:
                 raise RequestFailed(400, "The request is larger than the server takes.")
@@ -234,7 +233,7 @@ class Upstream:
         return reply
 
     async def close(self) -> None:
-        """Close the channel; calls in progress are cancelled."""
+        """Close the channel and cancel the calls in progress."""
         for retiring in self._retiring:
             retiring.cancel()
         await asyncio.gather(*self._retiring, return_exceptions=True)
@@ -253,28 +252,28 @@ async def _retire(channel: grpc.aio.Channel, multiplexing: Multiplexing | None) 
 
 
 def is_broken(reply: Reply) -> bool:
-    """Whether the link to the server failed, or the server has gone: nobody knows if the call was carried out."""
+    """Return whether the connection or the server failed: it is unknown whether the call was carried out."""
     return reply.code is grpc.StatusCode.UNAVAILABLE and reply.details is None
 
 
 def of_both(broken: Reply, again: Reply) -> Reply:
-    """The reply to a call whose first attempt broke and that was made again.
+    """Return the reply to a call whose first attempt broke and that was retried.
 
-    A second attempt that did nothing must not hide a first one that may have been carried out.
+    A retry that did nothing must not hide a first attempt that may have been carried out.
     """
-    return broken if again.code in _SILENT_ON_THE_FIRST else again
+    return broken if again.code in _REJECTED_EARLY else again
 
 
 def lost(broken: StreamBroken) -> Reply:
-    """What a call says whose stream ended before the answer."""
+    """Return the reply to a call whose stream ended before the reply."""
     return Reply(grpc.StatusCode.UNAVAILABLE, str(broken), b"", ())
 
 
 def no_answer() -> Reply:
-    """The reply to a call that was not answered by its deadline and the margin behind it.
+    """Return the reply to a call without a reply by its deadline and the margin after it.
 
-    A server that lives ends a call itself at its deadline, so this one, or the connection to it, does not.
-    DEADLINE_EXCEEDED would be the word of a server.
+    A live server ends a call at its deadline itself, so this server or the connection to it has failed.
+    DEADLINE_EXCEEDED would mean that the server replied.
     """
     return Reply(grpc.StatusCode.UNAVAILABLE, "The server did not answer.", b"", ())
 
