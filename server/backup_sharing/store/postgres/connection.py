@@ -62,14 +62,16 @@ _DEFAULTS: Final[Mapping[str, str | int]] = {
 def connection_string(url: str) -> str:
     """Return the connection string: the URL's settings, and defaults for the others.
 
-    Raises UnusableDatabase if the URL is none of a PostgreSQL database.
+    Raises UnusableDatabase if the URL is not one of a PostgreSQL database.
     """
     try:
         given = conninfo_to_dict(url)
         return make_conninfo("", **{**_DEFAULTS, **given})
     except psycopg.Error:
         # The driver's message would contain the part that it could not read, which may be the password.
-        raise UnusableDatabase(shown(url), "is not a PostgreSQL url, as postgresql://USER@HOST:PORT/NAME is") from None
+        raise UnusableDatabase(
+            shown(url), "is not a PostgreSQL URL of the form postgresql://USER@HOST:PORT/NAME"
+        ) from None
 
 
 def shown(url: str) -> str:

@@ -61,7 +61,7 @@ class Readers:
             return reading.run(connection)
         except sqlite3.Error as error:
             if reading.is_abandoned:
-                raise Unavailable("Nobody waits for this any more.") from error
+                raise Unavailable("The caller has gone.") from error
             log_fault(error)
             raise failure_of(error) from error
         finally:
@@ -82,7 +82,7 @@ class _Reading(Generic[T]):
         """Run the query, unless its caller has gone."""
         with self._changes:
             if self.is_abandoned:
-                raise Unavailable("Nobody waits for this any more.")
+                raise Unavailable("The caller has gone.")
             self._connection = connection
         try:
             return self._query(connection)

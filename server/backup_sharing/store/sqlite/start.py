@@ -1,8 +1,8 @@
-"""Settling of the write-ahead log before anything new is written behind its content.
+"""Settling of the write-ahead log before anything new is appended.
 
 After an unclean end, the log may hold a commit whose sync failed: reads find it in memory, but it is not on the disk. A
-change committed behind it would be lost with it at a power failure. So the whole content of the log is written again in
-place and synced; then it is copied into the database, and the log restarts empty.
+later commit would be lost with it at a power failure. So the whole content of the log is written again in place and
+synced; then it is copied into the database, and the log restarts empty.
 """
 
 from __future__ import annotations

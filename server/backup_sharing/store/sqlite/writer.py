@@ -104,7 +104,7 @@ class Writer:
             job.end({change: NotMade(_closed()) for change in job.batch})
             return
         outcomes = self._carry_out(job.batch)
-        # Count before the answers: a batch must not count for a probe that begins after them.
+        # Count before the replies, so that a probe that begins after them does not count this batch.
         self._batches += any(map(_is_in_order, outcomes.values()))
         job.end(outcomes)
         if self._after_batch is not None and not self._stopped:
@@ -131,7 +131,7 @@ class _Job:
         try:
             self._loop.call_soon_threadsafe(self._hand_back, outcomes)
         except RuntimeError:
-            _log.warning("callers were gone before their changes were answered")
+            _log.warning("the event loop ended before the outcomes of a batch were reported")
 
     def _hand_back(self, outcomes: Mapping[Change, Outcome]) -> None:
         if not self.done.done():

@@ -50,7 +50,7 @@ class Side(Protocol):
         ...
 
     def removed(self, backup_ids: Collection[str]) -> set[str]:
-        """Return the ids of those backups that were ever removed from this database."""
+        """Return which of these backups were ever removed from this database."""
         ...
 
     def write(self, table: Table, batch: Batch) -> None:
