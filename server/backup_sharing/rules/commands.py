@@ -1,4 +1,4 @@
-"""The changes that somebody can ask for. All values are already valid: identifiers come in canonical form."""
+"""The commands that change data. All values are already valid: identifiers are in canonical form."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from backup_sharing.model import Backup, Micros
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """Why a change is made: who asked for it, and when. Written to the event of the change."""
+    """The caller, the request and the time of a change; written to the change's event."""
 
     project_id: str
     user_id: str
@@ -21,27 +21,28 @@ class Cause:
     commit_by: float | None = None
     """Reading of ``time.monotonic()`` after which no commit may begin; None: no limit."""
     answer_by: float | None = None
-    """Reading by which the caller is told something, if only `OutcomeUnknown`; None: when the store finds it time."""
+    """Reading of ``time.monotonic()`` by which the caller must get a result, `OutcomeUnknown` if nothing else is known;
+    None: the store sets the limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Idempotency:
-    """What makes a retry safe. The scope of a key is ``Cause.project_id`` and ``method``."""
+    """The idempotency key of a call, for safe retries. The key's scope is ``Cause.project_id`` and ``method``."""
 
     key: str
     method: str
     fingerprint: bytes
-    """Digest of what was asked for: equal exactly when two requests ask for the same."""
+    """Digest of the request: equal if and only if two requests are equal."""
     expires_at: Micros
 
 
 class OnConflict(Enum):
-    """What to do when a recipient already has an active sharing of the backup."""
+    """Handling of a recipient that already has an active sharing of the backup."""
 
     REFUSE = "refuse"
     """Refuse the whole call."""
     RETURN = "return"
-    """Answer with the standing sharing, and share with the others."""
+    """Return the existing sharing, and share with the other recipients."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,10 @@ class Share:
     to_project_ids: Sequence[str]
     """Distinct, at least one, none of them ``from_project_id``."""
     sharing_ids: Sequence[str]
-    """A fresh id for each recipient, in the same order."""
+    """One new id per recipient, in the same order."""
     on_conflict: OnConflict
     max_active: int
-    """The most active sharings the backup may have afterwards; 0: any number."""
+    """Maximum active sharings of the backup after the call; 0: no limit."""
     cause: Cause
     idempotency: Idempotency | None = None
 
@@ -98,4 +99,4 @@ class RemoveBackup:
 
 
 Command: TypeAlias = Share | Cancel | CancelAll | PutBackup | RemoveBackup
-"""A change that somebody asks for."""
+"""Any command that changes data."""

@@ -1,7 +1,7 @@
-"""The rules of every change, once for all engines: what makes it fail, in which order, and what it changes.
+"""The rules of every change, for all engines: its failures, their order, and its edits.
 
-A change is decided on a `State` that holds what its `Needs` name. It raises its failure before it
-changes anything, so one that fails leaves nothing behind for those that are decided after it.
+Each change is decided on a `State` that holds the data named by its `Needs`. A change raises its failure before it
+edits the state, so a failed change has no effect on the changes that are decided after it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from backup_sharing.rules.state import Needs, State, key_of
 
 
 def needs_of(commands: Iterable[Command]) -> Needs:
-    """Answer what has to be known to decide these."""
+    """Return the data needed to decide the commands."""
     needs = Needs()
     for command in commands:
         match command:
@@ -47,7 +47,7 @@ def needs_of(commands: Iterable[Command]) -> Needs:
 
 
 def decide_all(state: State, commands: Iterable[Command]) -> list[Outcome]:
-    """Decide one after the other; those that fail change nothing. Nothing is written yet."""
+    """Decide the commands in order; a failed command edits nothing. Nothing is written to the database yet."""
     outcomes: list[Outcome] = []
     for command in commands:
         try:
@@ -58,7 +58,7 @@ def decide_all(state: State, commands: Iterable[Command]) -> list[Outcome]:
 
 
 def decide(state: State, command: Command) -> Sequence[Sharing]:
-    """Do to the state what the command asks for; answers the sharings that its caller gets. Raises `Failure`."""
+    """Apply a command to the state; return the sharings for its caller. Raises `Failure`."""
     match command:
         case Share():
             return _share(state, command)
@@ -79,20 +79,20 @@ def _share(state: State, command: Share) -> Sequence[Sharing]:
         return earlier.answer()
     if (status := state.status_of(backup_id)) != AVAILABLE:
         raise BackupNotAvailable(backup_id, status)
-    standing = state.standing(backup_id)
-    already = [project_id for project_id in command.to_project_ids if project_id in standing]
+    active = state.standing(backup_id)
+    already = [project_id for project_id in command.to_project_ids if project_id in active]
     if already and command.on_conflict is OnConflict.REFUSE:
         raise AlreadyShared(backup_id, already)
     new = [
         Sharing(sharing_id, backup_id, command.from_project_id, project_id, command.cause.at)
         for project_id, sharing_id in zip(command.to_project_ids, command.sharing_ids, strict=True)
-        if project_id not in standing
+        if project_id not in active
     ]
     if new and command.max_active and state.count(backup_id) + len(new) > command.max_active:
         raise QuotaUsedUp(backup_id, command.max_active)
     state.add(new, command.cause)
-    standing = state.standing(backup_id)
-    answer = [standing[project_id] for project_id in command.to_project_ids]
+    active = state.standing(backup_id)
+    answer = [active[project_id] for project_id in command.to_project_ids]
     state.remember(command.cause, command.idempotency, answer)
     return answer
 

@@ -1,4 +1,4 @@
-"""What becomes of a change."""
+"""The outcome of a change."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Made:
     """The change is committed."""
 
     answer: Sequence[Sharing]
-    """The sharings that its caller gets; none for a backup that was put."""
+    """Sharings for the caller; empty for a backup that was put."""
 
 
 @dataclass(frozen=True, slots=True)

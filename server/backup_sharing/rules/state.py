@@ -1,8 +1,8 @@
-"""The part of the stored data that some changes are about, and what they do to it, in memory.
+"""The stored data that a batch of changes concerns, and the edits of these changes, in memory.
 
-An engine reads what `Needs` names into a `State`, has the changes decided on it one after the other
-(`backup_sharing.rules.decisions`), and writes the `Edits`: the rules are the same on every engine, and a
-batch of changes takes a few statements, not a few for each.
+An engine reads the data named by `Needs` into a `State`, decides the changes on it in order
+(`backup_sharing.rules.decisions`), and writes the `Edits`. So the rules are the same on every engine, and a batch of
+changes takes a few statements instead of a few per change.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ Key = tuple[str, str, str]
 
 @dataclass(slots=True)
 class Needs:
-    """What has to be known of the stored data; each a set in the order in which it was asked for."""
+    """Stored data needed to decide changes; each member is a set in the order of the requests."""
 
     owners: dict[str, None] = field(default_factory=dict)
-    """Backups, by id, whose owner and status are needed."""
+    """Ids of backups whose owner and status are needed."""
     backups: dict[str, None] = field(default_factory=dict)
-    """Backups, by id, all of which is needed."""
+    """Ids of backups whose columns are all needed."""
     pairs: dict[tuple[str, str], None] = field(default_factory=dict)
-    """Backup and recipient: the active sharing between them."""
+    """Pairs of backup and recipient whose active sharing is needed."""
     sharings: dict[str, None] = field(default_factory=dict)
-    """Active sharings, by id."""
+    """Ids of active sharings."""
     all_of: dict[str, None] = field(default_factory=dict)
-    """Backups, by id, all active sharings of which are needed."""
+    """Ids of backups whose active sharings are all needed."""
     counted: dict[str, None] = field(default_factory=dict)
-    """Backups, by id, whose active sharings have to be counted."""
+    """Ids of backups whose active sharings must be counted."""
     keys: dict[Key, None] = field(default_factory=dict)
     """Idempotency keys."""
 
 
 class StoredKey(NamedTuple):
-    """What is stored with an idempotency key."""
+    """Data stored with an idempotency key."""
 
     fingerprint: bytes
     answer: Sequence[Sharing] | None
-    """Of the first call that succeeded; None: it cannot be read."""
+    """Sharings returned by the first successful call; None: unreadable."""
     expires_at: Micros
 
 
 class Event(NamedTuple):
-    """What happened, because of whom, and to what."""
+    """Record of a change: its kind, its cause and its object."""
 
     kind: str
     at: Micros
@@ -64,15 +64,15 @@ class Event(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EarlierCall:
-    """A call that succeeded before with the same idempotency key."""
+    """An earlier successful call with the same idempotency key."""
 
     same: bool
-    """Whether it asked for the same."""
+    """Whether the earlier request is equal to this one."""
     first_answer: Sequence[Sharing] | None
-    """None: it cannot be read."""
+    """Sharings that the earlier call returned; None: unreadable."""
 
     def answer(self) -> Sequence[Sharing]:
-        """Answer what it was answered; raises `IdempotencyKeyReused` if it asked for something else."""
+        """Return the sharings of the earlier call; raises `IdempotencyKeyReused` if the requests differ."""
         if not self.same:
             raise IdempotencyKeyReused
         if self.first_answer is None:
@@ -82,97 +82,97 @@ class EarlierCall:
 
 @dataclass(slots=True)
 class Edits:
-    """What has to be written, each row as it is in the end. To be applied in the order of the members."""
+    """Rows to write, each in its final state. Apply them in the order of the members."""
 
     ended: dict[str, Sharing] = field(default_factory=dict)
-    """Stored sharings, by id, that are cancelled now."""
+    """Stored sharings to cancel, by id."""
     added: dict[str, Sharing] = field(default_factory=dict)
-    """New sharings by id; one may have been cancelled already."""
+    """New sharings by id; some may already be cancelled."""
     backups: dict[str, Backup | None] = field(default_factory=dict)
-    """Backups to insert or replace, by id; None: to remove."""
+    """Backups to insert or replace, by id; None: remove the backup."""
     keys: dict[Key, StoredKey] = field(default_factory=dict)
-    """Idempotency keys; what is stored of such a key has expired and goes."""
+    """Idempotency keys to store; an existing row with such a key has expired and must be replaced."""
     expired_at: Micros | None = None
-    """When keys were remembered: a few of those that have expired by then may go, too."""
+    """Latest time at which a key was added; a few of the keys that have expired by then may be deleted, too."""
     events: list[Event] = field(default_factory=list)
-    """In their order."""
+    """Events in the order of the changes."""
 
     def __bool__(self) -> bool:
-        """Whether there is anything to write: every change writes an event or a key."""
+        """Return whether any row must be written: every change writes an event or a key."""
         return bool(self.events or self.keys)
 
 
 class State:
-    """What is known, as the changes that were decided so far leave it."""
+    """The known stored data, with the edits of all changes decided so far."""
 
     def __init__(self) -> None:
         self.edits = Edits()
         self._owners: dict[str, tuple[str, str]] = {}
         self._backups: dict[str, Backup] = {}
         self._active: dict[str, dict[str, Sharing]] = {}
-        """By backup, then by recipient."""
+        """Active sharings by backup id, then by recipient."""
         self._by_id: dict[str, Sharing] = {}
         self._counts: dict[str, int] = {}
         self._keys: dict[Key, StoredKey] = {}
         self._stored: set[str] = set()
-        """Backups, by id, that were there before any change."""
+        """Ids of backups that were stored before the first change."""
 
     def know_owners(self, rows: Iterable[Sequence[str]]) -> None:
-        """Take note of stored backups: id, owner and status of each."""
+        """Record stored backups: id, owner and status of each."""
         for backup_id, owner, status in rows:
             self._owners[backup_id] = owner, status
             self._stored.add(backup_id)
 
     def know_backups(self, backups: Iterable[Backup]) -> None:
-        """Take note of stored backups."""
+        """Record stored backups."""
         for backup in backups:
-            self._hold(backup)
+            self._set_backup(backup)
             self._stored.add(backup.id)
 
     def know_active(self, sharings: Iterable[Sharing]) -> None:
-        """Take note of stored active sharings."""
+        """Record stored active sharings."""
         for sharing in sharings:
-            self._stand(sharing)
+            self._set_active(sharing)
 
     def know_counts(self, rows: Iterable[tuple[str, int]]) -> None:
-        """Take note of how many active sharings backups have."""
+        """Record the number of active sharings of each backup."""
         self._counts.update(rows)
 
     def know_key(self, key: Key, stored: StoredKey) -> None:
-        """Take note of a stored idempotency key, which may have expired."""
+        """Record a stored idempotency key, which may have expired."""
         self._keys[key] = stored
 
     def was_stored(self, backup_id: str) -> bool:
-        """Whether a backup was there before any change."""
+        """Return whether a backup was stored before the first change."""
         return backup_id in self._stored
 
     def owner_of(self, backup_id: str) -> str | None:
-        """Whose a backup is; None if there is none."""
+        """Return the owner of a backup; None if there is no such backup."""
         known = self._owners.get(backup_id)
         return None if known is None else known[0]
 
     def status_of(self, backup_id: str) -> str:
-        """The status of a backup that is there."""
+        """Return the status of an existing backup."""
         return self._owners[backup_id][1]
 
     def backup(self, backup_id: str) -> Backup | None:
-        """A backup, as it is."""
+        """Return a backup in its current state; None if it is not known."""
         return self._backups.get(backup_id)
 
     def standing(self, backup_id: str) -> dict[str, Sharing]:
-        """The active sharings of a backup that are known, by recipient; not to be changed."""
+        """Return the known active sharings of a backup, by recipient. The caller must not change the dict."""
         return self._active.get(backup_id, {})
 
     def sharing(self, sharing_id: str) -> Sharing | None:
-        """An active sharing."""
+        """Return an active sharing; None if it is not known."""
         return self._by_id.get(sharing_id)
 
     def count(self, backup_id: str) -> int:
-        """How many active sharings a backup has."""
+        """Return the number of active sharings of a backup."""
         return self._counts.get(backup_id, 0)
 
     def earlier_call(self, cause: Cause, idempotency: Idempotency | None) -> EarlierCall | None:
-        """The call that used this key before; None if there was none, or its key has expired at ``cause.at``."""
+        """Return the earlier call with this key; None if there was none, or if the key has expired at ``cause.at``."""
         if idempotency is None:
             return None
         stored = self._keys.get(key_of(cause, idempotency))
@@ -181,16 +181,16 @@ class State:
         return EarlierCall(stored.fingerprint == idempotency.fingerprint, stored.answer)
 
     def add(self, sharings: Sequence[Sharing], cause: Cause) -> None:
-        """Add sharings that are all of one backup."""
+        """Add sharings, all of the same backup."""
         for sharing in sharings:
-            self._stand(sharing)
+            self._set_active(sharing)
             self.edits.added[sharing.id] = sharing
-            self._tell("shared", sharing.backup_id, sharing.from_project_id, cause, sharing)
+            self._add_event("shared", sharing.backup_id, sharing.from_project_id, cause, sharing)
         if sharings and sharings[0].backup_id in self._counts:
             self._counts[sharings[0].backup_id] += len(sharings)
 
     def end(self, sharings: Iterable[Sharing], cause: Cause) -> list[Sharing]:
-        """Cancel active sharings; answers them as they are afterwards."""
+        """Cancel active sharings; return them in their new state."""
         ended = [replace(sharing, updated_at=cause.at, deleted_at=cause.at) for sharing in sharings]
         for sharing in ended:
             del self._by_id[sharing.id]
@@ -199,24 +199,24 @@ class State:
                 self._counts[sharing.backup_id] -= 1
             rows = self.edits.added if sharing.id in self.edits.added else self.edits.ended
             rows[sharing.id] = sharing
-            self._tell("cancelled", sharing.backup_id, sharing.from_project_id, cause, sharing)
+            self._add_event("cancelled", sharing.backup_id, sharing.from_project_id, cause, sharing)
         return ended
 
     def put(self, backup: Backup, cause: Cause) -> None:
         """Insert or replace a backup."""
-        self._hold(backup)
+        self._set_backup(backup)
         self.edits.backups[backup.id] = backup
-        self._tell("backup_put", backup.id, backup.project_id, cause)
+        self._add_event("backup_put", backup.id, backup.project_id, cause)
 
     def remove(self, backup_id: str, cause: Cause) -> None:
-        """Remove a backup that is there."""
+        """Remove an existing backup."""
         owner, _ = self._owners.pop(backup_id)
         self._backups.pop(backup_id, None)
         self.edits.backups[backup_id] = None
-        self._tell("backup_removed", backup_id, owner, cause)
+        self._add_event("backup_removed", backup_id, owner, cause)
 
     def remember(self, cause: Cause, idempotency: Idempotency | None, answer: Sequence[Sharing]) -> None:
-        """Keep the first answer with its key, if there is one."""
+        """Store the first result with its key; do nothing without a key."""
         if idempotency is None:
             return
         key = key_of(cause, idempotency)
@@ -224,20 +224,20 @@ class State:
         self._keys[key] = self.edits.keys[key] = stored
         self.edits.expired_at = max(cause.at, self.edits.expired_at or cause.at)
 
-    def _hold(self, backup: Backup) -> None:
+    def _set_backup(self, backup: Backup) -> None:
         self._backups[backup.id] = backup
         self._owners[backup.id] = backup.project_id, backup.status
 
-    def _stand(self, sharing: Sharing) -> None:
+    def _set_active(self, sharing: Sharing) -> None:
         self._active.setdefault(sharing.backup_id, {})[sharing.to_project_id] = sharing
         self._by_id[sharing.id] = sharing
 
-    def _tell(self, kind: str, backup_id: str, owner: str, cause: Cause, about: Sharing | None = None) -> None:
+    def _add_event(self, kind: str, backup_id: str, owner: str, cause: Cause, about: Sharing | None = None) -> None:
         of = (about.id, about.to_project_id) if about else (None, None)
         by = (cause.project_id, cause.user_id, cause.request_id)
         self.edits.events.append(Event(kind, cause.at, *by, backup_id, owner, *of))
 
 
 def key_of(cause: Cause, idempotency: Idempotency) -> Key:
-    """A key with its scope."""
+    """Return a key with its scope."""
     return cause.project_id, idempotency.method, idempotency.key

@@ -1,1 +1,1 @@
-"""Where backups and sharings are kept: one batched store on any engine. Database drivers are imported only in here."""
+"""Storage of backups and sharings: one batched store on any engine. Only this package imports database drivers."""

@@ -1,4 +1,4 @@
-"""The store: makes changes in batches, on any engine, and answers queries beside them."""
+"""The store: makes changes in batches on any engine, and runs queries in parallel."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
 _CLOSE_WITHIN: Final = 5.0
-"""Seconds that close waits for what is being committed, beyond the time that its callers have."""
+"""Seconds that close waits for running commits, beyond the patience of their callers."""
 
 
 class BatchedStore:
-    """A `backup_sharing.store.interface.Store`. Open one with `open`; close it with `close`."""
+    """A `backup_sharing.store.interface.Store`. Open a store with `open`; close it with `close`."""
 
     def __init__(self, engine: Engine, queue: ChangeQueue) -> None:
         self._engine = engine
@@ -39,13 +39,14 @@ class BatchedStore:
     async def open(
         cls, engine: Engine, *, max_waiting: int = 10_000, max_batch: int = 256, commit_delay: float = 0.001
     ) -> BatchedStore:
-        """Open a store on a database, which is the store's from now on.
+        """Open a store on a database; the store owns the engine from now on.
 
-        Every call is `Unavailable` while the database cannot be opened or reached, or lacks migrations.
+        Every call raises `Unavailable` while the database cannot be opened or reached, or lacks migrations.
 
-        ``max_waiting``: the most changes that wait; one more is `Overloaded`.
-        ``max_batch``: the most changes that share a commit.
-        ``commit_delay``: the most seconds that a change waits for others to share its commit, when there are such.
+        ``max_waiting``: maximum number of waiting changes; one more raises `Overloaded`.
+        ``max_batch``: maximum number of changes per commit.
+        ``commit_delay``: maximum seconds that a change waits for others to share its commit; a single caller never
+        waits.
 
         Raises UnusableDatabase if the database cannot be used, also not later.
         """
@@ -63,57 +64,46 @@ class BatchedStore:
 
     @property
     def failed(self) -> asyncio.Event:
-        """Set once only a fresh process can find out what is stored; then nothing may be closed before it ends."""
+        """Set once only a new process can find out what is stored; then close nothing before the process ends."""
         return self._engine.failed
 
     async def share(self, command: Share) -> Sequence[Sharing]:
-        """As `Store.share`."""
         return await self._make(command)
 
     async def cancel(self, command: Cancel) -> Sequence[Sharing]:
-        """As `Store.cancel`."""
         return await self._make(command)
 
     async def cancel_all(self, command: CancelAll) -> Sequence[Sharing]:
-        """As `Store.cancel_all`."""
         return await self._make(command)
 
     async def put_backup(self, command: PutBackup) -> Backup:
-        """As `Store.put_backup`."""
         await self._make(command)
         return command.backup
 
     async def remove_backup(self, command: RemoveBackup) -> Sequence[Sharing]:
-        """As `Store.remove_backup`."""
         return await self._make(command)
 
     async def get_sharing(self, project_id: str, sharing_id: str) -> SharingDetail:
-        """As `Store.get_sharing`."""
         return await self._answer(self._engine.reads.get_sharing(project_id, sharing_id))
 
     async def list_sharings(self, query: SharingQuery) -> Page[SharingDetail]:
-        """As `Store.list_sharings`."""
         return await self._answer(self._engine.reads.list_sharings(query))
 
     async def count_sharings(self, filter: SharingFilter) -> int:
-        """As `Store.count_sharings`."""
         return await self._answer(self._engine.reads.count_sharings(filter))
 
     async def get_backup(self, backup_id: str) -> Backup:
-        """As `Store.get_backup`."""
         return await self._answer(self._engine.reads.get_backup(backup_id))
 
     async def list_backups(self, project_id: str | None, limit: int, after_id: str | None) -> Page[Backup]:
-        """As `Store.list_backups`."""
         return await self._answer(self._engine.reads.list_backups(project_id, limit, after_id))
 
     async def ping(self) -> None:
-        """As `Store.ping`."""
         self._check()
         await self._engine.ping()
 
     async def close(self) -> None:
-        """As `Store.close`; may be called again. After `failed` nothing is waited for, and nothing closed."""
+        """See `Store.close`; may be called again. After `failed`, this waits for no commit and closes nothing."""
         self._closed = True
         await self._readiness.close()
         self._queue.stop()
@@ -140,14 +130,14 @@ class BatchedStore:
         return await self._queue.make(command)
 
     async def _commit_batches(self) -> None:
-        """Have one batch after the other committed, until the queue is stopped."""
+        """Commit one batch after another, until the queue is stopped."""
         while batch := await self._queue.take():
             try:
                 self._queue.put_aside(await self._engine.commit(batch))
             except Failure as failure:
                 _fail(batch, failure)
             except Exception as error:  # noqa: BLE001 -- a defect must reach the callers, not end the lane
-                _log.exception("a batch of changes ended in a defect")
+                _log.exception("a batch of changes failed because of a defect")
                 _fail(batch, error)
 
 

@@ -1,4 +1,4 @@
-"""The end of a store that cannot be relied on any more: only a fresh process can find out what it holds."""
+"""Permanent failure of a store: only a new process can find out what the database holds."""
 
 from __future__ import annotations
 
@@ -13,32 +13,35 @@ _log = logging.getLogger(__name__)
 
 
 class Breakdown:
-    """Happens once or never, in any thread. From then on nothing may be changed, copied, closed or acknowledged."""
+    """Happens at most once, in any thread. Then nothing may be changed, copied, closed or acknowledged."""
 
     def __init__(self) -> None:
-        """For the event loop that runs now."""
+        """Use the running event loop."""
         self.happened = asyncio.Event()
-        """Set on that loop when it has happened."""
+        """Set on the event loop after the breakdown."""
         self._loop = asyncio.get_running_loop()
         self._began = threading.Lock()
         self._stops: list[Callable[[], None]] = []
 
     @property
     def is_here(self) -> bool:
-        """Whether it has happened, as each thread sees it at once."""
+        """Whether the breakdown has happened; every thread sees the change at once."""
         return self._began.locked()
 
     def stops(self, *stops: Callable[[], None]) -> None:
-        """Call these when it happens, in its thread. They must return soon, and may be called twice."""
+        """Register functions to call at the breakdown, in its thread.
+
+        They must return soon, and may be called twice.
+        """
         self._stops += stops
 
     def report(self, error: Exception) -> None:
-        """Let it happen, because of this error."""
+        """Cause the breakdown because of an error; later calls have no effect."""
         if not self._began.acquire(blocking=False):
             return
         _log.critical(
-            "the disk failed, so what was written to the database may not be stored; nothing more is changed, and the"
-            " server has to be started again",
+            "the disk failed, so data written to the database may not be stored; no more changes are made;"
+            " restart the server",
             exc_info=error,
         )
         for stop in self._stops:
@@ -46,6 +49,6 @@ class Breakdown:
         self._loop.call_soon_threadsafe(self.happened.set)
 
     def check(self) -> None:
-        """Raises `Unavailable` if it has happened."""
+        """Raise `Unavailable` after the breakdown."""
         if self.is_here:
             raise Unavailable("The disk of the store failed; the server has to be started again.")

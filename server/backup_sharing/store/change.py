@@ -1,4 +1,4 @@
-"""A change that somebody waits for."""
+"""A change with a waiting caller."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from backup_sharing.store.waiter import Waiter, Waiters
 
 
 class Change(Waiter):
-    """A command and its caller, on the event loop that made it."""
+    """A command and its caller; belongs to the event loop that created it."""
 
     __slots__ = ("command", "pause", "tries")
 
@@ -16,12 +16,12 @@ class Change(Waiter):
         super().__init__(waiters, command.cause.commit_by, command.cause.answer_by)
         self.command = command
         self.pause = 0.0
-        """Seconds that it waited last because others had locked what it is about; 0: it met with none."""
+        """Seconds of the last wait for locks of others; 0: the change has not waited for any."""
         self.tries = 0
-        """How often it failed when it was tried by itself."""
+        """Number of failed attempts to make the change alone."""
 
     def settle(self, outcome: Outcome) -> None:
-        """Tell the caller what became of the change."""
+        """Report the outcome to the caller."""
         if isinstance(outcome, NotMade):
             self.fail(outcome.failure)
         else:

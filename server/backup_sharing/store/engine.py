@@ -1,4 +1,4 @@
-"""What a database has to offer, so that `backup_sharing.store.batched.BatchedStore` makes a store of it."""
+"""Interface of a database on which `backup_sharing.store.batched.BatchedStore` builds a store."""
 
 from __future__ import annotations
 
@@ -18,49 +18,49 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Query(Generic[T]):
-    """A read: one statement, so that it sees one state of the data."""
+    """A read of one statement, which therefore sees one state of the data."""
 
     statement: str
     parameters: Parameters
     answer: Callable[[Iterable[Row]], T]
-    """Makes the answer of the rows, of which it takes no more than it needs, or raises a `Failure`."""
+    """Converts the rows to the result, reading no more rows than necessary, or raises a `Failure`."""
 
 
 class Reads(Protocol):
-    """Each read of `backup_sharing.store.interface.Store`, as an engine says it."""
+    """The queries of an engine for the reads of `backup_sharing.store.interface.Store`."""
 
     def get_sharing(self, project_id: str, sharing_id: str) -> Query[SharingDetail]:
-        """`Store.get_sharing`."""
+        """Return the query of `Store.get_sharing`."""
         ...
 
     def list_sharings(self, query: SharingQuery) -> Query[Page[SharingDetail]]:
-        """`Store.list_sharings`."""
+        """Return the query of `Store.list_sharings`."""
         ...
 
     def count_sharings(self, filter: SharingFilter) -> Query[int]:
-        """`Store.count_sharings`."""
+        """Return the query of `Store.count_sharings`."""
         ...
 
     def get_backup(self, backup_id: str) -> Query[Backup]:
-        """`Store.get_backup`."""
+        """Return the query of `Store.get_backup`."""
         ...
 
     def list_backups(self, project_id: str | None, limit: int, after_id: str | None) -> Query[Page[Backup]]:
-        """`Store.list_backups`."""
+        """Return the query of `Store.list_backups`."""
         ...
 
 
 class Engine(Protocol):
-    """One database, used by one store on one event loop. No driver's exception may leave it."""
+    """One database, used by one store on one event loop. No exception of a driver may leave it."""
 
     @property
     def reads(self) -> Reads:
-        """Makes the queries that `query` takes."""
+        """Builds the queries for `query`."""
         ...
 
     @property
     def lanes(self) -> int:
-        """How many batches may be committed at the same time."""
+        """Maximum number of concurrent commits of batches."""
         ...
 
     @property
@@ -70,38 +70,39 @@ class Engine(Protocol):
 
     @property
     def failed(self) -> asyncio.Event:
-        """As `Store.failed`."""
+        """See `Store.failed`."""
         ...
 
     async def look(self) -> Sequence[str]:
-        """Open the database, if that has not been done, and answer the migrations that it lacks.
+        """Open the database if it is not open, and return its pending migrations.
 
-        Called again while it lacks some or raises. No other call comes before it lacks nothing. Must raise
-        `FailingDatabase` or `UnreachableDatabase` where it may be better later, another `UnusableDatabase` otherwise.
+        The store repeats the call while migrations are pending or the call raises, and calls no other method before.
+        Must raise `FailingDatabase` or `UnreachableDatabase` if a retry may succeed, another `UnusableDatabase`
+        otherwise.
         """
         ...
 
     async def commit(self, batch: Sequence[Change]) -> Sequence[Change]:
-        """Make changes, in their order, in as few transactions as that takes, and settle each of them.
+        """Make changes in their order, in as few transactions as possible, and settle each of them.
 
         Must leave out a change that is given up, and begin no commit for changes that cannot be claimed. One failing
-        change must not touch the others. Answers the changes that others keep from being made for now, not settled:
-        they come again. Raises a `Failure` for all changes that are not settled.
+        change must not affect the others. Returns the changes blocked by locks of others, not settled: the store
+        retries them. Raises a `Failure` for all changes that are not settled.
         """
         ...
 
     async def query(self, query: Query[T]) -> T:
-        """Answer a query from data that holds everything committed before this call."""
+        """Return the result of a query on data that includes everything committed before this call."""
         ...
 
     async def ping(self) -> None:
-        """As `Store.ping`."""
+        """See `Store.ping`."""
         ...
 
     def stop(self) -> None:
-        """Begin no more queries; commits that have begun go on, and so do batches that wait for others."""
+        """Begin no more queries; running commits and batches that wait for locks continue."""
         ...
 
     async def close(self) -> None:
-        """Let go of the data, and break off what is still under way. May be called again."""
+        """Release the data, and abort all running work. May be called again."""
         ...

@@ -1,6 +1,6 @@
-"""What lists and counts ask for, in SQL that every engine understands but for the few words of its `Dialect`.
+"""SQL statements of lists and counts for every engine; a `Dialect` holds the few differences.
 
-Statements are put together from the fixed fragments here; every value is a parameter.
+Statements are composed of the fixed fragments here; every value is a parameter.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ Parameters = dict[str, str | int | bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """The words in which engines differ."""
+    """SQL fragments in which engines differ."""
 
     parameter: Callable[[str], str]
-    """How a parameter of this name stands in a statement."""
+    """Returns the placeholder of a named parameter."""
     with_backup: str
-    """``sharings AS s`` joined with ``backups AS b``."""
+    """Join of ``sharings AS s`` and ``backups AS b``."""
     name_contains: Callable[[str], str]
-    """The condition that ``b.name_folded`` contains a parameter."""
+    """Returns the condition that ``b.name_folded`` contains a named parameter."""
     not_by_index: str
-    """What before a column keeps it from choosing the index; may be empty."""
+    """Prefix that prevents a column from selecting the index; may be empty."""
 
 
 ROW_BYTES: Final = 512
-"""What an item takes beside its texts, for `PAGE_BYTES`: ids, times and numbers."""
+"""Bytes of an item besides its texts, counted for `PAGE_BYTES`: ids, times and numbers."""
 
 TEXTS: Final = (
     *("status", "name", "volume_id", "availability_zone", "container", "description", "fail_reason", "snapshot_id"),
     "service_metadata",
 )
-"""Columns of ``backups`` whose length varies."""
+"""Columns of ``backups`` with variable length."""
 
 _OF_SHARING: Final = (
     ("backup_id", "s.backup_id"),
@@ -53,7 +53,7 @@ _OF_BACKUP: Final = (
 
 
 def get_statement(dialect: Dialect) -> str:
-    """Answer the statement for the sharing ``id``, given or received by ``project_id``."""
+    """Return the statement for the sharing ``id``, given or received by ``project_id``."""
     sharing_id, project_id = dialect.parameter("id"), dialect.parameter("project_id")
     return f"""
         SELECT {SHARING_COLUMNS}, {BACKUP_COLUMNS} FROM {dialect.with_backup}
@@ -62,7 +62,7 @@ def get_statement(dialect: Dialect) -> str:
 
 
 def list_statement(query: SharingQuery, dialect: Dialect, columns: str) -> tuple[str, Parameters]:
-    """Answer the statement of a list and its parameters: one row more than asked for tells whether more remain."""
+    """Return the statement of a list and its parameters; one extra row shows whether more rows remain."""
     conditions = _conditions(query.filter, dialect)
     parameters = _parameters(query.filter)
     after = query.part.after
@@ -82,16 +82,16 @@ def list_statement(query: SharingQuery, dialect: Dialect, columns: str) -> tuple
 
 
 def order_of(order: SharingOrder) -> Sequence[tuple[str, str]]:
-    """Answer what rows are ordered by: terms, each with its direction."""
+    """Return the terms that order the rows, each with its direction."""
     column, nullable = _sort_column(order.key)
     direction = "DESC" if order.descending else "ASC"
     terms = [(column, direction)] if order.key is SortKey.ID else [(column, direction), ("s.id", direction)]
-    # Only where there can be nulls: with this term no index serves the order.
+    # Only for nullable columns: with this term, no index provides the order.
     return [(f"({column} IS NULL)", "ASC"), *terms] if nullable else terms
 
 
 def cut(rows: Iterable[Row], limit: int, size_of: Callable[[Row], int]) -> tuple[Sequence[Row], bool]:
-    """Answer the rows of a page, and whether more remain; no more rows are read than that takes."""
+    """Return the rows of a page, and whether more remain; read no more rows than necessary."""
     page: list[Row] = []
     size = 0
     for row in rows:
@@ -103,20 +103,20 @@ def cut(rows: Iterable[Row], limit: int, size_of: Callable[[Row], int]) -> tuple
 
 
 def count_statement(filter: SharingFilter, dialect: Dialect) -> tuple[str, Parameters]:
-    """Answer the statement that counts, and its parameters. An active sharing always has its backup."""
+    """Return the counting statement and its parameters. An active sharing always has its backup."""
     by_backup = any(getattr(filter, name) is not None for name in ("name", *(name for name, _ in _OF_BACKUP)))
     tables = dialect.with_backup if by_backup else "sharings AS s"
     return f"SELECT count(*) FROM {tables} WHERE {' AND '.join(_conditions(filter, dialect))}", _parameters(filter)
 
 
 def only_number(rows: Iterable[Row]) -> int:
-    """Answer the one value of the one row."""
+    """Return the only value of the only row."""
     ((number,),) = rows
     return int(number)
 
 
 def backups_statement(project_id: str | None, after_id: str | None, dialect: Dialect, columns: str) -> str:
-    """Answer the statement for ``rows`` backups by id."""
+    """Return the statement for ``rows`` backups, ordered by id."""
     conditions = ["TRUE"]
     if project_id is not None:
         conditions.append(f"b.project_id = {dialect.parameter('project_id')}")
@@ -129,7 +129,7 @@ def backups_statement(project_id: str | None, after_id: str | None, dialect: Dia
 
 
 def _conditions(filter: SharingFilter, dialect: Dialect) -> list[str]:
-    # A project may have far more sharings than a backup: where the backup is known, it chooses the index.
+    # A project may have far more sharings than a backup, so a filter on the backup must select the index.
     either = dialect.not_by_index if filter.backup_id is not None else ""
     whose = "s.to_project_id" if filter.received else "s.from_project_id"
     conditions = ["s.deleted_at IS NULL", f"{either}{whose} = {dialect.parameter('project_id')}"]
@@ -151,7 +151,7 @@ def _parameters(filter: SharingFilter) -> Parameters:
 
 
 def _sort_column(key: SortKey) -> tuple[str, bool]:
-    """The column of a sort key, and whether it may be null."""
+    """Return the column of a sort key, and whether the column is nullable."""
     match key:
         case SortKey.CREATED_AT:
             return "s.created_at", False
@@ -168,7 +168,7 @@ def _sort_column(key: SortKey) -> tuple[str, bool]:
 
 
 def _behind(order: SharingOrder, after: Position, dialect: Dialect) -> str:
-    """The condition that holds for exactly the rows behind a position."""
+    """Return the condition that is true for exactly the rows after a position."""
     column, nullable = _sort_column(order.key)
     beyond = "<" if order.descending else ">"
     after_id, after_value = dialect.parameter("after_id"), dialect.parameter("after_value")

@@ -1,4 +1,4 @@
-"""Which engine a database is of, and how to open and migrate it: the one place that knows all engines."""
+"""Opening and migrating databases; the only module that knows all engines."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ from backup_sharing.store.sqlite.engine import SqliteEngine
 from backup_sharing.store.transfer.side import Side
 from backup_sharing.store.transfer.sqlite_side import SqliteSide
 
-# The driver of PostgreSQL is imported only where it is used: without it a server on SQLite has 12 MB less to keep.
+# The PostgreSQL driver is imported only where it is used: without it, a server on SQLite uses 12 MB less memory.
 
 _SQLITE: Final = "sqlite:"
 _POSTGRES: Final = ("postgresql://", "postgres://")
 
 
-_ELSEWHERE: Final = re.compile(
+_OTHER_DATABASE: Final = re.compile(
     r"^[A-Za-z][A-Za-z0-9+.-]*://|\b(?:host|hostaddr|dbname|user|password)\s*=", re.IGNORECASE
 )
 
 _PATIENCE: Final = 5.0
-"""Seconds that whoever migrates waits for others that use the database."""
+"""Seconds that schema_status and migrate wait for locks of other processes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """How a store works; what an engine has no use for it passes over."""
+    """Settings of a store; an engine ignores settings that it does not use."""
 
     max_waiting: int = 10_000
-    """The most changes that wait."""
+    """Maximum number of waiting changes."""
     patience: float = 5.0
-    """Seconds to wait for the database and for others that use it."""
+    """Seconds to wait for the database and for locks of other processes."""
     commit_delay: float = 0.001
-    """Seconds that a change waits for others to share its commit, when there are such."""
+    """Maximum seconds that a change waits for others to share its commit; a single caller never waits."""
     read_threads: int = 2
-    """SQLite: reads at once."""
+    """SQLite: number of concurrent reads."""
     read_connections: int = 4
-    """PostgreSQL: reads at once."""
+    """PostgreSQL: number of concurrent reads."""
     write_connections: int = 1
-    """PostgreSQL: transactions at once that change something."""
+    """PostgreSQL: number of concurrent transactions that change data."""
 
 
 def checked(database: str) -> str:
-    """Answer a database's name as it is; raises ValueError if it is of no engine.
+    """Return a database's name unchanged; raises ValueError if the name fits no engine.
 
-    A url of another scheme, or a connection string of keywords, is no file: it may hold a password, and what a file is
-    called stands in messages.
+    A URL of another scheme or a connection string of keywords is not taken for a file name: it may contain a password,
+    and file names appear in messages.
     """
     place = _place(database)
-    if isinstance(place, Path) and (not place.name or (place == Path(database) and _ELSEWHERE.search(database))):
+    if isinstance(place, Path) and (not place.name or (place == Path(database) and _OTHER_DATABASE.search(database))):
         raise ValueError("expected a file, sqlite:///FILE or postgresql://HOST/NAME")
     return database
 
@@ -64,10 +64,10 @@ def checked(database: str) -> str:
 async def open_store(
     database: str, tuning: Tuning = Tuning(), known: Sequence[Migration] = MIGRATIONS, *, every: bool = False
 ) -> BatchedStore:
-    """Open a store on a SQLite file or a PostgreSQL url; a database that has no tables gets them.
+    """Open a store on a SQLite file or a PostgreSQL URL; a database without tables gets them.
 
-    ``every``: as `migrate` does, bring tables of an older version up to date.
-    While the disk of a SQLite file fails, the store is there, tries to open it and answers `Unavailable`.
+    ``every``: also migrate tables of an older version, like `migrate`.
+    While the disk of a SQLite file fails, this returns a store that retries to open the file and raises `Unavailable`.
     Raises UnusableDatabase.
     """
     if every and file_of(database) is None:
@@ -93,7 +93,7 @@ def _engine(place: Path | str, tuning: Tuning, known: Sequence[Migration], *, ev
 
 
 def schema_status(database: str, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
-    """Answer how far a database is migrated. Changes nothing.
+    """Return the migration status of a database. Changes nothing.
 
     Raises UnusableDatabase.
     """
@@ -106,7 +106,7 @@ def schema_status(database: str, known: Sequence[Migration] = MIGRATIONS) -> Sch
 
 
 def migrate(database: str, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
-    """Apply all migrations that a database lacks; answers the status before. Of several at once one works.
+    """Apply all pending migrations; return the status before. Of several concurrent calls, one migrates.
 
     Raises UnusableDatabase.
     """
@@ -119,7 +119,7 @@ def migrate(database: str, known: Sequence[Migration] = MIGRATIONS) -> SchemaSta
 
 
 def plan(database: str, known: Sequence[Migration] = MIGRATIONS) -> Mapping[str, Sequence[str]]:
-    """Answer what `migrate` would execute now: for each migration, by name, its statements.
+    """Return the statements that `migrate` would execute now, by name of the migration.
 
     Raises UnusableDatabase.
     """
@@ -132,7 +132,7 @@ def plan(database: str, known: Sequence[Migration] = MIGRATIONS) -> Mapping[str,
 
 
 def open_side(database: str) -> Side:
-    """Open a database that has its tables, to copy from it or to it.
+    """Open a database with existing tables, to copy from it or to it.
 
     Raises UnusableDatabase.
     """
@@ -145,13 +145,13 @@ def open_side(database: str) -> Side:
 
 
 def file_of(database: str) -> Path | None:
-    """Answer the file of a SQLite database; None for a database of another engine."""
+    """Return the file of a SQLite database; None for a database of another engine."""
     place = _place(database)
     return place if isinstance(place, Path) else None
 
 
 def shown(database: str) -> str:
-    """Answer a database's name without what is secret."""
+    """Return a database's name without secrets."""
     place = _place(database)
     if isinstance(place, Path):
         return str(place)

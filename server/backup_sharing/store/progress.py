@@ -1,4 +1,4 @@
-"""How long work shows to its caller how far it is."""
+"""Progress reports from long work to its caller."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 Advance = Callable[[int], None]
-"""Takes how much was done since the last time."""
+"""Called with the amount of work done since the last call."""
 
 Bar = Callable[[str, int], AbstractContextManager[Advance]]
-"""Begins a piece of work: takes what it is and how much there is to do."""
+"""Called with the name and the total amount of a piece of work; its context gives the `Advance`."""

@@ -1,4 +1,4 @@
-"""Changes that wait to be committed: how many, how long, and for how many others."""
+"""The queue of changes before their commit: its length, the waiting time and the size of batches."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from backup_sharing.rules.commands import Command
 from backup_sharing.store.change import Change
 from backup_sharing.store.waiter import Waiters
 
-_TRY_AGAIN: Final = (0.001, 0.05)
-"""Seconds until changes are tried again that met with others: the first time, and the most."""
+_RETRY_AFTER: Final = (0.001, 0.05)
+"""Seconds before blocked changes are retried: the first time, and the maximum."""
 
 
 class ChangeQueue:
-    """Changes in the order in which they are to be made, for one event loop and any number of lanes that take them."""
+    """Changes in the order of their commits, for one event loop and any number of lanes."""
 
     def __init__(self, *, max_waiting: int, max_batch: int, patience: float, commit_delay: float = 0.0) -> None:
-        """Let at most ``max_waiting`` changes wait, none longer than ``patience`` seconds for its commit to begin.
+        """Let at most ``max_waiting`` changes wait, each at most ``patience`` seconds for its commit to begin.
 
-        When several callers are at work, a batch waits up to ``commit_delay`` seconds for as many changes as came
-        together lately, at most ``max_batch``; a caller that is alone never waits.
+        With several active callers, a batch waits up to ``commit_delay`` seconds for as many changes as recently came
+        together, at most ``max_batch``; a single caller never waits.
         """
         self._max_waiting = max_waiting
         self._max_batch = max_batch
@@ -33,20 +33,20 @@ class ChangeQueue:
         self._waiters = Waiters(patience)
         self._waiting: deque[Change] = deque()
         self._aside = 0
-        """How many changes come back later."""
+        """Number of changes put aside for a retry."""
         self._expected = 1
-        """How many changes are likely to come together."""
+        """Expected number of changes in the next batch."""
         self._taken = 0
-        """How many the last batch had."""
+        """Number of changes in the last batch."""
         self._changed = asyncio.Event()
         self._enough = asyncio.Event()
-        """Set when as many wait as are expected."""
+        """Set when the expected number of changes waits."""
         self._stopped = False
 
     async def make(self, command: Command) -> Sequence[Sharing]:
-        """Have a change made, and answer what its caller gets.
+        """Queue a change, wait for its commit, and return the sharings for its caller.
 
-        Raises its failure, or `Overloaded`, `Unavailable`, `DeadlineTooClose` or `OutcomeUnknown`.
+        Raises the change's failure, or `Overloaded`, `Unavailable`, `DeadlineTooClose` or `OutcomeUnknown`.
         """
         if self._stopped:
             raise _closed()
@@ -63,11 +63,11 @@ class ChangeQueue:
             change.leave()
 
     async def take(self) -> Sequence[Change]:
-        """Wait for changes and take them; nothing once the queue is stopped and what was begun is done.
+        """Wait for changes and take a batch; return nothing once the queue is stopped and all begun changes are done.
 
-        A lane calls it as soon as its last batch is settled, before the callers run again.
+        A lane calls this as soon as its last batch is settled, before the callers run again.
         """
-        # Answered callers usually call again, so as many are expected; the estimate decays by 1/8 per batch.
+        # Answered callers usually call again, so expect as many; the estimate decays by 1/8 per batch.
         expected = max(self._taken + len(self._waiting), self._expected * 7 // 8)
         self._expected = min(expected, self._max_batch)
         while not self._stopped or self._waiting or self._aside:
@@ -82,10 +82,10 @@ class ChangeQueue:
         return ()
 
     def put_aside(self, busy: Sequence[Change]) -> None:
-        """Have changes that met with others come back a little later: all at once, so that they are one batch."""
+        """Retry blocked changes a little later, all at once, so that they form one batch."""
         if not busy:
             return
-        shortest, longest = _TRY_AGAIN
+        shortest, longest = _RETRY_AFTER
         pause = min(max(2 * max(change.pause for change in busy), shortest), longest)
         for change in busy:
             change.pause = pause
@@ -94,7 +94,7 @@ class ChangeQueue:
         asyncio.get_running_loop().call_later(seconds, self._put_back, busy)
 
     def stop(self) -> None:
-        """Take no more changes, and let those fail that nobody has begun with."""
+        """Accept no more changes, and fail the changes that no lane has begun."""
         self._stopped = True
         begun = [change for change in self._waiting if change.pause]
         for change in self._waiting:
@@ -105,7 +105,7 @@ class ChangeQueue:
         self._enough.set()
 
     async def _gather(self) -> None:
-        """Wait for as many changes as are expected, if there is one, but not for long."""
+        """Wait briefly for the expected number of changes, if at least one waits."""
         if not self._waiting or len(self._waiting) >= self._expected or self._stopped or not self._commit_delay:
             return
         self._enough.clear()
@@ -114,7 +114,7 @@ class ChangeQueue:
         timer.cancel()
 
     def _batch(self) -> Sequence[Change]:
-        """Those that come next. Retried changes are not batched with new ones, or the new ones would wait too."""
+        """Take the next batch. Retried changes are not batched with new ones, or the new ones would wait too."""
         batch: list[Change] = []
         while self._waiting and len(batch) < self._max_batch:
             if batch and bool(self._waiting[0].pause) != bool(batch[0].pause):

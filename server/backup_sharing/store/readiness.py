@@ -1,4 +1,4 @@
-"""Keeps calls from a database that cannot be used yet: it cannot be opened or reached, or has to be migrated."""
+"""Rejection of calls while the database cannot be opened or reached, or needs migrations."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from backup_sharing.store.unusable import FailingDatabase, UnreachableDatabase, 
 _log = logging.getLogger(__name__)
 
 LOOK_EVERY: Final = 0.25
-"""Seconds between two looks at a database that cannot be reached, or is not migrated."""
+"""Seconds between checks of a database that is unreachable or not migrated."""
 TRY_EVERY: Final = 1.0
-"""Seconds between two attempts to open a database whose disk fails."""
+"""Seconds between attempts to open a database whose disk fails."""
 
-_AWAY: Final = "The database cannot be reached; try again later."
-_DISK: Final = "The disk of the store fails; no call is served until the database could be recovered."
-_OLD: Final = "The database has to be migrated by its operator; until then no call is served."
+_UNREACHABLE: Final = "The database cannot be reached; try again later."
+_DISK_FAILS: Final = "The disk of the store fails; no call is served until the database could be recovered."
+_NOT_MIGRATED: Final = "The database has to be migrated by its operator; until then no call is served."
 
 
 class Readiness:
-    """Whether a database can be used: found out by itself, so that no call has to wait for it, until it can."""
+    """Readiness of a database. A background task checks it until it is ready, so that no call waits for a check."""
 
     def __init__(self, look: Callable[[], Awaitable[Sequence[str]]]) -> None:
-        """Look with ``look``, which does what `Engine.look` says."""
+        """Check the database with ``look``, which is `Engine.look`."""
         self._look = look
         self._refusal: str | None = None
         self._logged: object = None
         self._watching: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Look, and go on to look if the database is not ready.
+        """Check the database, and keep checking in the background if it is not ready.
 
-        Raises UnusableDatabase, unless that may be better later.
+        Raises UnusableDatabase, unless the cause may be temporary.
         """
         try:
             self._found(await self._look())
@@ -50,57 +50,58 @@ class Readiness:
         return self._refusal is None
 
     def check(self) -> None:
-        """Return if the database is ready; raises `Unavailable` otherwise."""
+        """Raise `Unavailable` unless the database is ready."""
         if self._refusal is not None:
             raise Unavailable(self._refusal)
 
     async def close(self) -> None:
-        """Stop looking."""
+        """Stop checking."""
         if self._watching is not None:
             self._watching.cancel()
             await asyncio.gather(self._watching, return_exceptions=True)
 
     async def _watch(self) -> None:
         while True:
-            await asyncio.sleep(TRY_EVERY if self._refusal == _DISK else LOOK_EVERY)
+            await asyncio.sleep(TRY_EVERY if self._refusal == _DISK_FAILS else LOOK_EVERY)
             before = self._refusal
             try:
                 self._found(await self._look())
-            except Exception as error:  # noqa: BLE001 -- whatever it is, it is tried again
+            except Exception as error:  # noqa: BLE001 -- every error is retried
                 self._could_not_look(error)
             if self._refusal is None:
                 break
-        if before == _DISK:
+        if before == _DISK_FAILS:
             _log.warning("the database is open again; calls are served")
         else:
             _log.info("the database is ready; calls are served")
 
     def _found(self, pending: Sequence[str]) -> None:
-        self._refusal = _OLD if pending else None
-        if pending and self._is_news(pending):
+        self._refusal = _NOT_MIGRATED if pending else None
+        if pending and self._is_new(pending):
             names = ", ".join(pending)
-            _log.warning("the database has to be migrated; until then no call is served: %s", names)
+            _log.warning("the database needs migrations; until then no call is served: %s", names)
 
     def _could_not_look(self, error: Exception) -> None:
         before = self._refusal
         if isinstance(error, FailingDatabase):
-            self._refusal = _DISK
+            self._refusal = _DISK_FAILS
         elif isinstance(error, UnreachableDatabase):
-            self._refusal = _AWAY
-            if before == _AWAY:
-                return  # there are many ways to be away
-        if not self._is_news(str(error)):
+            self._refusal = _UNREACHABLE
+            if before == _UNREACHABLE:
+                return  # an unreachable server has many error texts; one is logged
+        if not self._is_new(str(error)):
             return
-        if self._refusal == _DISK and before != _DISK:
-            _log.error("the database cannot be opened; no call is served until it can: %s", error, exc_info=error)
-        elif self._refusal == _DISK:
+        if self._refusal == _DISK_FAILS and before != _DISK_FAILS:
+            _log.error("the database cannot be opened; no call is served until it opens: %s", error, exc_info=error)
+        elif self._refusal == _DISK_FAILS:
             _log.error("the database still cannot be opened: %s", error, exc_info=error)
         else:
-            # Its operator may mend it: a database that cannot be used at the start is refused there.
+            # Keep checking, as the operator may repair the database; `open` refuses a database that is unusable at the
+            # start.
             unforeseen = None if isinstance(error, UnusableDatabase) else error
-            _log.error("%s; it is tried again and again", error, exc_info=unforeseen)
+            _log.error("%s; retrying", error, exc_info=unforeseen)
 
-    def _is_news(self, what: object) -> bool:
-        is_news = what != self._logged
+    def _is_new(self, what: object) -> bool:
+        is_new = what != self._logged
         self._logged = what
-        return is_news
+        return is_new

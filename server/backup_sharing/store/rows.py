@@ -1,4 +1,4 @@
-"""Rows, parameters and stored JSON on one side; backups and sharings on the other."""
+"""Conversion between rows, parameters and stored JSON, and backups and sharings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHARING_FIELDS: Final = (
     "updated_at",
     "deleted_at",
 )
-"""The members of `Sharing`, in their order; columns have the same names."""
+"""Members of `Sharing`, in their order; the columns have the same names."""
 
 BACKUP_FIELDS: Final = (
     "id",
@@ -40,29 +40,29 @@ BACKUP_FIELDS: Final = (
     "data_timestamp",
     "updated_at",
 )
-"""The members of `Backup`, in their order; columns have the same names."""
+"""Members of `Backup`, in their order; the columns have the same names."""
 
 EVENT_FIELDS: Final = Event._fields
-"""The members of `Event`, in their order; columns have the same names."""
+"""Members of `Event`, in their order; the columns have the same names."""
 
 _BOOLEANS: Final = tuple(map(BACKUP_FIELDS.index, ("is_incremental", "has_dependent_backups")))
 
 SHARING_COLUMNS: Final = ", ".join(f"s.{name}" for name in SHARING_FIELDS)
-"""What to select from ``sharings AS s`` for `sharing_of`."""
+"""Columns to select from ``sharings AS s`` for `sharing_of`."""
 
 BACKUP_COLUMNS: Final = ", ".join(f"b.{name}" for name in BACKUP_FIELDS)
-"""What to select from ``backups AS b`` for `backup_of`."""
+"""Columns to select from ``backups AS b`` for `backup_of`."""
 
 Row = tuple[Any, ...]
 
 
 def sharing_of(row: Row) -> Sharing:
-    """Answer the sharing of a row of `SHARING_COLUMNS`."""
+    """Return the sharing of a row of `SHARING_COLUMNS`."""
     return Sharing(*row)
 
 
 def backup_of(row: Row) -> Backup:
-    """Answer the backup of a row of `BACKUP_COLUMNS`."""
+    """Return the backup of a row of `BACKUP_COLUMNS`."""
     values = list(row)
     for place in _BOOLEANS:
         if values[place] is not None:
@@ -71,13 +71,16 @@ def backup_of(row: Row) -> Backup:
 
 
 def detail_of(row: Row) -> SharingDetail:
-    """Answer the sharing and the backup of a row of `SHARING_COLUMNS`, then `BACKUP_COLUMNS`."""
+    """Return the sharing and the backup of a row of `SHARING_COLUMNS`, then `BACKUP_COLUMNS`."""
     split = len(SHARING_FIELDS)
     return SharingDetail(sharing_of(row[:split]), backup_of(row[split:]))
 
 
 def details_of(rows: Iterable[Row], backup: Callable[[Row], Backup] = backup_of) -> list[SharingDetail]:
-    """Answer what `detail_of` would of each row; those of one backup share it. ``backup`` reads its columns."""
+    """Return the result of `detail_of` for each row; rows of one backup share its object.
+
+    ``backup``: converts the columns of a backup.
+    """
     split = len(SHARING_FIELDS)
     known: dict[str, Backup] = {}
     details = []
@@ -90,19 +93,19 @@ def details_of(rows: Iterable[Row], backup: Callable[[Row], Backup] = backup_of)
 
 
 def backup_values(backup: Backup) -> dict[str, object]:
-    """Answer the value of each column of ``backups``."""
+    """Return the value of each column of ``backups``."""
     values: dict[str, object] = {name: getattr(backup, name) for name in BACKUP_FIELDS}
     values["name_folded"] = None if backup.name is None else backup.name.casefold()
     return values
 
 
 def answer_text(sharings: Sequence[Sharing]) -> str:
-    """Answer the sharings as JSON, to be stored."""
+    """Return the sharings as JSON for storage."""
     return json.dumps([{name: getattr(sharing, name) for name in SHARING_FIELDS} for sharing in sharings])
 
 
 def answer_of(text: str) -> Sequence[Sharing] | None:
-    """Answer what `answer_text` was given; None for any other text."""
+    """Return the sharings of a text of `answer_text`; None for any other text."""
     try:
         return [Sharing(**members) for members in json.loads(text)]
     except (ValueError, TypeError):
@@ -110,11 +113,11 @@ def answer_of(text: str) -> Sequence[Sharing] | None:
 
 
 def key_row(key: Key, stored: StoredKey) -> Row:
-    """Answer a row of ``idempotency_keys``: project_id, method, key, fingerprint, answer, expires_at."""
+    """Return a row of ``idempotency_keys``: project_id, method, key, fingerprint, answer, expires_at."""
     return (*key, stored.fingerprint, answer_text(stored.answer or ()), stored.expires_at)
 
 
 def stored_key(row: Row) -> tuple[Key, StoredKey]:
-    """Answer the key of a row as `key_row` makes it, and what is stored with it."""
+    """Return the key and the stored data of a row in the form of `key_row`."""
     project_id, method, key, fingerprint, answer, expires_at = row
     return (project_id, method, key), StoredKey(fingerprint, answer_of(answer), expires_at)

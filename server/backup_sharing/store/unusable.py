@@ -1,4 +1,4 @@
-"""Why a database cannot be used at all, as opposed to not now."""
+"""Errors of a database that cannot be used at all, as opposed to a busy one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sqlite3 import Connection
 
 
 class UnusableDatabase(Exception):
-    """What is there cannot serve as this program's database; the message names it and says why."""
+    """The database cannot serve this program; the message contains its name and the reason."""
 
     def __init__(self, where: object, why: str) -> None:
         super().__init__(f"{where}: {why}")
@@ -14,13 +14,14 @@ class UnusableDatabase(Exception):
 
 
 class FailingDatabase(UnusableDatabase):
-    """The disk of the database fails, or is full: that need not be so for ever."""
+    """The disk of the database fails or is full; this may be temporary."""
 
     def __init__(self, where: object, why: str, kept: Connection | None = None) -> None:
         super().__init__(where, why)
         self.kept = kept
-        """A connection that is closed only once another is open: when its last one is closed, SQLite copies the log."""
+        """A connection to close only after another one is open: the close of the last connection makes SQLite copy the
+        log."""
 
 
 class UnreachableDatabase(UnusableDatabase):
-    """Nobody answers where the database should be, now."""
+    """The server of the database cannot be reached now."""

@@ -1,8 +1,8 @@
-"""Callers that wait for their changes, and what each can be told when its time is up.
+"""Callers that wait for their changes, and the result of each when its time is up.
 
-Until a commit begins, a caller can be told that nothing is stored, and then nothing may be; from then on only the
-database knows. Which of the two came first is decided once, under a lock, and never by a clock: a process may stand
-still for any time between reading a clock and acting on it.
+Before a commit begins, a caller may get the result that nothing is stored, and then nothing may be stored. Afterwards
+only the database knows the outcome. A lock, never a clock, decides which of the two comes first: a process may pause
+for any time between reading a clock and acting on it.
 """
 
 from __future__ import annotations
@@ -19,94 +19,94 @@ from backup_sharing.model import Sharing
 from backup_sharing.timers import Timers
 
 _OUTCOME_WAIT: Final = 5.0
-"""Seconds for which a caller waits beyond its patience to learn what became of a commit that was begun."""
+"""Seconds beyond its patience that a caller waits for the outcome of a commit that has begun."""
 
 
 class Phase(Enum):
-    """How far a change has come."""
+    """Progress of a change."""
 
     OPEN = "open"
-    """Nothing of it can be stored yet."""
+    """Nothing of the change can be stored yet."""
     COMMITTING = "committing"
-    """It may be stored: whether it is, only the database can say."""
+    """The change may be stored; only the database knows."""
     REFUSED = "refused"
-    """Its caller is told that nothing is stored: no commit of it may begin."""
+    """The caller gets the result that nothing is stored; no commit of the change may begin."""
 
 
 class Waiters:
-    """What the callers of one queue have in common."""
+    """Shared state of the callers of one queue."""
 
     __slots__ = ("lock", "patience", "timers")
 
     def __init__(self, patience: float) -> None:
-        """Let none wait for more than ``patience`` seconds for its commit to begin."""
+        """Let each caller wait at most ``patience`` seconds for its commit to begin."""
         self.patience = patience
         self.timers = Timers()
         self.lock = threading.Lock()
-        """Guards the phases of all."""
+        """Guards the phases of all callers."""
 
 
 class Waiter:
-    """One caller, on the event loop that made it."""
+    """One caller; belongs to the event loop that created it."""
 
-    __slots__ = ("_commit_by", "_tick", "_told_at", "answered", "late_at", "phase", "waiters")
+    __slots__ = ("_answer_at", "_commit_by", "_tick", "answered", "late_at", "phase", "waiters")
 
     def __init__(self, waiters: Waiters, commit_by: float | None, answer_by: float | None) -> None:
         """Begin to wait.
 
         Args:
-            waiters: of the queue.
+            waiters: shared state of the queue.
             commit_by: reading of ``time.monotonic()`` after which no commit may begin; None: no limit.
-            answer_by: reading by which the caller is told something, if only that the outcome is not known.
+            answer_by: reading by which the caller must get a result, `OutcomeUnknown` if nothing else is known; None: 5
+                seconds after the patience ends.
         """
         self.waiters = waiters
-        """Those of the same queue."""
+        """Shared state of the same queue."""
         self._commit_by = commit_by
         patient_until = time.monotonic() + waiters.patience
         self.late_at = patient_until if commit_by is None or patient_until < commit_by else commit_by
-        """Reading of ``time.monotonic()`` from which on no commit of the change may begin."""
-        self._told_at = patient_until + _OUTCOME_WAIT if answer_by is None else answer_by
+        """Reading of ``time.monotonic()`` from which no commit of the change may begin."""
+        self._answer_at = patient_until + _OUTCOME_WAIT if answer_by is None else answer_by
         self.phase = Phase.OPEN
-        """How far the change has come."""
         self.answered: asyncio.Future[Sequence[Sharing]] = asyncio.get_running_loop().create_future()
         self._tick = waiters.timers.set(self.late_at, self)
 
     @property
     def is_given_up(self) -> bool:
-        """Whether nobody waits for the change any more, or will in a moment. May be asked in any thread."""
+        """Whether no caller waits for the change any more, or its time is up. Any thread may read this."""
         if self.phase is Phase.OPEN:
             return self.answered.done() or time.monotonic() >= self.late_at
         return self.phase is Phase.REFUSED or self.answered.done()
 
     def reopen(self) -> None:
-        """Nothing was committed, which is known by now: it can be tried again, if there is time."""
+        """Allow another commit, as nothing was committed; fail the change if its time is up."""
         self.phase = Phase.OPEN
         if time.monotonic() >= self.late_at:
             self.leave()
             self.time_is_up()
 
     def answer(self, value: Sequence[Sharing]) -> None:
-        """Tell the caller what became of the change."""
+        """Return the sharings to the caller."""
         if not self.answered.done():
             self.answered.set_result(value)
 
     def fail(self, failure: Exception) -> None:
-        """Tell the caller why the change was not made."""
+        """Raise a failure in the caller."""
         if not self.answered.done():
             self.answered.set_exception(failure)
 
     def leave(self) -> None:
-        """The caller waits no more."""
+        """Cancel the timer, as the caller waits no more."""
         self.waiters.timers.cancel(self._tick, self)
 
     def time_is_up(self) -> None:
-        """Tell the caller what is known."""
+        """Report the known outcome; a commit that has begun may take until ``answer_by``."""
         with self.waiters.lock:
             is_refused = self.phase is not Phase.COMMITTING
             if is_refused:
                 self.phase = Phase.REFUSED
-        if not is_refused and time.monotonic() < self._told_at:
-            self._tick = self.waiters.timers.set(self._told_at, self)
+        if not is_refused and time.monotonic() < self._answer_at:
+            self._tick = self.waiters.timers.set(self._answer_at, self)
         elif not is_refused:
             self.fail(OutcomeUnknown())
         elif self.late_at == self._commit_by:
@@ -116,9 +116,10 @@ class Waiter:
 
 
 def claim(waiters: Sequence[Waiter]) -> bool:
-    """Answer whether a commit for all of these, who wait in one queue, may begin. May be asked in any thread.
+    """Return whether a commit of these changes, all in one queue, may begin. Any thread may call this.
 
-    From then on none of them is told that nothing is stored. Claims none if one was refused, or has gone.
+    After True, no caller gets the result that nothing is stored. Claims none if one was refused, or its caller has
+    gone.
     """
     if not waiters:
         return True

@@ -1,11 +1,10 @@
-"""Changes, as many as wait: what they need is locked and read in one round trip, and written in another.
+"""All waiting changes at once: one round trip locks and reads the data they need, another one writes.
 
-Everything that changes what belongs to a backup locks the backup's row first. So changes of one
-backup come one after the other, whichever server makes them, and what is read behind the lock, in
-statements of their own, is what the one before left: READ COMMITTED is enough. Rows that somebody
-else has locked are passed over: their changes wait, those that are made together with them do not.
+Every change of a backup's data locks the backup's row first. So changes of one backup come one after another, whichever
+server makes them, and statements after the lock read the state that the change before left: READ COMMITTED is enough.
+Rows that others have locked are skipped: their changes wait, the other changes of the batch do not.
 
-Lists of rows travel as one array for each column.
+Lists of rows are passed as one array per column.
 """
 
 from __future__ import annotations
@@ -25,12 +24,13 @@ from backup_sharing.store.rows import BACKUP_COLUMNS, EVENT_FIELDS, SHARING_COLU
 # ruff: noqa: S608 -- statements are put together from the constants of this program only
 
 _PURGED_AT_ONCE: Final = 16
-"""Or twice as many as are new: expired keys go faster than new ones come; few, so that no call pays for many."""
+"""Maximum expired keys deleted at once, or twice the number of new keys if that is more: deletion outpaces insertion,
+and no call pays for many."""
 
 BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
-# What is looked for is looked up row by row, in subqueries that cannot be made joins of: as long as a table has no
-# statistics PostgreSQL takes its partial indexes for tiny, and would rather read one whole than look into it 64 times.
+# Each row is looked up in a subquery that cannot become a join: while a table has no statistics, PostgreSQL takes its
+# partial indexes for tiny, and would rather read a whole index than look into it 64 times.
 _LOCK: Final = """
     WITH wanted AS (
         SELECT id FROM unnest(%s::text[]) AS asked (id)
@@ -97,20 +97,20 @@ _FORGET: Final = """
     DELETE FROM idempotency_keys AS k USING unnest(%s::text[], %s::text[], %s::text[]) AS used (project_id, method, key)
     WHERE k.project_id = used.project_id AND k.method = used.method AND k.key = used.key AND k.expires_at <= %s
 """
-# In the order of the keys, so that two batches that use the same ones do not wait for each other.
+# In the order of the keys, so that two batches with the same keys do not wait for each other.
 REMEMBER: Final = """
     INSERT INTO idempotency_keys (project_id, method, key, fingerprint, answer, expires_at)
     SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::bytea[], %s::text[], %s::bigint[])
     AS used (project_id, method, key, fingerprint, answer, expires_at)
     ORDER BY project_id, method, key
 """
-_TELL: Final = f"""
+_ADD_EVENTS: Final = f"""
     INSERT INTO sharing_events ({", ".join(EVENT_FIELDS)})
     SELECT {", ".join(EVENT_FIELDS)} FROM unnest(
         %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[]
-    ) WITH ORDINALITY AS told ({", ".join(EVENT_FIELDS)}, place) ORDER BY place
+    ) WITH ORDINALITY AS new_events ({", ".join(EVENT_FIELDS)}, place) ORDER BY place
 """
-# Fails a transaction that has taken too long; how long is known by the database's own clock, whatever time it shows.
+# Fails a transaction that has taken too long. The database's own clock measures that, whatever time it shows.
 _MARK: Final = """
     INSERT INTO batches (id) SELECT %s
     WHERE 1 = 1 / CASE WHEN clock_timestamp() - now() > %s * INTERVAL '1 millisecond' THEN 0 ELSE 1 END
@@ -120,18 +120,17 @@ CLAIM: Final = """
     INSERT INTO batches (id, claimed) VALUES (%s, TRUE)
     ON CONFLICT (id) DO UPDATE SET made_at = now() RETURNING claimed
 """
-"""Answers TRUE if the transaction that wanted to mark itself with this id was not committed: now it cannot be any more.
+"""Returns TRUE if the transaction with this mark was not committed; from now on it cannot be committed any more.
 
-May be asked again, and waits for a transaction that is still being carried out. It changes a mark that it finds, so
-that it is not answered before a standby that commits wait for has that, and so all that was committed before.
-"""
+May be repeated, and waits for a transaction that is still running. It updates an existing mark, so that it returns only
+after a synchronous standby has the update, and so everything committed before."""
 
 _Rows = list[tuple[Any, ...]]
 _Pending = tuple[psycopg.AsyncCursor[Any], Callable[[_Rows], None]]
 
 
 class Known:
-    """What was read of the stored data, under locks."""
+    """Stored data, read under locks."""
 
     def __init__(self) -> None:
         self.state = State()
@@ -139,7 +138,7 @@ class Known:
         self._backup_of: dict[str, str] = {}
 
     def is_busy(self, command: Command) -> bool:
-        """Whether somebody else has locked the backup that the command is about."""
+        """Return whether another session has locked the backup of the command."""
         match command:
             case Cancel():
                 return self._backup_of.get(command.sharing_id) in self._busy
@@ -149,7 +148,7 @@ class Known:
                 return command.backup_id in self._busy
 
     async def read(self, connection: Connection, needs: Needs) -> None:
-        """Begin a transaction, lock what the commands are about, and read it. Raises psycopg.Error."""
+        """Begin a transaction, lock the backups of the commands, and read the data. Raises psycopg.Error."""
         pending: list[_Pending] = []
 
         async def ask(statement: str, parameters: Sequence[object], take: Callable[[_Rows], None]) -> None:
@@ -201,9 +200,9 @@ async def write(
 ) -> None:
     """Write and commit. Raises psycopg.Error.
 
-    ``marked``: the id by which `CLAIM` can find out whether this was committed.
-    ``unmarked``: the ids of earlier transactions about which nobody will ask any more.
-    ``seconds``: since the transaction began, after which it must not commit.
+    ``marked``: id by which `CLAIM` can find out whether the transaction was committed.
+    ``unmarked``: ids of earlier transactions that nobody will look up any more.
+    ``seconds``: time since the start of the transaction after which it must not commit.
     """
     async with connection.pipeline():
         if edits.ended:
@@ -215,7 +214,7 @@ async def write(
         if edits.keys:
             await _write_keys(connection, edits)
         if edits.events:
-            await connection.execute(_TELL, event_columns(edits))
+            await connection.execute(_ADD_EVENTS, event_columns(edits))
         if unmarked:
             await connection.execute(UNMARK, (unmarked,))
         await connection.execute(_MARK, (marked, round(seconds * 1000)))
@@ -233,7 +232,7 @@ async def _write_backups(connection: Connection, edits: Edits, known: State) -> 
         if known.was_stored(backup_id):
             await connection.execute(_REPLACE_BACKUP, (*backup_row(backup), backup_id))
         else:
-            # Fails if somebody has put it meanwhile: what is not there cannot be locked.
+            # Fails if another session has inserted it meanwhile: a missing row cannot be locked.
             await connection.execute(_PUT_BACKUP, backup_row(backup))
 
 
@@ -244,21 +243,21 @@ async def _write_keys(connection: Connection, edits: Edits) -> None:
 
 
 async def purge(connection: Connection, edits: Edits) -> None:
-    """Remove some of the idempotency keys that have expired, more than there come new ones."""
+    """Delete some of the expired idempotency keys, more than new ones are added."""
     await connection.execute(_PURGE, (edits.expired_at, max(_PURGED_AT_ONCE, 2 * len(edits.keys))))
 
 
 def sharing_columns(edits: Edits) -> Sequence[object]:
-    """The columns of the sharings to insert."""
+    """Return the columns of the sharings to insert."""
     added = ([getattr(sharing, name) for name in SHARING_FIELDS] for sharing in edits.added.values())
     return columns_of(added, len(SHARING_FIELDS))
 
 
 def event_columns(edits: Edits) -> Sequence[object]:
-    """The columns of the events to insert."""
+    """Return the columns of the events to insert."""
     return columns_of((tuple(map(text_in, event)) for event in edits.events), len(EVENT_FIELDS))
 
 
 def key_columns(edits: Edits) -> Sequence[object]:
-    """The columns of the idempotency keys to insert."""
+    """Return the columns of the idempotency keys to insert."""
     return columns_of((key_row(*each) for each in edits.keys.items()), 6)

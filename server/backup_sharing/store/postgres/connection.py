@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL: how they are opened and set up, and how one is let go that answers no more."""
+"""Connections to PostgreSQL: opening, set-up, and breaking off a connection that no longer responds."""
 
 from __future__ import annotations
 
@@ -19,60 +19,63 @@ from backup_sharing.store.unusable import UnusableDatabase
 Connection = psycopg.AsyncConnection[tuple[object, ...]]
 
 LOCK_TIMEOUT: Final = 0.01
-"""Seconds for which a change waits for a lock inside its transaction; then it lets go of its own, and comes again."""
+"""Seconds that a change waits for a lock inside its transaction; then it releases its own locks, and is retried."""
 
-# Every statement has its index; one that is prepared while a table is new, and small, would otherwise go on to read
-# all of it. Asked for like this, as not every database that speaks PostgreSQL has the setting.
+# Every statement has its index; without this setting, a statement prepared while a table is new and small would keep
+# reading the whole table. Not every database that speaks PostgreSQL's protocol has the setting, so it is changed only
+# where pg_settings lists it.
 _BY_INDEX: Final = "SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'enable_seqscan'"
 
-# A server that was told not to wait for its disk would acknowledge what a crash may lose.
+# A server configured not to wait for its disk would acknowledge changes that a crash may lose.
 _DURABLE: Final = """
     SELECT set_config('synchronous_commit', 'on', false) FROM pg_settings
     WHERE name = 'synchronous_commit' AND setting = 'off'
 """
 
-# What nobody can ask for any more: what the last transactions of servers that were stopped left, and claims. Found
-# without the index on which transactions that go on would meet with this one.
+# Rows that no server can look up any more: the last transactions of stopped servers, and claims. The search avoids the
+# index, on which running transactions would conflict with this one.
 _FORGET_BATCHES: Final = "DELETE FROM batches WHERE made_at < now() - INTERVAL '1 day'"
 
-_NOTICED_AFTER: Final = 5
-"""Seconds after which a server that does not answer at all counts as gone, where the url does not say otherwise."""
+_GONE_AFTER: Final = 5
+"""Seconds after which a server that does not respond at all counts as gone, unless the URL sets another time."""
 
 _CONNECTED_WITHIN: Final = 2
-"""Seconds for a connection to be made: the least that the driver takes. Of several servers each gets as much."""
+"""Seconds to open a connection, for each server of the URL; the minimum of the driver."""
 
 _SET_UP_WITHIN: Final = 2.0
-"""Seconds for a new connection to be set up."""
+"""Seconds to set up a new connection."""
 
 _DEFAULTS: Final[Mapping[str, str | int]] = {
     "application_name": "backup-sharing",
     "connect_timeout": _CONNECTED_WITHIN,
-    "keepalives_idle": _NOTICED_AFTER,
+    "keepalives_idle": _GONE_AFTER,
     "keepalives_interval": 1,
-    "keepalives_count": _NOTICED_AFTER,
-    "tcp_user_timeout": _NOTICED_AFTER * 1000,
+    "keepalives_count": _GONE_AFTER,
+    "tcp_user_timeout": _GONE_AFTER * 1000,
     "client_encoding": "UTF8",
-    # A standby has not all that was acknowledged: of several servers the one that the others follow, and of one only
-    # that. It may be one that only reads for now.
+    # A standby may lack acknowledged changes. So connect only to the primary, also if the URL names a single server.
+    # The primary may be read-only for now.
     "target_session_attrs": "primary",
 }
 
 
 def connection_string(url: str) -> str:
-    """Answer what to connect with: what the url says, and what it leaves open.
+    """Return the connection string: the URL's settings, and defaults for the others.
 
-    Raises UnusableDatabase if it is no url of a PostgreSQL database.
+    Raises UnusableDatabase if the URL is not one of a PostgreSQL database.
     """
     try:
         given = conninfo_to_dict(url)
         return make_conninfo("", **{**_DEFAULTS, **given})
     except psycopg.Error:
-        # What the driver says would name what it could not read, and that may be the password.
-        raise UnusableDatabase(shown(url), "is not a PostgreSQL url, as postgresql://USER@HOST:PORT/NAME is") from None
+        # The driver's message would contain the part that it could not read, which may be the password.
+        raise UnusableDatabase(
+            shown(url), "is not a PostgreSQL URL of the form postgresql://USER@HOST:PORT/NAME"
+        ) from None
 
 
 def shown(url: str) -> str:
-    """Answer the url without what is secret in it."""
+    """Return the URL without secrets."""
     try:
         given = conninfo_to_dict(url)
     except psycopg.Error:
@@ -84,26 +87,26 @@ def shown(url: str) -> str:
 
 
 def said(error: psycopg.Error) -> str:
-    """Answer in one line what the server or the driver said, for whoever looks after the database."""
+    """Return the message of the server or the driver in one line, for the database's operator."""
     return (error.diag.message_primary or str(error)).strip().replace("\n", "; ")
 
 
 async def connect_to_write(conninfo: str, patience: float) -> Connection:
-    """Open a connection for changes, to a server that takes them; no lock is waited for longer than a moment.
+    """Open a connection for changes, to a server that accepts them; it waits only `LOCK_TIMEOUT` for a lock.
 
     Raises psycopg.Error.
     """
     given = conninfo_to_dict(conninfo)
     if given.get("target_session_attrs") == _DEFAULTS["target_session_attrs"]:
         given["target_session_attrs"] = "read-write"
-    # Prepared from the first time on: of one that it prepares later, in a pipeline that fails before it gets there, the
-    # driver believes for ever that the server has it.
+    # Prepare statements at their first use: if the driver prepares a statement later, in a pipeline that fails before
+    # that statement, it believes for ever that the server has the statement.
     connection = await psycopg.AsyncConnection.connect(make_conninfo("", **given), autocommit=True, prepare_threshold=0)
     try:
         await configure(connection, patience, lock_timeout=LOCK_TIMEOUT)
         with within(connection, _SET_UP_WITHIN):
             await connection.execute(_DURABLE)
-            # Somebody may have locked the table: next time, then.
+            # The table may be locked; then the next connection retries this.
             with suppress(psycopg.errors.LockNotAvailable, psycopg.errors.UndefinedTable):
                 await connection.execute(_FORGET_BATCHES)
     except BaseException:
@@ -115,9 +118,9 @@ async def connect_to_write(conninfo: str, patience: float) -> Connection:
 async def configure(connection: Connection, patience: float, lock_timeout: float = 0) -> None:
     """Set up a new connection.
 
-    ``patience``: seconds after which the server gives up a statement, and twice that a transaction in which nothing
-    happens: a client that is gone must not keep others from what it has locked.
-    ``lock_timeout``: seconds after which it gives up to wait for a lock; 0: never.
+    ``patience``: seconds after which the server cancels a statement. After twice that, it ends a transaction in which
+    nothing happens: a client that is gone must not keep its locks.
+    ``lock_timeout``: seconds after which the server stops waiting for a lock; 0: never.
     """
     settings = {
         "statement_timeout": max(patience, 0.001),
@@ -132,10 +135,10 @@ async def configure(connection: Connection, patience: float, lock_timeout: float
 
 @contextmanager
 def within(connection: Connection, seconds: float) -> Iterator[None]:
-    """Break a connection off if what is done with it takes longer: psycopg.OperationalError is raised there then.
+    """Break a connection off if its use takes longer: then psycopg.OperationalError is raised there.
 
-    Servers, and what is between, may keep a connection and say nothing for ever. To cancel would not do: the driver
-    then asks the server to stop, and waits for it.
+    Servers and the network between may keep a connection silent for ever. Cancelling would not help: the driver then
+    asks the server to stop, and waits for its reply.
     """
     timer = asyncio.get_running_loop().call_later(max(seconds, 0), break_off, connection)
     try:
@@ -145,13 +148,17 @@ def within(connection: Connection, seconds: float) -> Iterator[None]:
 
 
 def is_alive(connection: Connection) -> bool:
-    """Whether nothing is known of the connection's end. A transaction sent over one that has ended has an unknown fate
-    for as long as the server is away; one that is not sent has none."""
+    """Return whether the connection is not known to have ended.
+
+    A transaction sent over an ended connection has an unknown fate while the server is away; a transaction that is not
+    sent has none.
+    """
     try:
         way = select.poll()
         way.register(connection.pgconn.socket, select.POLLIN)
         while way.poll(0):
-            # What a server says unasked, above all its farewell; at the end the driver notices that.
+            # Data that the server sends without a request, above all before it closes; the driver notices the end of
+            # the stream.
             connection.pgconn.consume_input()
     except (psycopg.Error, OSError):
         return False
@@ -159,8 +166,8 @@ def is_alive(connection: Connection) -> bool:
 
 
 def break_off(connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]) -> None:
-    """Have whoever waits for the server see its connection broken, at once. May be called from another thread."""
+    """Make every user of the connection see it broken, at once. Any thread may call this."""
     with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(connection.pgconn.socket)) as way:
-        # What is not sent yet never is.
+        # Discard all unsent data.
         way.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         way.shutdown(socket.SHUT_RDWR)

@@ -1,4 +1,4 @@
-"""The engine in a PostgreSQL database: for any number of servers on any number of machines."""
+"""The engine on a PostgreSQL database: for any number of servers on any number of machines."""
 
 from __future__ import annotations
 
@@ -26,33 +26,33 @@ from backup_sharing.store.postgres.session import Session
 T = TypeVar("T")
 
 _PING_WITHIN: Final = 0.8
-"""Seconds: what `Store.ping` promises, less the time to say so."""
+"""Seconds that a ping may take: the second of `Store.ping`, less the time for the reply."""
 
 _RECONNECT: Final = 0.2
-"""Seconds that the pool tries to replace a connection by itself; later it tries when one is asked for."""
+"""Seconds that the pool tries to replace a connection by itself; later it tries on request."""
 
 _SLICE: Final = 0.5
-"""Seconds to wait for a connection until the pool is asked again."""
+"""Seconds to wait for a connection before the pool is asked again."""
 
 _STOPPED_WITHIN: Final = 1.0
-"""Seconds for a server to stop a query that nobody waits for any more; then the connection is broken off."""
+"""Seconds for a server to stop a query whose caller has gone; then the connection is broken off."""
 
 _SILENT: Final = 1.0
-"""Seconds beyond its patience after which a server that said nothing to a change counts as gone."""
+"""Seconds beyond the patience after which a server that does not respond to a change counts as gone."""
 
-_TRY_AGAIN: Final = 0.02
-"""Seconds, at most, until a query is asked on another connection whose own broke."""
+_RETRY_WITHIN: Final = 0.02
+"""Maximum seconds before a query whose connection broke is retried on another connection."""
 
 _END_WITHIN: Final = 0.5
-"""Seconds for a commit to end whose connection was broken off."""
+"""Seconds for a commit to end after its connection was broken off."""
 _LOOK_AGAIN: Final = 0.01
-"""Seconds between two looks whether it has ended."""
+"""Seconds between checks whether the commit has ended."""
 
 _Pool = AsyncConnectionPool[Connection]
 
 
 class PostgresEngine:
-    """A `backup_sharing.store.engine.Engine` on the database of a url."""
+    """A `backup_sharing.store.engine.Engine` on the database of a URL."""
 
     reads: Reads = reads
 
@@ -65,14 +65,14 @@ class PostgresEngine:
         patience: float = 5.0,
         known: Sequence[Migration] = MIGRATIONS,
     ) -> None:
-        """Use the database at ``url``; nothing is connected before the first `look`.
+        """Use the database at ``url``; the first `look` connects.
 
-        ``read_connections``: how many reads run at once.
-        ``write_connections``: how many transactions change data at once.
-        ``patience``: seconds to wait for the database, and for others that use it, before a call is `Unavailable`.
-        ``known``: the migrations that the program needs.
+        ``read_connections``: number of concurrent reads.
+        ``write_connections``: number of concurrent transactions that change data.
+        ``patience``: seconds to wait for the database, and for locks of others, before a call raises `Unavailable`.
+        ``known``: migrations that the program needs.
 
-        Raises UnusableDatabase if the url cannot be used.
+        Raises UnusableDatabase if the URL cannot be used.
         """
         conninfo = connection_string(url)
         self._url = url
@@ -80,7 +80,7 @@ class PostgresEngine:
         self.patience = patience
         self.lanes = write_connections
         self.failed = asyncio.Event()
-        """Never set: whatever happens to the database, another connection finds out what it holds."""
+        """Never set: whatever happens to the database, another connection finds out what the database holds."""
         connect = partial(connect_to_write, conninfo, patience)
         self._lanes = [Lane(Session(connect, patience + _SILENT)) for _ in range(write_connections)]
         self._idle = list(self._lanes)
@@ -99,31 +99,32 @@ class PostgresEngine:
         self._asked: set[asyncio.Task[object]] = set()
 
     async def look(self) -> Sequence[str]:
-        """Make the tables if there are none; answers the migrations that the database lacks.
+        """Create the tables if there are none; return the pending migrations.
 
-        Raises UnusableDatabase if what is there cannot be used, or was made by a newer version of this program;
-        UnreachableDatabase if nobody answers.
+        Raises UnusableDatabase if the database cannot be used, or was made by a newer version of this program;
+        UnreachableDatabase if no server responds.
         """
         status = await asyncio.to_thread(prepare, self._url, known=self._known)
         if not self._is_pool_open:
             await self._pool.open()
             self._is_pool_open = True
-        # One that had nothing has all of it by now.
+        # A database that was empty has all migrations by now.
         return [] if status.is_empty else status.pending
 
     async def commit(self, batch: Sequence[Change]) -> Sequence[Change]:
-        """Make changes on a lane of their own, and settle them; answers those whose backups others have locked."""
-        lane = self._idle.pop()  # never empty: one for each batch that is committed at the same time
+        """Make changes on an idle lane, and settle them; return the changes whose backups others have locked."""
+        lane = self._idle.pop()  # never empty: one lane per concurrent batch
         try:
             return await lane.commit(batch)
         finally:
             self._idle.append(lane)
 
     async def query(self, query: Query[T]) -> T:
-        """Answer a query, or raise `Unavailable` when there is no time left."""
+        """Return the result of a query, or raise `Unavailable` when the time is up."""
         if self._stopped:
             raise Unavailable("The store is closed.")
-        # A driver that is told to stop asks the server to stop, too, and waits for it: so it is left to itself.
+        # A cancelled driver asks the server to stop, too, and waits for the reply: so this does not wait for the
+        # driver.
         asking = asyncio.create_task(self._answer(query, time.monotonic() + self.patience))
         self._asked.add(cast("asyncio.Task[object]", asking))
         asking.add_done_callback(self._forget)
@@ -137,20 +138,19 @@ class PostgresEngine:
         return asking.result()
 
     async def ping(self) -> None:
-        """As `Store.ping`."""
         await self._probe.look()
         if all(lane.is_stuck for lane in self._lanes):
-            # Commits may wait for a standby that is away: no question shows that.
+            # Commits may wait for a standby that is away, which no query shows.
             raise Unavailable("Nothing can be stored now.")
 
     def stop(self) -> None:
-        """Begin no more queries; nobody waits for the fate of a commit once its callers have gone."""
+        """Begin no more queries; stop asking for the fate of a commit once its callers have gone."""
         self._stopped = True
         for lane in self._lanes:
             lane.stop()
 
     async def close(self) -> None:
-        """Let the connections go; what is still being committed fails as if the server were gone."""
+        """Close the connections; running commits fail as if the server were gone."""
         self.stop()
         await self._probe.close()
         give_up_at = time.monotonic() + _END_WITHIN
@@ -171,7 +171,7 @@ class PostgresEngine:
             asked.exception()
 
     async def _answer(self, query: Query[T], give_up_at: float) -> T:
-        """Answer a query; again on another connection, while there is time, if one breaks."""
+        """Return the result of a query; while there is time, retry on another connection if one breaks."""
         while True:
             left = give_up_at - time.monotonic()
             try:
@@ -186,4 +186,4 @@ class PostgresEngine:
                 if not is_gone(error) or time.monotonic() >= give_up_at:
                     log_fault(error)
                     raise failure_of(error) from error
-                await asyncio.sleep(random.uniform(0, _TRY_AGAIN))  # noqa: S311 -- no secret
+                await asyncio.sleep(random.uniform(0, _RETRY_WITHIN))  # noqa: S311 -- no secret

@@ -1,4 +1,4 @@
-"""What the errors of PostgreSQL's driver mean: to a transaction, and to a caller."""
+"""Meaning of the errors of PostgreSQL's driver, for a transaction and for a caller."""
 
 from __future__ import annotations
 
@@ -12,61 +12,62 @@ from backup_sharing.errors import StoredDataUnreadable, Unavailable
 _log = logging.getLogger(__name__)
 
 FAULTS: Final = (psycopg.Error, OSError, UnicodeError)
-"""What the driver raises: UnicodeError for text that is no Unicode, either way."""
+"""Errors that the driver raises: UnicodeError for text that is no Unicode, in both directions."""
 
 _GONE: Final = ("08", "57P", "25P03", "25P04", "26000", "40003")
-"""Beginnings of the codes of a server that cannot be talked to, is going away or coming up, has ended the session, does
-not know of it any more, or cannot say what became of a transaction."""
-_ELSEWHERE: Final = ("25006",)
-"""A server that only reads: it was the primary, or will be."""
+"""Prefixes of the codes of a server that is unreachable, is stopping or starting, has ended the session or no longer
+knows it, or cannot report the fate of a transaction."""
+_READ_ONLY: Final = ("25006",)
+"""Code of a read-only server: it was the primary, or will be."""
 _CONTENDED: Final = ("40001", "40P01", "23505")
-"""Somebody else changed the same at the same time; it may go well when it is tried again."""
-_OUT_OF_ORDER: Final = ("53", "54", "55", "57", "58", "25", "28", "3D", "42501", "08", "0A")
-"""Beginnings of the codes of a server that cannot do its work, or has not let us in; its operator can."""
-_SHORT: Final = ("53", "58")
-"""Beginnings of the codes of insufficient resources, and of failures of the machine."""
+"""Codes of conflicts with a concurrent change of the same data; a retry may succeed."""
+_UNAVAILABLE: Final = ("53", "54", "55", "57", "58", "25", "28", "3D", "42501", "08", "0A")
+"""Prefixes of the codes of a server that cannot work, or refuses access; its operator must act."""
+_SHORTAGE: Final = ("53", "58")
+"""Prefixes of the codes of insufficient resources, and of failures of the machine."""
 _DAMAGED: Final = ("XX001", "XX002")
-"""Stored data, or an index, that the server cannot read."""
+"""Codes of stored data, or an index, that the server cannot read."""
 
 
 def is_gone(error: BaseException) -> bool:
-    """Whether the server cannot be talked to over this connection, but perhaps over another."""
+    """Return whether the server is unreachable over this connection, but perhaps not over another one."""
     if not isinstance(error, psycopg.Error):
         return isinstance(error, OSError)
     if error.sqlstate is None:
         return isinstance(error, psycopg.OperationalError)
-    return error.sqlstate.startswith(_GONE) or error.sqlstate in _ELSEWHERE
+    return error.sqlstate.startswith(_GONE) or error.sqlstate in _READ_ONLY
 
 
 def is_contended(error: BaseException) -> bool:
-    """Whether it is worth trying the same transaction again."""
+    """Return whether a retry of the same transaction may succeed."""
     return isinstance(error, psycopg.Error) and error.sqlstate in _CONTENDED
 
 
 def is_timeout(error: BaseException) -> bool:
-    """Whether the server gave up a statement because it took, or waited, too long; or a transaction that came late."""
-    # Dividing by zero is how our statements fail a transaction.
+    """Return whether a statement ran or waited too long, or a transaction was late."""
+    # Our statements divide by zero to fail a transaction.
     timeouts = psycopg.errors.QueryCanceled | psycopg.errors.LockNotAvailable | psycopg.errors.DivisionByZero
     return isinstance(error, timeouts)
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Whether the server lacks room, or what it needs of its machine: not because of what it was asked."""
-    return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(_SHORT)
+    """Return whether the server lacks space or another resource of its machine, whatever the statement was."""
+    return isinstance(error, psycopg.Error) and (error.sqlstate or "").startswith(_SHORTAGE)
 
 
 def failure_of(error: BaseException) -> Exception:
-    """Answer what to raise instead of the driver's error, which becomes its cause.
+    """Return the exception to raise instead of the driver's error, which becomes its cause.
 
-    A failure the caller can be told, or a RuntimeError if the error is a defect of ours. A value that the driver or the
-    server cannot take (psycopg.DataError, UnicodeEncodeError) is a defect: it says nothing of what is stored.
+    The exception is a failure for the caller, or a RuntimeError if the error is a defect of this program. A value that
+    the driver or the server rejects (psycopg.DataError, UnicodeEncodeError) is a defect: it says nothing about the
+    stored data.
     """
     code = getattr(error, "sqlstate", None) or ""
     failure: Exception
-    if is_gone(error) or code.startswith(_OUT_OF_ORDER):
+    if is_gone(error) or code.startswith(_UNAVAILABLE):
         failure = Unavailable("The store cannot be used now.")
     elif code in _CONTENDED or is_timeout(error):
-        failure = Unavailable("Too many change the same at once; try again later.")
+        failure = Unavailable("Too many changes of the same data at once; try again later.")
     elif code in _DAMAGED or isinstance(error, UnicodeDecodeError):
         failure = StoredDataUnreadable("The stored data cannot be read.")
     else:
@@ -76,6 +77,6 @@ def failure_of(error: BaseException) -> Exception:
 
 
 def log_fault(error: BaseException) -> None:
-    """Log an error that the failure made of it does not tell; that others change the same is no fault."""
+    """Log an error, as its failure does not contain it; a conflict with a concurrent change is no fault."""
     if not is_contended(error):
         _log.error("the database failed", exc_info=error)

@@ -1,6 +1,6 @@
-"""What makes changes in PostgreSQL: one batch at a time over one connection, answered after the commit.
+"""Commits of changes in PostgreSQL: one batch at a time over one connection, answered after the commit.
 
-Nothing waits for a lock: changes whose backup somebody else is changing are left, to come again a moment later.
+No change waits for a lock: changes of a backup that others are changing are put aside, for a retry a moment later.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ from backup_sharing.store.postgres.session import Session
 from backup_sharing.store.postgres.shares import Assumed, can_be_assumed, is_not_as_assumed
 from backup_sharing.store.waiter import claim
 
-_TRY_AGAIN: Final = (0.001, 0.05)
-"""Seconds until changes are tried again that met with others: the first, and the most."""
+_RETRY_AFTER: Final = (0.001, 0.05)
+"""Seconds before conflicting changes are retried: the first time, and the maximum."""
 _TRIES_TOGETHER: Final = 2
-"""Of a batch that meets with others; then each of its changes is tried by itself."""
+"""Maximum attempts of a conflicting batch; then each of its changes is tried alone."""
 _MOST_TRIES: Final = 20
-"""Of one change; one that still meets with others then does so for another reason."""
+"""Maximum attempts of one change; a conflict that remains then has another cause."""
 _READ_FIRST: Final = 8
-"""Transactions that read first after one that found something in its way."""
+"""Number of transactions that read first after a wrong assumption."""
 
 _MARKS_KEPT: Final = 32
-"""Marks that are not needed any more are removed so many at once."""
+"""Number of obsolete marks that are deleted together."""
 
 _Write = Callable[[str, Sequence[str], float], Awaitable[None]]
-"""Writes and commits what is known by an id, removes others, within some seconds."""
+"""Writes and commits under the id of a mark, deletes obsolete marks, all within some seconds."""
 
 
 class Lane:
@@ -55,15 +55,15 @@ class Lane:
     def __init__(self, session: Session) -> None:
         self._session = session
         self._busy: list[Change] = []
-        """Those of the batch under way that others keep from being made."""
+        """Changes of the running batch that others block."""
         self._stopped = False
         self._marks: list[str] = []
-        """Of transactions about which nobody will ask any more."""
+        """Marks of transactions that nobody will look up any more."""
         self._to_read_first = 0
-        """How many transactions assume nothing."""
+        """Number of next transactions that read first."""
 
     async def commit(self, batch: Sequence[Change]) -> Sequence[Change]:
-        """Have all that are still wanted made or failed; answers those that met with others, and are to come again."""
+        """Make or fail all wanted changes; return the blocked changes, for a retry."""
         self._busy = []
         try:
             await self._make(batch)
@@ -73,24 +73,24 @@ class Lane:
         return self._busy
 
     def stop(self) -> None:
-        """Ask for the fate of a transaction only as long as its callers wait for it."""
+        """Ask for the fate of a transaction only while its callers wait for it."""
         self._stopped = True
 
     def break_off(self) -> None:
-        """Have what is being done fail as if the server were gone."""
+        """Make the running work fail as if the server were gone."""
         self._session.break_off()
 
     async def close(self) -> None:
-        """Let the connection go."""
+        """Close the connection."""
         await self._session.close()
 
     @property
     def is_stuck(self) -> bool:
-        """Whether nothing can be changed, as nobody says what became of an earlier change."""
+        """Whether no change is possible, as the fate of an earlier change is unknown."""
         return self._session.is_in_doubt
 
     async def _make(self, batch: Sequence[Change]) -> None:
-        """Have all that are still wanted made, or put aside, or failed."""
+        """Make, put aside or fail all wanted changes."""
         tries = 0
         while wanted := [change for change in batch if not change.is_given_up]:
             connection = await self._session.opened(lambda: not _all_given_up(batch))
@@ -102,18 +102,18 @@ class Lane:
             except FAULTS as error:
                 if is_gone(error) or connection.closed:
                     await self._session.close()
-                    await asyncio.sleep(_pause(_TRY_AGAIN[1]))
+                    await asyncio.sleep(_pause(_RETRY_AFTER[1]))
                     continue
                 await self._session.roll_back()
                 tries += 1
                 if (is_contended(error) or is_timeout(error)) and tries < _TRIES_TOGETHER:
-                    await asyncio.sleep(_pause(_TRY_AGAIN[0]))
+                    await asyncio.sleep(_pause(_RETRY_AFTER[0]))
                 else:
                     await self._fail(wanted, error)
                     return
 
     async def _fail(self, batch: Sequence[Change], error: BaseException) -> None:
-        """Fail changes, but only those that the error is about."""
+        """Fail the changes that cause the error; several changes are tried one by one to find them."""
         if is_shortage(error):
             log_fault(error)
             for change in batch:
@@ -125,7 +125,7 @@ class Lane:
                 await self._make([change])
 
     def _fail_one(self, change: Change, error: BaseException) -> None:
-        """Fail a change that was tried by itself, or put it aside if it may go well later."""
+        """Fail a change that was tried alone, or put it aside if a retry may succeed."""
         change.tries += 1
         if is_timeout(error) or (is_contended(error) and change.tries < _MOST_TRIES):
             self._busy.append(change)
@@ -134,7 +134,7 @@ class Lane:
             change.fail(failure_of(error))
 
     async def _transaction(self, connection: Connection, batch: Sequence[Change]) -> bool:
-        """Make a batch in one transaction; False if it has to be tried again. Raises psycopg.Error: nothing is made."""
+        """Make a batch in one transaction; return False for a retry. Raises psycopg.Error: nothing is made."""
         if not self._to_read_first and can_be_assumed(change.command for change in batch) and not batch[0].pause:
             assumed = Assumed([cast("Share", change.command) for change in batch])
             if assumed.can_be_told:
@@ -143,7 +143,7 @@ class Lane:
         return await self._read_first(connection, batch)
 
     async def _assume(self, connection: Connection, batch: Sequence[Change], assumed: Assumed) -> bool:
-        """Make shares without knowing anything; False if something was in the way."""
+        """Make shares on assumptions; return False if one was wrong."""
         try:
             made = await self._commit(
                 connection,
@@ -155,7 +155,7 @@ class Lane:
             if not is_not_as_assumed(error):
                 raise
             await self._session.roll_back()
-            # Where one is in the way there are more.
+            # One wrong assumption makes others likely.
             self._to_read_first = _READ_FIRST
             return False
         if made:
@@ -163,7 +163,7 @@ class Lane:
         return made
 
     async def _read_first(self, connection: Connection, batch: Sequence[Change]) -> bool:
-        """Make changes with what they need to know; False if they have to be tried again."""
+        """Make changes after reading the data they need; return False for a retry."""
         known, began = Known(), time.monotonic()
         with self._session.answering(connection):
             await known.read(connection, needs_of(change.command for change in batch))
@@ -185,7 +185,7 @@ class Lane:
         return True
 
     async def _commit(self, connection: Connection, batch: Sequence[Change], write: _Write, began: float) -> bool:
-        """Have a transaction, begun at some time, committed; False if it is not, and can be made again."""
+        """Commit a transaction that began at ``began``; return False if it is not committed and can be made again."""
         if any(change.is_given_up for change in batch) or not claim(batch):
             return False
         mark, seconds = str(uuid.uuid4()), min(change.late_at for change in batch) - began
@@ -198,7 +198,7 @@ class Lane:
         if not committed:
             fate = await self._session.fate_of(mark, lambda: not self._stopped or not _all_given_up(batch))
             if not fate:
-                # Of a claim the mark stays: what was sent may still be on its way.
+                # The mark of a claim stays: the transaction may still be on its way to the server.
                 _reopen(batch) if fate is False else None
                 return False
         self._marks = [mark] if unmarked else [*self._marks, mark]

@@ -1,4 +1,4 @@
-"""Whether a PostgreSQL database can be read and written now: asked over a connection that no call uses, or can fill."""
+"""Checks that a PostgreSQL database can be read and written, over a connection apart from all calls."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from backup_sharing.errors import Unavailable
 from backup_sharing.store.postgres.connection import Connection, break_off, configure, is_alive, within
 from backup_sharing.store.postgres.faults import FAULTS, is_gone
 
-# As a change does, without changing anything: a server that only reads refuses it, and who locks the table stops it.
+# Lock rows like a change, but change nothing: a read-only server refuses this, and a lock on the table blocks it.
 _LOOK: Final = "SELECT 1 FROM backups WHERE FALSE FOR UPDATE"
 
 _SERVER_GIVES_UP: Final = 0.9
-"""Of the time for a look, the part after which the server gives it up: so its connection can be kept."""
+"""Part of a check's time after which the server cancels the check, so that the connection can be kept."""
 
 
 class Probe:
-    """Looks over a connection of its own, opened when it is needed, and again when it breaks. One look at a time."""
+    """Checks over its own connection, opened on demand, and again after it breaks. One check at a time."""
 
     def __init__(self, conninfo: str, seconds: float) -> None:
-        """Look at the database of ``conninfo``; a look takes ``seconds`` at most."""
+        """Check the database of ``conninfo``; a check takes at most ``seconds``."""
         self._conninfo = conninfo
         self._seconds = seconds
         self._connection: Connection | None = None
@@ -33,7 +33,7 @@ class Probe:
         """Return if the database can be read and written; raises `Unavailable` if it cannot, or not in time."""
         if self._closed:
             raise Unavailable("The store is closed.")
-        # A task of its own: a driver that is cancelled with its caller asks the server to stop, and waits for that.
+        # A separate task: a driver cancelled with its caller would ask the server to stop, and wait for the reply.
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._failure())
         looking = self._looking
@@ -43,7 +43,7 @@ class Probe:
             raise Unavailable("The store cannot be read and written now.") from failure
 
     async def close(self) -> None:
-        """End the look under way, and let the connection go."""
+        """End the running check, and close the connection."""
         self._closed = True
         if self._connection is not None:
             break_off(self._connection)
@@ -51,10 +51,10 @@ class Probe:
             self._looking.cancel()
         if self._looking is not None:
             await asyncio.wait((self._looking,))
-        await self._let_go()
+        await self._disconnect()
 
     async def _failure(self) -> Exception | None:
-        """Look; answers why the database cannot be used, or None."""
+        """Check; return the reason why the database cannot be used, or None."""
         try:
             await self._look()
         except FAULTS as error:
@@ -62,7 +62,7 @@ class Probe:
         return None
 
     async def _look(self) -> None:
-        """Look; once more over a new connection if the one that there was has broken."""
+        """Check; once more over a new connection if the existing one has broken."""
         kept = self._connection
         if kept is not None and is_alive(kept):
             try:
@@ -72,8 +72,8 @@ class Probe:
                     raise
             else:
                 return
-        await self._let_go()
-        # However long the driver takes to try every host; whoever asks meanwhile is not kept waiting.
+        await self._disconnect()
+        # The driver may take long to try every host; `look` does not wait for that.
         connect = psycopg.AsyncConnection.connect
         self._connection = await connect(self._conninfo, autocommit=True, prepare_threshold=1)
         await configure(self._connection, _SERVER_GIVES_UP * self._seconds)
@@ -83,7 +83,7 @@ class Probe:
         with within(connection, self._seconds):
             await connection.execute(_LOOK)
 
-    async def _let_go(self) -> None:
+    async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()

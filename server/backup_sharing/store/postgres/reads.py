@@ -1,4 +1,4 @@
-"""What each read asks of PostgreSQL: `backup_sharing.store.engine.Reads`."""
+"""The read queries of PostgreSQL: `backup_sharing.store.engine.Reads`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from backup_sharing.store.rows import BACKUP_COLUMNS, BACKUP_FIELDS, SHARING_FIE
 POSTGRES: Final = listing.Dialect(
     parameter=lambda name: f"%({name})s",
     with_backup="sharings AS s JOIN backups AS b ON b.id = s.backup_id",
-    # On UTF-8, in which a text is part of another exactly where its bytes are: what cannot stand in a text can so be
-    # looked for.
+    # Compare UTF-8 bytes: a text contains another exactly if its bytes do, and bytes can hold characters that
+    # PostgreSQL's text cannot.
     name_contains=lambda name: f"position(%({name})s::bytea IN b.name_folded) > 0",
     not_by_index="",
 )
-"""How PostgreSQL says it."""
+"""SQL fragments of PostgreSQL."""
 
 _SHARING_AS: Final = ", ".join(f"s.{name} AS s_{name}" for name in SHARING_FIELDS)
 _BACKUP_AS: Final = ", ".join(f"b.{name} AS b_{name}" for name in BACKUP_FIELDS)
@@ -33,7 +33,7 @@ _GET_BACKUP: Final = f"SELECT {BACKUP_COLUMNS} FROM backups AS b WHERE b.id = %(
 
 
 def get_sharing(project_id: str, sharing_id: str) -> Query[SharingDetail]:
-    """`Store.get_sharing`."""
+    """Return the query of `Store.get_sharing`."""
 
     def answer(rows: Iterable[Row]) -> SharingDetail:
         for row in rows:
@@ -44,7 +44,7 @@ def get_sharing(project_id: str, sharing_id: str) -> Query[SharingDetail]:
 
 
 def list_sharings(query: SharingQuery) -> Query[Page[SharingDetail]]:
-    """`Store.list_sharings`."""
+    """Return the query of `Store.list_sharings`."""
 
     def answer(rows: Iterable[Row]) -> Page[SharingDetail]:
         page, more = _cut(list(rows), query.part.limit)
@@ -54,7 +54,7 @@ def list_sharings(query: SharingQuery) -> Query[Page[SharingDetail]]:
 
 
 def list_statement(query: SharingQuery) -> tuple[str, listing.Parameters]:
-    """Answer the statement of a list, whose rows end with what `_bounded` adds, and its parameters."""
+    """Return the statement of a list, whose rows end with the column of `_bounded`, and its parameters."""
     order = listing.order_of(query.order)
     terms = ", ".join(f"{term} AS term_{number}" for number, (term, _) in enumerate(order))
     page, parameters = listing.list_statement(query, POSTGRES, f"{_SHARING_AS}, {_BACKUP_AS}, {terms}")
@@ -63,12 +63,12 @@ def list_statement(query: SharingQuery) -> tuple[str, listing.Parameters]:
 
 
 def count_sharings(filter: SharingFilter) -> Query[int]:
-    """`Store.count_sharings`."""
+    """Return the query of `Store.count_sharings`."""
     return Query(*listing.count_statement(filter, POSTGRES), listing.only_number)
 
 
 def get_backup(backup_id: str) -> Query[Backup]:
-    """`Store.get_backup`."""
+    """Return the query of `Store.get_backup`."""
 
     def answer(rows: Iterable[Row]) -> Backup:
         for row in rows:
@@ -79,7 +79,7 @@ def get_backup(backup_id: str) -> Query[Backup]:
 
 
 def list_backups(project_id: str | None, limit: int, after_id: str | None) -> Query[Page[Backup]]:
-    """`Store.list_backups`."""
+    """Return the query of `Store.list_backups`."""
 
     def answer(rows: Iterable[Row]) -> Page[Backup]:
         page, more = _cut(list(rows), limit)
@@ -90,15 +90,15 @@ def list_backups(project_id: str | None, limit: int, after_id: str | None) -> Qu
 
 
 def backups_statement(project_id: str | None, after_id: str | None) -> str:
-    """Answer the statement for ``rows`` backups by id, whose rows end with what `_bounded` adds."""
+    """Return the statement for ``rows`` backups by id, whose rows end with the column of `_bounded`."""
     return _bounded(listing.backups_statement(project_id, after_id, POSTGRES, _BACKUP_AS), _BACKUP_NAMES, "b_id")
 
 
 def _bounded(page: str, columns: str, order: str) -> str:
-    """Answer the statement for no more rows of a page than its bound of bytes allows, but one at least.
+    """Return the statement for the rows of a page up to its limit of bytes, but for at least one row.
 
-    Each row ends with the number of rows that the page would have. The server counts the bytes: it knows them without
-    having read the texts, and those that are too many are never sent.
+    Each row ends with the number of rows of the page without this limit. The server counts the bytes: it knows the
+    length of texts without reading them, and never sends the rows beyond the limit.
     """
     size = " + ".join(f"coalesce(octet_length(b_{name}), 0)" for name in listing.TEXTS)
     return f"""
@@ -111,13 +111,13 @@ def _bounded(page: str, columns: str, order: str) -> str:
 
 
 def _cut(rows: Sequence[Row], limit: int) -> tuple[Sequence[Row], bool]:
-    """Answer the rows of a page without what `_bounded` added, and whether more remain."""
+    """Return the rows of a page without the column of `_bounded`, and whether more rows remain."""
     page = [row[:-1] for row in rows[:limit]]
     return page, bool(rows) and rows[0][-1] > len(page)
 
 
 def as_stored(parameters: listing.Parameters) -> listing.Parameters:
-    """Answer the parameters as PostgreSQL's text can hold them, and a part of a name as bytes: see `POSTGRES`."""
+    """Return the parameters as PostgreSQL's text can hold them, and the part of a name as bytes: see `POSTGRES`."""
     values = {name: text_in(value) for name, value in parameters.items()}
     if isinstance(name := parameters.get("name"), str):
         values["name"] = name.encode()

@@ -1,4 +1,4 @@
-"""Making a PostgreSQL database ready: its tables, and how far it is migrated."""
+"""Preparation of a PostgreSQL database: its tables and its migration status."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from backup_sharing.store.postgres.connection import break_off, connection_strin
 from backup_sharing.store.unusable import UnreachableDatabase, UnusableDatabase
 
 _LOCK: Final = "lock"
-"""A row that is no migration: who has it locked may migrate."""
+"""Name of a row that is no migration: the session that has locked the row may migrate."""
 
 _LOOK_WITHIN: Final = 5.0
-"""Seconds for a server to say how far its database is migrated, or to make the tables of one that has none."""
+"""Seconds for a server to return its migration status, or to create the tables of an empty database."""
 
 _TRIES: Final = 20
 _PAUSE: Final = 0.1
@@ -40,15 +40,15 @@ _TAKE_LOCK: Final = """
     INSERT INTO schema_migrations (name) VALUES (%s) ON CONFLICT (name) DO UPDATE SET applied_at = now()
 """
 APPLIED: Final = "SELECT name FROM schema_migrations"
-"""What is applied, and the lock."""
+"""Statement for the names of the applied migrations, and of the lock."""
 
 _Session = psycopg.Connection[tuple[object, ...]]
 
 
 def prepare(url: str, *, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
-    """Make the tables of a database that has none; older ones are left as they are: see `migrate`.
+    """Create the tables of a database without tables; older tables stay unchanged: see `migrate`.
 
-    Raises UnusableDatabase; `UnreachableDatabase` where that may change.
+    Raises UnusableDatabase; `UnreachableDatabase` if the cause may be temporary.
     """
     status = look(url, known=known)
     if status.unknown:
@@ -59,25 +59,25 @@ def prepare(url: str, *, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatu
 
 
 def migrate(url: str, *, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
-    """Apply all migrations that are missing, in one transaction; answers the status before.
+    """Apply all pending migrations in one transaction; return the status before.
 
-    Of several that start at once one works and the others wait for it.
-    Raises UnusableDatabase; `UnreachableDatabase` where that may change.
+    Of several concurrent calls, one migrates and the others wait for it.
+    Raises UnusableDatabase; `UnreachableDatabase` if the cause may be temporary.
     """
-    # What it may take nobody knows: it may be a large database.
+    # No time limit, as the database may be large.
     return _worked_on(url, lambda session: _apply(url, session, known), None)
 
 
 def look(url: str, *, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
-    """Answer how far a database is migrated. Changes nothing.
+    """Return the migration status of a database. Changes nothing.
 
-    Raises UnusableDatabase; `UnreachableDatabase` where that may change.
+    Raises UnusableDatabase; `UnreachableDatabase` if the cause may be temporary.
     """
     return _worked_on(url, lambda session: schema_status(_applied(session), known), _LOOK_WITHIN)
 
 
 def schema_status(rows: Sequence[tuple[object, ...]], known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
-    """Answer the status that rows of `APPLIED` mean."""
+    """Return the status for rows of `APPLIED`."""
     return status_of((str(name) for (name,) in rows if name != _LOCK), known)
 
 
@@ -87,7 +87,7 @@ def _worked_on(url: str, work: Callable[[_Session], SchemaStatus], seconds: floa
             encoding = session.info.parameter_status("server_encoding")
             if encoding != "UTF8":
                 raise UnusableDatabase(shown(url), f"its encoding is {encoding}, UTF8 is needed")
-            return _again_while_contended(lambda: work(session))
+            return _retry_while_contended(lambda: work(session))
     except psycopg.OperationalError as error:
         if error.sqlstate is not None and error.sqlstate.startswith(("28", "3D")):
             raise UnusableDatabase(shown(url), said(error)) from error
@@ -100,7 +100,7 @@ def _worked_on(url: str, work: Callable[[_Session], SchemaStatus], seconds: floa
 
 @contextmanager
 def _within(session: _Session, seconds: float | None) -> Iterator[None]:
-    """Break off what takes longer: a server may say nothing for ever."""
+    """Break the session off after ``seconds``: a server may be silent for ever."""
     timer = threading.Timer(seconds or 0, break_off, (session,))
     if seconds is not None:
         timer.start()
@@ -110,8 +110,8 @@ def _within(session: _Session, seconds: float | None) -> Iterator[None]:
         timer.cancel()
 
 
-def _again_while_contended(work: Callable[[], SchemaStatus]) -> SchemaStatus:
-    # Even CREATE TABLE IF NOT EXISTS fails when two do it at once: at its name or its row type, or in a catalog.
+def _retry_while_contended(work: Callable[[], SchemaStatus]) -> SchemaStatus:
+    # Even CREATE TABLE IF NOT EXISTS fails in two concurrent sessions: at the name, at the row type, or in a catalog.
     for left in reversed(range(_TRIES)):
         try:
             return work()

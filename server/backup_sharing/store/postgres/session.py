@@ -1,4 +1,4 @@
-"""The connection that a lane changes data over: opened when it is needed, and again when it breaks."""
+"""The connection over which a lane changes data: opened on demand, and again after it breaks."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from backup_sharing.store.postgres.faults import is_gone, is_timeout, log_fault
 _log = logging.getLogger(__name__)
 
 CONNECT_AGAIN: Final = (0.05, 0.5)
-"""Seconds between two tries to reach the database: the first, and the most that it grows to."""
-_ASK_AGAIN: Final = 0.05
-"""Seconds until a question is asked again that was not answered."""
+"""Seconds between attempts to connect: the first time, and the maximum."""
+_REPEAT_AFTER: Final = 0.05
+"""Seconds before the query for a fate is repeated after a failure."""
 _LONG_IN_DOUBT: Final = 1.0
-"""Seconds after which a fate that is not known keeps the store from being ready."""
+"""Seconds after which an unknown fate makes the store not ready."""
 _NOT_REPLICATED: Final = "SyncRepWaitForLSN"
-"""Where PostgreSQL warns that a commit it acknowledges is on none of the standbys that commits wait for."""
+"""Source of PostgreSQL's warning that an acknowledged commit is on none of its synchronous standbys."""
 
 _FAULTS: Final = (psycopg.Error, OSError)
 
 
 class Session:
-    """A connection, and what is known of the transactions that were made over it."""
+    """A connection, and the state of the transactions made over it."""
 
     def __init__(self, connect: Callable[[], Awaitable[Connection]], seconds: float) -> None:
-        """Connect with ``connect``; a server that says nothing for ``seconds`` counts as gone."""
+        """Connect with ``connect``; a server that is silent for ``seconds`` counts as gone."""
         self._connect = connect
         self._seconds = seconds
         self._connection: Connection | None = None
@@ -44,12 +44,12 @@ class Session:
 
     @property
     def is_in_doubt(self) -> bool:
-        """Whether the fate of a transaction is asked for, for longer than a new connection takes."""
+        """Whether the fate of a transaction has been unknown for longer than a new connection takes."""
         since = self._in_doubt_since
         return since is not None and time.monotonic() - since > _LONG_IN_DOUBT
 
     async def opened(self, is_wanted: Callable[[], bool]) -> Connection | None:
-        """The connection, opened if it has to be; None as soon as none is wanted."""
+        """Return the connection, opened if necessary; None once ``is_wanted`` is false."""
         pause, longest = CONNECT_AGAIN
         while is_wanted():
             if self._connection is not None and is_alive(self._connection):
@@ -59,7 +59,7 @@ class Session:
                 self._connection = await self._connect()
             except _FAULTS as error:
                 if self._can_be_reached:
-                    _log.error("the database cannot be reached; it is tried again and again", exc_info=error)
+                    _log.error("the database cannot be reached; retrying", exc_info=error)
                 self._can_be_reached = False
                 await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 -- no secret
                 pause = min(2 * pause, longest)
@@ -72,12 +72,12 @@ class Session:
 
     @contextmanager
     def answering(self, connection: Connection) -> Iterator[None]:
-        """Take a server that says nothing for too long for gone."""
+        """Treat a server that is silent for too long as gone."""
         with within(connection, self._seconds):
             yield
 
     async def is_committed(self, connection: Connection, write: Callable[[], Awaitable[None]]) -> bool:
-        """Have a transaction written; answers whether it was committed for sure: see `fate_of` where it was not.
+        """Write a transaction; return whether it was certainly committed: see `fate_of` if not.
 
         Raises psycopg.Error or UnicodeError: nothing of it is stored.
         """
@@ -92,18 +92,19 @@ class Session:
         return not self._is_doubtful
 
     async def fate_of(self, mark: str, is_wanted: Callable[[], bool]) -> bool | None:
-        """Find out whether a transaction was committed; if not, it cannot be any more. None if nobody wants to know.
+        """Find out whether a transaction was committed; if not, prevent its commit. None once ``is_wanted`` is false.
 
-        It is asked until it is known: no other transaction may be begun while this one may still hold locks.
+        The query is repeated until the fate is known: no other transaction may begin while this one may still hold
+        locks.
         """
         await self.close()
         self._in_doubt_since = time.monotonic()
         try:
-            return await self._asked_for(mark, is_wanted)
+            return await self._query_fate(mark, is_wanted)
         finally:
             self._in_doubt_since = None
 
-    async def _asked_for(self, mark: str, is_wanted: Callable[[], bool]) -> bool | None:
+    async def _query_fate(self, mark: str, is_wanted: Callable[[], bool]) -> bool | None:
         while connection := await self.opened(is_wanted):
             self._is_doubtful = False
             try:
@@ -114,14 +115,14 @@ class Session:
                     await self.close()
                 elif not is_timeout(error):
                     log_fault(error)
-                await asyncio.sleep(_ASK_AGAIN)
+                await asyncio.sleep(_REPEAT_AFTER)
                 continue
             if not self._is_doubtful:
                 return rows != [(True,)]
         return None
 
     async def end(self) -> None:
-        """Leave a transaction that changed nothing: to roll it back would have the driver prepare everything anew."""
+        """Commit a transaction that changed nothing: after a rollback, the driver would prepare everything again."""
         connection = self._connection
         if connection is None:
             return
@@ -132,25 +133,26 @@ class Session:
             await self.close()
 
     async def roll_back(self) -> None:
-        """Leave the transaction, if one was begun."""
+        """Roll back the transaction, if one was begun."""
         connection = self._connection
         if connection is None:
             return
         try:
-            # Not as a statement: only so does the driver forget what it would have prepared behind the one that failed.
+            # Not as a statement: only this makes the driver forget the statements that it planned to prepare after the
+            # failed one.
             with self.answering(connection):
                 await connection.rollback()
         except _FAULTS:
             await self.close()
 
     async def close(self) -> None:
-        """Let the connection go."""
+        """Close the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
             await connection.close()
 
     def break_off(self) -> None:
-        """Have whoever uses the connection see it broken."""
+        """Make every user of the connection see it broken."""
         if self._connection is not None:
             break_off(self._connection)
 

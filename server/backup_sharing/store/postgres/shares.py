@@ -1,9 +1,9 @@
-"""Shares in one round trip: decided as if nothing stood in their way, which the database checks before it commits.
+"""Shares in one round trip: decided on assumptions, which the database checks before it commits.
 
-Most shares meet with nothing. So they are decided before anything is read: each backup is assumed to be
-there, the giver's, available and not locked, no recipient to have it already, no idempotency key to be used,
-and the limit on active sharings to be far. What was not so fails the transaction, and the batch is made once
-more in the way of `backup_sharing.store.postgres.changes`, which reads first.
+Most shares meet no obstacle. So they are decided before anything is read, on these assumptions: each backup exists,
+belongs to the giver, is available and not locked; no recipient has it already; no idempotency key is used; the limit on
+active sharings is far. A wrong assumption fails the transaction, and the batch is made again by
+`backup_sharing.store.postgres.changes`, which reads first.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from backup_sharing.store.rows import EVENT_FIELDS, SHARING_FIELDS
 
 # ruff: noqa: S608 -- statements are put together from the constants of this program only
 
-# Who divides by zero fails the transaction: SQL has no other way to say so that all databases understand.
+# A division by zero fails the transaction: SQL has no other way to do so that all databases understand.
 _LOCK_AS_ASSUMED: Final = f"""
     WITH locked AS (
         SELECT b.id FROM unnest(%s::text[], %s::text[]) AS assumed (id, project_id) CROSS JOIN LATERAL (
@@ -51,10 +51,10 @@ _ADD: Final = f"""
     INSERT INTO sharing_events ({", ".join(EVENT_FIELDS)})
     SELECT {", ".join(EVENT_FIELDS)} FROM unnest(
         %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[]
-    ) WITH ORDINALITY AS told ({", ".join(EVENT_FIELDS)}, place) ORDER BY place
+    ) WITH ORDINALITY AS new_events ({", ".join(EVENT_FIELDS)}, place) ORDER BY place
 """
-# In a statement of its own, behind the lock and behind what was added: it sees both. How long the transaction has
-# taken is known by the database's own clock, whatever time it shows.
+# A separate statement after the lock and the inserts, so that it sees both. The database's own clock measures the time
+# of the transaction, whatever time that clock shows.
 _CHECK: Final = """
     SELECT 1 / CASE
         WHEN clock_timestamp() - now() > %s * INTERVAL '1 millisecond' THEN 0
@@ -69,10 +69,10 @@ _CHECK: Final = """
 
 
 class Assumed:
-    """A batch of shares, decided before anything is known."""
+    """A batch of shares, decided on assumptions before anything is read."""
 
     def __init__(self, shares: Sequence[Share]) -> None:
-        """Decide these; to be called with what `can_be_assumed` lets through."""
+        """Decide the shares, for which `can_be_assumed` must be true."""
         state = State()
         self._givers = {share.backup_id: share.from_project_id for share in shares}
         state.know_owners((backup_id, giver, AVAILABLE) for backup_id, giver in self._givers.items())
@@ -83,25 +83,25 @@ class Assumed:
                 self._bounds[share.backup_id] = min(bound, share.max_active)
         state.know_counts((backup_id, 0) for backup_id in self._bounds)
         self.outcomes: Sequence[Outcome] = decide_all(state, shares)
-        """What becomes of each, if all is as assumed."""
+        """Outcome of each share, if all assumptions are true."""
         self._edits: Edits = state.edits
 
     @property
     def can_be_told(self) -> bool:
-        """Whether every outcome is certain if all is as assumed: why one fails may have more to it than is assumed."""
+        """Whether every outcome is certain if all assumptions are true: a failure may have causes beyond them."""
         return all(isinstance(outcome, Made) for outcome in self.outcomes)
 
     async def write(self, connection: Connection, marked: str, unmarked: Sequence[str], seconds: float) -> None:
-        """Check and store everything in one transaction that commits within ``seconds``, or not.
+        """Check the assumptions and store everything in one transaction that commits within ``seconds``, or not at all.
 
-        Raises psycopg.Error; `is_not_as_assumed` tells whether reading first can help.
+        Raises psycopg.Error; `is_not_as_assumed` shows whether reading first can help.
         """
         edits, backups = self._edits, list(self._givers)
         async with connection.pipeline():
             await connection.execute(BEGIN)
             await connection.execute(_LOCK_AS_ASSUMED, (backups, list(self._givers.values()), len(backups)))
-            added, told = sharing_columns(edits), event_columns(edits)
-            await connection.execute(_ADD, (*added, marked, *told))
+            added, events = sharing_columns(edits), event_columns(edits)
+            await connection.execute(_ADD, (*added, marked, *events))
             if edits.keys:
                 await purge(connection, edits)
                 await connection.execute(REMEMBER, key_columns(edits))
@@ -113,7 +113,7 @@ class Assumed:
 
 
 def can_be_assumed(commands: Iterable[Command]) -> bool:
-    """Whether these are shares of which the answers can be told before anything is known."""
+    """Return whether these commands are shares that can be decided before anything is read."""
     givers: dict[str, str] = {}
     for command in commands:
         if not isinstance(command, Share) or command.on_conflict is not OnConflict.REFUSE:
@@ -124,7 +124,7 @@ def can_be_assumed(commands: Iterable[Command]) -> bool:
 
 
 def is_not_as_assumed(error: BaseException) -> bool:
-    """Whether a transaction failed because something was in the way."""
+    """Return whether a transaction failed because an assumption was wrong."""
     return isinstance(
         error, psycopg.errors.DivisionByZero | psycopg.errors.UniqueViolation | psycopg.errors.LockNotAvailable
     )

@@ -1,8 +1,8 @@
-"""A copy of a SQLite file that is consistent, made while servers write to it.
+"""A consistent copy of a SQLite file, made while servers write to the file.
 
-SQLite copies page by page, and begins again when somebody else writes, unless the reader holds a read transaction all
-the time: then it copies the state at which that began, and with a write-ahead log no writer waits for it. The log
-grows meanwhile by what is written, for none of it can begin again before the copy is done.
+SQLite copies page by page, and restarts when another process writes, unless the reader holds a read transaction for the
+whole time. Then SQLite copies the state at the start of the transaction, and with a write-ahead log no writer waits for
+the copy. Meanwhile the log grows by all writes, as it cannot restart before the copy is done.
 """
 
 from __future__ import annotations
@@ -21,16 +21,17 @@ from backup_sharing.store.sqlite.start import sync_folder
 from backup_sharing.store.unusable import UnusableDatabase
 
 _PAGES: Final = 1024
-"""Copied at once: 4 MiB, so that progress is seen and an interruption is heard."""
+"""Pages copied at once: 4 MiB, so that progress is visible and an interruption takes effect soon."""
 _PATIENCE: Final = 5.0
 _BESIDE: Final = ("-wal", "-shm", "-journal")
-"""What SQLite adds to the name of a database for files of its own beside it."""
+"""Suffixes of the files that SQLite keeps beside a database."""
 
 
 def back_up(source: Path, target: Path, *, replace: bool, bar: Bar) -> int:
-    """Copy a database into a new file, readable by its owner only; answers its size in bytes.
+    """Copy a database into a new file, readable by its owner only; return its size in bytes.
 
-    The file gets its name when it is complete, checked and on the disk. ``replace``: whatever has this name.
+    The file gets its name when it is complete, checked and on the disk. ``replace``: overwrite an existing file of that
+    name.
     Raises UnusableDatabase.
     """
     if not source.exists():
@@ -38,7 +39,7 @@ def back_up(source: Path, target: Path, *, replace: bool, bar: Bar) -> int:
     _refuse(source, target, replace=replace)
     partial = target.with_name(f"{target.name}.partial")
     try:
-        with _alone(partial) as descriptor:
+        with _exclusive(partial) as descriptor:
             _copy(source, partial, bar)
             _check(source, partial)
             os.fsync(descriptor)
@@ -57,18 +58,19 @@ def _refuse(source: Path, target: Path, *, replace: bool) -> None:
         if not replace:
             raise UnusableDatabase(target, "is already there; --force replaces it")
     for suffix in _BESIDE:
-        # SQLite would bring what is in there into the new file.
+        # SQLite would apply the content of such a file to the new database.
         if target.with_name(f"{target.name}{suffix}").exists():
             raise UnusableDatabase(target, f"a database of this name is in use: {target.name}{suffix} is there")
 
 
 @contextmanager
-def _alone(partial: Path) -> Iterator[int]:
-    """Have the file for the unfinished copy; what a backup that was killed left there goes, what another writes stays.
+def _exclusive(partial: Path) -> Iterator[int]:
+    """Hold the file for the unfinished copy: empty one that a killed backup left, refuse one in use by another backup.
 
-    SQLite loses its locks on a file when any descriptor of it is closed: this one is closed behind all connections.
+    SQLite loses its locks on a file when any descriptor of the file is closed, so this descriptor is closed after all
+    connections.
     """
-    import fcntl  # here: the rest of the program runs also where there is no such module
+    import fcntl  # here: the rest of the program also runs on systems without this module
 
     descriptor = os.open(partial, os.O_RDWR | os.O_CREAT, 0o600)
     try:
@@ -94,11 +96,11 @@ def _alone(partial: Path) -> Iterator[int]:
 
 
 def _copy(source: Path, partial: Path, bar: Bar) -> None:
-    with _told(source), closing(connect(source, busy_timeout=_PATIENCE)) as reader:
+    with _unusable_on_error(source), closing(connect(source, busy_timeout=_PATIENCE)) as reader:
         reader.execute("BEGIN")
-        reader.execute("SELECT name FROM sqlite_schema LIMIT 1").fetchall()  # the state is that of the first read
-        with _told(partial), closing(connect(partial, busy_timeout=0)) as writer:
-            writer.execute("PRAGMA synchronous = OFF")  # the whole file is synced in the end
+        reader.execute("SELECT name FROM sqlite_schema LIMIT 1").fetchall()  # the first read determines the state
+        with _unusable_on_error(partial), closing(connect(partial, busy_timeout=0)) as writer:
+            writer.execute("PRAGMA synchronous = OFF")  # the whole file is synced at the end
             ((pages,),) = reader.execute("PRAGMA page_count").fetchall()
             with bar("Copying", pages) as advance:
                 done = 0
@@ -112,15 +114,15 @@ def _copy(source: Path, partial: Path, bar: Bar) -> None:
 
 
 def _check(source: Path, partial: Path) -> None:
-    """Look whether the copy is whole; it has every fault of its source."""
-    with _told(partial), closing(connect(partial, busy_timeout=0, query_only=True)) as connection:
+    """Raise UnusableDatabase if the copy is damaged; it has every fault of its source."""
+    with _unusable_on_error(partial), closing(connect(partial, busy_timeout=0, query_only=True)) as connection:
         found = [str(line) for (line,) in connection.execute("PRAGMA quick_check(1)")]
     if found != ["ok"]:
         raise UnusableDatabase(source, f"the database is damaged, and so would be its copy: {' '.join(found)}")
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _unusable_on_error(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:

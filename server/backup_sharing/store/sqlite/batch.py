@@ -1,7 +1,7 @@
-"""Many changes in one transaction, so that one commit to the disk serves them all.
+"""Many changes in one transaction, so that they share one commit to the disk.
 
-First all changes are made as if none could fail. If one does, everything is rolled back and made
-again with a savepoint before each: a failing change never touches its neighbours.
+First all changes are made as if none could fail. If one fails, everything is rolled back and made again with a
+savepoint before each change: a failing change never affects the others.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def carry_out(
     busy_timeout: float,
     commits: Commits,
 ) -> Mapping[Change, Outcome]:
-    """Make the changes, in order, in one transaction; return when it is on the disk.
+    """Make the changes in order in one transaction; return when it is on the disk.
 
-    The write lock is waited for up to ``busy_timeout`` seconds. Answers what became of each change; those that were
-    given up before the commit, or were late for it, are missing. Raises nothing of SQLite's.
+    Waits up to ``busy_timeout`` seconds for the write lock. Returns the outcome of each change, except for changes that
+    were given up before the commit or were late for it. Raises no error of SQLite.
     """
     batch = _Batch(connection, changes, commits)
     try:
@@ -51,7 +51,7 @@ class _Batch:
         self.outcomes: dict[Change, Outcome] = {}
 
     def run(self, give_up_at: float) -> None:
-        """Try until the changes are committed or none is left to try; raises sqlite3.Error if it cannot be done."""
+        """Retry until the changes are committed or none is left; raises sqlite3.Error if that is impossible."""
         self._roll_back()
         separately = False
         while self._keep_wanted():
@@ -66,22 +66,22 @@ class _Batch:
             self._roll_back()
 
     def fail_all(self, error: sqlite3.Error) -> None:
-        """Roll back; every change that is not settled fails for this reason."""
+        """Roll back, and fail every change that is not settled."""
         log_fault(error)
         self._commits.failed(error)
         self.outcomes |= {change: NotMade(failure_of(error)) for change in self._waiting}
         try:
             self._roll_back()
         except sqlite3.Error:
-            _log.exception("a failed transaction could not be rolled back; the next one tries again")
+            _log.exception("a failed transaction could not be rolled back; the next transaction retries that")
 
     def _keep_wanted(self) -> bool:
-        """Forget those that were given up, or are late; whether any is left."""
+        """Drop changes that were given up or are late; return whether any change is left."""
         self._waiting = _wanted(self._waiting)
         return bool(self._waiting)
 
     def _lock(self, give_up_at: float) -> bool:
-        """Begin with the write lock, or pause and answer False; raises the failure to lock when it is time."""
+        """Begin with the write lock, or pause and return False; raises sqlite3.Error when the time is up."""
         try:
             self._connection.execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
@@ -92,7 +92,7 @@ class _Batch:
         return True
 
     def _make_together(self) -> Mapping[Change, Outcome] | None:
-        """Make all; None if it failed because of one of several."""
+        """Make all changes; return None if one of several failed."""
         wanted = _wanted(self._waiting)
         try:
             outcomes = make(self._connection, [change.command for change in wanted])
@@ -103,7 +103,7 @@ class _Batch:
         return dict(zip(wanted, outcomes, strict=True))
 
     def _make_separately(self) -> Mapping[Change, Outcome]:
-        """Make each that does not fail; raises sqlite3.Error if a failure ended the whole transaction."""
+        """Make each change with a savepoint; raises sqlite3.Error if a failure ended the whole transaction."""
         outcomes: dict[Change, Outcome] = {}
         for change in _wanted(self._waiting):
             self._connection.execute("SAVEPOINT change")
@@ -116,7 +116,7 @@ class _Batch:
             (outcome,) = make(self._connection, [change.command])
         except Exception as error:
             if not self._connection.in_transaction:
-                raise  # SQLite rolls back by itself when, for instance, the disk is full
+                raise  # SQLite itself rolls back when, for instance, the disk is full
             self._connection.execute("ROLLBACK TO change")
             if not isinstance(error, sqlite3.Error):
                 return NotMade(error)
@@ -140,7 +140,7 @@ class _Batch:
 
 
 def _are_claimed(outcomes: Mapping[Change, Outcome]) -> bool:
-    """Whether all that would be committed may be."""
+    """Return whether all changes to commit are claimed for it."""
     return claim([change for change, outcome in outcomes.items() if isinstance(outcome, Made)])
 
 
@@ -149,7 +149,7 @@ def _wanted(changes: Sequence[Change]) -> list[Change]:
 
 
 def _unsure(outcome: Outcome, unknown: CommitUnknown) -> NotMade:
-    """What is left of an outcome when the commit is not known: what failed may have met a change that is not stored."""
+    """Return an outcome after an unknown commit: a failure may depend on a change that is not stored."""
     failure = OutcomeUnknown() if isinstance(outcome, Made) else Unavailable("The store cannot be used now.")
     failure.__cause__ = unknown
     return NotMade(failure)

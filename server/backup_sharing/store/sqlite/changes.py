@@ -1,11 +1,10 @@
-"""Changes, as many as wait: what they need is read at once, decided in their order, and written at once.
+"""All waiting changes at once: read the data they need, decide them in their order, write the edits.
 
-A statement lets go of the interpreter's lock and has to get it back from an event loop that is busy:
-that costs more than the statement itself. So a batch of shares takes three statements, not seven for
-each, and lists of rows come and go as one JSON value.
+A statement releases the interpreter's lock and must get it back from a busy event loop, which costs more than the
+statement itself. So a batch of shares takes three statements, not seven per share, and lists of rows are passed as one
+JSON value.
 
-Runs in a transaction that its caller began with the write lock, commits afterwards and rolls back
-when this raises.
+The caller begins a transaction with the write lock, commits it afterwards, and rolls it back if this raises.
 """
 
 from __future__ import annotations
@@ -37,10 +36,11 @@ from backup_sharing.store.rows import (
 # ruff: noqa: S608 -- statements are put together from the constants of this program only
 
 _MOST_ROWS: Final = 256
-"""Of one statement; its rows are a power of two, so that few statements are ever prepared."""
+"""Maximum rows per statement; the number is padded to a power of two, so that few statements are ever prepared."""
 
 _PURGED_AT_ONCE: Final = 16
-"""Or twice as many as are new: expired keys go faster than new ones come; few, so that no call pays for many."""
+"""Maximum expired keys deleted at once, or twice the number of new keys if that is more: deletion outpaces insertion,
+and no call pays for many."""
 
 _OWNERS: Final = "SELECT id, project_id, status FROM backups WHERE id IN (SELECT value FROM json_each(?))"
 _BACKUPS: Final = f"SELECT {BACKUP_COLUMNS} FROM backups AS b WHERE id IN (SELECT value FROM json_each(?))"
@@ -76,7 +76,7 @@ _Row = Sequence[object]
 
 
 def make(connection: sqlite3.Connection, commands: Sequence[Command]) -> Sequence[Outcome]:
-    """Make changes as if one after the other; answers what became of each."""
+    """Make changes as if one after another; return the outcome of each."""
     state = _known(connection, needs_of(commands))
     outcomes = decide_all(state, commands)
     if state.edits:
@@ -87,9 +87,9 @@ def make(connection: sqlite3.Connection, commands: Sequence[Command]) -> Sequenc
 def _known(connection: sqlite3.Connection, needs: Needs) -> State:
     state = State()
     for pairs in _chunks(list(needs.pairs)):
-        owners, standing = connection.execute(_look_up(len(pairs)), _flat(pairs)).fetchone()
+        owners, active = connection.execute(_look_up(len(pairs)), _flat(pairs)).fetchone()
         state.know_owners(orjson.loads(owners))
-        state.know_active(Sharing(*values) for values in orjson.loads(standing))
+        state.know_active(Sharing(*values) for values in orjson.loads(active))
     for ids in _chunks([(backup_id,) for backup_id in needs.counted]):
         (counts,) = connection.execute(_count_active(len(ids)), _flat(ids)).fetchone()
         state.know_counts(orjson.loads(counts))
@@ -144,7 +144,7 @@ def _chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 
 def _flat(rows: Sequence[_Row]) -> list[object]:
-    """The parameters of a statement for these rows; those that are too few are NULL."""
+    """Return the parameters of a statement for these rows, padded with NULL."""
     parameters = [value for row in rows for value in row]
     return parameters + [None] * (_padded(len(rows)) * len(rows[0]) - len(parameters))
 
@@ -160,7 +160,7 @@ def _values(rows: int, columns: int) -> str:
 
 @lru_cache(maxsize=_MOST_ROWS)
 def _look_up(rows: int) -> str:
-    """One row: the backups and the active sharings that are wanted, each as a JSON list of lists."""
+    """Return the statement for one row: the wanted backups and active sharings, each as a JSON list of lists."""
     return f"""
         WITH wanted (backup_id, to_project_id) AS ({_values(rows, 2)})
         SELECT
@@ -174,7 +174,7 @@ def _look_up(rows: int) -> str:
 
 @lru_cache(maxsize=_MOST_ROWS)
 def _count_active(rows: int) -> str:
-    """One row: for each backup its id and the number of its active sharings, as a JSON list of lists."""
+    """Return the statement for one row: a JSON list of the id and the number of active sharings of each backup."""
     return f"""
         SELECT json_group_array(json_array(wanted.column1,
             (SELECT count(*) FROM sharings WHERE backup_id = wanted.column1 AND deleted_at IS NULL)))
@@ -185,5 +185,5 @@ def _count_active(rows: int) -> str:
 @lru_cache(maxsize=2 * _MOST_ROWS)
 def _insert(table: str, columns: Sequence[str], rows: int) -> str:
     values = _values(rows, len(columns))
-    there = values if _padded(rows) == rows else f"SELECT * FROM ({values}) WHERE column1 IS NOT NULL"
-    return f"INSERT INTO {table} ({', '.join(columns)}) {there}"
+    rows_to_insert = values if _padded(rows) == rows else f"SELECT * FROM ({values}) WHERE column1 IS NOT NULL"
+    return f"INSERT INTO {table} ({', '.join(columns)}) {rows_to_insert}"

@@ -1,16 +1,17 @@
-"""The only place that checkpoints: it copies the write-ahead log into the database, beside any other process.
+"""The only module that makes checkpoints: it copies the log into the database, safely beside other processes.
 
-SQLite before 3.51.3 (3.50.7, 3.44.6) can lose commits (https://www.sqlite.org/wal.html#walresetbug): a checkpoint
-reads how long the log is, a writer begins the log again, and the checkpoint then takes the frames of the new log for
-those of the old one. That needs a log which is copied already, and a checkpoint that neither holds the write lock nor
-notices. Here another connection, the guard, reads while a checkpoint runs, and SQLite's own locks do the rest:
+SQLite before 3.51.3 (3.50.7, 3.44.6) can lose commits (https://www.sqlite.org/wal.html#walresetbug): a checkpoint reads
+the length of the log, a writer restarts the log, and the checkpoint then takes frames of the new log for frames of the
+old one. That needs a log which is already copied, and a checkpoint that neither holds the write lock nor notices. Here
+another connection, the guard, reads while a checkpoint runs, and SQLite's own locks prevent the loss:
 
-- Something was left to copy when the guard began to read: the guard reads from the log, and no writer of any process
-  may begin the log again before the guard is done.
-- Nothing was left: the guard reads from the database file alone, and no checkpoint may copy before it is done.
+- If something was left to copy when the guard began to read, the guard reads from the log, and no writer of any process
+  may restart the log before the guard is done.
+- If nothing was left, the guard reads from the database file alone, and no checkpoint may copy before the guard is
+  done.
 
-A checkpoint that SQLite makes by itself after a commit has no guard, so `connect` switches those off. The one that
-SQLite makes when the last connection is closed needs none: nobody else has the file open.
+SQLite's automatic checkpoint after a commit has no guard, so `connect` disables it. SQLite's checkpoint at the close of
+the last connection needs no guard: no other connection has the file open.
 """
 
 from __future__ import annotations
@@ -23,17 +24,17 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 _POLL: Final = 0.001
-"""Seconds between two tries while a reader holds back what is to be copied."""
+"""Seconds between retries while a reader prevents pages from being copied."""
 
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """What a checkpoint came to."""
+    """The result of a checkpoint."""
 
     finished: bool
-    """False if another connection kept it from doing what it was for."""
+    """False if another connection kept the checkpoint from its purpose."""
     frames: int
-    """In the log; -1 if another process was at a checkpoint."""
+    """Frames in the log; -1 if another process was checkpointing."""
     done: int
     """Frames that are in the database file."""
 
@@ -46,7 +47,7 @@ class Copied:
 def checkpoint(
     connection: sqlite3.Connection, guard: sqlite3.Connection, mode: Literal["PASSIVE", "RESTART", "TRUNCATE"]
 ) -> Copied:
-    """Make one checkpoint. Both connections must be outside a transaction, and nobody else may use them meanwhile.
+    """Make one checkpoint. Both connections must be outside a transaction, and have no other user meanwhile.
 
     Raises sqlite3.Error.
     """
@@ -58,10 +59,10 @@ def checkpoint(
 def begin_again(
     connection: sqlite3.Connection, guard: sqlite3.Connection, mode: Literal["RESTART", "TRUNCATE"], wait: float
 ) -> bool:
-    """Copy everything, so that the log begins again with the next commit; whether it does.
+    """Copy everything, so that the log restarts with the next commit; return whether it will.
 
-    Readers and writers that are in the way are waited for up to ``wait`` seconds in all. The busy timeout of
-    ``connection`` is 0 afterwards. Raises sqlite3.Error.
+    Waits up to ``wait`` seconds in all for blocking readers and writers. The busy timeout of ``connection`` is 0
+    afterwards. Raises sqlite3.Error.
     """
     until = time.monotonic() + wait
     # RESTART alone would wait for the guard, which reads from the log as long as something is left to copy.
@@ -78,10 +79,10 @@ def begin_again(
 
 @contextmanager
 def reading(guard: sqlite3.Connection) -> Iterator[None]:
-    """Hold a read transaction on a connection that has none. Raises sqlite3.Error."""
+    """Hold a read transaction on a connection without a transaction. Raises sqlite3.Error."""
     guard.execute("BEGIN")
     try:
-        guard.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # a transaction reads from its first query on
+        guard.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # the first query begins the read
         yield
     finally:
         guard.execute("ROLLBACK")

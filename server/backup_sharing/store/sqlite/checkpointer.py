@@ -1,7 +1,7 @@
-"""Copies what was committed from the write-ahead log into the database, beside the writer.
+"""Copying of committed pages from the write-ahead log into the database, in parallel to the writer.
 
-SQLite would do so inside a COMMIT. Here a thread of its own copies, and the writer stands still
-only for the rest that it wrote meanwhile, so that the log can begin again from its start.
+SQLite would copy inside a COMMIT. Here a separate thread copies, and the writer pauses only for the pages that it wrote
+meanwhile, so that the log can restart from its beginning.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ _log = logging.getLogger(__name__)
 _MIB: Final = 1024 * 1024
 
 LOOK_EVERY: Final = 0.05
-"""Seconds between two looks while changes are written: a fast disk takes a few MiB in this time."""
+"""Seconds between checks while changes are written; a fast disk takes a few MiB in this time."""
 STUCK_FOR: Final = 1.0
-"""Seconds until it is tried again when nothing can be copied, because of a long read or a failing disk."""
+"""Seconds before a retry when nothing can be copied, because of a long read or a failing disk."""
 FINISH_WAIT: Final = 0.01
-"""Seconds that the writer waits for readers when it stands still: a page is read in less."""
+"""Seconds that the paused writer waits for readers; the read of a page takes less."""
 FORCE_EVERY: Final = 10.0
-"""Seconds between two times that the writer waits longer for readers."""
+"""Seconds between two longer waits of the writer for readers."""
 FORCE_WAIT: Final = 0.5
-"""Seconds that the writer then waits: short beside the time that a call may take."""
+"""Seconds of a longer wait; short compared with the time that a call may take."""
 _CLOSE_WITHIN: Final = 5.0
-"""Seconds that close waits for a checkpoint it has interrupted: only a disk that hangs takes as long."""
+"""Seconds that close waits for an interrupted checkpoint; only a hanging disk takes as long."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogBounds:
-    """How large the log may grow, in bytes."""
+    """Limits of the log's size, in bytes."""
 
     copy_from: int = 4 * _MIB
-    """Left to copy before the thread begins: as many pages as SQLite itself would let gather."""
+    """Uncopied bytes from which the thread copies; the same number of pages as SQLite's own limit."""
     finish_from: int = 32 * _MIB
-    """In use before the writer stands still: seldom enough to show in less than one call of a hundred."""
+    """Bytes in use from which the writer pauses; so rare that less than one call of a hundred shows it."""
     force_from: int = 256 * _MIB
-    """In use before the writer waits for readers that hold the log back."""
+    """Bytes in use from which the writer waits for readers that hold the log back."""
 
 
 class Checkpointer:
-    """A thread that copies on its own connection, beside a guard. Does nothing while nothing is written.
+    """A thread that copies on its own connection, with a guard connection; idle while nothing is written.
 
-    It owns both connections from now on. A checkpoint that fails is logged, and tried again; no change fails because
-    of it. But when something could not be synced, ``breakdown`` is called with the error: then SQLite's own word
-    that something is on the disk cannot be relied on any more.
+    The checkpointer owns both connections from now on. A failed checkpoint is logged and retried; no change fails
+    because of it. But after a failed sync, ``breakdown`` is called with the error: then SQLite's reports that data is
+    on the disk are no longer reliable.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Checkpointer:
         self._log = log_path(database)
         self._bounds = bounds or LogBounds()
         self._turn = threading.Lock()
-        """Held for each checkpoint; guards what was copied."""
+        """Held during each checkpoint; guards ``_copied``."""
         self._copied = LogUse()
         self._in_use = 0
         self._finish = False
@@ -83,7 +83,7 @@ class Checkpointer:
         self._thread.start()
 
     def after_batch(self, connection: sqlite3.Connection) -> None:
-        """Take note of what was written. For the writer's thread, with its connection, between two batches."""
+        """Record that a batch was written. The writer's thread calls this with its connection, between two batches."""
         if not self._written.is_set():
             self._written.set()
         if self._finish:
@@ -94,17 +94,17 @@ class Checkpointer:
             self._attempt(lambda: self._force(connection))
 
     def stop(self) -> None:
-        """Begin no more checkpoints; the one under way goes on."""
+        """Begin no more checkpoints; the running one continues."""
         self._stopping.set()
         self._written.set()
 
     def close(self) -> None:
-        """Interrupt the checkpoint under way, if any, and let go of the database."""
+        """Interrupt the running checkpoint, if any, and close the connections."""
         self.stop()
         give_up_at = time.monotonic() + _CLOSE_WITHIN
         while self._thread.is_alive():
             if time.monotonic() > give_up_at:
-                _log.error("a checkpoint does not end; it is left behind")
+                _log.error("a checkpoint does not end; close does not wait for it any longer")
                 return
             self._connection.interrupt()
             self._thread.join(LOOK_EVERY)
@@ -113,11 +113,11 @@ class Checkpointer:
             self._connection.close()
 
     def _empty_log(self) -> bool:
-        """Copy everything for the last time; whether the connections may be closed, which copies what is left."""
+        """Copy everything for the last time; return whether the connections may be closed, which copies the rest."""
         try:
             begin_again(self._connection, self._guard, "TRUNCATE", wait=0)
         except sqlite3.ProgrammingError:
-            return False  # closed before
+            return False  # already closed
         except sqlite3.Error as error:
             if is_failed_sync(error):
                 self._breakdown(error)
@@ -129,26 +129,29 @@ class Checkpointer:
         pause = LOOK_EVERY
         while True:
             self._written.wait()
-            self._written.clear()  # before it is seen whether to stop, or what close sets would be lost
+            self._written.clear()  # before the check for a stop, or the signal of close would be lost
             if self._stopping.wait(pause):
                 return
             moving = self._attempt(self._look)
             pause = LOOK_EVERY if moving else STUCK_FOR
 
     def _look(self) -> bool:
-        """Copy if there is enough to copy; False if there was, but nothing could be copied."""
+        """Copy if there is enough to copy; return False if there is, but nothing could be copied."""
         use = log_use(self._log)
         self._in_use = use.size
         if self._left(use) * use.frame_size < self._bounds.copy_from:
             return True
         before = self._copied
         if not self._copy(wait=LOOK_EVERY):
-            self._written.set()  # look again: the writer may be silent from now on
+            self._written.set()  # check again: the writer may write nothing more
         self._finish = use.size >= self._bounds.finish_from
         return self._copied != before
 
     def _copy(self, wait: float) -> bool:
-        """Copy what can be copied; whether nothing was left when it began. Waits for another checkpoint to end."""
+        """Copy as much as possible; return whether all pages are copied.
+
+        ``wait``: maximum seconds to wait for another checkpoint to end.
+        """
         if not self._turn.acquire(timeout=wait):
             return False
         try:
@@ -157,14 +160,14 @@ class Checkpointer:
                 return True
             copied = checkpoint(self._connection, self._guard, "PASSIVE")
             if copied.frames < 0:
-                return False  # another process is at it
+                return False  # another process is checkpointing
             self._copied = LogUse(use.generation, copied.done, use.frame_size)
             return copied.everything
         finally:
             self._turn.release()
 
     def _stand_still(self, connection: sqlite3.Connection, wait: float) -> bool:
-        """Copy everything from the writer's thread, so that the log begins again; whether it does."""
+        """Copy everything in the writer's thread; return whether the log restarts."""
         if not self._turn.acquire(timeout=wait):
             return False
         try:
@@ -180,14 +183,14 @@ class Checkpointer:
         _log.warning("the write-ahead log had grown to %d MiB and %s", size, outcome)
 
     def _left(self, use: LogUse) -> int:
-        """Pages that are not copied yet."""
+        """Return the number of pages that are not copied yet."""
         return use.frames - (self._copied.frames if self._copied.generation == use.generation else 0)
 
     def _attempt(self, action: Callable[[], bool | None]) -> bool:
-        """Whether the action came to something; logs a failure, once until it works again."""
+        """Return whether the action made progress; log only the first of several failures in a row."""
         try:
             moving = action() is not False
-        except Exception as error:  # noqa: BLE001 -- whatever it is, no change may fail of it
+        except Exception as error:  # noqa: BLE001 -- no change may fail because of a checkpoint
             if isinstance(error, sqlite3.Error) and is_locked(error):
                 return False  # another process opens or recovers the database
             if isinstance(error, sqlite3.Error) and is_failed_sync(error):

@@ -1,7 +1,8 @@
-"""COMMIT, and what one that failed has left behind.
+"""COMMIT, and the check of the log after a failed COMMIT.
 
-A commit is whole once its last frame is whole in the file of the log: whoever opens the database after the process has
-died finds it there, whatever the driver said. So a driver's error alone does not tell that nothing is stored.
+A commit is whole once its last frame is whole in the log file: a process that opens the database after the death of
+this one finds the commit there, whatever the driver reported. So an error of the driver alone does not prove that
+nothing is stored.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from backup_sharing.store.sqlite.log import has_commit_behind, log_path
 _log = logging.getLogger(__name__)
 
 _LOOK_WITHIN: Final = 1.0
-"""Seconds to wait for other processes that write, before it is looked what a commit has left behind."""
+"""Seconds to wait for other writing processes, before the log is checked after a failed commit."""
 
 
 class CommitUnknown(Exception):
@@ -28,47 +29,46 @@ class CommitUnknown(Exception):
 
 
 class Commits:
-    """Commits the transactions of one connection."""
+    """The commits of one connection."""
 
     def __init__(self, connection: sqlite3.Connection, breakdown: Callable[[Exception], None]) -> None:
-        """Call ``breakdown`` with the error when the file cannot be relied on any more."""
+        """Call ``breakdown`` with the error when the file is no longer reliable."""
         self._connection = connection
         self._breakdown = breakdown
         self._index: int | None = None
 
     def commit(self) -> None:
-        """Commit the transaction; it is on the disk when this returns.
+        """Commit the transaction; return when it is on the disk.
 
-        Raises sqlite3.Error if nothing of it is stored, and never will be, or `CommitUnknown`.
+        Raises sqlite3.Error if nothing of it is stored and never will be, `CommitUnknown` otherwise.
         """
         try:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
-            # After a failed sync even what stands in the file may not be on the disk, and no later sync would tell.
+            # After a failed sync, data in the file may be missing on the disk, and no later sync would report that.
             if is_failed_sync(error) or self._may_be_whole():
                 self._breakdown(error)
                 raise CommitUnknown from error
             raise
 
     def failed(self, error: sqlite3.Error) -> None:
-        """Take note of an error before the commit: it stored nothing, but the file may not be reliable any more."""
+        """Handle an error before the commit: nothing is stored, but the file may no longer be reliable."""
         if is_failed_sync(error):
             self._breakdown(error)
 
     def _may_be_whole(self) -> bool:
-        """Whether the log has a whole commit that no connection knows of; True if that cannot be found out."""
+        """Return whether the log has a whole commit that no connection knows of; True if the check fails."""
         try:
-            self._keep_others_out()
+            self._take_write_lock()
             try:
                 return self._has_commit_behind()
             finally:
                 self._connection.execute("ROLLBACK")
         except (sqlite3.Error, OSError):
-            _log.exception("it cannot be found out what a failed commit has left in the write-ahead log")
+            _log.exception("the write-ahead log could not be checked after a failed commit")
             return True
 
-    def _keep_others_out(self) -> None:
-        """Hold the write lock."""
+    def _take_write_lock(self) -> None:
         give_up_at = time.monotonic() + _LOOK_WITHIN
         while not self._connection.in_transaction:
             try:
@@ -82,7 +82,7 @@ class Commits:
         ((_, _, file),) = self._connection.execute("PRAGMA database_list").fetchall()
         database = Path(file)
         if self._index is None:
-            # Kept till the process ends: closing any descriptor of this file would drop SQLite's locks on it.
+            # Kept open until the process ends: closing any descriptor of this file would drop SQLite's locks on it.
             self._index = os.open(database.with_name(f"{database.name}-shm"), os.O_RDONLY)
         log = os.open(log_path(database), os.O_RDONLY)
         try:

@@ -1,4 +1,4 @@
-"""Connections to a SQLite database, and what the driver's errors mean to a caller."""
+"""Connections to a SQLite database, and the failures for errors of its driver."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from backup_sharing.errors import StoredDataUnreadable, Unavailable
 _log = logging.getLogger(__name__)
 
 LOCK_POLL: Final = 0.001
-"""Seconds between two tries for a lock: SQLite's own pauses grow to 100 ms and starve beside a busy process."""
+"""Seconds between attempts to lock: SQLite's own pauses grow to 100 ms and starve beside a busy process."""
 
 LOG_KEPT: Final = 32 * 1024 * 1024
-"""Bytes of the log's file that stay when it begins again: to write over them takes half as long as to append."""
+"""Bytes of the log file that a restart keeps: overwriting takes half as long as appending."""
 
 _LOCKED: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_OUT_OF_ORDER: Final = frozenset(
+_UNAVAILABLE: Final = frozenset(
     {
         sqlite3.SQLITE_PERM,
         sqlite3.SQLITE_READONLY,
@@ -34,10 +34,11 @@ _UNREADABLE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 def connect(path: Path, *, busy_timeout: float, query_only: bool = False) -> sqlite3.Connection:
-    """Open the database at ``path``, which must exist; transactions are the caller's, nothing begins by itself.
+    """Open the existing database at ``path``; the caller begins and ends transactions.
 
-    A lock is waited for up to ``busy_timeout`` seconds. A commit is on the disk when it returns. No checkpoint is
-    made by itself, except when the last connection to the database is closed: see `sqlite_checkpoint`.
+    Statements wait up to ``busy_timeout`` seconds for a lock. A commit is on the disk when it returns. SQLite makes no
+    checkpoint by itself, except when the last connection to the database is closed: see
+    `backup_sharing.store.sqlite.checkpoint`.
     Raises sqlite3.Error.
     """
     connection = sqlite3.connect(
@@ -45,7 +46,7 @@ def connect(path: Path, *, busy_timeout: float, query_only: bool = False) -> sql
         uri=True,
         timeout=busy_timeout,
         isolation_level=None,
-        check_same_thread=False,  # each connection has one user at a time, not one thread for ever
+        check_same_thread=False,  # one user at a time, but not always the same thread
         cached_statements=256,
     )
     try:
@@ -60,7 +61,7 @@ def connect(path: Path, *, busy_timeout: float, query_only: bool = False) -> sql
 
 
 def connect_to_write(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
-    """Open the one connection that writes: once open it waits for no lock, and leaves the log to the checkpointer.
+    """Open a connection for writing; once open, it waits for no lock, and leaves the log to the checkpointer.
 
     Raises sqlite3.Error.
     """
@@ -75,40 +76,40 @@ def connect_to_write(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
 
 
 def is_locked(error: sqlite3.Error) -> bool:
-    """Whether somebody else holds the lock that was asked for."""
+    """Return whether another connection holds the requested lock."""
     return _primary_code(error) in _LOCKED
 
 
 def is_failed_sync(error: sqlite3.Error) -> bool:
-    """Whether something that was written may not be on the disk, and a later sync may not notice."""
+    """Return whether written data may be missing on the disk, and a later sync may not report that."""
     return getattr(error, "sqlite_errorcode", None) in _FAILED_SYNC
 
 
 def is_failing(error: sqlite3.Error) -> bool:
-    """Whether the disk failed or is full, as opposed to the file being none of ours."""
+    """Return whether the disk failed or is full, as opposed to a file that is no database of this program."""
     return _primary_code(error) in _FAILING
 
 
 def is_full(error: sqlite3.Error) -> bool:
-    """Whether the disk is full."""
+    """Return whether the disk is full."""
     return _primary_code(error) == sqlite3.SQLITE_FULL
 
 
 def is_no_database(error: sqlite3.Error) -> bool:
-    """Whether the file is something else than a SQLite database, or a damaged one."""
+    """Return whether the file is no SQLite database, or a damaged one."""
     return _primary_code(error) in _UNREADABLE
 
 
 def failure_of(error: sqlite3.Error) -> Exception:
-    """Answer what to raise instead of the driver's error, which becomes its cause.
+    """Return the exception to raise instead of the driver's error, which becomes its cause.
 
-    A failure the caller can be told, or a RuntimeError if the error is a defect of ours.
+    The exception is a failure for the caller, or a RuntimeError if the error is a defect of this program.
     """
     code = _primary_code(error)
     failure: Exception
     if code in _LOCKED:
         failure = Unavailable("The store is locked; try again later.")
-    elif code in _OUT_OF_ORDER:
+    elif code in _UNAVAILABLE:
         failure = Unavailable("The store cannot be used now.")
     elif code in _UNREADABLE or (code is None and isinstance(error, sqlite3.OperationalError)):
         # Without a code: the driver found text that is not UTF-8, SQLite itself did not fail.
@@ -120,12 +121,12 @@ def failure_of(error: sqlite3.Error) -> Exception:
 
 
 def log_fault(error: sqlite3.Error) -> None:
-    """Log an error that the failure made of it does not tell; a lock is no fault."""
+    """Log an error, as its failure does not contain it; a lock is no fault."""
     if not is_locked(error):
         _log.error("the database failed", exc_info=error)
 
 
 def _primary_code(error: sqlite3.Error) -> int | None:
-    """The error's code without its extension; None if SQLite itself did not fail."""
+    """Return the error's code without its extension; None if SQLite itself did not fail."""
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & 0xFF

@@ -26,15 +26,15 @@ from backup_sharing.store.unusable import FailingDatabase, UnusableDatabase
 T = TypeVar("T")
 
 _PING_WITHIN: Final = 0.8
-"""Seconds: what `Store.ping` promises, less the time to say so."""
+"""Seconds that a ping may take: the second of `Store.ping`, less the time for the reply."""
 
 _BATCH_SECONDS: Final = 1.0
-"""Seconds that a batch takes at most on a disk that works. A change waits for the batch before its own, and then in
-it, and each of the two may wait for the lock of another process."""
+"""Maximum seconds of a batch on a working disk. A change waits for the batch before its own, and then for its own; each
+of the two may wait for the lock of another process."""
 
 
 class SqliteEngine:
-    """A `backup_sharing.store.engine.Engine` on a file, in a folder that exists; a file that is not there is made."""
+    """A `backup_sharing.store.engine.Engine` on a file in an existing folder; a missing file is created."""
 
     reads: Reads = reads
     lanes = 1
@@ -49,13 +49,13 @@ class SqliteEngine:
         known: Sequence[Migration] = MIGRATIONS,
         every: bool = False,
     ) -> None:
-        """Use the file at ``path``, on the event loop that runs now; it is not touched before the first `look`.
+        """Use the file at ``path``, on the running event loop; the first `look` opens the file.
 
-        ``read_threads``: how many reads run at once.
-        ``busy_timeout``: seconds to wait for other processes before a call is `Unavailable`.
-        ``log_bounds``: how large the write-ahead log may grow; None: as measured to be best.
-        ``known``: the migrations that the program needs.
-        ``every``: whether tables of an older version are brought up to date.
+        ``read_threads``: number of concurrent reads.
+        ``busy_timeout``: seconds to wait for other processes before a call raises `Unavailable`.
+        ``log_bounds``: limits of the size of the write-ahead log; None: the measured optimum.
+        ``known``: migrations that the program needs.
+        ``every``: whether to migrate tables of an older version.
         """
         self._path = Path(path)
         self._read_threads = read_threads
@@ -66,25 +66,25 @@ class SqliteEngine:
         self._breakdown = Breakdown()
         self._parts: Parts | None = None
         self._kept: sqlite3.Connection | None = None
-        """See `FailingDatabase.kept`: of the first attempt to open the file that failed."""
+        """Connection of the first failed attempt to open the file: see `FailingDatabase.kept`."""
         self.patience = 2 * busy_timeout + _BATCH_SECONDS
 
     @property
     def failed(self) -> asyncio.Event:
-        """Set when the disk did not sync, or failed in a commit; then nothing may be closed before the process ends."""
+        """Set when a sync or a commit failed on the disk; then nothing may be closed before the process ends."""
         return self._breakdown.happened
 
     @property
     def parts(self) -> Parts:
-        """What works on the open file; raises `Unavailable` before that."""
+        """The parts that work on the open file; raises `Unavailable` before the file is open."""
         if self._parts is None:
             raise Unavailable("The store is not open.")
         return self._parts
 
     async def look(self) -> Sequence[str]:
-        """Open the file if that has not been done; answers the migrations that it lacks.
+        """Open the file if it is not open; return the pending migrations.
 
-        Raises UnusableDatabase if it is no database, cannot be written, or was made by a newer version of this
+        Raises UnusableDatabase if the file is no database, cannot be written, or was made by a newer version of this
         program; FailingDatabase while its disk fails.
         """
         if self._parts is None:
@@ -97,13 +97,13 @@ class SqliteEngine:
         return status.pending
 
     async def commit(self, batch: Sequence[Change]) -> Sequence[Change]:
-        """Make changes in one transaction, and settle each of them; none is left for later."""
+        """Make changes in one transaction, and settle each of them; no change is returned for a retry."""
         self._breakdown.check()
         await self.parts.writer.commit(batch)
         return ()
 
     async def query(self, query: Query[T]) -> T:
-        """Answer a query in one of the threads that read."""
+        """Return the result of a query, run in one of the reader threads."""
         self._breakdown.check()
 
         def ask(connection: sqlite3.Connection) -> T:
@@ -116,21 +116,21 @@ class SqliteEngine:
         return await self.parts.readers.read(ask)
 
     async def ping(self) -> None:
-        """As `Store.ping`, apart from the queues of reads and changes."""
+        """See `Store.ping`; independent of the queues of reads and changes."""
         self._breakdown.check()
         await self.parts.probe.look(_PING_WITHIN)
 
     def stop(self) -> None:
-        """Begin no more queries and batches; those that are under way go on."""
+        """Begin no more queries and batches; running ones continue."""
         if self._parts is not None:
             self._parts.writer.stop()
             self._parts.readers.stop()
             self._parts.probe.stop()
 
     async def close(self) -> None:
-        """Let go of the file. After a breakdown nothing is closed, nor a file that was never opened.
+        """Close the file. After a breakdown, or if the file could never be opened, close nothing.
 
-        SQLite would copy what is in doubt into the database as soon as its last connection is closed.
+        SQLite would copy doubtful data into the database when the last connection is closed.
         """
         self.stop()
         if self._parts is not None:
@@ -148,7 +148,7 @@ class SqliteEngine:
             self._kept = None
 
     def _keep(self, connection: sqlite3.Connection | None) -> None:
-        """Keep the first, which then is not the last one of those that are closed."""
+        """Keep the first connection, so that the other connections are never the last one when they are closed."""
         if self._kept is None:
             self._kept = connection
         elif connection is not None:
@@ -164,7 +164,7 @@ class SqliteEngine:
 
 
 class Parts:
-    """What works on an open file: each with connections of its own, and all of it stopped by a breakdown."""
+    """The parts that work on an open file, each with its own connections; a breakdown stops all of them."""
 
     def __init__(
         self,
@@ -174,7 +174,7 @@ class Parts:
         log_bounds: LogBounds | None,
         breakdown: Breakdown,
     ) -> None:
-        """Take the connections that `_connect` opens."""
+        """Take over the connections of `_connect`."""
         writing, probing, copying, guard, *reading = connections
         self.checkpointer = Checkpointer(copying, guard, path, breakdown.report, log_bounds)
         self.writer = Writer(
@@ -189,7 +189,7 @@ class Parts:
 
 
 def _connect(path: Path, read_threads: int, busy_timeout: float) -> list[sqlite3.Connection]:
-    """Open the writer's connection, then the probe's, then the checkpointer's and its guard's, then the readers'.
+    """Open the connections of the writer, the probe, the checkpointer, its guard and the readers, in this order.
 
     Raises UnusableDatabase.
     """
@@ -204,7 +204,7 @@ def _connect(path: Path, read_threads: int, busy_timeout: float) -> list[sqlite3
             for _ in range(1 + read_threads):
                 connections.append(connect(path, busy_timeout=busy_timeout, query_only=True))
                 opened.callback(connections[-1].close)
-            connections[0].execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # makes the file of the log
+            connections[0].execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # creates the log file
             sync_folder(path.absolute().parent)
         except sqlite3.Error as error:
             raise (FailingDatabase if is_failing(error) else UnusableDatabase)(path, file.why(error)) from error

@@ -1,4 +1,4 @@
-"""Making a database file ready: create it, bring its tables up to date, or refuse it."""
+"""Preparation of a database file: create it, migrate its tables, or refuse it."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from backup_sharing.store.sqlite.start import settle
 from backup_sharing.store.unusable import FailingDatabase, UnusableDatabase
 
 MIGRATION_SET: Final = "backup-sharing"
-"""The name under which a database remembers what was applied to it."""
+"""Name under which a database records its applied migrations."""
 
 OLDEST_SQLITE: Final = (3, 38, 0)
-"""The first with STRICT tables, RETURNING and the JSON operators."""
+"""First version with STRICT tables, RETURNING and the JSON operators."""
 
 
 def prepare(path: Path, *, busy_timeout: float, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
-    """Create the database if there is none, readable by its owner only, and its tables if it has none.
+    """Create a missing database, readable by its owner only, and the tables if it has none.
 
-    Tables of an older version are left as they are: see `migrate`. Several processes may do so at once: a lock is
-    waited for up to ``busy_timeout`` seconds. What an unclean end has left in the write-ahead log is settled first.
-    Raises UnusableDatabase; FailingDatabase if it may be better later.
+    Tables of an older version stay unchanged: see `migrate`. Several processes may call this concurrently; each waits
+    up to ``busy_timeout`` seconds for a lock. The write-ahead log that an unclean end left behind is settled first.
+    Raises UnusableDatabase; FailingDatabase if the cause may be temporary.
     """
     return _worked_on(path, busy_timeout, lambda: _make_ready(path, known, every=False))
 
 
 def migrate(path: Path, *, busy_timeout: float, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
-    """Do what `prepare` does, and apply all migrations that are missing; answers the status before.
+    """Do the same as `prepare`, and apply all pending migrations; return the status before.
 
     Raises UnusableDatabase.
     """
@@ -44,7 +44,7 @@ def migrate(path: Path, *, busy_timeout: float, known: Sequence[Migration] = MIG
 
 
 def look(path: Path, *, busy_timeout: float, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
-    """Answer how far a database is migrated; one that is not there has nothing. Changes nothing.
+    """Return the migration status of a database; a missing file has no migrations. Changes nothing.
 
     Raises UnusableDatabase.
     """
@@ -54,12 +54,12 @@ def look(path: Path, *, busy_timeout: float, known: Sequence[Migration] = MIGRAT
 
 
 def statements(known: Sequence[Migration] = MIGRATIONS) -> Mapping[str, Sequence[str]]:
-    """Answer what each migration executes, by its name, on a database that has those before it."""
+    """Return the statements of each migration, by name, on a database with the migrations before it."""
     database = Database(sqlite3.connect(":memory:", isolation_level=None), execute_plugins=False)
     executed: dict[str, list[str]] = {}
     for migration in known:
-        heard = executed.setdefault(migration.name, [])
-        database.conn.set_trace_callback(heard.append)
+        traced = executed.setdefault(migration.name, [])
+        database.conn.set_trace_callback(traced.append)
         migration.sqlite(database)
     return executed
 
@@ -80,13 +80,13 @@ def _worked_on(
 
 
 def _create(path: Path) -> None:
-    # Exclusively: closing any descriptor of a file that SQLite has open would drop SQLite's locks on it.
+    # Only create, never open: closing any descriptor of a file that SQLite has open would drop SQLite's locks on it.
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def _retry_while_locked(action: Callable[[], SchemaStatus], until: float) -> SchemaStatus:
-    # SQLite does not wait by itself when two processes switch a new file to the write-ahead log at once.
+    # SQLite itself does not wait when two processes switch a new file to the write-ahead log at once.
     while True:
         try:
             return action()
@@ -118,7 +118,7 @@ def _make_ready(path: Path, known: Sequence[Migration], *, every: bool) -> Schem
             )
         if every or status.is_empty:
             _migrations(known).apply(database)
-        # A file that cannot be written is refused now: BEGIN IMMEDIATE alone is content with reading it.
+        # Refuse a read-only file now: BEGIN IMMEDIATE alone does not need write access.
         connection.execute("DELETE FROM backups WHERE FALSE")
         connection.execute("COMMIT")
         return status
@@ -130,9 +130,9 @@ def _look(path: Path, known: Sequence[Migration]) -> SchemaStatus:
 
 
 def _status(database: Database, known: Sequence[Migration]) -> SchemaStatus:
-    there = database.table(Migrations.migrations_table).exists()
-    # Without the table nothing is applied; to ask for what is applied would make it.
-    applied = Migrations(MIGRATION_SET).applied(database) if there else []
+    has_table = database.table(Migrations.migrations_table).exists()
+    # Without the table nothing is applied; `Migrations.applied` would create it.
+    applied = Migrations(MIGRATION_SET).applied(database) if has_table else []
     return status_of((migration.name for migration in applied), known)
 
 
@@ -144,7 +144,7 @@ def _migrations(known: Sequence[Migration]) -> Migrations:
 
 
 def why(error: sqlite3.Error) -> str:
-    """Answer why a database cannot be used, for whoever looks after it."""
+    """Return the reason why a database cannot be used, for its operator."""
     if is_no_database(error):
         return "the file is not a SQLite database, or it is damaged"
     if is_locked(error):

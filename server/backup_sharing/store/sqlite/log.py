@@ -1,9 +1,9 @@
-"""The write-ahead log, read from its files: how far it is in use, and what is behind the last known commit.
+"""The write-ahead log, read from its files: its size in use, and commits after the last known commit.
 
 SQLite reports the use of the log only to the connection that checkpoints it. The formats are
 https://www.sqlite.org/fileformat2.html#walformat (a header, then frames of one page each) and
-https://www.sqlite.org/walformat.html#walidxfmt. When everything was copied into the database, the log is written again
-from its start, with another salt: frames with the header's salt are current, the frames behind them are old.
+https://www.sqlite.org/walformat.html#walidxfmt. After everything was copied into the database, SQLite writes the log
+again from its start, with another salt: frames with the header's salt are current, the frames after them are old.
 """
 
 from __future__ import annotations
@@ -16,42 +16,42 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias
 
 _HEADER: Final = struct.Struct(">4I8s2I")
-"""Of the log: magic, version, page size, number of checkpoints, salt, checksum."""
+"""Header of the log: magic, version, page size, number of checkpoints, salt, checksum."""
 HEADER_SIZE: Final = _HEADER.size
 """Bytes before the first frame."""
 _FRAME: Final = struct.Struct(">8s8s2I")
-"""Before each page: number and commit, salt, checksum."""
+"""Header of each frame: number and commit, salt, checksum."""
 _INDEX: Final = struct.Struct("=3I2BH4I8s2I")
-"""Of the index, in the machine's byte order: the last commit is that of a frame, with that frame's checksum."""
+"""Header of the index, in the machine's byte order: the frame number and the checksum of the last commit."""
 _SALT: Final = 8
-"""Bytes of the salt: the header's last but one field, and the second of each frame."""
+"""Bytes of the salt: the last but one field of the header, and the second field of each frame."""
 
 _Checksum: TypeAlias = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class LogUse:
-    """How far the log is in use."""
+    """The part of the log in use."""
 
     generation: bytes = b""
-    """Another one each time the log begins again."""
+    """Salt of the log; changes each time the log restarts."""
     frames: int = 0
-    """Pages written since it began, including those of a transaction that is not yet committed."""
+    """Pages written since the restart, including pages of a transaction that is not yet committed."""
     frame_size: int = 0
 
     @property
     def size(self) -> int:
-        """Bytes; the file is often longer."""
+        """Bytes in use; the file is often longer."""
         return self.frames * self.frame_size
 
 
 def log_path(database: Path) -> Path:
-    """Answer where SQLite keeps the log of a database."""
+    """Return the path of the log of a database."""
     return database.with_name(f"{database.name}-wal")
 
 
 def log_use(log: Path) -> LogUse:
-    """Look at a log; one that is missing or empty is not in use. Raises OSError."""
+    """Return the use of a log; a missing or empty log is not in use. Raises OSError."""
     try:
         file = os.open(log, os.O_RDONLY)
     except FileNotFoundError:
@@ -59,7 +59,7 @@ def log_use(log: Path) -> LogUse:
     try:
         return _log_use(file)
     finally:
-        # Safe for this file alone: SQLite locks the other two, and closing those would drop its locks.
+        # Safe for this file alone: SQLite locks its other two files, and closing those would drop its locks.
         os.close(file)
 
 
@@ -79,7 +79,7 @@ def _log_use(file: int) -> LogUse:
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """Where the last known commit ends."""
+    """The end of the last known commit."""
 
     frames: int
     checksum: _Checksum
@@ -87,14 +87,15 @@ class _End:
 
 
 def has_commit_behind(log: int, index: int) -> bool:
-    """Whether whoever opens the database next would find a commit behind the last that its connections know of.
+    """Return whether the log holds a commit after the last commit that its connections know of.
 
-    Takes descriptors of the log and of its index, the ``-shm`` file. Hold the write lock meanwhile. Raises OSError.
+    The next process that opens the database would find such a commit. Takes descriptors of the log and of its index,
+    the ``-shm`` file. The caller must hold the write lock. Raises OSError.
     """
     end = _end(index)
     magic, _, page_size, _, salt, *checksum = _read(_HEADER, log, 0) or (0, 0, 0, 0, b"", 0, 0)
     if salt != end.salt:
-        return False  # the log was to begin again, and did not: all in there is of before
+        return False  # the log was due to restart, and did not: all its frames are old
     words = "big" if magic & 1 else "little"
     before = end.checksum if end.frames else (checksum[0], checksum[1])
     place = _HEADER.size + end.frames * (_FRAME.size + page_size)
@@ -124,7 +125,7 @@ def _read(form: struct.Struct, file: int, place: int) -> tuple[Any, ...] | None:
 
 
 def _sum(content: bytes, before: _Checksum, words: str) -> _Checksum:
-    """Go on with the checksum: two sums that feed each other, over pairs of words."""
+    """Continue the checksum: two sums that feed each other, over pairs of words."""
     first, second = before
     form = f"{'>' if words == 'big' else '<'}{len(content) // 4}I"
     numbers = iter(struct.unpack(form, content[: len(content) // 4 * 4]))

@@ -1,4 +1,4 @@
-"""Whether a SQLite database can be read and written now: asked over a connection that no call uses, or can fill."""
+"""Checks that a SQLite database can be read and written, over a connection apart from all calls."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from backup_sharing.store.sqlite.connection import LOCK_POLL, is_locked
 from backup_sharing.store.sqlite.writer import Writer
 
 _LOOK_AGAIN: Final = 5 * LOCK_POLL
-"""Seconds between two looks for a batch or for the lock."""
+"""Seconds between checks for a finished batch or a free lock."""
 
 
 class Probe:
-    """Looks in a thread and over a connection of its own, which should write and not wait for locks by itself."""
+    """Checks in its own thread and over its own connection, which should be for writing and wait for no lock."""
 
     def __init__(self, connection: sqlite3.Connection, writer: Writer) -> None:
-        """Look at the database of the connection, which is the probe's from now on, and at what its writer does."""
+        """Check the database of the connection, which the probe owns from now on, and its writer."""
         self._connection = connection
         self._writer = writer
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-probe")
@@ -38,17 +38,17 @@ class Probe:
             raise Unavailable("The store cannot be read and written now.") from error
 
     def stop(self) -> None:
-        """Look no more, and have the look under way give up."""
+        """Begin no more checks, and make the running one give up."""
         self._stopped = True
 
     def close(self) -> None:
-        """Stop, wait for the look under way, and let go of the database."""
+        """Stop, wait for the running check, and close the connection."""
         self.stop()
         self._thread.shutdown(wait=True)
         self._connection.close()
 
     def _look(self, until: float) -> None:
-        """Read; and see the writer finish a batch, or an idle writer leave the write lock free."""
+        """Read, and wait until the writer finishes a batch, or is idle while the write lock is free."""
         before = self._writer.batches
         self._connection.execute("SELECT 1 FROM backups LIMIT 1").fetchone()
         while self._writer.batches == before:

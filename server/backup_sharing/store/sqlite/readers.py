@@ -1,4 +1,4 @@
-"""A few threads that read, each on a connection of its own, beside the writer and each other."""
+"""A few threads for reads, each with its own connection, in parallel to the writer."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from backup_sharing.store.sqlite.connection import failure_of, log_fault
 T = TypeVar("T")
 
 _INTERRUPT_AGAIN: Final = 0.02
-"""Seconds between two interruptions of a query: one that comes before its statement has begun does nothing."""
+"""Seconds between interrupts of a query: an interrupt before the statement begins has no effect."""
 
 
 class Readers:
-    """Runs queries in as many threads as there are connections, which it owns from now on."""
+    """Runs queries, with one thread per connection; owns the connections from now on."""
 
     def __init__(self, connections: Sequence[sqlite3.Connection]) -> None:
         self._idle = list(connections)
@@ -27,10 +27,10 @@ class Readers:
         self._stopped = False
 
     async def read(self, query: Callable[[sqlite3.Connection], T]) -> T:
-        """Answer the query from data that holds everything committed before this call.
+        """Return the result of a query on data that includes everything committed before this call.
 
-        When the caller is cancelled, the query is interrupted, or not begun.
-        Raises what the query raises, `Unavailable` or `StoredDataUnreadable`.
+        If the caller is cancelled, the query is interrupted or not begun.
+        Raises the exceptions of the query, `Unavailable` or `StoredDataUnreadable`.
         """
         if self._stopped:
             raise Unavailable("The store is closed.")
@@ -43,11 +43,11 @@ class Readers:
             raise
 
     def stop(self) -> None:
-        """Take no more queries, and let those that wait fail; those under way go on."""
+        """Accept no more queries, and fail the waiting ones; running queries continue."""
         self._stopped = True
 
     def close(self) -> None:
-        """Stop, wait for the queries under way, and let go of the database."""
+        """Stop, wait for running queries, and close the connections."""
         self.stop()
         self._threads.shutdown(wait=True)
         while self._idle:
@@ -56,12 +56,12 @@ class Readers:
     def _run(self, reading: _Reading[T]) -> T:
         if self._stopped:
             raise Unavailable("The store is closed.")
-        connection = self._idle.pop()  # never empty: one for each thread
+        connection = self._idle.pop()  # never empty: one per thread
         try:
             return reading.run(connection)
         except sqlite3.Error as error:
             if reading.is_abandoned:
-                raise Unavailable("Nobody waits for this any more.") from error
+                raise Unavailable("The caller has gone.") from error
             log_fault(error)
             raise failure_of(error) from error
         finally:
@@ -69,20 +69,20 @@ class Readers:
 
 
 class _Reading(Generic[T]):
-    """A query, and the connection on which it runs, as long as it does."""
+    """A query, and its connection while it runs."""
 
     def __init__(self, query: Callable[[sqlite3.Connection], T]) -> None:
         self._query = query
         self._connection: sqlite3.Connection | None = None
         self._changes = threading.Lock()
-        """Held to interrupt the connection, and to begin and end on it: no later query is interrupted instead."""
+        """Held during an interrupt, and at the start and end of a query, so that no later query is interrupted."""
         self.is_abandoned = False
 
     def run(self, connection: sqlite3.Connection) -> T:
-        """Ask, unless nobody waits for the answer any more."""
+        """Run the query, unless its caller has gone."""
         with self._changes:
             if self.is_abandoned:
-                raise Unavailable("Nobody waits for this any more.")
+                raise Unavailable("The caller has gone.")
             self._connection = connection
         try:
             return self._query(connection)
@@ -91,7 +91,7 @@ class _Reading(Generic[T]):
                 self._connection = None
 
     def abandon(self) -> bool:
-        """Interrupt the query if it runs; answers whether it does."""
+        """Interrupt the query if it runs; return whether it runs."""
         with self._changes:
             self.is_abandoned = True
             if self._connection is None:

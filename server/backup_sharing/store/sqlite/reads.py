@@ -1,6 +1,6 @@
-"""What each read asks of SQLite: `backup_sharing.store.engine.Reads`.
+"""The read queries of SQLite: `backup_sharing.store.engine.Reads`.
 
-Tables are joined in the order written (CROSS JOIN), so that the index on a project's sharings gives the order.
+Tables are joined in the written order (CROSS JOIN), so that the index on a project's sharings provides the order.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ SQLITE: Final = listing.Dialect(
     name_contains=lambda name: f"instr(b.name_folded, :{name}) > 0",
     not_by_index="+",
 )
-"""How SQLite says it."""
+"""SQL fragments of SQLite."""
 
 _GET_SHARING: Final = listing.get_statement(SQLITE)
 _GET_BACKUP: Final = f"SELECT {BACKUP_COLUMNS} FROM backups AS b WHERE b.id = :id"  # noqa: S608 -- constants
 
 
 def get_sharing(project_id: str, sharing_id: str) -> Query[SharingDetail]:
-    """`Store.get_sharing`."""
+    """Return the query of `Store.get_sharing`."""
 
     def answer(rows: Iterable[Row]) -> SharingDetail:
         for row in rows:
@@ -49,7 +49,7 @@ def get_sharing(project_id: str, sharing_id: str) -> Query[SharingDetail]:
 
 
 def list_sharings(query: SharingQuery) -> Query[Page[SharingDetail]]:
-    """`Store.list_sharings`."""
+    """Return the query of `Store.list_sharings`."""
 
     def answer(rows: Iterable[Row]) -> Page[SharingDetail]:
         page, more = listing.cut(rows, query.part.limit, _SIZE_OF_DETAIL)
@@ -59,10 +59,10 @@ def list_sharings(query: SharingQuery) -> Query[Page[SharingDetail]]:
 
 
 def list_statement(query: SharingQuery) -> tuple[str, listing.Parameters]:
-    """Answer the statement of a list, whose rows are read one by one, and its parameters."""
+    """Return the statement of a list, whose rows are read one by one, and its parameters."""
     if query.order.key is SortKey.CREATED_AT and query.filter.backup_id is None:
         return listing.list_statement(query, SQLITE, f"{SHARING_COLUMNS}, {BACKUP_COLUMNS}")
-    # Sorted: by no more than it takes, as a backup may be large.
+    # Sort ids only, as the rows of backups may be large.
     ids, parameters = listing.list_statement(query, SQLITE, "s.id AS sharing_id")
     statement = f"""
         SELECT {SHARING_COLUMNS}, {BACKUP_COLUMNS} FROM ({ids}) AS page
@@ -72,12 +72,12 @@ def list_statement(query: SharingQuery) -> tuple[str, listing.Parameters]:
 
 
 def count_sharings(filter: SharingFilter) -> Query[int]:
-    """`Store.count_sharings`."""
+    """Return the query of `Store.count_sharings`."""
     return Query(*listing.count_statement(filter, SQLITE), listing.only_number)
 
 
 def get_backup(backup_id: str) -> Query[Backup]:
-    """`Store.get_backup`."""
+    """Return the query of `Store.get_backup`."""
 
     def answer(rows: Iterable[Row]) -> Backup:
         for row in rows:
@@ -88,7 +88,7 @@ def get_backup(backup_id: str) -> Query[Backup]:
 
 
 def list_backups(project_id: str | None, limit: int, after_id: str | None) -> Query[Page[Backup]]:
-    """`Store.list_backups`."""
+    """Return the query of `Store.list_backups`."""
 
     def answer(rows: Iterable[Row]) -> Page[Backup]:
         page, more = listing.cut(rows, limit, _SIZE_OF_BACKUP)
@@ -99,7 +99,7 @@ def list_backups(project_id: str | None, limit: int, after_id: str | None) -> Qu
 
 
 def _size_from(start: int) -> Callable[[Row], int]:
-    """Answer what tells the size of a row in which a backup begins at ``start``."""
+    """Return a function that returns the bytes of a row in which a backup begins at column ``start``."""
     texts = itemgetter(*(start + BACKUP_FIELDS.index(name) for name in listing.TEXTS))
     return lambda row: listing.ROW_BYTES + len("".join(filter(None, texts(row))).encode())
 

@@ -1,8 +1,8 @@
-"""What has to be done with the write-ahead log of a database before anything new stands behind it.
+"""Settling of the write-ahead log before anything new is appended.
 
-After an unclean end the log may hold a commit whose sync failed: it is read from memory, and not on the disk. A change
-that was committed behind it would be lost with it when the power fails. So all that the log holds is written once
-more, in place, and synced; then it is copied into the database, and the log begins again, empty.
+After an unclean end, the log may hold a commit whose sync failed: reads find it in memory, but it is not on the disk. A
+later commit would be lost with it at a power failure. So the whole content of the log is written again in place and
+synced; then it is copied into the database, and the log restarts empty.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ _log = logging.getLogger(__name__)
 
 _BLOCK: Final = 1024 * 1024
 _OTHERS_WITHIN: Final = 0.5
-"""Seconds to wait for other processes on the same file, to begin the log again."""
+"""Seconds to wait for other processes on the same file, before the log restarts."""
 
 
 def settle(connection: sqlite3.Connection, path: Path) -> None:
-    """Make sure that all in the log is on the disk, and copy it; return with nothing of it in doubt.
+    """Sync the log and copy it into the database, so that nothing of it is in doubt.
 
-    ``connection`` is outside a transaction, and waits for no lock. Other processes may use the file: then the log need
-    not be empty afterwards. Raises sqlite3.Error, also when it is locked, and OSError.
+    ``connection`` must be outside a transaction, and must wait for no lock. If other processes use the file, the log
+    may be non-empty afterwards. Raises sqlite3.Error, also if the database is locked, and OSError.
     """
     if log_use(log_path(path)).frames == 0:
         return
-    connection.execute("BEGIN IMMEDIATE")  # or another process would write, and this one write old pages over it
+    connection.execute("BEGIN IMMEDIATE")  # or another process could write, and this one would overwrite new pages
     try:
         _write_again(log_path(path))
     finally:
@@ -46,28 +46,28 @@ def settle(connection: sqlite3.Connection, path: Path) -> None:
         except sqlite3.Error as error:
             if not is_full(error):
                 raise
-            _log.warning("the disk is full: what the write-ahead log holds is safe, but changes will fail")
+            _log.warning("the disk is full: the data in the write-ahead log is safe, but changes will fail")
 
 
 def sync_folder(folder: Path) -> None:
-    """Make sure that the names of the files in a folder are on the disk. Raises OSError."""
+    """Sync the names of the files in a folder to the disk. Raises OSError."""
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except PermissionError:
-        return  # files may be made there, but nobody may look
+        return  # the folder is writable, but not readable
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # some file systems have no such thing
+        if error.errno != errno.EINVAL:  # some file systems cannot sync a folder
             raise
     finally:
         os.close(descriptor)
 
 
 def _write_again(log: Path) -> None:
-    """Write what is in use of the log over itself: a page whose sync failed is otherwise taken for one that is synced.
+    """Write the used part of the log over itself: otherwise a page whose sync failed counts as synced.
 
-    The descriptor may be closed: of this file SQLite locks nothing.
+    The descriptor may be closed: SQLite takes no lock on this file.
     """
     use = log_use(log)
     end = HEADER_SIZE + use.size

@@ -1,4 +1,4 @@
-"""The one thread that writes: it makes a batch of changes at a time, and answers after the commit."""
+"""The only thread that writes: it makes one batch of changes at a time, and reports after the commit."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _log = logging.getLogger(__name__)
 
 
 class Writer:
-    """Makes changes one after the other on its own connection, which it owns from now on.
+    """Makes batches of changes, one after another, on its own connection, which it owns from now on.
 
-    The connection should not wait for locks by itself: a batch does, up to ``busy_timeout`` seconds.
-    ``after_batch`` is called with it when the outcomes of a batch are known; it must not raise.
+    The connection should not wait for locks by itself: a batch waits, up to ``busy_timeout`` seconds.
+    ``after_batch`` is called with the connection when the outcomes of a batch are known; it must not raise.
     ``breakdown`` is called with the error after which nothing more may be written; `stop` should follow.
     """
 
@@ -42,7 +42,7 @@ class Writer:
         self._stopped = False
         self._at_work = False
         self._handing_over = threading.Lock()
-        """Held to stop and to hand a batch over: none comes behind the end."""
+        """Held to stop and to hand a batch over, so that no batch follows the end."""
         self._handed_over: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
@@ -50,7 +50,7 @@ class Writer:
     async def commit(self, batch: Sequence[Change]) -> None:
         """Make changes in a transaction, and settle them when it is on the disk.
 
-        Those that were given up before their turn are left out. Raises `Unavailable` for all once it is stopped.
+        Changes that were given up before their turn are left out. Raises `Unavailable` for all changes after a stop.
         """
         job = _Job(batch)
         with self._handing_over:
@@ -62,27 +62,27 @@ class Writer:
 
     @property
     def is_running(self) -> bool:
-        """Whether changes are taken."""
+        """Whether the writer accepts changes."""
         return not self._stopped
 
     @property
     def is_idle(self) -> bool:
-        """Whether no batch waits and none is being made."""
+        """Whether no batch waits or runs."""
         return self._handed_over.empty() and not self._at_work
 
     @property
     def batches(self) -> int:
-        """Number of batches so far that found the database in order."""
+        """Number of batches so far without a failure of the database."""
         return self._batches
 
     def stop(self) -> None:
-        """Begin no more batches, and let those that wait fail; the batch under way goes on."""
+        """Begin no more batches, and fail the waiting ones; the running batch continues."""
         with self._handing_over:
             self._stopped = True
             self._handed_over.put(None)
 
     def close(self) -> None:
-        """Stop, wait for the batch under way, and let go of the database."""
+        """Stop, wait for the running batch, and close the connection."""
         self.stop()
         self._thread.join()
         self._connection.close()
@@ -104,7 +104,7 @@ class Writer:
             job.end({change: NotMade(_closed()) for change in job.batch})
             return
         outcomes = self._carry_out(job.batch)
-        # Before the answers: a batch counts for nothing that is asked after them.
+        # Count before the replies, so that a probe that begins after them does not count this batch.
         self._batches += any(map(_is_in_order, outcomes.values()))
         job.end(outcomes)
         if self._after_batch is not None and not self._stopped:
@@ -114,12 +114,12 @@ class Writer:
         try:
             return carry_out(self._connection, batch, self._busy_timeout, self._commits)
         except Exception as error:  # noqa: BLE001 -- a defect must reach the callers, not end the thread
-            _log.exception("a batch of changes ended in a defect")
+            _log.exception("a batch of changes failed because of a defect")
             return {change: NotMade(error) for change in batch}
 
 
 class _Job:
-    """A batch that was handed over, by the event loop that runs."""
+    """A batch, and the event loop that handed it over."""
 
     def __init__(self, batch: Sequence[Change]) -> None:
         self.batch = batch
@@ -127,11 +127,11 @@ class _Job:
         self.done: asyncio.Future[Mapping[Change, Outcome]] = self._loop.create_future()
 
     def end(self, outcomes: Mapping[Change, Outcome]) -> None:
-        """Hand the outcomes back, all at once."""
+        """Return all outcomes at once to the event loop."""
         try:
             self._loop.call_soon_threadsafe(self._hand_back, outcomes)
         except RuntimeError:
-            _log.warning("callers were gone before their changes were answered")
+            _log.warning("the event loop ended before the outcomes of a batch were reported")
 
     def _hand_back(self, outcomes: Mapping[Change, Outcome]) -> None:
         if not self.done.done():

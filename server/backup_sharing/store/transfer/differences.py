@@ -1,4 +1,4 @@
-"""Two tables side by side: where they differ, and a digest of each. As much in memory as one page of both."""
+"""Differences of two tables, and a digest of each; one page of each table is in memory."""
 
 from __future__ import annotations
 
@@ -11,39 +11,39 @@ from backup_sharing.store.transfer.side import Side
 from backup_sharing.store.transfer.tables import Key, Table
 
 PAGE: Final = 1_000
-"""Rows that are read or written at once: more make it no faster, and the longest, stored answers, are of many KiB."""
+"""Rows read or written at once: more are not faster, and the longest rows, stored answers, have many KiB."""
 
 
 class Difference(NamedTuple):
-    """The rows of one key, which differ; None where there is none."""
+    """The differing rows of one key; None if a side has no row."""
 
     source: Row | None
     target: Row | None
 
 
 class Digest:
-    """Adds up rows: equal exactly for the same rows in the same order, whatever engine they are of."""
+    """Digest of rows; equal exactly for the same rows in the same order, whatever their engine."""
 
     def __init__(self) -> None:
         self.rows = 0
         self._hash = hashlib.blake2b(digest_size=16)
 
     def add(self, rows: Sequence[Row]) -> None:
-        """Take the next rows."""
+        """Add the next rows."""
         self.rows += len(rows)
-        # Python writes different values differently, and the values of a row are of four types only.
+        # The repr of different values differs, as the values of a row have only four types.
         self._hash.update("".join([f"{row!a}\n" for row in rows]).encode("ascii"))
 
     @property
     def text(self) -> str:
-        """32 hexadecimal digits."""
+        """The digest as 32 hexadecimal digits."""
         return self._hash.hexdigest()
 
 
 def read(side: Side, table: Table, seen: Callable[[Sequence[Row]], object]) -> Iterator[Row]:
-    """Answer all rows in key order; each page is shown to ``seen`` first.
+    """Yield all rows in key order; call ``seen`` with each page before its rows.
 
-    Rows may be added meanwhile up to the key that was answered last: they are not met.
+    Rows that are added meanwhile, up to the last key, are not read.
     """
     after: Key | None = None
     while True:
@@ -56,7 +56,7 @@ def read(side: Side, table: Table, seen: Callable[[Sequence[Row]], object]) -> I
 
 
 def differences(table: Table, source: Iterator[Row], target: Iterator[Row]) -> Iterator[Difference]:
-    """Answer where rows in key order differ, in key order."""
+    """Yield the differences between two iterators of rows in key order, in key order."""
     ours, theirs = next(source, None), next(target, None)
     while ours is not None or theirs is not None:
         if ours == theirs:

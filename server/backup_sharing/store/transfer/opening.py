@@ -1,4 +1,4 @@
-"""Opening both sides of a copy, and refusing those that cannot be copied."""
+"""Opening both sides of a copy; databases that cannot be copied are refused."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from backup_sharing.store.unusable import UnusableDatabase
 
 @contextmanager
 def open_transfer(source: str, target: str, now: Micros) -> Iterator[Transfer]:
-    """Open a copy of one database into another; a target that has no tables gets them.
+    """Open a copy of one database into another; a target without tables gets them.
 
     Raises UnusableDatabase.
     """
     file = file_of(source)
     if file is not None and not file.exists():
         raise UnusableDatabase(shown(source), "there is no such file")
-    there = schema_status(source)
-    if there.is_empty:
+    status = schema_status(source)
+    if status.is_empty:
         raise UnusableDatabase(shown(source), "there are no tables of this program, and so there is nothing to copy")
-    _refuse_other_version(source, there)
+    _refuse_other_version(source, status)
     found = schema_status(target)
     if not found.is_empty or found.unknown:
         _refuse_other_version(target, found)

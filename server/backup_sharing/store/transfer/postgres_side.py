@@ -1,4 +1,4 @@
-"""A PostgreSQL database as one of the two sides of a copy."""
+"""A PostgreSQL database as one side of a copy."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from backup_sharing.store.unusable import UnreachableDatabase, UnusableDatabase
 
 # ruff: noqa: S608 -- statements are put together from the constants of this program only
 
-# A page is read by the index of its key, also while the planner knows nothing of a table that is just being filled:
-# to read and sort all of it for each page would take for ever. And no time is too long: the source stands idle while
-# the target writes. Asked for like this, as not every database that speaks PostgreSQL has all these settings.
+# A page is read by the index of its key, even while the planner has no statistics of a table that is being filled:
+# reading and sorting the whole table for each page would take for ever. No timeout applies, as the source is idle while
+# the target writes. Not every database that speaks PostgreSQL's protocol has all these settings, so only those in
+# pg_settings are changed.
 _SETTINGS: Final = """
     SELECT set_config(name, CASE WHEN name LIKE 'enable%' THEN 'off' ELSE '0' END, false) FROM pg_settings WHERE name IN
     ('enable_seqscan', 'enable_bitmapscan', 'enable_sort', 'enable_incremental_sort',
@@ -31,8 +32,8 @@ _IDENTITY: Final = """
     WHERE d.datname = current_database()
 """
 _REMOVED: Final = "SELECT backup_id FROM sharing_events WHERE kind = 'backup_removed' AND backup_id = ANY(%s)"
-# Never back: a number that was given stays given.
-_GO_ON_BEHIND: Final = """
+# Never backwards: a number is never assigned twice.
+_ADVANCE_SEQUENCE: Final = """
     SELECT setval(s.name, greatest(%s, coalesce(pg_sequence_last_value(s.name), 1)))
     FROM (SELECT pg_get_serial_sequence('sharing_events', 'seq')::regclass AS name) AS s
 """
@@ -48,29 +49,29 @@ def _optional(change: Callable[[Any], object]) -> _Change:
     return lambda value: None if value is None else change(value)
 
 
-_OTHERWISE_KEPT: Final[Mapping[str, tuple[_Change, _Change]]] = {
+_CONVERSIONS: Final[Mapping[str, tuple[_Change, _Change]]] = {
     "is_incremental": (_optional(bool), _optional(int)),
     "has_dependent_backups": (_optional(bool), _optional(int)),
     "name_folded": (_optional(str.encode), _optional(bytes.decode)),
 }
-"""How columns of backups are stored and read that PostgreSQL keeps with another type."""
+"""Conversions to and from the stored form, for columns of backups that PostgreSQL stores with another type."""
 
 _ESCAPED: Final = (BACKUPS, SHARING_EVENTS)
-"""Tables whose texts the store escapes; those of the others are of characters that need none."""
+"""Tables whose texts the store escapes; the texts of other tables have no characters to escape."""
 
 
 def _changes(table: Table, which: int, text: _Change) -> Sequence[_Change]:
     plain = text if table in _ESCAPED else _unchanged
-    return [_OTHERWISE_KEPT[name][which] if name in _OTHERWISE_KEPT else plain for name in table.columns]
+    return [_CONVERSIONS[name][which] if name in _CONVERSIONS else plain for name in table.columns]
 
 
 class PostgresSide:
-    """Does what `backup_sharing.store.transfer.side.Side` says; what is documented there is not repeated."""
+    """A `backup_sharing.store.transfer.side.Side` on PostgreSQL."""
 
     def __init__(self, url: str) -> None:
-        """Connect to a database that has its tables. Raises UnusableDatabase."""
+        """Connect to a database with its tables. Raises UnusableDatabase."""
         self._url = url
-        with self._told():
+        with self._unusable_on_error():
             self._connection = psycopg.connect(connection_string(url), autocommit=True)
             try:
                 self._connection.execute(_SETTINGS)
@@ -80,40 +81,36 @@ class PostgresSide:
 
     @property
     def shown(self) -> str:
-        """The url without a password."""
         return shown(self._url)
 
     def identity(self) -> object:
-        """The database of the process that serves it, or of the url where a database does not tell."""
+        """Return the database and its server process, or the URL if the database does not report them."""
         try:
             return "postgresql", *self._connection.execute(_IDENTITY).fetchall()
         except psycopg.Error:
             return "postgresql", self.shown
 
     def hold(self) -> None:
-        """A transaction that reads one snapshot."""
-        with self._told():
+        """Begin a transaction that reads one snapshot."""
+        with self._unusable_on_error():
             self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             self._connection.execute("SELECT 1")
 
     def release(self) -> None:
-        """Ends it."""
-        with self._told():
+        with self._unusable_on_error():
             self._connection.execute("COMMIT")
 
     def count(self, table: Table) -> int:
-        """See `Side`."""
-        with self._told():
+        with self._unusable_on_error():
             ((count,),) = self._connection.execute(f"SELECT count(*) FROM {table.name}").fetchall()
         return int(count)
 
     def page(self, table: Table, after: Key | None, limit: int) -> Sequence[Row]:
-        """See `Side`."""
         key = ", ".join(table.key_columns)
         behind = f"WHERE ({key}) > ({_marks(table.key_width)})" if after else ""
         statement = f"SELECT {', '.join(table.columns)} FROM {table.name} {behind} ORDER BY {key} LIMIT %s"
         parameters = (*_stored_key(table, after or ()), limit)
-        with self._told():
+        with self._unusable_on_error():
             rows = self._connection.execute(statement, parameters, binary=True).fetchall()
         changes = _changes(table, 1, text_out)
         if all(change is _unchanged for change in changes):
@@ -121,17 +118,15 @@ class PostgresSide:
         return [tuple([change(value) for change, value in zip(changes, row, strict=True)]) for row in rows]
 
     def removed(self, backup_ids: Collection[str]) -> set[str]:
-        """See `Side`."""
-        with self._told():
+        with self._unusable_on_error():
             rows = self._connection.execute(_REMOVED, ([text_in(each) for each in backup_ids],)).fetchall()
         return {text_out(backup_id) for (backup_id,) in rows}
 
     def write(self, table: Table, batch: Batch) -> None:
-        """See `Side`."""
         is_key = " AND ".join(f"{name} = %s" for name in table.key_columns)
         update = f"UPDATE {table.name} SET {', '.join(f'{name} = %s' for name in table.columns)} WHERE {is_key}"
         delete = f"DELETE FROM {table.name} WHERE {is_key}"
-        with self._told(), self._connection.transaction(), self._connection.cursor() as cursor:
+        with self._unusable_on_error(), self._connection.transaction(), self._connection.cursor() as cursor:
             if batch.remove:
                 cursor.executemany(delete, [_stored_key(table, key) for key in batch.remove])
             if batch.replace:
@@ -141,7 +136,6 @@ class PostgresSide:
                 self._add(cursor, table, batch.add)
 
     def close(self) -> None:
-        """See `Side`."""
         self._connection.close()
 
     def _add(self, cursor: psycopg.Cursor[Row], table: Table, rows: Sequence[Row]) -> None:
@@ -149,10 +143,10 @@ class PostgresSide:
             for row in _stored(table, rows):
                 copy.write_row(row)
         if table == SHARING_EVENTS:
-            cursor.execute(_GO_ON_BEHIND, (max(1, rows[-1][0]),))
+            cursor.execute(_ADVANCE_SEQUENCE, (max(1, rows[-1][0]),))
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _unusable_on_error(self) -> Iterator[None]:
         try:
             yield
         except psycopg.Error as error:

@@ -1,4 +1,4 @@
-"""A SQLite database as one of the two sides of a copy."""
+"""A SQLite database as one side of a copy."""
 
 from __future__ import annotations
 
@@ -20,62 +20,58 @@ from backup_sharing.store.unusable import UnusableDatabase
 # ruff: noqa: S608 -- statements are put together from the constants of this program only
 
 _PATIENCE: Final = 5.0
-"""Seconds to wait for others that use the database."""
+"""Seconds to wait for locks of other processes."""
 
 _CACHE_KIB: Final = 64 * 1024
-"""What is new is spread over the pages of every index: more of them in memory are fewer to be written twice."""
+"""Size of the page cache, in KiB: new rows are spread over the pages of every index, and a page in memory is less often
+written twice."""
 
 _COPY_FROM: Final = 4 * 1024 * 1024
-"""Bytes of the write-ahead log in use."""
+"""Bytes of the write-ahead log in use from which the log is copied."""
 
 
 class SqliteSide:
-    """Does what `backup_sharing.store.transfer.side.Side` says; what is documented there is not repeated."""
+    """A `backup_sharing.store.transfer.side.Side` on a SQLite file."""
 
     def __init__(self, path: Path) -> None:
-        """Open the file, which is there and has its tables. Raises UnusableDatabase."""
+        """Open an existing file with its tables. Raises UnusableDatabase."""
         self._path = path
-        with self._told():
+        with self._unusable_on_error():
             self._connection = connect(path, busy_timeout=_PATIENCE)
             self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             self._guard = connect(path, busy_timeout=_PATIENCE, query_only=True)
 
     @property
     def shown(self) -> str:
-        """The path."""
         return str(self._path)
 
     def identity(self) -> object:
-        """The file, not its name: links may lead to it."""
+        """Return the device and the inode of the file, as links may lead to it."""
         found = self._path.stat()
         return "sqlite", found.st_dev, found.st_ino
 
     def hold(self) -> None:
-        """A read transaction."""
-        with self._told():
+        """Begin a read transaction."""
+        with self._unusable_on_error():
             self._connection.execute("BEGIN")
-            # The state is that of the first read.
+            # The first read determines the state.
             self._connection.execute("SELECT name FROM sqlite_schema LIMIT 1").fetchall()
 
     def release(self) -> None:
-        """Ends it."""
-        with self._told():
+        with self._unusable_on_error():
             self._connection.execute("COMMIT")
 
     def count(self, table: Table) -> int:
-        """See `Side`."""
         ((count,),) = self._rows(f"SELECT count(*) FROM {table.name}")
         return int(count)
 
     def page(self, table: Table, after: Key | None, limit: int) -> Sequence[Row]:
-        """See `Side`."""
         key = ", ".join(table.key_columns)
         behind = f"WHERE ({key}) > ({_marks(table.key_width)})" if after else ""
         statement = f"SELECT {', '.join(table.columns)} FROM {table.name} {behind} ORDER BY {key} LIMIT ?"
         return self._rows(statement, (*(after or ()), limit))
 
     def removed(self, backup_ids: Collection[str]) -> set[str]:
-        """See `Side`."""
         found: set[str] = set()
         marks = _marks(len(backup_ids))
         statement = f"SELECT backup_id FROM sharing_events WHERE kind = 'backup_removed' AND backup_id IN ({marks})"
@@ -83,11 +79,11 @@ class SqliteSide:
         return found
 
     def write(self, table: Table, batch: Batch) -> None:
-        """See `Side`; AUTOINCREMENT remembers the largest number by itself."""
+        """See `Side`; AUTOINCREMENT itself stores the largest number."""
         is_key = " AND ".join(f"{name} = ?" for name in table.key_columns)
         insert = f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({_marks(len(table.columns))})"
         update = f"UPDATE {table.name} SET {', '.join(f'{name} = ?' for name in table.columns)} WHERE {is_key}"
-        with self._told():
+        with self._unusable_on_error():
             try:
                 self._connection.execute("BEGIN IMMEDIATE")
                 self._connection.executemany(f"DELETE FROM {table.name} WHERE {is_key}", batch.remove)
@@ -96,28 +92,27 @@ class SqliteSide:
                 self._connection.execute("COMMIT")
                 self._shorten_log()
             except BaseException:
-                # SQLite itself has rolled back what failed for want of space.
+                # SQLite itself has rolled back if the disk is full.
                 with suppress(sqlite3.Error):
                     self._connection.execute("ROLLBACK")
                 raise
 
     def close(self) -> None:
-        """See `Side`."""
-        with self._told():
+        with self._unusable_on_error():
             self._guard.close()
             self._connection.close()
 
     def _shorten_log(self) -> None:
-        """Copy the log when it is long, so that it begins again with the next batch."""
+        """Copy a long log, so that it restarts with the next batch."""
         if log_use(log_path(self._path)).size >= _COPY_FROM:
             checkpoint(self._connection, self._guard, "PASSIVE")
 
     def _rows(self, statement: str, parameters: Sequence[object] = ()) -> list[Row]:
-        with self._told():
+        with self._unusable_on_error():
             return self._connection.execute(statement, parameters).fetchall()
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _unusable_on_error(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.Error as error:

@@ -1,7 +1,8 @@
-"""Which tables are copied from one database to another, and the rows in which they travel between engines.
+"""The tables that are copied from one database to another, and the form of rows between engines.
 
-A row has the values that SQLite keeps: text as text, truth as 0 or 1. So the same row of two engines is equal.
-What is not copied is of no use elsewhere: `batches` tells a running server which of its transactions were committed.
+A row has the values that SQLite stores: text as text, booleans as 0 or 1. So the same row of two engines is equal. The
+table `batches` is not copied, as it is of no use elsewhere: a running server looks up there which of its transactions
+were committed.
 """
 
 from __future__ import annotations
@@ -16,21 +17,21 @@ Key = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table and the order in which its rows are read."""
+    """A table, and the order of its rows."""
 
     name: str
     columns: tuple[str, ...]
-    """The columns of the primary key come first."""
+    """Names of the columns; the columns of the primary key come first."""
     key_width: int = 1
-    """How many columns the primary key has."""
+    """Number of columns of the primary key; 1 by default."""
 
     def key(self, row: Row) -> Key:
-        """Answer the primary key of a row; keys compare as the engines order them, by code point."""
+        """Return the primary key of a row; keys compare in the order of the engines, by code point."""
         return row[: self.key_width]
 
     @property
     def key_columns(self) -> tuple[str, ...]:
-        """The columns of the primary key."""
+        """Names of the columns of the primary key."""
         return self.columns[: self.key_width]
 
 
@@ -42,4 +43,4 @@ IDEMPOTENCY_KEYS: Final = Table(
 SHARING_EVENTS: Final = Table("sharing_events", ("seq", *EVENT_FIELDS))
 
 TABLES: Final = (SHARING_EVENTS, BACKUPS, SHARINGS, IDEMPOTENCY_KEYS)
-"""In the order in which they are copied."""
+"""Tables in the order of copying."""

@@ -1,13 +1,13 @@
 """Copying all data from one database to another, of any engine.
 
-What was copied already is seen from the target itself, so that whoever was interrupted just begins again:
+The target itself shows which rows are copied already, so an interrupted copy is simply started again:
 
-1. Both sides are read in the order of their keys and laid side by side. A row of the target that the source does not
-   have, and never had, means that the target is somebody else's: it is refused before anything is written.
-2. Rows that are there but differ, or that the source has removed since, are brought up to date. First, because a
+1. Both sides are read in the order of their keys and compared. A row of the target that the source does not have, and
+   never had, means that the target has other data: the copy is refused before anything is written.
+2. Existing rows that differ, or that the source has removed since, are brought up to date. This comes first, because a
    sharing that was cancelled since makes room for a new one of the same backup with the same project.
-3. What is missing is added, one transaction for each batch.
-4. The source is looked at anew, and both sides are compared row by row: what was changed meanwhile shows here.
+3. Missing rows are added, one transaction per batch.
+4. The source is read anew, and both sides are compared row by row, which shows changes made meanwhile.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from backup_sharing.store.unusable import UnusableDatabase
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a comparison of a table found."""
+    """Result of the comparison of a table."""
 
     table: str
     source_rows: int
@@ -34,19 +34,22 @@ class Checked:
     source_digest: str
     target_digest: str
     differences: int
-    """How many keys have different rows."""
+    """Number of keys with different rows."""
     first: str = ""
-    """Where they differ first, and how."""
+    """Description of the first difference."""
 
 
 class Transfer:
-    """A copy of one database into another, whose tables are of the same version. Every method raises UnusableDatabase.
+    """A copy of one database into another with tables of the same version. Every method raises UnusableDatabase.
 
-    Nobody else should write to either side; what is written to the source nevertheless is found by `check`.
+    No other process should write to either side; `check` finds any such writes to the source.
     """
 
     def __init__(self, source: Side, target: Side, now: Micros) -> None:
-        """``now``: idempotency keys that have expired by then may be missing in the source."""
+        """Begin the copy.
+
+        ``now``: idempotency keys that have expired by then may be missing in the source.
+        """
         self._source = source
         self._target = target
         self._now = now
@@ -56,8 +59,8 @@ class Transfer:
         self._filled = [table for table in TABLES if target.page(table, None, 1)]
 
     def refuse_other_data(self, bar: Bar) -> None:
-        """Return if all rows of the target are of the source, now or before. Writes nothing."""
-        with bar("Looking at what is there", sum(self._counts[table] for table in self._filled)) as advance:
+        """Raise UnusableDatabase if the source never had a row of the target. Writes nothing."""
+        with bar("Reading the target", sum(self._counts[table] for table in self._filled)) as advance:
             for table in self._filled:
                 unknown: list[Row] = []
                 for difference in self._differences(table, advance):
@@ -74,7 +77,7 @@ class Transfer:
                 self._refuse_unless_outdated(table, unknown)
 
     def carry(self, bar: Bar) -> int:
-        """Bring the target up to date; answers how many rows were written."""
+        """Bring the target up to date; return the number of rows written."""
         outdated = [table for table in TABLES if table in self._differs]
         rows = sum(self._counts[table] for table in (*outdated, *TABLES))
         written = 0
@@ -89,7 +92,7 @@ class Transfer:
         return written
 
     def check(self, bar: Bar) -> list[Checked]:
-        """Compare both sides as they are now."""
+        """Compare both sides in their current state."""
         self._source.release()
         self._source.hold()
         with bar("Checking", sum(self._source.count(table) for table in TABLES)) as advance:
@@ -130,7 +133,7 @@ class Transfer:
         count, first = 0, ""
         both = read(self._source, table, seen), read(self._target, table, theirs.add)
         for difference in differences(table, *both):
-            first = first or _told(table, difference)
+            first = first or _description_of(table, difference)
             count += 1
         return Checked(table.name, ours.rows, theirs.rows, ours.text, theirs.text, count, first)
 
@@ -139,7 +142,7 @@ class Transfer:
         return differences(table, source, read(self._target, table, lambda _: None))
 
     def _refuse_unless_outdated(self, table: Table, rows: list[Row]) -> None:
-        """Return if the source had all these rows, and has dropped them since."""
+        """Raise UnusableDatabase unless the source had all these rows, and has dropped them since."""
         if not rows:
             return
         if table == BACKUPS:
@@ -153,20 +156,20 @@ class Transfer:
     def _refuse(self, table: Table, row: Row) -> None:
         raise UnusableDatabase(
             self._target.shown,
-            f"it holds other data than {self._source.shown}, such as {_named(table, row)}; nothing was written",
+            f"it holds other data than {self._source.shown}, such as {_name_of(table, row)}; nothing was written",
         )
 
 
-def _told(table: Table, difference: Difference) -> str:
+def _description_of(table: Table, difference: Difference) -> str:
     source, target = difference
     if source is None:
-        return f"{_named(table, target or ())} is missing in the source"
+        return f"{_name_of(table, target or ())} is missing in the source"
     if target is None:
-        return f"{_named(table, source)} is missing in the target"
+        return f"{_name_of(table, source)} is missing in the target"
     columns = [name for name, one, other in zip(table.columns, source, target, strict=True) if one != other]
-    return f"{_named(table, source)} differs in {', '.join(columns)}"
+    return f"{_name_of(table, source)} differs in {', '.join(columns)}"
 
 
-def _named(table: Table, row: Row) -> str:
+def _name_of(table: Table, row: Row) -> str:
     values = zip(table.key_columns, row, strict=False)
     return f"{table.name} {', '.join(f'{name} {value!r}' for name, value in values)}"
