@@ -1,1 +1,1 @@
-"""What a program needs whatever it serves: settings, logs, signals, certificates."""
+"""Parts of any server program: settings, logs, signals, certificates."""

@@ -1,4 +1,4 @@
-"""Certificates in PEM files: read, checked, and read again when the files change."""
+"""Certificates in PEM files: load, check, and reload after a change."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 LOOK_SECONDS: Final = 5.0
-"""How often files are looked at."""
+"""Interval between two checks of the files, in seconds."""
 
 
 class CannotUseTls(Exception):
@@ -20,10 +20,10 @@ class CannotUseTls(Exception):
 
 
 def load_chain(context: ssl.SSLContext, certificate: Path, key: Path) -> tuple[bytes, bytes]:
-    """Load a certificate, with its chain, and its key into a context; returns what the two files hold.
+    """Load a certificate, its chain and its key into a context; return the contents of the two files.
 
     Raises:
-        CannotUseTls: they cannot be read, or do not belong together. The context may be spoilt.
+        CannotUseTls: a file cannot be read, or the key does not match. The context must not be used then.
     """
     with _refusing(certificate, key):
         context.load_cert_chain(certificate, key, password=_no_password)
@@ -31,10 +31,10 @@ def load_chain(context: ssl.SSLContext, certificate: Path, key: Path) -> tuple[b
 
 
 def load_ca(context: ssl.SSLContext, ca: Path) -> bytes:
-    """Have a context trust what a CA signed; returns what the file holds.
+    """Add a CA to the trusted CAs of a context; return the content of the file.
 
     Raises:
-        CannotUseTls: it cannot be read, or holds no certificate.
+        CannotUseTls: the file cannot be read, or holds no certificate.
     """
     with _refusing(ca):
         context.load_verify_locations(ca)
@@ -42,18 +42,18 @@ def load_ca(context: ssl.SSLContext, ca: Path) -> bytes:
 
 
 class CertificateWatch:
-    """Notices that files have changed, and reads them again."""
+    """Reloads files after a change."""
 
     def __init__(
         self, logger: str, files: Sequence[Path], read: Callable[[], None], logged: Mapping[str, object] | None = None
     ) -> None:
-        """Remember the files as they are now; what they hold is not read.
+        """Store the current timestamps of the files, without reading the files.
 
         Args:
-            logger: name of the logger that says what was read, and what could not be used.
-            files: which to look at.
-            read: reads all of them. It raises `CannotUseTls` and leaves everything as it was if it cannot use them.
-            logged: values of the line that says that they were read; None: all files.
+            logger: name of the logger for reloads and failures.
+            files: files to watch.
+            read: reads all files. Raises `CannotUseTls` and changes nothing if the files cannot be used.
+            logged: values of the log line about a reload; None: the paths of all files.
         """
         self._logger = logger
         self._files = tuple(files)
@@ -62,7 +62,7 @@ class CertificateWatch:
         self._read_at = self._stamps()
 
     def look(self) -> bool:
-        """Read the files if they have changed; returns whether new ones are in use."""
+        """Reload the files if they have changed; return whether new files are in use."""
         stamps = self._stamps()
         if stamps == self._read_at:
             return False
@@ -70,14 +70,14 @@ class CertificateWatch:
         try:
             self._read()
         except CannotUseTls as error:
-            log.error("certificate", problem=str(error))  # perhaps only half of them is written yet: look again
+            log.error("certificate", problem=str(error))  # the files may be half written: retry at the next look
             return False
         self._read_at = stamps
         log.info("certificate", **self._logged)
         return True
 
     async def watch(self, changed: Callable[[], None]) -> None:
-        """Look every `LOOK_SECONDS`, and call ``changed`` whenever new files are in use; goes on until cancelled."""
+        """Look every `LOOK_SECONDS` until cancelled, and call ``changed`` after each reload."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             if self.look():
@@ -108,4 +108,4 @@ def _refusing(*files: Path) -> Iterator[None]:
 
 
 def _no_password() -> str:
-    return ""  # otherwise OpenSSL asks for one on the terminal
+    return ""  # without a callback OpenSSL prompts for a password on the terminal

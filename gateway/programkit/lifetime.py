@@ -1,4 +1,4 @@
-"""How long a process lives: until a signal, or until its parent is gone."""
+"""Lifetime of a process: until a signal, or until its parent ends."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import sys
 
 
 class Lifetime:
-    """The first SIGTERM or SIGINT asks to drain, the second ends the process at once."""
+    """Drains on the first SIGTERM or SIGINT, and ends the process at once on the second."""
 
     def __init__(self) -> None:
         self._stop = asyncio.Event()
 
     def watch(self, *, stdin: bool) -> None:
-        """Begin to listen for signals and, with ``stdin``, for the end of standard input."""
+        """Start to listen for signals and, with ``stdin``, for the end of standard input."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, number)
@@ -23,7 +23,7 @@ class Lifetime:
             loop.add_reader(sys.stdin.fileno(), self._readable)
 
     async def stopping(self) -> None:
-        """Return when it is time to drain."""
+        """Wait until the program must drain."""
         await self._stop.wait()
 
     def _signalled(self, number: int) -> None:

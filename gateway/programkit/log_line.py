@@ -1,4 +1,4 @@
-"""One event of the log as one line of JSON of a bounded size, whatever the event holds."""
+"""Rendering of one log event as one JSON line of bounded size."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ import orjson
 from structlog.typing import EventDict
 
 Render = Callable[[Any, str, EventDict], bytes]
-"""A processor of structlog: logger, level and event to a line without its end."""
+"""A structlog processor: renders logger, level and event as a line without a line break."""
 
 _SHORTER = (2000, 500, 100, 20)
-"""Characters that each value may have, tried one after the other until the line fits."""
+"""Maximum characters per value; each limit is tried in turn until the line fits."""
 
 _MOST_ITEMS = 20
-"""Of a list in a line that is too long."""
+"""Maximum items of a list in a line that is too long."""
 
 _MOST_FRAMES = 12
-"""Of the stack of a defect, the innermost."""
+"""Maximum stack frames of an exception; the innermost frames are kept."""
 
 _ALWAYS = ("event", "level", "time", "request_id")
 
 
 def renderer(most_bytes: int) -> Render:
-    """Make what writes an event as a line of fewer than ``most_bytes`` bytes."""
+    """Return a function that renders an event as a line of fewer than ``most_bytes`` bytes."""
 
-    def render(_: Any, level: str, event: EventDict) -> bytes:  # noqa: ANN401 - the signature is that of structlog
-        # In one step, as every call writes such a line.
+    def render(_: Any, level: str, event: EventDict) -> bytes:  # noqa: ANN401 - structlog defines the signature
+        # One processor instead of a chain, because every call writes a line.
         if "exc_info" in event:
             event = _explained(event)
         event["level"] = level
         event["time"] = datetime.now(UTC)
         try:
             line = orjson.dumps(event, default=repr, option=orjson.OPT_UTC_Z)
-        except (TypeError, RecursionError):  # a text that is no Unicode, a large number, or a value that holds itself
+        except (TypeError, RecursionError):  # invalid Unicode, an integer beyond 64 bits, or a recursive value
             return _shortened(event, most_bytes)
         return line if len(line) < most_bytes else _shortened(event, most_bytes)
 
@@ -46,9 +46,9 @@ def renderer(most_bytes: int) -> Render:
 
 
 def described(exception: BaseException, *, with_texts: bool = False) -> list[str]:
-    """An exception and its causes: their types and the lines of code, innermost first.
+    """Return the types and the lines of code of an exception and its causes, innermost first.
 
-    Their texts are left out unless asked for: they may quote a request.
+    The texts of the exceptions are left out without ``with_texts``, because a text may quote a request.
     """
     found: list[str] = []
     seen: set[int] = set()
@@ -63,15 +63,15 @@ def described(exception: BaseException, *, with_texts: bool = False) -> list[str
 
 
 def text_of(value: object) -> str:
-    """A value as text; its type where it cannot be shown."""
+    """Return a value as text, or the name of its type if the conversion fails."""
     try:
         return value if isinstance(value, str) else str(value) if isinstance(value, BaseException) else repr(value)
-    except Exception:  # noqa: BLE001 -- whatever a value does, the line is written
+    except Exception:  # noqa: BLE001 -- a value that fails must not prevent the log line
         return type(value).__name__
 
 
 def _explained(event: EventDict) -> EventDict:
-    """The event with what was raised instead of ``exc_info``: an exception, or true for the current one."""
+    """Replace ``exc_info`` (an exception, or true for the current exception) by a description of the exception."""
     given = event.pop("exc_info")
     exception = given if isinstance(given, BaseException) else sys.exc_info()[1] if given else None
     if exception is not None:
@@ -85,7 +85,7 @@ def _frames(stack: TracebackType | None) -> list[str]:
 
 
 def _shortened(event: EventDict, most_bytes: int) -> bytes:
-    """The line with each value cut, and marked as cut; of an event with very many values only the usual ones."""
+    """Return the line with each long value cut and marked; an event with too many values keeps only `_ALWAYS`."""
     event["time"] = event["time"].isoformat()[:-6] + "Z"
     for most in _SHORTER:
         line = orjson.dumps({_cut_text(str(name), most): _cut(value, most) for name, value in event.items()})
@@ -103,7 +103,7 @@ def _cut(value: object, most: int) -> object:
 
 
 def _cut_text(text: str, most: int) -> str:
-    """Keep both ends, as the end often says most."""
+    """Cut the middle of a text, because the end often holds the most useful part."""
     if len(text) > most:
         text = f"{text[: most // 2]} … {text[-(most // 2) :]}"
     return text.encode("utf-8", "backslashreplace").decode()

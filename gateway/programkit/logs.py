@@ -1,4 +1,4 @@
-"""One JSON object a line on standard error, whoever logs it; a line has a largest size."""
+"""Logging for the program and its libraries: one JSON object per line of bounded size, on standard error."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from structlog.typing import EventDict
 from programkit.log_line import Render, described, renderer, text_of
 
 Complaints = Callable[[asyncio.AbstractEventLoop, Mapping[str, Any]], None]
-"""What an event loop calls with what it has to complain of."""
+"""An exception handler of an event loop."""
 
 Filters = Mapping[str, Callable[[logging.LogRecord], bool]]
-"""By the name of a library's logger: which of its records are written."""
+"""Predicates by the name of a library's logger: whether to write a record."""
 
 
 class Lines:
-    """Writes lines to a file; those of one turn of the event loop at once."""
+    """Writes lines to a file, batched per iteration of the event loop."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -31,7 +31,7 @@ class Lines:
         self._is_due = False
 
     def msg(self, line: bytes) -> None:
-        """Write the line soon: in this turn of the event loop, or at once where none runs."""
+        """Queue a line for the end of this event loop iteration; without an event loop, write it at once."""
         self._waiting.append(line)
         if not self._is_due:
             self._is_due = True
@@ -43,8 +43,8 @@ class Lines:
     debug = info = warning = error = msg
 
     def flush(self) -> None:
-        """Write what waits."""
-        self._is_due = False  # before it is written: a line that comes from another thread now is due anew
+        """Write the queued lines."""
+        self._is_due = False  # before the write, so that a line queued by another thread schedules a new flush
         lines: list[bytes] = []
         while self._waiting:
             lines.append(self._waiting.popleft())
@@ -54,15 +54,15 @@ class Lines:
 
 
 class LibraryLines(logging.Handler):
-    """Writes what is logged through the standard library.
+    """Writes records of the standard library's `logging`.
 
-    Of libraries that is their fixed text and where it comes from, never the values that they put into it. Those are
-    what clients sent: aiohttp quotes the line that it cannot read, and asyncio the exception of a task. The program's
-    own packages put nothing of a client into such records: those are written whole, with the texts of exceptions.
+    For a library only the message template and the logger's name are written, never the arguments: an argument may
+    hold client data (aiohttp quotes the line that it cannot parse, asyncio the exception of a task). The program's own
+    packages put no client data into such records, so their records are complete, with the texts of exceptions.
     """
 
     def __init__(self, lines: Lines, render: Render, own: str) -> None:
-        """Write to ``lines``; ``own`` is the name of the program's package, whose loggers are named after modules."""
+        """Write to ``lines``; ``own`` is the program's package, whose loggers have the names of its modules."""
         super().__init__()
         self._lines = lines
         self._render = render
@@ -73,7 +73,7 @@ class LibraryLines(logging.Handler):
         try:
             event = self._whole(record) if self._is_own(record.name) else _fixed(record)
             self._lines.msg(self._render(None, record.levelname.lower(), event))
-        except Exception:  # noqa: BLE001 -- as all handlers of the standard library do
+        except Exception:  # noqa: BLE001 -- like all handlers of the standard library
             self.handleError(record)
 
     def _is_own(self, name: str) -> bool:
@@ -99,12 +99,15 @@ def _raised(record: logging.LogRecord) -> BaseException | None:
 
 
 def _direct(least: int, render: Render) -> type[structlog.typing.FilteringBoundLogger]:
-    """structlog's logger, with a shorter way for the line that every call writes: no processors, no context."""
+    """Return structlog's logger class with a faster ``info``, which skips processors and context.
+
+    Every call logs one line with ``info``.
+    """
     filtering: Any = structlog.make_filtering_bound_logger(least)
     if least > logging.INFO:
         return cast("type[structlog.typing.FilteringBoundLogger]", filtering)
 
-    class Direct(filtering):  # type: ignore[misc] # made at run time
+    class Direct(filtering):  # type: ignore[misc] # the base class is created at run time
         def info(self, event: str, **values: object) -> None:
             values["event"] = event
             self._logger.msg(render(None, "info", values))
@@ -120,14 +123,14 @@ def configure(
     filters: Filters | None = None,
     levels: Mapping[str, int] | None = None,
 ) -> Lines:
-    """Set up logging for the process, and answer what is written.
+    """Set up logging for the process; return the writer of the lines.
 
     Args:
-        level: the least that is written, a name of `logging` in lower case; of libraries warnings at least.
-        most_bytes: of a line.
-        own: the program's package, whose records through the standard library are written whole.
-        filters: which records of some libraries are written; of all others every one is.
-        levels: the least that is written of some libraries.
+        level: lowest level to write, a level name of `logging` in lower case; for libraries at least ``warning``.
+        most_bytes: maximum bytes of a line.
+        own: the program's package; its records through the standard library are written complete.
+        filters: predicates for the records of some libraries; records of other libraries are not filtered.
+        levels: lowest level to write for some libraries.
     """
     least = logging.getLevelNamesMapping()[level.upper()]
     lines, render = Lines(sys.stderr.buffer), renderer(most_bytes)
@@ -147,7 +150,7 @@ def configure(
 
 
 def complaints_of(name: str) -> Complaints:
-    """Make a handler that logs as ``name``; asyncio's own quotes exceptions, and so what clients sent."""
+    """Return an exception handler that logs as ``name``; asyncio's default handler would log client data."""
 
     def complain(_: asyncio.AbstractEventLoop, context: Mapping[str, Any]) -> None:
         exception = context.get("exception")

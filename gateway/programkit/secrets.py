@@ -1,6 +1,4 @@
-"""Secrets that settings may hold: not taken from a command line, which every user of the machine can read, and not
-repeated in a message.
-"""
+"""Secrets in settings: refused on a command line, which every local user can read, and redacted in messages."""
 
 from __future__ import annotations
 
@@ -13,8 +11,8 @@ from urllib.parse import unquote
 
 _WORD = r"(?:password|passwd|passphrase|pwd|client_secret)\s*="
 _SECRETS = (
-    re.compile(r"://[^@/\s]*:[^@/\s]*@"),  # as libpq reads a url: up to the first slash
-    re.compile(r"://[^@?\s]*:[^@?\s]*@"),  # with a slash in the password, which no program can read
+    re.compile(r"://[^@/\s]*:[^@/\s]*@"),  # libpq reads user and password up to the first slash
+    re.compile(r"://[^@?\s]*:[^@?\s]*@"),  # a slash in the password is invalid, but is redacted too
     re.compile(rf"{_WORD}\s*\S", re.IGNORECASE),
 )
 _HIDDEN = (
@@ -22,18 +20,18 @@ _HIDDEN = (
     (re.compile(rf"({_WORD}).*", re.DOTALL | re.IGNORECASE), r"\1***"),
 )
 
-ADVICE = "a password on the command line can be read by every user of this machine (ps); expected without it"
+ADVICE = "a password on the command line can be read by every user of this machine (ps); leave it out"
 
 
 def redacted(text: str) -> str:
-    """Answer a value of a setting, or a message with one in it, without the user and the password of a url."""
+    """Return a setting's value, or a message that contains one, without the user and password of a URL."""
     for secret, shown in _HIDDEN:
         text = secret.sub(shown, text)
     return "***" if _holds_secret(unquote(text).replace("***", "")) else text
 
 
 def secret_in(arguments: Sequence[str]) -> str | None:
-    """Answer the option that a password is given with, "an argument" without one; None: there is no password."""
+    """Return the option that holds a password, "an argument" if it has no option, or None without a password."""
     before = ""
     for argument in arguments:
         if _holds_secret(argument) or _holds_secret(unquote(argument)):
@@ -45,7 +43,7 @@ def secret_in(arguments: Sequence[str]) -> str | None:
 
 @contextmanager
 def usage_redacted() -> Iterator[None]:
-    """Print what argparse says of a command line that it cannot read, without the values in it."""
+    """Print argparse's error messages without the values of the arguments."""
     said = io.StringIO()
     try:
         with redirect_stderr(said):

@@ -1,4 +1,4 @@
-"""Settings: defaults < file < environment < flags, checked as a whole at start."""
+"""Settings of a program, in the order defaults < file < environment < flags, validated together at start."""
 
 from __future__ import annotations
 
@@ -17,36 +17,36 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from programkit.secrets import ADVICE, redacted, secret_in, usage_redacted
 
 LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
-"""Hosts of this machine, as they are written in HOST:PORT."""
+"""Loopback hosts, as written in HOST:PORT."""
 
 _INCOMPLETE = "incomplete"
 
 
 def split(value: object) -> object:
-    """The parts of a text between its commas; anything else as it is."""
+    """Split a text at its commas; return any other value unchanged."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 Names = Annotated[list[str], NoDecode, BeforeValidator(split)]
-"""Texts, given one by one or in a list with commas."""
+"""A list of texts, given one by one or separated by commas."""
 
 
 def is_host_and_port(value: str) -> bool:
-    """Whether a text is HOST:PORT."""
+    """Return whether a text has the form HOST:PORT."""
     host, colon, port = value.rpartition(":")
     return bool(host and colon and port.isascii() and port.isdigit() and int(port) < 65536)
 
 
 def is_on(given: object) -> bool:
-    """Whether the value of a switch, as it was given and not yet checked, turns it on."""
+    """Return whether the raw, not validated value of a switch turns the switch on."""
     return str(given or "").lower() in ("true", "1", "yes", "on")
 
 
 class ProgramSettings(BaseSettings):
-    """Settings of a program.
+    """Base class for the settings of a program.
 
-    A program's own class has its options as fields, its name and the prefix of its environment variables in
-    ``model_config``, and as its docstring what ``--help`` begins with.
+    A subclass defines the options as fields, the program's name and the prefix of its environment variables in
+    ``model_config``, and the introduction of ``--help`` as its docstring.
     """
 
     model_config = SettingsConfigDict(
@@ -64,13 +64,13 @@ class ProgramSettings(BaseSettings):
 
     @classmethod
     def incomplete(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Settings that are missing beside others that are given, not yet checked, and why they are needed."""
+        """Yield each missing setting that the given raw settings require, with the reason."""
         yield from ()
 
     @model_validator(mode="wrap")
     @classmethod
     def _whole(cls, given: dict[str, Any], validated: ModelWrapValidatorHandler[Self]) -> Self:
-        """Refuse settings that are half set, together with all that are bad by themselves."""
+        """Report incomplete groups of settings together with all invalid settings."""
         missing = [
             InitErrorDetails(type=PydanticCustomError(_INCOMPLETE, "{why}", {"why": why}), loc=(name,), input=None)
             for name, why in cls.incomplete(given)
@@ -96,7 +96,7 @@ class ProgramSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Order the sources: what is passed in comes from the file, so the environment wins over it."""
+        """Put the environment before the constructor's arguments, which come from the file."""
         return env_settings, init_settings
 
 
@@ -104,25 +104,25 @@ S = TypeVar("S", bound=ProgramSettings)
 
 
 def load(settings: type[S], arguments: Sequence[str], *, advice: str = ADVICE) -> S:
-    """Read all settings of a program. If any is bad, list every one on standard error and exit with 2.
+    """Return all settings of a program. If any is invalid, print each problem to standard error and exit with 2.
 
     Args:
-        settings: the class of the program's settings.
-        arguments: of its command line.
-        advice: what to do instead of giving a password there.
+        settings: the program's settings class.
+        arguments: command line arguments.
+        advice: message for a password on the command line.
     """
     if option := secret_in(arguments):
         _refuse(f"{option}: {advice}")
     prefix = settings.model_config.get("env_prefix", "")
     try:
         with usage_redacted():
-            # The argument is pydantic-settings' own, unknown to the model that mypy sees.
+            # pydantic-settings defines this argument; mypy sees only the fields of the model.
             return settings(_cli_parse_args=list(arguments), **_file(arguments, prefix))  # type: ignore[call-arg]
     except ValidationError as error:
-        _refuse(*(_told(problem, prefix) for problem in error.errors()))
+        _refuse(*(_message(problem, prefix) for problem in error.errors()))
 
 
-def _told(problem: ErrorDetails, prefix: str) -> str:
+def _message(problem: ErrorDetails, prefix: str) -> str:
     name = str(problem["loc"][0]) if problem["loc"] else ""
     flag = f"--{name.replace('_', '-')} ({prefix}{name.upper()})"
     wrong = problem["msg"].removeprefix("Value error, ")

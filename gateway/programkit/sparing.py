@@ -1,4 +1,4 @@
-"""Log lines that a client can cause at will, of which some are left out when they come too fast."""
+"""Rate limit for log lines that a client can cause."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import structlog
 
 
 class Sparing:
-    """Logs a number of lines at once, and so many a second in the long run; the next line counts those left out."""
+    """Logs up to ``burst`` lines at once and ``per_second`` on average; the next line counts the dropped lines."""
 
     def __init__(
         self, name: str, *, burst: int, per_second: float, clock: Callable[[], float] = time.monotonic
@@ -24,12 +24,12 @@ class Sparing:
         self._left_out = 0
 
     def info(self, event: str, **values: object) -> None:
-        """Log an event, or count it as left out."""
+        """Log an event, or count it as dropped."""
         if self._may_log():
             self._log.info(event, **self._counted(values))
 
     def warning(self, event: str, **values: object) -> None:
-        """Log an event, or count it as left out."""
+        """Log an event, or count it as dropped."""
         if self._may_log():
             self._log.warning(event, **self._counted(values))
 

@@ -1,7 +1,7 @@
-"""The gRPC server: who may share what with whom. Knows no HTTP."""
+"""The gRPC server: sharing of backups between projects. Contains no HTTP."""
 
 import os
 
-# Read when grpc is imported, so it is set before any module of ours does that. gRPC's C library otherwise writes a line
-# of plain text, several times the size of the call, for each one with a header that it does not like; ours are JSON.
+# grpc reads this variable on import, so it must be set before any of our modules imports grpc. Otherwise gRPC's C
+# library logs each call with an invalid header, in plain text and several times the size of the call; our log is JSON.
 os.environ.setdefault("GRPC_VERBOSITY", "NONE")

@@ -1,4 +1,4 @@
-"""``backup-sharing-server``: serve until told to stop."""
+"""``backup-sharing-server``: run the server until a signal arrives."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from programkit.scheduling import schedule_as_batch
 def main() -> None:
     """Run the server with the settings of the command line.
 
-    Exits with 2 if it cannot start with them, with `DISK_FAILED` if only a fresh process can go on.
+    Exits with 2 if the server cannot start, and with `DISK_FAILED` if only a new process can continue.
     """
     settings = config.load(sys.argv[1:])
     lines = logs.configure(settings.log_level)
@@ -30,7 +30,7 @@ def main() -> None:
     try:
         uvloop.run(_serve(settings, lines))
     except (BadTokenFile, CannotIdentify, CannotUseTls, UnusableDatabase, CannotListen) as error:
-        print(f"backup-sharing-server: {error}", file=sys.stderr)  # noqa: T201 - for the person who started it
+        print(f"backup-sharing-server: {error}", file=sys.stderr)  # noqa: T201 - a message for the operator
         raise SystemExit(2) from None
 
 
@@ -40,7 +40,7 @@ async def _serve(settings: config.Settings, lines: Lines) -> None:
     try:
         await app.serve(settings, lifetime)
     except app.StoreFailed:
-        # Not the usual way out: the interpreter would close the database, and SQLite copy into it what is in doubt.
+        # No normal exit: the interpreter would close the database, and SQLite would checkpoint data of unknown state.
         lines.flush()
         sys.stderr.flush()
         os._exit(DISK_FAILED)

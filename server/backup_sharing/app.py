@@ -1,4 +1,4 @@
-"""The one place that wires the parts of the server together; starts, drains and stops it."""
+"""Wiring of the server's parts; starts, drains and stops the server."""
 
 from __future__ import annotations
 
@@ -41,33 +41,33 @@ from restmap.multiplexing.traffic import Traffic
 SERVICES = (sharing_service.SERVICE, catalog_service.SERVICE)
 
 _BESIDES_CALLS = 512
-"""Calls that gRPC takes beside those in progress: streams, watches, and requests that have not arrived."""
+"""Calls that gRPC accepts beyond ``max_concurrent_calls``: streams, watches, and requests still being received."""
 
 _GARBAGE: Final = (10_000, 10, 5)
-"""Thresholds of the garbage collector: a look for every 10 000 new objects, not for every 700. Each look goes through
-the calls in progress, which are no garbage; references free nearly everything else."""
+"""Thresholds of the garbage collector: one run per 10 000 new objects instead of 700. Each run scans the calls in
+progress, which are not garbage; reference counting frees nearly everything else."""
 
 _LAST_ANSWERS: Final = 1.0
-"""Seconds that calls in progress get when the store has failed."""
+"""Seconds for calls in progress to finish after the store has failed."""
 
 
 def now() -> Micros:
-    """The time by the machine's clock."""
+    """Return the current time of the system clock."""
     return time.time_ns() // 1000
 
 
 def new_sharing_id() -> str:
-    """A fresh UUID of version 7: ids made later sort behind, so that they are stored side by side."""
+    """Return a new UUID of version 7; later ids sort after earlier ones, so neighbours are stored together."""
     return str(uuid_utils.uuid7())
 
 
 def new_request_id() -> str:
-    """A fresh request id."""
+    """Return a new request id."""
     return f"req-{uuid_utils.uuid4()}"
 
 
 def methods(store: Store, settings: Settings) -> Sequence[Method]:
-    """Everything that can be called."""
+    """Return all methods that the server serves."""
     limits = SharingLimits(
         max_recipients=settings.max_recipients,
         max_active=settings.max_active_sharings,
@@ -80,7 +80,10 @@ def methods(store: Store, settings: Settings) -> Sequence[Method]:
 
 
 class StoreFailed(Exception):
-    """Only a fresh process can find out what the store holds; until this one ends, it must keep the store."""
+    """The content of the store is uncertain, and only a new process can recover the store.
+
+    This process must keep the store open until the process ends.
+    """
 
     def __init__(self, store: Store) -> None:
         super().__init__("the store failed")
@@ -88,11 +91,11 @@ class StoreFailed(Exception):
 
 
 async def serve(settings: Settings, lifetime: Lifetime) -> None:
-    """Serve until ``lifetime`` says to stop, then finish the calls in progress.
+    """Serve until ``lifetime`` requests a stop, then finish the calls in progress.
 
     Raises:
         BadTokenFile, CannotIdentify, CannotUseTls, UnusableDatabase, CannotListen: the server cannot start.
-        StoreFailed: the process has to end, without any clean-up.
+        StoreFailed: the process must end without any clean-up.
     """
     log = structlog.get_logger("server")
     async with AsyncExitStack() as cleanups:
@@ -113,42 +116,42 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
             settings.max_call_seconds,
         )
         traffic = Traffic()
-        standing = Health(store, SERVICES)
+        serving = Health(store, SERVICES)
         admitted = admission(gateways, settings.max_peer_streams, only_gateways=bool(settings.gateway_peer))
         in_flight = min(settings.max_concurrent_calls, MAX_IN_FLIGHT)
         multiplexer = Multiplexer(pipeline, in_flight, traffic, admitted)
         peers = peer_of if settings.client_ca else unnamed_peer_of
         unaries = unary.handlers(pipeline, served, traffic, peers)
-        calls = (*unaries, multiplexer.handler(), health.handler(standing, traffic))
+        calls = (*unaries, multiplexer.handler(), health.handler(serving, traffic))
         server = _server(settings, calls, traffic, tls)
         await server.start()
         cleanups.push_async_callback(multiplexer.closed)
         cleanups.push_async_callback(_stop, server, settings, store)
-        # What stands now stands till the end: to look through all of it again and again stops calls for up to 30 ms.
+        # These objects live until the process ends; without the freeze each full scan would pause calls up to 30 ms.
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GARBAGE)
         log.info("serving", grpc_listen=settings.grpc_listen)
         await _first(lifetime.stopping(), store.failed.wait())
         log.info("draining")
-        is_watched = standing.is_watched and not store.failed.is_set()
-        standing.drain()
+        is_watched = serving.is_watched and not store.failed.is_set()
+        serving.drain()
         multiplexer.drain()
         if is_watched:
-            # gRPC drops calls that arrive while it stops; until those who watch have heard of it, they may come.
+            # gRPC drops calls that arrive while it stops. Watchers may send calls until they see the new status.
             await _first(asyncio.sleep(settings.drain_notice), store.failed.wait())
     if store.failed.is_set():
         raise StoreFailed(store)
 
 
 async def _stop(server: grpc.aio.Server, settings: Settings, store: Store) -> None:
-    """Finish the calls in progress. A store that failed answers all of them at once, or never."""
+    """Finish the calls in progress. A failed store answers them at once or never, so it gets `_LAST_ANSWERS`."""
     limit = min(settings.drain_timeout, _LAST_ANSWERS) if store.failed.is_set() else settings.drain_timeout
     await server.stop(limit)
 
 
 async def _first(*events: Coroutine[Any, Any, object]) -> None:
-    """Wait until one of these is done."""
+    """Wait until one of the events is done."""
     waiting = [asyncio.ensure_future(event) for event in events]
     try:
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
@@ -196,13 +199,13 @@ def _server(
     traffic: Traffic,
     tls: CertificateFiles | None,
 ) -> grpc.aio.Server:
-    # The pipeline refuses what is too much, and says so properly; gRPC's own limit stands behind it.
+    # The pipeline refuses excess calls with a proper error; gRPC's own limit is only a fallback.
     most = settings.max_concurrent_calls + _BESIDES_CALLS
     server = grpc.aio.server(maximum_concurrent_rpcs=most, options=server_options(settings.max_connections))
     names = (*SERVICES, health.NAME, reflection.NAME)
     server.add_generic_rpc_handlers((*calls, reflection.handler(names, traffic)))
     policy.check_served((*names, MULTIPLEX))
-    check_free(settings.grpc_listen)  # says it better than gRPC does
+    check_free(settings.grpc_listen)  # its error message is clearer than gRPC's
     try:
         if tls is None:
             server.add_insecure_port(settings.grpc_listen)

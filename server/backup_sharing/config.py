@@ -1,4 +1,4 @@
-"""Settings: defaults < file < environment < flags, checked as a whole at start."""
+"""Settings of the server, in the order defaults < file < environment < flags, validated together at start."""
 
 from __future__ import annotations
 
@@ -72,14 +72,17 @@ def _is_confidential(url: str) -> bool:
     try:
         parts = urlsplit(url)
     except ValueError:
-        return True  # it is refused as a url
+        return True  # `_url` refuses this value
     return parts.scheme != "http" or parts.hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def _incomplete(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Settings that are missing beside others that are given, and why they are needed."""
+    """Yield each missing setting that the given settings require, with the reason."""
     if not any(given.get(name) for name in _PROVIDERS):
-        yield "tokens", "is missing; without it, --keystone-url, --client or --proxy-credentials nobody could call"
+        yield (
+            "tokens",
+            "is missing; callers need it, --keystone-url, --client or --proxy-credentials to authenticate",
+        )
     if any(given.get(name) for name in _SERVICE_USER[1:]):
         for name in _SERVICE_USER:
             if not given.get(name):
@@ -89,18 +92,18 @@ def _incomplete(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     is_insecure = is_on(given.get("insecure"))
     with_tls = any(given.get(name) for name in ("tls_certificate", "tls_key", "client_ca", "client", "gateway_peer"))
     if with_tls or not (is_local or is_insecure):
-        why = "is missing" if with_tls else "is missing; beyond loopback plain text needs --insecure"
+        why = "is missing" if with_tls else "is missing; plain text on a non-loopback address needs --insecure"
         yield from ((name, why) for name in ("tls_certificate", "tls_key") if not given.get(name))
     if (given.get("client") or given.get("gateway_peer")) and not given.get("client_ca"):
-        yield "client_ca", "is missing; without it no certificate of a peer can be believed"
+        yield "client_ca", "is missing; without it the certificates of peers cannot be verified"
     if given.get("proxy_credentials") and not given.get("gateway_peer") and not listen.startswith("unix:"):
-        yield "gateway_peer", "is missing; a proxy is believed only through a gateway that is known, or a Unix socket"
+        yield "gateway_peer", "is missing; a proxy is trusted only through a named gateway or a Unix socket"
     if not (is_insecure or _is_confidential(str(given.get("keystone_url") or ""))):
-        yield "keystone_url", "would get tokens in plain text; expected https, or --insecure"
+        yield "keystone_url", "would receive tokens in plain text; expected https, or --insecure"
 
 
 class Settings(ProgramSettings):
-    """Share volume backups between projects, over gRPC.
+    """Share volume backups between projects over gRPC.
 
     Every option can also be given in the environment (--commit-margin as BACKUP_SHARING_COMMIT_MARGIN)
     or in a TOML file (commit_margin = 1.0) named by --config. Flags win over the environment, the
@@ -110,124 +113,136 @@ class Settings(ProgramSettings):
     model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, cli_prog_name="backup-sharing-server")
 
     grpc_listen: Address = Field("127.0.0.1:50051", description="HOST:PORT or unix:PATH to serve gRPC on")
-    tls_certificate: Path | None = Field(None, description="PEM file with the server's certificate and its chain")
-    tls_key: Path | None = Field(None, description="PEM file with its key")
+    tls_certificate: Path | None = Field(None, description="PEM file with the server's certificate chain")
+    tls_key: Path | None = Field(None, description="PEM file with the private key of the server's certificate")
     client_ca: Path | None = Field(
-        None, description="PEM file with the CA of peers' certificates; from then on every peer has to show one"
+        None, description="PEM file with the CA that signed the peers' certificates; if set, peers need a certificate"
     )
-    insecure: bool = Field(False, description="serve plain text beyond loopback, and ask a Keystone without TLS")
+    insecure: bool = Field(False, description="allow plain text: gRPC on any address, and a Keystone without TLS")
     database: Database = Field(
-        description="SQLite file, made if it is missing, or postgresql://USER@HOST/NAME; with several hosts the one"
-        " that writes is used"
+        description="SQLite file, created if missing, or postgresql://USER@HOST/NAME; of several hosts, the server"
+        " uses the one that accepts writes"
     )
     migrate: bool = Field(
-        False, description="bring the tables of an older version up to date at start, as 'backup-sharing migrate' does"
+        False, description="apply missing database migrations at start, as 'backup-sharing migrate' does"
     )
     tokens: Path | None = Field(None, description="file of token digests; 'backup-sharing token' adds to it")
     keystone_url: Url | None = Field(
-        None, description="Keystone that knows the callers' tokens, such as https://iam:5000"
+        None, description="URL of the Keystone that validates the callers' tokens, such as https://iam:5000"
     )
     keystone_user: str | None = Field(
-        None, description="name of the service user that validates tokens; without one each token validates itself"
+        None, description="name of the service user that validates tokens; without one, each token validates itself"
     )
-    keystone_password_file: Path | None = Field(None, description="file that holds the service user's password")
+    keystone_password_file: Path | None = Field(None, description="file with the service user's password")
     keystone_user_domain: str = Field("Default", description="name of the service user's domain")
     keystone_project: str | None = Field(None, description="name of the service user's project")
-    keystone_project_domain: str = Field("Default", description="name of that project's domain")
+    keystone_project_domain: str = Field("Default", description="name of the domain of the service user's project")
     keystone_role: Roles = Field(
         [],
-        description="NAME=ROLE: which of reader, member, admin and service a role of Keystone's is, where its name"
-        " is another; may be given several times",
+        description="NAME=ROLE: map a Keystone role to reader, member, admin or service; a role that is not mapped"
+        " keeps its name; may be given several times",
     )
     keystone_service_project: Projects = Field(
         [],
-        description="id of a Keystone project whose tokens may have the role service, also where an authenticating"
-        " proxy names them; without one none has it; may be given several times",
+        description="id of a Keystone project in which the role service counts, for Keystone tokens and for callers"
+        " named by an authenticating proxy; without one, the role is ignored; may be given several times",
     )
     keystone_admin_project: Projects = Field(
         [],
-        description="id of a Keystone project whose role admin acts for every project, that of any other only as"
-        " member; without one it does in every project; may be given several times",
+        description="id of a Keystone project whose admins may act for every project; admins of other projects count"
+        " as members; without one, the admins of every project may act for all; may be given several times",
     )
     client: Clients = Field(
         [],
-        description="NAME=ROLE or NAME=ROLE@PROJECT: who calls with a certificate of this name, by itself; may be"
-        " given several times",
+        description="NAME=ROLE or NAME=ROLE@PROJECT: accept the client certificate with this name as a caller with"
+        " this role, in this project if given; may be given several times",
     )
     gateway_peer: Names = Field(
-        [], description="name in the certificate of a gateway, which never is a caller; may be given several times"
+        [],
+        description="name in a gateway's certificate; a certificate with this name never identifies a caller; may be"
+        " given several times",
     )
     proxy_credentials: Path | None = Field(
-        None, description="file of NAME:SECRET, a line each, by which an authenticating proxy is known"
+        None, description="file of NAME:SECRET lines, the credentials of the authenticating proxy"
     )
-    keystone_timeout: float = Field(5.0, gt=0, description="seconds that Keystone has to answer")
+    keystone_timeout: float = Field(5.0, gt=0, description="timeout of a request to Keystone, in seconds")
     token_cache_seconds: float = Field(
-        60.0, gt=0, description="seconds for which a token is good without asking Keystone again, even if it is revoked"
+        60.0, gt=0, description="seconds to cache a valid Keystone token; a revoked token is accepted until then"
     )
-    token_cache_size: int = Field(10_000, ge=1, description="good tokens that are remembered, and refused ones")
-    max_recipients: int = Field(1000, ge=1, description="recipients that one call may name")
-    max_active_sharings: int = Field(1000, ge=0, description="active sharings that one backup may have; 0: any number")
+    token_cache_size: int = Field(
+        10_000, ge=1, description="maximum number of cached valid tokens, and of cached refused tokens"
+    )
+    max_recipients: int = Field(1000, ge=1, description="maximum number of recipients in one call")
+    max_active_sharings: int = Field(1000, ge=0, description="maximum active sharings of one backup; 0: no limit")
     on_conflict: Literal["refuse", "return"] = Field(
         "refuse",
-        description="when a recipient already has the backup: refuse the call, or return the standing sharing",
+        description="if a recipient already has the backup: refuse the call, or return the existing sharing",
     )
-    idempotency_key_lifetime: float = Field(86400, gt=0, description="seconds for which an idempotency key is kept")
+    idempotency_key_lifetime: float = Field(86400, gt=0, description="seconds to keep an idempotency key")
     commit_margin: float = Field(
         1.0,
         ge=0,
-        description="seconds before a call's deadline in which no commit begins any more, or the last quarter of the"
-        " time that the call has, where that is less",
+        description="no commit begins within this many seconds of the call's deadline; at most a quarter of the"
+        " call's time is used as margin",
     )
-    max_concurrent_calls: int = Field(4096, ge=1, description="calls in progress; more are refused as overload")
-    max_project_calls: int = Field(1024, ge=0, description="calls in progress of one project; 0: any number")
-    max_project_rate: float = Field(0, ge=0, description="calls a second of one project; 0: any number")
+    max_concurrent_calls: int = Field(
+        4096, ge=1, description="maximum calls in progress; further calls are refused as overload"
+    )
+    max_project_calls: int = Field(1024, ge=0, description="maximum calls in progress of one project; 0: no limit")
+    max_project_rate: float = Field(0, ge=0, description="maximum calls per second of one project; 0: no limit")
     max_call_seconds: float = Field(
-        30.0, gt=0, description="seconds that a call may take, whatever its deadline, and without one"
+        30.0, gt=0, description="maximum duration of a call in seconds, with or without a deadline"
     )
     max_failed_identities: float = Field(
         600,
         ge=0,
-        description="calls a minute with a bad credential from one client address, where that is known; more are"
-        " refused as overload, good credentials always pass; 0: any number",
+        description="maximum calls per minute with invalid credentials from one client address; further calls"
+        " are refused as overload; valid credentials and unknown addresses are not limited; 0: no limit",
     )
-    max_connections: int = Field(1000, ge=1, description="connections of clients; any further one is closed at once")
+    max_connections: int = Field(
+        1000, ge=1, description="maximum client connections; further connections are closed at once"
+    )
     max_peer_streams: int = Field(
         16,
         ge=1,
-        description="multiplexed streams from one address, or with one certificate's name; a gateway has one, and"
-        " without one makes each call by itself",
+        description="maximum multiplexed streams per peer address or certificate name; a gateway opens one; if the"
+        " stream is refused, the gateway makes unary calls",
     )
-    max_waiting_changes: int = Field(10_000, ge=1, description="changes waiting for the database; more are refused")
+    max_waiting_changes: int = Field(
+        10_000, ge=1, description="maximum changes waiting for the database; further changes are refused"
+    )
     commit_delay: float = Field(
         0.001,
         ge=0,
         le=1,
-        description="seconds that a change waits for others to share its commit while several callers make changes",
+        description="seconds to wait for further changes before a shared commit, while several callers make changes",
     )
     read_threads: int = Field(2, ge=1, description="threads that read from SQLite")
-    read_connections: int = Field(4, ge=1, description="connections to PostgreSQL that read")
-    write_connections: int = Field(1, ge=1, description="connections to PostgreSQL that write, one batch each")
+    read_connections: int = Field(4, ge=1, description="PostgreSQL connections for reads")
+    write_connections: int = Field(1, ge=1, description="PostgreSQL connections for writes, one batch each")
     busy_timeout: float = Field(
-        5.0, ge=0, description="seconds to wait for the database, and while others hold what a call needs"
+        5.0, ge=0, description="seconds to wait for the database, including locks held by others"
     )
     drain_notice: float = Field(
         1.0,
         ge=0,
-        description="seconds for which a server that is about to stop still takes calls, if anyone watches its health,"
-        " so that they can be sent elsewhere",
+        description="seconds to keep accepting calls while draining, so that health watchers can send calls"
+        " elsewhere; skipped if nobody watches the health",
     )
-    drain_timeout: float = Field(10.0, ge=0, description="seconds that calls in progress get when the server stops")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least level that is logged")
+    drain_timeout: float = Field(
+        10.0, ge=0, description="seconds for calls in progress to finish when the server stops"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
     stop_on_stdin_close: bool = Field(
         False, description="drain when standard input closes, so that the server does not outlive its parent"
     )
 
     @classmethod
     def incomplete(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Settings that are missing beside others that are given, and why they are needed."""
+        """Yield each missing setting that the given settings require, with the reason."""
         return _incomplete(given)
 
 
 def load(arguments: Sequence[str]) -> Settings:
-    """Read all settings. If any is bad, list every one on standard error and exit with 2."""
+    """Return all settings. If any is invalid, print each problem to standard error and exit with 2."""
     return settings.load(Settings, arguments, advice=ADVICE)

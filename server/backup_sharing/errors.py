@@ -1,7 +1,7 @@
-"""What can go wrong, as types. A failure knows its reason; what it looks like on the wire is `rpc.status`.
+"""Failures as exception types. Each failure has a reason; `rpc.status` maps it to a gRPC status.
 
 ``reason`` is a value of ``backupsharing.v2.ErrorReason`` without its prefix. The message is for
-the caller: it says which member, which value and what is expected, and never holds SQL, a path,
+the caller: it names the member, the value and the expected value, and never contains SQL, a path,
 a driver's text or a secret.
 """
 
@@ -12,23 +12,23 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 MOST_NAMED = 20
-"""As many projects as a message names: the status of a call has to fit into 8 KiB of HTTP/2 trailers."""
+"""Maximum number of projects in a message, because a call's status must fit into 8 KiB of HTTP/2 trailers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One member of a request that is not what is expected."""
+    """One invalid member of a request."""
 
     field: str
     """Path of the member in the request message: ``shared.to_project_ids[1]``."""
     description: str
-    """What is wrong, with the value, and what is expected."""
+    """The error, the value and the expected value."""
     reason: str = "INVALID_REQUEST"
-    """A more specific reason, where the contract has one for this member."""
+    """A more specific reason, if the contract defines one for this member."""
 
 
 class Failure(Exception):
-    """Base of everything a caller can be told. Anything else that is raised is a defect."""
+    """Base class of all errors that are reported to callers. Any other exception is a defect."""
 
     reason: ClassVar[str]
 
@@ -36,29 +36,29 @@ class Failure(Exception):
         super().__init__(message)
         self.message = message
         self.metadata = metadata
-        """Facts for ``ErrorInfo.metadata``: identifiers of what the message is about."""
+        """Values for ``ErrorInfo.metadata``: identifiers of the objects in the message."""
 
 
 class TokenMissing(Failure):
-    """No credential came with the call."""
+    """The call has no credential."""
 
     reason = "TOKEN_MISSING"
 
 
 class TokenInvalid(Failure):
-    """The credential is unknown or has expired; the two look alike to the caller."""
+    """The credential is unknown or has expired; the caller cannot distinguish the two."""
 
     reason = "TOKEN_INVALID"
 
 
 class ProxyRequired(Failure):
-    """The caller is named in the way of the authenticating proxy, but the proxy does not stand for it."""
+    """The call did not come through the authenticating proxy, or lacks the proxy's credential."""
 
     reason = "PROXY_REQUIRED"
 
 
 class ProjectForbidden(Failure):
-    """The caller belongs to another project than the one it names."""
+    """The caller belongs to another project than the project of the request."""
 
     reason = "PROJECT_FORBIDDEN"
 
@@ -70,7 +70,7 @@ class RoleMissing(Failure):
 
 
 class InvalidArgument(Failure):
-    """The request's values are not acceptable; all violations at once."""
+    """The request has invalid values; lists all violations."""
 
     reason = "INVALID_REQUEST"
 
@@ -79,11 +79,11 @@ class InvalidArgument(Failure):
         super().__init__(" ".join(violation.description for violation in self.violations))
         specific = (violation.reason for violation in self.violations if violation.reason != type(self).reason)
         self.specific_reason = next(specific, type(self).reason)
-        """The first reason that is more specific than this class's."""
+        """The first reason that is more specific than the reason of this class, or the latter."""
 
 
 class BackupNotFound(Failure):
-    """No such backup, or it belongs to another project: one answer for both."""
+    """The backup does not exist or belongs to another project; the caller cannot distinguish the two."""
 
     reason = "BACKUP_NOT_FOUND"
 
@@ -92,7 +92,7 @@ class BackupNotFound(Failure):
 
 
 class SharingNotFound(Failure):
-    """No such active sharing, or one between other projects: one answer for both."""
+    """No active sharing has this id, or it is between other projects; the caller cannot distinguish the two."""
 
     reason = "SHARING_NOT_FOUND"
 
@@ -101,7 +101,7 @@ class SharingNotFound(Failure):
 
 
 class NotTheGiver(Failure):
-    """The recipient asked to cancel a sharing; only the giver may."""
+    """The recipient tried to cancel a sharing; only the giver may."""
 
     reason = "NOT_THE_GIVER"
 
@@ -137,7 +137,7 @@ class BackupOwnerFixed(Failure):
 
 
 class AlreadyShared(Failure):
-    """Some recipients already have an active sharing of the backup; nothing was stored."""
+    """Some recipients already have an active sharing of the backup; the call stored nothing."""
 
     reason = "ALREADY_SHARED"
 
@@ -154,7 +154,7 @@ class AlreadyShared(Failure):
 
 
 class IdempotencyKeyReused(Failure):
-    """The idempotency key was used before for another request."""
+    """The idempotency key was used before with another request."""
 
     reason = "IDEMPOTENCY_KEY_REUSED"
 
@@ -163,7 +163,7 @@ class IdempotencyKeyReused(Failure):
 
 
 class QuotaUsedUp(Failure):
-    """The call would give a backup more active sharings than the setting allows; nothing was stored."""
+    """The call would exceed the maximum of active sharings of a backup; the call stored nothing."""
 
     reason = "SHARING_QUOTA_USED_UP"
 
@@ -177,19 +177,19 @@ class QuotaUsedUp(Failure):
 
 
 class Overloaded(Failure):
-    """More calls are waiting than the server takes on; nothing was stored."""
+    """A limit on waiting calls, connections or rates is exceeded; the call stored nothing."""
 
     reason = "OVERLOADED"
 
 
 class Unavailable(Failure):
-    """The server or its store cannot be used now; nothing was stored."""
+    """The server or its store is not usable at present; the call stored nothing."""
 
     reason = "UNAVAILABLE"
 
 
 class OutcomeUnknown(Failure):
-    """The commit of a change was begun, and nobody knows whether it was completed: the change may be stored."""
+    """The commit of a change has begun, and its outcome is unknown: the change may be stored."""
 
     reason = "OUTCOME_UNKNOWN"
 
@@ -201,7 +201,7 @@ class OutcomeUnknown(Failure):
 
 
 class IdentityUnavailable(Failure):
-    """The identity service cannot be asked, so nobody can say who is calling."""
+    """The identity service cannot be reached, so the caller cannot be identified."""
 
     reason = "IDENTITY_UNAVAILABLE"
 
@@ -210,7 +210,7 @@ class IdentityUnavailable(Failure):
 
 
 class DeadlineTooClose(Failure):
-    """The call could not be carried out before its deadline; nothing was stored, and nothing will be."""
+    """The call could not be carried out before its deadline; the call stored nothing and will store nothing."""
 
     reason = "DEADLINE_TOO_CLOSE"
 
@@ -219,6 +219,6 @@ class DeadlineTooClose(Failure):
 
 
 class StoredDataUnreadable(Failure):
-    """What is stored cannot be read."""
+    """Stored data cannot be read."""
 
     reason = "STORED_DATA_UNREADABLE"

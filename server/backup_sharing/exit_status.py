@@ -1,8 +1,8 @@
-"""How the server's process ends, where that tells something to whoever started it."""
+"""Exit statuses of the server process with a meaning for its supervisor."""
 
 from __future__ import annotations
 
 from typing import Final
 
 DISK_FAILED: Final = 74
-"""What a process ends with when only a fresh one can find out what the database holds: EX_IOERR of sysexits.h."""
+"""Exit status if only a new process can recover the database: EX_IOERR of sysexits.h."""

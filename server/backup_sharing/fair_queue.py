@@ -1,4 +1,4 @@
-"""Turns at something scarce, shared out by key: one that asks for much waits behind itself, not before the others."""
+"""A fair queue: turns at a scarce resource are shared by key, so that a busy key delays only itself."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ _REFUSAL = "The project has {most} calls waiting, the most it may; try again lat
 
 
 class FairQueue:
-    """Gives out turns. Waiters are served round robin by key, and in order of arrival within a key.
+    """Grants turns. Waiters are served round robin by key, and first come, first served within a key.
 
-    For one event loop. A turn has a cost, in any unit. A turn that costs more than a bound is given when no other turn
-    counts towards that bound, so that every waiter is served.
+    A queue belongs to one event loop. A turn has a cost, in any unit. A turn whose cost exceeds a bound is granted when
+    no other turn counts towards that bound, so every waiter is served in the end.
     """
 
     def __init__(self, *, slots: int, per_key: int, waiting_per_key: int, refusal: str = _REFUSAL) -> None:
-        """Bound the turns.
+        """Set the bounds.
 
         Args:
-            slots: cost of all turns at one time.
-            per_key: cost of the turns of one key at one time.
-            waiting_per_key: waiters of one key; one more is `Overloaded`.
-            refusal: what that says.
+            slots: maximum total cost of all current turns.
+            per_key: maximum total cost of one key's current turns.
+            waiting_per_key: maximum waiters of one key; further waiters get `Overloaded`.
+            refusal: message of that `Overloaded`.
         """
         self._slots = slots
         self._per_key = per_key
@@ -35,22 +35,22 @@ class FairQueue:
         self._keys: dict[str, _Key] = {}
         """Keys that have a turn or a waiter."""
         self._ready: OrderedDict[str, _Key] = OrderedDict()
-        """Keys whose first waiter is within the bound of its key, in the order in which they are served."""
+        """Keys whose first waiter fits into the bound of its key, in the order of service."""
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is neither a turn nor a waiter."""
+        """Whether the queue has neither a turn nor a waiter."""
         return not self._keys and not self._taken
 
     def turn(self, key: str, cost: int = 1) -> Turn:
-        """Answer the context of a turn, for ``async with``.
+        """Return a turn for ``async with``.
 
-        A turn that can be given at once is given without a pause. Entering raises `Overloaded` if too many wait.
+        A turn that is free is granted without suspending. Entering raises `Overloaded` if the key has too many waiters.
         """
         return Turn(self, key, cost)
 
     def enter_now(self, name: str, cost: int) -> bool:
-        """Take a turn if there is one at once and nobody waits for it; whoever has one gives it back with `leave`."""
+        """Take a turn if one is free and nobody waits for it; return whether. A turn must be returned with `leave`."""
         key = self._keys.get(name)
         if self._ready or (self._taken and self._taken + cost > self._slots):
             return False
@@ -63,10 +63,10 @@ class FairQueue:
         return True
 
     async def wait(self, name: str, cost: int) -> None:
-        """Wait for a turn that `enter_now` did not give.
+        """Wait for a turn that `enter_now` did not grant.
 
         Raises:
-            Overloaded: too many wait for turns of this key.
+            Overloaded: this key has too many waiters.
         """
         key = self._keys.get(name) or _Key()
         if len(key.waiting) >= self._waiting_per_key:
@@ -78,7 +78,7 @@ class FairQueue:
         try:
             await waiter.given
         except asyncio.CancelledError:
-            if waiter.has_turn:  # given in the moment of the cancellation
+            if waiter.has_turn:  # granted at the moment of the cancellation
                 self.leave(name, cost)
             else:
                 del key.waiting[waiter]
@@ -86,7 +86,7 @@ class FairQueue:
             raise
 
     def leave(self, name: str, cost: int) -> None:
-        """Give a turn back."""
+        """Return a turn."""
         key = self._keys[name]
         self._taken -= cost
         key.taken -= cost
@@ -96,7 +96,7 @@ class FairQueue:
             del self._keys[name]
 
     def _changed(self, name: str, key: _Key) -> None:
-        """Serve the waiters that have become able to have a turn."""
+        """Serve the waiters for which a turn has become free."""
         self._line_up(name, key)
         if not key.taken and not key.waiting:
             del self._keys[name]
@@ -104,17 +104,17 @@ class FairQueue:
             name, key = next(iter(self._ready.items()))
             waiter = next(iter(key.waiting))
             if self._taken and self._taken + waiter.cost > self._slots:
-                return  # nobody overtakes it: otherwise small turns would keep a large one waiting for ever
+                return  # no waiter overtakes this one, or small turns would starve a large one
             del self._ready[name], key.waiting[waiter]
             self._taken += waiter.cost
             key.taken += waiter.cost
             waiter.has_turn = True
-            if not waiter.given.done():  # if cancelled, its task is still to run, and gives the turn back
+            if not waiter.given.done():  # a cancelled waiter's task has yet to run, and returns the turn then
                 waiter.given.set_result(None)
             self._line_up(name, key)
 
     def _line_up(self, name: str, key: _Key) -> None:
-        """Put a key behind the others that are ready, or leave it at its place, if its own bound has room."""
+        """Append a key to the ready keys if its own bound has room; a key that is ready keeps its place."""
         if key.waiting and key.has_room(next(iter(key.waiting)).cost, self._per_key):
             self._ready.setdefault(name, key)
         else:
@@ -122,12 +122,12 @@ class FairQueue:
 
 
 class Turn:
-    """The context of one turn."""
+    """The async context manager of one turn."""
 
     __slots__ = ("_cost", "_key", "_queue")
 
     def __init__(self, queue: FairQueue, key: str, cost: int) -> None:
-        """Made by `FairQueue.turn`."""
+        """Create a turn; called by `FairQueue.turn`."""
         self._queue = queue
         self._key = key
         self._cost = cost
@@ -149,7 +149,7 @@ class _Waiter:
         self.cost = cost
         self.given: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.has_turn = False
-        """Not the same as ``given.done()``, which a cancellation brings about too."""
+        """Whether a turn was granted; ``given.done()`` is also true after a cancellation."""
 
 
 class _Key:

@@ -1,4 +1,4 @@
-"""``backup-sharing-gateway``: the gateway with the descriptor set of this service, a name and a prefix."""
+"""``backup-sharing-gateway``: the gateway with this service's descriptor set, name and environment prefix."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from restmap_gateway.program import Program
 
 
 def descriptor_set() -> bytes:
-    """The descriptor set of this service."""
+    """Return the serialized descriptor set of this service."""
     return resources.files("backupsharing").joinpath("image.binpb").read_bytes()
 
 
@@ -19,11 +19,11 @@ PROGRAM = Program(
     descriptor_set=descriptor_set,
     api_version=lambda: metadata.version("backup-sharing"),
 )
-"""The gateway as this service brings it."""
+"""The gateway as configured for this service."""
 
 
 def main() -> None:
-    """Run it with the settings of the command line."""
+    """Run the gateway with the settings of the command line."""
     run(PROGRAM)
 
 

@@ -1,4 +1,4 @@
-"""Addresses to listen on, looked at before anything is started there."""
+"""Check of an address before a server listens on it."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import socket
 
 
 class CannotListen(Exception):
-    """Nothing can listen at an address; the message names it and says why."""
+    """An address cannot be listened on; the message has the address and the reason."""
 
 
 def check_free(address: str) -> None:
-    """Return if a TCP address can be listened on; a ``unix:PATH`` is not looked at.
+    """Check that a TCP address can be listened on; ``unix:PATH`` is not checked.
 
     Raises:
-        CannotListen: it is in use, is not ours, or is none.
+        CannotListen: the address is in use, invalid, or does not belong to this machine.
     """
     if address.startswith("unix:"):
         return
     host, _, port = address.rpartition(":")
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
     with socket.socket(family) as trial:
-        # As a server would, that is not kept off by connections of the one before it.
+        # Like a server: connections of its predecessor in TIME_WAIT must not block the address.
         trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             trial.bind((host.strip("[]"), int(port)))

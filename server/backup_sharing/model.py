@@ -1,4 +1,4 @@
-"""The things this service is about. No imports of ours: every other room may use them.
+"""The domain model. This module imports none of our packages, so every package may import it.
 
 Times are whole microseconds since 1970-01-01 UTC; identifiers are in canonical form.
 """
@@ -20,7 +20,7 @@ AVAILABLE = "available"
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """A volume backup as its owner's backup service described it; None is what it did not say."""
+    """A volume backup as described by the backup service; None: not given."""
 
     id: str
     project_id: str
@@ -30,7 +30,7 @@ class Backup:
     volume_id: str | None = None
     availability_zone: str | None = None
     size: int | None = None
-    """GiB."""
+    """Size in GiB."""
     object_count: int | None = None
     container: str | None = None
     description: str | None = None
@@ -46,7 +46,7 @@ class Backup:
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """One backup made visible to one project. Active until cancelled, then kept as history."""
+    """A backup shared with one project. A sharing is active until cancelled, and then kept as history."""
 
     id: str
     backup_id: str
@@ -57,12 +57,12 @@ class Sharing:
     created_at: Micros
     updated_at: Micros | None = None
     deleted_at: Micros | None = None
-    """When it was cancelled; None while it is active."""
+    """Time of the cancellation; None while the sharing is active."""
 
 
 @dataclass(frozen=True, slots=True)
 class SharingDetail:
-    """An active sharing with the backup it is about."""
+    """An active sharing with its backup."""
 
     sharing: Sharing
     backup: Backup
@@ -70,7 +70,7 @@ class SharingDetail:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is calling, as an identity provider vouches for it."""
+    """A caller, as identified by an identity provider."""
 
     project_id: str
     """Empty for a caller that belongs to no project, such as an internal service."""
@@ -78,7 +78,7 @@ class Principal:
     user_id: str = ""
     """The caller's name in logs and events; never a secret."""
     domain_id: str = ""
-    """Of the project, where the identity provider knows it."""
+    """Id of the project's domain; empty if the identity provider does not know it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,4 +87,4 @@ class Page(Generic[T]):
 
     items: Sequence[T]
     more: bool
-    """Whether items remain behind this page."""
+    """Whether further items follow this page."""

@@ -1,4 +1,4 @@
-"""What to do instead of giving a password on a command line; settings and commands refuse it with the same words."""
+"""The message for a password on a command line, shared by settings and commands."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ from typing import Final
 
 from programkit import secrets
 
-ADVICE: Final = f"{secrets.ADVICE}, and the password in the file that PGPASSFILE names or in PGPASSWORD"
-"""For a url of a database, or another setting."""
+ADVICE: Final = f"{secrets.ADVICE}, and put it into PGPASSWORD or into the file that PGPASSFILE names"
+"""Message for a database URL or another setting."""

@@ -1,4 +1,4 @@
-"""Timers that are cheap to set and to cancel, and a little late: every call has some, and hardly any ever runs."""
+"""Coarse timers, cheap to set and to cancel, because every call sets some and hardly any timer expires."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import time
 from typing import Final, Protocol
 
 TICK_SECONDS: Final = 0.01
-"""A timer runs at most so late, on a loop that is not busy. The loop has one timer of its own for all of them."""
+"""Maximum delay of a timer in seconds, on an idle event loop. All timers share one timer of the event loop."""
 
 
 class Timed(Protocol):
-    """What a timer is set for."""
+    """An object that a timer notifies."""
 
     def time_is_up(self) -> None:
-        """The time has come. May set and cancel timers."""
+        """Handle the expiry of the timer. May set and cancel timers."""
         ...
 
 
@@ -22,17 +22,17 @@ class Timers:
     """The timers of one event loop."""
 
     def __init__(self) -> None:
-        """Begin with none. The loop is the one that runs when the first is set."""
+        """Create an empty set of timers. The first timer binds it to the running event loop."""
         self._due: dict[int, set[Timed]] = {}
-        """By the number of the tick at which their time is up."""
+        """Objects by the number of the tick at which their timer expires."""
         self._next_tick = 0
         self._ticking: asyncio.TimerHandle | None = None
         self._count = 0
 
     def set(self, when: float, timed: Timed) -> int:
-        """Set a timer for a reading of ``time.monotonic()``; answers what to cancel it with.
+        """Set a timer for a value of ``time.monotonic()``; return the tick that `cancel` needs.
 
-        Its time is never up before this returns. One object has one timer at a time.
+        A timer never expires before this method returns. An object has at most one timer at a time.
         """
         if self._ticking is None:
             self._next_tick = int(time.monotonic() / TICK_SECONDS) + 1
@@ -49,7 +49,7 @@ class Timers:
         return tick
 
     def cancel(self, tick: int, timed: Timed) -> None:
-        """Cancel a timer; one whose time was up, or that was cancelled before, stays as it is."""
+        """Cancel a timer; do nothing if the timer has expired or was cancelled before."""
         due = self._due.get(tick)
         if due is not None and timed in due:
             due.remove(timed)

@@ -1,4 +1,4 @@
-"""A check of every command line of ``backup-sharing``, where the service is installed."""
+"""A check of every command line of ``backup-sharing``, used if the service is installed."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from programkit.secrets import secret_in
 
 
 def refuse_passwords(arguments: Sequence[str]) -> None:
-    """Return if no argument holds a password.
+    """Check that no argument holds a password.
 
     Raises:
-        click.UsageError: one does; the message names the option and does not repeat the password.
+        click.UsageError: an argument holds one; the message names the option without the password.
     """
     if option := secret_in(arguments):
         raise click.UsageError(f"{option}: {ADVICE}")

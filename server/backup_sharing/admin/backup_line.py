@@ -1,4 +1,4 @@
-"""One backup as a line of JSON: the documented keys and the owner's ``project_id``, strictly."""
+"""Strict parsing of one backup from a JSON line: the documented keys and the owner's ``project_id``."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 from backupsharing.v2.backup_pb2 import Backup
 
 LONGEST_LINE = 1 << 20
-"""Bytes."""
+"""Maximum bytes of a line."""
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z?")
 _INT32 = 2**31
 
 
 def parse_line(line: bytes) -> Backup:
-    """Read one backup.
+    """Parse one backup.
 
     Raises:
-        ValueError: the line is not a JSON object with the expected keys; says which and what is expected.
+        ValueError: the line is not a JSON object with the expected keys; the message names the key and the expectation.
     """
     if len(line) > LONGEST_LINE:
         raise ValueError(f"longer than {LONGEST_LINE} bytes")
@@ -97,7 +97,7 @@ def _number(backup: Backup, name: str, value: object) -> None:
 
 
 def _time(backup: Backup, name: str, value: object) -> None:
-    # The documented times have no offset and mean UTC.
+    # The documented times have no offset and are in UTC.
     if not isinstance(value, str) or not _TIME.fullmatch(value):
         raise _unexpected(name, value, "a time such as 2017-08-08T04:03:27.000000")
     try:

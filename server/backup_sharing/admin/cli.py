@@ -1,4 +1,4 @@
-"""``backup-sharing`` with every command imported at once, for the documentation and for tests."""
+"""``backup-sharing`` with all commands imported, for the documentation and for tests."""
 
 from __future__ import annotations
 

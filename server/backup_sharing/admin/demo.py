@@ -1,4 +1,4 @@
-"""``backup-sharing demo``: server and gateway as two processes that live and die together."""
+"""``backup-sharing demo``: server and gateway as two processes that start and stop together."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ START_SECONDS = 20.0
 STOP_SECONDS = 20.0
 
 MOST_RECOVERIES = 3
-"""How often the server is started again in all, when it ended because its disk had failed."""
+"""Maximum number of server restarts after `DISK_FAILED`."""
 
 _PACKAGES = {"server": "backup_sharing", "gateway": "backup_sharing.gateway_program"}
-"""The package or module that ``python -m`` runs for each program."""
+"""The argument of ``python -m`` for each program."""
 
 
 class DemoFailed(Exception):
-    """The demo cannot run; the message says why."""
+    """The demo cannot run; the message has the reason."""
 
 
 @click.command()
@@ -38,9 +38,9 @@ class DemoFailed(Exception):
 @click.option("--grpc-listen", default="127.0.0.1:50051", help="HOST:PORT for gRPC; loopback only.")
 @click.option("--data", type=click.Path(path_type=Path), default=Path("data"), help="Folder for database and tokens.")
 def demo(listen: str, grpc_listen: str, data: Path) -> None:
-    """Run server and gateway on this machine, with the documented example in them.
+    """Run server and gateway on this machine, with the documented example data.
 
-    Both stop together. Everything is kept in the data folder; running the demo again goes on with it.
+    Both stop together. All data stays in the data folder; the next run of the demo uses it again.
     """
     try:
         sys.exit(asyncio.run(run_demo(listen, grpc_listen, data)))
@@ -49,10 +49,10 @@ def demo(listen: str, grpc_listen: str, data: Path) -> None:
 
 
 async def run_demo(listen: str, grpc_listen: str, data: Path) -> int:
-    """Run until a signal comes or a process ends; answer the exit code.
+    """Run until a signal arrives or a process ends; return the exit code.
 
-    A server that ends because its disk failed is started again, a few times: the next one recovers the database.
-    Each process drains when its standard input closes, so that a killed parent takes both with it.
+    A server that ends with `DISK_FAILED` is restarted up to `MOST_RECOVERIES` times: the new one recovers the database.
+    Each process drains when its standard input closes, so both also stop if this process is killed.
 
     Raises:
         DemoFailed: an address is not on loopback, the folder cannot be used, or a process does not start.
@@ -73,7 +73,7 @@ async def run_demo(listen: str, grpc_listen: str, data: Path) -> int:
     try:
         database = data / "backup-sharing.db"
         files = ("--database", str(database), "--migrate", "--tokens", str(tokens))
-        # Whoever watches, there is no other server to go to.
+        # No drain notice: there is no other server to send calls to.
         arguments = ("--grpc-listen", grpc_listen, *files, "--drain-notice", "0")
         processes.append(await _start("server", data, *arguments))
         async with grpc.aio.insecure_channel(grpc_listen) as channel:
@@ -99,7 +99,7 @@ def _check_loopback(address: str) -> None:
         loopback = False
     if not loopback or not port.isdigit():
         raise DemoFailed(
-            f"{address}: the demo's tokens are known to everybody, so it listens on loopback only:"
+            f"{address}: the demo's tokens are public, so it listens on loopback only:"
             " expected 127.0.0.1:PORT, localhost:PORT or [::1]:PORT"
         )
 
@@ -116,28 +116,28 @@ def _write_tokens(data: Path) -> Path:
 
 
 async def _start(program: str, data: Path, *arguments: str) -> Process:
-    # A session of its own, so that Ctrl-C reaches only this process, which stops the others in order;
-    # -P, so that a folder of the same name where the demo is run does not get in the way.
+    # A new session, so that Ctrl-C reaches only this process, which stops the others in order;
+    # -P, so that a folder with the package's name in the working directory is not imported.
     command = (sys.executable, "-P", "-m", _PACKAGES[program], *arguments, "--stop-on-stdin-close")
     with (data / f"{program}.log").open("ab") as log:
         return await asyncio.create_subprocess_exec(*command, stdin=PIPE, stderr=log, start_new_session=True)
 
 
 def _last_words(data: Path) -> str:
-    """The end of what the process logged that was started last."""
+    """Return the end of the log of the process that wrote last."""
     log = max(data.glob("*.log"), key=lambda path: path.stat().st_mtime_ns)
     return log.read_text(encoding="utf-8", errors="replace")[-2000:].strip()
 
 
 async def _until(ready: Coroutine[None, None, None], process: Process, stop: asyncio.Event, data: Path) -> None:
-    """Wait for ``ready``, but no longer than the process lives or nobody asks to stop."""
+    """Wait until ``ready`` is done or ``stop`` is set; raise `DemoFailed` if the process ends or the time is over."""
     waiting = [asyncio.ensure_future(task) for task in (ready, process.wait(), stop.wait())]
     try:
         await asyncio.wait(waiting, timeout=START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         if waiting[1].done():
-            raise DemoFailed(f"it could not be started: {_last_words(data)}")
+            raise DemoFailed(f"the program could not be started: {_last_words(data)}")
         if not any(task.done() for task in waiting):
-            raise DemoFailed(f"it did not get ready within {START_SECONDS:.0f} seconds")
+            raise DemoFailed(f"the program was not ready within {START_SECONDS:.0f} seconds")
         if waiting[0].done():
             waiting[0].result()
     finally:
@@ -163,18 +163,18 @@ async def _gateway_ready(listen: str) -> None:
 
 
 async def _keep_running(processes: list[Process], stop: asyncio.Event, data: Path, arguments: Sequence[str]) -> int:
-    """Supervise, and start a server whose disk failed again; it takes the place of the one before."""
+    """Supervise the processes, and restart the server after `DISK_FAILED`."""
     for times in range(1, MOST_RECOVERIES + 1):
         code = await _supervise(processes, stop, data)
         if processes[0].returncode != DISK_FAILED:
             return code
-        click.echo(f"its disk failed; it is started again, time {times} of {MOST_RECOVERIES}", err=True)
+        click.echo(f"the server's disk failed; restart {times} of {MOST_RECOVERIES}", err=True)
         processes[0] = await _start("server", data, *arguments)
     return await _supervise(processes, stop, data)
 
 
 async def _supervise(processes: list[Process], stop: asyncio.Event, data: Path) -> int:
-    """Wait for a signal (0) or for the first process that ends by itself (its code, or 1)."""
+    """Wait for a signal (return 0) or for the first process to end by itself (return its code, or 1)."""
     waiting = [asyncio.ensure_future(process.wait()) for process in processes]
     stopping = asyncio.ensure_future(stop.wait())
     await asyncio.wait([*waiting, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -189,7 +189,7 @@ async def _supervise(processes: list[Process], stop: asyncio.Event, data: Path) 
 
 
 async def _stop(processes: list[Process]) -> None:
-    """Drain, the gateway before the server it calls; kill what does not end in time."""
+    """Drain the gateway, then the server; kill each process that does not end in time."""
     for process in reversed(processes):
         if process.returncode is None:
             process.terminate()

@@ -1,4 +1,4 @@
-"""What the demo starts with: the documented example, some more backups, and tokens everybody knows."""
+"""Data of the demo: the documented example, some more backups, and public tokens."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SHARED_BACKUP = "066b1e37-9305-4057-97e5-2e99b21fc71d"
 
 @dataclass(frozen=True, slots=True)
 class DemoToken:
-    """A token of the demo, which is no secret."""
+    """A public token of the demo."""
 
     token: str
     project_id: str
@@ -29,7 +29,7 @@ class DemoToken:
 
     @property
     def user_id(self) -> str:
-        """How logs call its holder: not as the token is called, which no log ever holds."""
+        """Name of the holder in logs; differs from the token, because logs never contain a token."""
         return f"the demo's {self.token.removeprefix('demo-')}"
 
 
@@ -70,7 +70,7 @@ _MORE = (
 
 
 def backups() -> list[Backup]:
-    """The backups of the demo; all belong to `OWNER`."""
+    """Return the backups of the demo; all belong to `OWNER`."""
     more = [
         {
             "availability_zone": zone,
@@ -89,7 +89,7 @@ def backups() -> list[Backup]:
 
 
 async def seed(channel: grpc.aio.Channel) -> None:
-    """Put the demo's backups in, leaving alone those that are there already."""
+    """Put the demo's backups into the catalogue; existing ones are not changed."""
     stub = backup_catalog_pb2_grpc.BackupCatalogServiceStub(channel)
     metadata = (("x-auth-token", "demo-service"),)
     for backup in backups():
@@ -102,14 +102,14 @@ async def seed(channel: grpc.aio.Channel) -> None:
 
 
 async def is_shared(channel: grpc.aio.Channel) -> bool:
-    """Whether the documented example is shared already, so that sharing it again is a conflict."""
+    """Return whether the documented example is shared already; sharing it again would be a conflict."""
     stub = backup_sharing_pb2_grpc.BackupSharingServiceStub(channel)
     request = backup_sharing_pb2.CountSharingsRequest(project_id=OWNER, backup_id=SHARED_BACKUP)
     return (await stub.CountSharings(request, metadata=(("x-auth-token", "demo-owner"),))).count > 0
 
 
 def banner(url: str, grpc_address: str, data: Path, *, shared: bool) -> str:
-    """What to try, ready to paste."""
+    """Return an introduction with examples to paste into a terminal."""
     path = f"{url}/v2/{OWNER}/os-vendor-backup-sharing"
     share = f"""# Share a backup with two projects
 curl -sS -X POST {path} \\
@@ -119,7 +119,7 @@ curl -sS -X POST {path} \\
 curl -sS {path}/detail -H 'X-Auth-Token: demo-owner'"""
     cancel = f"""# Cancel all sharings of the backup
 curl -sS -X DELETE '{path}/{SHARED_BACKUP}?is_backup_id=true' -H 'X-Auth-Token: demo-owner'"""
-    received = f"""# The same over gRPC: what the recipient got
+    received = f"""# List over gRPC the sharings that the recipient received
 {sys.executable} - <<'END'
 import grpc
 from backupsharing.v2 import backup_sharing_pb2 as pb, backup_sharing_pb2_grpc as rpc

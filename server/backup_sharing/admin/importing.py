@@ -1,4 +1,4 @@
-"""``backup-sharing import``: backups from a file into a running server."""
+"""``backup-sharing import``: import backups from a file into a running server."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _Metadata = tuple[tuple[str, str], ...]
 
 IN_FLIGHT = 32
-"""Calls at once: enough to keep the server's writer busy."""
+"""Maximum concurrent calls: enough to keep the server's writer busy."""
 
 CALL_SECONDS = 30.0
 _OVER_BAR = "\r\x1b[K"
@@ -36,27 +36,27 @@ _OVER_BAR = "\r\x1b[K"
 class _Line:
     number: int
     size: int
-    """Bytes."""
+    """Length in bytes."""
     read: Backup | ValueError
 
 
 class CannotImport(Exception):
-    """Nothing can be imported at all; the message says why."""
+    """The import cannot start; the message has the reason."""
 
 
 @click.command("import")
 @click.argument("file", type=click.File("rb"))
 @door_options
 @click.option("--token", envvar="BACKUP_SHARING_TOKEN", default="", show_default=False, show_envvar=True,
-              help="Token with the role service; not needed with a certificate that has it.")  # fmt: skip
+              help="Token with the role service; not needed with a certificate that has this role.")  # fmt: skip
 def import_(
     file: IO[bytes], server: str, token: str, ca: Path | None, certificate: Path | None, key: Path | None
 ) -> None:
-    """Put backups into a running server, one JSON object a line.
+    """Import backups into a running server from a file with one JSON object per line.
 
-    A line has the keys of a documented `backup` and its owner's `project_id`; `-` reads standard
-    input. Lines that cannot be imported are listed and the others go on; then the exit code is 1.
-    Importing the same file again does no harm.
+    A line has the keys of a documented `backup` and the owner's `project_id`; `-` reads standard
+    input. Lines that cannot be imported are listed, the others are imported, and the exit code is 1.
+    Importing the same file again is safe.
     """
     if not token and certificate is None:
         raise click.UsageError("--token (BACKUP_SHARING_TOKEN) is missing, and there is no --certificate")
@@ -68,7 +68,7 @@ def import_(
 
 
 async def import_backups(file: IO[bytes], door: Door, token: str = "") -> int:
-    """Import every line of ``file``; list the bad ones on standard error and answer how many there were.
+    """Import every line of ``file``; list failed lines on standard error and return their number.
 
     Raises:
         CannotImport: the server cannot be reached, or refuses the token.
@@ -86,7 +86,7 @@ async def import_backups(file: IO[bytes], door: Door, token: str = "") -> int:
                 problems = await asyncio.gather(*(_put(stub, metadata, line.read) for line in batch))
                 for line, problem in zip(batch, problems, strict=True):
                     if problem is not None:
-                        # Over the bar, which is drawn again below it.
+                        # Overwrite the progress bar, which is drawn again below this line.
                         click.echo(f"{_OVER_BAR if sys.stderr.isatty() else ''}line {line.number}: {problem}", err=True)
                         failed += 1
                 imported += problems.count(None)
@@ -106,7 +106,7 @@ async def _put(stub: _Stub, metadata: _Metadata, read: Backup | ValueError) -> s
 
 
 def _batches(file: IO[bytes]) -> Iterator[Sequence[_Line]]:
-    """Lines that can be sent at once: each of another backup, since calls at once are carried out in any order."""
+    """Yield batches of lines, each with distinct backups, because the server runs concurrent calls in any order."""
     batch: dict[object, _Line] = {}
     for line in _lines(file):
         backup_id = line.number if isinstance(line.read, ValueError) else line.read.id
@@ -132,7 +132,7 @@ def _read(line: bytes) -> Backup | ValueError:
 
 
 def _bounded_lines(file: IO[bytes]) -> Iterator[bytes]:
-    """The lines of a file; of one that is too long no more than shows that it is."""
+    """Yield the lines of a file; cut a line that is too long, but keep its excess over `LONGEST_LINE` visible."""
     while line := file.readline(LONGEST_LINE + 2):
         yield line
         while len(line) > LONGEST_LINE + 1 and not line.endswith(b"\n"):

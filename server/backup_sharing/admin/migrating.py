@@ -1,4 +1,4 @@
-"""``backup-sharing migrate``: which tables a database has, and bringing them up to date."""
+"""``backup-sharing migrate``: show and apply database migrations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from backup_sharing.store.unusable import UnusableDatabase
 
 
 def database_named(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
-    """Check the name of a database that an option gives."""
+    """Validate the value of a database option."""
     try:
         return checked(value)
     except ValueError as error:
@@ -27,28 +27,28 @@ _database = click.option(
     required=True,
     show_envvar=True,
     callback=database_named,
-    help="SQLite file or postgresql://USER@HOST/NAME, as the server has it.",
+    help="SQLite file or postgresql://USER@HOST/NAME, as in the server's settings.",
 )
 
 
 @click.group("migrate")
 def migrating() -> None:
-    """Bring the tables of a database up to date.
+    """Show and apply database migrations.
 
-    A server makes the tables of an empty database by itself. Older tables are changed only by 'apply' (or
-    by a server that is started with --migrate): until then servers of the new version serve no call, and
-    go on by themselves when it is done.
+    A server creates the tables of an empty database by itself. Only 'apply' (or a server started with
+    --migrate) changes older tables. Until then, servers of the new version refuse all calls; they start to
+    serve without a restart when the migrations are applied.
     """
 
 
 @migrating.command()
 @_database
 def status(database: str) -> None:
-    """Say which migrations a database has, and which are missing.
+    """List the applied and the missing migrations of a database.
 
     Exits with 0 if it is up to date, with 3 if migrations are missing, with 4 if it is newer than this program.
     """
-    with _told():
+    with _one_line_errors():
         found = schema_status(database)
     for line in _lines(found):
         click.echo(line)
@@ -61,8 +61,8 @@ def status(database: str) -> None:
 @migrating.command("plan")
 @_database
 def plan_(database: str) -> None:
-    """Show what 'apply' would execute now. Changes nothing."""
-    with _told():
+    """Print the statements that 'apply' would execute. Changes nothing."""
+    with _one_line_errors():
         steps = plan(database)
     about = {migration.name: migration.about for migration in MIGRATIONS}
     for name, statements in steps.items():
@@ -76,8 +76,8 @@ def plan_(database: str) -> None:
 @migrating.command()
 @_database
 def apply(database: str) -> None:
-    """Apply what is missing, all or nothing. Of several that start at once one does it and the others wait."""
-    with _told():
+    """Apply all missing migrations in one transaction. Of several concurrent runs, one applies and the others wait."""
+    with _one_line_errors():
         before = migrate(database)
     for name in before.pending:
         click.echo(f"applied {name}")
@@ -86,8 +86,8 @@ def apply(database: str) -> None:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Say in one line why a database cannot be used."""
+def _one_line_errors() -> Iterator[None]:
+    """Report an unusable database in one line."""
     try:
         yield
     except UnusableDatabase as error:
@@ -97,7 +97,7 @@ def _told() -> Iterator[None]:
 def _lines(found: SchemaStatus) -> Iterator[str]:
     for migration in MIGRATIONS:
         yield f"{'applied' if migration.name in found.applied else 'missing'}  {migration.name}  {migration.about}"
-    yield from (f"unknown  {name}  of a newer version of this program" for name in found.unknown)
+    yield from (f"unknown  {name}  from a newer version of this program" for name in found.unknown)
 
 
 def _outdented(statement: str) -> str:

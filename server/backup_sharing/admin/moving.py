@@ -1,4 +1,4 @@
-"""``backup-sharing copy`` and ``backup``: all data into another database, or into a file that is kept."""
+"""``backup-sharing copy`` and ``backup``: copy all data into another database, or into a backup file."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from backup_sharing.store.transfer.opening import open_transfer
 from backup_sharing.store.transfer.transfer import Checked
 from backup_sharing.store.unusable import UnusableDatabase
 
-_AGAIN = "Run the same command again: it goes on where it stopped."
+_AGAIN = "Run the same command again: the copy resumes where it stopped."
 _INTERRUPTED = 130
-"""How a program ends that was interrupted."""
+"""Exit status after an interruption by SIGINT."""
 
 
 @click.command()
 @click.option(
-    "--from", "source", required=True, callback=database_named, help="Database to copy: a SQLite file or url."
+    "--from", "source", required=True, callback=database_named, help="Source database: a SQLite file or a URL."
 )
-@click.option("--to", "target", required=True, callback=database_named, help="Database to fill, of any engine.")
+@click.option("--to", "target", required=True, callback=database_named, help="Target database, of any engine.")
 def copy(source: str, target: str) -> None:
     """Copy all data into another database, and compare both: sqlite:///FILE and postgresql://… in any combination.
 
-    Stop the servers first: what they write meanwhile is not all copied. The comparison at the end shows it, and to
-    run the same command again repairs it. The same goes for a copy that was interrupted: it goes on where it stopped.
+    Stop the servers first: changes during the copy may be missing in the target. The comparison at the end reports
+    them, and a second run of the same command repairs them. An interrupted copy resumes where it stopped.
 
-    The tables of both must be of this version; a target without tables gets them. A target that holds other data is
-    refused. Exits with 0 only if both hold the same in the end.
+    The tables of both must be of this version; an empty target gets tables. A target with other data is refused.
+    Exits with 0 only if both hold the same data in the end.
     """
     try:
         with open_transfer(source, target, time.time_ns() // 1000) as transfer:
@@ -55,18 +55,18 @@ def copy(source: str, target: str) -> None:
 @click.command()
 @click.option(
     "--database", envvar="BACKUP_SHARING_DATABASE", required=True, show_envvar=True, callback=database_named,
-    help="SQLite file, as the server has it.",
+    help="SQLite file, as in the server's settings.",
 )  # fmt: skip
-@click.option("--to", "target", type=click.Path(path_type=Path), required=True, help="File to make.")
-@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+@click.option("--to", "target", type=click.Path(path_type=Path), required=True, help="File to create.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 def backup(database: str, target: Path, force: bool) -> None:
-    """Copy a SQLite database into a file while servers go on: the state of one moment, complete and checked.
+    """Back up a SQLite database into a file while servers run: a complete and checked snapshot.
 
-    The file gets its name only when all this is done. For PostgreSQL use pg_dump.
+    The file appears under its name only after the check. For PostgreSQL use pg_dump.
     """
     source = file_of(database)
     if source is None:
-        raise click.UsageError("this is for SQLite files; use pg_dump for PostgreSQL")
+        raise click.UsageError("this command is for SQLite files; use pg_dump for PostgreSQL")
     try:
         size = back_up(source, target, replace=force, bar=_bar)
     except UnusableDatabase as error:
@@ -78,7 +78,7 @@ def backup(database: str, target: Path, force: bool) -> None:
 
 @contextmanager
 def _resumable() -> Iterator[None]:
-    """Say what to do next when it stops in the middle."""
+    """Add the advice to resume to an error or interruption."""
     try:
         yield
     except UnusableDatabase as error:
@@ -94,7 +94,7 @@ def _end_interrupted(message: str) -> NoReturn:
 
 @contextmanager
 def _bar(label: str, length: int) -> Iterator[Advance]:
-    """A progress bar on standard error, if somebody looks at it."""
+    """Show a progress bar if standard error is a terminal."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return
@@ -103,7 +103,7 @@ def _bar(label: str, length: int) -> Iterator[Advance]:
 
 
 def _summarize(found: Sequence[Checked], written: int) -> None:
-    """Print what was compared; exits with 1 if something differs."""
+    """Print the result of the comparison; exit with 1 if the databases differ."""
     width = max(len(each.table) for each in found)
     for each in found:
         same = "the same" if not each.differences else f"{each.differences} differ"
@@ -111,11 +111,11 @@ def _summarize(found: Sequence[Checked], written: int) -> None:
     click.echo(f"{written} rows written")
     different = [each for each in found if each.differences]
     if not different:
-        click.echo("Both databases hold the same.")
+        click.echo("Both databases hold the same data.")
         return
     for each in different:
         click.echo(
             f"Error: {each.first} ({each.source_rows} rows in the source, {each.target_rows} in the target)", err=True
         )
-    click.echo(f"Was the source written to meanwhile? Stop the servers. {_AGAIN}", err=True)
+    click.echo(f"Did servers change the source during the copy? Stop them. {_AGAIN}", err=True)
     raise SystemExit(1)

@@ -1,4 +1,4 @@
-"""``backup-sharing policy``: authorization as a table."""
+"""``backup-sharing policy``: the authorization table."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from backup_sharing.usecases import policy
 
 @click.command("policy")
 def policy_command() -> None:
-    """Print who may call what."""
+    """Print the roles that may call each method."""
     rows = list(policy.table())
     width = max(len(method) for method, _ in rows)
     for method, roles in rows:
         click.echo(f"{method:<{width}}  {roles}")
-    click.echo(f"\nOf other projects than the one in the request only '{policy.ANY_PROJECT}' is let in.")
+    click.echo(f"\nOnly the role '{policy.ANY_PROJECT}' may act for a project other than its own.")

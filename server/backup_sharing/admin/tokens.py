@@ -1,4 +1,4 @@
-"""``backup-sharing token``: tokens that a server knows from a file."""
+"""``backup-sharing token``: add a token to a server's token file."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from backup_sharing.usecases.checks import Checks
 
 
 @click.command()
-@click.option("--file", type=click.Path(path_type=Path), required=True, help="Token file; made if it is missing.")
-@click.option("--project", default="", help="Project id the token belongs to; leave out for a service.")
+@click.option("--file", type=click.Path(path_type=Path), required=True, help="Token file; created if missing.")
+@click.option("--project", default="", help="Id of the token's project; omit for a service.")
 @click.option("--role", "roles", multiple=True, required=True, type=click.Choice(sorted(policy.ROLES)))
-@click.option("--user", default="", help="How the holder is called in logs.")
+@click.option("--user", default="", help="Name of the holder in logs.")
 @click.option(
-    "--expires-in", type=click.FloatRange(min=0, min_open=True), help="Days it is good for.  [default: for ever]"
+    "--expires-in", type=click.FloatRange(min=0, min_open=True), help="Days until the token expires.  [default: never]"
 )
 def token(file: Path, project: str, roles: tuple[str, ...], user: str, expires_in: float | None) -> None:
-    """Make a token and show it, this once; the file keeps only a digest of it.
+    """Create a token and print it; it cannot be printed again, because the file holds only its digest.
 
-    A server reads the file when it starts.
+    A server reads the file at start.
     """
     checks = Checks()
     if project or set(roles) != {"service"}:

@@ -1,1 +1,1 @@
-"""Who is calling. Identity services are asked only from in here."""
+"""Authentication of callers. Only this package sends requests to identity services."""

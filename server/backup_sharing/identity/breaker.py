@@ -1,4 +1,4 @@
-"""Leaving a service alone that does not answer."""
+"""A circuit breaker for a service that does not respond."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 
 class Breaker:
-    """Opens when a trial failed, and closes when one succeeded. A trial is a question of our own.
+    """Opens when a trial fails, and closes when a trial succeeds. A trial is a request without any caller's data.
 
-    Questions about what a caller sent only raise the suspicion that makes a trial due: a caller may know a token for
-    which the service fails, and must be able neither to open the breaker for all with it, nor to keep it open.
+    Failed requests about a caller's token only make a trial due. A caller may know a token for which the service
+    fails, and must not be able to open the breaker for everybody with this token, or to keep the breaker open.
     """
 
     def __init__(self, failures: int, seconds: float, clock: Callable[[], float]) -> None:
-        """Try after so many ``failures``, and once in so many ``seconds`` by a monotonic clock."""
+        """Make a trial due after ``failures``, at most one per ``seconds`` of a monotonic ``clock``."""
         self._most = failures
         self._seconds = seconds
         self._clock = clock
@@ -24,15 +24,15 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether the service is to be left alone but for trials."""
+        """Whether only trials may be sent to the service."""
         return self._is_open
 
     def failed(self) -> None:
-        """A question about what a caller sent was not answered."""
+        """Count a failed request about a caller's token."""
         self._failures += 1
 
     def takes_trial(self) -> bool:
-        """Whether the service is to be tried now. Whoever is told so must report with `tried`."""
+        """Start a trial if one is due; return whether. After True, the caller must report the outcome with `tried`."""
         is_due = self._is_open or self._failures >= self._most
         if not is_due or self._is_trying or self._clock() < self._no_trial_before:
             return False
@@ -40,7 +40,7 @@ class Breaker:
         return True
 
     def tried(self, *, answered: bool) -> None:
-        """A question of our own was answered, or not."""
+        """Report the outcome of a trial."""
         self._is_trying = False
         self._is_open = not answered
         self._failures = 0

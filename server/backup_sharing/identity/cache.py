@@ -1,4 +1,4 @@
-"""What was learned about tokens, for a while: a token is asked about once, however many calls bring it."""
+"""A cache of token validations: concurrent calls with the same token cause one validation."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from backup_sharing.model import Principal
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an identity service says about a token."""
+    """The result of a token validation by an identity service."""
 
     principal: Principal | None
-    """Whose it is; None: the token is refused."""
+    """The caller; None: the token is refused."""
     expires_at: float = 0.0
-    """Seconds since 1970 from which it is good no more."""
+    """Expiry of the token, in seconds since 1970."""
     refusal: str = ""
-    """Why a token that is genuine is good for nothing here; empty: it is not genuine, or it is good."""
+    """Reason to refuse a genuine token; empty: the token is accepted, or is not genuine."""
 
 
 _MOST_OF_TOKEN = 1000
-"""Calls with one token that wait for the answer about it: each holds a place among all calls of the server."""
+"""Maximum calls that wait for the validation of one token, because each counts as a call in progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
     verdict: Verdict
     until: float
-    """Reading of the monotonic clock."""
+    """Value of the monotonic clock at which the entry expires."""
 
 
 @dataclass(slots=True)
-class _Asked:
+class _Pending:
     task: asyncio.Task[Verdict]
     waiting: int = 0
 
 
 class TokenCache:
-    """Verdicts by token, bounded in number and in time. Holds digests with a key of its own, never tokens.
+    """Verdicts by token, bounded in number and time. Stores keyed digests (HMAC with a random key), never tokens.
 
-    Good tokens and refused ones are kept apart: however many bad tokens come, they push out no good one.
+    Valid and refused tokens are stored separately, so invalid tokens never evict a valid one.
     """
 
     def __init__(
@@ -62,17 +62,17 @@ class TokenCache:
         monotonic: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
-        """Keep what ``ask`` says of a token.
+        """Cache the verdicts of ``ask``.
 
         Args:
-            ask: the identity service; what it raises is told to all who wait for it, and not kept.
-            seconds: for which a good token is believed, counted from when it was asked about: so long at most does
-                a token work that was revoked.
-            refused_seconds: for which a refused token is refused without asking again.
-            most: good tokens that are kept, and refused ones; those that were not seen for longest go first.
-            lanes: who is asked about next.
-            places: for calls with a new token, while it is asked about.
-            monotonic: seconds by a clock that is never set.
+            ask: validates a token; its exceptions are raised to all waiting calls, and not cached.
+            seconds: lifetime of a valid token in the cache, from the start of its validation: the longest time that
+                a revoked token is accepted.
+            refused_seconds: lifetime of a refused token in the cache.
+            most: maximum number of valid tokens, and of refused tokens; the least recently used is evicted first.
+            lanes: queues for validations.
+            places: limit on calls that wait for the validation of a new token.
+            monotonic: monotonic clock in seconds.
             clock: seconds since 1970.
         """
         self._ask = ask
@@ -85,22 +85,22 @@ class TokenCache:
         self._clock = clock
         self._key = secrets.token_bytes(32)
         self._good: OrderedDict[bytes, _Entry] = OrderedDict()
-        """Also those that are to be asked about again: they go before new ones."""
+        """Valid tokens, including expired entries: their validation has priority over that of new tokens."""
         self._refused: OrderedDict[bytes, _Entry] = OrderedDict()
-        self._asked: dict[bytes, _Asked] = {}
+        self._pending: dict[bytes, _Pending] = {}
 
     async def principal(self, token: str, client: str = "", *, is_suspect: bool = False) -> Principal:
-        """Answer whose token this is.
+        """Return the caller with this token.
 
         Args:
-            token: as it came.
-            client: by which new tokens take turns.
-            is_suspect: whether the client sent too many bad ones.
+            token: the token as received.
+            client: key by which validations of new tokens take turns.
+            is_suspect: whether the client sent too many invalid tokens.
 
         Raises:
-            TokenInvalid: it is unknown, revoked or expired.
-            ProjectForbidden: it belongs to no project.
-            Overloaded: too many tokens are being asked about.
+            TokenInvalid: the token is unknown, revoked or expired.
+            ProjectForbidden: the token belongs to no project.
+            Overloaded: too many validations are waiting.
         """
         digest = hmac.digest(self._key, token.encode(), "sha256")
         verdict = self._kept(digest)
@@ -116,8 +116,8 @@ class TokenCache:
         return verdict.principal
 
     async def close(self) -> None:
-        """Stop asking."""
-        tasks = [asked.task for asked in self._asked.values()]
+        """Cancel all validations."""
+        tasks = [pending.task for pending in self._pending.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -132,29 +132,29 @@ class TokenCache:
         return None
 
     async def _answer(self, digest: bytes, token: str, turn: Turn) -> Verdict:
-        asked = self._asked.get(digest)
-        if asked is None:
-            asked = self._asked[digest] = _Asked(asyncio.create_task(self._learn(digest, token, turn)))
-            asked.task.add_done_callback(lambda done: self._forget_asking(digest, done))
-        if asked.waiting >= _MOST_OF_TOKEN:
+        pending = self._pending.get(digest)
+        if pending is None:
+            pending = self._pending[digest] = _Pending(asyncio.create_task(self._learn(digest, token, turn)))
+            pending.task.add_done_callback(lambda done: self._forget_pending(digest, done))
+        if pending.waiting >= _MOST_OF_TOKEN:
             raise Overloaded("Too many calls wait for this token to be checked; try again later.")
-        asked.waiting += 1
+        pending.waiting += 1
         try:
-            # A caller that goes away must not take the answer from the others that wait for it.
-            return await asyncio.shield(asked.task)
+            # The cancellation of one call must not cancel the validation for the other waiting calls.
+            return await asyncio.shield(pending.task)
         finally:
-            asked.waiting -= 1
+            pending.waiting -= 1
 
     async def _learn(self, digest: bytes, token: str, turn: Turn) -> Verdict:
         async with turn:
-            asked_at = self._monotonic()
+            began_at = self._monotonic()
             verdict = await self._ask(token)
         if verdict.principal is None:
             self._good.pop(digest, None)
-            self._keep(self._refused, digest, _Entry(verdict, asked_at + self._refused_seconds))
+            self._keep(self._refused, digest, _Entry(verdict, began_at + self._refused_seconds))
         else:
             self._refused.pop(digest, None)
-            self._keep(self._good, digest, _Entry(verdict, asked_at + self._seconds))
+            self._keep(self._good, digest, _Entry(verdict, began_at + self._seconds))
         return verdict
 
     def _keep(self, known: OrderedDict[bytes, _Entry], digest: bytes, entry: _Entry) -> None:
@@ -163,7 +163,7 @@ class TokenCache:
         while len(known) > self._most:
             known.popitem(last=False)
 
-    def _forget_asking(self, digest: bytes, task: asyncio.Task[Verdict]) -> None:
-        del self._asked[digest]
+    def _forget_pending(self, digest: bytes, task: asyncio.Task[Verdict]) -> None:
+        del self._pending[digest]
         if not task.cancelled():
-            task.exception()  # those who waited have it; there may be none left
+            task.exception()  # waiting calls have raised it; without one, asyncio would log it

@@ -1,4 +1,4 @@
-"""Several identity providers as one."""
+"""A chain of identity providers."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from backup_sharing.model import Principal
 
 
 class Chain:
-    """Asks providers in their order; the first that knows the caller says who it is.
+    """Tries providers in order; the first that knows the caller identifies it.
 
-    A provider that finds nothing of its kind, or does not know what it finds, leaves the word to the next. One that
-    cannot tell (`IdentityUnavailable`) ends the call: nobody gets in because somebody else could not be asked.
+    After `TokenMissing` or `TokenInvalid`, the next provider is tried. Every other failure, such as
+    `IdentityUnavailable`, ends the call: authentication fails closed.
     """
 
     def __init__(self, providers: Sequence[IdentityProvider]) -> None:
-        """Ask these, at least one."""
+        """Use these providers, at least one."""
         self._providers = providers
 
     @property
     def challenge(self) -> str:
-        """That of the last provider that has one: the providers of this machine come first, services behind them."""
+        """The last non-empty challenge, because remote services come after the local providers."""
         own = (provider.challenge for provider in reversed(self._providers) if provider.challenge)
         return next(own, CHALLENGE)
 
     async def identify(self, credentials: Credentials) -> Principal:
-        """Do what `IdentityProvider.identify` promises."""
+        """Return the caller from the first provider that knows it."""
         refusal: TokenMissing | TokenInvalid | None = None
         for provider in self._providers:
             try:

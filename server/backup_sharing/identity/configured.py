@@ -1,4 +1,4 @@
-"""The identity providers that the settings ask for."""
+"""Setup of the configured identity providers."""
 
 from __future__ import annotations
 
@@ -22,20 +22,22 @@ from backup_sharing.identity.static import StaticTokens
 from backup_sharing.model import Principal
 
 _REFUSED_SECONDS = 5.0
-"""For which a token that Keystone refused is refused without asking again: one may be good a moment later."""
+"""Seconds to cache a refused token; short, because a refused token may become valid."""
 
 _AT_ONCE = 32
-"""Questions that Keystone is asked at once."""
+"""Maximum concurrent requests to Keystone."""
 
 _WAITING_TOKENS = 250
-"""New tokens of one address that wait for Keystone: at 240 answers a second, what it does in a second."""
+"""Maximum new tokens of one address that wait for Keystone: about one second's work at 240 responses per second."""
 
 _WAITING_CALLS, _WAITING_CALLS_OF_ONE = 2000, 500
-"""Calls that wait for the answer about a new token, of all addresses and of one."""
+"""Maximum calls that wait for the validation of a new token: of all addresses, and of one."""
 
 _TRY_AFTER = 5
+"""Failed requests to Keystone after which a trial is due, see `Breaker`."""
+
 _TRY_AGAIN_SECONDS = 2.0
-"""After so many failures Keystone is tried with a question of our own, and left alone for so long if that fails."""
+"""Seconds between two trials of Keystone; after a failed trial, no other request is sent until one succeeds."""
 
 
 class CannotIdentify(Exception):
@@ -43,10 +45,10 @@ class CannotIdentify(Exception):
 
 
 def providers(settings: Settings, cleanups: AsyncExitStack) -> IdentityProvider:
-    """Set up what is configured, in the order in which it is asked; ``cleanups`` closes it.
+    """Return the configured providers as one provider; ``cleanups`` closes them.
 
     Raises:
-        BadTokenFile, CannotIdentify: something cannot be read.
+        BadTokenFile, CannotIdentify: a file cannot be read.
     """
     found: list[IdentityProvider] = []
     if settings.tokens is not None:
@@ -58,7 +60,7 @@ def providers(settings: Settings, cleanups: AsyncExitStack) -> IdentityProvider:
         found.append(Certificates(dict(map(_client, settings.client)), links))
     if settings.proxy_credentials is not None:
         known = _secret("--proxy-credentials", settings.proxy_credentials).split()
-        # First, so that who comes through the proxy is the one whom the proxy names, and nobody else.
+        # First in the chain, so that a call through the proxy always has the identity that the proxy names.
         found.insert(0, ProxyIdentity(known, links, _rules(settings, {}), only=not found))
     return found[0] if len(found) == 1 and found[0].challenge else Chain(found)
 

@@ -1,4 +1,4 @@
-"""What every identity provider promises."""
+"""The interface of identity providers."""
 
 from __future__ import annotations
 
@@ -11,47 +11,48 @@ from backup_sharing.model import Principal
 from restmap.multiplexing.peer import Peer as Peer
 
 LONGEST_TOKEN = 4096
-"""Characters of a token that is looked at; a longer one is refused before any work.
+"""Maximum characters of a token; longer tokens are refused before any work.
 
-Fernet tokens of Keystone have about 200, its JWS tokens up to 2 000. Servers refuse a header of more than 8 190 bytes
-(Apache), or headers of more than 16 384 together (HAProxy); a token that validates itself is sent in two of them.
+Keystone's Fernet tokens have about 200 characters, its JWS tokens up to 2 000. Servers refuse a header of more than
+8 190 bytes (Apache), or headers of more than 16 384 bytes in total (HAProxy); a token that validates itself is sent in
+two headers.
 """
 
 _TOKEN = re.compile(rf"[!-~]{{1,{LONGEST_TOKEN}}}")
 
 CHALLENGE = 'Token realm="backup-sharing"'
-"""What to send as ``www-authenticate`` where no service gives out tokens."""
+"""Value of ``www-authenticate`` if no identity service issues tokens."""
 
 PROXY_CHALLENGE = 'Basic realm="backup-sharing"'
-"""What to send as ``proxy-authenticate`` to a caller that has to come through the authenticating proxy."""
+"""Value of ``proxy-authenticate`` for a caller that must use the authenticating proxy."""
 
 
 NOBODY = Peer("")
 
 
 class Links:
-    """The connections whose other end is one of our gateways, which may say what it knows of its clients."""
+    """Recognizes connections from our gateways, whose metadata about their clients is trusted."""
 
     def __init__(self, gateway_peers: Collection[str]) -> None:
-        """Take certificates with one of these names for a gateway's; a Unix socket always leads to one of ours."""
+        """Trust peers with one of these names in their certificate, and every peer on a Unix socket."""
         self._names = frozenset(gateway_peers)
 
     def includes(self, peer: Peer) -> bool:
-        """Whether this is one."""
+        """Whether the peer is one of our gateways."""
         return peer.address.startswith("unix:") or (bool(peer.names) and not self._names.isdisjoint(peer.names))
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What came with a call to say who is calling. Never logged."""
+    """The credentials of a call. Never logged."""
 
     metadata: Mapping[str, str]
     """The call's metadata: lower-case keys, the last value of each."""
     peer: Peer = NOBODY
     client: str = ""
-    """The client's address, or the network that counts as one client; empty where it is not known."""
+    """The client's address, or its network if that counts as one client; empty if unknown."""
     is_suspect: bool = False
-    """Whether the client sent too many bad credentials: asking about one more is to be cheap."""
+    """Whether the client sent too many invalid credentials, so that validation of its next one has low priority."""
 
     @property
     def token(self) -> str:
@@ -64,27 +65,27 @@ class Credentials:
 
 
 def is_token(text: str) -> bool:
-    """Whether a token can look like this: visible ASCII, not too long. Only such a text is sent on, in a header."""
+    """Whether a text can be a token: visible ASCII, at most `LONGEST_TOKEN`. Other texts are never sent in a header."""
     return _TOKEN.fullmatch(text) is not None
 
 
 class IdentityProvider(Protocol):
-    """Says who is calling. Never lets a call through that it cannot vouch for."""
+    """Identifies callers. Must not return a caller that it has not verified."""
 
     @property
     def challenge(self) -> str:
-        """What to send as ``www-authenticate`` to a caller that is not known."""
+        """Value of ``www-authenticate`` for an unknown caller."""
         ...
 
     async def identify(self, credentials: Credentials) -> Principal:
-        """Answer who is calling.
+        """Return the caller.
 
         Raises:
-            TokenMissing: there is no credential.
+            TokenMissing: the call has no credential.
             TokenInvalid: the credential is unknown or has expired.
-            ProjectForbidden: the credential is good, but not for any project.
-            ProxyRequired: only the authenticating proxy may say what the credential says.
-            IdentityUnavailable: the service that knows cannot be asked.
-            Overloaded: too many wait for that service.
+            ProjectForbidden: the credential is valid, but belongs to no project.
+            ProxyRequired: the call must come through the authenticating proxy.
+            IdentityUnavailable: the identity service cannot be reached.
+            Overloaded: too many calls wait for the identity service.
         """
         ...

@@ -9,22 +9,22 @@ from backup_sharing.model import Principal
 
 
 class KeystoneTokens:
-    """Believes a token for as long as Keystone said it is good, and no longer than the cache keeps it."""
+    """Accepts a token until its expiry, and at most for the lifetime of its cache entry without a new validation."""
 
     def __init__(self, url: str, cache: TokenCache) -> None:
-        """Answer from ``cache``, which asks Keystone; ``url`` is where callers get tokens."""
+        """Use ``cache``, which validates tokens with Keystone; ``url`` is where callers get tokens."""
         self.challenge = f'Keystone uri="{url}"'
         self._cache = cache
 
     async def identify(self, credentials: Credentials) -> Principal:
-        """Answer whose token it is.
+        """Return the caller with this token.
 
         Raises:
-            TokenMissing: there is none.
-            TokenInvalid: Keystone does not know it, or it has expired.
-            ProjectForbidden: it belongs to no project. Not 401, as clients would log in again without end.
-            IdentityUnavailable: Keystone cannot be asked.
-            Overloaded: too many tokens wait to be asked about.
+            TokenMissing: the call has no token.
+            TokenInvalid: Keystone does not know the token, or the token has expired.
+            ProjectForbidden: the token belongs to no project. Not 401, or clients would log in again without end.
+            IdentityUnavailable: Keystone cannot be reached.
+            Overloaded: too many validations are waiting.
         """
         token = credentials.token
         if not token:

@@ -1,4 +1,4 @@
-"""Keystone over HTTP: is this token good, and whose is it?"""
+"""An HTTP client for Keystone's token validation."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from backup_sharing.identity.keystone_answer import NotUnderstood, expiry_of, ve
 from backup_sharing.identity.roles import RoleRules
 
 _MOST_BYTES = 1 << 20
-"""Of an answer; without the catalogue they have a few thousand."""
+"""Maximum bytes of a response; responses without the service catalogue have a few thousand."""
 
 _REFUSALS = (400, 413, 414, 422, 431)
-"""Statuses of a server, or of a proxy before it, that does not take a request with this token."""
+"""HTTP statuses with which Keystone, or a proxy before it, refuses a request because of the token."""
 
 _RENEW_BEFORE = 60.0
-"""Seconds before its end at which the service's own token is no longer used."""
+"""Seconds before its expiry at which the service's own token is renewed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceUser:
-    """With what rights tokens are validated."""
+    """The service user with whose rights tokens are validated."""
 
     name: str
     password: str
@@ -40,20 +40,20 @@ class ServiceUser:
     project_domain: str
 
     def __repr__(self) -> str:
-        """Tell whose it is, without the password."""
+        """Return the name without the password."""
         return f"ServiceUser({self.name!r})"
 
 
 class _Refused(Exception):
-    """Keystone does not take the token that the question came with."""
+    """Keystone refuses the token that authenticates the request."""
 
 
 class _Unanswered(Exception):
-    """The connection failed, no answer came in time, or it was a failure of the server; the message says which."""
+    """The connection failed, the request timed out, or the status is 5xx; the message says which."""
 
 
 class KeystoneClient:
-    """Validates tokens, with the rights of a service user or, without one, with those of the token itself."""
+    """Validates tokens with the rights of a service user or, without one, with the rights of the token itself."""
 
     def __init__(
         self,
@@ -65,15 +65,15 @@ class KeystoneClient:
         timeout: float,
         connections: int,
     ) -> None:
-        """Prepare; connects with the first question.
+        """Prepare the client; the first request connects.
 
         Args:
-            url: of Keystone, with or without ``/v3``.
-            user: whose rights to validate with; None: each token validates itself.
-            breaker: knows when Keystone is to be left alone.
-            rules: what Keystone's roles count for here.
-            timeout: seconds for one question, the service's own login not counted.
-            connections: questions at once.
+            url: URL of Keystone, with or without ``/v3``.
+            user: service user with whose rights to validate; None: each token validates itself.
+            breaker: circuit breaker for Keystone.
+            rules: mapping of Keystone's roles.
+            timeout: seconds per request; the service user's login is a request of its own.
+            connections: maximum concurrent connections.
         """
         base = url.rstrip("/")
         self._tokens_url = f"{base if base.endswith('/v3') else base + '/v3'}/auth/tokens?nocatalog=1"
@@ -84,18 +84,18 @@ class KeystoneClient:
         self._connections = connections
         self._session: aiohttp.ClientSession | None = None
         self._own: tuple[str, float] | None = None
-        """The service's own token and when it ends."""
+        """The service's own token and its expiry."""
         self._login = asyncio.Lock()
         self._log = structlog.get_logger("backup_sharing.identity")
 
     async def validate(self, token: str) -> Verdict:
-        """Ask about a token.
+        """Validate a token.
 
-        A status that refuses the request as such (400, 413, 414, 422, 431) refuses the token. All other trouble is no
-        word about the token; only what looks like a failure of Keystone itself makes it be tried, see `Breaker`.
+        A status that refuses the request as such (400, 413, 414, 422, 431) refuses the token. Other errors say nothing
+        about the token; only failures of Keystone itself (`_Unanswered`) lead to a trial, see `Breaker`.
 
         Raises:
-            IdentityUnavailable: Keystone could not be asked, or did not answer as it should.
+            IdentityUnavailable: Keystone could not be reached, or its response is not valid.
         """
         await self._try()
         if self._breaker.is_open:
@@ -111,7 +111,7 @@ class KeystoneClient:
         raise IdentityUnavailable()
 
     async def _try(self) -> None:
-        """Ask Keystone a question of our own, if that is due."""
+        """Run a trial of Keystone if one is due."""
         if not self._breaker.takes_trial():
             return
         answered = False
@@ -121,7 +121,7 @@ class KeystoneClient:
             self._breaker.tried(answered=answered)
 
     async def _answers(self) -> bool:
-        """Whether Keystone answers a question in which nothing is a caller's."""
+        """Whether Keystone answers a request without any caller's data."""
         try:
             if self._user is None:
                 made_up = secrets.token_urlsafe(32)
@@ -155,7 +155,7 @@ class KeystoneClient:
         except _Refused:
             if await self._is_good(own):
                 return Verdict(None)
-        # Revoked, or signed with a key that was rotated away: once more with a new one.
+        # The service's token was revoked, or its signing key was rotated away: retry with a new token.
         own = await self._token_to_ask_with(self._user, refused=own)
         try:
             return await self._ask(own, token)
@@ -163,7 +163,10 @@ class KeystoneClient:
             raise NotUnderstood("the service's own token is refused") from None
 
     async def _is_good(self, own: str) -> bool:
-        """Whether Keystone takes the service's own token: by what it says of another's nobody can tell."""
+        """Whether Keystone accepts the service's own token.
+
+        A 401 to the validation of another token does not say which of the two tokens was refused.
+        """
         try:
             return (await self._ask(own, own)).principal is not None
         except _Refused:
@@ -183,12 +186,12 @@ class KeystoneClient:
         return Verdict(None)
 
     async def _token_to_ask_with(self, user: ServiceUser, refused: str | None) -> str:
-        """The service's own token, for a question about another's.
+        """Return the service's own token, to validate another token with.
 
         Raises:
-            IdentityUnavailable: there is none. Keystone is left alone then, as the question was our own.
+            IdentityUnavailable: the login failed. This opens the breaker, because a login has no caller's data.
         """
-        async with self._login:  # those who wait take what the first one gets, or fail with it
+        async with self._login:  # waiting calls use the token of the first call, or fail with it
             if self._breaker.is_open:
                 raise IdentityUnavailable()
             try:
@@ -199,7 +202,7 @@ class KeystoneClient:
                 raise IdentityUnavailable() from None
 
     async def _own_token(self, user: ServiceUser, refused: str | None) -> str:
-        """The service's own token, or a new one in place of one that was refused; to be called with the lock."""
+        """Return the service's own token; log in if it was refused or expires soon. Needs the lock ``_login``."""
         if self._own is not None and self._own[0] != refused and self._own[1] - _RENEW_BEFORE > time.time():
             return self._own[0]
         self._own = None
@@ -210,15 +213,15 @@ class KeystoneClient:
         return token
 
     async def _request(self, method: str, headers: Mapping[str, str], body: object) -> tuple[int, bytes, str | None]:
-        """Status, body and new token of an answer; redirects are not followed: a token goes nowhere else.
+        """Return status, body and new token of a response; never follow a redirect, which could leak the token.
 
         Raises:
-            _Unanswered, NotUnderstood: there is none.
+            _Unanswered, NotUnderstood: Keystone sent no valid response.
         """
         try:
             status, answer, token = await self._answered(method, headers, body)
         except (TimeoutError, OSError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
-            # What the libraries say may hold an address, never a token: those travel in headers.
+            # The text of these errors may contain an address, but never a token: tokens are only in headers.
             raise _Unanswered(f"{type(error).__name__}: {error}"[:300]) from None
         except (aiohttp.ClientError, ValueError) as error:
             raise NotUnderstood(type(error).__name__) from None
@@ -229,7 +232,7 @@ class KeystoneClient:
     async def _answered(self, method: str, headers: Mapping[str, str], body: object) -> tuple[int, bytes, str | None]:
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=self._connections)
-            # No cookies: what one answer sets must not reach the next question.
+            # Ignore cookies: a response must not influence the next request.
             jar = aiohttp.DummyCookieJar()
             self._session = aiohttp.ClientSession(connector=connector, cookie_jar=jar, timeout=self._timeout)
         data = None if body is None else json.dumps(body).encode()
@@ -244,7 +247,7 @@ class KeystoneClient:
                 chunks.append(chunk)
                 size += len(chunk)
                 if size > _MOST_BYTES:
-                    raise NotUnderstood("the answer is too long")
+                    raise NotUnderstood("the response is too long")
             return response.status, b"".join(chunks), response.headers.get("X-Subject-Token")
 
 

@@ -1,4 +1,4 @@
-"""Whose questions go to the identity service next, so that no caller's questions use up what others need."""
+"""Queues for requests to the identity service, so that no caller uses up the capacity that others need."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _TOO_MANY_OF_ONE = "{most} tokens from this address wait to be checked, the most
 
 
 class Lanes:
-    """Three lanes of questions, each with slots of its own; in each of them keys take turns.
+    """Three queues, each with its own slots; within a queue, keys take turns.
 
-    - Tokens that were good when they were last asked about: whoever is known stays known, whatever strangers send.
-    - Tokens that are new: clients take turns by their address.
-    - New tokens from addresses that sent too many bad ones: a good one among them is found, a little later.
+    - Tokens that were valid at their last validation: known callers stay authenticated under a flood of new tokens.
+    - New tokens: clients take turns by address.
+    - New tokens from addresses with too many invalid ones: a valid token is still validated, a little later.
     """
 
     def __init__(self, at_once: int, waiting_of_one: int) -> None:
-        """Share out the questions that are asked ``at_once``, at least 3; ``waiting_of_one`` address are let wait."""
+        """Divide ``at_once`` concurrent requests, at least 3; at most ``waiting_of_one`` tokens per address wait."""
         known, suspected = max(1, at_once // 4), max(1, at_once // 8)
         new = at_once - known - suspected
         self._known = FairQueue(slots=known, per_key=1, waiting_per_key=1)
@@ -33,19 +33,19 @@ class Lanes:
         )
 
     def known(self, token: str) -> Turn:
-        """The turn of a token that was good; ``token`` is a name for it."""
+        """Return the turn of a token that was valid; ``token`` is a digest of the token."""
         return self._known.turn(token)
 
     def new(self, client: str, *, is_suspect: bool) -> Turn:
-        """The turn of a new token; entering it raises `Overloaded` if too many of this client wait."""
+        """Return the turn of a new token; entering raises `Overloaded` if too many tokens of this client wait."""
         return (self._suspected if is_suspect else self._new).turn(client)
 
 
 class Places:
-    """Bounds how many calls wait for an answer, in all and of one client: each holds a place among all calls."""
+    """Limits waiting calls, in total and per client, because each counts as a call in progress."""
 
     def __init__(self, most: int, of_one: int) -> None:
-        """Give out ``most`` places, ``of_one`` client so many of them."""
+        """Allow ``most`` waiting calls in total, and ``of_one`` per client."""
         self._most = most
         self._of_one = of_one
         self._taken: Counter[str] = Counter()
@@ -53,10 +53,10 @@ class Places:
 
     @contextmanager
     def one(self, client: str) -> Iterator[None]:
-        """Hold a place.
+        """Count a waiting call.
 
         Raises:
-            Overloaded: there is none.
+            Overloaded: too many calls wait.
         """
         if self._all >= self._most or self._taken[client] >= self._of_one:
             raise Overloaded(_TOO_MANY)

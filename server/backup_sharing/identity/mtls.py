@@ -1,6 +1,6 @@
-"""Certificates as identity: internal services are known by the names that our CA signed.
+"""Client certificates as identity: internal services are identified by names that our CA signed.
 
-A gateway's certificate is a link and no caller: whoever calls through it is known by what the call itself carries.
+A gateway's certificate never identifies a caller; calls through a gateway are identified by their own credentials.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from backup_sharing.model import Principal
 
 
 class Certificates:
-    """Knows services by the names in their certificates."""
+    """Identifies services by the names in their certificates."""
 
     challenge = ""
 
     def __init__(self, known: Mapping[str, Principal], links: Links) -> None:
-        """Know these names; ``links`` are no callers, whatever else their certificates say."""
+        """Accept these names; peers in ``links`` are never callers, whatever other names their certificates have."""
         self._known = known
         self._links = links
 
     async def identify(self, credentials: Credentials) -> Principal:
-        """Answer whose certificate it is.
+        """Return the caller with this certificate.
 
         Raises:
-            TokenMissing: there is no certificate, or one that says nothing about a caller.
-            TokenInvalid: the call carries a token: who acts for somebody does not act as itself when that fails.
+            TokenMissing: the peer has no certificate, or its certificate identifies no caller.
+            TokenInvalid: the call has a token. A service must not act as itself if the token of its user is refused.
         """
         if credentials.token:
             raise TokenInvalid("The token is unknown or has expired.")

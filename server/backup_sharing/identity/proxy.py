@@ -1,7 +1,7 @@
-"""Callers that an authenticating proxy in front has identified, as OpenStack's keystonemiddleware writes it.
+"""Callers identified by an authenticating proxy, in the headers of OpenStack's keystonemiddleware.
 
-The proxy proves itself with a credential of its own in ``proxy-authorization``, and only over one of our gateways
-(or a Unix socket): a client that makes up the same headers gets 407.
+The proxy authenticates with its own credential in ``proxy-authorization``, and only through one of our gateways
+(or a Unix socket). A client that forges the headers gets 407.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from backup_sharing.identity.roles import RoleRules
 from backup_sharing.model import Principal
 
 HEADERS = ("x-identity-status", "x-project-id", "x-project-domain-id", "x-user-id", "x-roles")
-"""What the proxy says about a caller."""
+"""Headers in which the proxy describes a caller."""
 
 _LONGEST_ID = 255
-"""Characters of a user's or a domain's id."""
+"""Maximum characters of a user's or a domain's id."""
 
 _PROJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class ProxyIdentity:
-    """Believes what comes with the proxy's credential."""
+    """Trusts the identity headers of calls with the proxy's credential."""
 
     challenge = ""
 
     def __init__(self, credentials: Collection[str], links: Links, rules: RoleRules, *, only: bool) -> None:
-        """Believe a proxy that knows one of ``credentials``.
+        """Trust a proxy with one of ``credentials``.
 
         Args:
-            credentials: ``NAME:SECRET``; several while one replaces the other.
-            links: over which connections a proxy may be believed.
-            rules: what the roles that the proxy names count for here.
-            only: whether there is no other way in, so that whoever does not come through the proxy is told so.
+            credentials: ``NAME:SECRET``; several during a rotation.
+            links: connections over which a proxy is trusted.
+            rules: mapping of the roles that the proxy sends.
+            only: whether this is the only provider, so that a call without the proxy gets `ProxyRequired`.
         """
         self._digests = [_digest(credential.encode()) for credential in credentials]
         self._links = links
@@ -47,12 +47,12 @@ class ProxyIdentity:
         self._only = only
 
     async def identify(self, credentials: Credentials) -> Principal:
-        """Answer whom the proxy stands for.
+        """Return the caller that the proxy names.
 
         Raises:
-            TokenMissing: nothing says that the call came through a proxy.
-            TokenInvalid: the proxy says that it does not know the caller, or not who it is.
-            ProxyRequired: it looks as if it came through the proxy, and did not.
+            TokenMissing: the call has no headers of a proxy.
+            TokenInvalid: the proxy did not confirm the caller, or sent invalid ids.
+            ProxyRequired: the call has the proxy's headers, but did not come through the proxy.
         """
         metadata = credentials.metadata
         proof = metadata.get("proxy-authorization", "")
@@ -80,7 +80,7 @@ class ProxyIdentity:
         except (binascii.Error, ValueError):
             return False
         digest = _digest(given)
-        # All of them, each in constant time: the time tells neither which one nor how much of it was right.
+        # Compare all, each in constant time, so that the time reveals neither which credential nor how much matched.
         matches = [hmac.compare_digest(digest, known) for known in self._digests]
         return scheme.lower() == "basic" and any(matches)
 

@@ -1,4 +1,4 @@
-"""What the roles of an identity service count for here."""
+"""Mapping of an identity service's roles to ours."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ _SERVICE, _ADMIN, _MEMBER = "service", "admin", "member"
 
 @dataclass(frozen=True, slots=True)
 class RoleRules:
-    """Turns the roles of a token into ours.
+    """Maps the roles of a token to ours.
 
-    Two of our roles reach beyond the token's own project: ``service`` writes the catalogue for all projects, ``admin``
-    acts for each of them. Whoever administers some project of Keystone may give both away inside it, so the projects
-    where they count are named here.
+    Two of our roles reach beyond the token's project: ``service`` writes the catalogue for all projects, ``admin``
+    acts for every project. The administrator of any Keystone project can grant both roles in it, so these rules list
+    the projects where the roles count.
     """
 
     names: Mapping[str, str] = field(default_factory=dict)
-    """Our roles by the service's names; a role that is missing keeps its name."""
+    """Our role by the identity service's role name; a role without an entry keeps its name."""
     service_projects: Collection[str] = ()
-    """Ids of the projects in which the role ``service`` counts; it is dropped in all others."""
+    """Ids of the projects in which the role ``service`` counts; it is dropped in other projects."""
     admin_projects: Collection[str] = ()
-    """Ids of the projects whose ``admin`` acts for every project; in others it is a ``member``. Empty: all."""
+    """Ids of the projects whose ``admin`` acts for every project; other projects' admins are ``member``. Empty: all."""
 
     def roles(self, project_id: str, given: Iterable[str]) -> frozenset[str]:
-        """Answer the roles that a caller of this project has here."""
+        """Return our roles for a caller of this project."""
         roles = {self.names.get(name, name) for name in given}
         if project_id not in self.service_projects:
             roles.discard(_SERVICE)

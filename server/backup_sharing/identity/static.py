@@ -1,8 +1,8 @@
-"""Static tokens: a file of hashes, each with its project, roles and expiry. Made for one machine.
+"""Static tokens: a file of token digests with project, roles and expiry. Meant for a single machine.
 
 The file is JSON, ``{"tokens": [{"sha256": HEX, "project_id": TEXT, "roles": [TEXT, …],
-"user_id": TEXT, "expires_at": SECONDS or null}]}``. It holds no token, only digests: a token
-is 256 random bits, so a plain digest cannot be turned back.
+"user_id": TEXT, "expires_at": SECONDS or null}]}``. The file holds only digests: a token
+has 256 random bits, so an unsalted digest cannot be inverted.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ class BadTokenFile(Exception):
 
 
 def digest(token: str) -> str:
-    """What the file holds of a token."""
+    """Return the digest of a token, as stored in the file."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 class StaticTokens:
-    """Knows the tokens of one file, read once."""
+    """Identifies callers by the tokens of one file, which is read once."""
 
     challenge = CHALLENGE
 
@@ -44,15 +44,15 @@ class StaticTokens:
 
     @classmethod
     def load(cls, path: Path, clock: Callable[[], float]) -> Self:
-        """Read a token file. ``clock`` gives seconds since 1970.
+        """Read a token file. ``clock`` returns seconds since 1970.
 
         Raises:
-            BadTokenFile: it cannot be read, or an entry is not as it should be.
+            BadTokenFile: the file cannot be read, or an entry is invalid.
         """
         return cls(dict(_entry(path, index, raw) for index, raw in enumerate(_read(path))), clock)
 
     async def identify(self, credentials: Credentials) -> Principal:
-        """Answer the owner of the token. Lookup is by digest, so its time tells nothing about any token."""
+        """Return the owner of the token. Lookup is by digest, so its duration reveals nothing about any token."""
         token = credentials.token
         if not token:
             raise TokenMissing("The request carries no token; X-Auth-Token is expected.")
@@ -65,18 +65,18 @@ class StaticTokens:
 def add_token(
     path: Path, project_id: str, roles: Iterable[str], user_id: str, expires_at: float | None, token: str | None = None
 ) -> str:
-    """Add a token to a file, which is made if it is missing, and answer the token: it can be had only here.
+    """Add a token to a file, which is created if missing; return the token, which is stored nowhere else.
 
     Args:
-        path: the token file; replaced as a whole, so that a reader sees the old or the new one.
-        project_id: the project it belongs to; empty for a service.
-        roles: what its holder may do.
-        user_id: how its holder is called in logs.
-        expires_at: seconds since 1970; None: never.
-        token: the token, where it is to be a known one; an entry for it is replaced.
+        path: the token file; replaced atomically, so that a reader sees the old or the new file.
+        project_id: the token's project; empty for a service.
+        roles: roles of the holder.
+        user_id: name of the holder in logs.
+        expires_at: expiry in seconds since 1970; None: never.
+        token: a given token, whose existing entry is replaced; None: generate a token.
 
     Raises:
-        BadTokenFile: the file is there and cannot be read, or an entry is not as it should be.
+        BadTokenFile: the file exists and cannot be read, or an entry is invalid.
     """
     token = token or secrets.token_urlsafe(32)
     entry = {
@@ -95,7 +95,7 @@ def add_token(
 
 
 def _replace(path: Path, text: str) -> None:
-    # mkstemp makes the file readable by its owner alone.
+    # mkstemp creates a file that only its owner can read.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
@@ -122,7 +122,7 @@ def _read(path: Path) -> list[dict[str, Any]]:
 
 
 def _refuse(constant: str) -> None:
-    # Python's own reader takes NaN for a number; a token with that expiry would be good for ever.
+    # Python's JSON parser accepts NaN; a token with this expiry would never expire.
     raise ValueError(f"{constant} is no number")
 
 

@@ -1,4 +1,4 @@
-"""The gRPC door.
+"""The gRPC API.
 
-``grpc`` and generated stubs are imported only in here, in `backup_sharing.app` and in the command-line client.
+``grpc`` and generated stubs are imported only in this package, in `backup_sharing.app` and in the command-line client.
 """

@@ -17,17 +17,17 @@ from backupsharing.v2 import backup_catalog_pb2 as pb
 SERVICE = pb.DESCRIPTOR.services_by_name["BackupCatalogService"].full_name
 
 _AT_ONCE = 100
-"""Items of a page that are written without a pause."""
+"""Items of a page that are serialized before other tasks may run."""
 
 
 @dataclass(frozen=True, slots=True)
 class CatalogService:
-    """The catalogue over the wire. Its calls are about no project in particular: the role decides."""
+    """The catalogue over gRPC. Its calls concern no single project; only the role is checked."""
 
     catalog: Catalog
 
     def methods(self) -> Sequence[Method]:
-        """List what can be called."""
+        """Return the methods of the service."""
         return (
             Method(f"/{SERVICE}/PutBackup", pb.PutBackupRequest, None, self.put, _about_put),
             Method(f"/{SERVICE}/GetBackup", pb.GetBackupRequest, None, self.get),
@@ -54,7 +54,7 @@ class CatalogService:
         for number, item in enumerate(page.items, 1):
             response.backups.append(mapping.backup(item))
             if number % _AT_ONCE == 0:
-                await asyncio.sleep(0)  # let others go on: a whole page takes as long as many other calls
+                await asyncio.sleep(0)  # yield to other tasks: a whole page takes as long as many other calls
         return response
 
     async def remove(self, caller: Caller, request: pb.RemoveBackupRequest) -> pb.RemoveBackupResponse:

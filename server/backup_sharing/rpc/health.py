@@ -1,4 +1,4 @@
-"""``grpc.health.v1``: looks at the store, once a second for all who ask, and needs no token."""
+"""``grpc.health.v1``: checks the store at most once per second, for all clients together; needs no token."""
 
 from __future__ import annotations
 
@@ -21,28 +21,29 @@ from restmap.multiplexing.traffic import Context, Traffic
 NAME: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 LOOK_SECONDS = 1.0
-"""For so long the last look at the store is good for everybody who asks."""
+"""Seconds for which the last result is reused for all clients."""
 
 WATCH_SECONDS = 2.0
-"""How often a watched status is looked at."""
+"""Interval between two checks of a watched status, in seconds."""
 
-_ASKED_SECONDS = 60.0
-"""For how long whoever asked once counts as watching."""
+_WATCH_MEMORY_SECONDS = 60.0
+"""Seconds after a ``Check`` during which its client counts as watching."""
 
 _WATCHES_OF_PEER = 32
-"""A gateway has one, and for a moment two; several may share an address."""
+"""Maximum watches of one peer. A gateway has one, or two for a moment; several gateways may share an address."""
 
 _WATCHES = 256
+"""Maximum watches in total."""
 
 _SHOWN = 100
-"""Characters of a service's name that are repeated in a message."""
+"""Maximum characters of a service's name in a message."""
 
 
 class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # the library has no types
     """Healthy while the store can be used and the server is not draining."""
 
     def __init__(self, store: Store, services: Collection[str]) -> None:
-        """Answer for ``services`` and for the server as a whole, the empty name."""
+        """Report the status of ``services`` and of the whole server, which has the empty name."""
         self._store = store
         self._services = {"", *services}
         self._draining = asyncio.Event()
@@ -53,28 +54,28 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # the librar
 
     @property
     def is_watched(self) -> bool:
-        """Whether anyone watches the status, or has asked for it lately."""
+        """Whether a client watches the status, or has called ``Check`` in the last 60 seconds."""
         return self._watches > 0 or time.monotonic() < self._watched_until
 
     def drain(self) -> None:
-        """From now on say that no more calls should be sent here."""
+        """Report NOT_SERVING from now on, so that clients send calls elsewhere."""
         self._draining.set()
 
-    async def Check(  # noqa: N802 - the name is the method's
+    async def Check(  # noqa: N802 - the name of the gRPC method
         self, request: health_pb2.HealthCheckRequest, context: grpc.aio.ServicerContext[object, object]
     ) -> health_pb2.HealthCheckResponse:
-        """Answer the status, as of the last second."""
-        self._watched_until = time.monotonic() + _ASKED_SECONDS
+        """Return the status, which is at most a second old."""
+        self._watched_until = time.monotonic() + _WATCH_MEMORY_SECONDS
         if request.service not in self._services:
             context.set_code(grpc.StatusCode.NOT_FOUND)
             context.set_details(f"There is no service {request.service[:_SHOWN]!r} here.")
             return health_pb2.HealthCheckResponse()
         return health_pb2.HealthCheckResponse(status=await self._status())
 
-    async def Watch(  # noqa: N802 - the name is the method's
+    async def Watch(  # noqa: N802 - the name of the gRPC method
         self, request: health_pb2.HealthCheckRequest, _: grpc.aio.ServicerContext[object, object]
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
-        """Answer the status now and whenever it changes; ends when the server drains, so as not to hold it up."""
+        """Yield the status now and after each change; end when the server drains, so as not to delay the drain."""
         last = None
         self._watches += 1
         try:
@@ -97,7 +98,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # the librar
             return int(health_pb2.HealthCheckResponse.NOT_SERVING)
         if self._look is None or (self._look.done() and time.monotonic() >= self._look_again):
             self._look = asyncio.create_task(self._is_usable())
-        # Whoever asks no longer must not end the look for the others.
+        # The cancellation of one call must not cancel the check for the other calls.
         if await asyncio.shield(self._look):
             return int(health_pb2.HealthCheckResponse.SERVING)
         return int(health_pb2.HealthCheckResponse.NOT_SERVING)
@@ -114,7 +115,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # the librar
 
 
 def handler(health: Health, traffic: Traffic) -> grpc.GenericRpcHandler:
-    """What to add to a server: health, whose requests are received by ``traffic``."""
+    """Return the handler of the health service; ``traffic`` receives its requests."""
     places = Places("watches", _WATCHES_OF_PEER, _WATCHES)
 
     async def check(_: object, context: Context) -> bytes:
@@ -130,7 +131,7 @@ def handler(health: Health, traffic: Traffic) -> grpc.GenericRpcHandler:
         except NoRoom as no_room:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, no_room.message)
 
-    # On the wire a call is a stream of one message; only of a stream does gRPC let us receive the request.
+    # On the wire a unary call is a stream of one message. Only stream handlers can receive the request themselves.
     checks: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_unary_rpc_method_handler(check)
     watches: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(watch)
     return grpc.method_handlers_generic_handler(NAME, {"Check": checks, "Watch": watches})

@@ -1,4 +1,4 @@
-"""Model ↔ messages."""
+"""Conversion between the model and protobuf messages."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ _EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
 
 
 def timestamp(micros: Micros) -> Timestamp:
-    """Write a time."""
+    """Convert a time to a message."""
     time = Timestamp()
     _set_time(time, micros)
     return time
 
 
 def _set_time(time: Timestamp, micros: Micros) -> None:
-    # In place: a message given to a constructor is copied.
+    # Set in place, because a constructor copies a message argument.
     seconds, rest = divmod(micros, 1_000_000)
     time.seconds, time.nanos = seconds, rest * 1000
 
 
 def micros(field: str, time: Timestamp) -> Micros:
-    """Read a time, to the microsecond.
+    """Convert a message to a time, rounded down to a microsecond.
 
     Raises:
-        InvalidArgument: it is outside the years 1 to 9999; names ``field``.
+        InvalidArgument: the time is outside the years 1 to 9999; the violation names ``field``.
     """
     if not (_EARLIEST <= time.seconds <= _LATEST and 0 <= time.nanos < 1_000_000_000):
         description = (
@@ -47,7 +47,7 @@ def micros(field: str, time: Timestamp) -> Micros:
 
 
 def sharing(value: Sharing) -> sharing_pb2.Sharing:
-    """Write a sharing, as the answer to POST shows it."""
+    """Convert a sharing to the message in the response to POST."""
     message = sharing_pb2.Sharing(
         id=value.id,
         backup_id=value.backup_id,
@@ -64,12 +64,12 @@ def sharing(value: Sharing) -> sharing_pb2.Sharing:
 
 
 def sharings(values: Iterable[Sharing]) -> list[sharing_pb2.Sharing]:
-    """Write sharings, in the same order."""
+    """Convert sharings, in the same order."""
     return [sharing(value) for value in values]
 
 
 def details(values: Iterable[SharingDetail]) -> list[sharing_pb2.SharingDetail]:
-    """Write the sharings of one page with their backups, in the same order."""
+    """Convert the sharings of one page with their backups, in the same order; convert each backup once."""
     backups: dict[str, backup_pb2.Backup] = {}
     written = []
     for value in values:
@@ -81,7 +81,7 @@ def details(values: Iterable[SharingDetail]) -> list[sharing_pb2.SharingDetail]:
 
 
 def detail(value: SharingDetail) -> sharing_pb2.SharingDetail:
-    """Write a sharing with its backup, as list and get show it."""
+    """Convert a sharing with its backup to the message in the responses of list and get."""
     return _detail(value.sharing, backup(value.backup))
 
 
@@ -100,7 +100,7 @@ def _detail(given: Sharing, of: backup_pb2.Backup) -> sharing_pb2.SharingDetail:
 
 
 def backup(value: Backup) -> backup_pb2.Backup:
-    """Write a backup; what it does not say stays unset."""
+    """Convert a backup to a message; fields that are None stay unset."""
     message = backup_pb2.Backup()
     for name in _PLAIN:
         known = getattr(value, name)
@@ -114,7 +114,10 @@ def backup(value: Backup) -> backup_pb2.Backup:
 
 
 def to_backup(message: backup_pb2.Backup) -> tuple[Backup, Sequence[Violation]]:
-    """Read a backup, unchecked but for its times; beside it are those outside the years 1 to 9999."""
+    """Convert a message to a backup, and return the violations of times outside the years 1 to 9999.
+
+    Other values are not checked.
+    """
     given: dict[str, Any] = {"id": "", "project_id": "", "status": ""}
     misread: list[Violation] = []
     for field, value in message.ListFields():

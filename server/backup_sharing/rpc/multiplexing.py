@@ -1,4 +1,4 @@
-"""Which peers may open streams for multiplexed calls, and the warning about those that may not."""
+"""Admission of peers to multiplexed streams, and the warning about refused peers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from restmap.multiplexing.multiplexer import Admission
 from restmap.multiplexing.peer import Peer
 
 _WARN_SECONDS = 60.0
-"""At least this long between two warnings of peers that may not multiplex."""
+"""Minimum seconds between two warnings about refused peers."""
 
 _NAMES_SHOWN = 5
 
 
 def admission(gateways: Links, streams_of_peer: int, *, only_gateways: bool) -> Admission:
-    """Admit everybody, or only the connections of gateways."""
+    """Return the admission of all peers, or only of gateways; each peer may open ``streams_of_peer`` streams."""
     return Admission(_OnlyGateways(gateways).refusal if only_gateways else None, streams_of_peer)
 
 
@@ -27,7 +27,7 @@ class _OnlyGateways:
         self._warn_after = 0.0
 
     def refusal(self, peer: Peer) -> str:
-        """Why a peer may not multiplex; empty if it may."""
+        """Return the reason to refuse a peer; empty if the peer may multiplex."""
         if self._gateways.includes(peer):
             return ""
         if time.monotonic() >= self._warn_after:

@@ -1,7 +1,7 @@
-"""The way of every call: request id → log → errors → identity → permission → use case.
+"""The pipeline of every call: request id → log → errors → identity → permission → use case.
 
-One chain of plain functions, whatever door a call came through: it takes the bytes of a request
-and answers the bytes of a response, or a status.
+One chain of plain functions for unary and multiplexed calls: it takes a serialized request and returns a
+serialized response or a status.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ from restmap.multiplexing.carrier import Call as Call
 from restmap.multiplexing.carrier import Trailers
 
 REQUEST_ID = "x-openstack-request-id"
-"""Metadata key of the request id, in calls and answers."""
+"""Metadata key of the request id, in requests and responses."""
 
 CLIENT_REQUEST_ID = "x-client-request-id"
-"""Metadata key of the id that a gateway's client gave its request."""
+"""Metadata key of the request id chosen by a gateway's client."""
 
 _REQUEST_ID = re.compile(r"req-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 FORWARDED_FOR = "x-forwarded-for"
-"""Metadata key of the client's address, as a gateway knows it."""
+"""Metadata key of the client's address, set by a gateway."""
 
 NO_LIMITS = Limits()
 
@@ -59,48 +59,48 @@ NO_LINKS = Links(())
 _LOOPBACK = ("127.0.0.1", "[::1]", "%5B::1%5D", "")
 
 _MARGIN_SHARE = 0.25
-"""Of the time that a call has, the most that the commit margin takes: otherwise a short deadline would leave none."""
+"""Maximum share of a call's time used as commit margin, so that a short deadline leaves time for the call."""
 
 _ANSWER_SHARE = 0.2
-"""Of the margin, what is kept for the answer's way back to the caller."""
+"""Share of the commit margin reserved to send the response to the caller."""
 
 _REFUSALS = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """One method of a service: how its bytes become a message, and what it does."""
+    """One method of a service."""
 
     name: str
     """``/package.Service/Method``."""
     request: type[Message]
     project_id: Callable[[Any], str] | None
-    """Whose affairs a request is about; None: those of no project in particular."""
+    """Returns the project that a request concerns; None: the method concerns no single project."""
     handle: Callable[[Caller, Any], Awaitable[Message]]
     about: Callable[[Any], Mapping[str, object]] | None = None
-    """What a request would change, for the audit; None: it changes nothing."""
+    """Returns the objects that a request would change, for the audit log; None: the method is read-only."""
     cost: Callable[[Any], int] | None = None
-    """What a request to change something costs: see `backup_sharing.rpc.admission.turns`; None: 1."""
+    """Returns the cost of a change, see `backup_sharing.rpc.admission.turns`; None: 1."""
 
     @property
     def changes(self) -> bool:
-        """Whether a call may change what is stored."""
+        """Whether a call may change stored data."""
         return self.about is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """How a call ended: with a response, or with a status."""
+    """The result of a call: a response or a status."""
 
     response: bytes
     status: Status | None
-    """None: OK."""
+    """The error; None: OK."""
     trailers: Trailers
 
 
 @dataclass(slots=True)
 class _Known:
-    """What is known of a call as it goes on."""
+    """Facts about a call for the log, filled in as the call proceeds."""
 
     client: str
     principal: Principal | None = None
@@ -108,7 +108,7 @@ class _Known:
 
 
 class Pipeline:
-    """Carries out calls of the methods it is given, and of no others."""
+    """Carries out calls of the given methods."""
 
     def __init__(
         self,
@@ -121,20 +121,20 @@ class Pipeline:
         turns: Turns | None = None,
         max_seconds: float = 30.0,
     ) -> None:
-        """Check that each method has its permission in the policy.
+        """Check that each method has a permission in the policy.
 
         Args:
-            methods: everything that can be called.
-            identity: who says who is calling.
-            commit_margin: seconds before a deadline from which no commit begins any more; less for short deadlines.
-            new_request_id: makes the id of a call that comes through none of our gateways.
-            limits: what is refused as overload.
-            links: the connections whose other end may say what it knows of its clients.
-            turns: what reads and changes wait for; None: no read waits.
-            max_seconds: the longest that a call may take, whatever its deadline.
+            methods: the methods to serve.
+            identity: provider that identifies callers.
+            commit_margin: seconds before a call's deadline in which no commit may begin; less for short deadlines.
+            new_request_id: returns the id of a call that does not come through one of our gateways.
+            limits: limits beyond which calls are refused as overload.
+            links: connections from gateways, whose metadata about clients is trusted.
+            turns: queues for reads and changes; None: reads never wait.
+            max_seconds: maximum seconds of a call, whatever its deadline.
 
         Raises:
-            ValueError: a method has no row in `policy.METHODS`.
+            ValueError: a method has no entry in `policy.METHODS`.
         """
         unruled = [method.name for method in methods if method.name not in policy.METHODS]
         if unruled:
@@ -152,11 +152,11 @@ class Pipeline:
         self._log_of_strangers = Sparing("server.call", burst=100, per_second=20.0)
 
     def serves(self, method: str) -> bool:
-        """Whether there is a method of this name, ``/package.Service/Method``."""
+        """Return whether the method ``/package.Service/Method`` is served."""
         return method in self._methods
 
     async def carry_out(self, call: Call) -> Answer:
-        """Answer a call of a method that is served; never raises but for cancellation. Writes one line to the log."""
+        """Carry out a call of a served method and log one line. Raises nothing except cancellation."""
         began = time.perf_counter()
         is_by_gateway = self._links.includes(call.peer)
         request_id, client_request_id = self._request_ids(call, is_by_gateway=is_by_gateway)
@@ -170,7 +170,7 @@ class Pipeline:
             return answer
         finally:
             principal = known.principal
-            # Whoever is not known could fill the disk: such a line is several times as large as the call.
+            # A log line is several times as large as a call, so unknown callers could fill the disk.
             log = self._log if principal else self._log_of_strangers
             log.info(
                 "call",
@@ -188,9 +188,9 @@ class Pipeline:
             )
 
     def _request_ids(self, call: Call, *, is_by_gateway: bool) -> tuple[str, str]:
-        """The id of a call, made by us or by one of our gateways, and the one that its client gave it, if any.
+        """Return the request id, generated here or by one of our gateways, and the client's request id or "".
 
-        Whoever calls chooses the second: it helps to find a call, and does not tell which call it was.
+        The client chooses the second id, so it helps to find calls but need not be unique.
         """
         given, of_client = call.metadata.get(REQUEST_ID, ""), call.metadata.get(CLIENT_REQUEST_ID, "")
         given = given if given and _REQUEST_ID.fullmatch(given) else ""
@@ -200,7 +200,7 @@ class Pipeline:
         return self._new_request_id(), of_client or given
 
     def _audit(self, method: str, outcome: str, request: Message | None) -> Mapping[str, object]:
-        """What is added to the log of a change, and of a refusal: what it was about."""
+        """Return additional log values for a change or a refusal: the objects of the request."""
         about = self._methods[method][0].about
         if outcome == "OK" and about is None:
             return {}
@@ -221,21 +221,21 @@ class Pipeline:
                 trailers.append(("proxy-authenticate", PROXY_CHALLENGE))
         except asyncio.CancelledError:
             raise
-        except Exception:  # noqa: BLE001 - whatever a defect raises, the caller learns only its request id
+        except Exception:  # noqa: BLE001 - the caller gets only the request id, whatever a defect raises
             failed = status.of_defect(request_id)
             self._log.exception("defect", method=call.method, request_id=request_id)
         return Answer(b"", failed, [*trailers, ("grpc-status-details-bin", failed.details)])
 
     async def _use_case(self, call: Call, request_id: str, known: _Known) -> bytes:
         method, permission = self._methods[call.method]
-        # Others need what a call takes, so that each has a deadline, if only this one.
+        # Every call has a deadline, because it holds resources that other calls need.
         now = time.monotonic()
         deadline = now + self._max_seconds if call.deadline is None else min(call.deadline, now + self._max_seconds)
         if deadline <= now:
             raise DeadlineTooClose
         margin = min(self._commit_margin, (deadline - now) * _MARGIN_SHARE)
         self._gate.enter()
-        # A change that has not come to the store by then could not be committed: said then, its caller still hears it.
+        # A change that has not reached the store by then cannot be committed; the margin leaves time to report that.
         limit = Deadline(self._timers, deadline - margin if method.changes else deadline)
         try:
             known.principal = principal = await self._principal(call, known.client)
@@ -255,7 +255,7 @@ class Pipeline:
             self._gate.leave()
 
     async def _in_turn(self, method: Method, caller: Caller, request: Message, limit: Deadline) -> bytes:
-        # The turn is one of who calls, not of whose affairs it is about.
+        # The turn's key is the caller's project, not the project of the request.
         key, cost = caller.principal.project_id, method.cost(request) if method.cost else 1
         changes = method.changes
         turns = self._turns.changes if changes else self._turns.reads
@@ -263,7 +263,7 @@ class Pipeline:
             await turns.wait(key, cost)
         try:
             if changes:
-                # From here on only the store knows whether a commit has begun: it answers in time.
+                # From here on only the store knows whether a commit has begun, and the store keeps the deadline.
                 limit.lift()
             response = await method.handle(caller, request)
             return response.SerializeToString()
@@ -276,14 +276,14 @@ class Pipeline:
         try:
             return await self._identity.identify(credentials)
         except (TokenInvalid, ProxyRequired):
-            # Only now: a good credential always passes, however many bad ones its address sent.
+            # Count after the check: a valid credential always passes, however many invalid ones its address sent.
             self._gate.identity_failed(client)
             raise
 
 
 @lru_cache(maxsize=1024)
 def _host_of(peer: str) -> str:
-    """The address of who calls without a gateway; empty where it is somewhere on this machine."""
+    """Return the address of a direct caller; empty for a caller on this machine."""
     address = peer.partition(":")[2].rpartition(":")[0]
     return "" if address in _LOOPBACK else address
 

@@ -1,4 +1,4 @@
-"""``grpc.reflection``: says which services there are, to a few at a time."""
+"""``grpc.reflection``: lists the services, to a limited number of clients at a time."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from restmap.multiplexing.traffic import Context, Traffic
 NAME: str = reflection.SERVICE_NAME
 
 _STREAMS_OF_PEER = 4
+"""Maximum streams of one peer."""
 
 _STREAMS = 16
-"""A tool for people: it asks, and is done."""
+"""Maximum streams in total; few suffice, because interactive tools open short streams."""
 
 _SECONDS = 60.0
-"""After which a stream is ended, so that nobody keeps its place."""
+"""Seconds after which a stream is closed, so that idle clients do not use up the streams."""
 
 
 def handler(services: Sequence[str], traffic: Traffic) -> grpc.GenericRpcHandler:
-    """What to add to a server that has these services."""
+    """Return the handler of the reflection service for these services; ``traffic`` receives its requests."""
     servicer = reflection.aio.ReflectionServicer(services)
     places = Places("streams of reflection", _STREAMS_OF_PEER, _STREAMS)
 

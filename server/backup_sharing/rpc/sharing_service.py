@@ -27,7 +27,7 @@ from backupsharing.v2 import backup_sharing_pb2 as pb
 SERVICE = pb.DESCRIPTOR.services_by_name["BackupSharingService"].full_name
 
 _AT_ONCE = 100
-"""Items of a page that are written without a pause."""
+"""Items of a page that are serialized before other tasks may run."""
 
 _ON_CONFLICT = {
     pb.CONFLICT_POLICY_UNSPECIFIED: None,
@@ -38,12 +38,12 @@ _ON_CONFLICT = {
 
 @dataclass(frozen=True, slots=True)
 class SharingService:
-    """The five documented calls over the wire."""
+    """The five documented calls over gRPC."""
 
     sharings: Sharings
 
     def methods(self) -> Sequence[Method]:
-        """List what can be called."""
+        """Return the methods of the service."""
 
         def project_id(
             request: pb.ShareBackupRequest
@@ -118,7 +118,7 @@ class SharingService:
         response = pb.ListSharingsResponse(next_page_token=token)
         for start in range(0, len(page.items), _AT_ONCE):
             if start:
-                await asyncio.sleep(0)  # let others go on: a whole page takes as long as many other calls
+                await asyncio.sleep(0)  # yield to other tasks: a whole page takes as long as many other calls
             response.shared.extend(mapping.details(page.items[start : start + _AT_ONCE]))
         return response
 
@@ -133,7 +133,7 @@ class SharingService:
 
 
 def _filter(request: pb.ListSharingsRequest | pb.CountSharingsRequest) -> FilterRequest:
-    # An empty value means not given, whichever door it comes through.
+    # An empty value means not given, over REST and gRPC alike.
     given = {field.name: value for field, value in request.ListFields() if field.name in FILTERS and value != ""}
     return FilterRequest(request.project_id, request.share_to_me, given)
 

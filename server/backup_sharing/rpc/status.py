@@ -1,4 +1,4 @@
-"""Failure → ``google.rpc.Status``: the only place where a failure gets its gRPC code and its details."""
+"""Conversion of a failure to ``google.rpc.Status``: the only place that sets its gRPC code and details."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from backupsharing.v2.error_reason_pb2 import ErrorReason
 from restmap.reasons import Reason, reasons_of
 
 DOMAIN = "backupsharing"
-"""``ErrorInfo.domain`` of every failure; `error_reason.proto` ties it to the reasons."""
+"""``ErrorInfo.domain`` of every failure; `error_reason.proto` defines it for the reasons."""
 
 INTERNAL = "INTERNAL"
 
 REASONS: Mapping[str, Reason] = reasons_of(ErrorReason.DESCRIPTOR)
-"""How each reason ends a call: the options of its value in `error_reason.proto`."""
+"""Status and code of each reason: the options of its value in `error_reason.proto`."""
 
 RETRY_AFTER_SECONDS = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """How a call ended, as it goes over the wire."""
+    """The status of a failed call, as sent over gRPC."""
 
     code: grpc.StatusCode
     message: str
@@ -38,14 +38,14 @@ class Status:
 
 
 def of_failure(failure: errors.Failure, request_id: str) -> Status:
-    """Build the status of a failure that the caller may be told."""
+    """Build the status of a failure."""
     reason = failure.specific_reason if isinstance(failure, errors.InvalidArgument) else failure.reason
     details = [_error_info(reason, failure.metadata), *_specific_details(failure)]
     return _status(reason, failure.message, details, request_id)
 
 
 def of_defect(request_id: str) -> Status:
-    """Build the status of an exception nobody expected; says only what to quote to the operator."""
+    """Build the status of an unexpected exception; the message contains only the request id for the operator."""
     message = f"An internal error occurred; the operator finds its cause under {request_id}."
     return _status(INTERNAL, message, [_error_info(INTERNAL, {})], request_id)
 

@@ -1,4 +1,4 @@
-"""TLS at the server's door: certificates that are read again when their files change."""
+"""TLS of the gRPC port, with certificates that are reloaded when their files change."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from programkit.certificates import CertificateWatch, load_ca, load_chain
 
 
 class CertificateFiles:
-    """A certificate with its key and, to ask callers for theirs, the CA that signed those; each a PEM file."""
+    """PEM files of the server's certificate and key and, to require client certificates, of the clients' CA."""
 
     def __init__(self, certificate: Path, key: Path, client_ca: Path | None) -> None:
         """Read the files.
 
         Raises:
-            CannotUseTls: they cannot be read, or do not belong together.
+            CannotUseTls: a file cannot be read, or the key does not match the certificate.
         """
         self._certificate = certificate
         self._key = key
@@ -27,19 +27,19 @@ class CertificateFiles:
         self._read()
 
     def credentials(self) -> grpc.ServerCredentials:
-        """What a port is opened with; looks for other files at each handshake."""
+        """Return the credentials for a port, which check for changed files at each handshake."""
         return grpc.dynamic_ssl_server_credentials(
             self._configuration,
-            self._changed,  # type: ignore[arg-type]  # may answer None, by its documentation
+            self._changed,  # type: ignore[arg-type]  # gRPC documents that the function may return None
             require_client_authentication=self._client_ca is not None,
         )
 
     def _changed(self) -> grpc.ServerCertificateConfiguration | None:
-        # gRPC asks in a thread of its own, and takes None for: as before.
+        # gRPC calls this in its own thread; None means: keep the current certificate.
         return self._configuration if self._watch.look() else None
 
     def _read(self) -> None:
-        # gRPC itself would take anything, and then fail every handshake.
+        # gRPC does not validate the files: invalid ones would make every handshake fail.
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate, key = load_chain(context, self._certificate, self._key)
         ca = None if self._client_ca is None else load_ca(context, self._client_ca)

@@ -1,4 +1,4 @@
-"""The pipeline as native gRPC unary methods."""
+"""gRPC unary methods that call the pipeline."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ UnaryHandler = Callable[[object, Context], Awaitable[bytes]]
 def handlers(
     pipeline: Pipeline, methods: Sequence[Method], traffic: Traffic, peer_of: Callable[[Context], Peer] = peer_of
 ) -> Sequence[grpc.GenericRpcHandler]:
-    """Make one generic handler for each service of ``methods``.
+    """Return one generic handler per service of ``methods``.
 
     Args:
         pipeline: carries out the calls.
-        methods: that can be called.
+        methods: the methods to serve.
         traffic: receives the requests.
-        peer_of: says who is at the other end.
+        peer_of: returns the peer of a call.
     """
     services: dict[str, dict[str, grpc.RpcMethodHandler[bytes, bytes]]] = {}
     for method in methods:
         _, service, name = method.name.split("/")
-        # No (de)serializers: the pipeline takes bytes, so that a request that is no message fails like any other.
-        # On the wire a unary call is a stream of one message; only of a stream does gRPC let us receive the request.
+        # No (de)serializers: the pipeline parses the bytes, so an unparsable request fails like any other request.
+        # On the wire a unary call is a stream of one message. Only stream handlers can receive the request themselves.
         handler: grpc.RpcMethodHandler[bytes, bytes]
         handler = grpc.stream_unary_rpc_method_handler(_handler(pipeline, method.name, traffic, peer_of))
         services.setdefault(service, {})[name] = handler
@@ -63,16 +63,16 @@ def _handler(pipeline: Pipeline, method: str, traffic: Traffic, peer_of: Callabl
 
 
 def _answer(context: Context, answer: Answer, peer: str, traffic: Traffic) -> bytes:
-    """Have gRPC write an answer; a large one is held until that is done."""
+    """Return the response to gRPC, and count a large one in ``traffic`` until gRPC has sent it."""
     try:
         held = traffic.hold(peer, len(answer.response))
     except NoRoom:
-        # The call was carried out, so that nothing may be said that promises otherwise.
+        # The call was carried out, so the status must not imply that nothing was stored.
         context.set_code(grpc.StatusCode.UNAVAILABLE)
         context.set_details("The answer is lost: too many answers wait to be read.")
         return b""
     if held:
-        context.add_done_callback(lambda _: traffic.release(peer, held))  # type: ignore[arg-type] # typed as a class
+        context.add_done_callback(lambda _: traffic.release(peer, held))  # type: ignore[arg-type] # its annotation is a class
     context.set_trailing_metadata(tuple(answer.trailers))
     if answer.status is not None:
         context.set_code(answer.status.code)
@@ -81,7 +81,7 @@ def _answer(context: Context, answer: Answer, peer: str, traffic: Traffic) -> by
 
 
 def _refuse(context: Context, no_room: NoRoom) -> bytes:
-    refused = status.of_failure(Overloaded(no_room.message), "")  # nothing has begun that an id would trace
+    refused = status.of_failure(Overloaded(no_room.message), "")  # no request id: the call did not start
     context.set_trailing_metadata((("grpc-status-details-bin", refused.details),))
     context.set_code(refused.code)
     context.set_details(refused.message)

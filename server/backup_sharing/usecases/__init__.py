@@ -1,1 +1,1 @@
-"""Each call of the API: checks its values, asks for permission, and makes one command for the store."""
+"""The calls of the API: check the values, check the permission, and build one command for the store."""

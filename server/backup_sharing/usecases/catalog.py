@@ -1,4 +1,4 @@
-"""The catalogue of backups as use cases: which exist, and whose they are."""
+"""Use cases of the backup catalogue, which holds the existing backups and their owners."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ TEXT_LENGTHS = {
     "fail_reason": LONG_TEXT_LENGTH,
     "service_metadata": 65536,
 }
-"""The longest text of a backup's field, where it is not the usual 255 characters."""
+"""Maximum characters of a backup's text fields; 255 for fields that are not listed."""
 
 METADATA_BYTES = TEXT_LENGTHS["service_metadata"]
-"""The most that the metadata of a backup may take in UTF-8: it makes up most of a page."""
+"""Maximum bytes of a backup's metadata in UTF-8, because metadata is the largest part of a page."""
 
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """The use cases. Each raises `InvalidArgument` for values, and what the store's method says."""
+    """The use cases. Each raises `InvalidArgument` for invalid values, and the errors of the store's method."""
 
     store: Store
     clock: Callable[[], Micros]
 
     async def put(self, caller: Caller, backup: Backup | None, misread: Sequence[Violation] = ()) -> Backup:
-        """Create or replace a backup; answers it as stored. ``misread`` are members that ``backup`` cannot hold."""
+        """Create or replace a backup; return it as stored. ``misread``: violations found while reading the request."""
         checks = Checks(misread)
         if backup is None:
             checks.violate("backup", "The value of backup is missing.")
@@ -43,14 +43,14 @@ class Catalog:
         return await self.store.put_backup(PutBackup(checked, self._cause(caller)))
 
     async def get(self, backup_id: str) -> Backup:
-        """Answer one backup of any project."""
+        """Return one backup of any project."""
         checks = Checks()
         backup_id = checks.uuid("backup_id", backup_id, "BACKUP")
         checks.done()
         return await self.store.get_backup(backup_id)
 
     async def list(self, project_id: str, limit: int | None, token: str) -> tuple[Page[Backup], str]:
-        """Answer a page of backups, of one project or of all, and the token of the next one or an empty text."""
+        """Return a page of backups, of one project or of all, and the next page's token, empty on the last page."""
         checks = Checks()
         if project_id:
             checks.project_id("project_id", project_id)
@@ -65,7 +65,7 @@ class Catalog:
         return page, page_token.encode(Position(None, page.items[-1].id), of) if page.more else ""
 
     async def remove(self, caller: Caller, backup_id: str) -> Sequence[Sharing]:
-        """Remove a backup; answers the sharings that ended with it."""
+        """Remove a backup; return the sharings that this cancels."""
         checks = Checks()
         backup_id = checks.uuid("backup_id", backup_id, "BACKUP")
         checks.done()
@@ -99,6 +99,6 @@ def _checked(checks: Checks, backup: Backup) -> Backup:
 
 def _check_metadata(checks: Checks, metadata: str) -> None:
     size = len(metadata.encode())
-    if size > METADATA_BYTES >= len(metadata):  # otherwise it is said of its characters
+    if size > METADATA_BYTES >= len(metadata):  # a text with too many characters is reported already
         text = f"The value of backup.service_metadata has {size} bytes; at most {METADATA_BYTES} are expected."
         checks.violate("backup.service_metadata", text)

@@ -1,4 +1,4 @@
-"""Checks of a request's values that need nothing but the values; all violations are reported at once."""
+"""Validation of a request's values without the store; all violations are reported together."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _PROJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _VISIBLE_ASCII = re.compile(r"[!-~]{1,255}")
 
 MOST_VIOLATIONS = 10
-"""As many as are reported by name: the status of a call has to fit into 8 KiB of HTTP/2 trailers."""
+"""Maximum violations reported in detail, because a call's status must fit into 8 KiB of HTTP/2 trailers."""
 
 MOST_SHOWN = 40
-"""Bytes of a value that a message repeats, for the same reason."""
+"""Maximum bytes of a value in a message, for the same reason."""
 
 ID_LENGTH, TEXT_LENGTH, LONG_TEXT_LENGTH = 64, 255, 4096
 
 
 def shown(value: str) -> str:
-    """Quote a value for a message without control characters, shortened to `MOST_SHOWN` bytes and the quotes."""
+    """Quote a value for a message, without control characters and cut to `MOST_SHOWN` bytes plus the quotes."""
     if len(value) <= MOST_SHOWN and _fits(value):
         return repr(value)
     shortened = value[: MOST_SHOWN - 3] + "..."
@@ -31,25 +31,25 @@ def shown(value: str) -> str:
 
 
 def _fits(value: str) -> bool:
-    # Escapes and wide characters count as what they take on the wire.
+    # Escapes and wide characters count with their bytes on the wire.
     return len(repr(value).encode()) <= MOST_SHOWN + 2
 
 
 class Checks:
-    """Collects violations while a request is read; `done` raises them together."""
+    """Collects violations; `done` raises them together."""
 
     __slots__ = ("_violations",)
 
     def __init__(self, found: Iterable[Violation] = ()) -> None:
-        """Begin with what was ``found`` while the request was read."""
+        """Start with the violations ``found`` while reading the request."""
         self._violations = list(found)
 
     def violate(self, field: str, description: str, reason: str = "INVALID_REQUEST") -> None:
-        """Report one member."""
+        """Add a violation of one member."""
         self._violations.append(Violation(field, description, reason))
 
     def uuid(self, field: str, value: str, kind: str) -> str:
-        """Answer a required UUID in canonical form; ``kind`` is ``BACKUP`` or ``SHARING``, whose id it is."""
+        """Return a required UUID in canonical form; ``kind`` is ``BACKUP`` or ``SHARING``, the object with this id."""
         if _UUID.fullmatch(value):
             return value.lower()
         name = field.rpartition(".")[2]
@@ -62,14 +62,14 @@ class Checks:
         return ""
 
     def project_id(self, field: str, value: str) -> str:
-        """Answer a required project id."""
+        """Check and return a required project id."""
         if not _PROJECT_ID.fullmatch(value):
             text = f"The value of {field} is incorrect: {shown(value)} is not 1 to 64 characters of [A-Za-z0-9_-]."
             self.violate(field, text)
         return value
 
     def text(self, field: str, value: str, length: int = TEXT_LENGTH, *, required: bool = False) -> str:
-        """Answer a text of at most ``length`` characters, none of them NUL."""
+        """Check and return a text of at most ``length`` characters without NUL."""
         if required and not value:
             self.violate(field, f"The value of {field} is missing.")
         elif len(value) > length:
@@ -79,27 +79,27 @@ class Checks:
         return value
 
     def number(self, field: str, value: int, least: int) -> int:
-        """Answer a number that is at least ``least``."""
+        """Check and return a number of at least ``least``."""
         if value < least:
             self.violate(field, f"The value of {field} is incorrect: {value} is less than {least}.")
         return value
 
     def one_of(self, field: str, value: str, allowed: Sequence[str]) -> str:
-        """Answer one of the allowed words."""
+        """Check and return one of the allowed words."""
         if value not in allowed:
             text = f"The value of {field} is incorrect: {shown(value)} is not one of {', '.join(allowed)}."
             self.violate(field, text)
         return value
 
     def idempotency_key(self, field: str, value: str | None) -> str | None:
-        """Answer a key that is 1 to 255 visible ASCII characters, if there is one."""
+        """Check and return an optional key of 1 to 255 visible ASCII characters."""
         if value is not None and not _VISIBLE_ASCII.fullmatch(value):
             expected = "is not 1 to 255 visible ASCII characters"
             self.violate(field, f"The value of {field} is incorrect: {shown(value)} {expected}.")
         return value
 
     def recipients(self, field: str, values: Sequence[str], giver: str, most: int) -> Sequence[str]:
-        """Answer 1 to ``most`` distinct project ids, none of them the giver's."""
+        """Check and return 1 to ``most`` distinct project ids without the giver's."""
         if not 1 <= len(values) <= most:
             self.violate(field, f"The value of {field} has {len(values)} entries; 1 to {most} are expected.")
             return values
@@ -115,10 +115,10 @@ class Checks:
         return values
 
     def done(self) -> None:
-        """Return if nothing was violated.
+        """Raise the collected violations, if any.
 
         Raises:
-            InvalidArgument: with the first violations by name and the number of the others.
+            InvalidArgument: has the first `MOST_VIOLATIONS` violations and the number of the others.
         """
         if not self._violations:
             return

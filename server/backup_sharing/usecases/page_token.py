@@ -1,7 +1,7 @@
-"""Page tokens: where a list goes on, tied to the list they came from. Opaque to callers; no rights go with them.
+"""Page tokens: the position of the next page, bound to one list. Tokens are opaque to callers and grant no rights.
 
-Tokens are not signed: all servers of a database would need one key. Anybody can make one up, so each value in it is
-checked as strictly as any other value of a request.
+Tokens are not signed, because all servers of a database would need the same key. A caller can forge a token, so each
+value in a token is checked as strictly as any other value of a request.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from enum import Flag, auto
 from backup_sharing.store.interface import Position
 
 _LONGEST = 16_384
-"""Characters of a token that is looked at: more than three times those of the longest text that a list is sorted by."""
+"""Maximum characters of a token: more than three times the longest text in a sort column."""
 
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """An identifier in canonical form."""
 
 
 class Kinds(Flag):
-    """What the sort value of a position can be."""
+    """Types of a position's sort value."""
 
     NUMBER = auto()
     """An integer of 64 bits."""
@@ -41,18 +41,18 @@ def _digest(of: object) -> str:
 
 
 def encode(position: Position, of: object) -> str:
-    """Make the token for the page behind ``position`` of the list that ``of`` describes."""
+    """Return the token of the page after ``position`` in the list described by ``of``."""
     text = json.dumps([_digest(of), position.value, position.id], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def decode(token: str, of: object, kinds: Kinds) -> Position | None:
-    """Read a token; None if it is not one of ours, comes from another list, or no item can be at its place.
+    """Return the position in a token; None if the token is invalid, of another list, or has an impossible value.
 
     Args:
-        token: as `encode` made it, or as anybody made it up.
-        of: what describes the list.
-        kinds: what the sort value may be.
+        token: a token from a caller, possibly forged.
+        of: description of the list, as given to `encode`.
+        kinds: allowed types of the sort value.
     """
     if len(token) > _LONGEST:
         return None
@@ -69,10 +69,10 @@ def decode(token: str, of: object, kinds: Kinds) -> Position | None:
 
 
 def _kind_of(value: object) -> Kinds:
-    """What a database can take the value for; none of the kinds if it can take it for nothing."""
+    """Return the type of a value that a database can compare; no type for any other value."""
     if value is None:
         return NOTHING
-    if type(value) is int and -(2**63) <= value < 2**63:  # a bool is an int too, and no number here
+    if type(value) is int and -(2**63) <= value < 2**63:  # excludes bool, a subclass of int
         return NUMBER
     if isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value):
         return TEXT

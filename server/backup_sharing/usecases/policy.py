@@ -1,4 +1,4 @@
-"""Who may do what: one table from roles to permissions, one from methods to permissions."""
+"""Authorization: a table from roles to permissions, and a table from methods to permissions."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from backup_sharing.model import Principal
 
 
 class Permission(Enum):
-    """What a role allows."""
+    """A permission that roles grant."""
 
     READ = "read"
     """List, count and get a project's sharings."""
     SHARE = "share"
     """Share a project's backups and cancel its sharings."""
     CATALOG = "catalog"
-    """Say which backups exist, for all projects."""
+    """Maintain the backup catalogue of all projects."""
 
 
 ROLES: Mapping[str, frozenset[Permission]] = {
@@ -31,7 +31,7 @@ _ALLOWED: Mapping[Permission, frozenset[str]] = {
     permission: frozenset(role for role, permissions in ROLES.items() if permission in permissions)
     for permission in Permission
 }
-"""The roles that allow each permission."""
+"""The roles that grant each permission."""
 
 ANY_PROJECT = "admin"
 """The role that may act for a project other than its own."""
@@ -47,21 +47,21 @@ METHODS: Mapping[str, Permission] = {
     "/backupsharing.v2.BackupCatalogService/ListBackups": Permission.CATALOG,
     "/backupsharing.v2.BackupCatalogService/RemoveBackup": Permission.CATALOG,
 }
-"""What each method needs. A method that is not listed cannot be served."""
+"""The permission that each method requires. A method without an entry cannot be served."""
 
 SERVED_TO_ALL: Mapping[str, str] = {
     "grpc.health.v1.Health": "whether it serves is no secret",
     "grpc.reflection.v1alpha.ServerReflection": "what can be called is published",
     "multiplex.v1.MultiplexService": "holds no rights: each call in it passes the whole pipeline",
 }
-"""Services that are served without asking who is calling, and why. No other may be."""
+"""The only services without authentication, with the reason."""
 
 
 def check_served(services: Iterable[str]) -> None:
-    """Return if each service is ruled by `METHODS` or listed in `SERVED_TO_ALL`.
+    """Check that each service is in `METHODS` or in `SERVED_TO_ALL`.
 
     Raises:
-        ValueError: one is neither.
+        ValueError: a service is in neither.
     """
     ruled = {method.split("/")[1] for method in METHODS}
     unruled = [service for service in services if service not in ruled and service not in SERVED_TO_ALL]
@@ -70,7 +70,7 @@ def check_served(services: Iterable[str]) -> None:
 
 
 def table() -> Iterator[tuple[str, str]]:
-    """Each method, or service, and who may call it."""
+    """Yield each method or service with the roles that may call it."""
     for method, permission in METHODS.items():
         yield method, ", ".join(role for role, permissions in ROLES.items() if permission in permissions)
     for service, why in SERVED_TO_ALL.items():
@@ -78,11 +78,11 @@ def table() -> Iterator[tuple[str, str]]:
 
 
 def authorize(principal: Principal, permission: Permission, project_id: str | None) -> None:
-    """Return if the caller may use ``permission`` on ``project_id`` (None: on no project in particular).
+    """Check that the caller may use ``permission`` on ``project_id`` (None: the call concerns no single project).
 
     Raises:
-        ProjectForbidden: the caller belongs to another project and is no administrator.
-        RoleMissing: none of the caller's roles gives the permission.
+        ProjectForbidden: the caller belongs to another project and lacks the role `ANY_PROJECT`.
+        RoleMissing: none of the caller's roles grants the permission.
     """
     if project_id is not None and principal.project_id != project_id and ANY_PROJECT not in principal.roles:
         raise ProjectForbidden("The token does not belong to the project of the request.")

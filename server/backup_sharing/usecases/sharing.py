@@ -1,4 +1,4 @@
-"""The five documented calls as use cases: check the values, build one command, hand it to the store."""
+"""Use cases of the five documented calls: check the values, build one command, pass it to the store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from backup_sharing.usecases import page_token
 from backup_sharing.usecases.checks import ID_LENGTH, Checks
 
 MOST_PER_PAGE = 1000
-"""The largest page of a list, and the default."""
+"""Maximum and default number of items per page."""
 
 SORT_KEYS = {
     "created_at": SortKey.CREATED_AT,
@@ -23,7 +23,7 @@ SORT_KEYS = {
     "name": SortKey.NAME,
     "status": SortKey.STATUS,
     "size": SortKey.SIZE,
-    # Documented, but a backup has neither: they sort as the default does.
+    # Documented sort keys that a backup does not have: sort by the default key.
     "container_format": SortKey.CREATED_AT,
     "disk_format": SortKey.CREATED_AT,
 }
@@ -46,7 +46,7 @@ FILTERS: Mapping[str, Callable[[Checks, str, str], str]] = {
     "status": _short_text,
     "name": Checks.text,
 }
-"""The filters that list and count have in common, each with its check, in the order in which violations are reported.
+"""The filters of list and count with their checks, in the order in which violations are reported.
 
 Each name is a field of the request messages and of `SharingFilter`.
 """
@@ -54,33 +54,33 @@ Each name is a field of the request messages and of `SharingFilter`.
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who makes a call, and until when its outcome matters."""
+    """The caller of a call, with the call's time limits."""
 
     principal: Principal
     request_id: str
     commit_by: float | None
-    """Reading of ``time.monotonic()`` after which no commit may begin; None: no limit."""
+    """Value of ``time.monotonic()`` after which no commit may begin; None: no limit."""
     answer_by: float | None = None
-    """Reading by which the caller is told something of a commit that was begun; None: no limit."""
+    """Value of ``time.monotonic()`` by which a call whose commit has begun must return; None: no limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class SharingLimits:
-    """What an operator may set about sharing."""
+    """The operator's settings for sharing."""
 
     max_recipients: int = 1000
-    """Of one call."""
+    """Maximum recipients of one call."""
     max_active: int = 1000
-    """Active sharings of one backup; 0: any number."""
+    """Maximum active sharings of one backup; 0: no limit."""
     on_conflict: OnConflict = OnConflict.REFUSE
-    """For calls that do not say."""
+    """Default for calls without a conflict policy."""
     key_lifetime: Micros = 24 * 3600 * 1_000_000
-    """How long an idempotency key is kept."""
+    """Lifetime of an idempotency key in microseconds; default 24 hours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipients:
-    """Which backup goes to whom, as asked for."""
+    """The backup to share and its recipients, unchecked."""
 
     backup_id: str
     to_project_ids: Sequence[str]
@@ -88,19 +88,19 @@ class Recipients:
 
 @dataclass(frozen=True, slots=True)
 class ShareRequest:
-    """What a caller of `Sharings.share` asks for, unchecked."""
+    """The request of `Sharings.share`, unchecked."""
 
     project_id: str
     shared: Recipients | None
     idempotency_key: str | None = None
     on_conflict: OnConflict | None = None
     misread: Sequence[Violation] = ()
-    """Members with values that the others of this class cannot hold."""
+    """Violations found while reading the request."""
 
 
 @dataclass(frozen=True, slots=True)
 class CancelRequest:
-    """What a caller of `Sharings.cancel` asks for, unchecked."""
+    """The request of `Sharings.cancel`, unchecked."""
 
     project_id: str
     id: str
@@ -110,17 +110,17 @@ class CancelRequest:
 
 @dataclass(frozen=True, slots=True)
 class FilterRequest:
-    """Which sharings list and count are asked for, unchecked."""
+    """The filters of a list or count request, unchecked."""
 
     project_id: str
     share_to_me: bool = False
     given: Mapping[str, str] = field(default_factory=dict)
-    """The values of `FILTERS` that are given."""
+    """The given values by name, see `FILTERS`."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListRequest:
-    """What a caller of `Sharings.list` asks for, unchecked; None: not given."""
+    """The request of `Sharings.list`, unchecked; None: not given."""
 
     filter: FilterRequest
     sort_key: str | None = None
@@ -132,16 +132,16 @@ class ListRequest:
 
 @dataclass(frozen=True, slots=True)
 class Sharings:
-    """The use cases. Each raises `InvalidArgument` for values, and what the store's method says."""
+    """The use cases. Each raises `InvalidArgument` for invalid values, and the errors of the store's method."""
 
     store: Store
     limits: SharingLimits
     clock: Callable[[], Micros]
     new_id: Callable[[], str]
-    """Makes a fresh sharing id, larger than those before."""
+    """Returns a new sharing id, larger than all earlier ids."""
 
     async def share(self, caller: Caller, request: ShareRequest) -> Sequence[Sharing]:
-        """Share a backup, all or nothing; answers in the order of the request."""
+        """Share a backup with all recipients or none; return the sharings in the order of the request."""
         checks = Checks(request.misread)
         giver = checks.project_id("project_id", request.project_id)
         key = checks.idempotency_key("idempotency_key", request.idempotency_key)
@@ -155,7 +155,7 @@ class Sharings:
         )
         checks.done()
         on_conflict = request.on_conflict or self.limits.on_conflict
-        # What was asked, not what it came to: a key outlives a change of the setting.
+        # The policy in the request, not the effective policy: an idempotency key outlives a change of the setting.
         asked_on_conflict = request.on_conflict.value if request.on_conflict else ""
         cause = self._cause(caller, giver)
         return await self.store.share(
@@ -172,7 +172,7 @@ class Sharings:
         )
 
     async def cancel(self, caller: Caller, request: CancelRequest) -> Sequence[Sharing]:
-        """Cancel one sharing, or all of a backup; answers those that ended."""
+        """Cancel one sharing, or all sharings of a backup; return the cancelled sharings."""
         checks = Checks()
         giver = checks.project_id("project_id", request.project_id)
         key = checks.idempotency_key("idempotency_key", request.idempotency_key)
@@ -186,7 +186,7 @@ class Sharings:
         return await self.store.cancel(Cancel(identifier, giver, cause, idempotency))
 
     async def list(self, request: ListRequest) -> tuple[Page[SharingDetail], str]:
-        """Answer one page, and the token of the next one or an empty text."""
+        """Return one page, and the next page's token, empty on the last page."""
         checks = Checks()
         which = _filter(checks, request.filter)
         key = checks.one_of("sort_key", request.sort_key or "created_at", tuple(SORT_KEYS))
@@ -204,14 +204,14 @@ class Sharings:
         return page, page_token.encode(_place(page.items[-1], order.key), (which, order))
 
     async def count(self, request: FilterRequest) -> int:
-        """Count what `list` would list in all."""
+        """Return the number of sharings on all pages of `list`."""
         checks = Checks()
         which = _filter(checks, request)
         checks.done()
         return await self.store.count_sharings(which)
 
     async def get(self, project_id: str, sharing_id: str) -> SharingDetail:
-        """Answer one active sharing to its giver or recipient."""
+        """Return one active sharing; only its giver and its recipient can get it."""
         checks = Checks()
         project_id = checks.project_id("project_id", project_id)
         sharing_id = checks.uuid("id", sharing_id, "SHARING")
@@ -249,7 +249,7 @@ _PLACES = {
     SortKey.STATUS: page_token.TEXT,
     SortKey.SIZE: page_token.NUMBER | page_token.NOTHING,
 }
-"""Kinds of value that an item can have for each sort key."""
+"""Types of an item's value for each sort key."""
 
 
 def _position(checks: Checks, request: ListRequest, which: SharingFilter, order: SharingOrder) -> Position | None:

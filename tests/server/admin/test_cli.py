@@ -109,7 +109,7 @@ def test_a_token_expires_after_the_days_it_is_good_for(file: Path) -> None:
 def test_the_demo_refuses_to_listen_beyond_loopback(tmp_path: Path, option: str, address: str) -> None:
     result = run("demo", option, address, "--data", str(tmp_path / "data"))
     assert result.exit_code == 1
-    assert f"{address}: the demo's tokens are known to everybody" in result.stderr
+    assert f"{address}: the demo's tokens are public" in result.stderr
     assert not (tmp_path / "data").exists()
 
 

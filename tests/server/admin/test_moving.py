@@ -22,7 +22,7 @@ from tests.store.odd_rows import change, held, make, plain_rows, rows
 from tests.support.postgres.proxy import TcpProxy
 from tests.support.programs import PATIENCE, environment
 
-AGAIN = "Run the same command again: it goes on where it stopped."
+AGAIN = "Run the same command again: the copy resumes where it stopped."
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_copy_says_what_both_hold_and_that_it_is_the_same(source: str, database_
     *tables, written, same = result.stdout.splitlines()
     assert [line.split()[:3] for line in tables] == [[table.name, "100", "rows"] for table in TABLES]
     assert all(line.endswith("  the same") for line in tables)
-    assert (written, same) == ("400 rows written", "Both databases hold the same.")
+    assert (written, same) == ("400 rows written", "Both databases hold the same data.")
     again = copy(source, database_url)
     assert again.stdout.splitlines() == [*tables, "0 rows written", same]
 

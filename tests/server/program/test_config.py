@@ -159,7 +159,7 @@ def test_what_is_half_set_is_refused_with_all_that_is_missing(
 
 
 def test_without_any_provider_it_does_not_start(refused: Refused) -> None:
-    assert "nobody could call" in refused("--database", "d")
+    assert "callers need it" in refused("--database", "d")
 
 
 @pytest.mark.parametrize("client", ["n", "=service", "n=owner", "n=member@", "n=member@a b"])

@@ -1,1 +1,1 @@
-"""Which calls are accepted, and when: limits by peer, project, number and bytes."""
+"""Admission of calls: limits, deadlines and turns."""

@@ -1,4 +1,4 @@
-"""What one project, or one client that nobody knows, may take of the server."""
+"""Limits for one project, and for one client address with invalid credentials."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from dataclasses import dataclass
 from backup_sharing.errors import Overloaded
 
 _NETWORK_BITS = 64
-"""Of an IPv6 address: whoever has one has all the addresses of its network."""
+"""Prefix length of an IPv6 network that counts as one client, because a client can use all addresses of its network."""
 
 _MOST_KEYS = 10_000
-"""Projects or clients that are remembered; those that were not seen for longest go first."""
+"""Maximum projects or clients in a `Rate`; the least recently used is evicted first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much is too much; 0: no limit."""
+    """Limits on calls; 0: no limit."""
 
     calls: int = 4096
-    """In progress, of all together."""
+    """Maximum calls in progress, in total."""
     calls_of_project: int = 0
-    """In progress."""
+    """Maximum calls in progress of one project."""
     rate_of_project: float = 0.0
-    """Calls a second, on average; at once a second's worth."""
+    """Maximum calls per second of one project, on average; a burst may have one second's calls."""
     failed_identities: float = 0.0
-    """Calls a minute from one client with a credential that is not good; at once a minute's worth."""
+    """Maximum calls per minute of one client with invalid credentials; a burst may have one minute's calls."""
 
 
 def client_of(address: str) -> str:
-    """What counts as one client: an IPv4 address, or the network of an IPv6 address; empty if that is empty."""
+    """Return the client of an address: the IPv4 address, or the network of an IPv6 address; empty if unknown."""
     if ":" not in address:
         return address
     text = address.removeprefix("%5B").removesuffix("%5D").strip("[]").partition("%")[0]
@@ -45,17 +45,17 @@ def client_of(address: str) -> str:
 
 
 class Rate:
-    """Counts uses by key against a rate: the generic cell rate algorithm."""
+    """A rate limit by key: the generic cell rate algorithm."""
 
     def __init__(self, per_second: float, burst: float, clock: Callable[[], float]) -> None:
-        """Allow ``burst`` uses at once and ``per_second`` in the long run, by a monotonic clock."""
+        """Allow ``burst`` uses at once and ``per_second`` on average, by a monotonic clock in seconds."""
         self._interval = 1 / per_second
-        self._tolerance = (burst - 0.5) * self._interval  # halfway between two uses: sums of floats are not exact
+        self._tolerance = (burst - 0.5) * self._interval  # halfway between two uses, because float sums are inexact
         self._clock = clock
         self._paid_until: OrderedDict[str, float] = OrderedDict()
 
     def is_used_up(self, key: str) -> bool:
-        """Whether one more use would be too much."""
+        """Return whether one more use would exceed the rate."""
         return self._paid_until.get(key, 0.0) - self._clock() > self._tolerance
 
     def use(self, key: str) -> None:
@@ -66,10 +66,10 @@ class Rate:
 
 
 class Gate:
-    """Refuses what is beyond the limits as `Overloaded`."""
+    """Refuses calls beyond the limits with `Overloaded`."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
-        """Hold these limits, by a monotonic clock in seconds."""
+        """Enforce these limits, by a monotonic clock in seconds."""
         self._limits = limits
         self._calls = 0
         self._by_project: dict[str, int] = {}
@@ -78,24 +78,24 @@ class Gate:
         self._failed = Rate(failed / 60, max(failed, 1.0), clock) if failed else None
 
     def enter(self) -> None:
-        """Take a place among all calls; who has one gives it back with `leave`.
+        """Count a call in progress; each must be followed by `leave`.
 
         Raises:
-            Overloaded: there is none.
+            Overloaded: too many calls are in progress.
         """
         if self._calls >= self._limits.calls:
             raise Overloaded("More calls are in progress than the server takes on; try again later.")
         self._calls += 1
 
     def leave(self) -> None:
-        """Give the place back."""
+        """End a call in progress."""
         self._calls -= 1
 
     def enter_project(self, project_id: str) -> None:
-        """Take a place among the calls of a project; calls of no project have their own.
+        """Count a call in progress of a project; calls without a project count together, under the empty id.
 
         Raises:
-            Overloaded: the project makes more calls than it may.
+            Overloaded: the project exceeds its calls in progress or its rate.
         """
         most, calls = self._limits.calls_of_project, self._by_project.get(project_id, 0)
         if most and calls >= most:
@@ -108,20 +108,20 @@ class Gate:
         self._by_project[project_id] = calls + 1
 
     def leave_project(self, project_id: str) -> None:
-        """Give the place back."""
+        """End a call in progress of a project."""
         calls = self._by_project.pop(project_id) - 1
         if calls:
             self._by_project[project_id] = calls
 
     def is_suspect(self, client: str) -> bool:
-        """Whether a client brought too many bad credentials; one that is not known never is."""
+        """Return whether a client sent too many invalid credentials; an unknown (empty) client is never suspect."""
         return self._failed is not None and bool(client) and self._failed.is_used_up(client)
 
     def identity_failed(self, client: str) -> None:
-        """Count a credential that is not good.
+        """Count an invalid credential.
 
         Raises:
-            Overloaded: there were too many of this client; that one more is not good is all that it is not told.
+            Overloaded: the client sent too many; this error replaces the report that the credential is invalid.
         """
         if self._failed is None or not client:
             return

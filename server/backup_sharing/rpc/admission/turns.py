@@ -1,4 +1,4 @@
-"""How many calls are carried out at once: reads and changes apart, and of each a share for every project."""
+"""Limits on concurrent reads and on concurrent changes, each shared fairly between projects."""
 
 from __future__ import annotations
 
@@ -8,45 +8,45 @@ from typing import Final
 from backup_sharing.fair_queue import FairQueue
 
 COST_OF_ALL: Final = 32
-"""What a change of all sharings of a backup costs: nobody knows before how many there are."""
+"""Cost of a change of all sharings of a backup, whose number is not known before the change."""
 
 _NEXT_READS: Final = 2
-"""Reads that are given a turn before the store has room for them, so that it is never without one."""
+"""Reads with a turn beyond those that the store can run, so that the store never idles."""
 
 _CHANGES: Final = 512
-"""Recipients that all changes in progress name: two batches of the store, the one that is written and the next."""
+"""Maximum total cost of changes in progress: two batches of the store, the one being written and the next."""
 
 _CHANGES_OF_PROJECT: Final = 64
-"""The same of one project: enough for batches that are worth a commit, and others wait for no more than that."""
+"""Maximum total cost of one project's changes: enough for an efficient batch, and a short wait for other projects."""
 
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """The turns that calls wait for, by the project that calls."""
+    """The queues of calls; the key is the caller's project."""
 
     reads: FairQueue
-    """A read costs 1."""
+    """Reads; each costs 1."""
     changes: FairQueue
-    """A change costs as much as it names recipients."""
+    """Changes; each costs its number of recipients."""
 
 
 def cost_of(recipients: int) -> int:
-    """Answer what a change costs that names so many recipients: at the most all that its project has."""
+    """Return the cost of a change with this number of recipients: at most the bound of one project."""
     return min(max(recipients, 1), _CHANGES_OF_PROJECT)
 
 
 def turns_for(reads: int, waiting_of_project: int) -> Turns:
-    """Answer the turns of a server.
+    """Return the queues of a server.
 
     Args:
-        reads: number of reads that the store carries out at once.
-        waiting_of_project: number of calls of one project that may wait.
+        reads: number of reads that the store runs concurrently.
+        waiting_of_project: maximum waiting calls of one project.
     """
     return Turns(
         reads=FairQueue(
             slots=reads + _NEXT_READS,
-            # Half of what reads: others find some of it free, and the processors not all taken. Measured with small
-            # reads of one project: more of them at once are no more a second, and others wait ten times as long.
+            # Half of the readers, so that other projects find readers and processors free. Measured with small reads
+            # of one project: more concurrent reads give no more throughput, and other projects wait ten times longer.
             per_key=max(reads // 2, 1),
             waiting_per_key=waiting_of_project,
         ),

@@ -107,7 +107,7 @@ def test_the_commands_of_the_banner_work_when_pasted(demo: Demo) -> None:
     listed = json.loads(demo.paste("List what this project shares"))["shared"]
     assert {entry["id"] for entry in listed} == {entry["id"] for entry in shared}
     assert listed[0]["backup"] == example("get.response")["shared"]["backup"]
-    assert f'id: "{shared[0]["id"]}"' in demo.paste("The same over gRPC")
+    assert f'id: "{shared[0]["id"]}"' in demo.paste("List over gRPC")
     assert demo.paste("Cancel all sharings of the backup") == ""
     assert json.loads(demo.paste("List what this project shares")) == {"shared": []}
 
