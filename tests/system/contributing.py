@@ -70,7 +70,7 @@ _CALL = {
 """,
         ),
         Edit(
-            "// Which backup goes to whom.",
+            "// A backup and the projects to share it with.",
             """
 // Asks whether a project gave a sharing.
 message HasSharingsRequest {
