@@ -1,15 +1,15 @@
-# make run and make test are all a newcomer needs: Python 3.11 or newer, and make.
+# For a start, use make run and make test. They need Python 3.11 or newer.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
-# In one command, whoever installs them: their names are registered nowhere and must not be looked for in an index.
+# Install all distributions in one command: their names are not registered on any index; pip must not search for them.
 DISTRIBUTIONS := protos/restmap protos gateway server
 PROTOS := $(sort $(wildcard protos/*/*/*.proto))
 SERVICES := protos/backupsharing/v2/backup_catalog.proto protos/backupsharing/v2/backup_sharing.proto \
 	protos/multiplex/v1/multiplex.proto
 IMAGE := protos/backupsharing/image.binpb
-# What a failure carries comes along, so that the image is all that a client in any language needs.
+# Include the messages of error details, so that clients in any language need only the image.
 FAILURES := google/rpc/error_details.proto google/rpc/status.proto
 RELEASED := protos/released.binpb
 BUF_LINT := {"version":"v1","lint":{"use":["STANDARD","COMMENTS"],"ignore":["google"]}}
@@ -18,29 +18,29 @@ BUF_BREAKING := {"version":"v1","breaking":{"use":["FILE"],"ignore":["google"]}}
 .PHONY: help run test test-all test-keystone lint format docs generate plugins stubs released dist bench bench-full siege \
 	fuzz chaos mutants interop interop-broken clean
 
-help: ## Show what can be made
+help: ## Show all targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 run: $(VENV)/.run ## Run the demo: server and gateway on this machine (ARGS='--listen 127.0.0.1:9090')
 	@exec $(BIN)/backup-sharing demo $(ARGS)
 
-# Processes that run tests: more than the two cores that we have in mind, as tests also wait, above all those of test-all.
+# Number of test processes: more than the two cores of a small machine, because tests also wait, mostly in test-all.
 WORKERS = 4
 test-all: WORKERS = 6
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
-# Tests start programs hundreds of times, which should not be compiled again each time.
+# Tests start our programs hundreds of times: keep the compiled files.
 unexport PYTHONDONTWRITEBYTECODE
 
-test: $(VENV)/.dev ## Run the tests that take no long time (ARGS='-k sharing', WORKERS=4)
+test: $(VENV)/.dev ## Run the fast tests (ARGS='-k sharing', WORKERS=4)
 	$(PYTEST) -m 'not resilience and not outside' $(ARGS)
 
-test-all: $(VENV)/.dev ## Run all tests, also those that wait on purpose or need other programs (ARGS=…, WORKERS=6)
+test-all: $(VENV)/.dev ## Run all tests, including slow tests and tests that need other programs (ARGS=…, WORKERS=6)
 	$(PYTEST) $(ARGS)
 
-test-keystone: $(VENV)/.dev build/keystone/.installed ## Run the flows with a real Keystone, installed in build/
+test-keystone: $(VENV)/.dev build/keystone/.installed ## Run the flows of users with a real Keystone, installed in build/
 	BACKUP_SHARING_TEST_KEYSTONE=$(CURDIR)/build/keystone/bin/python $(BIN)/python -m pytest tests/system/keystone $(ARGS)
 
-lint: $(VENV)/.dev ## Check style, types, protos, and that generated code is up to date
+lint: $(VENV)/.dev ## Check style, types and protos, and that generated code is up to date
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
@@ -51,17 +51,17 @@ lint: $(VENV)/.dev ## Check style, types, protos, and that generated code is up 
 	@for file in $$(cd build/generated && find . -type f); do \
 		cmp "build/generated/$$file" "protos/$$file" || { echo "run 'make generate' and commit"; exit 1; }; done
 
-format: $(VENV)/.dev ## Bring code and protos into shape
+format: $(VENV)/.dev ## Format code and protos
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	$(BIN)/buf format --write protos
 
-docs: $(VENV)/.dev ## Write the generated pages, and build the documentation into build/site
+docs: $(VENV)/.dev ## Write the generated pages, and build the documentation in build/site
 	$(BIN)/python -m docs.generate
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 OUT ?= protos
-generate: $(VENV)/.dev ## Make the Python stubs, the descriptor image and the generated pages of docs
+generate: $(VENV)/.dev ## Generate the Python stubs, the descriptor image and the generated pages of docs
 	@mkdir -p $(OUT)/backupsharing
 	@PATH="$(BIN):$$PATH"; \
 	include=$$($(BIN)/python -c 'import google.api.http_pb2 as p; print(p.__file__[: -len("google/api/http_pb2.py")])'); \
@@ -72,24 +72,24 @@ generate: $(VENV)/.dev ## Make the Python stubs, the descriptor image and the ge
 		--descriptor_set_out=$(OUT)/backupsharing/image.binpb $(PROTOS:protos/%=%) $(FAILURES)
 	@test $(OUT) != protos || $(BIN)/python -m docs.generate
 
-dist: $(VENV)/.dist ## Build wheels and sdists of all distributions into dist/ (install from there in one command)
+dist: $(VENV)/.dist ## Build wheels and sdists of all distributions in dist/ (install all of them in one command)
 	rm -rf dist
 	@for root in $(DISTRIBUTIONS); do \
 		(cd $$root && $(CURDIR)/$(BIN)/python -m hatchling build --directory $(CURDIR)/dist) || exit 1; done
 
-plugins: $(VENV)/.dev ## Install what `make stubs` needs for every language that this machine has, into build/tools
+plugins: $(VENV)/.dev ## Install the plugins of `make stubs` in build/tools, for every language on this machine
 	@$(BIN)/python -m tests.system.interop.plugins
 
-stubs: $(VENV)/.dev ## Generate stubs for every language whose plugins are here, into build/stubs (ARGS='--only go')
+stubs: $(VENV)/.dev ## Generate stubs in build/stubs for every language with an installed plugin (ARGS='--only go')
 	@$(BIN)/python -m tests.system.interop.stubs $(ARGS)
 
-released: generate ## Keep the protos as those of the last release, which later ones may not break
+released: generate ## Save the protos as those of the last release, with which later ones must be compatible
 	cp $(IMAGE) $(RELEASED)
 
-bench: $(VENV)/.bench ## Measure all there is to measure, and write bench/RESULTS.md (twelve minutes)
+bench: $(VENV)/.bench ## Run all measurements, and write bench/RESULTS.md (twelve minutes)
 	@$(BIN)/python -m bench $(ARGS)
 
-bench-full: $(VENV)/.bench ## The same with ten million rows and a million calls (says first what it needs)
+bench-full: $(VENV)/.bench ## Run all measurements with ten million rows and a million calls (first prints the needed time and disk)
 	@$(BIN)/python -m bench --full $(ARGS)
 
 siege: $(VENV)/.bench ## Attack server and gateway for ten minutes, and write a section of bench/RESULTS.md (ARGS='--only health')
@@ -101,27 +101,27 @@ fuzz: $(VENV)/.dev ## Send hostile requests for a minute (FUZZ_SECONDS=…, FUZZ
 chaos: $(VENV)/.dev ## Kill servers, gateways and the database for a minute (CHAOS_SECONDS=…, CHAOS_SEED=…)
 	$(BIN)/python -m tests.system.chaos
 
-mutants: $(VENV)/.mutants ## Change the code at random, and say what no test notices (MUTANTS_MINUTES=…, MUTANTS_SEED=…)
+mutants: $(VENV)/.mutants ## Change the code at random, and print changes that no test detects (MUTANTS_MINUTES=…, MUTANTS_SEED=…)
 	$(BIN)/python -m tests.system.mutants
 
 interop: $(VENV)/.dev build/keystone/.installed plugins ## Build and run every client in every language (ARGS='--only Go')
 	$(BIN)/python -m tests.system.interop $(ARGS)
 
-interop-broken: interop ## The same with one thing spoilt after the other, which exactly some clients must notice
+interop-broken: interop ## Run make interop again with one fault at a time, which certain clients must detect
 	for spoilt in field null time proto-field; do \
 		$(BIN)/python -m tests.system.interop --break $$spoilt $(ARGS) || exit 1; done
 
-clean: ## Remove everything that was installed or built
+clean: ## Remove all installed and built files
 	rm -rf $(VENV) build dist mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	rm -rf $(addprefix examples/typescript/,node_modules stubs dist)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo "Python 3.11 or newer is needed; name it: make PYTHON=/path/to/python3.11"; exit 1; }
+		{ echo "Python 3.11 or newer is needed; give its path: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: $(VENV)/bin/python $(DISTRIBUTIONS:%=%/pyproject.toml) constraints.txt
-	@# One from before the command backup-sharing was the client's would take the command with it when it is replaced.
+	@# Replacing an old backup-sharing would delete the command backup-sharing, which now belongs to the client.
 	@$(BIN)/python -m pip uninstall --quiet --yes backup-sharing 2> /dev/null || true
 	$(PIP_INSTALL) $(DISTRIBUTIONS:%=-e ./%)
 	@touch $@

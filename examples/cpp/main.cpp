@@ -1,4 +1,4 @@
-// Puts backups, shares them, lists and cancels the sharings: see examples/README.md.
+// Shares backups over gRPC, lists the sharings, and cancels one: see examples/README.md.
 
 #include <grpcpp/grpcpp.h>
 
@@ -32,7 +32,7 @@ std::string Environment(const char* name) {
   return value;
 }
 
-/// A random UUID, as Linux makes them.
+/// Returns a random UUID from the Linux kernel.
 std::string NewId() {
   std::ifstream source("/proc/sys/kernel/random/uuid");
   std::string id;
@@ -51,7 +51,8 @@ void Step(std::string_view expected, const std::string& actual) {
 
 /// Makes a call with a token and a deadline.
 ///
-/// A client context is good for one call, and a deadline is a moment: both are made anew.
+/// Creates a new client context, because a context is valid for one call, and a deadline is a
+/// point in time.
 template <typename Stub, typename Request, typename Response>
 grpc::Status Call(Stub& stub,
                   grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
@@ -68,7 +69,7 @@ void Check(const grpc::Status& status) {
   }
 }
 
-/// What the service says of a failure, which has to have this code.
+/// Returns the ErrorInfo of a failure, which must have this code.
 ErrorInfo ExpectFailure(grpc::StatusCode code, const grpc::Status& status) {
   if (status.error_code() != code) {
     throw std::runtime_error("expected code " + std::to_string(code) + ", got " +
@@ -162,7 +163,7 @@ class Example {
   std::vector<api::Sharing> Share(const std::string& backup,
                                   const std::vector<std::string>& recipients) {
     auto request = ShareRequest(backup, recipients);
-    // With a key the call can be made again, when its answer got lost, and counts once.
+    // With an idempotency key the call can be retried safely.
     request.set_idempotency_key(NewId());
     api::ShareBackupResponse response;
     Check(Call(sharings_, &Sharings::ShareBackup, giver_token_, request, response));
@@ -218,7 +219,7 @@ class Example {
 
 int main() {
   try {
-    // Plain text: for a server on the same machine. grpc::SslCredentials speaks TLS.
+    // Plain text, for a server on the same machine. Use grpc::SslCredentials for TLS.
     Example(
         grpc::CreateChannel(Environment("BACKUP_SHARING_GRPC"), grpc::InsecureChannelCredentials()))
         .Run();

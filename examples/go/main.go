@@ -1,6 +1,6 @@
-// Command example shares backups over gRPC, looks at them as their recipient, and cancels a sharing.
+// Command example shares backups over gRPC, lists them as their recipient, and cancels a sharing.
 //
-// ../README.md says what it prints and which variables of the environment it reads. make stubs, then go run .
+// ../README.md describes its output and its environment variables. Run make stubs, then go run .
 package main
 
 import (
@@ -23,7 +23,7 @@ import (
 	pb "backupsharing.example/stubs/backupsharing/v2"
 )
 
-// A change needs more than the second that the server keeps in hand before a deadline.
+// timeout is the deadline of a call. The server stores nothing in the last second before a deadline.
 const timeout = 10 * time.Second
 
 func main() {
@@ -66,8 +66,8 @@ type example struct {
 	recipient, recipientToken string
 	other                     string
 
-	name    string   // of the backups of this run
-	backups []string // their ids
+	name    string   // name of the backups of this run
+	backups []string // ids of these backups
 }
 
 func (e *example) run(ctx context.Context) error {
@@ -117,7 +117,7 @@ func (e *example) run(ctx context.Context) error {
 	return nil
 }
 
-// put tells the catalogue of a backup, as the backup service does.
+// put puts a backup into the catalogue, as the backup service does.
 func (e *example) put(ctx context.Context, backup string) error {
 	ctx, cancel := as(ctx, e.serviceToken)
 	defer cancel()
@@ -137,7 +137,7 @@ func (e *example) put(ctx context.Context, backup string) error {
 	return nil
 }
 
-// share gives a backup to projects. With the key it may be sent again when its answer got lost.
+// share shares a backup with projects. With the idempotency key the call can be retried safely.
 func (e *example) share(ctx context.Context, backup string, recipients ...string) ([]*pb.Sharing, error) {
 	ctx, cancel := as(ctx, e.giverToken)
 	defer cancel()
@@ -161,7 +161,7 @@ func (e *example) share(ctx context.Context, backup string, recipients ...string
 	return shared, nil
 }
 
-// conflict shares with a project that has the backup already, and answers why the server refuses.
+// conflict shares with a project that already has the backup, and returns the ErrorInfo of the failure.
 func (e *example) conflict(ctx context.Context, backup string) (*errdetails.ErrorInfo, error) {
 	ctx, cancel := as(ctx, e.giverToken)
 	defer cancel()
@@ -172,7 +172,8 @@ func (e *example) conflict(ctx context.Context, backup string) (*errdetails.Erro
 	return failure(err, codes.AlreadyExists, "ALREADY_SHARED")
 }
 
-// list reads, two a page, what the recipient got in this run; answers how many sharings and pages there were.
+// list lists the sharings that the recipient received in this run, two per page. It returns the numbers of sharings
+// and pages.
 func (e *example) list(ctx context.Context) (listed, pages int, err error) {
 	request := &pb.ListSharingsRequest{
 		ProjectId: e.recipient,
@@ -211,7 +212,7 @@ func (e *example) page(ctx context.Context, request *pb.ListSharingsRequest) (*p
 	return e.sharings.ListSharings(ctx, request)
 }
 
-// cancel ends a sharing, and answers how many ended.
+// cancel cancels a sharing, and returns the number of cancelled sharings.
 func (e *example) cancel(ctx context.Context, sharing string) (int, error) {
 	ctx, cancel := as(ctx, e.giverToken)
 	defer cancel()
@@ -226,7 +227,7 @@ func (e *example) cancel(ctx context.Context, sharing string) (int, error) {
 	return len(ended), nil
 }
 
-// gone gets a sharing that does not exist any more, and answers why the server refuses.
+// gone gets a cancelled sharing, and returns the ErrorInfo of the failure.
 func (e *example) gone(ctx context.Context, sharing string) (*errdetails.ErrorInfo, error) {
 	ctx, cancel := as(ctx, e.giverToken)
 	defer cancel()
@@ -234,12 +235,12 @@ func (e *example) gone(ctx context.Context, sharing string) (*errdetails.ErrorIn
 	return failure(err, codes.NotFound, "SHARING_NOT_FOUND")
 }
 
-// as is the context of one call: whose it is, and how long it may take.
+// as returns the context of one call, with the caller's token and the deadline.
 func as(ctx context.Context, token string) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(metadata.AppendToOutgoingContext(ctx, "x-auth-token", token), timeout)
 }
 
-// failure answers the ErrorInfo of err, which has to have this code and this reason.
+// failure returns the ErrorInfo of err, which must have this code and this reason.
 func failure(err error, code codes.Code, reason string) (*errdetails.ErrorInfo, error) {
 	if err == nil {
 		return nil, errors.New("the call succeeded")

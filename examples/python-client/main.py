@@ -1,4 +1,4 @@
-"""What examples/README.md says, with the client that comes with the package: backupsharing.client."""
+"""The steps of examples/README.md with the Python client, backupsharing.client."""
 
 import os
 import sys
@@ -10,18 +10,18 @@ from backupsharing.client import AlreadyShared, Backup, BackupSharingError, Clie
 
 
 class Pages(grpc.UnaryUnaryClientInterceptor):
-    """Counts the pages that a client asks for. Only to show it: the client follows them by itself."""
+    """Counts the pages that a client requests, only for the output: the client follows pages by itself."""
 
     count = 0
 
     def intercept_unary_unary(self, continuation, details, request):  # noqa: ANN001, ANN201 - short, as an example
-        """Pass everything on."""
+        """Count a page, and pass the call on."""
         self.count += details.method.endswith("/ListSharings")
         return continuation(details, request)
 
 
 def main() -> None:
-    """Go through the scenario; prints a line for each step."""
+    """Run all steps, and print a line for each."""
     server = os.environ["BACKUP_SHARING_GRPC"]
     project, token = os.environ["BACKUP_SHARING_PROJECT"], os.environ["BACKUP_SHARING_TOKEN"]
     recipient, recipient_token = os.environ["BACKUP_SHARING_RECIPIENT"], os.environ["BACKUP_SHARING_RECIPIENT_TOKEN"]

@@ -1,4 +1,4 @@
-"""The same as main.py, for asyncio: what does not depend on each other is sent at once."""
+"""The same as main.py for asyncio; independent calls are sent concurrently."""
 
 import asyncio
 import os
@@ -11,19 +11,19 @@ from backupsharing.client import AlreadyShared, AsyncClient, Backup, BackupShari
 
 
 class Pages(grpc.aio.UnaryUnaryClientInterceptor):
-    """Counts the pages that a client asks for. Only to show it: the client follows them by itself."""
+    """Counts the pages that a client requests, only for the output: the client follows pages by itself."""
 
     count = 0
 
     async def intercept_unary_unary(self, continuation, details, request):  # noqa: ANN001, ANN201 - as an example
-        """Pass everything on."""
+        """Count a page, and pass the call on."""
         method = details.method if isinstance(details.method, str) else details.method.decode()
         self.count += method.endswith("/ListSharings")
         return await continuation(details, request)
 
 
 async def main() -> None:
-    """Go through the scenario; prints a line for each step."""
+    """Run all steps, and print a line for each."""
     server = os.environ["BACKUP_SHARING_GRPC"]
     project, token = os.environ["BACKUP_SHARING_PROJECT"], os.environ["BACKUP_SHARING_TOKEN"]
     recipient, recipient_token = os.environ["BACKUP_SHARING_RECIPIENT"], os.environ["BACKUP_SHARING_RECIPIENT_TOKEN"]

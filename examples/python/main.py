@@ -1,4 +1,4 @@
-"""Shares a backup with two projects and cancels it again, over gRPC with generated stubs: see ../README.md."""
+"""Share backups over gRPC with generated stubs, and cancel a sharing: see ../README.md."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2 import backup_sharing_pb2_grpc as rpc
 
 DEADLINE = 10.0
-"""Seconds for a call. The server stores nothing later than one second before that."""
+"""Seconds for a call. The server stores nothing in the last second before the deadline."""
 
 GIVER = os.environ["BACKUP_SHARING_PROJECT"]
 RECIPIENT = os.environ["BACKUP_SHARING_RECIPIENT"]
 OTHER = os.environ["BACKUP_SHARING_OTHER"]
 
-# Whose call it is goes along as metadata.
+# The token in the metadata identifies the caller.
 AS_SERVICE = [("x-auth-token", os.environ["BACKUP_SHARING_SERVICE_TOKEN"])]
 AS_GIVER = [("x-auth-token", os.environ["BACKUP_SHARING_TOKEN"])]
 AS_RECIPIENT = [("x-auth-token", os.environ["BACKUP_SHARING_RECIPIENT_TOKEN"])]
 
 
 def put(catalog: backup_catalog_pb2_grpc.BackupCatalogServiceStub, backup_id: str, name: str) -> None:
-    """Tell the service that a backup exists."""
+    """Put a backup into the catalogue."""
     backup = backup_pb2.Backup(id=backup_id, name=name, status="available", project_id=GIVER)
     catalog.PutBackup(backup_catalog_pb2.PutBackupRequest(backup=backup), timeout=DEADLINE, metadata=AS_SERVICE)
 
@@ -36,14 +36,14 @@ def put(catalog: backup_catalog_pb2_grpc.BackupCatalogServiceStub, backup_id: st
 def share(
     sharings: rpc.BackupSharingServiceStub, backup_id: str, *recipients: str, key: str | None = None
 ) -> Sequence[sharing_pb2.Sharing]:
-    """Share a backup. With a key of its own, a call can be made again until an answer arrives: it counts once."""
+    """Share a backup. A call with an idempotency key can be retried safely: it is carried out only once."""
     shared = pb.BackupRecipients(backup_id=backup_id, to_project_ids=recipients)
     request = pb.ShareBackupRequest(project_id=GIVER, shared=shared, idempotency_key=key)
     return sharings.ShareBackup(request, timeout=DEADLINE, metadata=AS_GIVER).shared
 
 
 def received(sharings: rpc.BackupSharingServiceStub, name: str) -> list[Sequence[sharing_pb2.SharingDetail]]:
-    """List what the recipient got, page by page."""
+    """List the sharings that the recipient received, page by page."""
     request = pb.ListSharingsRequest(project_id=RECIPIENT, share_to_me=True, name=name, limit=2)
     pages = []
     while not pages or request.page_token:
@@ -54,7 +54,7 @@ def received(sharings: rpc.BackupSharingServiceStub, name: str) -> list[Sequence
 
 
 def refused(code: grpc.StatusCode, call: Callable[[], object]) -> error_details_pb2.ErrorInfo:
-    """Make a call that has to fail, and read why it did from its trailing metadata."""
+    """Make a call that must fail, and return the `ErrorInfo` from its trailing metadata."""
     try:
         call()
     except grpc.RpcError as error:
@@ -67,13 +67,13 @@ def refused(code: grpc.StatusCode, call: Callable[[], object]) -> error_details_
 
 
 def expect(seen: object, expected: object) -> None:
-    """End with 1 if the service does anything else."""
+    """Exit with 1 if the value is not the expected one."""
     if seen != expected:
         sys.exit(f"saw {seen!r}, expected {expected!r}")
 
 
 def main(channel: grpc.Channel) -> None:
-    """Run the scenario, and print a line for each step."""
+    """Run all steps, and print a line for each."""
     catalog = backup_catalog_pb2_grpc.BackupCatalogServiceStub(channel)
     sharings = rpc.BackupSharingServiceStub(channel)
     name = f"python-{uuid.uuid4()}"

@@ -1,4 +1,4 @@
-// Puts backups, shares them, lists and cancels the sharings: see examples/README.md.
+// Shares backups over gRPC, lists the sharings, and cancels one: see examples/README.md.
 
 import { randomUUID } from "node:crypto";
 import { type CallOptions, Code, ConnectError, createClient } from "@connectrpc/connect";
@@ -7,7 +7,7 @@ import { BackupCatalogService } from "./stubs/backupsharing/v2/backup_catalog_pb
 import { BackupSharingService } from "./stubs/backupsharing/v2/backup_sharing_pb.js";
 import { type ErrorInfo, ErrorInfoSchema } from "./stubs/google/rpc/error_details_pb.js";
 
-// Plain text: for a server on the same machine. https:// speaks TLS.
+// Plain text, for a server on the same machine. Use https:// for TLS.
 const transport = createGrpcTransport({ baseUrl: `http://${environment("BACKUP_SHARING_GRPC")}` });
 const catalog = createClient(BackupCatalogService, transport);
 const sharings = createClient(BackupSharingService, transport);
@@ -60,7 +60,7 @@ async function putBackup(id: string, name: string): Promise<void> {
 }
 
 async function share(backupId: string, toProjectIds: string[]) {
-  // With a key the call can be made again, when its answer got lost, and counts once.
+  // With an idempotency key the call can be retried safely.
   const request = { projectId: giver, shared: { backupId, toProjectIds }, idempotencyKey: randomUUID() };
   return (await sharings.shareBackup(request, asGiver)).shared;
 }
@@ -82,7 +82,7 @@ async function listReceived(name: string, expected: string[]): Promise<void> {
   step("listed 3 in 2 pages", `listed ${seen.length} in ${pages} pages`);
 }
 
-/** Awaits a call that has to fail with this code, and answers what the service says of it. */
+/** Awaits a call that must fail with this code, and returns its ErrorInfo. */
 async function expectFailure(code: Code, call: Promise<unknown>): Promise<ErrorInfo> {
   try {
     await call;
@@ -99,7 +99,7 @@ async function expectFailure(code: Code, call: Promise<unknown>): Promise<ErrorI
   throw new Error(`a call succeeded that should fail with ${Code[code]}`);
 }
 
-/** What goes with every call: whose it is, and its deadline. */
+/** The options of every call: the caller's token and the timeout. */
 function options(tokenVariable: string): CallOptions {
   return { headers: { "x-auth-token": environment(tokenVariable) }, timeoutMs: 10_000 };
 }

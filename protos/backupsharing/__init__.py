@@ -1,1 +1,1 @@
-"""Stubs generated from the protos beside them, ``image.binpb``, the same as one descriptor set, and a client."""
+"""The generated stubs of the protos, the descriptor set of all protos (``image.binpb``), and a Python client."""

@@ -1,6 +1,6 @@
-"""Collects the two packages of this distribution: this folder, and ``multiplex`` beside it.
+"""Collect the two packages of this distribution: this folder and the folder ``multiplex`` beside this one.
 
-In an sdist ``multiplex`` is inside this folder, as nothing outside of it can be there.
+In an sdist, ``multiplex`` is inside this folder, because an sdist cannot contain files outside of its root.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 _ABOUT = ("LICENSE", "README.md", "hatch_build.py", "pyproject.toml")
-"""What builds the distribution, and belongs to no package."""
+"""Files for building the distribution, which belong to no package."""
 
 _LEFT_OUT = ("multiplex", "PKG-INFO", "__pycache__", "dist")
 
 
 class BothPackages(BuildHookInterface):
-    """Says where each file goes."""
+    """Build hook that sets the place of each file in the wheel or sdist."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Add the packages to a wheel or an sdist. What is installed for development refers to the folders."""
+        """Add the packages to a wheel or an sdist. An editable install refers to the folders instead."""
         if version == "editable":
             return
         root = Path(self.root)

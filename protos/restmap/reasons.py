@@ -1,6 +1,6 @@
-"""The reasons of an enum whose values carry the option ``restmap.v1.reason``: how each ends a call.
+"""Reader of the option ``restmap.v1.reason``, which an enum of reasons has on its values.
 
-Servers and clients derive their tables from this, so that a reason is described once, in the proto.
+Servers and clients derive their tables from this option, so that each reason is described only once, in the proto.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """How a call with one reason ends."""
+    """The option of one reason."""
 
     grpc_code: grpc.StatusCode
-    """OK where the proto gives none."""
+    """gRPC status code; OK if the proto gives none."""
     code: str
-    """What REST shows as ``code``; empty where the proto gives none."""
+    """Member ``code`` of REST error bodies; empty if the proto gives none."""
     http_status: int | None
-    """None: the HTTP status that the gRPC code maps to."""
+    """HTTP status; None: the status of the gRPC code."""
     nothing_done: bool
     """Whether the call changed nothing, and will not change anything later."""
 
 
 def reasons_of(enum: EnumDescriptor) -> Mapping[str, Reason]:
-    """Read the values of ``enum`` that carry the option, by the reason as ``google.rpc.ErrorInfo`` names it."""
+    """Return the options of the enum's values by reason, as in ``google.rpc.ErrorInfo``; skip values without it."""
     options = {value.name: value.GetOptions() for value in enum.values}
     return {
         without_prefix(name, enum.name): _reason(option.Extensions[restmap_pb2.reason])
@@ -41,9 +41,9 @@ def reasons_of(enum: EnumDescriptor) -> Mapping[str, Reason]:
 
 
 def without_prefix(value: str, enum: str) -> str:
-    """Name an enum value without its prefix: ``MY_CAUSE_X`` of the enum ``MyCause`` is ``X``.
+    """Return the name of an enum value without its prefix: ``X`` for ``MY_CAUSE_X`` of the enum ``MyCause``.
 
-    A value without the prefix keeps its name.
+    Return the whole name if it does not have the prefix.
     """
     letters = iter(enum.replace("_", "").upper())
     expected = next(letters, None)

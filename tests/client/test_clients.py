@@ -91,7 +91,7 @@ def test_calls_about_sharings_need_a_project(
 
 
 def test_one_text_is_not_taken_for_several_recipients(stub: StubServer, caller: Caller) -> None:
-    with pytest.raises(TypeError, match="one text"):
+    with pytest.raises(TypeError, match="single string"):
         caller.do(lambda client: client.share("b", PROJECT))
     assert stub.seen == []
 

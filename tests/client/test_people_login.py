@@ -123,7 +123,7 @@ def test_keystone_has_no_longer_to_answer_than_the_call() -> None:
         assert time.monotonic() - began < 10
 
 
-@pytest.mark.parametrize(("content", "told"), [(None, "No such file"), ("no certificate", "is no certificate in PEM")])
+@pytest.mark.parametrize(("content", "told"), [(None, "No such file"), ("no certificate", "not a PEM certificate")])
 def test_a_ca_file_that_will_not_do_is_told(tmp_path: Path, content: str | None, told: str) -> None:
     file = tmp_path / "ca.pem"
     if content is not None:

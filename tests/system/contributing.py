@@ -70,7 +70,7 @@ _CALL = {
 """,
         ),
         Edit(
-            "// Which backup goes to whom.",
+            "// A backup and the projects to share it with.",
             """
 // Asks whether a project gave a sharing.
 message HasSharingsRequest {
@@ -168,7 +168,7 @@ _FILTER = {
     ],
     "server/backup_sharing/store/listing.py": [Edit("_OF_BACKUP: ", '    ("snapshot_id", "b.snapshot_id"),')],
     "protos/backupsharing/client/model.py": [
-        Edit('    """Which sharings are listed or counted', "    snapshot_id: str")
+        Edit('    """Filters of a list or count of sharings', "    snapshot_id: str")
     ],
     "protos/backupsharing/commands/sharings.py": [
         Edit("_FILTERS = (", '    click.option("--snapshot-id", help="Only of backups of this snapshot."),')

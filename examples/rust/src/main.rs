@@ -1,6 +1,6 @@
-//! Shares backups over gRPC, looks at them as their recipient, and cancels a sharing.
+//! Shares backups over gRPC, lists them as their recipient, and cancels a sharing.
 //!
-//! ../README.md says what it prints and which variables of the environment it reads. `make stubs`, then `cargo run`.
+//! ../README.md describes its output and its environment variables. Run `make stubs`, then `cargo run`.
 
 use std::env;
 use std::error::Error;
@@ -15,12 +15,12 @@ use uuid::Uuid;
 use pb::backup_catalog_service_client::BackupCatalogServiceClient;
 use pb::backup_sharing_service_client::BackupSharingServiceClient;
 
-/// Made by `make stubs`.
+/// The stubs that `make stubs` generates.
 mod pb {
     include!("../../../build/stubs/rust/backupsharing/v2/backupsharing.v2.rs");
 }
 
-/// A change needs more than the second that the server keeps in hand before a deadline.
+/// The deadline of a call. The server stores nothing in the last second before a deadline.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -94,12 +94,12 @@ struct Example {
     giver_token: String,
     recipient: String,
     recipient_token: String,
-    /// Of the backups of this run.
+    /// Name of the backups of this run.
     name: String,
 }
 
 impl Example {
-    /// Tells the catalogue of a backup, as the backup service does.
+    /// Puts a backup into the catalogue, as the backup service does.
     async fn put(&mut self, backup: &str) -> Outcome<()> {
         let request = pb::PutBackupRequest {
             backup: Some(pb::Backup {
@@ -119,7 +119,7 @@ impl Example {
         }
     }
 
-    /// Gives a backup to projects. With the key it may be sent again when its answer got lost.
+    /// Shares a backup with projects. With the idempotency key the call can be retried safely.
     async fn share(&mut self, backup: &str, recipients: &[&str]) -> Outcome<Vec<pb::Sharing>> {
         let mut request = self.share_request(backup, recipients);
         request.idempotency_key = Some(Uuid::new_v4().to_string());
@@ -135,7 +135,7 @@ impl Example {
         Ok(shared)
     }
 
-    /// Shares with a project that has the backup already, and answers why the server refuses.
+    /// Shares with a project that already has the backup, and returns the `ErrorInfo` of the failure.
     async fn conflict(&mut self, backup: &str) -> Outcome<ErrorInfo> {
         let request = self.share_request(backup, &[&self.recipient]);
         let request = call(request, &self.giver_token)?;
@@ -143,7 +143,7 @@ impl Example {
         failure(answer, Code::AlreadyExists, "ALREADY_SHARED")
     }
 
-    /// Reads, two a page, which backups the recipient got in this run; answers the number of pages, too.
+    /// Lists the backups that the recipient received in this run, two per page. Also returns the number of pages.
     async fn list(&mut self) -> Outcome<(Vec<String>, usize)> {
         let mut request = pb::ListSharingsRequest {
             project_id: self.recipient.clone(),
@@ -171,7 +171,7 @@ impl Example {
         }
     }
 
-    /// Ends a sharing, and answers how many ended.
+    /// Cancels a sharing, and returns the number of cancelled sharings.
     async fn cancel(&mut self, sharing: &str) -> Outcome<usize> {
         let request = pb::CancelSharingRequest {
             project_id: self.giver.clone(),
@@ -187,7 +187,7 @@ impl Example {
         }
     }
 
-    /// Gets a sharing that does not exist any more, and answers why the server refuses.
+    /// Gets a cancelled sharing, and returns the `ErrorInfo` of the failure.
     async fn gone(&mut self, sharing: &str) -> Outcome<ErrorInfo> {
         let request = pb::GetSharingRequest {
             project_id: self.giver.clone(),
@@ -210,7 +210,7 @@ impl Example {
     }
 }
 
-/// A call of this message: whose it is, and how long it may take.
+/// A request with this message, the caller's token and the timeout.
 fn call<T>(message: T, token: &str) -> Outcome<Request<T>> {
     let mut request = Request::new(message);
     let metadata = request.metadata_mut();
@@ -219,7 +219,7 @@ fn call<T>(message: T, token: &str) -> Outcome<Request<T>> {
     Ok(request)
 }
 
-/// The `ErrorInfo` of a call that has to fail with this code and this reason.
+/// The `ErrorInfo` of a call that must fail with this code and this reason.
 fn failure<T>(answer: Result<Response<T>, Status>, code: Code, reason: &str) -> Outcome<ErrorInfo> {
     let status = answer.err().ok_or("the call succeeded")?;
     match status.get_details_error_info() {

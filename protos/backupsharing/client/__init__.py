@@ -1,4 +1,4 @@
-"""A client for backup sharing: typed values, exceptions for what can go wrong, retries that are safe.
+"""A client for backup sharing, with typed values, an exception for each kind of failure, and safe retries.
 
 >>> with Client(target, project=giver, token=token) as client:
 ...     for sharing in client.share(backup_id, [recipient, other]):
@@ -6,7 +6,7 @@
 True True
 True True
 
-`AsyncClient` is the same for asyncio.
+`AsyncClient` has the same methods for asyncio.
 """
 
 from backupsharing.client.asynchronous import AsyncClient

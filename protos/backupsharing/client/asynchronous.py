@@ -1,4 +1,4 @@
-"""The client whose calls are awaited."""
+"""The client for asyncio."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Item = TypeVar("Item")
 
 
 class AsyncClient:
-    """Shares backups; what `Client` does, for asyncio. Cancelling a task cancels the call it waits for.
+    """Shares backups, like `Client`, but for asyncio. Cancelling a task cancels the call that the task awaits.
 
-    Reads are sent again after failures that pass (`Unavailable`), and so are `share` and the cancels, whose
-    idempotency key keeps them from being done twice. Every call raises `BackupSharingError`, or rather one of its
-    subclasses, when it fails, and takes a ``timeout``: the seconds it has with all its retries.
+    Reads are retried after transient failures (`Unavailable`). So are `share`, `cancel` and `cancel_all`: their
+    idempotency key prevents a second execution. Every call raises a subclass of `BackupSharingError` if it fails,
+    and takes a ``timeout``: the seconds for the call with all its retries.
 
     >>> async with AsyncClient(target, project=giver, token=token) as own:
     ...     await own.count()
@@ -45,18 +45,19 @@ class AsyncClient:
         timeout: float = TIMEOUT,
         retrying: Retrying = Retrying(),  # noqa: B008 - it is frozen
     ) -> None:
-        """Prepare; connects with the first call, whose loop is that of all others.
+        """Create a client. The first call connects; all calls must run in the event loop of the first one.
 
         Args:
             target: ``HOST:PORT`` of the server.
-            project: whose sharings it is about; needed for all calls but those about backups.
-            token: the caller's, or what gives one, awaitable or not: asked before each attempt.
-            ca: PEM file that signed the server's certificate; without it plain text is spoken.
-            certificate: PEM file to show to the server, with ``key``.
-            key: PEM file with the certificate's key.
-            channel: to use instead of a target; stays open when the client is closed.
-            timeout: seconds for a call that is told no other.
-            retrying: when calls are sent again.
+            project: id of the project that shares, cancels and lists; not needed for calls about backups.
+            token: the caller's token, or a function that returns a token or an awaitable of one. The function is
+                called before each attempt.
+            ca: PEM file with the CA of the server's certificate; None: plain text, no TLS.
+            certificate: PEM file with the client's certificate, together with ``key``.
+            key: PEM file with the key of ``certificate``.
+            channel: a channel to use instead of ``target``. The client does not close it.
+            timeout: default timeout of a call in seconds.
+            retrying: number of attempts, and pauses between them.
 
         Raises:
             BadDoor: the files do not belong together, or cannot be read.
@@ -67,21 +68,21 @@ class AsyncClient:
         self._project, self._token, self._timeout, self._retrying = project, token, timeout, retrying
         self._is_own = channel is None
         self._channel = channel
-        # Files that will not do are told here, and a channel belongs to a running loop.
+        # Bad files raise here; the channel is opened later, because it belongs to a running loop.
         self._open = Door(target, ca, certificate, key).aio_opener()
 
     async def __aenter__(self) -> Self:
-        """Answer the client itself; it is closed at the end."""
+        """Return the client; the end of the context closes it."""
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it."""
+        """Close the client."""
         await self.close()
 
     async def close(self) -> None:
-        """End the connection; calls in progress fail, and so do later ones.
+        """Close the connection. Calls in progress and later calls fail.
 
         >>> await AsyncClient(target).close()
         """
@@ -98,7 +99,7 @@ class AsyncClient:
         on_conflict: OnConflict | None = None,
         timeout: float | None = None,
     ) -> tuple[Sharing, ...]:
-        """As `Client.share`.
+        """See `Client.share`.
 
         >>> sharing, = await client.share(backup_id, [recipient])
         >>> sharing.to_project_id == recipient
@@ -109,7 +110,7 @@ class AsyncClient:
     async def cancel(
         self, sharing_id: str, *, idempotency_key: str | None = None, timeout: float | None = None
     ) -> Sharing:
-        """As `Client.cancel`.
+        """See `Client.cancel`.
 
         >>> sharing, = await client.share(backup_id, [recipient])
         >>> (await client.cancel(sharing.id)).is_active
@@ -120,7 +121,7 @@ class AsyncClient:
     async def cancel_all(
         self, backup_id: str, *, idempotency_key: str | None = None, timeout: float | None = None
     ) -> tuple[Sharing, ...]:
-        """As `Client.cancel_all`.
+        """See `Client.cancel_all`.
 
         >>> await client.cancel_all(backup_id)
         ()
@@ -128,7 +129,7 @@ class AsyncClient:
         return await self._do(calls.cancel_all(self._project, backup_id, idempotency_key), timeout)
 
     async def get(self, sharing_id: str, *, timeout: float | None = None) -> SharingDetail:
-        """As `Client.get`.
+        """See `Client.get`.
 
         >>> sharing, = await client.share(backup_id, [recipient])
         >>> (await client.get(sharing.id)).backup.status
@@ -145,7 +146,7 @@ class AsyncClient:
         timeout: float | None = None,
         **which: Unpack[SharingFilter],
     ) -> AsyncIterator[SharingDetail]:
-        """As `Client.list`.
+        """See `Client.list`.
 
         >>> sharings = await client.share(backup_id, [recipient, other])
         >>> [sharing.backup_id == backup_id async for sharing in client.list(backup_id=backup_id, page_size=1)]
@@ -154,7 +155,7 @@ class AsyncClient:
         return self._all(calls.list_sharings(self._project, which, sort_key, sort_dir, page_size), timeout)
 
     async def count(self, *, timeout: float | None = None, **which: Unpack[SharingFilter]) -> int:
-        """As `Client.count`.
+        """See `Client.count`.
 
         >>> await client.count(received=True, status="available")
         0
@@ -162,7 +163,7 @@ class AsyncClient:
         return await self._do(calls.count(self._project, which), timeout)
 
     async def put_backup(self, backup: Backup, *, timeout: float | None = None) -> Backup:
-        """As `Client.put_backup`.
+        """See `Client.put_backup`.
 
         >>> (await service.put_backup(Backup(id=new_backup_id, project_id=giver, status="creating"))).status
         'creating'
@@ -170,7 +171,7 @@ class AsyncClient:
         return await self._do(calls.put_backup(backup), timeout)
 
     async def get_backup(self, backup_id: str, *, timeout: float | None = None) -> Backup:
-        """As `Client.get_backup`.
+        """See `Client.get_backup`.
 
         >>> (await service.get_backup(backup_id)).project_id == giver
         True
@@ -180,7 +181,7 @@ class AsyncClient:
     def list_backups(
         self, project_id: str = "", *, page_size: int = PAGE_SIZE, timeout: float | None = None
     ) -> AsyncIterator[Backup]:
-        """As `Client.list_backups`.
+        """See `Client.list_backups`.
 
         >>> [backup.id == backup_id async for backup in service.list_backups(giver)]
         [True]
@@ -188,7 +189,7 @@ class AsyncClient:
         return self._all(calls.list_backups(project_id, page_size), timeout)
 
     async def remove_backup(self, backup_id: str, *, timeout: float | None = None) -> tuple[Sharing, ...]:
-        """As `Client.remove_backup`.
+        """See `Client.remove_backup`.
 
         >>> await service.remove_backup(backup_id)
         ()
@@ -223,7 +224,7 @@ class AsyncClient:
             except grpc.RpcError as error:
                 failure = failure_of(error, call.idempotency_key)
             except asyncio.CancelledError:
-                # A channel that is closed cancels its calls as well, of tasks that nobody cancelled.
+                # Closing the channel also cancels its calls, although nobody cancelled their tasks.
                 if not self._is_closed or _is_cancelled():
                     raise
                 raise closed(call.idempotency_key) from None
@@ -242,7 +243,7 @@ class AsyncClient:
                 return await token
         except TimeoutError:
             if not scope.expired():
-                # It is the provider's own.
+                # The token function raised this TimeoutError itself.
                 raise
             raise attempts.too_late() from None
 

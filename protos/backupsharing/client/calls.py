@@ -1,6 +1,6 @@
-"""The calls there are: what each asks for, whether it can be sent again, and how its answer is read.
+"""The calls of both clients: for each call the request, whether it is repeatable, and the parser of its response.
 
-Nothing here sends anything, so that both clients have it in common.
+The functions here build calls; the clients send them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 Item = TypeVar("Item")
 
 PAGE_SIZE = 100
-"""Of lists: a page is a few thousand bytes in practice, and never more than `door.LONGEST_ANSWER`."""
+"""Items in a page of a list: usually a few thousand bytes, and never more than `door.LONGEST_ANSWER`."""
 
 _SHARINGS = "/backupsharing.v2.BackupSharingService"
 _CATALOG = "/backupsharing.v2.BackupCatalogService"
@@ -38,41 +38,41 @@ class Call(Generic[Result]):
     """A call that can be sent."""
 
     method: str
-    """Its path in gRPC."""
+    """gRPC path of the method."""
     request: Message
     parse: Callable[[bytes], Message]
-    """Bytes of the answer → message."""
+    """Parser of the serialized response."""
     read: Callable[[Any], Result]
-    """Message of the answer → what the caller gets."""
+    """Converter from the response message to the result of the call."""
     is_repeatable: bool
-    """Whether sending it twice does no more than sending it once."""
+    """Whether sending the call twice has the same effect as sending it once."""
 
     @property
     def idempotency_key(self) -> str:
-        """With which it can be sent again; empty if it has none."""
+        """The idempotency key of the request; empty if the request has none."""
         return getattr(self.request, "idempotency_key", "")
 
     def result(self, answer: bytes) -> Result:
-        """What the caller gets of an answer.
+        """Return the result of a serialized response.
 
         Raises:
-            ServerFault: it is not what the service answers.
+            ServerFault: the response cannot be read.
         """
-        # Not left to gRPC, whose two kinds of channel do different things with what they cannot read.
+        # Not parsed by gRPC: its two kinds of channel handle unreadable responses in different ways.
         try:
             return self.read(self.parse(answer))
         except (DecodeError, IndexError, ValueError, OverflowError):
-            # A time may be one that Python does not have.
+            # OverflowError: a time may be out of the range of Python's datetime.
             raise unreadable(self.method, self.idempotency_key) from None
 
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """A part of a list."""
+    """A page of a list."""
 
     items: Sequence[Item]
     next_token: str
-    """Asks for the next one; empty on the last."""
+    """Token for the next page; empty on the last page."""
 
 
 def share(
@@ -80,7 +80,7 @@ def share(
 ) -> Call[tuple[Sharing, ...]]:
     """Share a backup."""
     if isinstance(recipients, str):
-        raise TypeError("project_ids is one text; expected are several, such as a list")
+        raise TypeError("project_ids is a single string; expected a sequence of strings, such as a list")
     request = sharing.ShareBackupRequest(
         project_id=_given(project_id),
         shared=sharing.BackupRecipients(backup_id=backup_id, to_project_ids=recipients),
@@ -124,7 +124,7 @@ def get(project_id: str, sharing_id: str) -> Call[SharingDetail]:
 def list_sharings(
     project_id: str, which: SharingFilter, sort_key: SortKey | None, sort_dir: SortDir | None, page_size: int
 ) -> Callable[[str], Call[Page[SharingDetail]]]:
-    """List sharings: answers the call for the page with a given token."""
+    """Return a function that builds the call for the page of sharings with a given token."""
     request = sharing.ListSharingsRequest(
         project_id=_given(project_id), sort_key=sort_key, sort_dir=sort_dir, limit=page_size, **_members(which)
     )
@@ -157,7 +157,7 @@ def count(project_id: str, which: SharingFilter) -> Call[int]:
 
 
 def put_backup(backup: Backup) -> Call[Backup]:
-    """Create or replace a backup. Has no key: sent late a second time, it would undo what came between."""
+    """Create or replace a backup. Not repeatable: a late second attempt would undo changes made in between."""
     return Call(
         f"{_CATALOG}/PutBackup",
         catalog.PutBackupRequest(backup=mapping.to_backup(backup)),
@@ -179,7 +179,7 @@ def get_backup(backup_id: str) -> Call[Backup]:
 
 
 def list_backups(project_id: str, page_size: int) -> Callable[[str], Call[Page[Backup]]]:
-    """List backups: answers the call for the page with a given token."""
+    """Return a function that builds the call for the page of backups with a given token."""
 
     def page(token: str) -> Call[Page[Backup]]:
         return Call(
@@ -194,7 +194,7 @@ def list_backups(project_id: str, page_size: int) -> Callable[[str], Call[Page[B
 
 
 def remove_backup(backup_id: str) -> Call[tuple[Sharing, ...]]:
-    """Remove a backup. Has no key: sent again, it would fail although the first one did its work."""
+    """Remove a backup. Not repeatable: a second attempt fails if the first one succeeded."""
     return Call(
         f"{_CATALOG}/RemoveBackup",
         catalog.RemoveBackupRequest(backup_id=backup_id),
@@ -216,7 +216,7 @@ def _cancelling(request: Message, read: Callable[[Any], Result]) -> Call[Result]
 
 def _members(which: SharingFilter) -> dict[str, Any]:
     if unknown := which.keys() - SharingFilter.__annotations__.keys():
-        raise TypeError(f"there is no filter {', '.join(sorted(unknown))}")
+        raise TypeError(f"unknown filter: {', '.join(sorted(unknown))}")
     named: dict[str, Any] = dict(which)
     if "received" in named:
         named["share_to_me"] = named.pop("received")
@@ -225,13 +225,13 @@ def _members(which: SharingFilter) -> dict[str, Any]:
 
 def _given(project_id: str) -> str:
     if not project_id:
-        raise ValueError("whose sharings? the client was made without a project")
+        raise ValueError("the client was created without a project, which calls about sharings need")
     return project_id
 
 
 def _key(given: str | None) -> str:
     if given == "":
-        raise ValueError("idempotency_key is empty; expected is 1 to 255 characters, or None for a new one")
+        raise ValueError("idempotency_key is empty; expected 1 to 255 characters, or None for a new key")
     return str(uuid.uuid4()) if given is None else given
 
 

@@ -1,4 +1,4 @@
-"""How to reach a server: address, TLS, and the metadata of a token."""
+"""The connection to a server: address, TLS, and the metadata with the token."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pathlib import Path
 import grpc
 
 LONGEST_ANSWER = 128 << 20
-"""Bytes: more than a page of 1000 with all that backups may carry; gRPC's own limit is 4 MiB."""
+"""Maximum bytes of a response: more than a page of 1000 sharings of the largest backups. gRPC's default is 4 MiB."""
 
 OPTIONS: Sequence[tuple[str, int]] = (
     ("grpc.max_receive_message_length", LONGEST_ANSWER),
-    # A server that comes back is found within a pause or two, not only after gRPC's two minutes.
+    # Reconnect to a restarted server within one or two pauses between retries; gRPC's default is two minutes.
     ("grpc.max_reconnect_backoff_ms", 2000),
 )
 
@@ -24,27 +24,27 @@ File = str | os.PathLike[str]
 
 
 class BadDoor(ValueError):
-    """The files for TLS do not belong together, or cannot be read, or are no PEM; or the token cannot be one."""
+    """The TLS files do not belong together, cannot be read or are not PEM; or the token has invalid characters."""
 
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """Where a server is, and by what it and its caller show who they are.
+    """The address of a server, and the TLS files of server and client.
 
     >>> Door("127.0.0.1:50051").credentials() is None
     True
     """
 
     target: str
-    """``HOST:PORT``, ``unix:PATH``, or another of gRPC's names."""
+    """``HOST:PORT``, ``unix:PATH``, or another gRPC target."""
     ca: File | None = None
-    """PEM file that signed the server's certificate; None: plain text."""
+    """PEM file with the CA of the server's certificate; None: plain text, no TLS."""
     certificate: File | None = None
-    """PEM file to show to the server, with `key`."""
+    """PEM file with the client's certificate, together with `key`."""
     key: File | None = None
 
     def channel(self) -> grpc.Channel:
-        """Open a channel for calls that block.
+        """Open a channel for blocking calls.
 
         Raises:
             BadDoor: see `credentials`.
@@ -55,7 +55,7 @@ class Door:
         return grpc.secure_channel(self.target, credentials, options=OPTIONS)
 
     def aio_channel(self) -> grpc.aio.Channel:
-        """Open a channel for calls that are awaited, on the running loop.
+        """Open a channel for asyncio on the running event loop.
 
         Raises:
             BadDoor: see `credentials`.
@@ -63,7 +63,7 @@ class Door:
         return self.aio_opener()()
 
     def aio_opener(self) -> Callable[[], grpc.aio.Channel]:
-        """Read the files now; what is answered opens a channel, on the loop that runs by then.
+        """Read the files now. Return a function that opens a channel on the event loop that runs then.
 
         Raises:
             BadDoor: see `credentials`.
@@ -74,19 +74,19 @@ class Door:
         return partial(grpc.aio.secure_channel, self.target, credentials, options=OPTIONS)
 
     def credentials(self) -> grpc.ChannelCredentials | None:
-        """What TLS is spoken with; None: it is not.
+        """Return the TLS credentials; None means plain text.
 
         Raises:
-            BadDoor: a file cannot be read or is no PEM, one of them is missing, or the key is of another certificate.
+            BadDoor: a file is missing, cannot be read or is not PEM, or the key does not match the certificate.
         """
         if self.ca is None:
             if self.certificate or self.key:
-                raise BadDoor("ca is missing beside certificate and key")
+                raise BadDoor("certificate and key need ca as well")
             return None
         if bool(self.certificate) != bool(self.key):
             raise BadDoor("certificate and key belong together")
         ca, key, certificate = _read(self.ca), _read(self.key), _read(self.certificate)
-        # gRPC itself only says later, and with every call, that it has no address.
+        # With bad files gRPC would only fail later, in every call, with a message about addresses.
         _check_ca(self.ca, ca)
         if self.certificate and self.key:
             _check_pair(self.certificate, self.key)
@@ -94,14 +94,14 @@ class Door:
 
 
 def metadata_of(token: str) -> tuple[tuple[str, str], ...]:
-    """What a token is sent as.
+    """Return the metadata that carry a token.
 
     Raises:
-        BadDoor: it has characters that cannot be sent.
+        BadDoor: the token has characters that cannot be sent.
     """
     if not (token.isascii() and token.isprintable()):
-        # Not shown: it may be a token with a line break at its end.
-        raise BadDoor("the token has characters that no token has; is there a line break at its end?")
+        # The message does not show the text: it may be a valid token with a line break at its end.
+        raise BadDoor("the token has invalid characters; does it end with a line break?")
     return (("x-auth-token", token),) if token else ()
 
 
@@ -109,7 +109,7 @@ def _check_ca(file: File, content: bytes | None) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=(content or b"").decode("ascii", "ignore"))
     except (ssl.SSLError, ValueError):
-        raise BadDoor(f"{os.fspath(file)}: is no certificate in PEM") from None
+        raise BadDoor(f"{os.fspath(file)}: not a PEM certificate") from None
 
 
 def _check_pair(certificate: File, key: File) -> None:
@@ -118,7 +118,7 @@ def _check_pair(certificate: File, key: File) -> None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password=str)
     except (ssl.SSLError, ValueError):
         both = f"{os.fspath(certificate)} and {os.fspath(key)}"
-        raise BadDoor(f"{both}: are no certificate in PEM and its key, without a password") from None
+        raise BadDoor(f"{both}: not a PEM certificate and its key without a password") from None
 
 
 def _read(file: File | None) -> bytes | None:

@@ -1,4 +1,4 @@
-"""How calls fail: an exception for each kind of failure that a caller may want to tell from others.
+"""The exceptions of failed calls: one for each kind of failure that callers may handle separately.
 
 >>> try:
 ...     client.get("8332443e-9866-41d8-8a58-a898cf5db030")
@@ -22,7 +22,7 @@ from backupsharing.v2.error_reason_pb2 import ErrorReason
 from restmap.reasons import Reason, reasons_of
 
 DOMAIN = "backupsharing"
-"""``ErrorInfo.domain`` of the reasons that are known here."""
+"""``ErrorInfo.domain`` of the service's reasons."""
 
 _UNCERTAIN = (
     grpc.StatusCode.UNAVAILABLE,
@@ -34,23 +34,23 @@ _UNCERTAIN = (
 )
 _REASONS: Mapping[str, Reason] = reasons_of(ErrorReason.DESCRIPTOR)
 _CERTAIN = frozenset(name for name, reason in _REASONS.items() if reason.nothing_done)
-"""Reasons that come only with failures that stored nothing, whatever the status."""
+"""Reasons of failures that stored nothing, whatever the status is."""
 
 _DETAILS = "grpc-status-details-bin"
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One value of the request that is not acceptable."""
+    """One invalid value of the request."""
 
     field: str
-    """Its path, such as ``shared.backup_id``."""
+    """Path of the field, such as ``shared.backup_id``."""
     description: str
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What is known of a failure."""
+    """The details of a failure."""
 
     message: str
     reason: str = ""
@@ -63,7 +63,7 @@ class Told:
 
 
 class BackupSharingError(Exception):
-    """A call failed. Base of all that this package raises for what happened to a call."""
+    """A call failed. Base class of all exceptions for failed calls."""
 
     def __init__(self, told: Told) -> None:
         super().__init__(told.message)
@@ -72,27 +72,27 @@ class BackupSharingError(Exception):
         self.reason = told.reason
         """A value of ``ErrorReason`` without its prefix; empty if the failure did not come from the service."""
         self.code = told.metadata.get("code", "")
-        """The documented code, as REST shows it."""
+        """The documented error code, the same as over REST."""
         self.metadata = told.metadata
-        """What the failure is about, such as ``backup_id``."""
+        """Metadata of the failure, such as ``backup_id``."""
         self.violations = tuple(told.violations)
-        """Of the request; all of them at once."""
+        """All violations of the request."""
         self.request_id = told.request_id
-        """What the service's operator finds the call by."""
+        """Id of the request in the service's log."""
         self.retry_after = told.retry_after
-        """Seconds after which the service wants to be asked again, if it said so."""
+        """Seconds to wait before a retry; None if the service gave none."""
         self.status = told.status
-        """Of gRPC."""
+        """The gRPC status code."""
         self.idempotency_key = told.idempotency_key
-        """Of the change that failed, also if it was not given: with it, the change can be asked for again."""
+        """Key of the failed change, also if the caller gave none: the change can be repeated with this key."""
 
     @property
     def may_be_stored(self) -> bool:
-        """Whether nobody knows if the change was carried out: its answer is lost, or its time was up before it came."""
+        """Whether the outcome of the change is unknown: its response was lost, or did not arrive in time."""
         return self.status in _UNCERTAIN and self.reason not in _CERTAIN
 
     def __reduce__(self) -> tuple[type[BackupSharingError], tuple[Told]]:
-        """Go whole from one process to another, as exceptions of worker processes do."""
+        """Pickle all details, for exceptions of worker processes."""
         return type(self), (self._told,)
 
 
@@ -101,19 +101,19 @@ class InvalidRequest(BackupSharingError):
 
 
 class NotAuthenticated(BackupSharingError):
-    """There is no token, or it is unknown or has expired."""
+    """The token is missing, unknown or has expired."""
 
 
 class NotAllowed(BackupSharingError):
-    """The token is of another project, has no role for the call, or is not the giver's."""
+    """The token is of another project, has no role for the call, or is not of the giver."""
 
 
 class BackupNotFound(BackupSharingError):
-    """There is no such backup, or the project does not own it."""
+    """The backup does not exist, or the project does not own it."""
 
 
 class SharingNotFound(BackupSharingError):
-    """There is no such active sharing, or the project is neither its giver nor its recipient."""
+    """No active sharing has this id, or the project is neither its giver nor its recipient."""
 
 
 class BackupNotAvailable(BackupSharingError):
@@ -121,15 +121,15 @@ class BackupNotAvailable(BackupSharingError):
 
 
 class BackupOwnerFixed(BackupSharingError):
-    """The backup belongs to another project than `put_backup` said."""
+    """The backup belongs to another project than the one that `put_backup` named."""
 
 
 class AlreadyShared(BackupSharingError):
-    """Some recipients have the backup already; nothing was stored."""
+    """Some recipients already have the backup; nothing was stored."""
 
     @property
     def project_ids(self) -> tuple[str, ...]:
-        """Those recipients, at most 20 of them."""
+        """The recipients that already have the backup, at most 20 of them."""
         return tuple(filter(None, self.metadata.get("to_project_ids", "").split(", ")))
 
 
@@ -142,7 +142,7 @@ class QuotaUsedUp(BackupSharingError):
 
 
 class Unavailable(BackupSharingError):
-    """The service cannot be reached, or cannot do it now; see `retry_after` and `may_be_stored`."""
+    """The service cannot be reached, or is not available now; see `retry_after` and `may_be_stored`."""
 
 
 class DeadlineExceeded(BackupSharingError):
@@ -150,7 +150,7 @@ class DeadlineExceeded(BackupSharingError):
 
 
 class ServerFault(BackupSharingError):
-    """A defect of the service, or stored data that cannot be read; tell its operator the `request_id`."""
+    """A defect of the service, or stored data that cannot be read. Report `request_id` to the operator."""
 
 
 _STATUSES: Mapping[grpc.StatusCode, type[BackupSharingError]] = {
@@ -162,7 +162,7 @@ _STATUSES: Mapping[grpc.StatusCode, type[BackupSharingError]] = {
     grpc.StatusCode.INTERNAL: ServerFault,
     grpc.StatusCode.DATA_LOSS: ServerFault,
 }
-"""For failures whose reason has no exception of its own, or is newer than this client, or that have no reason."""
+"""Exceptions by gRPC status, for failures without a reason, or whose reason is unknown or has no own exception."""
 
 _OF_ONE_REASON: Mapping[str, type[BackupSharingError]] = {
     "BACKUP_NOT_FOUND": BackupNotFound,
@@ -174,7 +174,7 @@ _OF_ONE_REASON: Mapping[str, type[BackupSharingError]] = {
     "SHARING_QUOTA_USED_UP": QuotaUsedUp,
     "OVERLOADED": Unavailable,
 }
-"""Reasons that say more than their status does."""
+"""Exceptions of reasons that are more specific than their gRPC status."""
 
 REASONS: Mapping[str, type[BackupSharingError]] = {
     name: _OF_ONE_REASON.get(name, _STATUSES.get(reason.grpc_code, BackupSharingError))
@@ -184,7 +184,7 @@ REASONS: Mapping[str, type[BackupSharingError]] = {
 
 
 def failure_of(error: grpc.RpcError, idempotency_key: str) -> BackupSharingError:
-    """The exception for how a gRPC call ended, of either kind of channel."""
+    """Return the exception for a failed gRPC call of either kind of channel."""
     status = error.code()
     message = error.details() or status.name
     known = Told(message=message, status=status, idempotency_key=idempotency_key)
@@ -195,19 +195,19 @@ def failure_of(error: grpc.RpcError, idempotency_key: str) -> BackupSharingError
 
 
 def too_late(timeout: float, idempotency_key: str) -> DeadlineExceeded:
-    """The exception for a call whose time was up before it could be sent."""
+    """Return the exception for a call whose timeout passed before the call was sent."""
     message = f"The call was not done within {timeout:g} s."
     return DeadlineExceeded(Told(message, status=grpc.StatusCode.DEADLINE_EXCEEDED, idempotency_key=idempotency_key))
 
 
 def closed(idempotency_key: str) -> BackupSharingError:
-    """The exception for a call whose client was closed before it was answered."""
+    """Return the exception for a call whose client was closed before the response arrived."""
     told = Told("The client was closed.", status=grpc.StatusCode.CANCELLED, idempotency_key=idempotency_key)
     return BackupSharingError(told)
 
 
 def unreadable(method: str, idempotency_key: str) -> ServerFault:
-    """The exception for an answer that is not what the service answers; it is not known what the call did."""
+    """Return the exception for an unreadable response; the outcome of the call is unknown."""
     message = f"The answer to {method} cannot be read."
     return ServerFault(Told(message, status=grpc.StatusCode.INTERNAL, idempotency_key=idempotency_key))
 
@@ -218,7 +218,7 @@ def _told(details: bytes, known: Told) -> Told:
         found = [_unpacked(details, message) for message in (info, bad, request, retry)]
         retry_after = retry.retry_delay.ToTimedelta().total_seconds() if found[-1] else None
     except (DecodeError, ValueError, OverflowError):
-        # Whatever it is, it is not from our service; the status alone has to do.
+        # These details are not from our service: use the status alone.
         return known
     is_ours = info.domain == DOMAIN
     return replace(

@@ -1,4 +1,4 @@
-"""Messages ↔ what a client gives and gets."""
+"""Conversion between messages and the values of `backupsharing.client.model`."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ _OF_BACKUP = tuple(field.name for field in fields(Backup))
 
 
 def backup(message: backup_pb2.Backup) -> Backup:
-    """Read a backup."""
+    """Convert a message to a backup."""
     given: dict[str, Any] = {"id": "", "project_id": "", "status": ""}
     for field, value in message.ListFields():
-        # A newer service may say more of a backup than this client knows.
+        # A newer service may send fields that this client does not know.
         if field.name in _OF_BACKUP:
             given[field.name] = _time(value) if isinstance(value, Timestamp) else value
     return Backup(**given)
 
 
 def to_backup(value: Backup) -> backup_pb2.Backup:
-    """Write a backup.
+    """Convert a backup to a message.
 
     Raises:
         ValueError: a time has no time zone.
@@ -44,7 +44,7 @@ def to_backup(value: Backup) -> backup_pb2.Backup:
 
 
 def sharing(message: sharing_pb2.Sharing) -> Sharing:
-    """Read a sharing."""
+    """Convert a message to a sharing."""
     return Sharing(
         id=message.id,
         backup_id=message.backup_id,
@@ -57,12 +57,12 @@ def sharing(message: sharing_pb2.Sharing) -> Sharing:
 
 
 def sharings(messages: Iterable[sharing_pb2.Sharing]) -> tuple[Sharing, ...]:
-    """Read sharings, in the same order."""
+    """Convert messages to sharings, in the same order."""
     return tuple(sharing(message) for message in messages)
 
 
 def detail(message: sharing_pb2.SharingDetail) -> SharingDetail:
-    """Read a sharing with its backup."""
+    """Convert a message to a sharing with its backup."""
     return SharingDetail(
         id=message.id,
         backup_id=message.backup_id,

@@ -1,4 +1,4 @@
-"""What a client gives and gets. Times are aware and in UTC; None is what the service did not say."""
+"""The values of the client. Times are aware and in UTC; None means that the service gave no value."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal, TypedDict
 
 OnConflict = Literal["refuse", "return"]
-"""What to do with recipients that have the backup already: refuse the whole call, or return their standing sharings."""
+"""For recipients that already have the backup: refuse the whole call, or return their existing sharings."""
 
 SortKey = Literal["name", "status", "size", "id", "created_at", "updated_at"]
 SortDir = Literal["asc", "desc"]
@@ -15,7 +15,7 @@ SortDir = Literal["asc", "desc"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backup:
-    """A volume backup, as its owner's backup service described it.
+    """A volume backup, as the owner's backup service described it.
 
     >>> Backup(id="066b1e37-9305-4057-97e5-2e99b21fc71d", project_id="c13f", status="available").size is None
     True
@@ -25,12 +25,12 @@ class Backup:
     project_id: str
     """The owner: the only project that may share it."""
     status: str
-    """Only a backup that is ``available`` can be shared."""
+    """Only a backup with the status ``available`` can be shared."""
     name: str | None = None
     volume_id: str | None = None
     availability_zone: str | None = None
     size: int | None = None
-    """GiB."""
+    """Size of the volume in GiB."""
     object_count: int | None = None
     container: str | None = None
     description: str | None = None
@@ -46,7 +46,7 @@ class Backup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sharing:
-    """One backup made visible to one project; active until it is cancelled, and never again."""
+    """A sharing makes one backup visible to one project. A cancelled sharing never becomes active again."""
 
     id: str
     backup_id: str
@@ -57,7 +57,7 @@ class Sharing:
     created_at: datetime
     updated_at: datetime | None = None
     deleted_at: datetime | None = None
-    """When it was cancelled; None while it is active."""
+    """Time when the sharing was cancelled; None while it is active."""
 
     @property
     def is_active(self) -> bool:
@@ -67,7 +67,7 @@ class Sharing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharingDetail:
-    """An active sharing, together with the backup as it is now."""
+    """An active sharing, together with the current state of the backup."""
 
     id: str
     backup_id: str
@@ -81,15 +81,15 @@ class SharingDetail:
 
 
 class SharingFilter(TypedDict, total=False):
-    """Which sharings are listed or counted: all that are given must hold."""
+    """Filters of a list or count of sharings. A sharing must match all given filters."""
 
     received: bool
-    """True: those that the project got; otherwise those that it gave."""
+    """True: sharings that the project received; otherwise sharings that it gave."""
     volume_id: str
     name: str
-    """Part of the backup's name, whatever the case."""
+    """Part of the backup's name, ignoring case."""
     status: str
-    """Of the backup."""
+    """Status of the backup."""
     backup_id: str
     from_project_id: str
     to_project_id: str

@@ -1,4 +1,4 @@
-"""When a call that failed is sent again: never later than its deadline, never if that could do it twice."""
+"""Retries of failed calls: never after the deadline, and never if the call could be carried out twice."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ import grpc
 from backupsharing.client.errors import BackupSharingError, DeadlineExceeded, too_late
 
 TIMEOUT = 30.0
-"""Seconds for a call with all its retries, unless it is told otherwise."""
+"""Default seconds for a call with all its retries."""
 
 _LONGEST = 365 * 86_400.0
-"""Seconds: gRPC takes what is much longer for a time that is over."""
+"""Maximum seconds of a timeout: gRPC treats a much longer timeout as one that has passed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retrying:
-    """How often and after what pauses; a pause doubles each time.
+    """Number of attempts, and the pauses between them. Each pause is twice the one before.
 
-    >>> Retrying(attempts=1).pause(1)  # seconds, up to a quarter less by chance
+    >>> Retrying(attempts=1).pause(1)  # seconds, at random up to a quarter less
     0...
     """
 
     attempts: int = 6
-    """In all, the first one included; 1: never again."""
+    """Maximum number of attempts, including the first one. 1: no retries."""
     first_pause: float = 0.1
-    """Seconds."""
+    """Seconds before the first retry."""
     longest_pause: float = 5.0
-    """Seconds."""
+    """Maximum seconds before a retry."""
     chance: Callable[[], float] = random.random
-    """From 0 to 1: spreads the retries of callers that failed at the same time."""
+    """Source of random numbers from 0 to 1, to spread the retries of callers that failed at the same time."""
 
     def pause(self, failed: int, retry_after: float | None = None) -> float:
-        """Seconds to wait after so many attempts; never less than ``retry_after``, which is the service's wish."""
+        """Return the seconds to wait after ``failed`` attempts; at least the service's ``retry_after``."""
         doubled = min(self.longest_pause, self.first_pause * 2.0 ** min(failed - 1, 30))
         spread = self.chance()
         if retry_after is None:
@@ -56,9 +56,9 @@ class Attempts:
         idempotency_key: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Begin now; ``timeout`` seconds are for all attempts and the pauses between them, a year at most."""
+        """Start the time. ``timeout``: seconds for all attempts and the pauses between them, at most a year."""
         if not timeout > 0:
-            raise ValueError(f"timeout is {timeout}; expected are seconds, more than 0")
+            raise ValueError(f"timeout is {timeout}; expected seconds, more than 0")
         self._retrying, self._timeout, self._is_repeatable, self._clock = retrying, timeout, is_repeatable, clock
         self._idempotency_key = idempotency_key
         self._until = clock() + min(timeout, _LONGEST)
@@ -66,10 +66,10 @@ class Attempts:
         self._uncertain: BackupSharingError | None = None
 
     def remaining(self) -> float:
-        """Seconds that the next attempt has.
+        """Return the seconds left for the next attempt.
 
         Raises:
-            DeadlineExceeded: none are left.
+            DeadlineExceeded: no time is left.
         """
         left = self._until - self._clock()
         if left <= 0:
@@ -77,14 +77,14 @@ class Attempts:
         return left
 
     def too_late(self) -> DeadlineExceeded:
-        """What to raise when the time is up."""
+        """Return the exception for a call without time left."""
         return too_late(self._timeout, self._idempotency_key)
 
     def pause_after(self, failure: BackupSharingError) -> float:
-        """Seconds to wait before the next attempt.
+        """Return the seconds to wait before the next attempt.
 
         Raises:
-            BackupSharingError: as it would not help or not be safe to try again, or too late.
+            BackupSharingError: a retry would be useless, unsafe or too late.
         """
         self._failed += 1
         if failure.may_be_stored:
@@ -97,7 +97,7 @@ class Attempts:
         return pause
 
     def _final(self, failure: BackupSharingError) -> BackupSharingError:
-        # That the last attempt was too late, or one too many, says nothing of what an earlier one may have done.
+        # An earlier attempt may have made the change, even if the last attempt certainly did not.
         if self._uncertain is not None and (_may_pass(failure) or isinstance(failure, DeadlineExceeded)):
             return self._uncertain
         return failure
@@ -105,6 +105,6 @@ class Attempts:
 
 def _may_pass(failure: BackupSharingError) -> bool:
     if failure.status is grpc.StatusCode.RESOURCE_EXHAUSTED:
-        # Without a time to come again it is a quota, which does not refill.
+        # A failure without retry_after is a used-up quota, for which a retry is useless.
         return failure.retry_after is not None
     return failure.status is grpc.StatusCode.UNAVAILABLE

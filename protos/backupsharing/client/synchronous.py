@@ -1,4 +1,4 @@
-"""The client whose calls block."""
+"""The client with blocking calls."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Item = TypeVar("Item")
 
 
 class Client:
-    """Shares backups; a call returns when it is done. May be used by several threads at once.
+    """Shares backups. Calls block until they are done. Several threads may use one client.
 
-    Reads are sent again after failures that pass (`Unavailable`), and so are `share` and the cancels, whose
-    idempotency key keeps them from being done twice. Every call raises `BackupSharingError`, or rather one of its
-    subclasses, when it fails, and takes a ``timeout``: the seconds it has with all its retries.
+    Reads are retried after transient failures (`Unavailable`). So are `share`, `cancel` and `cancel_all`: their
+    idempotency key prevents a second execution. Every call raises a subclass of `BackupSharingError` if it fails,
+    and takes a ``timeout``: the seconds for the call with all its retries.
 
     >>> with Client(target, project=giver, token=token) as own:
     ...     own.count()
@@ -45,18 +45,18 @@ class Client:
         timeout: float = TIMEOUT,
         retrying: Retrying = Retrying(),  # noqa: B008 - it is frozen
     ) -> None:
-        """Prepare; connects with the first call.
+        """Create a client. The first call connects.
 
         Args:
             target: ``HOST:PORT`` of the server.
-            project: whose sharings it is about; needed for all calls but those about backups.
-            token: the caller's, or what gives one: asked before each attempt.
-            ca: PEM file that signed the server's certificate; without it plain text is spoken.
-            certificate: PEM file to show to the server, with ``key``.
-            key: PEM file with the certificate's key.
-            channel: to use instead of a target; stays open when the client is closed.
-            timeout: seconds for a call that is told no other.
-            retrying: when calls are sent again.
+            project: id of the project that shares, cancels and lists; not needed for calls about backups.
+            token: the caller's token, or a function that returns one. The function is called before each attempt.
+            ca: PEM file with the CA of the server's certificate; None: plain text, no TLS.
+            certificate: PEM file with the client's certificate, together with ``key``.
+            key: PEM file with the key of ``certificate``.
+            channel: a channel to use instead of ``target``. The client does not close it.
+            timeout: default timeout of a call in seconds.
+            retrying: number of attempts, and pauses between them.
 
         Raises:
             BadDoor: the files do not belong together, or cannot be read.
@@ -69,17 +69,17 @@ class Client:
         self._channel = channel or Door(target, ca, certificate, key).channel()
 
     def __enter__(self) -> Self:
-        """Answer the client itself; it is closed at the end."""
+        """Return the client; the end of the context closes it."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close it."""
+        """Close the client."""
         self.close()
 
     def close(self) -> None:
-        """End the connection; calls in progress fail, and so do later ones.
+        """Close the connection. Calls in progress and later calls fail.
 
         >>> Client(target).close()
         """
@@ -96,18 +96,19 @@ class Client:
         on_conflict: OnConflict | None = None,
         timeout: float | None = None,
     ) -> tuple[Sharing, ...]:
-        """Share a backup with projects, all or nothing; answers a sharing for each, in the same order.
+        """Share a backup with projects, all or nothing. Return a sharing for each project, in the same order.
 
         Args:
-            backup_id: of a backup that the client's project owns.
-            project_ids: the recipients.
-            idempotency_key: the same key and request give the first answer again, for a day; a new one if not given.
-            on_conflict: ``return`` the standing sharings of recipients that have it already, or ``refuse``; as the
-                server is set if not given.
+            backup_id: id of a backup that the client's project owns.
+            project_ids: ids of the recipients.
+            idempotency_key: a call with the same key and request returns the first result again, for a day. Default:
+                a new key.
+            on_conflict: for recipients that already have the backup, ``return`` the existing sharings, or ``refuse``
+                the call. Default: the setting of the server.
             timeout: seconds.
 
         Raises:
-            AlreadyShared: recipients have it already, and the call does not return standing sharings.
+            AlreadyShared: recipients already have the backup, and the call does not return existing sharings.
             BackupNotFound: the project has no such backup.
 
         >>> sharing, = client.share(backup_id, [recipient])
@@ -117,11 +118,11 @@ class Client:
         return self._do(calls.share(self._project, backup_id, project_ids, idempotency_key, on_conflict), timeout)
 
     def cancel(self, sharing_id: str, *, idempotency_key: str | None = None, timeout: float | None = None) -> Sharing:
-        """Cancel a sharing that the project gave; answers it as it is now.
+        """Cancel a sharing that the project gave. Return the cancelled sharing.
 
         Raises:
-            SharingNotFound: there is no such active sharing.
-            NotAllowed: the project is its recipient.
+            SharingNotFound: no active sharing has this id.
+            NotAllowed: the project is the recipient of the sharing.
 
         >>> sharing, = client.share(backup_id, [recipient])
         >>> client.cancel(sharing.id).is_active
@@ -132,7 +133,7 @@ class Client:
     def cancel_all(
         self, backup_id: str, *, idempotency_key: str | None = None, timeout: float | None = None
     ) -> tuple[Sharing, ...]:
-        """Cancel all active sharings of a backup; answers those that it ended.
+        """Cancel all active sharings of a backup. Return the cancelled sharings.
 
         Raises:
             BackupNotFound: the project has no such backup.
@@ -143,10 +144,10 @@ class Client:
         return self._do(calls.cancel_all(self._project, backup_id, idempotency_key), timeout)
 
     def get(self, sharing_id: str, *, timeout: float | None = None) -> SharingDetail:
-        """Get an active sharing that the project gave or got.
+        """Get an active sharing that the project gave or received.
 
         Raises:
-            SharingNotFound: there is none.
+            SharingNotFound: no such sharing has this id.
 
         >>> sharing, = client.share(backup_id, [recipient])
         >>> client.get(sharing.id).backup.status
@@ -163,14 +164,14 @@ class Client:
         timeout: float | None = None,
         **which: Unpack[SharingFilter],
     ) -> Iterator[SharingDetail]:
-        """List active sharings, newest first unless sorted otherwise; a page is asked for when it is needed.
+        """List active sharings, by default the newest first. Pages are fetched during the iteration.
 
         Args:
-            sort_key: what to order by.
-            sort_dir: in which direction.
-            page_size: how many are asked for at once, at most 1000.
+            sort_key: field to sort by.
+            sort_dir: sort direction.
+            page_size: number of sharings in a page, at most 1000.
             timeout: seconds for each page.
-            which: see `SharingFilter`.
+            which: filters, see `SharingFilter`.
 
         >>> sharings = client.share(backup_id, [recipient, other])
         >>> [sharing.backup_id == backup_id for sharing in client.list(backup_id=backup_id, page_size=1)]
@@ -179,7 +180,7 @@ class Client:
         return self._all(calls.list_sharings(self._project, which, sort_key, sort_dir, page_size), timeout)
 
     def count(self, *, timeout: float | None = None, **which: Unpack[SharingFilter]) -> int:
-        """Count what `list` would give with the same filter.
+        """Count the sharings that `list` returns with the same filters.
 
         >>> client.count(received=True, status="available")
         0
@@ -187,10 +188,10 @@ class Client:
         return self._do(calls.count(self._project, which), timeout)
 
     def put_backup(self, backup: Backup, *, timeout: float | None = None) -> Backup:
-        """Create a backup or replace what is known of it; needs the role ``service``. Never sent again by itself.
+        """Create a backup, or replace all its fields. Needs the role ``service``. Never retried automatically.
 
         Raises:
-            BackupOwnerFixed: it belongs to another project.
+            BackupOwnerFixed: the backup belongs to another project.
             ValueError: a time has no time zone.
 
         >>> service.put_backup(Backup(id=new_backup_id, project_id=giver, status="creating")).status
@@ -199,10 +200,10 @@ class Client:
         return self._do(calls.put_backup(backup), timeout)
 
     def get_backup(self, backup_id: str, *, timeout: float | None = None) -> Backup:
-        """Get a backup of any project; needs the role ``service``.
+        """Get a backup of any project. Needs the role ``service``.
 
         Raises:
-            BackupNotFound: there is none.
+            BackupNotFound: no backup has this id.
 
         >>> service.get_backup(backup_id).project_id == giver
         True
@@ -222,12 +223,12 @@ class Client:
         return self._all(calls.list_backups(project_id, page_size), timeout)
 
     def remove_backup(self, backup_id: str, *, timeout: float | None = None) -> tuple[Sharing, ...]:
-        """Remove a backup; answers the sharings that this ended. Needs the role ``service``.
+        """Remove a backup. Return the sharings that ended. Needs the role ``service``.
 
-        Never sent again by itself: the second time it would be `BackupNotFound`.
+        Never retried automatically, because a second attempt would fail with `BackupNotFound`.
 
         Raises:
-            BackupNotFound: there is none.
+            BackupNotFound: no backup has this id.
 
         >>> service.remove_backup(backup_id)
         ()
@@ -259,13 +260,13 @@ class Client:
             except grpc.RpcError as error:
                 failure = failure_of(error, call.idempotency_key)
             except ValueError:
-                # So a channel says that another thread has closed it just now.
+                # The channel raises this if another thread has just closed it.
                 if not self._is_closed:
                     raise
                 raise closed(call.idempotency_key) from None
             else:
                 return call.result(answer)
-            # Outside of the handler: what is raised here is the failure, not a failure in handling another.
+            # Outside of the handler, so that the raised failure has no other exception as its context.
             if self._is_closed and failure.status is grpc.StatusCode.CANCELLED:
                 raise closed(call.idempotency_key)
             time.sleep(attempts.pause_after(failure))

@@ -1,4 +1,4 @@
-"""Sharings as the documented REST API shows them."""
+"""Sharings in the JSON of the documented REST API."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _DETAIL = ("backup_id", "created_at", "from_project_id", "id", "to_project_id", 
 
 
 def sharings(values: Sequence[Sharing]) -> str:
-    """As the answer to POST."""
+    """Return the JSON of a response to POST."""
     return _text({"shared": [_sharing(value) for value in values]})
 
 
 def details(values: Sequence[SharingDetail]) -> str:
-    """As the answer to a list."""
+    """Return the JSON of a response with a list."""
     return _text({"shared": [_detail(value) for value in values]})
 
 
 def detail(value: SharingDetail) -> str:
-    """As the answer to a get."""
+    """Return the JSON of a response with one sharing."""
     return _text({"shared": _detail(value)})
 
 
 def count(value: int) -> str:
-    """As the answer to a count."""
+    """Return the JSON of a response with a count."""
     return _text({"count": value})
 
 
@@ -57,11 +57,11 @@ def _detail(value: SharingDetail) -> dict[str, Any]:
 
 
 def _plain(value: object) -> object:
-    # The documented times have no offset and mean UTC.
+    # The documented times have no offset; they are UTC.
     return value.replace(tzinfo=None).isoformat(timespec="microseconds") if isinstance(value, datetime) else value
 
 
 def _text(document: object) -> str:
-    # Names come from other projects: a terminal must not obey them, and not every one can write them.
+    # Names come from other projects. They must not control the terminal, and not every terminal can write them.
     text = json.dumps(document, indent=2, ensure_ascii=not writes_unicode())
     return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)

@@ -1,4 +1,4 @@
-"""Who is calling: a token that was given, or one that Keystone gives for what OpenStack's variables say."""
+"""The caller's identity: a given token, or a token from Keystone for the credentials in OpenStack's variables."""
 
 from __future__ import annotations
 
@@ -13,46 +13,48 @@ from dataclasses import dataclass
 from typing import Any
 
 TIMEOUT = 30.0
-"""Seconds for Keystone to answer, at most."""
+"""Maximum seconds to wait for Keystone's response."""
 
 _MOST_BYTES = 1 << 20
 _NEEDED = ("OS_USERNAME", "OS_PASSWORD")
 
 
 class NobodyKnown(Exception):
-    """Neither a token nor enough to get one is given; the message says what is missing."""
+    """There is no token, and the credentials for a login are incomplete; the message names the missing options."""
 
 
 class CannotLogIn(Exception):
-    """Keystone cannot be asked, or does not let the user in; the message says which."""
+    """Keystone cannot be reached, or rejects the login; the message has the cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """As whom calls are made."""
+    """The project and token of a caller."""
 
     project: str
     token: str
 
     def __repr__(self) -> str:
-        """Tell whose it is, without the token."""
+        """Show the project, but not the token."""
         return f"Identity({self.project!r})"
 
 
 def identify(
     project: str, token: str, variables: Mapping[str, str], *, has_certificate: bool, timeout: float = TIMEOUT
 ) -> Identity:
-    """Find out who is calling; asks Keystone if there is no token, and if it is named or there is no certificate.
+    """Return the identity of the caller. Without a token, log in to Keystone.
+
+    With a certificate and without ``OS_AUTH_URL``, there is no login: the certificate identifies the caller.
 
     Args:
-        project: the id that was given; empty if none was.
-        token: the same.
-        variables: of the environment, ``OS_AUTH_URL`` and those that belong to it.
-        has_certificate: whether the caller shows a certificate to the server.
-        timeout: seconds for Keystone to answer.
+        project: project id; empty if none was given.
+        token: token; empty if none was given.
+        variables: environment variables: ``OS_AUTH_URL`` and the other variables of OpenStack clients.
+        has_certificate: whether the caller presents a certificate to the server.
+        timeout: maximum seconds to wait for Keystone's response.
 
     Raises:
-        NobodyKnown: something is missing.
+        NobodyKnown: options or variables are missing.
         CannotLogIn: Keystone gives no token.
     """
     if token or (has_certificate and not variables.get("OS_AUTH_URL")):
@@ -60,7 +62,7 @@ def identify(
             raise NobodyKnown("--project (OS_PROJECT_ID) is missing")
         return Identity(project, token)
     if not variables.get("OS_AUTH_URL"):
-        raise NobodyKnown("--token (OS_TOKEN) is missing, and so is OS_AUTH_URL to log in to Keystone")
+        raise NobodyKnown("--token (OS_TOKEN) is missing, and also OS_AUTH_URL for a login to Keystone")
     if missing := [name for name in _NEEDED if not variables.get(name)]:
         raise NobodyKnown(f"{' and '.join(missing)} missing beside OS_AUTH_URL")
     if not (project or variables.get("OS_PROJECT_NAME")):
@@ -79,7 +81,7 @@ def _log_in(project: str, variables: Mapping[str, str], timeout: float) -> Ident
         request = urllib.request.Request(url, body, headers, method="POST")  # noqa: S310 - http, as checked above
         _ = urllib.parse.urlsplit(url).port
     except ValueError as error:
-        raise CannotLogIn(f"OS_AUTH_URL is no address: {error}") from None
+        raise CannotLogIn(f"OS_AUTH_URL is not a valid URL: {error}") from None
     try:
         with urllib.request.urlopen(request, timeout=timeout, context=context) as answer:  # noqa: S310 - the same
             told = json.loads(answer.read(_MOST_BYTES))
@@ -88,14 +90,14 @@ def _log_in(project: str, variables: Mapping[str, str], timeout: float) -> Ident
             return Identity(str(told["token"]["project"]["id"]), token)
     except urllib.error.HTTPError as error:
         with error:
-            raise CannotLogIn(f"{base}: does not log in {variables['OS_USERNAME']}: {_why(error)}") from None
+            raise CannotLogIn(f"{base}: rejects the login of {variables['OS_USERNAME']}: {_why(error)}") from None
     except OSError as error:
-        # URLError and time-outs.
-        raise CannotLogIn(f"{base}: cannot be asked for a token: {getattr(error, 'reason', error)}") from None
+        # URLError and timeouts.
+        raise CannotLogIn(f"{base}: no token: {getattr(error, 'reason', error)}") from None
     except (UnicodeError, http.client.InvalidURL):
-        raise CannotLogIn(f"OS_AUTH_URL is no address: {base}") from None
+        raise CannotLogIn(f"OS_AUTH_URL is not a valid URL: {base}") from None
     except (http.client.HTTPException, ValueError, KeyError, TypeError):
-        raise CannotLogIn(f"{base}: answers as no Keystone does") from None
+        raise CannotLogIn(f"{base}: no Keystone at this URL: unexpected response") from None
 
 
 def _context(variables: Mapping[str, str]) -> ssl.SSLContext:
@@ -103,7 +105,7 @@ def _context(variables: Mapping[str, str]) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=file)
     except ssl.SSLError:
-        raise CannotLogIn(f"OS_CACERT: {file}: is no certificate in PEM") from None
+        raise CannotLogIn(f"OS_CACERT: {file}: not a PEM certificate") from None
     except OSError as error:
         raise CannotLogIn(f"OS_CACERT: {file}: {error.strerror}") from None
 

@@ -1,4 +1,4 @@
-"""Options that commands have in common: where the server is, and who is calling."""
+"""Common options of commands: the server's address and TLS files, and the caller's credentials."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Command = Callable[..., None]
 
 
 def not_empty(context: click.Context, option: click.Parameter, value: str | None) -> str | None:
-    """Refuse an empty text, as a shell gives for a variable that is not set."""
+    """Reject an empty value, which a shell passes for an unset variable."""
     del context, option
     if value == "":
         raise click.BadParameter("it is empty")
@@ -33,32 +33,33 @@ def not_empty(context: click.Context, option: click.Parameter, value: str | None
 def _number(context: click.Context, option: click.Parameter, value: float) -> float:
     del context, option
     if math.isnan(value):
-        raise click.BadParameter("nan is no time")
+        raise click.BadParameter("nan is not a number of seconds")
     return value
 
 
 _FILE = click.Path(path_type=Path)
 _DOOR = (
     click.option("--server", envvar="BACKUP_SHARING_SERVER", default="127.0.0.1:50051", show_envvar=True,
-                 callback=not_empty, help="HOST:PORT of the server's gRPC door."),
+                 callback=not_empty, help="HOST:PORT of the server's gRPC port."),
     click.option("--ca", envvar="BACKUP_SHARING_CA", type=_FILE, show_envvar=True,
-                 help="PEM file with the CA of the server's certificate; without it plain text is spoken."),
+                 help="PEM file with the CA of the server's certificate. Without it: plain text, no TLS."),
     click.option("--certificate", envvar="BACKUP_SHARING_CERTIFICATE", type=_FILE, show_envvar=True,
-                 help="PEM file to show to the server."),
-    click.option("--key", envvar="BACKUP_SHARING_KEY", type=_FILE, show_envvar=True, help="PEM file with its key."),
+                 help="PEM file with the client's certificate."),
+    click.option("--key", envvar="BACKUP_SHARING_KEY", type=_FILE, show_envvar=True,
+                 help="PEM file with the key of the certificate."),
 )  # fmt: skip
 _CALLER = (
     click.option("--token", envvar=["OS_TOKEN", "BACKUP_SHARING_TOKEN"], default="", show_default=False,
-                 show_envvar=True, help="Token of the project; without one, OS_AUTH_URL and the like log in."),
+                 show_envvar=True, help="Token of the project. Without it: log in to Keystone with OS_AUTH_URL etc."),
     click.option("--project", envvar=["OS_PROJECT_ID"], default="", show_default=False, show_envvar=True,
-                 help="Id of the project that calls."),
+                 help="Id of the caller's project."),
     click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=30.0, callback=_number,
-                 help="Seconds for a call, all retries included."),
+                 help="Seconds for a call, including all retries."),
 )  # fmt: skip
 
 
 def door_options(command: Command) -> Command:
-    """Give a command ``--server``, ``--ca``, ``--certificate`` and ``--key``; files that are half given are refused."""
+    """Add ``--server``, ``--ca``, ``--certificate`` and ``--key`` to a command. Reject incomplete sets of files."""
 
     @functools.wraps(command)
     def checked(*args: Any, **options: Any) -> None:  # noqa: ANN401 -- click checks them
@@ -66,24 +67,24 @@ def door_options(command: Command) -> Command:
         if bool(certificate) != bool(key):
             raise click.UsageError("--certificate and --key belong together")
         if certificate and not ca:
-            raise click.UsageError("--ca is missing beside --certificate and --key")
+            raise click.UsageError("--ca is missing: --certificate and --key need --ca")
         command(*args, **options)
 
     return functools.reduce(lambda decorated, option: option(decorated), reversed(_DOOR), checked)
 
 
 def with_client(command: Callable[Concatenate[Client, P], None]) -> Command:
-    """Give a command a client, made from options and environment; its failures become one line and exit code 1."""
+    """Pass a client to a command, made from options and environment. A failure becomes one line and exit code 1."""
 
     @functools.wraps(command)
     def run(*args: Any, server: str, **options: Any) -> None:  # noqa: ANN401 -- click checks them
         files = {name: options.pop(name) for name in ("ca", "certificate", "key")}
         project, token, timeout = (options.pop(name) for name in ("project", "token", "timeout"))
-        # What gRPC's core prints is for its developers; what a person can use is in the failure.
+        # gRPC's own output is for its developers; the exception has all that users need.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         _refuse_bytes((server, project, token, *options.values()))
         if sys.stdout is not None and isinstance(sys.stdout, io.TextIOWrapper):
-            # Names come from other projects, and need not be of characters that this one's terminal knows.
+            # Names come from other projects, and may have characters that this terminal cannot write.
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
             known = identify(
@@ -99,8 +100,8 @@ def with_client(command: Callable[Concatenate[Client, P], None]) -> Command:
             raise click.ClickException(visible(_line(failure, server, speaks_tls=files["ca"] is not None))) from None
         except OSError as error:
             if error.errno == errno.EPIPE:
-                raise  # click ends such a command quietly
-            raise click.ClickException(f"the answer cannot be written: {error.strerror}") from None
+                raise  # click handles a closed pipe without a message
+            raise click.ClickException(f"the output cannot be written: {error.strerror}") from None
 
     return door_options(functools.reduce(lambda decorated, option: option(decorated), reversed(_CALLER), run))
 
@@ -109,7 +110,7 @@ def _refuse_bytes(given: Iterable[object]) -> None:
     for value in given:
         for text in value if isinstance(value, tuple) else (value,):
             if isinstance(text, str) and any("\ud800" <= one <= "\udfff" for one in text):
-                raise click.UsageError(f"{text.encode(errors='surrogateescape')!r} is no text in UTF-8")
+                raise click.UsageError(f"{text.encode(errors='surrogateescape')!r} is not UTF-8 text")
 
 
 def _line(failure: BackupSharingError, server: str, *, speaks_tls: bool) -> str:
@@ -119,7 +120,7 @@ def _line(failure: BackupSharingError, server: str, *, speaks_tls: bool) -> str:
     else:
         line = f"{server}: {failure.status.name}: {failure.message}"
         if not speaks_tls and "Socket closed" in failure.message:
-            line += " (if it speaks TLS, --ca is missing)"
+            line += " (if the server uses TLS, --ca is missing)"
     if failure.idempotency_key and failure.may_be_stored:
-        line += f"; it may be done: make sure with --idempotency-key {failure.idempotency_key}"
+        line += f"; the change may be stored; to make sure, repeat it with --idempotency-key {failure.idempotency_key}"
     return line

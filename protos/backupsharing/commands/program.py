@@ -1,4 +1,4 @@
-"""``backup-sharing``: the commands for people, and those that other packages add."""
+"""``backup-sharing``: the commands for people, and commands that other packages add."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ import click
 from backupsharing.commands.sharings import COMMANDS
 
 ADDED: Final = "backupsharing.commands"
-"""The group of entry points that add a command each: its name, and the `click.Command`."""
+"""Group of the entry points that add commands: each has a command's name and its `click.Command`."""
 
 CHECKS: Final = "backupsharing.arguments"
-"""The group of entry points that are given all arguments before anything else; they may raise `click.UsageError`."""
+"""Group of the entry points that check all arguments before they are parsed; they may raise `click.UsageError`."""
 
 
 class Commands(click.Group):
-    """Commands of this package and of entry points. Those are imported when they are used, or listed with their help.
+    """Commands of this package and of entry points. Entry points are imported when they are used or listed with help.
 
-    A command of this package wins over an added one of the same name.
+    A command of this package has precedence over an entry point of the same name.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Have the arguments checked before anything else can repeat them."""
+        """Check the arguments before any message can repeat them."""
         for check in entry_points(group=CHECKS):
             check.load()(args)
         return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names of all commands, sorted."""
+        """Return the names of all commands, sorted."""
         return sorted({*self.commands, *_added()})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of a name; None if there is none."""
+        """Return the command with a name, or None."""
         if cmd_name not in self.commands and cmd_name in _added():
             self.add_command(_added()[cmd_name].load(), cmd_name)
         return super().get_command(ctx, cmd_name)
 
     def load_all(self) -> None:
-        """Import what is added; from then on ``commands`` holds every command."""
+        """Import the commands of all entry points into ``commands``."""
         with click.Context(self) as context:
             for name in self.list_commands(context):
                 self.get_command(context, name)
@@ -56,9 +56,9 @@ def _added() -> dict[str, EntryPoint]:
 def main() -> None:
     """Share volume backups between cloud projects.
 
-    share, cancel, list, show and count are for using the service, wherever it runs. Where it is
-    installed, backup-sharing-server and backup-sharing-gateway run it, and more commands here are
-    for trying it, and for looking after it.
+    share, cancel, list, show and count call the service over the network. The package of the
+    service adds more commands here, to try and to administer the service, and the programs
+    backup-sharing-server and backup-sharing-gateway, which run it.
     """
 
 

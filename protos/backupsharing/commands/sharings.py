@@ -20,25 +20,25 @@ from backupsharing.commands.text import Cell, fits, moment, records, table
 Format = Literal["table", "json", "id"]
 
 _FILTERS = (
-    click.option("--received", is_flag=True, help="Those that the project got, instead of those that it gave."),
-    click.option("--name", help="Part of the backup's name, whatever the case."),
-    click.option("--backup-id", help="Only of this backup."),
+    click.option("--received", is_flag=True, help="Sharings that the project received, instead of those that it gave."),
+    click.option("--name", help="Only of backups whose name contains this text, ignoring case."),
+    click.option("--backup-id", help="Only of the backup with this id."),
     click.option("--volume-id", help="Only of backups of this volume."),
-    click.option("--status", help="Only of backups in this state."),
-    click.option("--availability-zone", help="Only of backups in this zone."),
-    click.option("--from-project-id", help="Only those that this project gave."),
-    click.option("--to-project-id", help="Only those that this project got."),
+    click.option("--status", help="Only of backups with this status."),
+    click.option("--availability-zone", help="Only of backups in this availability zone."),
+    click.option("--from-project-id", help="Only sharings that this project gave."),
+    click.option("--to-project-id", help="Only sharings that this project received."),
 )
 
 _KEY = click.option(
     "--idempotency-key",
     callback=not_empty,
-    help="Repeating the command with the same one gives the first answer again.",
+    help="Makes the command safe to repeat: the same key returns the first result again.",
 )
 
 
 def _format(*kinds: Format) -> Callable[[Command], Command]:
-    what = "For people, the documented JSON" + (", or ids alone, one a line." if "id" in kinds else ".")
+    what = "Output: a table, the documented JSON, or only ids, one per line." if "id" in kinds else "Output format."
     return click.option("--format", "shape", type=click.Choice(kinds), default="table", help=what)
 
 
@@ -51,7 +51,11 @@ def _filtered(command: Command) -> Command:
 @click.command()
 @click.argument("backup_id", metavar="BACKUP")
 @click.argument("project_ids", metavar="PROJECT...", nargs=-1, required=True)
-@click.option("--on-conflict", type=click.Choice(get_args(OnConflict)), help="With projects that have it already.")
+@click.option(
+    "--on-conflict",
+    type=click.Choice(get_args(OnConflict)),
+    help="For projects that already have the backup: refuse the command, or return their existing sharings.",
+)
 @_KEY
 @_format("table", "json", "id")
 @with_client
@@ -64,18 +68,18 @@ def share(
     idempotency_key: str | None,
     shape: Format,
 ) -> None:
-    """Share a backup with projects: with all of them, or with none."""
+    """Share a backup with projects: with all of them or with none."""
     shared = client.share(backup_id, project_ids, on_conflict=on_conflict, idempotency_key=idempotency_key)
     _show(shared, shape)
 
 
 def _one_or_all(command: Command) -> Command:
-    """Refuse what is both or neither, before anybody is asked for anything."""
+    """Reject both options or neither, before any network access."""
 
     @functools.wraps(command)
     def checked(*, sharing_id: str | None, backup_id: str | None, **options: Any) -> None:  # noqa: ANN401 -- click checks them
         if bool(sharing_id) == bool(backup_id):
-            raise click.UsageError("expected is either a SHARING or --backup BACKUP")
+            raise click.UsageError("expected either a SHARING or --backup BACKUP")
         command(sharing_id=sharing_id, backup_id=backup_id, **options)
 
     return checked
@@ -91,7 +95,7 @@ def _one_or_all(command: Command) -> Command:
 def cancel(
     client: Client, /, sharing_id: str | None, backup_id: str | None, idempotency_key: str | None, shape: Format
 ) -> None:
-    """Cancel a sharing that the project gave, or all of a backup; shows what was ended."""
+    """Cancel a sharing that the project gave, or all sharings of a backup. Show the cancelled sharings."""
     if sharing_id:
         _show([client.cancel(sharing_id, idempotency_key=idempotency_key)], shape)
     elif backup_id:
@@ -100,9 +104,9 @@ def cancel(
 
 @click.command("list")
 @_filtered
-@click.option("--sort-key", type=click.Choice(get_args(SortKey)), help="What to order by.  [default: created_at]")
-@click.option("--sort-dir", type=click.Choice(get_args(SortDir)), help="[default: desc]")
-@click.option("--limit", type=click.IntRange(1, 2**31 - 1), help="Show at most so many.  [default: all]")
+@click.option("--sort-key", type=click.Choice(get_args(SortKey)), help="Field to sort by.  [default: created_at]")
+@click.option("--sort-dir", type=click.Choice(get_args(SortDir)), help="Sort direction.  [default: desc]")
+@click.option("--limit", type=click.IntRange(1, 2**31 - 1), help="Maximum number of sharings.  [default: all]")
 @_format("table", "json", "id")
 @with_client
 def list_(
@@ -115,7 +119,7 @@ def list_(
     received: bool,
     **which: str | None,
 ) -> None:
-    """List the sharings that the project gave, or with --received those that it got."""
+    """List the sharings that the project gave, or with --received those that it received."""
     page = min(limit or PAGE_SIZE, PAGE_SIZE)
     found = client.list(sort_key=sort_key, sort_dir=sort_dir, page_size=page, **_given(received, which))
     sharings = list(islice(found, limit))
@@ -130,7 +134,7 @@ def list_(
 @_format("table", "json")
 @with_client
 def show(client: Client, /, sharing_id: str, shape: Format) -> None:
-    """Show a sharing that the project gave or got, with its backup."""
+    """Show a sharing that the project gave or received, with its backup."""
     sharing = client.get(sharing_id)
     click.echo(documented.detail(sharing) if shape == "json" else _described(sharing))
 
@@ -140,13 +144,13 @@ def show(client: Client, /, sharing_id: str, shape: Format) -> None:
 @_format("table", "json")
 @with_client
 def count(client: Client, /, shape: Format, received: bool, **which: str | None) -> None:
-    """Count what `list` shows with the same filters."""
+    """Count the sharings that `list` shows with the same filters."""
     counted = client.count(**_given(received, which))
     click.echo(documented.count(counted) if shape == "json" else str(counted))
 
 
 COMMANDS = (share, cancel, list_, show, count)
-"""All of them."""
+"""All commands of this module."""
 
 
 def _given(received: bool, which: dict[str, str | None]) -> SharingFilter:
@@ -172,7 +176,7 @@ def _print(rows: Sequence[Sequence[Cell]], titles: Sequence[str], shape: Format)
         for row in rows:
             click.echo(row[0])
     elif rows:
-        # A column that says nothing of any row only takes room.
+        # Leave out empty columns.
         used = [n for n in range(len(titles)) if any(row[n] not in (None, "") for row in rows)]
         click.echo(_laid_out([titles[n] for n in used], [[row[n] for n in used] for row in rows]))
     else:

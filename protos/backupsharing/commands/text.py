@@ -1,4 +1,4 @@
-"""Text for a terminal: tables that stay aligned, and nothing in them that a terminal would obey."""
+"""Text for a terminal: aligned tables without control characters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Cell = str | int | None
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
-    """Lay out rows below their titles; numbers are aligned to the right."""
+    """Lay out rows below their titles, with numbers aligned to the right."""
     lines = [[_shown(cell) for cell in row] for row in rows]
     widths = [max(map(_width, column)) for column in zip(titles, *lines, strict=True)]
     is_number = [bool(lines) and all(line[n].isdecimal() for line in lines) for n in range(len(titles))]
@@ -27,7 +27,7 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
 
 
 def records(titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
-    """Lay out each row as lines of title and value; for terminals too narrow for a table."""
+    """Lay out each row as lines of title and value, for terminals that are too narrow for a table."""
     width = max(map(_width, titles))
     blocks = (
         "\n".join(f"{title:<{width}}  {_shown(cell)}" for title, cell in zip(titles, row, strict=True)) for row in rows
@@ -36,23 +36,23 @@ def records(titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
 
 
 def fits(text: str, columns: int) -> bool:
-    """Whether no line is wider than a terminal."""
+    """Return whether all lines fit into ``columns`` columns of a terminal."""
     return all(_width(line) <= columns for line in text.splitlines())
 
 
 def visible(text: str) -> str:
-    """Show as ``\\x1b`` and the like what is no visible character: names come from other projects."""
+    """Escape characters that are not printable (``\\x1b``), because names come from other projects."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
 
 
 def writes_unicode() -> bool:
-    """Whether every character can be written to standard output."""
+    """Return whether standard output can write every character."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
     return codecs.lookup(encoding).name.startswith("utf")
 
 
 def moment(at: datetime | None) -> str:
-    """A time for people, in UTC, to the second."""
+    """Format a time for people, in UTC, with a precision of seconds."""
     return "" if at is None else at.replace(tzinfo=None).isoformat(" ", "seconds")
 
 

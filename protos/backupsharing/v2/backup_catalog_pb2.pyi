@@ -22,14 +22,14 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class PutBackupRequest(_message.Message):
-    """Asks to create or replace one backup."""
+    """Request to create or replace one backup."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BACKUP_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def backup(self) -> _backup_pb2.Backup:
-        """The backup as it is to be; fields left out are forgotten."""
+        """The new state of the backup. Fields that are unset here are deleted."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ Global___PutBackupRequest: _TypeAlias = PutBackupRequest  # noqa: Y015
 
 @_typing.final
 class PutBackupResponse(_message.Message):
-    """Answers what is stored now."""
+    """Response with the stored backup."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -70,7 +70,7 @@ Global___PutBackupResponse: _TypeAlias = PutBackupResponse  # noqa: Y015
 
 @_typing.final
 class GetBackupRequest(_message.Message):
-    """Asks for one backup."""
+    """Request for one backup."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -92,7 +92,7 @@ Global___GetBackupRequest: _TypeAlias = GetBackupRequest  # noqa: Y015
 
 @_typing.final
 class GetBackupResponse(_message.Message):
-    """Answers one backup."""
+    """Response with one backup."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -116,7 +116,7 @@ Global___GetBackupResponse: _TypeAlias = GetBackupResponse  # noqa: Y015
 
 @_typing.final
 class ListBackupsRequest(_message.Message):
-    """Asks for a page of backups."""
+    """Request for a page of backups."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -124,11 +124,15 @@ class ListBackupsRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
-    """Only backups of this project; empty: of all projects."""
+    """Only backups of this project. Empty: backups of all projects."""
     limit: _builtins.int
-    """The most backups wanted, at least 1. Default 1000; more means 1000."""
+    """The maximum number of backups in the page, at least 1. Default and maximum:
+    1000; a larger value means 1000.
+    """
     page_token: _builtins.str
-    """`next_page_token` of the page before, with the same `project_id`."""
+    """`next_page_token` of the previous page; `project_id` must be the same. Empty:
+    the first page.
+    """
     def __init__(
         self,
         *,
@@ -148,14 +152,14 @@ Global___ListBackupsRequest: _TypeAlias = ListBackupsRequest  # noqa: Y015
 
 @_typing.final
 class ListBackupsResponse(_message.Message):
-    """Answers a page of backups."""
+    """Response with a page of backups."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BACKUPS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Asks for the next page; empty on the last one."""
+    """The `page_token` for the next page; empty on the last page."""
     @_builtins.property
     def backups(self) -> _containers.RepeatedCompositeFieldContainer[_backup_pb2.Backup]:
         """The backups, ordered by id."""
@@ -176,7 +180,7 @@ Global___ListBackupsResponse: _TypeAlias = ListBackupsResponse  # noqa: Y015
 
 @_typing.final
 class RemoveBackupRequest(_message.Message):
-    """Asks to remove one backup."""
+    """Request to remove one backup."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -198,14 +202,14 @@ Global___RemoveBackupRequest: _TypeAlias = RemoveBackupRequest  # noqa: Y015
 
 @_typing.final
 class RemoveBackupResponse(_message.Message):
-    """Answers what the removal ended."""
+    """Response with the sharings that ended."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SHARED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def shared(self) -> _containers.RepeatedCompositeFieldContainer[_sharing_pb2.Sharing]:
-        """The sharings it cancelled, ordered by id."""
+        """The sharings that the removal cancelled, ordered by id."""
 
     def __init__(
         self,

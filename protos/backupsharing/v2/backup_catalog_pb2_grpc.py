@@ -26,8 +26,9 @@ if _version_not_supported:
 
 
 class BackupCatalogServiceStub(object):
-    """Which backups exist and whose they are. The backup service keeps it up to
-    date; every call needs the role `service`. It has no REST door.
+    """The catalogue of all backups and their owners. The backup service keeps the
+    catalogue up to date. Every call needs the role `service`. This service has no
+    REST API.
     """
 
     def __init__(self, channel):
@@ -59,13 +60,14 @@ class BackupCatalogServiceStub(object):
 
 
 class BackupCatalogServiceServicer(object):
-    """Which backups exist and whose they are. The backup service keeps it up to
-    date; every call needs the role `service`. It has no REST door.
+    """The catalogue of all backups and their owners. The backup service keeps the
+    catalogue up to date. Every call needs the role `service`. This service has no
+    REST API.
     """
 
     def PutBackup(self, request, context):
-        """Creates a backup or replaces what is known of it, so that a repeated call
-        does no harm. Sharings stand whatever the new status.
+        """Creates a backup, or replaces all its fields; repeating the call does no
+        harm. Existing sharings stay active, whatever the new status is.
 
         Fails with BACKUP_OWNER_FIXED if the backup belongs to another project.
         """
@@ -74,22 +76,22 @@ class BackupCatalogServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetBackup(self, request, context):
-        """Answers one backup of any project, or fails with BACKUP_NOT_FOUND.
+        """Returns one backup of any project, or fails with BACKUP_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListBackups(self, request, context):
-        """Lists backups ordered by id.
+        """Lists backups, ordered by id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RemoveBackup(self, request, context):
-        """Removes a backup and cancels its active sharings in one step: a reader sees
-        both or neither. Fails with BACKUP_NOT_FOUND.
+        """Removes a backup and cancels its active sharings, atomically: a reader sees
+        both changes or neither. Fails with BACKUP_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,8 +129,9 @@ def add_BackupCatalogServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class BackupCatalogService(object):
-    """Which backups exist and whose they are. The backup service keeps it up to
-    date; every call needs the role `service`. It has no REST door.
+    """The catalogue of all backups and their owners. The backup service keeps the
+    catalogue up to date. Every call needs the role `service`. This service has no
+    REST API.
     """
 
     @staticmethod

@@ -27,8 +27,9 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class BackupCatalogServiceStub:
-    """Which backups exist and whose they are. The backup service keeps it up to
-    date; every call needs the role `service`. It has no REST door.
+    """The catalogue of all backups and their owners. The backup service keeps the
+    catalogue up to date. Every call needs the role `service`. This service has no
+    REST API.
     """
 
     @_typing.overload
@@ -36,45 +37,47 @@ class BackupCatalogServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> BackupCatalogServiceAsyncStub: ...
     PutBackup: _grpc.UnaryUnaryMultiCallable[_backup_catalog_pb2.PutBackupRequest, _backup_catalog_pb2.PutBackupResponse]
-    """Creates a backup or replaces what is known of it, so that a repeated call
-    does no harm. Sharings stand whatever the new status.
+    """Creates a backup, or replaces all its fields; repeating the call does no
+    harm. Existing sharings stay active, whatever the new status is.
 
     Fails with BACKUP_OWNER_FIXED if the backup belongs to another project.
     """
     GetBackup: _grpc.UnaryUnaryMultiCallable[_backup_catalog_pb2.GetBackupRequest, _backup_catalog_pb2.GetBackupResponse]
-    """Answers one backup of any project, or fails with BACKUP_NOT_FOUND."""
+    """Returns one backup of any project, or fails with BACKUP_NOT_FOUND."""
     ListBackups: _grpc.UnaryUnaryMultiCallable[_backup_catalog_pb2.ListBackupsRequest, _backup_catalog_pb2.ListBackupsResponse]
-    """Lists backups ordered by id."""
+    """Lists backups, ordered by id."""
     RemoveBackup: _grpc.UnaryUnaryMultiCallable[_backup_catalog_pb2.RemoveBackupRequest, _backup_catalog_pb2.RemoveBackupResponse]
-    """Removes a backup and cancels its active sharings in one step: a reader sees
-    both or neither. Fails with BACKUP_NOT_FOUND.
+    """Removes a backup and cancels its active sharings, atomically: a reader sees
+    both changes or neither. Fails with BACKUP_NOT_FOUND.
     """
 
 @_typing.type_check_only
 class BackupCatalogServiceAsyncStub(BackupCatalogServiceStub):
-    """Which backups exist and whose they are. The backup service keeps it up to
-    date; every call needs the role `service`. It has no REST door.
+    """The catalogue of all backups and their owners. The backup service keeps the
+    catalogue up to date. Every call needs the role `service`. This service has no
+    REST API.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PutBackup: _aio.UnaryUnaryMultiCallable[_backup_catalog_pb2.PutBackupRequest, _backup_catalog_pb2.PutBackupResponse]  # type: ignore[assignment]
-    """Creates a backup or replaces what is known of it, so that a repeated call
-    does no harm. Sharings stand whatever the new status.
+    """Creates a backup, or replaces all its fields; repeating the call does no
+    harm. Existing sharings stay active, whatever the new status is.
 
     Fails with BACKUP_OWNER_FIXED if the backup belongs to another project.
     """
     GetBackup: _aio.UnaryUnaryMultiCallable[_backup_catalog_pb2.GetBackupRequest, _backup_catalog_pb2.GetBackupResponse]  # type: ignore[assignment]
-    """Answers one backup of any project, or fails with BACKUP_NOT_FOUND."""
+    """Returns one backup of any project, or fails with BACKUP_NOT_FOUND."""
     ListBackups: _aio.UnaryUnaryMultiCallable[_backup_catalog_pb2.ListBackupsRequest, _backup_catalog_pb2.ListBackupsResponse]  # type: ignore[assignment]
-    """Lists backups ordered by id."""
+    """Lists backups, ordered by id."""
     RemoveBackup: _aio.UnaryUnaryMultiCallable[_backup_catalog_pb2.RemoveBackupRequest, _backup_catalog_pb2.RemoveBackupResponse]  # type: ignore[assignment]
-    """Removes a backup and cancels its active sharings in one step: a reader sees
-    both or neither. Fails with BACKUP_NOT_FOUND.
+    """Removes a backup and cancels its active sharings, atomically: a reader sees
+    both changes or neither. Fails with BACKUP_NOT_FOUND.
     """
 
 class BackupCatalogServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Which backups exist and whose they are. The backup service keeps it up to
-    date; every call needs the role `service`. It has no REST door.
+    """The catalogue of all backups and their owners. The backup service keeps the
+    catalogue up to date. Every call needs the role `service`. This service has no
+    REST API.
     """
 
     @_abc_1.abstractmethod
@@ -83,8 +86,8 @@ class BackupCatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _backup_catalog_pb2.PutBackupRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_backup_catalog_pb2.PutBackupResponse, _abc.Awaitable[_backup_catalog_pb2.PutBackupResponse]]:
-        """Creates a backup or replaces what is known of it, so that a repeated call
-        does no harm. Sharings stand whatever the new status.
+        """Creates a backup, or replaces all its fields; repeating the call does no
+        harm. Existing sharings stay active, whatever the new status is.
 
         Fails with BACKUP_OWNER_FIXED if the backup belongs to another project.
         """
@@ -95,7 +98,7 @@ class BackupCatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _backup_catalog_pb2.GetBackupRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_backup_catalog_pb2.GetBackupResponse, _abc.Awaitable[_backup_catalog_pb2.GetBackupResponse]]:
-        """Answers one backup of any project, or fails with BACKUP_NOT_FOUND."""
+        """Returns one backup of any project, or fails with BACKUP_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def ListBackups(
@@ -103,7 +106,7 @@ class BackupCatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _backup_catalog_pb2.ListBackupsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_backup_catalog_pb2.ListBackupsResponse, _abc.Awaitable[_backup_catalog_pb2.ListBackupsResponse]]:
-        """Lists backups ordered by id."""
+        """Lists backups, ordered by id."""
 
     @_abc_1.abstractmethod
     def RemoveBackup(
@@ -111,8 +114,8 @@ class BackupCatalogServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _backup_catalog_pb2.RemoveBackupRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_backup_catalog_pb2.RemoveBackupResponse, _abc.Awaitable[_backup_catalog_pb2.RemoveBackupResponse]]:
-        """Removes a backup and cancels its active sharings in one step: a reader sees
-        both or neither. Fails with BACKUP_NOT_FOUND.
+        """Removes a backup and cancels its active sharings, atomically: a reader sees
+        both changes or neither. Fails with BACKUP_NOT_FOUND.
         """
 
 def add_BackupCatalogServiceServicer_to_server(servicer: BackupCatalogServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -19,9 +19,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Backup(_message.Message):
-    """A volume backup, as its owner's backup service described it. A field that is
-    unset is one that service said nothing about. Times are kept to the
-    microsecond.
+    """A volume backup, as the owner's backup service described it. A field is unset
+    if the backup service did not give it. Times are stored in microseconds.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -45,48 +44,53 @@ class Backup(_message.Message):
     SERVICE_METADATA_FIELD_NUMBER: _builtins.int
     PROJECT_ID_FIELD_NUMBER: _builtins.int
     availability_zone: _builtins.str
-    """Where the volume is, at most 255 characters."""
+    """The availability zone of the volume, at most 255 characters."""
     container: _builtins.str
     """The container that holds the backup, at most 255 characters."""
     description: _builtins.str
-    """What its owner says of it, at most 4096 characters."""
+    """A description by the owner, at most 4096 characters."""
     fail_reason: _builtins.str
-    """Why it failed, at most 4096 characters."""
+    """The reason why the backup failed, at most 4096 characters."""
     has_dependent_backups: _builtins.bool
-    """Whether other backups build on this one."""
+    """Whether other backups depend on this one."""
     id: _builtins.str
-    """The backup's id. Accepted in upper and lower case, answered in lower case."""
+    """The backup's id. Requests may use upper or lower case; responses use lower
+    case.
+    """
     is_incremental: _builtins.bool
-    """Whether this is a backup of changes only."""
+    """Whether the backup holds only the changes since an earlier backup."""
     name: _builtins.str
-    """Its name, at most 255 characters."""
+    """The backup's name, at most 255 characters."""
     object_count: _builtins.int
-    """How many objects the container has, at least 0."""
+    """The number of objects in the container, at least 0."""
     size: _builtins.int
-    """Size of the volume in GiB, at least 0."""
+    """The size of the volume in GiB, at least 0."""
     snapshot_id: _builtins.str
-    """The snapshot it was made from, at most 255 characters."""
+    """The snapshot that the backup was made from, at most 255 characters."""
     status: _builtins.str
-    """Its state, at most 64 characters. Only a backup that is `available` can be
-    shared; a change of state leaves its sharings standing.
+    """The backup's status, at most 64 characters. Only a backup with the status
+    `available` can be shared. A later change of the status does not end existing
+    sharings.
     """
     volume_id: _builtins.str
-    """The volume it is of, at most 64 characters."""
+    """The volume that was backed up, at most 64 characters."""
     service_metadata: _builtins.str
-    """Metadata of its service, as text, at most 65536 bytes."""
+    """Metadata of the backup service, as text, at most 65536 bytes."""
     project_id: _builtins.str
-    """The project that owns the backup and alone may share it. It never changes."""
+    """The project that owns the backup. Only the owner may share it. The owner
+    never changes.
+    """
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
-        """When the backup was created."""
+        """The time when the backup was created."""
 
     @_builtins.property
     def data_timestamp(self) -> _timestamp_pb2.Timestamp:
-        """The moment whose data the backup holds."""
+        """The point in time of the data in the backup."""
 
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp:
-        """When it last changed."""
+        """The time of the backup's last change."""
 
     def __init__(
         self,

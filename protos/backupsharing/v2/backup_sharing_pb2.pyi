@@ -27,38 +27,40 @@ class _ConflictPolicy:
 class _ConflictPolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ConflictPolicy.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     CONFLICT_POLICY_UNSPECIFIED: _ConflictPolicy.ValueType  # 0
-    """As the server is set; unless it is set otherwise, REFUSE."""
+    """Use the setting of the server, which is REFUSE by default."""
     CONFLICT_POLICY_REFUSE: _ConflictPolicy.ValueType  # 1
-    """Refuse the whole call with ALREADY_SHARED."""
+    """Fail the whole call with ALREADY_SHARED."""
     CONFLICT_POLICY_RETURN_STANDING: _ConflictPolicy.ValueType  # 2
-    """Answer with the standing sharing, and share with the others."""
+    """Return the existing sharing, and share the backup with the other recipients."""
 
 class ConflictPolicy(_ConflictPolicy, metaclass=_ConflictPolicyEnumTypeWrapper):
-    """What to do when a recipient already has an active sharing of the backup."""
+    """The behaviour if a recipient already has an active sharing of the backup."""
 
 CONFLICT_POLICY_UNSPECIFIED: ConflictPolicy.ValueType  # 0
-"""As the server is set; unless it is set otherwise, REFUSE."""
+"""Use the setting of the server, which is REFUSE by default."""
 CONFLICT_POLICY_REFUSE: ConflictPolicy.ValueType  # 1
-"""Refuse the whole call with ALREADY_SHARED."""
+"""Fail the whole call with ALREADY_SHARED."""
 CONFLICT_POLICY_RETURN_STANDING: ConflictPolicy.ValueType  # 2
-"""Answer with the standing sharing, and share with the others."""
+"""Return the existing sharing, and share the backup with the other recipients."""
 Global___ConflictPolicy: _TypeAlias = ConflictPolicy  # noqa: Y015
 
 @_typing.final
 class BackupRecipients(_message.Message):
-    """Which backup goes to whom."""
+    """A backup and the projects to share it with."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TO_PROJECT_IDS_FIELD_NUMBER: _builtins.int
     BACKUP_ID_FIELD_NUMBER: _builtins.int
     backup_id: _builtins.str
-    """The backup. It belongs to the giver and is `available`."""
+    """The id of the backup. The giver must own the backup, and its status must be
+    `available`.
+    """
     @_builtins.property
     def to_project_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The projects that are to see the backup: 1 to 1000 (a setting of the
-        server; REST takes 4096 at most), each once, none of them the giver; each 1
-        to 64 characters of `[A-Za-z0-9_-]`.
+        """The recipients: 1 to 1000 projects (the maximum is a setting of the server;
+        REST accepts at most 4096). Each project id occurs once, is not the giver's,
+        and has 1 to 64 characters of `[A-Za-z0-9_-]`.
         """
 
     def __init__(
@@ -77,7 +79,7 @@ Global___BackupRecipients: _TypeAlias = BackupRecipients  # noqa: Y015
 
 @_typing.final
 class ShareBackupRequest(_message.Message):
-    """Asks to share one backup."""
+    """Request to share one backup."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -88,18 +90,20 @@ class ShareBackupRequest(_message.Message):
     project_id: _builtins.str
     """The giver."""
     idempotency_key: _builtins.str
-    """Makes a retry safe: 1 to 255 visible ASCII characters, chosen by the caller,
-    in the scope of the giver and this method. The same key and request give
-    the first answer again, even if the sharing was cancelled since; a second
-    call while the first runs waits for its answer. The same key with another
-    request fails with IDEMPOTENCY_KEY_REUSED. A key is kept with its success
-    for 24 hours (a setting of the server); failures are not kept.
+    """Makes a retry safe: 1 to 255 visible ASCII characters, chosen by the caller.
+    The scope of a key is the giver and this method. A call with the same key and
+    the same request gets the first response again, even if the sharing was
+    cancelled meanwhile. If the first call is still running, the second call
+    waits for the first one's response. A call with the same key and another
+    request fails with IDEMPOTENCY_KEY_REUSED. The server keeps the key and the
+    response of a successful call for 24 hours (a setting of the server); it
+    keeps no failures.
     """
     conflict_policy: Global___ConflictPolicy.ValueType
-    """What to do with recipients that already have the backup."""
+    """The behaviour if recipients already have an active sharing of the backup."""
     @_builtins.property
     def shared(self) -> Global___BackupRecipients:
-        """What is shared, and with whom."""
+        """The backup and its recipients."""
 
     def __init__(
         self,
@@ -121,14 +125,14 @@ Global___ShareBackupRequest: _TypeAlias = ShareBackupRequest  # noqa: Y015
 
 @_typing.final
 class ShareBackupResponse(_message.Message):
-    """Answers the sharings of the call."""
+    """Response with the sharings of the call."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SHARED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def shared(self) -> _containers.RepeatedCompositeFieldContainer[_sharing_pb2.Sharing]:
-        """One for each recipient, in the order of the request."""
+        """One sharing for each recipient, in the order of the request."""
 
     def __init__(
         self,
@@ -145,7 +149,7 @@ Global___ShareBackupResponse: _TypeAlias = ShareBackupResponse  # noqa: Y015
 
 @_typing.final
 class CancelSharingRequest(_message.Message):
-    """Asks to cancel one sharing, or all of a backup."""
+    """Request to cancel one sharing, or all sharings of a backup."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -156,9 +160,11 @@ class CancelSharingRequest(_message.Message):
     project_id: _builtins.str
     """The giver."""
     id: _builtins.str
-    """The sharing's id, a UUID; with `is_backup_id` a backup's."""
+    """The id of the sharing, a UUID; with `is_backup_id`, the id of the backup."""
     is_backup_id: _builtins.bool
-    """Whether `id` is the id of a backup all of whose sharings are to end."""
+    """True: `id` is the id of a backup, and the call cancels all its active
+    sharings.
+    """
     idempotency_key: _builtins.str
     """Makes a retry safe, as in `ShareBackupRequest`."""
     def __init__(
@@ -186,14 +192,16 @@ Global___CancelSharingRequest: _TypeAlias = CancelSharingRequest  # noqa: Y015
 
 @_typing.final
 class CancelSharingResponse(_message.Message):
-    """Answers the sharings that the call ended."""
+    """Response with the sharings that the call cancelled."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SHARED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def shared(self) -> _containers.RepeatedCompositeFieldContainer[_sharing_pb2.Sharing]:
-        """As they are now, ordered by id; none if the backup had no active sharing."""
+        """The cancelled sharings, ordered by id; empty if the backup had no active
+        sharing.
+        """
 
     def __init__(
         self,
@@ -210,8 +218,8 @@ Global___CancelSharingResponse: _TypeAlias = CancelSharingResponse  # noqa: Y015
 
 @_typing.final
 class ListSharingsRequest(_message.Message):
-    """Asks for a page of sharings. A filter that is not given lets everything pass;
-    several must all hold.
+    """Request for a page of sharings. A sharing is listed if it matches all filters
+    that are set.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -231,44 +239,51 @@ class ListSharingsRequest(_message.Message):
     OFFSET_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
-    """Whose sharings."""
+    """The giver of the sharings, or with `share_to_me` their recipient."""
     share_to_me: _builtins.bool
-    """True: those the project got. Otherwise those it gave."""
+    """True: the sharings that the project received. Unset or false: the sharings
+    that the project gave.
+    """
     volume_id: _builtins.str
-    """Only backups of this volume, at most 64 characters."""
+    """Only sharings of backups of this volume, at most 64 characters."""
     name: _builtins.str
-    """Only backups whose name contains this, whatever the case (by Unicode
-    casefolding); `%` and `_` mean themselves. At most 255 characters.
+    """Only sharings of backups whose name contains this text. The comparison
+    ignores case (Unicode casefolding); `%` and `_` are no wildcards. At most 255
+    characters.
     """
     status: _builtins.str
-    """Only backups in this state, at most 64 characters."""
+    """Only sharings of backups with this status, at most 64 characters."""
     backup_id: _builtins.str
     """Only sharings of this backup."""
     from_project_id: _builtins.str
-    """Only sharings given by this project."""
+    """Only sharings whose giver is this project."""
     to_project_id: _builtins.str
-    """Only sharings given to this project."""
+    """Only sharings whose recipient is this project."""
     availability_zone: _builtins.str
-    """Only backups in this availability zone, at most 255 characters. The
-    published API spells it in two ways.
+    """Only sharings of backups in this availability zone, at most 255 characters.
+    The published API spells this parameter in two ways.
     """
     sort_key: _builtins.str
-    """What to order by: `name`, `status` or `size` of the backup, `id`,
-    `created_at` or `updated_at` of the sharing. Default `created_at`;
+    """The field to sort by: `name`, `status` or `size` of the backup, or `id`,
+    `created_at` or `updated_at` of the sharing. Default: `created_at`;
     `container_format` and `disk_format` mean the same.
     """
     sort_dir: _builtins.str
-    """`asc` or `desc`, for ties as well. Default `desc`."""
+    """The sort direction, `asc` or `desc`, also for the order by id of equal
+    values. Default: `desc`.
+    """
     limit: _builtins.int
-    """The most sharings wanted, at least 1. Default 1000; more means 1000."""
+    """The maximum number of sharings in the page, at least 1. Default and maximum:
+    1000; a larger value means 1000.
+    """
     offset: _builtins.int
-    """How many sharings to skip, at least 0. The cost grows with it; pages by
-    `page_token` all cost the same.
+    """The number of sharings to skip, at least 0. The cost of a call grows with
+    this number; with `page_token`, all pages cost the same.
     """
     page_token: _builtins.str
-    """`next_page_token` of the page before, with the same filters and order and
-    without `offset`. Pages by token neither skip nor repeat a sharing that
-    stands all the while.
+    """`next_page_token` of the previous page. Filters and order must be the same,
+    and `offset` must be unset. Pages by token neither skip nor repeat a sharing
+    that is active all the time. Empty: the first page.
     """
     def __init__(
         self,
@@ -345,17 +360,19 @@ Global___ListSharingsRequest: _TypeAlias = ListSharingsRequest  # noqa: Y015
 
 @_typing.final
 class ListSharingsResponse(_message.Message):
-    """Answers a page of sharings."""
+    """Response with a page of sharings."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SHARED_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
-    """Asks for the next page; empty on the last one. Opaque, and gives no rights."""
+    """The `page_token` for the next page; empty on the last page. The token is
+    opaque, and grants no rights.
+    """
     @_builtins.property
     def shared(self) -> _containers.RepeatedCompositeFieldContainer[_sharing_pb2.SharingDetail]:
-        """The sharings, in the order asked for."""
+        """The sharings, in the requested order."""
 
     def __init__(
         self,
@@ -373,7 +390,9 @@ Global___ListSharingsResponse: _TypeAlias = ListSharingsResponse  # noqa: Y015
 
 @_typing.final
 class CountSharingsRequest(_message.Message):
-    """Asks for a count of sharings. The filters are those of `ListSharingsRequest`."""
+    """Request for a count of sharings. The filters are those of
+    `ListSharingsRequest`.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -387,25 +406,27 @@ class CountSharingsRequest(_message.Message):
     TO_PROJECT_ID_FIELD_NUMBER: _builtins.int
     AVAILABILITY_ZONE_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
-    """Whose sharings."""
+    """The giver of the sharings, or with `share_to_me` their recipient."""
     share_to_me: _builtins.bool
-    """True: those the project got. Otherwise those it gave."""
+    """True: the sharings that the project received. Unset or false: the sharings
+    that the project gave.
+    """
     volume_id: _builtins.str
-    """Only backups of this volume, at most 64 characters."""
+    """Only sharings of backups of this volume, at most 64 characters."""
     name: _builtins.str
-    """Only backups whose name contains this, whatever the case. At most 255
-    characters.
+    """Only sharings of backups whose name contains this text, ignoring case. At
+    most 255 characters.
     """
     status: _builtins.str
-    """Only backups in this state, at most 64 characters."""
+    """Only sharings of backups with this status, at most 64 characters."""
     backup_id: _builtins.str
     """Only sharings of this backup."""
     from_project_id: _builtins.str
-    """Only sharings given by this project."""
+    """Only sharings whose giver is this project."""
     to_project_id: _builtins.str
-    """Only sharings given to this project."""
+    """Only sharings whose recipient is this project."""
     availability_zone: _builtins.str
-    """Only backups in this availability zone, at most 255 characters."""
+    """Only sharings of backups in this availability zone, at most 255 characters."""
     def __init__(
         self,
         *,
@@ -460,13 +481,13 @@ Global___CountSharingsRequest: _TypeAlias = CountSharingsRequest  # noqa: Y015
 
 @_typing.final
 class CountSharingsResponse(_message.Message):
-    """Answers a count."""
+    """Response with the count."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     COUNT_FIELD_NUMBER: _builtins.int
     count: _builtins.int
-    """How many sharings there are."""
+    """The number of sharings that match the filters."""
     def __init__(
         self,
         *,
@@ -482,7 +503,7 @@ Global___CountSharingsResponse: _TypeAlias = CountSharingsResponse  # noqa: Y015
 
 @_typing.final
 class GetSharingRequest(_message.Message):
-    """Asks for one sharing."""
+    """Request for one sharing."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -491,7 +512,7 @@ class GetSharingRequest(_message.Message):
     project_id: _builtins.str
     """The giver or the recipient."""
     id: _builtins.str
-    """The sharing's id, a UUID."""
+    """The id of the sharing, a UUID."""
     def __init__(
         self,
         *,
@@ -508,7 +529,7 @@ Global___GetSharingRequest: _TypeAlias = GetSharingRequest  # noqa: Y015
 
 @_typing.final
 class GetSharingResponse(_message.Message):
-    """Answers one sharing."""
+    """Response with one sharing."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

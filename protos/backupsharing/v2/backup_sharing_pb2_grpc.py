@@ -26,12 +26,12 @@ if _version_not_supported:
 
 
 class BackupSharingServiceStub(object):
-    """Lets a project share a volume backup with other projects.
+    """Shares volume backups with other projects.
 
     Every call needs a token (`x-auth-token` or `authorization: Bearer`) of the
-    project it names, or of an administrator. What a call stored is seen by the
-    very next call. Every failure carries a `google.rpc.ErrorInfo` whose reason
-    is a value of `ErrorReason`.
+    project in `project_id`, or of an administrator. A call sees the changes of all
+    calls that have ended before. Every failure carries a `google.rpc.ErrorInfo`
+    whose reason is a value of `ErrorReason`.
     """
 
     def __init__(self, channel):
@@ -68,12 +68,12 @@ class BackupSharingServiceStub(object):
 
 
 class BackupSharingServiceServicer(object):
-    """Lets a project share a volume backup with other projects.
+    """Shares volume backups with other projects.
 
     Every call needs a token (`x-auth-token` or `authorization: Bearer`) of the
-    project it names, or of an administrator. What a call stored is seen by the
-    very next call. Every failure carries a `google.rpc.ErrorInfo` whose reason
-    is a value of `ErrorReason`.
+    project in `project_id`, or of an administrator. A call sees the changes of all
+    calls that have ended before. Every failure carries a `google.rpc.ErrorInfo`
+    whose reason is a value of `ErrorReason`.
     """
 
     def ShareBackup(self, request, context):
@@ -82,10 +82,10 @@ class BackupSharingServiceServicer(object):
 
         Fails with BACKUP_NOT_FOUND, IDEMPOTENCY_KEY_REUSED, BACKUP_NOT_AVAILABLE,
         ALREADY_SHARED or SHARING_QUOTA_USED_UP, checked in this order. After
-        DEADLINE_EXCEEDED with the reason DEADLINE_TOO_CLOSE nothing is stored and
-        nothing will be. After DEADLINE_EXCEEDED, CANCELLED or UNAVAILABLE without a
-        reason, and after OUTCOME_UNKNOWN, the sharings may be stored: send the call
-        again with the same `idempotency_key`, or look.
+        DEADLINE_EXCEEDED with the reason DEADLINE_TOO_CLOSE, nothing is stored now
+        or later. After DEADLINE_EXCEEDED, CANCELLED or UNAVAILABLE without a reason,
+        and after OUTCOME_UNKNOWN, the sharings may be stored: repeat the call with
+        the same `idempotency_key`, or list the sharings to find out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -93,34 +93,36 @@ class BackupSharingServiceServicer(object):
 
     def CancelSharing(self, request, context):
         """Cancels one sharing, or with `is_backup_id` all active sharings of a backup.
-        Only the giver may; a recipient gets NOT_THE_GIVER. A cancelled sharing is
-        not found any more, but its record stays.
+        Only the giver may cancel; a recipient gets NOT_THE_GIVER. Later calls do not
+        find a cancelled sharing, but its record stays in the database.
 
-        Fails with SHARING_NOT_FOUND, or with `is_backup_id` with BACKUP_NOT_FOUND.
-        A known backup with no active sharing is a success.
+        Fails with SHARING_NOT_FOUND; with `is_backup_id`, fails with
+        BACKUP_NOT_FOUND. With `is_backup_id`, the call succeeds also if the backup
+        has no active sharing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListSharings(self, request, context):
-        """Lists active sharings with their backups, in a total order: ties of
-        `sort_key` break by id, and what has no value comes last.
+        """Lists active sharings with their backups, in a total order: sharings with
+        equal values of `sort_key` are ordered by id, and sharings without a value
+        come last.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CountSharings(self, request, context):
-        """Counts what `ListSharings` would list in all with the same filters.
+        """Counts all sharings that `ListSharings` lists with the same filters.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetSharing(self, request, context):
-        """Answers one active sharing to its giver or its recipient; anyone else gets
-        SHARING_NOT_FOUND.
+        """Returns one active sharing to its giver or its recipient. Every other project
+        gets SHARING_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -163,12 +165,12 @@ def add_BackupSharingServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class BackupSharingService(object):
-    """Lets a project share a volume backup with other projects.
+    """Shares volume backups with other projects.
 
     Every call needs a token (`x-auth-token` or `authorization: Bearer`) of the
-    project it names, or of an administrator. What a call stored is seen by the
-    very next call. Every failure carries a `google.rpc.ErrorInfo` whose reason
-    is a value of `ErrorReason`.
+    project in `project_id`, or of an administrator. A call sees the changes of all
+    calls that have ended before. Every failure carries a `google.rpc.ErrorInfo`
+    whose reason is a value of `ErrorReason`.
     """
 
     @staticmethod

@@ -27,12 +27,12 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class BackupSharingServiceStub:
-    """Lets a project share a volume backup with other projects.
+    """Shares volume backups with other projects.
 
     Every call needs a token (`x-auth-token` or `authorization: Bearer`) of the
-    project it names, or of an administrator. What a call stored is seen by the
-    very next call. Every failure carries a `google.rpc.ErrorInfo` whose reason
-    is a value of `ErrorReason`.
+    project in `project_id`, or of an administrator. A call sees the changes of all
+    calls that have ended before. Every failure carries a `google.rpc.ErrorInfo`
+    whose reason is a value of `ErrorReason`.
     """
 
     @_typing.overload
@@ -45,38 +45,40 @@ class BackupSharingServiceStub:
 
     Fails with BACKUP_NOT_FOUND, IDEMPOTENCY_KEY_REUSED, BACKUP_NOT_AVAILABLE,
     ALREADY_SHARED or SHARING_QUOTA_USED_UP, checked in this order. After
-    DEADLINE_EXCEEDED with the reason DEADLINE_TOO_CLOSE nothing is stored and
-    nothing will be. After DEADLINE_EXCEEDED, CANCELLED or UNAVAILABLE without a
-    reason, and after OUTCOME_UNKNOWN, the sharings may be stored: send the call
-    again with the same `idempotency_key`, or look.
+    DEADLINE_EXCEEDED with the reason DEADLINE_TOO_CLOSE, nothing is stored now
+    or later. After DEADLINE_EXCEEDED, CANCELLED or UNAVAILABLE without a reason,
+    and after OUTCOME_UNKNOWN, the sharings may be stored: repeat the call with
+    the same `idempotency_key`, or list the sharings to find out.
     """
     CancelSharing: _grpc.UnaryUnaryMultiCallable[_backup_sharing_pb2.CancelSharingRequest, _backup_sharing_pb2.CancelSharingResponse]
     """Cancels one sharing, or with `is_backup_id` all active sharings of a backup.
-    Only the giver may; a recipient gets NOT_THE_GIVER. A cancelled sharing is
-    not found any more, but its record stays.
+    Only the giver may cancel; a recipient gets NOT_THE_GIVER. Later calls do not
+    find a cancelled sharing, but its record stays in the database.
 
-    Fails with SHARING_NOT_FOUND, or with `is_backup_id` with BACKUP_NOT_FOUND.
-    A known backup with no active sharing is a success.
+    Fails with SHARING_NOT_FOUND; with `is_backup_id`, fails with
+    BACKUP_NOT_FOUND. With `is_backup_id`, the call succeeds also if the backup
+    has no active sharing.
     """
     ListSharings: _grpc.UnaryUnaryMultiCallable[_backup_sharing_pb2.ListSharingsRequest, _backup_sharing_pb2.ListSharingsResponse]
-    """Lists active sharings with their backups, in a total order: ties of
-    `sort_key` break by id, and what has no value comes last.
+    """Lists active sharings with their backups, in a total order: sharings with
+    equal values of `sort_key` are ordered by id, and sharings without a value
+    come last.
     """
     CountSharings: _grpc.UnaryUnaryMultiCallable[_backup_sharing_pb2.CountSharingsRequest, _backup_sharing_pb2.CountSharingsResponse]
-    """Counts what `ListSharings` would list in all with the same filters."""
+    """Counts all sharings that `ListSharings` lists with the same filters."""
     GetSharing: _grpc.UnaryUnaryMultiCallable[_backup_sharing_pb2.GetSharingRequest, _backup_sharing_pb2.GetSharingResponse]
-    """Answers one active sharing to its giver or its recipient; anyone else gets
-    SHARING_NOT_FOUND.
+    """Returns one active sharing to its giver or its recipient. Every other project
+    gets SHARING_NOT_FOUND.
     """
 
 @_typing.type_check_only
 class BackupSharingServiceAsyncStub(BackupSharingServiceStub):
-    """Lets a project share a volume backup with other projects.
+    """Shares volume backups with other projects.
 
     Every call needs a token (`x-auth-token` or `authorization: Bearer`) of the
-    project it names, or of an administrator. What a call stored is seen by the
-    very next call. Every failure carries a `google.rpc.ErrorInfo` whose reason
-    is a value of `ErrorReason`.
+    project in `project_id`, or of an administrator. A call sees the changes of all
+    calls that have ended before. Every failure carries a `google.rpc.ErrorInfo`
+    whose reason is a value of `ErrorReason`.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -86,37 +88,39 @@ class BackupSharingServiceAsyncStub(BackupSharingServiceStub):
 
     Fails with BACKUP_NOT_FOUND, IDEMPOTENCY_KEY_REUSED, BACKUP_NOT_AVAILABLE,
     ALREADY_SHARED or SHARING_QUOTA_USED_UP, checked in this order. After
-    DEADLINE_EXCEEDED with the reason DEADLINE_TOO_CLOSE nothing is stored and
-    nothing will be. After DEADLINE_EXCEEDED, CANCELLED or UNAVAILABLE without a
-    reason, and after OUTCOME_UNKNOWN, the sharings may be stored: send the call
-    again with the same `idempotency_key`, or look.
+    DEADLINE_EXCEEDED with the reason DEADLINE_TOO_CLOSE, nothing is stored now
+    or later. After DEADLINE_EXCEEDED, CANCELLED or UNAVAILABLE without a reason,
+    and after OUTCOME_UNKNOWN, the sharings may be stored: repeat the call with
+    the same `idempotency_key`, or list the sharings to find out.
     """
     CancelSharing: _aio.UnaryUnaryMultiCallable[_backup_sharing_pb2.CancelSharingRequest, _backup_sharing_pb2.CancelSharingResponse]  # type: ignore[assignment]
     """Cancels one sharing, or with `is_backup_id` all active sharings of a backup.
-    Only the giver may; a recipient gets NOT_THE_GIVER. A cancelled sharing is
-    not found any more, but its record stays.
+    Only the giver may cancel; a recipient gets NOT_THE_GIVER. Later calls do not
+    find a cancelled sharing, but its record stays in the database.
 
-    Fails with SHARING_NOT_FOUND, or with `is_backup_id` with BACKUP_NOT_FOUND.
-    A known backup with no active sharing is a success.
+    Fails with SHARING_NOT_FOUND; with `is_backup_id`, fails with
+    BACKUP_NOT_FOUND. With `is_backup_id`, the call succeeds also if the backup
+    has no active sharing.
     """
     ListSharings: _aio.UnaryUnaryMultiCallable[_backup_sharing_pb2.ListSharingsRequest, _backup_sharing_pb2.ListSharingsResponse]  # type: ignore[assignment]
-    """Lists active sharings with their backups, in a total order: ties of
-    `sort_key` break by id, and what has no value comes last.
+    """Lists active sharings with their backups, in a total order: sharings with
+    equal values of `sort_key` are ordered by id, and sharings without a value
+    come last.
     """
     CountSharings: _aio.UnaryUnaryMultiCallable[_backup_sharing_pb2.CountSharingsRequest, _backup_sharing_pb2.CountSharingsResponse]  # type: ignore[assignment]
-    """Counts what `ListSharings` would list in all with the same filters."""
+    """Counts all sharings that `ListSharings` lists with the same filters."""
     GetSharing: _aio.UnaryUnaryMultiCallable[_backup_sharing_pb2.GetSharingRequest, _backup_sharing_pb2.GetSharingResponse]  # type: ignore[assignment]
-    """Answers one active sharing to its giver or its recipient; anyone else gets
-    SHARING_NOT_FOUND.
+    """Returns one active sharing to its giver or its recipient. Every other project
+    gets SHARING_NOT_FOUND.
     """
 
 class BackupSharingServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Lets a project share a volume backup with other projects.
+    """Shares volume backups with other projects.
 
     Every call needs a token (`x-auth-token` or `authorization: Bearer`) of the
-    project it names, or of an administrator. What a call stored is seen by the
-    very next call. Every failure carries a `google.rpc.ErrorInfo` whose reason
-    is a value of `ErrorReason`.
+    project in `project_id`, or of an administrator. A call sees the changes of all
+    calls that have ended before. Every failure carries a `google.rpc.ErrorInfo`
+    whose reason is a value of `ErrorReason`.
     """
 
     @_abc_1.abstractmethod
@@ -130,10 +134,10 @@ class BackupSharingServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Fails with BACKUP_NOT_FOUND, IDEMPOTENCY_KEY_REUSED, BACKUP_NOT_AVAILABLE,
         ALREADY_SHARED or SHARING_QUOTA_USED_UP, checked in this order. After
-        DEADLINE_EXCEEDED with the reason DEADLINE_TOO_CLOSE nothing is stored and
-        nothing will be. After DEADLINE_EXCEEDED, CANCELLED or UNAVAILABLE without a
-        reason, and after OUTCOME_UNKNOWN, the sharings may be stored: send the call
-        again with the same `idempotency_key`, or look.
+        DEADLINE_EXCEEDED with the reason DEADLINE_TOO_CLOSE, nothing is stored now
+        or later. After DEADLINE_EXCEEDED, CANCELLED or UNAVAILABLE without a reason,
+        and after OUTCOME_UNKNOWN, the sharings may be stored: repeat the call with
+        the same `idempotency_key`, or list the sharings to find out.
         """
 
     @_abc_1.abstractmethod
@@ -143,11 +147,12 @@ class BackupSharingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_backup_sharing_pb2.CancelSharingResponse, _abc.Awaitable[_backup_sharing_pb2.CancelSharingResponse]]:
         """Cancels one sharing, or with `is_backup_id` all active sharings of a backup.
-        Only the giver may; a recipient gets NOT_THE_GIVER. A cancelled sharing is
-        not found any more, but its record stays.
+        Only the giver may cancel; a recipient gets NOT_THE_GIVER. Later calls do not
+        find a cancelled sharing, but its record stays in the database.
 
-        Fails with SHARING_NOT_FOUND, or with `is_backup_id` with BACKUP_NOT_FOUND.
-        A known backup with no active sharing is a success.
+        Fails with SHARING_NOT_FOUND; with `is_backup_id`, fails with
+        BACKUP_NOT_FOUND. With `is_backup_id`, the call succeeds also if the backup
+        has no active sharing.
         """
 
     @_abc_1.abstractmethod
@@ -156,8 +161,9 @@ class BackupSharingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _backup_sharing_pb2.ListSharingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_backup_sharing_pb2.ListSharingsResponse, _abc.Awaitable[_backup_sharing_pb2.ListSharingsResponse]]:
-        """Lists active sharings with their backups, in a total order: ties of
-        `sort_key` break by id, and what has no value comes last.
+        """Lists active sharings with their backups, in a total order: sharings with
+        equal values of `sort_key` are ordered by id, and sharings without a value
+        come last.
         """
 
     @_abc_1.abstractmethod
@@ -166,7 +172,7 @@ class BackupSharingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _backup_sharing_pb2.CountSharingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_backup_sharing_pb2.CountSharingsResponse, _abc.Awaitable[_backup_sharing_pb2.CountSharingsResponse]]:
-        """Counts what `ListSharings` would list in all with the same filters."""
+        """Counts all sharings that `ListSharings` lists with the same filters."""
 
     @_abc_1.abstractmethod
     def GetSharing(
@@ -174,8 +180,8 @@ class BackupSharingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _backup_sharing_pb2.GetSharingRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_backup_sharing_pb2.GetSharingResponse, _abc.Awaitable[_backup_sharing_pb2.GetSharingResponse]]:
-        """Answers one active sharing to its giver or its recipient; anyone else gets
-        SHARING_NOT_FOUND.
+        """Returns one active sharing to its giver or its recipient. Every other project
+        gets SHARING_NOT_FOUND.
         """
 
 def add_BackupSharingServiceServicer_to_server(servicer: BackupSharingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -25,40 +25,40 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
     """Never sent."""
     ERROR_REASON_TOKEN_MISSING: _ErrorReason.ValueType  # 1
-    """UNAUTHENTICATED: no token came with the call."""
+    """UNAUTHENTICATED: the call has no token."""
     ERROR_REASON_TOKEN_INVALID: _ErrorReason.ValueType  # 2
     """UNAUTHENTICATED: the token is unknown or has expired."""
     ERROR_REASON_PROJECT_FORBIDDEN: _ErrorReason.ValueType  # 3
-    """PERMISSION_DENIED: the token belongs to another project than `project_id`."""
+    """PERMISSION_DENIED: the token is not of the project in `project_id`."""
     ERROR_REASON_ROLE_MISSING: _ErrorReason.ValueType  # 4
     """PERMISSION_DENIED: none of the token's roles allows the call."""
     ERROR_REASON_INVALID_REQUEST: _ErrorReason.ValueType  # 5
-    """INVALID_ARGUMENT: values are missing or malformed; `google.rpc.BadRequest`
-    names every one of them.
+    """INVALID_ARGUMENT: values are missing or malformed. `google.rpc.BadRequest`
+    lists all of them.
     """
     ERROR_REASON_BACKUP_ID_MISSING: _ErrorReason.ValueType  # 6
-    """INVALID_ARGUMENT: no backup id was given. Other violations may be listed
-    beside it in `google.rpc.BadRequest`.
+    """INVALID_ARGUMENT: the backup id is missing. `google.rpc.BadRequest` may list
+    further violations.
     """
     ERROR_REASON_BACKUP_ID_MALFORMED: _ErrorReason.ValueType  # 7
-    """INVALID_ARGUMENT: a backup id is not a UUID. Other violations may be listed
-    beside it in `google.rpc.BadRequest`.
+    """INVALID_ARGUMENT: a backup id is not a UUID. `google.rpc.BadRequest` may list
+    further violations.
     """
     ERROR_REASON_SHARING_ID_MALFORMED: _ErrorReason.ValueType  # 8
-    """INVALID_ARGUMENT: a sharing id is not a UUID. Other violations may be listed
-    beside it in `google.rpc.BadRequest`.
+    """INVALID_ARGUMENT: a sharing id is not a UUID. `google.rpc.BadRequest` may list
+    further violations.
     """
     ERROR_REASON_BACKUP_NOT_FOUND: _ErrorReason.ValueType  # 9
-    """NOT_FOUND: no such backup, or one that the project does not own. Metadata:
-    `backup_id`.
+    """NOT_FOUND: the backup does not exist, or the project does not own it.
+    Metadata: `backup_id`.
     """
     ERROR_REASON_SHARING_NOT_FOUND: _ErrorReason.ValueType  # 10
     """NOT_FOUND: no active sharing has this id, or the project is neither its
     giver nor its recipient. Metadata: `sharing_id`.
     """
     ERROR_REASON_NOT_THE_GIVER: _ErrorReason.ValueType  # 11
-    """PERMISSION_DENIED: a recipient asked to cancel; only the giver may.
-    Metadata: `sharing_id`.
+    """PERMISSION_DENIED: a recipient tried to cancel a sharing; only the giver may
+    cancel it. Metadata: `sharing_id`.
     """
     ERROR_REASON_BACKUP_NOT_AVAILABLE: _ErrorReason.ValueType  # 12
     """FAILED_PRECONDITION: the backup's status is not `available`. Metadata:
@@ -70,8 +70,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_ALREADY_SHARED: _ErrorReason.ValueType  # 14
     """ALREADY_EXISTS: some recipients already have an active sharing of the
-    backup; nothing was stored. Metadata: `backup_id`, `to_project_ids` (the
-    recipients concerned, at most 20 of them, joined by `, `).
+    backup; nothing was stored. Metadata: `backup_id`, `to_project_ids` (these
+    recipients, at most 20 of them, joined by `, `).
     """
     ERROR_REASON_IDEMPOTENCY_KEY_REUSED: _ErrorReason.ValueType  # 15
     """ALREADY_EXISTS: the idempotency key was used for another request."""
@@ -81,47 +81,47 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     `backup_id`, `limit`.
     """
     ERROR_REASON_OVERLOADED: _ErrorReason.ValueType  # 17
-    """RESOURCE_EXHAUSTED: too many calls wait; nothing was stored. Try again after
-    `google.rpc.RetryInfo.retry_delay`.
+    """RESOURCE_EXHAUSTED: too many calls are waiting; nothing was stored. Retry
+    after `google.rpc.RetryInfo.retry_delay`.
     """
     ERROR_REASON_UNAVAILABLE: _ErrorReason.ValueType  # 18
-    """UNAVAILABLE: the server or its store cannot be used now; nothing was stored
-    (see OUTCOME_UNKNOWN for where that is not known). Try again after
-    `google.rpc.RetryInfo.retry_delay`.
+    """UNAVAILABLE: the server or its database is not available now; nothing was
+    stored. If the server does not know whether a change was stored, the reason
+    is OUTCOME_UNKNOWN instead. Retry after `google.rpc.RetryInfo.retry_delay`.
     """
     ERROR_REASON_DEADLINE_TOO_CLOSE: _ErrorReason.ValueType  # 19
-    """DEADLINE_EXCEEDED: the call could not be carried out before its deadline.
-    Nothing was stored, and nothing will be.
+    """DEADLINE_EXCEEDED: the server could not carry out the call before its
+    deadline. Nothing was stored, and nothing will be stored later.
     """
     ERROR_REASON_STORED_DATA_UNREADABLE: _ErrorReason.ValueType  # 20
-    """DATA_LOSS: what is stored cannot be read."""
+    """DATA_LOSS: stored data cannot be read."""
     ERROR_REASON_INTERNAL: _ErrorReason.ValueType  # 21
-    """INTERNAL: a defect. `google.rpc.RequestInfo` has the id to look for in the
-    server's log.
+    """INTERNAL: a defect of the server. `google.rpc.RequestInfo` has the request id
+    to search for in the server's log.
     """
     ERROR_REASON_IDENTITY_UNAVAILABLE: _ErrorReason.ValueType  # 22
-    """UNAVAILABLE: the identity service cannot be asked whose the token is;
-    nothing was stored. Try again after `google.rpc.RetryInfo.retry_delay`.
+    """UNAVAILABLE: the identity service cannot validate the token now; nothing was
+    stored. Retry after `google.rpc.RetryInfo.retry_delay`.
     """
     ERROR_REASON_PROXY_REQUIRED: _ErrorReason.ValueType  # 23
-    """UNAUTHENTICATED: the call says whose it is as only the authenticating proxy
-    may, and did not come through it.
+    """UNAUTHENTICATED: the call has identity headers that only the authenticating
+    proxy may set, but did not come through this proxy.
     """
     ERROR_REASON_OUTCOME_UNKNOWN: _ErrorReason.ValueType  # 24
-    """UNAVAILABLE: the change may be stored, whole and once, or not at all; the
-    server does not know, as its disk or its database failed or stalled while
-    the change was committed. Send the same call again with the same
-    `idempotency_key`, or look at what is stored.
+    """UNAVAILABLE: the change may be stored, completely and once, or not at all.
+    The server does not know, because its disk or database failed or stalled
+    during the commit. Repeat the call with the same `idempotency_key`, or read
+    the stored data to find out.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
-    """Why a call failed: the values of `google.rpc.ErrorInfo.reason`, without the
-    prefix `ERROR_REASON_`, in the domain `backupsharing`.
+    """The reason why a call failed. `google.rpc.ErrorInfo.reason` is the name of a
+    value without the prefix `ERROR_REASON_`, in the domain `backupsharing`.
 
-    The option of a reason is the only place that says how it ends a call: its
-    gRPC code, its HTTP status where that is not the usual one, and `code`, which
-    REST shows and gRPC carries as `ErrorInfo.metadata["code"]`. Further metadata
-    identify what the failure is about.
+    The option of a reason defines how a call with this reason ends: the gRPC code,
+    the HTTP status if it is not the usual one, and `code`, which is in REST error
+    bodies and in `ErrorInfo.metadata["code"]` over gRPC. Further metadata identify
+    the object of the failure.
 
     Example, of SHARING_NOT_FOUND:
 
@@ -134,46 +134,46 @@ class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
           }
         }
 
-    A reason keeps its meaning and its code for ever; new ones may be added.
+    A reason never changes its meaning or its code. New reasons may be added.
     """
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 """Never sent."""
 ERROR_REASON_TOKEN_MISSING: ErrorReason.ValueType  # 1
-"""UNAUTHENTICATED: no token came with the call."""
+"""UNAUTHENTICATED: the call has no token."""
 ERROR_REASON_TOKEN_INVALID: ErrorReason.ValueType  # 2
 """UNAUTHENTICATED: the token is unknown or has expired."""
 ERROR_REASON_PROJECT_FORBIDDEN: ErrorReason.ValueType  # 3
-"""PERMISSION_DENIED: the token belongs to another project than `project_id`."""
+"""PERMISSION_DENIED: the token is not of the project in `project_id`."""
 ERROR_REASON_ROLE_MISSING: ErrorReason.ValueType  # 4
 """PERMISSION_DENIED: none of the token's roles allows the call."""
 ERROR_REASON_INVALID_REQUEST: ErrorReason.ValueType  # 5
-"""INVALID_ARGUMENT: values are missing or malformed; `google.rpc.BadRequest`
-names every one of them.
+"""INVALID_ARGUMENT: values are missing or malformed. `google.rpc.BadRequest`
+lists all of them.
 """
 ERROR_REASON_BACKUP_ID_MISSING: ErrorReason.ValueType  # 6
-"""INVALID_ARGUMENT: no backup id was given. Other violations may be listed
-beside it in `google.rpc.BadRequest`.
+"""INVALID_ARGUMENT: the backup id is missing. `google.rpc.BadRequest` may list
+further violations.
 """
 ERROR_REASON_BACKUP_ID_MALFORMED: ErrorReason.ValueType  # 7
-"""INVALID_ARGUMENT: a backup id is not a UUID. Other violations may be listed
-beside it in `google.rpc.BadRequest`.
+"""INVALID_ARGUMENT: a backup id is not a UUID. `google.rpc.BadRequest` may list
+further violations.
 """
 ERROR_REASON_SHARING_ID_MALFORMED: ErrorReason.ValueType  # 8
-"""INVALID_ARGUMENT: a sharing id is not a UUID. Other violations may be listed
-beside it in `google.rpc.BadRequest`.
+"""INVALID_ARGUMENT: a sharing id is not a UUID. `google.rpc.BadRequest` may list
+further violations.
 """
 ERROR_REASON_BACKUP_NOT_FOUND: ErrorReason.ValueType  # 9
-"""NOT_FOUND: no such backup, or one that the project does not own. Metadata:
-`backup_id`.
+"""NOT_FOUND: the backup does not exist, or the project does not own it.
+Metadata: `backup_id`.
 """
 ERROR_REASON_SHARING_NOT_FOUND: ErrorReason.ValueType  # 10
 """NOT_FOUND: no active sharing has this id, or the project is neither its
 giver nor its recipient. Metadata: `sharing_id`.
 """
 ERROR_REASON_NOT_THE_GIVER: ErrorReason.ValueType  # 11
-"""PERMISSION_DENIED: a recipient asked to cancel; only the giver may.
-Metadata: `sharing_id`.
+"""PERMISSION_DENIED: a recipient tried to cancel a sharing; only the giver may
+cancel it. Metadata: `sharing_id`.
 """
 ERROR_REASON_BACKUP_NOT_AVAILABLE: ErrorReason.ValueType  # 12
 """FAILED_PRECONDITION: the backup's status is not `available`. Metadata:
@@ -185,8 +185,8 @@ Metadata: `backup_id`.
 """
 ERROR_REASON_ALREADY_SHARED: ErrorReason.ValueType  # 14
 """ALREADY_EXISTS: some recipients already have an active sharing of the
-backup; nothing was stored. Metadata: `backup_id`, `to_project_ids` (the
-recipients concerned, at most 20 of them, joined by `, `).
+backup; nothing was stored. Metadata: `backup_id`, `to_project_ids` (these
+recipients, at most 20 of them, joined by `, `).
 """
 ERROR_REASON_IDEMPOTENCY_KEY_REUSED: ErrorReason.ValueType  # 15
 """ALREADY_EXISTS: the idempotency key was used for another request."""
@@ -196,36 +196,36 @@ more active sharings than the server allows; nothing was stored. Metadata:
 `backup_id`, `limit`.
 """
 ERROR_REASON_OVERLOADED: ErrorReason.ValueType  # 17
-"""RESOURCE_EXHAUSTED: too many calls wait; nothing was stored. Try again after
-`google.rpc.RetryInfo.retry_delay`.
+"""RESOURCE_EXHAUSTED: too many calls are waiting; nothing was stored. Retry
+after `google.rpc.RetryInfo.retry_delay`.
 """
 ERROR_REASON_UNAVAILABLE: ErrorReason.ValueType  # 18
-"""UNAVAILABLE: the server or its store cannot be used now; nothing was stored
-(see OUTCOME_UNKNOWN for where that is not known). Try again after
-`google.rpc.RetryInfo.retry_delay`.
+"""UNAVAILABLE: the server or its database is not available now; nothing was
+stored. If the server does not know whether a change was stored, the reason
+is OUTCOME_UNKNOWN instead. Retry after `google.rpc.RetryInfo.retry_delay`.
 """
 ERROR_REASON_DEADLINE_TOO_CLOSE: ErrorReason.ValueType  # 19
-"""DEADLINE_EXCEEDED: the call could not be carried out before its deadline.
-Nothing was stored, and nothing will be.
+"""DEADLINE_EXCEEDED: the server could not carry out the call before its
+deadline. Nothing was stored, and nothing will be stored later.
 """
 ERROR_REASON_STORED_DATA_UNREADABLE: ErrorReason.ValueType  # 20
-"""DATA_LOSS: what is stored cannot be read."""
+"""DATA_LOSS: stored data cannot be read."""
 ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 21
-"""INTERNAL: a defect. `google.rpc.RequestInfo` has the id to look for in the
-server's log.
+"""INTERNAL: a defect of the server. `google.rpc.RequestInfo` has the request id
+to search for in the server's log.
 """
 ERROR_REASON_IDENTITY_UNAVAILABLE: ErrorReason.ValueType  # 22
-"""UNAVAILABLE: the identity service cannot be asked whose the token is;
-nothing was stored. Try again after `google.rpc.RetryInfo.retry_delay`.
+"""UNAVAILABLE: the identity service cannot validate the token now; nothing was
+stored. Retry after `google.rpc.RetryInfo.retry_delay`.
 """
 ERROR_REASON_PROXY_REQUIRED: ErrorReason.ValueType  # 23
-"""UNAUTHENTICATED: the call says whose it is as only the authenticating proxy
-may, and did not come through it.
+"""UNAUTHENTICATED: the call has identity headers that only the authenticating
+proxy may set, but did not come through this proxy.
 """
 ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 24
-"""UNAVAILABLE: the change may be stored, whole and once, or not at all; the
-server does not know, as its disk or its database failed or stalled while
-the change was committed. Send the same call again with the same
-`idempotency_key`, or look at what is stored.
+"""UNAVAILABLE: the change may be stored, completely and once, or not at all.
+The server does not know, because its disk or database failed or stalled
+during the commit. Repeat the call with the same `idempotency_key`, or read
+the stored data to find out.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -20,8 +20,9 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Sharing(_message.Message):
-    """A sharing: one backup made visible to one other project. It is active until
-    it is cancelled and never becomes active again; sharing anew makes a new one.
+    """A sharing makes one backup visible to one other project. A sharing is active
+    until it is cancelled. A cancelled sharing never becomes active again: sharing
+    the backup once more creates a new sharing.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -35,26 +36,30 @@ class Sharing(_message.Message):
     DELETED_AT_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
     backup_id: _builtins.str
-    """The backup that is shared."""
+    """The id of the shared backup."""
     deleted: _builtins.str
-    """`true`, as text, once the sharing is cancelled; unset while it is active."""
+    """The text `true` if the sharing is cancelled; unset while the sharing is
+    active.
+    """
     to_project_id: _builtins.str
-    """The recipient."""
+    """The recipient: the project that sees the backup."""
     from_project_id: _builtins.str
-    """The giver."""
+    """The giver: the project that owns the backup."""
     id: _builtins.str
-    """The sharing's id: a UUID of version 7, so not annotated as UUID4."""
+    """The sharing's id: a UUID of version 7, and therefore not annotated as UUID4."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
-        """When the backup was shared."""
+        """The time when the backup was shared."""
 
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp:
-        """When the sharing last changed; unset until then."""
+        """The time of the sharing's last change; unset if the sharing never changed."""
 
     @_builtins.property
     def deleted_at(self) -> _timestamp_pb2.Timestamp:
-        """When it was cancelled, the same instant as `updated_at`; unset while active."""
+        """The time when the sharing was cancelled, equal to `updated_at`; unset while
+        the sharing is active.
+        """
 
     def __init__(
         self,
@@ -89,7 +94,7 @@ Global___Sharing: _TypeAlias = Sharing  # noqa: Y015
 
 @_typing.final
 class SharingDetail(_message.Message):
-    """An active sharing, together with the backup it is about."""
+    """An active sharing together with its backup."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -103,22 +108,22 @@ class SharingDetail(_message.Message):
     backup_id: _builtins.str
     """The backup's id."""
     from_project_id: _builtins.str
-    """The giver."""
+    """The giver: the project that owns the backup."""
     id: _builtins.str
     """The sharing's id."""
     to_project_id: _builtins.str
-    """The recipient."""
+    """The recipient: the project that sees the backup."""
     @_builtins.property
     def backup(self) -> _backup_pb2.Backup:
-        """The backup as it is now."""
+        """The current state of the backup."""
 
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp:
-        """When the backup was shared."""
+        """The time when the backup was shared."""
 
     @_builtins.property
     def updated_at(self) -> _timestamp_pb2.Timestamp:
-        """When the sharing last changed; unset until then."""
+        """The time of the sharing's last change; unset if the sharing never changed."""
 
     def __init__(
         self,

@@ -26,11 +26,11 @@ if _version_not_supported:
 
 
 class MultiplexServiceStub(object):
-    """Carries unary calls for a peer that has many of them at once.
+    """Carries many concurrent unary calls of one peer.
 
-    The service holds no rights: each call in it is identified by its own
-    metadata and passes everything that a call of its own would pass. It reaches
-    only unary methods of the same server, and never itself.
+    The service grants no rights: each call is authenticated by its own metadata,
+    and passes the same checks as a separate gRPC call. Calls reach only unary
+    methods of the same server, and never this service.
     """
 
     def __init__(self, channel):
@@ -47,20 +47,20 @@ class MultiplexServiceStub(object):
 
 
 class MultiplexServiceServicer(object):
-    """Carries unary calls for a peer that has many of them at once.
+    """Carries many concurrent unary calls of one peer.
 
-    The service holds no rights: each call in it is identified by its own
-    metadata and passes everything that a call of its own would pass. It reaches
-    only unary methods of the same server, and never itself.
+    The service grants no rights: each call is authenticated by its own metadata,
+    and passes the same checks as a separate gRPC call. Calls reach only unary
+    methods of the same server, and never this service.
     """
 
     def Multiplex(self, request_iterator, context):
-        """The server's first frame says how many calls it takes at once; before it the
-        client sends nothing. Then frames of calls go one way and frames of answers
-        the other, in any order; each call has exactly one answer. The client ends
-        its side when it has no more calls; the server then ends the stream behind
-        the last answer. When the stream breaks, calls without an answer may or may
-        not have been carried out.
+        """The server's first frame has the maximum number of calls in flight; the
+        client sends nothing before this frame. Then the client sends frames of calls
+        and the server sends frames of answers, in any order. Each call gets exactly
+        one answer. The client half-closes the stream when it has no more calls; the
+        server then ends the stream after the last answer. If the stream breaks,
+        calls without an answer may or may not have been carried out.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -83,11 +83,11 @@ def add_MultiplexServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MultiplexService(object):
-    """Carries unary calls for a peer that has many of them at once.
+    """Carries many concurrent unary calls of one peer.
 
-    The service holds no rights: each call in it is identified by its own
-    metadata and passes everything that a call of its own would pass. It reaches
-    only unary methods of the same server, and never itself.
+    The service grants no rights: each call is authenticated by its own metadata,
+    and passes the same checks as a separate gRPC call. Calls reach only unary
+    methods of the same server, and never this service.
     """
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""The server side of ``multiplex.v1``, for any server of ``grpc.aio``: many unary calls over one stream."""
+"""The server side of ``multiplex.v1`` (many unary calls over one stream) for any server of ``grpc.aio``."""
 
 from restmap.multiplexing.carrier import Answer, Call, Carrier, NoRoom, Status
 from restmap.multiplexing.handlers import CallContext, Handlers

@@ -1,4 +1,4 @@
-"""What a stream asks of a server: to carry out one call."""
+"""The interface between a stream and the code that carries out its calls."""
 
 from __future__ import annotations
 
@@ -14,58 +14,58 @@ Trailers = Sequence[tuple[str, str | bytes]]
 
 
 class NoRoom(Exception):
-    """There is no room for a stream or a message: RESOURCE_EXHAUSTED."""
+    """A limit on streams or bytes is reached; the client gets RESOURCE_EXHAUSTED."""
 
     def __init__(self, message: str) -> None:
-        """``message`` is for the client."""
+        """``message``: the status message for the client."""
         super().__init__(message)
         self.message = message
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A call as it came in."""
+    """A received call."""
 
     method: str
-    """``/package.Service/Method``."""
+    """Full method name, ``/package.Service/Method``."""
     request: bytes
     metadata: Mapping[str, str]
-    """Lower-case keys, text values; of a repeated key the last."""
+    """Metadata with lower-case keys and text values. A repeated key has its last value."""
     deadline: float | None
-    """Reading of ``time.monotonic()``; None: no deadline."""
+    """Deadline as a value of ``time.monotonic()``; None: no deadline."""
     peer: Peer
 
 
 class Status(Protocol):
-    """How a call failed."""
+    """The status of a failed call."""
 
     @property
     def code(self) -> grpc.StatusCode:
-        """Of gRPC, and not OK."""
+        """The gRPC status code; not OK."""
         ...
 
     @property
     def message(self) -> str:
-        """For the client."""
+        """The status message for the client."""
         ...
 
 
 class Answer(Protocol):
-    """How a call ended: with a response, or with a status."""
+    """The result of a call: a response or a status."""
 
     @property
     def response(self) -> bytes:
-        """A serialized message; empty for a failure."""
+        """The serialized response message; empty for a failure."""
         ...
 
     @property
     def status(self) -> Status | None:
-        """None: OK."""
+        """The status of a failure; None: OK."""
         ...
 
     @property
     def trailers(self) -> Trailers:
-        """Trailing metadata."""
+        """The trailing metadata."""
         ...
 
 
@@ -73,9 +73,9 @@ class Carrier(Protocol):
     """Carries out calls."""
 
     def serves(self, method: str) -> bool:
-        """Whether there is a method of this name, ``/package.Service/Method``."""
+        """Return whether the server has a unary method with this full name, ``/package.Service/Method``."""
         ...
 
     async def carry_out(self, call: Call) -> Answer:
-        """Answer a call of a method that is served, in time for its deadline. Must not raise but for cancellation."""
+        """Carry out a call of a served method, and return before its deadline. Must only raise CancelledError."""
         ...

@@ -1,4 +1,4 @@
-"""The frames of ``multiplex.v1``: parsed and checked, and filled with answers."""
+"""Parse and check frames of calls, and build frames of answers of ``multiplex.v1``."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from restmap.multiplexing.carrier import Answer, Call
 from restmap.multiplexing.peer import Peer
 
 FRAME_BYTES = 256 * 1024
-"""The most that a frame of calls may have, and beyond which a frame of answers is not filled further."""
+"""Maximum bytes of a frame of calls. A frame of answers gets no further answer beyond this size."""
 
 MAX_ENTRIES = 8192
-"""Calls of a frame, and ids that it cancels: each takes time of all others."""
+"""Maximum number of calls in a frame, and of cancelled ids: each one delays all other streams."""
 
 MAX_METADATA_BYTES = 64 * 1024
-"""Of a call, counted as HTTP/2 does; the same is the limit of gRPC for calls of their own."""
+"""Maximum bytes of a call's metadata, counted as in HTTP/2; the same as gRPC's limit for separate calls."""
 
 _SHOWN = 100
-"""Characters of a method's name that are repeated in a message."""
+"""Maximum characters of a method's name in an error message."""
 
 _METADATUM_BYTES = 32
-"""What HTTP/2 adds to the size of each entry."""
+"""Bytes that HTTP/2 adds to the size of each metadata entry."""
 
 _ENTRY_BYTES = 16
-"""More than the tag and the length of an answer in a frame."""
+"""Upper bound of the bytes for the tag and the length of an answer in a frame."""
 
 _UNIMPLEMENTED: int = grpc.StatusCode.UNIMPLEMENTED.value[0]
 _RESOURCE_EXHAUSTED: int = grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
@@ -37,24 +37,24 @@ _UNAVAILABLE: int = grpc.StatusCode.UNAVAILABLE.value[0]
 
 
 class Misused(Exception):
-    """The client sent what the protocol does not allow; the message says what."""
+    """The client violated the protocol; the message describes the violation."""
 
 
 class Unwritten(NamedTuple):
-    """An answer that waits to be written."""
+    """An answer that is not written yet."""
 
     answer: pb.Answer
     size: int
-    """Bytes, in a frame."""
+    """Bytes of the answer in a frame."""
     held: int
-    """As many of them as `Traffic` counts."""
+    """Bytes of the answer that `Traffic` counts as held."""
 
 
 def parsed(serialized: bytes) -> pb.MultiplexRequest:
     """Parse a frame of calls.
 
     Raises:
-        Misused: it is none, or larger than a frame may be.
+        Misused: the bytes are not a frame, or the frame is too large.
     """
     if len(serialized) > FRAME_BYTES:
         raise Misused(f"a frame has {len(serialized)} bytes; expected at most {FRAME_BYTES}")
@@ -68,9 +68,9 @@ def parsed(serialized: bytes) -> pb.MultiplexRequest:
 
 
 def call_of(call: pb.Call, peer: Peer, seconds: float | None) -> Call | pb.Answer:
-    """A call as it would be if it were made by itself; or why it could not be."""
+    """Convert a call of a frame to a `Call`; return an error answer if its metadata are too large."""
     entries = call.metadata
-    # The size of the whole call is quickly found, and most calls are small.
+    # Check the size of the whole call first: this is fast, and most calls are small.
     if call.ByteSize() + len(entries) * _METADATUM_BYTES > MAX_METADATA_BYTES:
         size = sum(len(entry.key) + len(entry.value) + _METADATUM_BYTES for entry in entries)
         if size > MAX_METADATA_BYTES:
@@ -83,18 +83,18 @@ def call_of(call: pb.Call, peer: Peer, seconds: float | None) -> Call | pb.Answe
 
 
 def no_method(call_id: int, method: str) -> pb.Answer:
-    """The answer to a call of a method that there is not."""
+    """Return the answer to a call of an unknown method."""
     shown = method if len(method) <= _SHOWN else f"{method[:_SHOWN]}…"
     return pb.Answer(id=call_id, code=_UNIMPLEMENTED, message=f"There is no method {shown}.")
 
 
 def lost(call_id: int) -> pb.Answer:
-    """The answer to a call that was carried out, but whose answer there was no room for."""
+    """Return the answer for a call that was carried out, but whose result exceeds the limit of held bytes."""
     return pb.Answer(id=call_id, code=_UNAVAILABLE, message="The answer is lost: too many answers wait to be read.")
 
 
 def answer_of(call_id: int, answer: Answer) -> pb.Answer:
-    """The answer to a call that was carried out."""
+    """Convert the result of a call to an answer of a frame."""
     trailers = [
         pb.Metadatum(key=key, value=value if isinstance(value, bytes) else value.encode())
         for key, value in answer.trailers
@@ -106,12 +106,12 @@ def answer_of(call_id: int, answer: Answer) -> pb.Answer:
 
 
 def entry_bytes(answer: pb.Answer) -> int:
-    """What an answer takes of a frame; trailers count too: a failure has nothing else."""
+    """Return the bytes of an answer in a frame, with its trailers, which are most of a failure."""
     return answer.ByteSize() + _ENTRY_BYTES
 
 
 def frames_of(answers: list[Unwritten]) -> Iterable[list[Unwritten]]:
-    """Split what waits so that each frame has its size; at least one frame, which may be empty."""
+    """Split answers into frames of at most `FRAME_BYTES`. Yield at least one frame, which may be empty."""
     frame: list[Unwritten] = []
     size = 0
     for answer in answers:

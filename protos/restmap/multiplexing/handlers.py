@@ -1,4 +1,4 @@
-"""The unary methods of any server of ``grpc.aio``, so that they are carried out inside streams as well."""
+"""A `Carrier` for the unary methods of any server of ``grpc.aio``."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """How a call failed."""
+    """The status of a failed call."""
 
     code: grpc.StatusCode
     message: str
@@ -27,7 +27,7 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a call ended."""
+    """The result of a call."""
 
     response: bytes
     status: Failed | None
@@ -35,7 +35,7 @@ class Ended:
 
 
 class _Details(NamedTuple):
-    """What gRPC asks a generic handler with."""
+    """The details with which gRPC looks up a method in a generic handler."""
 
     method: str
     invocation_metadata: tuple[()] = ()
@@ -46,78 +46,76 @@ class _Aborted(Exception):
 
 
 class CallContext:
-    """What a method gets as its context: of `grpc.aio.ServicerContext` all that makes sense for a call in a stream."""
+    """The context of a method: the part of `grpc.aio.ServicerContext` that applies to a call in a stream."""
 
     def __init__(self, call: Call) -> None:
-        """Of a call, which is still to succeed."""
         self._call = call
         self._code = grpc.StatusCode.OK
         self._details = ""
         self._trailers: Trailers = ()
 
     def invocation_metadata(self) -> Sequence[tuple[str, str]]:
-        """The metadata that have texts as their values."""
+        """Return the metadata with text values."""
         return tuple(self._call.metadata.items())
 
     def time_remaining(self) -> float | None:
-        """Seconds until the deadline; None without one."""
+        """Return the seconds until the deadline; None: no deadline."""
         return None if self._call.deadline is None else max(0.0, self._call.deadline - time.monotonic())
 
     def peer(self) -> str:
-        """The address of the other end of the stream."""
+        """Return the address of the stream's peer."""
         return self._call.peer.address
 
     def peer_identities(self) -> Sequence[bytes] | None:
-        """The names in its certificate; None without one."""
+        """Return the names in the peer's certificate; None: no certificate."""
         return [name.encode() for name in self._call.peer.names] or None
 
     def set_trailing_metadata(self, trailing_metadata: Trailers) -> None:
-        """Send these with the answer."""
+        """Set the trailing metadata of the answer."""
         self._trailers = tuple(trailing_metadata)
 
     def set_code(self, code: grpc.StatusCode) -> None:
-        """End the call with this code, when the method returns."""
+        """Set the status code that the call has when the method returns."""
         self._code = code
 
     def set_details(self, details: str) -> None:
-        """The message of that status."""
+        """Set the message of the status."""
         self._details = details
 
     async def abort(self, code: grpc.StatusCode, details: str = "", trailing_metadata: Trailers = ()) -> NoReturn:
-        """End the call now."""
+        """End the call now, with this status."""
         self._code, self._details = code, details
         self._trailers = tuple(trailing_metadata) or self._trailers
         raise _Aborted
 
     async def send_initial_metadata(self, initial_metadata: Trailers) -> None:
-        """Do nothing: a call in a stream has none."""
+        """Do nothing: a call in a stream has no initial metadata."""
 
     def ended(self, response: bytes) -> Ended:
-        """How the call ended if nothing more happens."""
+        """Return the result of the call: this response, or the status that was set."""
         if self._code is grpc.StatusCode.OK:
             return Ended(response, None, self._trailers)
         return Ended(b"", Failed(self._code, self._details), self._trailers)
 
 
 class Handlers:
-    """What a `Multiplexer` carries calls out with. Services are added to it as to a server, by generated code."""
+    """The `Carrier` of a `Multiplexer`. Generated code adds services to it, as to a server."""
 
     def __init__(self) -> None:
-        """Begin without any."""
         self._added: list[grpc.GenericRpcHandler] = []
         self._unary: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
 
     def add_generic_rpc_handlers(self, generic_rpc_handlers: Sequence[grpc.GenericRpcHandler]) -> None:
-        """Serve the unary methods of these."""
+        """Serve the unary methods of these handlers."""
         self._added += generic_rpc_handlers
 
     def add_registered_method_handlers(
         self, service_name: str, method_handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]
     ) -> None:
-        """Do nothing: generated code adds the same methods as generic handlers, too."""
+        """Do nothing: generated code also adds the same methods as generic handlers."""
 
     def serves(self, method: str) -> bool:
-        """Whether there is a unary coroutine of this name."""
+        """Return whether a unary coroutine has this method name."""
         if method in self._unary:
             return True
         found = next((one for added in self._added if (one := added.service(_Details(method)))), None)  # type: ignore[arg-type]
@@ -127,7 +125,7 @@ class Handlers:
         return True
 
     async def carry_out(self, call: Call) -> Ended:
-        """Answer a call of a method that is served."""
+        """Carry out a call of a served method."""
         handler, context = self._unary[call.method], CallContext(call)
         method: Callable[[Any, CallContext], Awaitable[Any]] = handler.unary_unary  # type: ignore[assignment]
         limit = asyncio.timeout(context.time_remaining())
@@ -138,7 +136,7 @@ class Handlers:
             return context.ended(handler.response_serializer(response) if handler.response_serializer else response)
         except _Aborted:
             return context.ended(b"")
-        except Exception:  # noqa: BLE001 - whatever a method raises, its caller learns no more
+        except Exception:  # noqa: BLE001 - the caller must not see the details of any exception
             if limit.expired():
                 return Ended(b"", Failed(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded"), ())
             _log.exception("a method failed")

@@ -1,4 +1,4 @@
-"""Many unary calls over one stream, each carried out as a call of its own."""
+"""The service ``multiplex.v1``: many unary calls over one stream, each carried out like a separate call."""
 
 from __future__ import annotations
 
@@ -30,32 +30,33 @@ from restmap.multiplexing.traffic import Traffic
 SERVICE = pb.DESCRIPTOR.services_by_name["MultiplexService"].full_name
 
 MAX_IN_FLIGHT = 1024
-"""Calls of a stream whose answers are not written: a gateway makes more of them by themselves."""
+"""Default maximum of calls in flight on a stream; a gateway sends further calls as separate gRPC calls."""
 
 _STREAM_BYTES = 4 * 1024 * 1024
-"""Of the requests of a stream in progress and of its answers not written; beyond, it is not read."""
+"""Bytes of a stream's requests in progress and unwritten answers; beyond this, the stream is not read."""
 
 _MAX_STREAMS = 64
-"""Of all peers together: each may hold `_STREAM_BYTES`, and the message that arrives."""
+"""Maximum streams of all peers: each may hold `_STREAM_BYTES` and an arriving message."""
 
 Context = grpc.aio.ServicerContext[bytes, pb.MultiplexResponse]
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """Which peers may open streams, and how many."""
+    """The rules for opening streams."""
 
     refusal: Callable[[Peer], str] | None = None
-    """Why a peer may not open a stream, for its client; empty: it may. None: everybody may."""
+    """Function that returns why a peer may not open a stream, as a message for the client, or an empty text if the
+    peer may. None: every peer may open streams."""
     streams_of_peer: int = 16
-    """Of one address, or of all that show one certificate's name."""
+    """Maximum streams of one peer: of one certificate name, or without a certificate of one address."""
 
 
 ANYBODY = Admission()
 
 
 class Multiplexer:
-    """Serves ``multiplex.v1``. Nothing is shared between the calls of a stream but the pipe."""
+    """Serves ``multiplex.v1``. The calls of a stream share nothing except the connection."""
 
     def __init__(
         self,
@@ -64,13 +65,13 @@ class Multiplexer:
         traffic: Traffic | None = None,
         admission: Admission = ANYBODY,
     ) -> None:
-        """Take calls.
+        """Create the service.
 
         Args:
-            carrier: carries out each of them.
-            max_in_flight: calls of a stream that are in progress, or whose answers are not written.
-            traffic: receives the frames; None: one that receives nothing else.
-            admission: who may open streams.
+            carrier: carries out the calls.
+            max_in_flight: maximum calls of a stream that are in progress or whose answers are not written.
+            traffic: receives the frames; None: a new `Traffic` for this service only.
+            admission: rules for opening streams.
         """
         self._carrier = carrier
         self._max_in_flight = max_in_flight
@@ -81,27 +82,27 @@ class Multiplexer:
         self._draining = False
 
     def handler(self) -> grpc.GenericRpcHandler:
-        """What to add to a server."""
-        # No deserializer: gRPC would call a frame that is none a defect of ours.
+        """Return the handler to add to a server."""
+        # No deserializer: gRPC would report an invalid frame as a defect of the server.
         method: grpc.RpcMethodHandler[bytes, pb.MultiplexResponse]
         method = grpc.stream_stream_rpc_method_handler(self._serve, None, pb.MultiplexResponse.SerializeToString)
         return grpc.method_handlers_generic_handler(SERVICE, {"Multiplex": method})
 
     def drain(self) -> None:
-        """Tell every client to send its calls elsewhere; those in progress are finished."""
+        """Ask every client to send new calls elsewhere. Calls in progress are finished."""
         self._draining = True
         for stream in self._streams:
             stream.drain()
 
     async def closed(self) -> None:
-        """Return when no stream is left: a server that has stopped has not waited for what it cancelled."""
+        """Wait until no stream is left: `server.stop` does not wait for the calls that it cancels."""
         while self._streams:
             await asyncio.wait(self._streams.values())
 
     async def _serve(self, _: object, context: Context) -> None:
         peer = peer_of(context)
         if self._admission.refusal is not None and (why := self._admission.refusal(peer)):
-            # As if there were no such service: a gateway whose name was forgotten then makes each call by itself.
+            # UNIMPLEMENTED, as without this service: a gateway that lacks the permission then sends separate calls.
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, why)
         try:
             with self._places.taken(peer):
@@ -123,7 +124,7 @@ class Multiplexer:
 
 
 class _Stream:
-    """One stream: a reader that begins calls, a writer that sends what has been answered."""
+    """One stream: a reader that starts calls, and a writer that sends answers."""
 
     def __init__(self, carrier: Carrier, context: Context, peer: Peer, max_in_flight: int, traffic: Traffic) -> None:
         self._carrier = carrier
@@ -136,23 +137,23 @@ class _Stream:
         self._has_room = asyncio.Event()
         self._answered: list[Unwritten] = []
         self._unwritten = 0
-        """Calls that have ended, and whose answers gRPC has not written yet."""
+        """Number of calls that have ended, but whose answers gRPC has not written yet."""
         self._bytes = 0
-        """Of the requests in flight and of the answers not written."""
+        """Bytes of the requests in flight and of the unwritten answers."""
         self._has_served = False
-        """Whether a call of it has succeeded: so it is no stranger's."""
+        """Whether a call of this stream has succeeded: then its client is a known caller."""
         self._held = 0
-        """Bytes that `Traffic` counts of these answers."""
+        """Bytes of the unwritten answers that `Traffic` counts as held."""
         self._to_write = asyncio.Event()
         self._drain_to_tell = False
         self._ended = False
 
     async def run(self) -> None:
-        """Serve until the client has no more calls and all are answered; or until the stream breaks.
+        """Serve until the client has no more calls and all are answered, or until the stream breaks.
 
         Raises:
-            Misused: the client sent what the protocol does not allow.
-            NoRoom: there was no room for a frame.
+            Misused: the client violated the protocol.
+            NoRoom: a frame exceeds the limits of `Traffic`.
         """
         writing, finishing = asyncio.create_task(self._write()), asyncio.create_task(self._finish())
         try:
@@ -161,9 +162,9 @@ class _Stream:
                 finishing.result()
             await writing
         except (grpc.aio.InternalError, grpc.aio.UsageError):
-            raise asyncio.CancelledError from None  # the client is gone; gRPC would report a defect
+            raise asyncio.CancelledError from None  # the client has disconnected; gRPC would report a defect
         finally:
-            # A broken stream ends its calls as a broken connection ends calls of their own.
+            # A broken stream cancels its calls, as a broken connection cancels separate calls.
             tasks = (writing, finishing, *self._in_flight.values())
             for task in tasks:
                 task.cancel()
@@ -171,12 +172,12 @@ class _Stream:
             self._traffic.release(self._peer.address, self._held)
 
     def drain(self) -> None:
-        """Tell the client to send its calls elsewhere."""
+        """Ask the client to send new calls elsewhere."""
         self._drain_to_tell = True
         self._to_write.set()
 
     async def _finish(self) -> None:
-        """Take calls until the client has no more, and wait for those in progress."""
+        """Read calls until the client has no more, and wait for the calls in progress."""
         await self._read()
         while self._in_flight:
             await asyncio.wait(self._in_flight.values())
@@ -201,17 +202,17 @@ class _Stream:
         return self._has_served or bool(self._in_flight) or self._unwritten > 0
 
     def _is_full(self) -> bool:
-        # What is not written counts as well: a client that does not read its answers is not read either.
+        # Unwritten answers count as well: if a client does not read its answers, its calls are not read either.
         return len(self._in_flight) + self._unwritten >= self._max_in_flight or self._bytes >= _STREAM_BYTES
 
     def _begin(self, call: pb.Call) -> None:
         seconds = call.timeout_ms / 1000 if call.HasField("timeout_ms") else None
         size = call.ByteSize()
         self._bytes += size
-        # Taken out of the frame here: a task that kept the call would keep the whole frame in memory.
+        # Copied out of the frame here: a task with a reference to the call would keep the whole frame in memory.
         made = call_of(call, self._peer, seconds)
         task = self._in_flight[call.id] = self._loop.create_task(self._answer(call.id, made))
-        # Not in the task itself: one that is cancelled before it has begun runs nothing at all.
+        # A callback and not code of the task: a task that is cancelled before its start runs no code.
         task.add_done_callback(partial(self._leave, call.id, size))
 
     def _leave(self, call_id: int, size: int, task: asyncio.Task[pb.Answer]) -> None:
@@ -223,12 +224,12 @@ class _Stream:
         self._to_write.set()
 
     def _put(self, answer: pb.Answer) -> None:
-        """Have an answer written; a large one only while there is room for it."""
+        """Queue an answer to be written. If it is large and exceeds the limit, queue an error instead."""
         size = entry_bytes(answer)
         try:
             held = self._traffic.hold(self._peer.address, size)
         except NoRoom:
-            # The call was carried out, so that nothing may be said that promises otherwise.
+            # The call was carried out, so the error must not promise that nothing was done.
             answer, held = lost(answer.id), 0
             size = entry_bytes(answer)
         self._has_served = self._has_served or answer.code == 0
@@ -251,7 +252,7 @@ class _Stream:
             self._to_write.clear()
             while self._answered or self._drain_to_tell:
                 waiting, self._answered = self._answered, []
-                # As with the list: the server may begin to drain during any write.
+                # Reset before the write, like the list: the server may begin to drain during any write.
                 draining, self._drain_to_tell = self._drain_to_tell, False
                 for frame in frames_of(waiting):
                     answers = [each.answer for each in frame]

@@ -1,4 +1,4 @@
-"""Streams that stay open: so many of one peer, and so many of all."""
+"""Limits on the number of open streams, for each peer and for all peers together."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from restmap.multiplexing.peer import Peer
 
 
 class Places:
-    """Counts the streams of one kind that are open."""
+    """Counts the open streams of one kind."""
 
     def __init__(self, kind: str, of_peer: int, of_all: int) -> None:
-        """Let ``of_peer`` streams of one peer be open, and ``of_all`` together; ``kind`` names them in messages."""
+        """Allow ``of_peer`` open streams for each peer and ``of_all`` in total. ``kind``: their name in messages."""
         self._kind = kind
         self._of_peer = of_peer
         self._of_all = of_all
@@ -25,7 +25,7 @@ class Places:
         """Count a stream of this peer until the context ends.
 
         Raises:
-            NoRoom: as many are open as may be.
+            NoRoom: a limit is reached.
         """
         key = _key(peer)
         if self._open[key] >= self._of_peer:
@@ -42,5 +42,5 @@ class Places:
 
 
 def _key(peer: Peer) -> str:
-    """What all connections of a peer have in common: the first name of its certificate, or else its host."""
+    """Return the key of a peer, equal for all its connections: its certificate's first name, or else its host."""
     return peer.names[0] if peer.names else peer.address.rpartition(":")[0]

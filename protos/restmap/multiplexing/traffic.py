@@ -1,7 +1,7 @@
-"""Messages on their way: requests that have not arrived as a whole, and large ones that are held.
+"""Limits on messages that have not arrived completely, and on large messages that are held in memory.
 
-gRPC takes in a message of any size before it compares that with its limit, however long that takes, and keeps an
-answer until its client has read it. So every message is received, and every large one is held, within these bounds.
+gRPC reads a message of any size before it compares the size with its limit, without a time limit, and keeps a response
+in memory until the client has read it. So this module limits the receipt of messages, and the bytes of large ones.
 """
 
 from __future__ import annotations
@@ -21,36 +21,36 @@ from restmap.multiplexing.carrier import NoRoom
 Context = grpc.aio.ServicerContext[Any, Any]
 
 SMALL = 16 * 1024
-"""Bytes of a message that is not counted as held: the limit on calls bounds those."""
+"""Maximum bytes of a message that does not count as held: the limit on calls bounds the memory of these."""
 
 TICK_SECONDS = 0.05
-"""How often messages are looked at that have not arrived. One of usual size arrives together with its call, and
-is never looked at; a connection of 10 Gbit/s brings 60 MB in this time."""
+"""Seconds between two checks of arriving messages. A message of usual size arrives together with its call, and is never
+checked; a connection of 10 Gbit/s delivers 60 MB in this time."""
 
 _STATM = Path("/proc/self/statm")
 
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """How much may be on its way; sizes are bytes."""
+    """The limits of `Traffic`."""
 
     arriving: int = 128
-    """Requests of unary calls that have not arrived as a whole; beyond, the oldest is given up."""
+    """Maximum number of incomplete requests of unary calls; beyond this, the oldest one is rejected."""
     arrival_seconds: float = 10.0
-    """For the request of a unary call to arrive."""
+    """Maximum seconds for the request of a unary call to arrive."""
     growth: int = 48 * 1024 * 1024
-    """By which the process may grow while a message arrives; beyond, the message is given up."""
+    """Maximum bytes of memory growth while a message arrives; beyond this, the message is rejected."""
     held: int = 64 * 1024 * 1024
-    """Of all large messages that are held."""
+    """Maximum bytes of all large messages that are held."""
     held_by_peer: int = 32 * 1024 * 1024
-    """Of those of one connection."""
+    """Maximum bytes of the large messages of one connection."""
 
 
 BOUNDS = Bounds()
 
 
 def resident_bytes() -> int:
-    """The memory that this process occupies; 0 where the system does not tell."""
+    """Return the resident memory of this process in bytes; 0 if the platform does not report it."""
     try:
         return int(_STATM.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
@@ -58,7 +58,7 @@ def resident_bytes() -> int:
 
 
 class _Arrival:
-    """A message that is being received, and the task that waits for it."""
+    """An arriving message, and the task that waits for it."""
 
     __slots__ = ("is_busy", "is_given_up", "resident", "since", "task")
 
@@ -69,51 +69,51 @@ class _Arrival:
         self.since = since
         self.resident = resident
         self.is_busy = is_busy
-        """Of a stream, which may be silent for any time: whether calls of it are in progress. None: a unary call."""
+        """For a stream, which may be idle for any time: whether calls are in progress. None: a unary call."""
         self.is_given_up = False
 
 
 class Traffic:
-    """Receives the messages of all connections, and counts the large ones that are held."""
+    """Receives the messages of all connections, and counts the large messages that are held."""
 
     def __init__(self, bounds: Bounds = BOUNDS, resident: Callable[[], int] = resident_bytes) -> None:
-        """Keep these bounds; ``resident`` says how many bytes the process occupies."""
+        """Enforce these bounds. ``resident`` returns the resident memory of the process in bytes."""
         self._bounds = bounds
         self._resident = resident
         self._resident_now = 0
         self._calls: dict[_Arrival, None] = {}
-        """Requests of unary calls that are arriving, the oldest first."""
+        """Arriving requests of unary calls, the oldest first."""
         self._frames: dict[_Arrival, None] = {}
-        """The same of streams."""
+        """Arriving messages of streams."""
         self._looking: asyncio.TimerHandle | None = None
         self._held = 0
         self._held_by_peer: Counter[str] = Counter()
 
     def receive(self, context: Context) -> Awaitable[bytes | None]:
-        """The request of a unary call; None if the client has gone, or sends none.
+        """Receive the request of a unary call; None if the client disconnects or sends no request.
 
         Raises:
-            NoRoom: the request took too long, or there was no room for it.
+            NoRoom: the request took too long or exceeds a limit.
         """
         return self._receive(context, self._calls, None)
 
     def receive_frame(self, context: Context, is_busy: Callable[[], bool]) -> Awaitable[bytes | None]:
-        """The next message of a stream, which may take any time to come; None at its end.
+        """Receive the next message of a stream, without a time limit; None at the end of the stream.
 
         Args:
-            context: of the stream.
-            is_busy: whether calls are in progress that would be lost with the stream.
+            context: context of the stream.
+            is_busy: returns whether calls are in progress, which the end of the stream would cancel.
 
         Raises:
-            NoRoom: there was no room for it.
+            NoRoom: the message exceeds a limit.
         """
         return self._receive(context, self._frames, is_busy)
 
     def hold(self, peer: str, size: int) -> int:
-        """Count a message that is held for a connection; answers what to `release`, 0 for a small message.
+        """Count a held message of a connection. Return the bytes to `release` later; 0 for a small message.
 
         Raises:
-            NoRoom: there is no room for it.
+            NoRoom: the message exceeds a limit.
         """
         if size <= SMALL:
             return 0
@@ -124,7 +124,7 @@ class Traffic:
         return size
 
     def release(self, peer: str, size: int) -> None:
-        """A message is no longer held."""
+        """Stop counting a message that is no longer held."""
         if size:
             self._held -= size
             self._held_by_peer[peer] -= size
@@ -146,7 +146,7 @@ class Traffic:
             message = await context.read()
             return message if isinstance(message, bytes) else None
         except asyncio.CancelledError:
-            # Whoever gave the message up has cancelled the task; perhaps its client has as well.
+            # _give_up has cancelled the task; perhaps the client has cancelled the call as well.
             if not arrival.is_given_up or arrival.task is None or arrival.task.uncancel():
                 raise
             raise NoRoom("The message did not arrive in time; there is no more room for it.") from None
@@ -154,7 +154,7 @@ class Traffic:
             arrivals.pop(arrival, None)
 
     def _look(self) -> None:
-        """Give up what takes too long, or too much."""
+        """Reject messages that take too long or need too much memory."""
         loop = asyncio.get_running_loop()
         self._looking = None
         if not self._calls and not self._frames:

@@ -148,7 +148,7 @@ def test_files_for_tls_that_cannot_be_read_are_told(terminal: Terminal) -> None:
     ("options", "told"),
     [
         (("--key", "x"), "--certificate and --key belong together"),
-        (("--certificate", "x", "--key", "y"), "--ca is missing beside --certificate and --key"),
+        (("--certificate", "x", "--key", "y"), "--ca is missing: --certificate and --key need --ca"),
     ],
 )
 def test_files_for_tls_that_are_half_given_are_told_by_name(
@@ -258,14 +258,14 @@ def test_an_answer_that_cannot_be_written_is_told_in_one_line(house: House, give
         done = subprocess.run(
             command, env=variables, check=False, stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE
         )
-    assert (done.returncode, done.stderr) == (1, "Error: the answer cannot be written: No space left on device\n")
+    assert (done.returncode, done.stderr) == (1, "Error: the output cannot be written: No space left on device\n")
 
 
 def test_a_change_that_may_be_done_is_reported_with_its_key(stub: StubServer, giver: Project) -> None:
     stub.fails(grpc.StatusCode.UNAVAILABLE, "gone")
     line = only_line(Terminal(stub.address, giver).run("share", "b", "p", "--timeout", "20", fails=1))
     key = ShareBackupRequest.FromString(stub.seen[-1].request).idempotency_key
-    assert line.endswith(f"it may be done: make sure with --idempotency-key {key}")
+    assert line.endswith(f"to make sure, repeat it with --idempotency-key {key}")
 
 
 def test_standing_sharings_are_returned_on_demand(terminal: Terminal, recipient: Project, backup_id: str) -> None:

@@ -33,10 +33,10 @@ import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.TimeUnit;
 
-/** Puts backups, shares them, lists and cancels the sharings: see examples/README.md. */
+/** Shares backups over gRPC, lists the sharings, and cancels one: see examples/README.md. */
 public final class ShareBackup {
 
-  /** The service answered something else than it should. */
+  /** The response of the service is not the expected one. */
   private static final class Unexpected extends RuntimeException {
     Unexpected(String message) {
       super(message);
@@ -57,7 +57,7 @@ public final class ShareBackup {
   }
 
   public static void main(String[] arguments) {
-    // Plain text: for a server on the same machine. TlsChannelCredentials speaks TLS.
+    // Plain text, for a server on the same machine. Use TlsChannelCredentials for TLS.
     ManagedChannel channel =
         Grpc.newChannelBuilder(
                 environment("BACKUP_SHARING_GRPC"), InsecureChannelCredentials.create())
@@ -148,7 +148,7 @@ public final class ShareBackup {
   }
 
   private List<Sharing> share(String backup, String... recipients) {
-    // With a key the call can be made again, when its answer got lost, and counts once.
+    // With an idempotency key the call can be retried safely.
     ShareBackupRequest request =
         request(backup, recipients).setIdempotencyKey(UUID.randomUUID().toString()).build();
     return sharings("BACKUP_SHARING_TOKEN").shareBackup(request).getSharedList();
@@ -185,7 +185,7 @@ public final class ShareBackup {
     return prepared(BackupSharingServiceGrpc.newBlockingStub(channel), tokenVariable);
   }
 
-  /** A stub for one call: its deadline counts from now on. */
+  /** Returns a stub for one call; the deadline counts from now. */
   private static <S extends AbstractStub<S>> S prepared(S stub, String tokenVariable) {
     Metadata headers = new Metadata();
     headers.put(TOKEN, environment(tokenVariable));
@@ -193,7 +193,7 @@ public final class ShareBackup {
         .withDeadlineAfter(DEADLINE_SECONDS, TimeUnit.SECONDS);
   }
 
-  /** Makes a call that has to fail with this code, and answers what the service says of it. */
+  /** Makes a call that must fail with this code, and returns its ErrorInfo. */
   private static ErrorInfo expectFailure(Code code, Runnable call) {
     try {
       call.run();
