@@ -1,7 +1,7 @@
-"""The sections of CONTRIBUTING.md that say how to add something, and an example that follows each of them.
+"""The how-to sections of CONTRIBUTING.md, and an example that follows each of them.
 
-The examples belong together: the new call fails with the new reason for one project, and the new filter is counted by
-the client that has the new call.
+The examples depend on each other: the new call fails with the new reason for one project, and the client that has the
+new call also counts with the new filter.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.support.programs import ROOT
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 LOCKED_PROJECT = "0ff5e7c0ffee4dadaabe5b2d0fe84aaa"
-"""The project of the demo for which the new call fails."""
+"""Demo project for which the new call fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +23,13 @@ class Step:
     """One step of a section."""
 
     path: str
-    """Of the file that the step changes."""
+    """Path of the file that the step changes."""
     names: Sequence[str]
-    """What the step says is in that file."""
+    """Names that the step mentions in that file."""
 
 
 def steps(section: str) -> Sequence[Step]:
-    """Read the steps of a section: each begins with the path of a file, and quotes names that are in it."""
+    """Parse the steps of a section; each begins with a file path and quotes names in that file."""
     text = PAGE.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
     items = re.findall(r"^\d+\. `([^`]+)`: (.*(?:\n   .*)*)", text, re.MULTILINE)
     assert len(items) == len(re.findall(r"^\d+\. ", text, re.MULTILINE)), f"a step of {section!r} names no file"
@@ -42,13 +42,13 @@ class Edit:
     """Lines to add to a file."""
 
     at: str
-    """How the only line begins behind which they go, or before which."""
+    """Start of the only line after or before which the lines are inserted."""
     lines: str
     before: bool = False
 
 
 def apply(file: Path, edits: Sequence[Edit]) -> None:
-    """Make the edits of one file."""
+    """Apply the edits of one file."""
     lines = file.read_text(encoding="utf-8").splitlines()
     for edit in edits:
         (place,) = (number for number, line in enumerate(lines) if line.startswith(edit.at))
@@ -224,4 +224,4 @@ EXAMPLES: Mapping[str, Mapping[str, Sequence[Edit]]] = {
     "Add a filter": _FILTER,
     "Add an error reason": _REASON,
 }
-"""By section: the edits of each step."""
+"""Edits of each step by section."""
