@@ -37,7 +37,7 @@ def open_folder(user: User, *, on_disk: bool) -> Path:
             folder = Path(tempfile.mkdtemp(prefix="postgres-", dir=parent))
             user.own(folder)
             return folder
-    raise AssertionError("no folder for temporary files can be reached by others; set TMPDIR to one that can")
+    raise AssertionError("no temporary folder is accessible to other users; set TMPDIR to such a folder")
 
 
 def _parents(*, on_disk: bool) -> Iterator[Path]:

@@ -111,7 +111,7 @@ def test_no_process_of_a_server_is_roots(own_postgres: PostgresServer) -> None:
 def as_nobody() -> Iterator[None]:
     """Run as ``nobody`` within this process."""
     if os.geteuid() != 0:
-        pytest.skip("only root can be another")
+        pytest.skip("only root can become another user")
     nobody = pwd.getpwnam("nobody")
     programs = packaged(18)
     assert programs is not None
@@ -119,7 +119,7 @@ def as_nobody() -> Iterator[None]:
     os.setresuid(nobody.pw_uid, nobody.pw_uid, 0)
     try:
         if not os.access(programs / "postgres", os.X_OK):
-            pytest.skip("the virtual environment is closed to nobody")
+            pytest.skip("the user nobody cannot access the virtual environment")
         yield
     finally:
         os.setresuid(0, 0, 0)
