@@ -70,7 +70,7 @@ def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 -- a worker of pytes
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Report the number of deselected tests, and the command that runs them."""
     if number := config.stash.get(LEFT_OUT, 0):
-        terminalreporter.write_line(f"{number} tests that wait, or need other programs, were left out: make test-all")
+        terminalreporter.write_line(f"{number} tests that are slow or need other programs were not run: make test-all")
 
 
 @pytest.fixture(scope="session")
