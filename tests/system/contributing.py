@@ -62,7 +62,7 @@ _CALL = {
         Edit(
             "service BackupSharingService {",
             """
-  // Answers whether the project gave a sharing.
+  // Reports whether the project gave a sharing.
   rpc HasSharings(HasSharingsRequest) returns (HasSharingsResponse) {
     option idempotency_level = NO_SIDE_EFFECTS;
     option (google.api.http) = {get: "/v2/{project_id}/os-vendor-backup-sharing-any"};
@@ -70,17 +70,17 @@ _CALL = {
 """,
         ),
         Edit(
-            "// Which backup goes to whom.",
+            "// A backup and the projects to share it with.",
             """
-// Asks whether a project gave a sharing.
+// Request of HasSharings.
 message HasSharingsRequest {
   // The giver.
   string project_id = 1;
 }
 
-// Answers whether it did.
+// Response of HasSharings.
 message HasSharingsResponse {
-  // Whether it did.
+  // True: the project gave a sharing.
   bool any = 1;
 }
 """,
@@ -167,9 +167,7 @@ _FILTER = {
         Edit("    availability_zone: str | None", "    snapshot_id: str | None = None")
     ],
     "server/backup_sharing/store/listing.py": [Edit("_OF_BACKUP: ", '    ("snapshot_id", "b.snapshot_id"),')],
-    "protos/backupsharing/client/model.py": [
-        Edit('    """Which sharings are listed or counted', "    snapshot_id: str")
-    ],
+    "protos/backupsharing/client/model.py": [Edit("    received: bool", "    snapshot_id: str", before=True)],
     "protos/backupsharing/commands/sharings.py": [
         Edit("_FILTERS = (", '    click.option("--snapshot-id", help="Only of backups of this snapshot."),')
     ],
@@ -209,7 +207,11 @@ class ProjectLocked(Failure):
     ],
     "tests/server/failures.py": [Edit("EXAMPLES: ", "    errors.ProjectLocked(),")],
     "protos/backupsharing/client/errors.py": [
-        Edit("class BackupNotFound(", 'class ProjectLocked(BackupSharingError):\n    """It is locked."""', before=True),
+        Edit(
+            "class BackupNotFound(",
+            'class ProjectLocked(BackupSharingError):\n    """The project is locked."""',
+            before=True,
+        ),
         Edit("_OF_ONE_REASON: ", '    "PROJECT_LOCKED": ProjectLocked,'),
     ],
     "protos/backupsharing/client/__init__.py": [
