@@ -25,9 +25,9 @@ run: $(VENV)/.run ## Run the demo: server and gateway on this machine (ARGS='--l
 	@exec $(BIN)/backup-sharing demo $(ARGS)
 
 # Number of test processes: more than the two cores of a small machine, because tests also wait, mostly in test-all.
-WORKERS = 4
+WORKERS = 3
 test-all: WORKERS = 6
-PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 # Tests start our programs hundreds of times: keep the compiled files.
 unexport PYTHONDONTWRITEBYTECODE
 

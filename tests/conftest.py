@@ -1,7 +1,6 @@
-"""What tests of several rooms stand on.
+"""Shared fixtures: PostgreSQL servers, our programs as processes, and a gRPC stub server.
 
-PostgreSQL: one server for all, or one of its own that a test may mistreat. Our programs as processes. And a gRPC server
-that fails as it is told.
+PostgreSQL is either one server for all tests, or a separate server that a test may stop, kill and configure.
 """
 
 from __future__ import annotations
@@ -21,24 +20,24 @@ from tests.support.postgres.databases import drop_database, new_database  # noqa
 from tests.support.postgres.proxy import TcpProxy, address_of  # noqa: E402
 from tests.support.postgres.server import PostgresServer  # noqa: E402
 from tests.support.postgres.which import elsewhere, own_server, started_server  # noqa: E402
-from tests.support.programs import Programs  # noqa: E402 -- after what makes asserts talk
+from tests.support.programs import Programs  # noqa: E402 -- after the registration for assert rewriting
 from tests.support.stub_server import StubServer  # noqa: E402
 
-# A machine that is busy with something else is no defect.
+# No deadline: tests are slow on a busy machine without a defect.
 hypothesis.settings.register_profile("suite", deadline=None)
 hypothesis.settings.load_profile("suite")
 
 
 PROJECTS = 500
-"""How many projects of their own the tests on one pair of programs can have."""
+"""Maximum number of projects that all tests on one pair of programs may create."""
 
 LEFT_OUT = pytest.StashKey[int]()
-"""How many tests the command line left out, by their markers."""
+"""Number of tests that the command line deselected by marker."""
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Make what a test printed or logged text that can be sent to another process: tests also log what is no text."""
+    """Escape surrogates in captured output: xdist cannot send them, and some tests log bytes that are not UTF-8."""
     report = yield
     report.sections = [(title, text.encode("utf-8", "backslashreplace").decode()) for title, text in report.sections]
     return report
@@ -46,14 +45,14 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What stops, kills or starves a PostgreSQL server of its own is about resilience."""
+    """Mark tests that use ``own_postgres`` as resilience tests."""
     for item in items:
         if "own_postgres" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.resilience)
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
-    """Count what is left out for its marker, in the process that collects, which may be one of many."""
+    """Count the tests deselected by marker; under xdist a worker collects and reports the count."""
     left_out = [item for item in items if item.get_closest_marker("resilience") or item.get_closest_marker("outside")]
     if left_out and left_out[0].config.option.markexpr:
         config = left_out[0].config
@@ -64,19 +63,19 @@ def pytest_deselected(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 -- a worker of pytest-xdist, which has no types
-    """Take over the count of a worker: all of them leave out the same."""
+    """Copy the count of a worker; all workers deselect the same tests."""
     node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", 0)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Say what was left out, and how to run it."""
+    """Report the number of deselected tests, and the command that runs them."""
     if number := config.stash.get(LEFT_OUT, 0):
-        terminalreporter.write_line(f"{number} tests that wait, or need other programs, were left out: make test-all")
+        terminalreporter.write_line(f"{number} tests that are slow or need other programs were not run: make test-all")
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer | None]:
-    """The server that all tests share, started with the first that asks; None where it is another's."""
+    """PostgreSQL server for all tests, started on first use. None: the environment names an external server."""
     if elsewhere():
         yield None
         return
@@ -87,7 +86,7 @@ def postgres_server() -> Iterator[PostgresServer | None]:
 
 @pytest.fixture(scope="session")
 def postgres(postgres_server: PostgresServer | None) -> str:
-    """Url of a server for all tests, not to be stopped or configured."""
+    """URL of the server for all tests, which no test may stop or configure."""
     url = postgres_server.url if postgres_server else elsewhere()
     assert url is not None
     return url
@@ -95,7 +94,7 @@ def postgres(postgres_server: PostgresServer | None) -> str:
 
 @pytest.fixture
 def database_url(postgres: str) -> Iterator[str]:
-    """Url of an empty database for one test."""
+    """URL of an empty database for one test."""
     url = new_database(postgres)
     yield url
     drop_database(url)
@@ -103,7 +102,7 @@ def database_url(postgres: str) -> Iterator[str]:
 
 @pytest.fixture
 def own_postgres() -> Iterator[PostgresServer]:
-    """A server of the test's own, which it may stop, kill, configure, and make standbys of."""
+    """Separate server for one test, which may stop, kill and configure the server, and add standbys."""
     server = own_server()
     yield server
     server.close()
@@ -111,28 +110,28 @@ def own_postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def postgres_proxy(postgres: str) -> Iterator[TcpProxy]:
-    """The way to the server for all tests, for one test to disturb: ``postgres_proxy.through(database_url)``."""
+    """Proxy to the server for all tests; use ``postgres_proxy.through(database_url)``."""
     with TcpProxy(address_of(postgres)) as proxy:
         yield proxy
 
 
 @pytest.fixture
 def programs() -> Iterator[Programs]:
-    """Programs of one test."""
+    """Programs that end with the test."""
     with Programs() as programs:
         yield programs
 
 
 @pytest.fixture(scope="session")
 def standing_programs() -> Iterator[Programs]:
-    """Programs that live as long as the tests."""
+    """Programs that run until the test session ends."""
     with Programs() as programs:
         yield programs
 
 
 @pytest.fixture(scope="session")
 def sqlite_house(standing_programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A server on SQLite and a gateway that no test harms, with projects enough for all tests."""
+    """Server on SQLite with a gateway and PROJECTS projects; tests must not stop or damage them."""
     house = House(tmp_path_factory.mktemp("house"), standing_programs, PROJECTS)
     yield house
     house.close()
@@ -142,7 +141,7 @@ def sqlite_house(standing_programs: Programs, tmp_path_factory: pytest.TempPathF
 def postgres_house(
     postgres: str, standing_programs: Programs, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[House]:
-    """The same on PostgreSQL."""
+    """Server on PostgreSQL with a gateway and PROJECTS projects; tests must not stop or damage them."""
     folder = tmp_path_factory.mktemp("house")
     house = House(folder, standing_programs, PROJECTS, postgres=new_database(postgres))
     yield house
@@ -158,6 +157,6 @@ def _stub_server() -> Iterator[StubServer]:
 
 @pytest.fixture
 def stub(_stub_server: StubServer) -> StubServer:
-    """A gRPC server that answers what the test says."""
+    """Return the gRPC stub server, reset; tests set its replies."""
     _stub_server.forget()
     return _stub_server

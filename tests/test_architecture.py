@@ -1,4 +1,4 @@
-"""The walls of the house: who imports whom, what the gateway must not know, and what has to be explained."""
+"""Architecture: allowed imports, words that the gateway must not contain, and required docstrings."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IMAGE = ROOT / "protos" / "backupsharing" / "image.binpb"
 
 
 def modules(source: str, package: str) -> dict[str, Path]:
-    """The modules of a package by dotted name, which begins with the package; a package is its ``__init__``."""
+    """Return the modules of a package by dotted name, including the package's name; a package is its ``__init__``."""
     paths = sorted((ROOT / source / package.replace(".", "/")).rglob("*.py"))
     return {path.relative_to(ROOT / source).with_suffix("").as_posix().replace("/", "."): path for path in paths}
 
@@ -36,7 +36,7 @@ ALL = {**BOTH, **KIT, **MULTIPLEXING, **CLIENT, **COMMANDS}
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Dotted names of all that a module imports, wherever it does; of ``from a import b`` both a and a.b."""
+    """Yield the dotted name of every import of a module; ``from a import b`` yields both a and a.b."""
     for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -57,7 +57,7 @@ def test_the_gateway_imports_neither_server_nor_sharing_api(name: str) -> None:
 
 
 RUNS_THE_GATEWAY = "backup_sharing.gateway_program"
-"""The only module that imports the gateway: the program that runs it with the name and the set of this service."""
+"""The only module that imports the gateway: the program that runs the gateway under this service's name and set."""
 
 
 @pytest.mark.parametrize("name", [name for name in SERVER if name != RUNS_THE_GATEWAY])
@@ -133,7 +133,7 @@ BELOW_ENGINES = (
     "store.interface store.engine store.change store.waiter store.rows store.listing store.migrations store.progress"
     " store.breakdown store.unusable"
 )
-"""What engines have in common."""
+"""Modules that all engines share."""
 
 ARROWS = {
     "model": "",
@@ -168,7 +168,7 @@ ARROWS = {
     "admin.migrating": "store.opening store.migrations store.unusable",
     "admin.moving": "store.opening store.transfer admin.migrating store.progress store.sqlite.backup store.unusable",
 }
-"""What each room of the server may use; the first that fits counts. App, command line and ``__main__`` use all."""
+"""Allowed imports of each part of the server; the first match counts. App, command line and ``__main__`` use all."""
 
 
 def _in_server(name: str) -> str:
@@ -179,7 +179,7 @@ def _in_server(name: str) -> str:
 def test_the_arrows_of_the_server_point_inwards(name: str) -> None:
     room = next((room for room in ARROWS if within(_in_server(name), room)), None)
     if room is None:
-        assert _in_server(name) in {"__init__", "__main__", "app", "admin"}, f"{name} needs its arrows"
+        assert _in_server(name) in {"__init__", "__main__", "app", "admin"}, f"{name} has no entry"
         return
     ours = {_in_server(found) for found in imports(SERVER[name]) if found in SERVER}
     assert {found for found in ours if not within(found, *ARROWS[room].split())} == set()
@@ -196,7 +196,7 @@ GATEWAY_ARROWS = {
     "http": "errors transcode http",
     "openapi": "errors json_map schema transcode.failures transcode.pages openapi",
 }
-"""What each room of the gateway may use: itself, and rooms above it. The app and ``__main__`` use all of them."""
+"""Allowed imports of each part of the gateway. The app and ``__main__`` use all parts."""
 
 
 def _in_gateway(name: str) -> str:
@@ -207,7 +207,7 @@ def _in_gateway(name: str) -> str:
 def test_the_arrows_of_the_gateway_point_inwards(name: str) -> None:
     room = next((room for room in GATEWAY_ARROWS if within(_in_gateway(name), room)), None)
     if room is None:
-        assert _in_gateway(name) in {"__init__", "__main__", "app"}, f"{name} needs its arrows"
+        assert _in_gateway(name) in {"__init__", "__main__", "app"}, f"{name} has no entry"
         return
     known = {*GATEWAY, *(found.removesuffix(".__init__") for found in GATEWAY)}
     ours = {_in_gateway(found) for found in imports(GATEWAY[name]) if found in known} - {"restmap_gateway"}
@@ -243,11 +243,11 @@ ALLOWED = {
     "INTERNAL": "a gRPC code",
     "UNAVAILABLE": "a gRPC code",
 }
-"""Words of the API that mean something else in the gateway, each with what they mean there."""
+"""API names that have another meaning in the gateway, each with that meaning."""
 
 
 def names_of_the_api() -> set[str]:
-    """Every identifier, path segment and code that our descriptor set has of the sharing API."""
+    """Return every identifier, path segment and code of the sharing API in our descriptor set."""
     pool, names = DescriptorPool(), set[str]()
     for proto in FileDescriptorSet.FromString(IMAGE.read_bytes()).file:
         file = pool.AddSerializedFile(proto.SerializeToString())
@@ -306,7 +306,7 @@ def _names_of_service(service: ServiceDescriptor) -> Iterator[str]:
 
 
 def words(path: Path) -> Iterator[tuple[int, str]]:
-    """The text of every name, string and comment of a module, with its line."""
+    """Yield line and text of every name, string and comment of a module."""
     kinds = {tokenize.NAME, tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}
     for token in tokenize.generate_tokens(io.StringIO(path.read_text(encoding="utf-8")).readline):
         if token.type in kinds:
@@ -326,7 +326,7 @@ OF_OPENSTACK = re.compile(
     r"|x-identity-status|\breq-|\b(nova|cinder|glance|vbs)\b|backup[-_]?sharing",
     re.IGNORECASE,
 )
-"""Words of OpenStack, and of the programs of this service."""
+"""Words of OpenStack, and the names of this service's programs."""
 
 
 @pytest.mark.parametrize(
@@ -352,7 +352,7 @@ def test_the_names_that_are_searched_for_are_all_kinds_of_names() -> None:
 
 
 def public(tree: ast.Module) -> Iterator[ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef]:
-    """The module itself, its public functions and classes, and their public methods."""
+    """Yield the module, its public functions and classes, and their public methods."""
     yield tree
     pending: list[ast.stmt] = list(tree.body)
     for node in pending:

@@ -1,4 +1,4 @@
-"""README and docs say what there is: every setting, command, error code and reason, file and link."""
+"""README and docs match the code: every setting, command, error code, reason, file and link."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_every_reason_is_documented_beside_its_code(reason: str) -> None:
 
 @pytest.mark.parametrize("reason", REASONS)
 def test_the_proto_comment_names_the_grpc_code(reason: str) -> None:
-    """The comment of a reason in its proto begins with the code that its option has."""
+    """A reason's proto comment begins with the gRPC code of the reason's option."""
     proto = text_of("protos/backupsharing/v2/error_reason.proto")
     comment = re.search(rf"\n\n((?:  //.*\n)+)  ERROR_REASON_{reason} ", proto)
     assert comment is not None
@@ -122,7 +122,7 @@ ALIEN_FLAGS = {
     *("help", "name", "descriptor_set_out", "include_imports", "include_source_info", "go_opt"),
     "grpc_out",
 }
-"""Options of other programs that pages name."""
+"""Flags of other programs that pages mention."""
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if "reference/command-line" not in page])
@@ -146,14 +146,14 @@ BENCH_FLAGS = {
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_path_that_a_page_names_exists(page: str) -> None:
-    """Folders end with a slash; a path may have a link's text or a picture around it."""
+    """A folder's path ends with a slash; paths in link texts and images count too."""
     paths = re.findall(rf"(?<![\w./-])((?:{SOURCES})/[\w./*-]*\w/?)", text_of(page))
     absent = [path for path in paths if not any(ROOT.glob(path.rstrip("/")))]
     assert absent == []
 
 
 def targets(page: str) -> list[tuple[Path, str]]:
-    """Where the links of a page lead within the repository: a file and an anchor."""
+    """Return file and anchor of every link of a page into this repository."""
     links = re.findall(r"\]\(([^)\s]+)\)", re.sub(r"^```.*?^```", "", text_of(page), flags=re.MULTILINE | re.DOTALL))
     ours = [link.partition("#") for link in links if not re.match(r"[a-z]+:", link)]
     return [((ROOT / page).parent / path if path else ROOT / page, anchor) for path, _, anchor in ours]
@@ -182,7 +182,7 @@ PARTS = {
     "protos/backupsharing/v2/backup_sharing.proto": '{header: "x-auth-token"}',
     "server/backup_sharing/config.py": "on_conflict:",
 }
-"""Each file on the way of a share that conflicts, and a text that it has of it."""
+"""Each file in the README's walk through a conflicting share, with a text that the file must contain."""
 
 
 @pytest.mark.parametrize("path", PARTS)

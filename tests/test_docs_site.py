@@ -1,4 +1,4 @@
-"""The documentation as a site: it builds without a warning, and a browser that shows it asks no other host."""
+"""Documentation site: builds without warnings, and a browser that shows it contacts no other host."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 LOADED = {"script": "src", "link": "href", "img": "src", "iframe": "src", "source": "src", "object": "data"}
-"""Elements whose address a browser loads by itself; ``a`` and ``form`` wait for their reader."""
+"""Elements whose address a browser loads without a click, unlike ``a`` and ``form``."""
 
 
 class Loads(HTMLParser):
-    """Collects the addresses that a page loads from, and those that it only links."""
+    """Collects the addresses that a page loads and the addresses that it links to."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class Loads(HTMLParser):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built site. ``--strict`` makes each broken link, anchor and forgotten page an error."""
+    """Build the site. ``--strict`` turns each broken link, bad anchor and unlisted page into an error."""
     folder = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(folder)]
     environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
@@ -66,12 +66,12 @@ def test_the_site_loads_nothing_from_other_hosts(site: Path) -> None:
 
 
 def test_the_site_needs_no_drawing_library(site: Path) -> None:
-    """The theme would load one from another host for a page that has such a picture."""
+    """For a page with a diagram, the theme would load this library from another host."""
     assert [path for path in site.rglob("*.html") if 'class="mermaid"' in path.read_text(encoding="utf-8")] == []
 
 
 EXTERNAL = {"https://squidfunk.github.io/mkdocs-material/", "https://www.sqlite.org/wal.html#walresetbug"}
-"""Every link to another host, listed so that somebody looks at a new one. They are not fetched."""
+"""Every link to another host, listed so that new links are reviewed. Tests do not fetch them."""
 
 
 def test_links_to_other_hosts_are_those_that_are_listed(site: Path) -> None:

@@ -1,4 +1,4 @@
-"""The protos as others get them: complete for every language, and never breaking what is released."""
+"""Protos for users: complete in every language, and without breaking changes since the last release."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def ours() -> list[FileDescriptorProto]:
 
 
 def breaking(changed: FileDescriptorSet, folder: Path) -> str:
-    """What the rule of `make lint` says of the protos, compared with the last release."""
+    """Run the rule of `make lint` that compares the protos with the last release; return its output."""
     rule = re.search(r"^BUF_BREAKING := (.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert rule is not None
     (folder / "changed.binpb").write_bytes(changed.SerializeToString())
@@ -107,7 +107,7 @@ def test_nothing_that_is_released_is_broken(tmp_path: Path) -> None:
 
 
 def reasons(files: FileDescriptorSet) -> dict[str, tuple[ReasonMapping, str]]:
-    """The option of each reason of the service, and the gRPC code that its comment begins with."""
+    """Return each reason's option and the gRPC code at the start of its comment."""
     file = named(files, "backupsharing/v2/error_reason.proto")
     comments = {tuple(one.path): one.leading_comments for one in file.source_code_info.location}
     return {
@@ -179,7 +179,7 @@ def test_the_commands_of_the_readme_generate_stubs(language: str, tmp_path: Path
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    # Rust has a file for each package, and one for its clients; the others have one for each proto at least.
+    # Rust: one file per package plus one for the clients. Other languages: at least one file per proto.
     least = 3 if language == "Rust" else 6
     assert len([made for made in (tmp_path / "stubs").rglob("*") if made.is_file()]) >= least
 

@@ -1,4 +1,4 @@
-"""Headless Chromium, driven over its DevTools protocol: opens a page, runs scripts in it, takes pictures."""
+"""Headless Chromium, controlled over its DevTools protocol: open pages, run scripts, take screenshots."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import aiohttp
 from tests.support.programs import PATIENCE
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-"""Where it is; None where it is not installed."""
+"""Path of Chromium. None: not installed."""
 
 _OPTIONS = (
     "--headless",
@@ -38,10 +38,10 @@ _OPTIONS = (
 
 
 class Browser:
-    """One tab."""
+    """Browser with one tab."""
 
     def __init__(self, folder: Path) -> None:
-        """Start, with everything that it keeps in an empty folder; leave with ``close``."""
+        """Start Chromium with its data in an empty folder; stop it with ``close``."""
         assert CHROMIUM is not None
         self._folder = folder
         self._process = subprocess.Popen(
@@ -49,17 +49,17 @@ class Browser:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
-        # What it goes on to print is for nobody, but it must not wait for a reader.
+        # Read and discard the further output, so that Chromium never blocks on a full pipe.
         self._drain = threading.Thread(target=deque, args=(self._process.stderr, 0), daemon=True)
         self._numbers = count(1)
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self.events: list[dict[str, Any]] = []
-        """Everything that the tab told of, in order."""
+        """Every event of the tab, in order."""
         self._stack = aiohttp.ClientSession()
         self._reader: asyncio.Task[None] | None = None
 
     async def open(self, url: str) -> None:
-        """Connect to the tab and have it load a page; returns when that has loaded."""
+        """Connect to the tab and start loading a page."""
         async with asyncio.timeout(PATIENCE):
             port = await asyncio.to_thread(self._port)
         async with self._stack.get(f"http://127.0.0.1:{port}/json/list") as answer:
@@ -72,21 +72,21 @@ class Browser:
         await self.command("Page.navigate", url=url)
 
     async def command(self, method: str, **arguments: object) -> dict[str, Any]:
-        """Give a command of the protocol; answers its result."""
+        """Send a DevTools command; return its result."""
         number = next(self._numbers)
         self._answers[number] = asyncio.get_running_loop().create_future()
         await self._socket.send_json({"id": number, "method": method, "params": arguments})
         async with asyncio.timeout(PATIENCE):
             return await self._answers[number]
 
-    async def run(self, script: str) -> Any:  # noqa: ANN401 - what a script gives is anything
-        """Run a script in the page; answers its value, that of a promise once it is there."""
+    async def run(self, script: str) -> Any:  # noqa: ANN401 - a script may return any value
+        """Run a script in the page; return its value, or the value of the promise that it returns."""
         found = await self.command("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in found, found
         return found["result"].get("value")
 
     async def until(self, condition: str) -> Any:  # noqa: ANN401
-        """Wait until a script in the page gives something that counts as true; answers that, true for an element."""
+        """Wait until a script in the page returns a truthy value; return that value, or True for an element."""
         watch = f"""new Promise((resolve) => {{
           const look = () => {{
             const found = {condition};
@@ -100,27 +100,27 @@ class Browser:
             return await self.run(watch)
 
     async def click(self, selector: str) -> None:
-        """Wait for an element and click it, which takes the focus off whatever was written to."""
+        """Wait for an element and click it; the focused element loses the focus first."""
         await self.until(f"document.querySelector({json.dumps(selector)})")
         await self.run(f"document.activeElement.blur(); document.querySelector({json.dumps(selector)}).click()")
 
     async def write(self, selector: str, text: str) -> None:
-        """Wait for an input that can be written to, and write a text into it as a keyboard would."""
+        """Wait for an enabled input and type text into it."""
         await self.until(f"document.querySelector({json.dumps(f'{selector}:enabled')})")
         await self.run(f"document.querySelector({json.dumps(selector)}).focus()")
         await self.command("Input.insertText", text=text)
 
     def told(self, method: str) -> list[dict[str, Any]]:
-        """The events of a kind so far."""
+        """Return the parameters of all events of this method so far."""
         return [event["params"] for event in self.events if event["method"] == method]
 
     async def picture(self, path: Path, *, whole: bool = False) -> None:
-        """Write what can be seen, or the whole page, as PNG."""
+        """Save the visible part, or the whole page, as a PNG file."""
         taken = await self.command("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         await asyncio.to_thread(path.write_bytes, base64.b64decode(taken["data"]))
 
     async def close(self) -> None:
-        """End it."""
+        """Stop Chromium."""
         if self._reader is not None:
             self._reader.cancel()
             await asyncio.gather(self._reader, return_exceptions=True)
@@ -134,7 +134,7 @@ class Browser:
         self._process.stderr.close()
 
     def _port(self) -> int:
-        """What it listens on, which it says when it does."""
+        """Return the DevTools port that Chromium prints at its start."""
         assert self._process.stderr is not None
         for line in self._process.stderr:
             if b"DevTools listening on" in line:

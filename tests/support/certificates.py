@@ -1,4 +1,4 @@
-"""Certificates of a CA of the tests' own."""
+"""Certificates of a test CA."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import trustme
 
 
 class Certificates:
-    """Makes certificates in a folder."""
+    """Test CA that writes certificates to a folder."""
 
     def __init__(self, folder: Path) -> None:
         self._ca = trustme.CA()
@@ -17,7 +17,7 @@ class Certificates:
         self._ca.cert_pem.write_to_path(str(self.ca))
 
     def issue(self, name: str, *identities: str) -> tuple[Path, Path]:
-        """Certificate and key for these names, in files called ``name``; again: others in the same files."""
+        """Issue a certificate with key for these names in files called ``name``; a second call replaces the files."""
         issued = self._ca.issue_cert(*identities)
         certificate, key = self._folder / f"{name}.pem", self._folder / f"{name}.key"
         issued.private_key_pem.write_to_path(str(key))

@@ -1,4 +1,4 @@
-"""A server with its gateway, and the projects, tokens and backups that tests find in it."""
+"""Server with its gateway, and the projects, tokens and backups that tests use."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ DOCUMENTED_GIVER = "c13f5220dc1949b0b741ea81a7cd5554"
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A project, whose member has the token ``member-ID``."""
+    """Project with a member whose token is ``member-ID``."""
 
     id: str
 
@@ -48,18 +48,18 @@ class Project:
 
 
 def new_id() -> str:
-    """A project id that nobody has."""
+    """Return a new project id."""
     return uuid.uuid4().hex
 
 
 def write_tokens(folder: Path, projects: list[Project]) -> None:
-    """The token file of a server that knows these projects."""
+    """Write the server's token file for these projects."""
     path = folder / "tokens.json"
     add_token(path, "", ["service"], "catalogue", None, token=SERVICE_TOKEN)
     add_token(path, new_id(), ["admin"], "administrator", None, token=ADMIN_TOKEN)
     add_token(path, DOCUMENTED_GIVER, ["reader"], "reader", None, token=READER_TOKEN)
     add_token(path, DOCUMENTED_GIVER, ["member"], "late", 1.0, token=EXPIRED_TOKEN)
-    # All at once: each call writes the file to the disk.
+    # One write for all tokens, because each `add_token` syncs the file to disk.
     tokens = json.loads(path.read_text(encoding="utf-8"))["tokens"] + [_member(project) for project in projects]
     path.write_text(json.dumps({"tokens": tokens}), encoding="utf-8")
 
@@ -70,14 +70,14 @@ def _member(project: Project) -> dict[str, Json]:
 
 
 class House:
-    """A server with its gateway, on a folder."""
+    """Server with its gateway; their data is in a folder."""
 
     def __init__(
         self, folder: Path, programs: Programs, projects: int, *server_arguments: str, postgres: str = ""
     ) -> None:
-        """Start both; give the server the tokens of the documented giver and of a number of other projects.
+        """Start both; create tokens for the documented giver and for ``projects`` more projects.
 
-        The database is a file in the folder, or the one with the url ``postgres``.
+        The database is a file in the folder, or the database at the URL ``postgres``.
         """
         self.folder = folder
         self.postgres = postgres
@@ -93,29 +93,29 @@ class House:
         self.catalog = BackupCatalogServiceStub(self.channel)
 
     def start_server(self) -> None:
-        """Start the server, again on the same address and data."""
+        """Start the server; a restart uses the same address and data."""
         self.server = self.start_another(self.grpc_address)
 
     def start_another(self, address: str) -> Program:
-        """Start one more server on the same data."""
+        """Start another server on the same data."""
         return self._programs.server(address, self.folder, *self._server_arguments, database=self.postgres)
 
     def close(self) -> None:
         self.channel.close()
 
     def new_project(self) -> Project:
-        """A project that no other test uses."""
+        """Return a project that no other test uses."""
         return next(self._unused)
 
     def put_backup(self, owner: Project, **members: object) -> str:
-        """Put a backup into the catalogue, available and new unless the members say otherwise; answers its id."""
+        """Put a backup into the catalogue, by default available and with a new id; return the id."""
         backup = {"id": str(uuid.uuid4()), "project_id": owner.id, "status": "available", **members}
         request = PutBackupRequest(backup=json_format.ParseDict(backup, Backup()))
         self.catalog.PutBackup(request, metadata=[("x-auth-token", SERVICE_TOKEN)], wait_for_ready=True)
         return str(backup["id"])
 
     async def share(self, giver: Project, backup_id: str, *recipients: str, **headers: str) -> Answer:
-        """POST; headers are named with underscores."""
+        """Share a backup by POST; underscores in header names become hyphens."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         body = {"shared": {"to_project_ids": list(recipients), "backup_id": backup_id}}
         return await self.rest.call("POST", giver.path, token=giver.token, body=body, headers=named)
@@ -129,12 +129,12 @@ class House:
         return int(answer.json["count"])
 
     def rows(self, backup_id: str) -> list[tuple[str, str, int | None]]:
-        """Id, recipient and end of every row of a backup in the database, by id."""
+        """Return id, recipient and end time of every database row of a backup, ordered by id."""
         query = "SELECT id, to_project_id, deleted_at FROM sharings WHERE backup_id = ? ORDER BY id"
         return self._query(query, backup_id)
 
     def events(self, backup_id: str) -> Counter[str]:
-        """How many events of each kind the database has of a backup."""
+        """Return the number of events of a backup in the database by kind."""
         query = "SELECT kind FROM sharing_events WHERE backup_id = ?"
         return Counter(kind for (kind,) in self._query(query, backup_id))
 
@@ -146,7 +146,7 @@ class House:
             return connection.execute(query, (value,)).fetchall()
 
     def locked(self) -> closing[sqlite3.Connection] | closing[psycopg.Connection[tuple[Json, ...]]]:
-        """Hold off every write to the database until closed."""
+        """Block all writes to the database until the returned connection closes."""
         if self.postgres:
             session = psycopg.connect(self.postgres)
             session.execute("LOCK TABLE backups, sharings IN EXCLUSIVE MODE")
@@ -156,11 +156,11 @@ class House:
         return closing(connection)
 
     def spoil_backups(self) -> None:
-        """Damage what is stored of the backups, under the running server."""
+        """Corrupt the stored backups under the running server."""
         with closing(sqlite3.connect(self.folder / "sharings.db", isolation_level=None)) as connection:
             connection.execute("UPDATE backups SET name = CAST(x'ff' AS TEXT)")
 
     def calls(self) -> Iterator[dict[str, Json]]:
-        """The server's log, a line for each call."""
+        """Yield the server's log records of calls."""
         lines = (json.loads(line) for line in self.server.printed.splitlines())
         return (line for line in lines if line["event"] == "call")

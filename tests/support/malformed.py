@@ -1,4 +1,4 @@
-"""What is not HTTP/1.1, or no request that can be served: the one table of it, for all tests that send such things."""
+"""Malformed HTTP/1.1 and requests that cannot be served, in one table for all tests."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ NOT_HTTP: Mapping[str, bytes] = {
     "an unknown transfer encoding of nothing": _POST + b"Transfer-Encoding: gzip\r\n\r\n",
     "chunked is not the last": _POST + b"Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
 }
-"""Bytes that are refused with 400, after which the connection is closed, whatever the service."""
+"""Bytes that every service refuses with 400 before closing the connection."""
 
 CHUNKS: Mapping[str, bytes] = {
     "a word for a size": b"garbage\r\n\r\n",
@@ -69,11 +69,11 @@ CHUNKS: Mapping[str, bytes] = {
     "a size just beyond 64 bits": b"f" * 17 + b"\r\n",
     "no size": b"\r\n{}\r\n0\r\n\r\n",
 }
-"""Bodies that are refused with 400 where one in chunks was announced."""
+"""Bytes that are refused with 400 in place of an announced chunked body."""
 
 
 def holding(secret: str, target: str = "/") -> Mapping[str, bytes]:
-    """Requests that are no HTTP, with a secret wherever one can stand: no log may quote any of them."""
+    """Return malformed requests with the secret in every possible place; no log may contain the secret."""
     token, there = f"X-Auth-Token: {secret}", f"GET {target} HTTP/1.1\r\nHost: h\r\n"
     chunked = request("POST", target, token, "Content-Type: application/json", "Transfer-Encoding: chunked")
     lines = {

@@ -1,4 +1,4 @@
-"""Ports on loopback for the servers of tests, also when several test processes run on one machine."""
+"""Loopback ports for test servers, unique across concurrent test processes."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 RANGE = range(10_000, 32_000)
-"""Below the ports that the system gives to outgoing connections.
+"""Ports below the range that the system uses for outgoing connections.
 
-One of these could take the port while its server is stopped, and a client that tries until the server is back could
-even be connected with itself.
+A port of that range could be taken while its server is stopped, and a client that retries until the server is back
+could even connect to itself.
 """
 
 
@@ -24,10 +24,10 @@ _given: set[int] = set()
 
 
 def free_port() -> int:
-    """A port that nobody listens on. Neither this nor another process of tests gets it again.
+    """Return a port without a listener; neither this nor another test process gets the port again.
 
-    Each process locks one byte of a file, at the number of the port, and holds the lock until it ends. So neither
-    the workers of pytest-xdist nor the tests of another checkout get the same port, even before a server listens.
+    Each process locks one byte of a file, at the offset of the port number, and holds the lock until it exits.
+    Therefore workers of pytest-xdist and tests of other checkouts never share a port, even before a server listens.
     """
     while True:
         port = random.choice(RANGE)  # noqa: S311 -- no secret
@@ -37,12 +37,12 @@ def free_port() -> int:
 
 
 def free_address() -> str:
-    """HOST:PORT with a free port."""
+    """Return HOST:PORT with a free port."""
     return f"127.0.0.1:{free_port()}"
 
 
 def _claimed(port: int) -> bool:
-    with suppress(OSError):  # another process has it
+    with suppress(OSError):  # another process holds the lock
         fcntl.lockf(_locks(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
         return True
     return False
@@ -50,7 +50,7 @@ def _claimed(port: int) -> bool:
 
 @cache
 def _locks() -> BinaryIO:
-    """The file of this user. It stays open until the process ends, because closing it would drop the locks."""
+    """Open this user's lock file. The file stays open until the process exits: closing it would release the locks."""
     return Path(tempfile.gettempdir(), f"backup-sharing-test-ports-{os.getuid()}").open("ab")
 
 

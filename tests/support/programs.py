@@ -1,4 +1,4 @@
-"""Our programs as processes: started with a command line, observed by what they print, ended by their own id."""
+"""Our programs as processes: started by command line, observed by their output, ended by process id."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from typing import Self
 
 ROOT = Path(__file__).parents[2]
 SOURCES = (".", "protos", "server", "gateway")
-"""Folders of this checkout that hold packages."""
+"""Folders of this checkout that contain packages."""
 
 PACKAGES = {"server": "backup_sharing", "gateway": "backup_sharing.gateway_program"}
-"""The package that ``python -m`` runs for each of our programs."""
+"""Package that ``python -m`` runs, for each of our programs."""
 PATIENCE = 60.0
-"""Seconds to wait for something that must happen; a busy machine is no defect."""
+"""Seconds to wait for something that must happen; long enough for a busy machine."""
 
 AT_ONCE = ("--stop-on-stdin-close", "--drain-notice", "0")
-"""How programs of tests end; what is given later on the command line wins."""
+"""Shutdown flags of all test programs; later flags on the command line override them."""
 
 
 def environment() -> dict[str, str]:
-    """Ours, without settings that would reach the programs, and with this checkout before what is installed."""
+    """Return our environment without the programs' own settings, and with this checkout before installed packages."""
     prefixes = ("BACKUP_SHARING_", "RESTMAP_GATEWAY_")
     ours = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     return {**ours, "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in SOURCES)}
 
 
 class Program:
-    """A running ``python -m MODULE``."""
+    """Running ``python -m MODULE``."""
 
     def __init__(self, module: str, *arguments: str, variables: Mapping[str, str] | None = None) -> None:
         self.module = module
@@ -56,7 +56,7 @@ class Program:
 
     @property
     def printed(self) -> str:
-        """Everything printed so far, standard output and error as one."""
+        """Output so far, stdout and stderr merged."""
         with self._changed:
             return self._printed
 
@@ -65,14 +65,14 @@ class Program:
         return self._process.poll() is None
 
     def wait_for(self, text: str) -> str:
-        """Wait until the text was printed; answers everything printed so far."""
+        """Wait until the text is printed; return all output so far."""
         with self._changed:
             self._changed.wait_for(lambda: text in self._printed or self._is_silent, PATIENCE)
             assert text in self._printed, f"{self.module} did not print {text!r}:\n{self._printed}"
             return self._printed
 
     def children(self) -> dict[str, int]:
-        """Process ids of the programs that this one started, by module."""
+        """Return the process ids of started child programs by module."""
         listed = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text(encoding="ascii")
         found = {}
         for pid in map(int, listed.split()):
@@ -85,7 +85,7 @@ class Program:
         self._process.send_signal(number)
 
     def wait(self) -> int:
-        """Wait for the end; answers the exit code."""
+        """Wait for the process to end; return its exit code."""
         code = self._process.wait(PATIENCE)
         self._reader.join(PATIENCE)
         return code
@@ -95,7 +95,7 @@ class Program:
         self._process.stdin.close()
 
     def end(self) -> None:
-        """Make sure that nothing is left of it."""
+        """Terminate the process if it still runs."""
         if self.is_running:
             self._process.terminate()
             try:
@@ -119,10 +119,10 @@ class Program:
 
 
 class Programs:
-    """Starts programs, and at the end of a ``with`` ends all of them in the reverse order."""
+    """Starts programs, and ends them in reverse order at the end of a ``with`` block."""
 
     def __init__(self, **variables: str) -> None:
-        """Give each program these environment variables."""
+        """Set environment variables for each program."""
         self._variables = variables
         self._running: list[Program] = []
 
@@ -139,9 +139,9 @@ class Programs:
         return program
 
     def server(self, listen: str, folder: Path, *arguments: str, database: str = "") -> Program:
-        """Start a server on ``tokens.json`` of a folder and on ``sharings.db`` there or another database.
+        """Start a server with ``tokens.json`` of a folder, on ``sharings.db`` of that folder or on another database.
 
-        It serves when this returns, and stops at once when it is told to: it gives no notice, unless asked for one.
+        Returns once the server serves. It stops without a drain notice unless the arguments set one.
         """
         files = ("--database", database or str(folder / "sharings.db"), "--tokens", str(folder / "tokens.json"))
         program = self.start("server", "--grpc-listen", listen, *files, *AT_ONCE, *arguments)
@@ -149,7 +149,7 @@ class Programs:
         return program
 
     def gateway(self, listen: str, upstream: str, *arguments: str) -> Program:
-        """Start a gateway; it serves when this returns, and stops as a server does."""
+        """Start a gateway; return once it serves. It stops without a drain notice, like a server."""
         addresses = ("--listen", listen, "--upstream", upstream)
         program = self.start("gateway", *addresses, *AT_ONCE, *arguments)
         program.wait_for('"event":"serving"')

@@ -1,4 +1,4 @@
-"""Descriptor sets, compiled from the protos of tests."""
+"""Descriptor sets compiled from test protos."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ PROTOS = Path(__file__).parent / "protos"
 """Protos of foreign services, for any test."""
 
 RESTMAP = Path(__file__).parents[2] / "protos"
-"""Where ``restmap/v1/restmap.proto`` is."""
+"""Folder of ``restmap/v1/restmap.proto``."""
 
 
 def compiled(target: Path, *files: str, folder: Path = PROTOS, flags: tuple[str, ...] = ("--include_imports",)) -> Path:
-    """The descriptor set of proto files in a folder or of `PROTOS`; they may import these, restmap's and Google's.
+    """Compile proto files to a descriptor set; they may import `PROTOS`, restmap's and Google's protos.
 
     Args:
-        target: the file to write, which is answered.
-        files: below the folder.
-        folder: is searched first.
-        flags: of protoc.
+        target: output file, which is returned.
+        files: paths below the folder.
+        folder: first folder of the search path.
+        flags: flags of protoc.
     """
     google = (Path(annotations_pb2.__file__).parents[2], resources.files("grpc_tools") / "_proto")
     included = [f"-I{path}" for path in dict.fromkeys((folder, PROTOS, RESTMAP, *google))]

@@ -1,4 +1,4 @@
-"""Requests of our REST API, over a plain socket, and the shape of its answers."""
+"""Requests to our REST API over a plain socket, and assertions on its responses."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ Headers = Mapping[str, str] | Sequence[tuple[str, str]]
 
 
 def example(name: str) -> Json:
-    """A body of the contract's examples."""
+    """Return a body from the contract's examples."""
     return json.loads((_CONTRACT / "examples" / f"{name}.json").read_bytes())
 
 
 def assert_failure(answer: Answer, status: int, code: str, *said: str) -> None:
-    """The answer is this failure in the one shape of failures, with a documented code, and leaks nothing."""
+    """Assert a failure in the standard shape, with a documented code and without leaked internals."""
     wire.assert_failure(answer, status, code, *said)
     assert code in DOCUMENTED_CODES or _OUR_CODE.fullmatch(code)
     assert_leaks_nothing(answer)
 
 
 def assert_leaks_nothing(answer: Answer) -> None:
-    """Neither code, SQL nor path of ours is in the answer."""
+    """Assert that a response contains no code, SQL or path of ours."""
     for trace in (b"Traceback", b".py", b"SELECT", b"INSERT", b"sqlite", b"site-packages", b"grpc_status", b"0x"):
         assert trace not in answer.body
 
 
 def assert_success(answer: Answer) -> Json:
-    """The answer is a success with JSON; answers that."""
+    """Assert a success with JSON; return the JSON."""
     assert answer.status == 200, answer
     assert answer.headers.getall("Content-Type") == ["application/json"]
     assert REQUEST_ID.fullmatch(answer.request_id), answer.headers
@@ -49,7 +49,7 @@ def assert_success(answer: Answer) -> Json:
 
 
 class Rest:
-    """Makes requests of one gateway, each on a connection of its own, as the documented client does."""
+    """Client of one gateway; every request uses a new connection, as the documented client does."""
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -63,7 +63,7 @@ class Rest:
         body: bytes | str | dict[str, Json] | None = None,
         headers: Headers = (),
     ) -> Answer:
-        """Make a request; a body is JSON unless the headers say something else."""
+        """Send a request; a body is JSON unless the headers say otherwise."""
         given = list(headers.items() if isinstance(headers, Mapping) else headers)
         names = {name.lower() for name, _ in given}
         if token:
@@ -80,13 +80,13 @@ class Rest:
         return await self.exchange(head + (payload or b""), is_head=method == "HEAD")
 
     async def exchange(self, sent: bytes, *, is_head: bool = False) -> Answer:
-        """Send these bytes; the gateway must answer once, completely, with nothing behind it."""
+        """Send bytes; the gateway must reply with exactly one complete response."""
         async with asyncio.timeout(PATIENCE):
             reader, writer = await self.connect()
             try:
                 writer.write(sent)
                 answer = await read_answer(reader, is_head=is_head)
-                # A gateway that closes before it has read everything resets the connection, behind its answer.
+                # A gateway that closes before it has read everything resets the connection after its response.
                 with contextlib.suppress(OSError):
                     writer.write_eof()
                     assert await reader.read() == b""

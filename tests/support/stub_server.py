@@ -1,4 +1,4 @@
-"""A gRPC server that answers every call with what a test told it to."""
+"""gRPC server with replies that a test sets."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ Context = grpc.ServicerContext
 Behaviour = Callable[[Context], bytes]
 DETAILS = "grpc-status-details-bin"
 PROBED = "/grpc.health.v1.Health/Check"
-"""Called by a gateway that wonders whether this is gRPC at all."""
+"""The gateway calls this method to probe for gRPC."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A call as it reached the server."""
+    """Call as the server received it."""
 
     method: str
     request: bytes
     metadata: dict[str, str | bytes]
     seconds: float | None
-    """Until the deadline; None: there is none."""
+    """Seconds until the deadline. None: the call has no deadline."""
 
 
 class StubServer(grpc.GenericRpcHandler):  # type: ignore[misc] # the library has no types
-    """Knows every method, unless told to lack them."""
+    """Server with every method, or with none after ``lacks_everything``."""
 
     def __init__(self) -> None:
         self.seen: list[Seen] = []
@@ -50,7 +50,7 @@ class StubServer(grpc.GenericRpcHandler):  # type: ignore[misc] # the library ha
         self._server.stop(grace=None).wait(PATIENCE)
 
     def forget(self) -> None:
-        """Be as new: answer every call with an empty message."""
+        """Reset: reply to every call with an empty message."""
         self.seen.clear()
         self._held.clear()
         self._waiting.clear()
@@ -62,22 +62,22 @@ class StubServer(grpc.GenericRpcHandler):  # type: ignore[misc] # the library ha
 
     @property
     def behaviour(self) -> Behaviour:
-        """How it answers now."""
+        """The current behaviour."""
         assert self._behaviour is not None
         return self._behaviour
 
     def behaves(self, behaviour: Behaviour) -> None:
-        """Answer each call as this function does."""
+        """Run this function for each call."""
         self._behaviour = behaviour
 
     def fails_first(self, times: int, code: grpc.StatusCode, *details: Message, then: bytes = b"") -> None:
-        """Fail so many times, then succeed with these bytes."""
+        """Fail ``times`` calls, then succeed with these bytes."""
         self.fails(code, "not yet", *details)
         failing, left = self.behaviour, iter(range(times))
         self._behaviour = lambda context: then if next(left, None) is None else failing(context)
 
     def fails(self, code: grpc.StatusCode, message: str = "", *details: Message, **trailers: str) -> None:
-        """Fail; details make it a ``google.rpc.Status``."""
+        """Fail; ``details`` are sent as a ``google.rpc.Status``."""
         metadata: list[tuple[str, str | bytes]] = [(name.replace("_", "-"), text) for name, text in trailers.items()]
         if details:
             packed = Status(code=code.value[0], message=message, details=_packed(details))
@@ -85,15 +85,15 @@ class StubServer(grpc.GenericRpcHandler):  # type: ignore[misc] # the library ha
         self._behaviour = _failing(code, message, metadata)
 
     def fails_with_trailer(self, code: grpc.StatusCode, message: str, trailer: bytes) -> None:
-        """Fail, with these bytes where a ``google.rpc.Status`` is expected."""
+        """Fail, with these bytes in the trailer of the ``google.rpc.Status``."""
         self._behaviour = _failing(code, message, [(DETAILS, trailer)])
 
     def lacks_everything(self) -> None:
-        """Have no method at all."""
+        """Reply UNIMPLEMENTED to every call."""
         self._behaviour = None
 
     def holds(self, response: bytes) -> None:
-        """Answer with these bytes, but only when released or when the caller has gone."""
+        """Succeed with these bytes, but only on release or after the caller has cancelled."""
 
         def hold(context: Context) -> bytes:
             released = threading.Event()
@@ -113,7 +113,6 @@ class StubServer(grpc.GenericRpcHandler):  # type: ignore[misc] # the library ha
             released.set()
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-        """What gRPC asks for each call: who handles it."""
         if self._behaviour is None:
             return None
 

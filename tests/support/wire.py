@@ -1,4 +1,4 @@
-"""HTTP/1.1 over a plain socket: exactly the bytes that a test means, and exactly those that come back."""
+"""HTTP/1.1 over a plain socket: tests control the exact bytes sent and see the exact bytes received."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.support.programs import PATIENCE
 REQUEST_ID = re.compile(r"(?:wx|req)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 Json = Any
-"""What a JSON body says, as plain Python."""
+"""Parsed JSON as Python objects."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Status line and headers of an answer."""
+    """Status line and headers of a response."""
 
     version: str
     status: int
@@ -31,7 +31,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back for one request."""
+    """Response to one request."""
 
     status: int
     headers: CIMultiDict[str]
@@ -43,18 +43,18 @@ class Answer:
 
     @property
     def error(self) -> dict[str, Json]:
-        """The error of a failure."""
+        """Return the error object of a failure."""
         found: dict[str, Json] = self.json["error"]
         return found
 
     @property
     def request_id(self) -> str:
-        """By the header of whichever set is served: the foreign one's or ours; empty without one."""
+        """Return the request id from the foreign set's header or from ours; empty if both are missing."""
         return self.headers.get("X-Weather-Id") or self.headers.get("X-Openstack-Request-Id", "")
 
 
 def assert_failure(answer: Answer, status: int, code: str, *said: str) -> None:
-    """The answer is this failure in the one shape of failures, and its message says these texts."""
+    """Assert a failure in the standard shape whose message contains these texts."""
     assert answer.status == status, answer
     assert answer.headers.getall("Content-Type") == ["application/json"]
     assert REQUEST_ID.fullmatch(answer.request_id), answer.headers
@@ -63,7 +63,7 @@ def assert_failure(answer: Answer, status: int, code: str, *said: str) -> None:
 
 
 def assert_error(body: Json, code: str, *said: str) -> None:
-    """The JSON is the one shape of failures."""
+    """Assert that the JSON is a failure in the standard shape."""
     assert list(body) == ["error"]
     assert list(body["error"])[:2] == ["code", "message"]
     assert set(body["error"]) <= {"code", "message", "reason", "details", "request_id"}
@@ -75,7 +75,7 @@ def assert_error(body: Json, code: str, *said: str) -> None:
 
 
 class Connection:
-    """One connection to a gateway; whatever is waited for must come within `PATIENCE`."""
+    """Connection to a gateway; every wait is limited to `PATIENCE` seconds."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
@@ -84,18 +84,18 @@ class Connection:
         self._writer.write(sent)
 
     async def head(self) -> Head:
-        """The next status line with its headers."""
+        """Read the next status line with its headers."""
         async with asyncio.timeout(PATIENCE):
             return await read_head(self._reader)
 
     async def chunk(self) -> bytes:
-        """The next chunk of a body in chunks; the last one is empty."""
+        """Read the next chunk of a chunked body; the last chunk is empty."""
         async with asyncio.timeout(PATIENCE):
             size = int(await self._reader.readuntil(b"\r\n"), 16)
             return (await self._reader.readexactly(size + 2))[:-2]
 
     async def answer(self, *, is_head: bool = False) -> Answer:
-        """The next answer, whole."""
+        """Read the next complete response."""
         head = await self.head()
         if not is_head and "Transfer-Encoding" in head.headers:
             return Answer(head.status, head.headers, await self._chunks(head))
@@ -103,7 +103,7 @@ class Connection:
             return await read_body(self._reader, head, is_head=is_head)
 
     async def ended(self) -> bytes:
-        """What is left until the gateway closes the connection."""
+        """Read until the gateway closes the connection."""
         async with asyncio.timeout(PATIENCE):
             try:
                 return await self._reader.read()
@@ -123,7 +123,7 @@ class Connection:
 
 
 async def read_head(reader: asyncio.StreamReader) -> Head:
-    """The next status line on a connection, with its headers."""
+    """Read the next status line with its headers."""
     status_line, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("ascii").splitlines()[:-1]
     fields = (line.partition(":") for line in lines)
     version, status, *_ = status_line.split(" ")
@@ -131,36 +131,36 @@ async def read_head(reader: asyncio.StreamReader) -> Head:
 
 
 async def read_body(reader: asyncio.StreamReader, head: Head, *, is_head: bool = False) -> Answer:
-    """The answer that begins with this head, and whose body has a length."""
+    """Read the body of a response with a Content-Length."""
     assert is_head or "Transfer-Encoding" not in head.headers
     body = b"" if is_head else await reader.readexactly(int(head.headers["Content-Length"]))
     return Answer(head.status, head.headers, body)
 
 
 async def read_answer(reader: asyncio.StreamReader, *, is_head: bool = False) -> Answer:
-    """The next answer on a connection, whose body has a length."""
+    """Read the next response; its body must have a Content-Length."""
     return await read_body(reader, await read_head(reader), is_head=is_head)
 
 
 def head_of(method: str, target: str, *lines: str, version: str = "1.1") -> bytes:
-    """The bytes of a request up to its body."""
+    """Return the bytes of a request up to its body."""
     text = "\r\n".join([f"{method} {target} HTTP/{version}", "Host: gateway.test", *lines, "", ""])
     return text.encode("utf-8", "surrogateescape")
 
 
 def get(target: str, *lines: str) -> bytes:
-    """The bytes of a GET."""
+    """Return the bytes of a GET request."""
     return head_of("GET", target, *lines)
 
 
 def post(target: str, body: bytes, *lines: str) -> bytes:
-    """The bytes of a POST of JSON."""
+    """Return the bytes of a POST request with a JSON body."""
     return head_of("POST", target, "Content-Type: application/json", f"Content-Length: {len(body)}", *lines) + body
 
 
 @asynccontextmanager
 async def connected(address: str) -> AsyncIterator[Connection]:
-    """A connection that is closed when the context is left."""
+    """Open a connection that closes when the context exits."""
     host, _, port = address.rpartition(":")
     connection = Connection(*await asyncio.open_connection(host, int(port)))
     try:
@@ -170,7 +170,7 @@ async def connected(address: str) -> AsyncIterator[Connection]:
 
 
 async def exchange(address: str, sent: bytes) -> Answer:
-    """Send these bytes on a connection of their own, and take the one answer."""
+    """Send bytes on a new connection; return the only response."""
     async with connected(address) as connection:
         connection.send(sent)
         return await connection.answer(is_head=sent.startswith(b"HEAD "))

@@ -1,7 +1,7 @@
-"""The sections of CONTRIBUTING.md that say how to add something, and an example that follows each of them.
+"""The how-to sections of CONTRIBUTING.md, and an example that follows each of them.
 
-The examples belong together: the new call fails with the new reason for one project, and the new filter is counted by
-the client that has the new call.
+The examples depend on each other: the new call fails with the new reason for one project, and the client that has the
+new call also counts with the new filter.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tests.support.programs import ROOT
 
 PAGE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 LOCKED_PROJECT = "0ff5e7c0ffee4dadaabe5b2d0fe84aaa"
-"""The project of the demo for which the new call fails."""
+"""Demo project for which the new call fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +23,13 @@ class Step:
     """One step of a section."""
 
     path: str
-    """Of the file that the step changes."""
+    """Path of the file that the step changes."""
     names: Sequence[str]
-    """What the step says is in that file."""
+    """Names that the step mentions in that file."""
 
 
 def steps(section: str) -> Sequence[Step]:
-    """Read the steps of a section: each begins with the path of a file, and quotes names that are in it."""
+    """Parse the steps of a section; each begins with a file path and quotes names in that file."""
     text = PAGE.partition(f"\n## {section}\n")[2].partition("\n## ")[0]
     items = re.findall(r"^\d+\. `([^`]+)`: (.*(?:\n   .*)*)", text, re.MULTILINE)
     assert len(items) == len(re.findall(r"^\d+\. ", text, re.MULTILINE)), f"a step of {section!r} names no file"
@@ -42,13 +42,13 @@ class Edit:
     """Lines to add to a file."""
 
     at: str
-    """How the only line begins behind which they go, or before which."""
+    """Start of the only line after or before which the lines are inserted."""
     lines: str
     before: bool = False
 
 
 def apply(file: Path, edits: Sequence[Edit]) -> None:
-    """Make the edits of one file."""
+    """Apply the edits of one file."""
     lines = file.read_text(encoding="utf-8").splitlines()
     for edit in edits:
         (place,) = (number for number, line in enumerate(lines) if line.startswith(edit.at))
@@ -62,7 +62,7 @@ _CALL = {
         Edit(
             "service BackupSharingService {",
             """
-  // Answers whether the project gave a sharing.
+  // Reports whether the project gave a sharing.
   rpc HasSharings(HasSharingsRequest) returns (HasSharingsResponse) {
     option idempotency_level = NO_SIDE_EFFECTS;
     option (google.api.http) = {get: "/v2/{project_id}/os-vendor-backup-sharing-any"};
@@ -72,15 +72,15 @@ _CALL = {
         Edit(
             "// A backup and the projects to share it with.",
             """
-// Asks whether a project gave a sharing.
+// Request of HasSharings.
 message HasSharingsRequest {
   // The giver.
   string project_id = 1;
 }
 
-// Answers whether it did.
+// Response of HasSharings.
 message HasSharingsResponse {
-  // Whether it did.
+  // True: the project gave a sharing.
   bool any = 1;
 }
 """,
@@ -167,9 +167,7 @@ _FILTER = {
         Edit("    availability_zone: str | None", "    snapshot_id: str | None = None")
     ],
     "server/backup_sharing/store/listing.py": [Edit("_OF_BACKUP: ", '    ("snapshot_id", "b.snapshot_id"),')],
-    "protos/backupsharing/client/model.py": [
-        Edit('    """Filters of a list or count of sharings', "    snapshot_id: str")
-    ],
+    "protos/backupsharing/client/model.py": [Edit("    received: bool", "    snapshot_id: str", before=True)],
     "protos/backupsharing/commands/sharings.py": [
         Edit("_FILTERS = (", '    click.option("--snapshot-id", help="Only of backups of this snapshot."),')
     ],
@@ -209,7 +207,11 @@ class ProjectLocked(Failure):
     ],
     "tests/server/failures.py": [Edit("EXAMPLES: ", "    errors.ProjectLocked(),")],
     "protos/backupsharing/client/errors.py": [
-        Edit("class BackupNotFound(", 'class ProjectLocked(BackupSharingError):\n    """It is locked."""', before=True),
+        Edit(
+            "class BackupNotFound(",
+            'class ProjectLocked(BackupSharingError):\n    """The project is locked."""',
+            before=True,
+        ),
         Edit("_OF_ONE_REASON: ", '    "PROJECT_LOCKED": ProjectLocked,'),
     ],
     "protos/backupsharing/client/__init__.py": [
@@ -224,4 +226,4 @@ EXAMPLES: Mapping[str, Mapping[str, Sequence[Edit]]] = {
     "Add a filter": _FILTER,
     "Add an error reason": _REASON,
 }
-"""By section: the edits of each step."""
+"""Edits of each step by section."""

@@ -1,4 +1,4 @@
-"""How to add a call, a filter and an error reason: what CONTRIBUTING.md says is done in a copy, and then works."""
+"""Adding a call, a filter and an error reason: the steps of CONTRIBUTING.md, applied to a copy, work."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_every_filter_gets_into_the_statement(name: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """A copy of this repository with all examples in it, and its demo."""
+    """Copy of this repository with all examples applied, and its demo."""
 
     folder: Path
     environment: Mapping[str, str]
@@ -70,7 +70,7 @@ class Changed:
     grpc_address: str
 
     def run(self, *arguments: str) -> str:
-        """Run Python with the packages of the copy; answers what it prints."""
+        """Run Python with the packages of the copy; return the output."""
         done = subprocess.run(
             [sys.executable, *arguments],
             cwd=self.folder,
@@ -86,7 +86,7 @@ class Changed:
 
 @pytest.fixture(scope="module")
 def changed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Changed]:
-    """Follows the page."""
+    """Apply the steps of the page to a copy."""
     folder = tmp_path_factory.mktemp("copy")
     for name in COPIED:
         ignored = shutil.ignore_patterns("keystone", "interop")
@@ -99,7 +99,7 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Changed]:
             apply(folder / path, of_file)
     path = os.pathsep.join(str(folder / source) for source in SOURCES)
     variables = {**environment(), "PYTHONPATH": path}
-    # What is installed is not the copy's to install again.
+    # The copy must not reinstall the installed packages.
     make = ["make", "--old-file=.venv/.dev", f"BIN={Path(sys.executable).parent}", "generate"]
     done = subprocess.run(
         make, cwd=folder, env=variables, capture_output=True, text=True, timeout=PATIENCE, check=False

@@ -1,11 +1,11 @@
-"""Every shell and Python block of README and docs does what its page says, in the order of the page.
+"""Every shell and Python block of README and docs works as its page says, in the order of the page.
 
-A comment before a block changes that; each gives a reason:
+A comment before a block changes how the block is run; each comment gives a reason:
 
 - ``<!-- not run: ... -->``: the block needs something that a test does not have, or another test runs it.
-- ``<!-- fails: ... -->``: the block shows a failure, so that its exit code is not 0.
+- ``<!-- fails: ... -->``: the block shows a failure, so its exit code must not be 0.
 - ``<!-- keeps running: ... -->``: the block starts a program, which runs until the end of the page.
-- ``<!-- setup: COMMAND -->``: what a reader has done before.
+- ``<!-- setup: COMMAND -->``: a command that the reader has run before.
 """
 
 from __future__ import annotations
@@ -26,17 +26,19 @@ import pytest
 from tests.support.ports import free_address
 from tests.support.programs import PATIENCE, ROOT, environment
 
+pytestmark = pytest.mark.outside
+
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*/README.md"))]
 DIRECTIVES = ("not run", "fails", "keeps running", "setup")
 _BLOCK = re.compile(r"((?:^<!-- [^\n]* -->\n)*)^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _ADDRESS = re.compile(r"\b(?:127\.0\.0\.1|0\.0\.0\.0|localhost):(8080|50051|8443)\b")
 READY = ('"event":"serving"', "Ctrl-C stops it")
-"""What our programs print when they take calls."""
+"""Output of our programs once they accept calls."""
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block of a page, and the comments before it by their first words."""
+    """Block of a page, with its preceding comments by directive."""
 
     language: str
     text: str
@@ -63,7 +65,7 @@ RUN = [page for page in PAGES if any(map(is_run, blocks_of(page)))]
 
 @dataclass(slots=True)
 class Reader:
-    """Somebody who pastes the blocks of a page into one terminal, in an empty folder with our programs on the path."""
+    """Reader who pastes the blocks of a page into one terminal, in an empty folder with our programs on the PATH."""
 
     folder: Path
     addresses: dict[str, str]
@@ -71,7 +73,7 @@ class Reader:
 
     def __enter__(self) -> Self:
         (self.folder / ".venv").symlink_to(sys.prefix)
-        # An answer that is a failure makes curl fail too.
+        # An HTTP failure makes curl fail too.
         (self.folder / ".curlrc").write_text("fail-with-body\n", encoding="utf-8")
         return self
 
@@ -81,11 +83,11 @@ class Reader:
             process.wait(PATIENCE)
 
     def address(self, port: str) -> str:
-        """A free address in place of a port that a page names, the same for the whole page."""
+        """Return the free address that replaces a port of the page, the same for the whole page."""
         return self.addresses.setdefault(port, free_address())
 
     def here(self, text: str) -> str:
-        """The text with free addresses, and without what would install the packages again."""
+        """Return the text with free addresses and without commands that reinstall the packages."""
         demo = f"backup-sharing demo --listen {self.address('8080')} --grpc-listen {self.address('50051')}"
         text = re.sub(r"^(?:make run|backup-sharing demo)$", demo, text, flags=re.MULTILINE)
         return _ADDRESS.sub(lambda match: self._same_host(match[0], match[1]), text)
@@ -105,7 +107,7 @@ class Reader:
         }
 
     def paste(self, block: Block) -> subprocess.CompletedProcess[str]:
-        """Run a block to its end; what it sets is there for the next one."""
+        """Run a block to its end; its variables are available to later blocks."""
         text = self.here(block.text)
         if block.language == "python":
             (self.folder / "block.py").write_text(text, encoding="utf-8")
@@ -122,7 +124,7 @@ class Reader:
         )
 
     def start(self, text: str) -> None:
-        """Start the one command of a block, and wait until it takes calls."""
+        """Start the only command of a block; wait until the program accepts calls."""
         log = self.folder / f"{len(self.running)}.log"
         script = f"[ ! -f .state ] || . ./.state\nexec {self.here(text)}"
         with log.open("wb") as out:
@@ -144,7 +146,7 @@ def needs_the_demo(blocks: list[Block]) -> bool:
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Addresses of one demo, by the ports that pages name; each page ends what it shares."""
+    """Addresses of one demo, by the ports that pages mention; each page cancels the sharings that it creates."""
     with Reader(tmp_path_factory.mktemp("demo"), {}) as reader:
         reader.start("make run")
         yield reader.addresses

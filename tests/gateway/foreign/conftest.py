@@ -1,4 +1,4 @@
-"""Gateways in front of foreign services, started once for each module; each test finds the server behind them new."""
+"""Gateways in front of foreign services, started once per module; the server's state is reset for each test."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ NewForeign = Callable[..., Foreign]
 
 @pytest.fixture(scope="module")
 def house() -> Iterator[House]:
-    """The server that echoes, and the gateways of the tests of a module.
+    """Return the echo server and the gateways of a module's tests.
 
-    They run on an event loop of a thread of their own. All loops of a process share one poller of gRPC, so no other
-    tests may use gRPC on a loop while this one runs.
+    Server and gateways run on the event loop of a separate thread. All event loops of a process share gRPC's poller, so
+    no other test may use gRPC on an event loop meanwhile.
     """
     with closing(House(STREAMS)) as house:
         yield house
@@ -30,7 +30,7 @@ def house() -> Iterator[House]:
 
 @pytest.fixture(scope="session")
 def descriptor_set(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Compiles one of the foreign protos, or finds it compiled."""
+    """Return a function that compiles a foreign proto once and returns the path of its descriptor set."""
     folder = tmp_path_factory.mktemp("sets")
 
     def compile_once(name: str) -> Path:
@@ -42,7 +42,7 @@ def descriptor_set(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], 
 
 @pytest.fixture(scope="module")
 def start(house: House, descriptor_set: Callable[[str], Path]) -> Iterator[NewForeign]:
-    """Starts a gateway for one of the foreign protos, with settings."""
+    """Return a function that starts a gateway for a foreign proto with settings."""
     with ExitStack() as cleanups:
 
         def new(name: str, **settings: object) -> Foreign:
@@ -70,11 +70,11 @@ def paths(start: NewForeign) -> Foreign:
 
 @pytest.fixture(scope="module")
 def legacy(start: NewForeign) -> Foreign:
-    """A service of proto2."""
+    """Service in proto2."""
     return start("legacy")
 
 
 @pytest.fixture(scope="module")
 def lenient(start: NewForeign) -> Foreign:
-    """The services with one of every type, behind a gateway that ignores what is unknown."""
+    """Services with one of every type, behind a lenient gateway, which ignores unknown members."""
     return start("everything", lenient=True)

@@ -1,4 +1,4 @@
-"""Descriptor sets of foreign services, and what a gateway made of a request to one of them."""
+"""Gateway in front of a foreign descriptor set, with access to the requests that reach the server."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tests.gateway.foreign.house import House, Reply
 from tests.support.programs import PATIENCE
 
 Json = Any
-"""What JSON says, as plain Python."""
+"""Parsed JSON as Python objects."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back over HTTP."""
+    """HTTP response."""
 
     status: int
     headers: Mapping[str, str]
@@ -36,12 +36,12 @@ class Answer:
 
     @property
     def fields(self) -> list[str]:
-        """The members that a refusal names; an empty one for the body as a whole."""
+        """Return the member names of the violations; the empty name stands for the whole body."""
         return [detail["field"] for detail in self.json["error"].get("details", [])]
 
 
 class Foreign:
-    """A gateway in front of services of a descriptor set, and the server that echoes behind it."""
+    """Gateway in front of the services of a descriptor set, and the echo server behind the gateway."""
 
     def __init__(self, house: House, descriptor_set: Path, **settings: Any) -> None:  # noqa: ANN401
         self.echo = house.echo
@@ -56,18 +56,18 @@ class Foreign:
         self._connection.close()
 
     def message(self, name: str, text: str) -> Message:
-        """A message in protobuf's text form."""
+        """Parse a message from protobuf's text format."""
         made: Message = GetMessageClass(self.pool.FindMessageTypeByName(name))()
         return text_format.Parse(text, made, descriptor_pool=self.pool)
 
     def answers(self, name: str, text: str) -> None:
-        """Have the server answer the next calls with this message."""
+        """Make the server reply to the next calls with this message."""
         self.echo.reply = Reply(self.message(name, text).SerializePartialToString())
 
     def call(
         self, request: str, body: str | bytes | None = None, headers: Sequence[tuple[str, str]] | None = None
     ) -> Answer:
-        """Send ``METHOD TARGET``; a body is JSON, unless the headers say otherwise."""
+        """Send ``METHOD TARGET``; a body is JSON unless the headers say otherwise."""
         method, _, target = request.partition(" ")
         sent = body.encode() if isinstance(body, str) else body
         if headers is None:
@@ -75,7 +75,7 @@ class Foreign:
         try:
             return self._sent(method, target, sent, headers)
         except BaseException:
-            self._connection.close()  # the next test must not read what this one left
+            self._connection.close()  # the next test must not read leftover bytes
             raise
 
     def _sent(self, method: str, target: str, sent: bytes | None, headers: Sequence[tuple[str, str]]) -> Answer:
@@ -89,7 +89,7 @@ class Foreign:
         return Answer(response.status, response.headers, response.read())
 
     def asked(self) -> tuple[str, Message]:
-        """The only call that reached the server: the method's name and the request."""
+        """Return method name and request of the only call that reached the server."""
         ((method, request),) = self.echo.seen
         service, _, name = method.lstrip("/").partition("/")
         descriptor = self.pool.FindServiceByName(service).methods_by_name[name].input_type
@@ -98,14 +98,14 @@ class Foreign:
         return name, made
 
     def assert_asked(self, text: str) -> None:
-        """The server was asked this, in protobuf's text form."""
+        """Assert that the server received this request, given in protobuf's text format."""
         _, request = self.asked()
         assert request == self.message(request.DESCRIPTOR.full_name, text), text_format.MessageToString(
             request, as_one_line=True, descriptor_pool=self.pool
         )
 
     def assert_refused(self, answer: Answer, status: int, field: str) -> None:
-        """The answer is a failure of this status that names the member, and the server was not asked."""
+        """Assert that the response is a failure that names the member, and that the server received no call."""
         assert answer.status == status, answer.body
         assert self.echo.seen == []
         assert field in answer.fields, answer.body

@@ -1,4 +1,4 @@
-"""A server that echoes and gateways in front of it, on an event loop of their own: tests are plain functions."""
+"""Echo server and gateways on the event loop of a separate thread, so that tests are plain functions."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Context = grpc.aio.ServicerContext
 
 @dataclass(slots=True)
 class Reply:
-    """How a call is to be answered."""
+    """Reply of the server to a call."""
 
     response: bytes | None = None
-    """None: with the request."""
+    """None: the request is echoed."""
     code: grpc.StatusCode = grpc.StatusCode.OK
     message: str = ""
     trailers: tuple[tuple[str, str | bytes], ...] = ()
@@ -34,23 +34,22 @@ class Reply:
 
 @dataclass(slots=True)
 class EchoServer(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no types
-    """Knows every method; answers with what it was asked, unless told otherwise."""
+    """Server with every method; it echoes the request unless ``reply`` says otherwise."""
 
     seen: list[tuple[str, bytes]] = field(default_factory=list)
-    """Method and request of each call, since the last `forget`."""
+    """Method and request of each call since the last `forget`."""
     metadata: list[list[tuple[str, Any]]] = field(default_factory=list)
-    """Of each call, since the last `forget`."""
+    """Metadata of each call since the last `forget`."""
     reply: Reply = field(default_factory=Reply)
     streaming: frozenset[str] = frozenset()
 
     def forget(self) -> None:
-        """Be as new."""
+        """Reset the recorded calls and the reply."""
         self.seen.clear()
         self.metadata.clear()
         self.reply = Reply()
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
-        """What gRPC asks for each call: who handles it."""
         name: str = details.method
 
         async def once(request: bytes, context: Context[bytes, bytes]) -> bytes:
@@ -71,7 +70,7 @@ class EchoServer(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library h
 
 
 class _UntilClosed(Lifetime):
-    """Ends when it is told to; tells when the gateway serves, as then it begins to wait for its end."""
+    """Lifetime that ends with ``end``; ``serving`` is set once the gateway serves and awaits its end."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +85,7 @@ class _UntilClosed(Lifetime):
 
 
 class House:
-    """The server and its gateways."""
+    """Echo server and its gateways."""
 
     def __init__(self, streaming: frozenset[str]) -> None:
         self.echo = EchoServer(streaming=streaming)
@@ -97,7 +96,7 @@ class House:
         self._server, self._upstream = self._do(self._start_server())
 
     def gateway(self, **settings: Any) -> str:  # noqa: ANN401 - as Settings takes them
-        """Start a gateway; answers its HOST:PORT."""
+        """Start a gateway; return its HOST:PORT."""
         address = free_address()
         parsed = Settings(listen=address, upstream=self._upstream, **settings)
         lifetime = self._do(self._lifetime())
@@ -111,7 +110,7 @@ class House:
         return address
 
     def close(self) -> None:
-        """End everything."""
+        """Stop the gateways, the server and the thread."""
         for lifetime, running in self._gateways:
             self._loop.call_soon_threadsafe(lifetime.end)
             running.result(PATIENCE)

@@ -1,4 +1,4 @@
-"""What the server answers, as JSON: the whole message, or the field that `response_body` names."""
+"""Server replies as JSON: the whole message, or only the field of `response_body`."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ UNWRITABLE = [
     b"\x0a\x02\xff\xfe",
     b"\x82\x05\x0b\x08\xff\xff\xff\xff\xff\xff\xff\xff\x7f\x10\x00",
 ]
-"""Cut off; no message; text that is not UTF-8; a time far beyond the year 9999."""
+"""Truncated; no message; text that is not UTF-8; a time far beyond the year 9999."""
 
 
 @pytest.mark.parametrize("response", UNWRITABLE)

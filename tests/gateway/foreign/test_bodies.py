@@ -1,4 +1,4 @@
-"""What a body is bound to: nothing, one field, or all that the path leaves."""
+"""Binding of a body: no body, one field, or all fields that the path does not bind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TAKEN = [
     ("PUT /v1/body/bool", "true", "yes: true"),
     ("PUT /v1/body/double", '"-Infinity"', "a_double: -inf"),
     ("PUT /v1/body/word", '"a"', 'word: "a"'),
-    # a message with JSON of its own
+    # a message with its own JSON form
     ("PUT /v1/body/wrapper", '"-5"', "int64_box { value: -5 }"),
     ("PUT /v1/body/wrapper", "0", "int64_box {}"),
     ("PUT /v1/body/time", '"1970-01-01T00:00:01Z"', "at { seconds: 1 }"),
@@ -37,12 +37,12 @@ TAKEN = [
     ("PUT /v1/body/leaves", '[{"leaf_name": "a"}, {}]', 'leaves { leaf_name: "a" } leaves {}'),
     ("PUT /v1/body/map", '{"a": "b"}', 'labels { key: "a" value: "b" }'),
     ("PUT /v1/body/map", "{}", ""),
-    # a message; what path and body leave is in the query
+    # a message; the query holds the fields that path and body do not bind
     ("PUT /v1/body/x/leaf", '{"leafName": "a", "pageCount": 1}', 'text: "x" leaf { leaf_name: "a" page_count: 1 }'),
     ("PUT /v1/body/x/leaf", "{}", 'text: "x" leaf {}'),
     ("PUT /v1/body/x/leaf?an_int32=1&texts=a&picked.leaf_name=b", "{}",
      'text: "x" an_int32: 1 texts: "a" leaf {} picked { leaf_name: "b" }'),
-    # a resource that is named in the path, as AIP-134 has it
+    # a resource named in the path, as in AIP-134
     ("PATCH /v1/body/leaves/1?mask=page_count", '{"page_count": 2}',
      'leaf { leaf_name: "leaves/1" page_count: 2 } mask { paths: "page_count" }'),
     ("PATCH /v1/body/leaves/1", '{"leaf_name": "leaves/1", "page_count": 2}',
@@ -59,7 +59,7 @@ TAKEN = [
     ("POST /v1/all/a/b", '{"leaf": {"leaf_name": "b"}}', 'text: "a" leaf { leaf_name: "b" }'),
     ("POST /v1/all/a/b", '{"leaf": null}', 'text: "a" leaf { leaf_name: "b" }'),
     ("POST /v1/all/a:choose", '{"number": null}', 'word: "a"'),
-    # no body: nothing is given, unless the proto calls something in it REQUIRED
+    # no body: accepted unless the proto has a REQUIRED field in the body
     ("POST /v1/all/a", None, 'text: "a"'),
     ("POST /v1/all/a", "", 'text: "a"'),
     ("POST /v1/all/a/b", None, 'text: "a" leaf { leaf_name: "b" }'),
@@ -70,7 +70,7 @@ TAKEN = [
     ("PATCH /v1/needs/a", None, 'id: "a"'),
     ("POST /v1/needs/a", '{"leaf": {}}', 'id: "a" leaf {}'),
     ("PUT /v1/needs/a", "{}", 'id: "a" leaf {}'),
-    # none is taken
+    # no body allowed
     ("DELETE /v1/all/a", None, 'text: "a"'),
     ("DELETE /v1/all/a", "", 'text: "a"'),
     ("GET /v1/query", "", ""),
@@ -85,7 +85,7 @@ def test_a_body_fills_what_its_rule_says(everything: Foreign, request_: str, bod
 
 
 REFUSED = [
-    # no JSON
+    # invalid JSON
     ("POST /v1/all/a", " ", ""), ("POST /v1/all/a", "\n", ""), ("POST /v1/all/a", "{", ""),
     ("POST /v1/all/a", "{}{}", ""),
     ("POST /v1/all/a", "{'a': 1}", ""), ("POST /v1/all/a", '{"text": }', ""), ("POST /v1/all/a", "{,}", ""),
@@ -95,7 +95,7 @@ REFUSED = [
     ("POST /v1/all/a", '{"maybe_text": "\t"}', ""), ("POST /v1/all/a", '{"maybe_text": "\\x"}', ""),
     ("POST /v1/all/a", '{"maybe_text": "\\ud800"}', ""), ("POST /v1/all/a", "// x\n{}", ""),
     ("POST /v1/all/a", "nul", ""),
-    # another kind of JSON
+    # wrong kind of JSON value
     ("POST /v1/all/a", "[]", ""), ("POST /v1/all/a", "null", ""), ("POST /v1/all/a", '"a"', ""),
     ("POST /v1/all/a", "5", ""),
     ("PUT /v1/body/text", "5", ""), ("PUT /v1/body/text", "null", ""), ("PUT /v1/body/text", "a", ""),
@@ -107,7 +107,7 @@ REFUSED = [
     ("PUT /v1/body/texts", "[null]", "[0]"), ("PUT /v1/body/leaves", '[{"nope": 1}]', "[0].nope"),
     ("PUT /v1/body/map", "[]", ""), ("PUT /v1/body/map", '{"a": 1}', '["a"]'), ("PUT /v1/body/x/leaf", "[]", ""),
     ("PUT /v1/body/x/leaf", '{"page_count": "x"}', "page_count"), ("PUT /v1/body/x/leaf", '{"leaf": {}}', "leaf"),
-    # bound elsewhere
+    # also bound by the path
     ("POST /v1/all/a", '{"text": "b"}', "text"), ("POST /v1/all/a", '{"text": "a"}', "text"),
     ("POST /v1/all/a/b", '{"leaf": {"leaf_name": "c"}}', "leaf.leaf_name"),
     ("POST /v1/all/a/b", '{"leaf": {"leafName": "c"}}', "leaf.leafName"),
@@ -116,14 +116,14 @@ REFUSED = [
     ("PATCH /v1/body/leaves/1", '{"leaf_name": "leaves/2"}', "leaf_name"),
     ("PATCH /v1/body/leaves/1", '{"leaf_name": ""}', "leaf_name"),
     ("PATCH /v1/body/leaves/1", '{"leaf_name": "leaves/1", "leafName": "leaves/1"}', "leafName"),
-    # a query beside the body
+    # query parameters beside the body
     ("POST /v1/all/a?yes=true", "{}", "yes"), ("POST /v1/all/a?text=a", "{}", "text"),
     ("POST /v1/all/a?nope=1", None, "nope"),
     ("PUT /v1/body/text?text=a", '"a"', "text"), ("PUT /v1/body/texts?texts=a", "[]", "texts"),
     ("PUT /v1/body/x/leaf?leaf.page_count=1", "{}", "leaf.page_count"), ("PUT /v1/body/x/leaf?text=x", "{}", "text"),
     ("PUT /v1/body/word?number=1", '"a"', "number"),
     ("PATCH /v1/body/leaves/1?leaf.leaf_name=leaves/1", "{}", "leaf.leaf_name"),
-    # none where one is needed, one where none is taken
+    # body missing where required, or present where not allowed
     ("POST /v1/needs/a", None, ""), ("POST /v1/needs/a", "", ""), ("PUT /v1/needs/a", None, ""),
     ("GET /v1/query", "{}", ""), ("GET /v1/query", " ", ""), ("DELETE /v1/all/a", "{}", ""),
     ("HEAD /v1/query", "{}", None),
@@ -135,7 +135,7 @@ def test_a_body_that_does_not_fit_is_400_and_names_the_member(
     everything: Foreign, request_: str, body: str | None, field: str | None
 ) -> None:
     answer = everything.call(request_, body)
-    if field is None:  # the answer to HEAD has no body
+    if field is None:  # a response to HEAD has no body
         assert (answer.status, everything.echo.seen) == (400, [])
     else:
         everything.assert_refused(answer, 400, field)

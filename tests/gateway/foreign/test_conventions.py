@@ -1,4 +1,4 @@
-"""Sets with request ids, headers and statuses of their own, and one without any of these options."""
+"""Descriptor sets with custom request ids, headers and statuses, and a set without these options."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ SENT = (
 
 @pytest.fixture(scope="module")
 def own(start: NewForeign) -> Foreign:
-    """A service with conventions of its own."""
+    """Service with custom conventions."""
     return start("conventions")
 
 
 @pytest.fixture(scope="module")
 def behind_proxy(start: NewForeign) -> Foreign:
-    """The same behind an authenticating proxy."""
+    """Service with custom conventions, behind an authenticating proxy."""
     return start("conventions", proxy_identity=True)
 
 
 def crossed(foreign: Foreign, *headers: tuple[str, str], request: str = THING) -> tuple[Answer, dict[str, str]]:
-    """The answer to a request, and the metadata that it had, without those of gRPC and of the client's address."""
+    """Return the response and the call's metadata, without gRPC's own keys and the client address."""
     answer = foreign.call(request, headers=headers)
     (metadata,) = foreign.echo.metadata
     usual = ("user-agent", "grpc-accept-encoding", "x-forwarded-for")

@@ -1,4 +1,4 @@
-"""A library of ten methods, somebody else's: served from its descriptor set alone."""
+"""Third-party library service with ten methods, served from its descriptor set alone."""
 
 from __future__ import annotations
 

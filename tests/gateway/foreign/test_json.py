@@ -1,4 +1,4 @@
-"""Every type in JSON, both ways: what a client sends, what the server is asked, what the client gets back."""
+"""JSON of every type: request body, message at the server, and response body."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tests.gateway.foreign.foreign import Foreign, Json
 TYPE = "type.googleapis.com/"
 
 SAME = [
-    # members in the order of the proto, in the one form that is written
+    # members in proto order, in the canonical output form
     ('{"text":"ä\\n\\"\\\\💾"}', r'text: "ä\n\"\\💾"'),
     ('{"blob":"+/8="}', r'blob: "\373\377"'),
     ('{"yes":true}', "yes: true"),
@@ -90,15 +90,15 @@ SAME = [
 def test_what_is_written_is_what_was_read(everything: Foreign, body: str, text: str) -> None:
     answer = everything.call("POST /v1/echo", body)
     assert answer.body.decode() == body
-    if "nan" not in text:  # equal to nothing
+    if "nan" not in text:  # NaN differs from itself
         everything.assert_asked(text)
 
 
 OTHER = [
-    # defaults are left out
+    # defaults are omitted
     ('{"text":"","an_int32":0,"yes":false,"color":"COLOR_UNSPECIFIED","blob":""}', {}),
     ('{"a_double":0.0,"a_float":0,"texts":[],"leaves":[],"labels":{},"leaf_of":{}}', {}),
-    # null is absence
+    # null means absent
     ('{"text":null,"an_int64":null,"yes":null,"blob":null,"color":null,"a_float":null}', {}),
     ('{"maybe_number":null,"maybe_text":null,"texts":null,"leaves":null,"labels":null}', {}),
     ('{"leaf_of":null,"span_of":null,"by_bool":null}', {}),
@@ -150,7 +150,7 @@ def test_other_spellings_are_read_too(everything: Foreign, body: str, written: J
 
 
 REFUSED = [
-    # unknown, and more than once
+    # unknown and duplicate members
     ('{"nope":1}', "nope"), ('{"nope":null}', "nope"), ('{"Text":"a"}', "Text"), ('{"leaf":{"nope":1}}', "leaf.nope"),
     ('{"leaves":[{},{"nope":1}]}', "leaves[1].nope"), ('{"leaf_of":{"a b":{"nope":1}}}', 'leaf_of["a b"].nope'),
     ('{"leaf":{"next_leaf":{"x y":1}}}', 'leaf.next_leaf["x y"]'), ('{"leaf.leaf_name":"a"}', '["leaf.leaf_name"]'),

@@ -1,4 +1,4 @@
-"""HTTP methods: those of rules, those that come with GET, and those that a path does not serve."""
+"""HTTP methods: methods of rules, HEAD and OPTIONS beside GET, and methods that a path does not support."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rule serves a path, and what becomes of its variables."""
+"""Path matching, and decoding of path variables."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ import pytest
 from tests.gateway.foreign.foreign import Foreign
 
 NOT_FOUND = [
-    # another shape
+    # wrong number or names of segments
     "GET /v1", "GET /v1/unknown", "GET /v1/shelves", "GET /v1/shelves/1/books/2/pages", "GET /v1/two/1",
     "GET /v1/two/1/2/3", "GET /v2/books/1", "GET /v1/trees/1", "GET /v1/nested/a", "GET /v1/disks", "GET /books/1",
-    # slashes: none may be missing, trailing or double
+    # slashes: missing, trailing and double ones do not match
     "GET //", "GET //v1/books", "GET /v1//books", "GET /v1/books/", "GET /v1/books/1/", "GET /v1/books//1",
     "GET /v1/two//2", "GET /v1/two/1//", "GET /v1/shelves//books", "GET /v1/shelves/1/books/", "GET /v1/rest/",
     "GET /v1/rest//a", "GET /v1/rest/a//b", "GET /v1/rest/a/", "GET /v1/files/a/", "GET /v1/files//a",
-    # literals: case counts, and so does every character
+    # literals: exact match, case-sensitive
     "GET /V1/books", "GET /v1/Books", "GET /v1/book", "GET /v1/bookss", "GET /v1/kinds/Plain", "GET /v1/kinds/other",
     "GET /v1/odd+name%2Fx/1", "GET /v1/odd%20name/x/1", "GET /v1/shelves/1/Books", "GET /v1/a-b._~!$&'()+,;=%40x",
-    # an encoded slash is no slash between segments
+    # an encoded slash does not separate segments
     "GET /v1%2Fbooks", "GET /v1/shelves%2F1", "GET /v1/shelves%2F1/books", "GET /v1/two/1%2F2",
-    # an encoded colon is no verb
+    # an encoded colon does not start a verb
     "POST /v1/books%3Aimport",
     # verbs
     "POST /v1/books:export", "POST /v1/books:Import", "POST /v1/books:import:",
     "POST /v1/books:import/1", "GET /v1/nested/a/b:c/d",
-    # literals whose encoding is broken
+    # literals with invalid percent-encoding
     "GET /v1/%zzbooks", "GET /v1/%ff", "GET /v1/%", "GET /%C3/books",
 ]  # fmt: skip
 
@@ -153,7 +153,7 @@ def test_a_verb_is_split_off_only_where_a_rule_has_it(paths: Foreign, request_: 
 
 
 ENCODINGS = [
-    # one segment: everything is decoded
+    # one segment: every escape is decoded
     ("books/a%2Fb", "a/b"),
     ("books/a%2fb", "a/b"),
     ("books/%25", "%"),
@@ -178,7 +178,7 @@ ENCODINGS = [
     ("stars/a%2Fb", "a/b"),
     ("kinds/%70lain", "plain"),
     ("any/x%2Fy/z%2Fw", "z/w"),
-    # several segments: an encoded slash stays what it is
+    # several segments: an encoded slash stays encoded
     ("files/a%2Fb/c", "a%2Fb/c"),
     ("files/a%2fb", "a%2fb"),
     ("files/%25/%2F%25", "%/%2F%"),
@@ -199,4 +199,4 @@ ENCODINGS = [
 def test_a_variable_is_decoded_after_the_path_is_split(paths: Foreign, path: str, value: str) -> None:
     assert paths.call(f"GET /v1/{path}").status == 200
     _, request = paths.asked()
-    assert request.a == value  # type: ignore[attr-defined]  # made from a descriptor
+    assert request.a == value  # type: ignore[attr-defined]  # generated from a descriptor

@@ -1,4 +1,4 @@
-"""Query parameters of every type, and what is said about those that do not fit."""
+"""Query parameters of every type, and error messages for invalid ones."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_a_value_that_does_not_fit_is_400_and_is_named(everything: Foreign, name
 
 
 REFUSED = [
-    # unknown
+    # unknown parameters
     ("nope=1", "nope"), ("nope", "nope"), ("=1", ""), ("Text=a", "Text"), ("leaf.nope=1", "leaf.nope"),
     ("leaf.=1", "leaf."), (".leaf=1", ".leaf"), ("leaf..tags=1", "leaf..tags"), ("text.x=1", "text.x"),
     ("texts[]=a", "texts[]"), ("texts[0]=a", "texts[0]"), ("labels[a]=b", "labels[a]"),
@@ -187,14 +187,14 @@ REFUSED = [
     ("$alt=json", "$alt"), ("text;color=1", "text;color"), ("__proto__=1", "__proto__"),
     ("SomethingElse=a", "SomethingElse"),
     ("at.seconds=1", "at.seconds"), ("string_box.value=a", "string_box.value"), ("mask.paths=a", "mask.paths"),
-    # what no text can be
+    # types without a text form
     ("leaf=a", "leaf"), ("leaf=", "leaf"), ("leaf=%7B%7D", "leaf"), ("labels=a", "labels"), ("labels.a=b", "labels.a"),
     ("leaves=a", "leaves"), ("leaves.leaf_name=a", "leaves.leaf_name"),
     ("leaves[0].leaf_name=a", "leaves[0].leaf_name"),
     ("free=%7B%7D", "free"), ("value=1", "value"), ("list=1", "list"), ("any=x", "any"), ("empty=", "empty"),
     ("leaf_of.a.leaf_name=b", "leaf_of.a.leaf_name"), ("inner.labels=x", "inner.labels"),
     (".".join(["inner"] * 101) + ".text=a", ".".join(["inner"] * 101) + ".text"),
-    # more than once
+    # duplicate parameters
     ("text=a&text=b", "text"), ("text=a&text=a", "text"), ("an_int32=1&an_int32=1", "an_int32"),
     ("an_int32=1&anInt32=2", "anInt32"), ("leaf.leaf_name=a&leaf.leafName=b", "leaf.leafName"),
     ("texts=a&texts=b&string_box=1&string_box=2", "string_box"),
@@ -202,7 +202,7 @@ REFUSED = [
     ("word=a&number=1", "number"), ("number=1&word=a", "word"), ("word=&wrapped=", "wrapped"),
     ("word=a&picked.leaf_name=b", "picked.leaf_name"), ("picked.leaf_name=b&word=a", "word"),
     ("leaf.smooth=a&leaf.teeth=1", "leaf.teeth"), ("inner.word=a&inner.number=1", "inner.number"),
-    # encoding
+    # percent-encoding
     ("text=%", "text"), ("text=%zz", "text"), ("text=%ff", "text"), ("text=%C3", "text"), ("text=%ED%A0%80", "text"),
     ("te%xt=a", "te%xt"), ("nope=%zz", "nope"),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""What docs/how-to/own-service.md says can be done, can be done."""
+"""The steps of docs/how-to/own-service.md work."""
 
 from __future__ import annotations
 

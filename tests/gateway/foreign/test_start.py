@@ -1,4 +1,4 @@
-"""A descriptor set that cannot be served is refused at start: exit 2, naming file, method and rule, all at once."""
+"""Startup with an invalid descriptor set: exit code 2, and every problem with its file, method and rule."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ OTHERS = [
 
 
 def refused(*arguments: str) -> str:
-    """What a gateway prints that cannot start."""
+    """Run a gateway that must fail to start; return its stderr."""
     command = [sys.executable, "-m", "restmap_gateway", *arguments]
     ended = subprocess.run(command, cwd=ROOT, env=environment(), capture_output=True, timeout=PATIENCE, check=False)
     assert (ended.returncode, ended.stdout) == (2, b""), ended.stderr.decode()
@@ -78,7 +78,7 @@ def refused(*arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The lines about a set with every problem there is."""
+    """Return the error lines for a descriptor set with every kind of problem."""
     folder = tmp_path_factory.mktemp("broken")
     rpc = "rpc {name}({stream}Item) returns (Item) {{ option (google.api.http) = {{ {rule} }}; }}"
     rules = [rpc.format(name=f"Do{number}", stream="", rule=rule) for number, (rule, _, _) in enumerate(PROBLEMS)]

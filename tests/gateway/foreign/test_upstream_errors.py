@@ -1,4 +1,4 @@
-"""What a foreign server's failure becomes over HTTP, for every code, with and without details."""
+"""HTTP response for each gRPC code of a foreign server, with and without details."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STATUSES = {
 
 
 def failure(code: Code, *details: Message) -> Reply:
-    """A failure; with details it carries a ``google.rpc.Status``."""
+    """Return a failure; ``details`` are sent as a ``google.rpc.Status``."""
     if not details:
         return Reply(code=code, message=SAID)
     status = Status(code=code.value[0], message=SAID)

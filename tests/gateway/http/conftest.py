@@ -1,4 +1,4 @@
-"""A foreign service behind a gateway, both in the process of the test, on the event loop that programs use."""
+"""Run the foreign service and a gateway in the test's process, on the event loop that the programs use."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LogLine = MutableMapping[str, Any]
 
 
 class StartGateway(Protocol):
-    """Starts a gateway before the foreign server, with settings; it ends with the test."""
+    """Start a gateway in front of the foreign server with these settings; the gateway ends with the test."""
 
     async def __call__(self, *, upstream: str = ..., look_up: LookUp = ..., **settings: object) -> Gateway: ...
 
@@ -36,7 +36,7 @@ def weather(tmp_path_factory: pytest.TempPathFactory) -> Weather:
 
 @pytest.fixture(autouse=True)
 def logged(caplog: pytest.LogCaptureFixture) -> Iterator[list[LogLine]]:
-    """What the gateway logs; no test may leave a defect in it, or a complaint of asyncio, aiohttp or gRPC."""
+    """Return the gateway's log; fail on a logged defect or on a warning of asyncio, aiohttp or gRPC."""
     with capture_logs() as lines:
         yield lines
     assert [line for line in lines if line["log_level"] in ("error", "critical")] == []
@@ -45,7 +45,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> Iterator[list[LogLine]]:
 
 @pytest_asyncio.fixture
 async def foreign(weather: Weather) -> AsyncIterator[ForeignServer]:
-    """A server of the foreign service."""
+    """Return a running server of the foreign service."""
     foreign = ForeignServer(weather)
     server = await foreign.start()
     yield foreign
@@ -65,5 +65,5 @@ async def start_gateway(foreign: ForeignServer, weather: Weather) -> AsyncIterat
 
 @pytest_asyncio.fixture
 async def gateway(start_gateway: StartGateway) -> Gateway:
-    """A gateway before the foreign server."""
+    """Return a gateway in front of the foreign server."""
     return await start_gateway()

@@ -1,4 +1,4 @@
-"""A gRPC server of a foreign service, whose methods do what a test says."""
+"""gRPC server of a foreign service; tests set what its methods do."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.protoc import compiled
 
 _STREAMING = frozenset({"WatchReadings", "WatchNotes"})
 _HEALTH = "/grpc.health.v1.Health/"
-"""Called by a gateway that wonders whether this is gRPC at all, or that watches."""
+"""The gateway calls this service to probe for gRPC and to watch health."""
 
 Context = grpc.aio.ServicerContext
 Unary = Callable[[Message, Context], Awaitable[bytes]]
@@ -27,7 +27,7 @@ Stream = Callable[[Message, Context], AsyncIterator[bytes]]
 
 
 class Weather:
-    """The compiled protos: the descriptor set for a gateway, and messages for a server."""
+    """Compiled protos: the descriptor set for a gateway, and messages for a server."""
 
     def __init__(self, folder: Path) -> None:
         self.descriptor_set = compiled(folder / "weather.binpb", "weather.proto")
@@ -39,37 +39,36 @@ class Weather:
         self._page = GetMessageClass(pool.FindMessageTypeByName("weather.v1.ListReadingsResponse"))
 
     def reading(self, note: str = "", sequence: int = 0) -> bytes:
-        """A serialized reading."""
+        """Return a serialized reading."""
         return self._reading(note=note, sequence=sequence).SerializeToString()
 
     def page(self, *, has_more: bool) -> bytes:
-        """A serialized page of one reading."""
+        """Return a serialized page with one reading."""
         return self._page(readings=[self._reading(note="one")], has_more=has_more).SerializeToString()
 
     def request(self, method: str, serialized: bytes) -> Message:
-        """The request of a call."""
+        """Parse a serialized request of this method."""
         return GetMessageClass(self._service.methods_by_name[method].input_type).FromString(serialized)
 
 
 @dataclass(slots=True)
 class Seen:
-    """A call as it reached the server."""
+    """Call as the server received it."""
 
     method: str
     request: Any
-    """The request message."""
     metadata: list[tuple[str, str | bytes]]
     seconds: float | None
-    """Until the deadline; None: there is none."""
+    """Seconds until the deadline. None: the call has no deadline."""
 
     def values(self, key: str) -> list[str | bytes]:
-        """All values of one key of the metadata."""
+        """Return all values of a metadata key."""
         return [value for name, value in self.metadata if name == key]
 
 
 @dataclass
 class ForeignServer(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no types
-    """Answers unary methods with ``unary`` and streaming ones with ``stream``."""
+    """Server that replies to unary methods with ``unary`` and to streaming methods with ``stream``."""
 
     weather: Weather
     unary: Unary = field(init=False)
@@ -77,7 +76,7 @@ class ForeignServer(grpc.GenericRpcHandler):  # type: ignore[misc]  # the librar
     seen: list[Seen] = field(default_factory=list)
     address: str = ""
     others: list[grpc.GenericRpcHandler] = field(default_factory=list)
-    """Further services, asked first."""
+    """Additional services; they take precedence."""
 
     def __post_init__(self) -> None:
         self.unary = answering(b"")
@@ -86,7 +85,7 @@ class ForeignServer(grpc.GenericRpcHandler):  # type: ignore[misc]  # the librar
     async def start(
         self, *options: tuple[str, int], credentials: grpc.ServerCredentials | None = None
     ) -> grpc.aio.Server:
-        """Serve on a free port, or again on the one from before."""
+        """Serve on a free port; a restart uses the same port."""
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0), *options])
         server.add_generic_rpc_handlers((self,))
         wanted = self.address or "127.0.0.1:0"
@@ -96,7 +95,6 @@ class ForeignServer(grpc.GenericRpcHandler):  # type: ignore[misc]  # the librar
         return server
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-        """What gRPC asks for each call: who handles it."""
         method = details.method.rpartition("/")[2]
         for other in self.others:
             if handler := other.service(details):
@@ -128,7 +126,7 @@ class ForeignServer(grpc.GenericRpcHandler):  # type: ignore[misc]  # the librar
 
 
 def answering(response: bytes) -> Unary:
-    """Answer with these bytes."""
+    """Reply with these bytes."""
 
     async def answer(_request: Message, _context: Context) -> bytes:
         return response
@@ -137,7 +135,7 @@ def answering(response: bytes) -> Unary:
 
 
 def failing(code: grpc.StatusCode, message: str = "", *details: Message) -> Unary:
-    """Fail; details make it a ``google.rpc.Status``."""
+    """Fail with this status; ``details`` are sent as a ``google.rpc.Status``."""
 
     async def fail(_request: Message, context: Context) -> bytes:
         await context.abort(code, message, packed(code, message, details))
@@ -147,7 +145,7 @@ def failing(code: grpc.StatusCode, message: str = "", *details: Message) -> Unar
 
 
 def sending(*messages: bytes, then: Unary | None = None) -> Stream:
-    """Send these messages, and then end, or do what a unary method would."""
+    """Send these messages, then end the stream or run ``then``."""
 
     async def send(request: Message, context: Context) -> AsyncIterator[bytes]:
         for message in messages:
@@ -159,7 +157,7 @@ def sending(*messages: bytes, then: Unary | None = None) -> Stream:
 
 
 def packed(code: grpc.StatusCode, message: str, details: tuple[Message, ...]) -> tuple[tuple[str, bytes], ...]:
-    """The trailing metadata of a failure with details."""
+    """Return the trailing metadata of a failure with details."""
     if not details:
         return ()
     status = Status(code=code.value[0], message=message)

@@ -1,4 +1,4 @@
-"""The gateway as its program runs it, in the process of the test."""
+"""Run the gateway in the test's process, the way its program runs it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.programs import PATIENCE
 
 
 class Told(Lifetime):
-    """Lives until a test says so."""
+    """Lifetime that ends when a test sets ``stop``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,14 +31,14 @@ class Told(Lifetime):
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """A gateway that serves."""
+    """Running gateway."""
 
     address: str
     lifetime: Told
     task: asyncio.Task[None]
 
     async def drain(self) -> None:
-        """Have it stop; returns when it has."""
+        """Stop the gateway and wait until it has drained."""
         self.lifetime.stop.set()
         async with asyncio.timeout(PATIENCE):
             await self.task
@@ -48,10 +48,10 @@ class Gateway:
 async def running_gateway(
     descriptor_set: Path, upstream: str, look_up: LookUp = look_up, **settings: object
 ) -> AsyncIterator[Gateway]:
-    """Serve until the context is left."""
+    """Serve until the context exits."""
     address, lifetime = free_address(), Told()
     given = {"drain_timeout": 0.1, "heartbeat": 600.0, "docs": False} | settings
-    # The names are those of the settings, checked when they are read.
+    # Keys are names of settings; Settings validates them.
     configured = Settings(listen=address, upstream=upstream, descriptor_set=descriptor_set, **given)  # type: ignore[arg-type]
     task = asyncio.create_task(app.serve(configured, lifetime, look_up))
     started = asyncio.create_task(lifetime.serving.wait())

@@ -1,4 +1,4 @@
-"""What may stand behind a gateway and is no gRPC server."""
+"""Servers behind a gateway that do not speak gRPC."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 @dataclass(slots=True)
 class Impostor:
-    """Something that listens."""
+    """Listening server that counts its connections."""
 
     address: str
     connections: int = 0
-    """That were opened so far."""
+    """Connections accepted so far."""
 
 
 @asynccontextmanager
 async def standing(serve: Serve, address: str = "127.0.0.1:0") -> AsyncIterator[Impostor]:
-    """Serve connections until the context is left."""
+    """Serve connections until the context exits."""
     host, _, port = address.rpartition(":")
     impostor = Impostor(address)
     writers: list[asyncio.StreamWriter] = []
@@ -33,7 +33,7 @@ async def standing(serve: Serve, address: str = "127.0.0.1:0") -> AsyncIterator[
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         impostor.connections += 1
         writers.append(writer)
-        with suppress(ConnectionError):  # the gateway went away first
+        with suppress(ConnectionError):  # the gateway closed its side first
             await serve(reader, writer)
 
     server = await asyncio.start_server(connected, host, int(port))
@@ -48,7 +48,7 @@ async def standing(serve: Serve, address: str = "127.0.0.1:0") -> AsyncIterator[
 
 
 def speaking_http1(address: str = "127.0.0.1:0") -> AbstractAsyncContextManager[Impostor]:
-    """Answers 400 as an HTTP/1.1 server does when it is sent HTTP/2."""
+    """Reply 400, as an HTTP/1.1 server does when a client sends HTTP/2."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)
@@ -60,7 +60,7 @@ def speaking_http1(address: str = "127.0.0.1:0") -> AbstractAsyncContextManager[
 
 
 def speaking_http2(status: int, content_type: str) -> AbstractAsyncContextManager[Impostor]:
-    """Answers every request as an HTTP/2 server does that serves pages."""
+    """Reply to every request like an HTTP/2 server of web pages."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
@@ -78,7 +78,7 @@ def speaking_http2(status: int, content_type: str) -> AbstractAsyncContextManage
 
 
 def hanging_up() -> AbstractAsyncContextManager[Impostor]:
-    """Accepts, and closes at once."""
+    """Accept connections and close them at once."""
 
     async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
@@ -87,7 +87,7 @@ def hanging_up() -> AbstractAsyncContextManager[Impostor]:
 
 
 def silent() -> AbstractAsyncContextManager[Impostor]:
-    """Accepts, reads, and never says a word."""
+    """Accept connections and read, but never reply."""
 
     async def serve(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
         while await reader.read(65536):

@@ -1,4 +1,4 @@
-"""A server's end of `multiplex.v1` streams, written by hand."""
+"""Server side of `multiplex.v1` streams, controlled frame by frame."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.programs import PATIENCE
 
 
 class Peer(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no types
-    """The server's end of the streams: a test takes frames and writes frames."""
+    """Server side of the streams: a test reads and writes single frames."""
 
     def __init__(self) -> None:
         self.streams: list[Context] = []

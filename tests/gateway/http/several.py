@@ -1,4 +1,4 @@
-"""Several servers of the foreign service, each of which says its own name; and what may stand between."""
+"""Several servers of the foreign service, each of which replies with its name; and their health services."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ SERVING, NOT_SERVING = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERV
 
 
 class Health(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no types
-    """Says how its server is, and never ends a watch by itself."""
+    """Health service that reports a set status and never ends a watch by itself."""
 
     def __init__(self) -> None:
         self.watches = 0
-        """That are open."""
+        """Number of open watches."""
         self.begun = 0
         self._status = SERVING
         self._changed = asyncio.Event()
 
     def says(self, status: int) -> None:
-        """From now on."""
+        """Report this status from now on."""
         self._status = status
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
@@ -53,7 +53,7 @@ class Health(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has n
 
 
 class Named(ForeignServer):
-    """Answers with its name, and with nothing else until it is told to."""
+    """Server that replies with its name."""
 
     def __init__(self, weather: Weather, name: str, *others: grpc.GenericRpcHandler) -> None:
         super().__init__(weather)
@@ -66,17 +66,17 @@ class Named(ForeignServer):
         return self.weather.reading(self.name)
 
     async def begin(self, credentials: grpc.ServerCredentials | None = None) -> None:
-        """Start, or start again on the same address."""
+        """Start the server; a restart uses the same address."""
         self.running = await self.start(credentials=credentials)
 
     async def die(self) -> None:
-        """Cut every call and connection."""
+        """Cancel every call and close every connection."""
         if self.running is not None:
             running, self.running = self.running, None
             await running.stop(None)
 
     def holding(self) -> tuple[asyncio.Event, asyncio.Event]:
-        """Have calls wait: the first event says that one is there, the second lets them be answered."""
+        """Hold calls: the first event is set when a call arrives; set the second one to release the calls."""
         arrived, released = asyncio.Event(), asyncio.Event()
 
         async def hold(request: Message, context: Context) -> bytes:
@@ -89,12 +89,12 @@ class Named(ForeignServer):
 
 
 def upstream(servers: Sequence[ForeignServer]) -> str:
-    """The setting that names them all."""
+    """Return the ``upstream`` setting that lists all servers."""
     return ",".join(server.address for server in servers)
 
 
 async def asked(gateway: Gateway, times: int) -> Counter[str]:
-    """How many calls each server answers, one after the other; failures by their status."""
+    """Make calls one after the other; count them by server name, or by status when they fail."""
     found = Counter[str]()
     for _ in range(times):
         answer = await exchange(gateway.address, get(READING))
@@ -103,21 +103,21 @@ async def asked(gateway: Gateway, times: int) -> Counter[str]:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Wait for something that must happen."""
+    """Wait until a condition holds that must become true."""
     async with asyncio.timeout(PATIENCE):
-        while not holds():  # noqa: ASYNC110 - nothing else is told
+        while not holds():  # noqa: ASYNC110 - no event to wait for
             await asyncio.sleep(0.01)
 
 
 async def until_asked(gateway: Gateway, *names: str) -> None:
-    """Wait until exactly these servers are asked."""
+    """Wait until exactly these servers receive calls."""
     async with asyncio.timeout(PATIENCE):
         while set(await asked(gateway, 3 * len(names))) != set(names):
             pass
 
 
 async def arrived(*events: asyncio.Event) -> int:
-    """Wait for the first of the events; answers which it is."""
+    """Wait for the first of the events; return its index."""
     async with asyncio.timeout(PATIENCE):
         while True:
             for index, event in enumerate(events):

@@ -1,5 +1,5 @@
 # ruff: noqa: ANN401 - classes made from a descriptor have attributes that no type knows
-"""What the tests of the gateway share."""
+"""Shared fixtures of the gateway's unit tests."""
 
 from __future__ import annotations
 
@@ -22,35 +22,35 @@ from tests.support.protoc import compiled
 
 @dataclass(frozen=True, slots=True)
 class Kitchen:
-    """The messages of kitchen.proto in a private pool, and their JSON."""
+    """Messages of kitchen.proto in a private pool, and their JSON mapping."""
 
     pool: DescriptorPool
     json_map: JsonMap
 
     def descriptor(self, name: str) -> Descriptor:
-        """The type `name`: of kitchen.proto, or a full name."""
+        """Return a message type by its full name, or by its name in kitchen.proto."""
         return self.pool.FindMessageTypeByName(name if "." in name else f"kitchen.v1.{name}")
 
     def new(self, name: str) -> Any:
-        """An empty message."""
+        """Return an empty message."""
         return GetMessageClass(self.descriptor(name))()
 
     def read(self, name: str, body: str, **options: Any) -> Any:
-        """The message that `body` says; `options` are those of `JsonMap.reader`."""
+        """Parse a JSON body into a message; `options` are those of `JsonMap.reader`."""
         message = self.new(name)
         self.json_map.reader(self.descriptor(name), **options)(parse(body.encode(), max_depth=100), message)
         return message
 
     def write(self, message: Message) -> Any:
-        """The JSON of a message as plain Python."""
+        """Return the JSON of a message as Python objects."""
         return self.json_map.writer(self.descriptor(message.DESCRIPTOR.full_name))(message)
 
     def text(self, message: Message) -> str:
-        """The JSON of a message as text."""
+        """Return the JSON of a message as text."""
         return dumps(self.write(message)).decode()
 
     def refusal(self, name: str, body: str, **options: Any) -> Violation:
-        """What is said about a body that must be refused."""
+        """Return the only violation of an invalid body."""
         with pytest.raises(InvalidRequest) as caught:
             self.read(name, body, **options)
         (violation,) = caught.value.violations
@@ -59,7 +59,7 @@ class Kitchen:
 
 @pytest.fixture(scope="session")
 def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Kitchen:
-    """Compiles the test protos; one map for all tests, as in the gateway."""
+    """Compile the test protos. All tests share one JSON map, as in the gateway."""
     folder = tmp_path_factory.mktemp("kitchen")
     target = compiled(folder / "set.binpb", "kitchen.proto", "kitchen_old.proto")
     pool = DescriptorPool()
@@ -70,7 +70,7 @@ def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Kitchen:
 
 @pytest.fixture
 def kitchen_refusal(kitchen: Kitchen) -> Callable[[str, str], str]:
-    """Path and description of a refusal in one line."""
+    """Return a function that formats the violation of an invalid body as ``path: description``."""
 
     def say(name: str, body: str) -> str:
         violation = kitchen.refusal(name, body)

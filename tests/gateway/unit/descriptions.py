@@ -1,4 +1,4 @@
-"""Descriptions of services made of the protos of the tests."""
+"""OpenAPI descriptions of services that tests define."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from restmap_gateway.schema.schema import load
 from tests.support import protoc
 
 Json = Any
-"""What a JSON body says, as plain Python."""
+"""Parsed JSON as Python objects."""
 
 
 def compiled(folder: Path, *files: str) -> bytes:
-    """The descriptor set, with comments, of proto files in the folder or beside the tests."""
+    """Compile proto files in the folder or of the tests; return the descriptor set with comments."""
     flags = ("--include_imports", "--include_source_info")
     return protoc.compiled(folder / "set.binpb", *files, folder=folder, flags=flags).read_bytes()
 
 
 def described(descriptor_set: bytes, *, server_url: str | None = None) -> Json:
-    """The description of everything in a descriptor set."""
+    """Return the OpenAPI description of a descriptor set."""
     return describe(load(descriptor_set), version="1", server_url=server_url)
 
 
 def service(folder: Path, text: str) -> Json:
-    """The description of one service, ``package shop.v1``, with these messages and methods."""
+    """Describe one service in ``package shop.v1`` with these messages and methods."""
     imports = ("google/api/annotations", "google/api/field_behavior", "google/api/field_info", "restmap/v1/restmap")
     well_known = ("any", "duration", "empty", "field_mask", "struct", "timestamp", "wrappers")
     names = [*imports, *(f"google/protobuf/{name}" for name in well_known)]
@@ -37,33 +37,33 @@ def service(folder: Path, text: str) -> Json:
 def method(
     folder: Path, rule: str, messages: str, call: str = "rpc Do(Item) returns (Item)", options: str = ""
 ) -> Json:
-    """The only operation of a service of one method."""
+    """Return the operation of a service with one method."""
     text = f"{messages} service Shop {{ {call} {{ option (google.api.http) = {{ {rule} }}; {options} }} }}"
     return only_operation(service(folder, text))
 
 
 def operations(description: Json) -> dict[str, Json]:
-    """All operations, by id."""
+    """Return all operations by id."""
     items = description["paths"].values()
     return {one["operationId"]: one for item in items for one in item.values() if "operationId" in one}
 
 
 def only_operation(description: Json) -> Json:
-    """The operation of a description that has one."""
+    """Return the operation of a description with one operation."""
     (operation,) = operations(description).values()
     return operation
 
 
 def parameters(operation: Json, place: str) -> dict[str, Json]:
-    """The parameters of an operation in ``path``, ``query`` or ``header``, by name."""
+    """Return the parameters of an operation in ``path``, ``query`` or ``header``, by name."""
     return {one["name"]: one for one in operation.get("parameters", []) if one["in"] == place}
 
 
 def answer(operation: Json) -> Json:
-    """The schema of the answer of an operation."""
+    """Return the response schema of an operation."""
     return operation["responses"]["200"]["content"]["application/json"]["schema"]
 
 
 def component(description: Json, name: str) -> Json:
-    """The schema of that name."""
+    """Return the schema with this name."""
     return description["components"]["schemas"][name]

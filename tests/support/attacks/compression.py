@@ -1,4 +1,4 @@
-"""Messages that are small on the wire and large once they are inflated."""
+"""Small messages that are large once decompressed."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import zlib
 from tests.support.attacks.wire import MIB, Attack, chunks, message
 
 ALGORITHMS = ("gzip", "deflate", "identity", "snappy", "br", "zstd", "stream/gzip", "")
-"""Values of ``grpc-encoding``, of this day and of others; the empty one: no such header."""
+"""Values of ``grpc-encoding``, current and old. The empty string means: no header."""
 
 _GZIP, _ZLIB = 31, 15
 
 
 def bomb(size: int, *, gzip: bool) -> bytes:
-    """So many zeroes, compressed a thousand times."""
+    """Return ``size`` zero bytes, compressed about a thousandfold."""
     deflating = zlib.compressobj(9, wbits=_GZIP if gzip else _ZLIB)
     return b"".join((*(deflating.compress(bytes(MIB)) for _ in range(size // MIB)), deflating.flush()))
 
 
 def inflating(address: str, path: str, algorithm: str, compressed: bytes) -> Attack:
-    """One call with a message whose flag says that it is compressed."""
+    """Make one call with a message whose flag marks it as compressed."""
     attack = Attack()
     connection = attack.open(address)
     stream, headers = connection.call(path, *([("grpc-encoding", algorithm)] if algorithm else []))

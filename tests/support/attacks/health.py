@@ -1,4 +1,4 @@
-"""Health asked by many at once, and watched by more."""
+"""Floods of health checks and health watches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
 
 
 def asking(address: str, path: str, *, calls: int, connections: int = 1) -> Attack:
-    """Calls for the health of the server as a whole, whose answers are not read."""
+    """Make calls for the overall health of the server without reading the replies."""
     attack = Attack()
     for _ in range(connections):
         connection = attack.open(address)

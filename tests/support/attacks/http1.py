@@ -1,7 +1,7 @@
-"""Attacks on an HTTP/1.1 server that need no token: what a connection or a request can cost before it is looked at.
+"""Attacks on an HTTP/1.1 server that need no token: the cost of connections and requests before authentication.
 
-An attack opens its connections and keeps them, as a `Crowd`, until that is closed. A server that hangs up or stops
-reading has defended itself: the attack then ends without an error.
+An attack keeps its connections open, as a `Crowd`, until ``close``. A server that closes connections or stops reading
+has defended itself: the attack then ends without an error.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from types import TracebackType
 from typing import Final, Self
 
 STALLED_SECONDS: Final = 2.0
-"""A server that takes nothing for this long does not read on."""
+"""Seconds without progress after which the server is assumed to have stopped reading."""
 
 MEGABYTE: Final = 1 << 20
 
 
 class Crowd:
-    """Connections to one server, all of one client."""
+    """Connections of one client to one server."""
 
     def __init__(self, address: str) -> None:
-        """Prepare to connect to HOST:PORT."""
+        """Store the address, HOST:PORT; open no connection yet."""
         host, _, port = address.rpartition(":")
         self._target = (host.strip("[]"), int(port))
         self.sockets: list[socket.socket] = []
         self.sent = 0
-        """Bytes."""
+        """Bytes sent so far."""
         self.refused = 0
-        """Connections that could not be opened, or that took nothing."""
+        """Connections that failed to open or to send."""
 
     def join(self, data: bytes = b"", *, receive_buffer: int = 0) -> None:
-        """Open a connection and send something on it; with ``receive_buffer`` bytes it takes in hardly more."""
+        """Open a connection and send data on it; ``receive_buffer`` bytes limit the data in flight to the client."""
         try:
             connection = socket.socket()
             if receive_buffer:
@@ -45,16 +45,16 @@ class Crowd:
         self._send(connection, data)
 
     def send(self, data: bytes) -> None:
-        """Send something on every connection."""
+        """Send data on every connection."""
         for connection in self.sockets:
             self._send(connection, data)
 
     def hung_up(self) -> int:
-        """How many connections the server has closed; what it sent on them is read."""
+        """Read all received data; return the number of connections that the server has closed."""
         return sum(map(_is_closed, self.sockets))
 
     def close(self) -> None:
-        """Hang up."""
+        """Close all connections."""
         for connection in self.sockets:
             connection.close()
 
@@ -91,32 +91,32 @@ def _is_closed(connection: socket.socket) -> bool:
 
 
 def request(method: str, target: str, *lines: str, body: bytes = b"") -> bytes:
-    """The bytes of a request; with a body, its length comes by itself."""
+    """Return the bytes of a request; a body gets its Content-Length."""
     length = (f"Content-Length: {len(body)}",) if body else ()
     head = "\r\n".join([f"{method} {target} HTTP/1.1", "Host: gateway.test", *lines, *length, "", ""])
     return head.encode("utf-8", "surrogateescape") + body
 
 
 def idle(address: str, connections: int) -> Crowd:
-    """Connections that say nothing: also TLS handshakes that never begin."""
+    """Open connections and send nothing, like TLS handshakes that never begin."""
     return _crowd(address, connections, b"")
 
 
 def half_headers(address: str, connections: int, size: int) -> Crowd:
-    """Requests whose headers do not end after so many bytes."""
+    """Send requests whose headers stop unfinished after ``size`` bytes."""
     line = b"X-Padding: " + b"x" * 8000 + b"\r\n"
     head = request("GET", "/")[:-2] + line * (size // len(line) + 1)
     return _crowd(address, connections, head[:size])
 
 
 def half_bodies(address: str, connections: int, target: str, size: int) -> Crowd:
-    """Requests of whose bodies the last byte is missing."""
+    """Send requests whose bodies lack the last byte."""
     head = request("POST", target, "Content-Type: application/json", f"Content-Length: {size}")
     return _crowd(address, connections, head + b" " * (size - 1))
 
 
 def unread(address: str, connections: int, asking: bytes) -> Crowd:
-    """Requests whose answers nobody reads."""
+    """Send requests and never read the responses."""
     crowd = Crowd(address)
     for _ in range(connections):
         crowd.join(asking, receive_buffer=4096)
@@ -124,7 +124,7 @@ def unread(address: str, connections: int, asking: bytes) -> Crowd:
 
 
 def garbage(address: str, connections: int, data: bytes = b"\x16\x03\x01 nonsense\r\n\r\n") -> Crowd:
-    """What is not HTTP, on a connection each."""
+    """Send bytes that are not HTTP on every connection."""
     return _crowd(address, connections, data)
 
 
@@ -136,13 +136,13 @@ def _crowd(address: str, connections: int, data: bytes) -> Crowd:
 
 
 def tiny_chunks(target: str, size: int = MEGABYTE) -> bytes:
-    """A request whose body comes in chunks of one byte."""
+    """Return a request whose body consists of chunks of one byte."""
     head = request("POST", target, "Content-Type: application/json", "Transfer-Encoding: chunked")
     return head + b"1\r\n \r\n" * size + b"0\r\n\r\n"
 
 
 def costly_bodies(size: int = MEGABYTE) -> Mapping[str, bytes]:
-    """Bodies that are cheap to send and dear to read, each of about so many bytes."""
+    """Return bodies of about ``size`` bytes that are cheap to send and expensive to parse."""
     return {
         "objects": b"[" + b"{}," * (size // 3) + b"{}]",
         "numbers": b"[" + b"0," * (size // 2) + b"0]",
@@ -161,7 +161,7 @@ def costly_bodies(size: int = MEGABYTE) -> Mapping[str, bytes]:
 
 
 def costly_headers(size: int = 16_000) -> Mapping[str, bytes]:
-    """Requests with headers, or targets, that are dear to read."""
+    """Return requests whose headers or targets are expensive to parse."""
     return {
         "ranges": request("GET", "/", "Accept: " + "a," * (size // 2)),
         "parameters of a range": request("GET", "/", "Accept: a" + ";b" * (size // 2)),

@@ -1,7 +1,7 @@
-"""Raw HTTP/2: what a connection can cost a gRPC server before any call of it is looked at.
+"""Raw HTTP/2 attacks: the cost of a connection to a gRPC server before any call is processed.
 
-Each attack opens connections, sends what it has to, and keeps them open until it is closed. A server that hangs up or
-stops reading has defended itself: the attack then ends without an error.
+Each attack opens connections, sends its frames, and keeps the connections open until ``close``. A server that closes
+connections or stops reading has defended itself: the attack then ends without an error.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from tests.support.attacks.wire import (
 
 
 def unread_pings(address: str, *, connections: int = 1, size: int = 40 * MIB) -> Attack:
-    """Pings whose acknowledgements are never read."""
+    """Send PINGs and never read the acknowledgements."""
     attack, ping = Attack(), frame(PING, 0, 0, b"12345678")
     for _ in range(connections):
         attack.open(address).flood(itertools.repeat(ping, size // len(ping)))
@@ -47,7 +47,7 @@ def unread_pings(address: str, *, connections: int = 1, size: int = 40 * MIB) ->
 
 
 def settings_flood(address: str, *, connections: int = 1, size: int = 40 * MIB) -> Attack:
-    """SETTINGS whose acknowledgements are never read."""
+    """Send SETTINGS frames and never read the acknowledgements."""
     attack, settings = Attack(), frame(SETTINGS, 0, 0, struct.pack(">HI", INITIAL_WINDOW_SIZE, 65535))
     for _ in range(connections):
         attack.open(address).flood(itertools.repeat(settings, size // len(settings)))
@@ -55,7 +55,7 @@ def settings_flood(address: str, *, connections: int = 1, size: int = 40 * MIB) 
 
 
 def empty_frames(address: str, path: str, *, size: int = 20 * MIB) -> Attack:
-    """DATA frames with nothing in them."""
+    """Send empty DATA frames."""
     attack = Attack()
     connection = attack.open(address)
     stream, headers = connection.call(path)
@@ -66,7 +66,7 @@ def empty_frames(address: str, path: str, *, size: int = 20 * MIB) -> Attack:
 
 
 def priority_flood(address: str, *, size: int = 20 * MIB) -> Attack:
-    """PRIORITY frames for streams that are never opened."""
+    """Send PRIORITY frames for streams that never open."""
     attack = Attack()
     connection = attack.open(address)
     streams = itertools.cycle(range(1, 2**20, 2))
@@ -75,7 +75,7 @@ def priority_flood(address: str, *, size: int = 20 * MIB) -> Attack:
 
 
 def rapid_resets(address: str, path: str, *, connections: int = 1, calls: int = 100_000) -> Attack:
-    """Calls that are cancelled as soon as they were made (CVE-2023-44487)."""
+    """Cancel calls right after their start (CVE-2023-44487)."""
     attack, cancel = Attack(), struct.pack(">I", CANCEL)
     for _ in range(connections):
         connection = attack.open(address)
@@ -98,7 +98,7 @@ def unfinished_messages(
     size: int = 4 * MIB,
     seconds: float = 5.0,
 ) -> Attack:
-    """Messages that lack their last byte, on as many streams as the server takes, as fast as its windows let them."""
+    """Send messages without their last byte, on as many streams and as fast as the server allows."""
     attack = Attack()
     writers = [
         _Unfinished(attack.open(address, preface=False), path, metadata, streams, size) for _ in range(connections)
@@ -110,7 +110,7 @@ def unfinished_messages(
 
 
 class _Unfinished:
-    """A well-behaved HTTP/2 client of one connection, all of whose messages lack their last byte."""
+    """Compliant HTTP/2 client on one connection whose messages all lack their last byte."""
 
     def __init__(
         self, connection: Connection, path: str, metadata: Sequence[tuple[str, str]], streams: int, size: int
@@ -123,7 +123,7 @@ class _Unfinished:
         self._streams, self._size, self._path, self._metadata = streams, size, path, metadata
 
     def go_on(self) -> bool:
-        """Send what the windows let through; False if the server has hung up."""
+        """Send as much as the windows allow; return False if the server has closed the connection."""
         try:
             data = self._wire.socket.recv(MIB)
         except TimeoutError:
@@ -159,7 +159,7 @@ class _Unfinished:
 
 
 def endless_headers(address: str, path: str, *, connections: int = 1, size: int = 40 * MIB) -> Attack:
-    """A header block that never ends: CONTINUATION upon CONTINUATION."""
+    """Send a header block that never ends: CONTINUATION after CONTINUATION."""
     attack = Attack()
     for _ in range(connections):
         connection = attack.open(address)
@@ -175,7 +175,7 @@ def endless_headers(address: str, path: str, *, connections: int = 1, size: int 
 
 
 def header_bombs(address: str, path: str, *, connections: int = 1, calls: int = 1000, times: int = 4000) -> Attack:
-    """Calls whose headers name one large entry of the table again and again, a byte each."""
+    """Make calls whose headers refer to one large table entry many times, with one byte per reference."""
     attack = Attack()
     for _ in range(connections):
         connection = attack.open(address)
@@ -192,7 +192,7 @@ def header_bombs(address: str, path: str, *, connections: int = 1, calls: int = 
 
 
 def endless_bomb(address: str, path: str, *, connections: int = 1, size: int = 8 * MIB) -> Attack:
-    """A header block that never ends, and names one large entry of the table with each of its bytes."""
+    """Send a header block that never ends; each byte refers to one large table entry."""
     attack, large = Attack(), ("x-large", "v" * 3900)
     for _ in range(connections):
         connection = attack.open(address)
@@ -209,7 +209,7 @@ def endless_bomb(address: str, path: str, *, connections: int = 1, size: int = 8
 def open_calls(
     address: str, path: str, *metadata: tuple[str, str], connections: int = 1, streams: int = 1000
 ) -> Attack:
-    """Calls whose message never comes."""
+    """Make calls and never send their messages."""
     attack = Attack()
     for _ in range(connections):
         connection = attack.open(address)
@@ -220,7 +220,7 @@ def open_calls(
 def closed_windows(
     address: str, path: str, requests: Sequence[bytes], *metadata: tuple[str, str], connections: int = 1
 ) -> Attack:
-    """Calls whose answers the server may not send: a window of nothing for each stream."""
+    """Make calls whose responses the server must not send, because each stream has a window of 0 bytes."""
     attack = Attack()
     for _ in range(connections):
         connection = attack.open(address, {INITIAL_WINDOW_SIZE: 0})
@@ -235,7 +235,7 @@ def closed_windows(
 
 
 def idle_connections(address: str, *, connections: int, preface: bool) -> Attack:
-    """Connections that say nothing; without a preface not even that they are HTTP/2."""
+    """Open connections and send nothing, or only the HTTP/2 preface."""
     attack = Attack()
     for _ in range(connections):
         try:

@@ -1,4 +1,4 @@
-"""What an attack costs a process: the most memory that it occupied meanwhile, and what it wrote."""
+"""Peak memory and output of a process under attack."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _RESET_PEAK = "5"
 
 
 class Memory:
-    """The memory of a process on Linux, from the moment that this is made."""
+    """Memory use of a Linux process since this object was created."""
 
     def __init__(self, pid: int) -> None:
         self._folder = Path(f"/proc/{pid}")
@@ -18,7 +18,7 @@ class Memory:
 
     @property
     def peak(self) -> int:
-        """The most bytes that it has occupied since, beyond those at the start."""
+        """Return the peak use in bytes above the use at the start."""
         return self._read("VmHWM") - self._before
 
     def _read(self, name: str) -> int:

@@ -1,4 +1,4 @@
-"""Streams of ``multiplex.v1`` that ask and do not listen."""
+"""``multiplex.v1`` streams that send calls and never read replies."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from multiplex.v1 import multiplex_pb2 as pb
 METHOD = "/multiplex.v1.MultiplexService/Multiplex"
 
 QUIET_SECONDS = 1.0
-"""A server that takes no frame for this long does not read on."""
+"""Seconds without a frame taken after which the server is assumed to have stopped reading."""
 
 _PATIENCE = 60.0
-"""Seconds that a stream lives at most."""
+"""Maximum lifetime of a stream in seconds."""
 
 
 class UnreadStreams:
-    """Streams that send frames for as long as the server takes them, and read nothing. Open until it is closed."""
+    """Streams that send frames as long as the server takes them, and read nothing until ``close`` or ``codes``."""
 
     def __init__(self, address: str, frames: Sequence[bytes], *, streams: int = 1, repeat: int = 1) -> None:
-        """Send these serialized frames, so often, on so many streams; returns when the server reads no further."""
+        """Send these serialized frames ``repeat`` times on each stream; return once the server stops reading."""
         self.sent = 0
-        """Bytes that gRPC has taken; it keeps a frame or two of each stream."""
+        """Bytes that gRPC has taken; gRPC buffers one or two frames per stream."""
         self._taken = threading.Event()
         self._closed = threading.Event()
         self._channels: list[grpc.Channel] = []
         self._streams: list[Any] = []
         for _ in range(streams):
-            # Options of a channel that shares its connection with no other.
+            # The option keeps the channel from sharing its connection with other channels.
             channel = grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)])
             self._channels.append(channel)
             method: Any = channel.stream_stream(METHOD)
@@ -47,11 +47,11 @@ class UnreadStreams:
         self.close()
 
     def codes(self) -> Sequence[grpc.StatusCode]:
-        """How each stream ended; waits for that, and reads what was sent before."""
+        """Read each stream to its end; return the status codes."""
         return [_code(stream) for stream in self._streams]
 
     def close(self) -> None:
-        """Hang up."""
+        """Close all channels."""
         self._closed.set()
         for channel in self._channels:
             channel.close()
@@ -76,7 +76,7 @@ def _code(stream: Any) -> grpc.StatusCode:  # noqa: ANN401 - grpc has no type fo
 
 
 def calls(number: int, method: str, request: bytes, token: str, *, first_id: int = 0) -> bytes:
-    """A frame of so many calls of one kind."""
+    """Return a frame with ``number`` equal calls."""
     metadata = [pb.Metadatum(key="x-auth-token", value=token.encode())] if token else []
     made = [pb.Call(id=first_id + index, method=method, request=request, metadata=metadata) for index in range(number)]
     return pb.MultiplexRequest(calls=made).SerializeToString()
@@ -85,7 +85,7 @@ def calls(number: int, method: str, request: bytes, token: str, *, first_id: int
 def unread_answers(
     address: str, method: str, request: bytes, token: str = "", *, streams: int = 1, megabytes: int = 64
 ) -> UnreadStreams:
-    """Frames of calls, whose answers are not read; without a token each of them is refused."""
+    """Send frames of calls without reading the replies; without a token the server refuses each call."""
     number = 500 if token else 2000
     frames = [calls(number, method, request, token, first_id=number * index) for index in range(8)]
     return UnreadStreams(address, frames, streams=streams, repeat=megabytes * 1024 * 1024 // sum(map(len, frames)))

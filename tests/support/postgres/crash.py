@@ -1,4 +1,4 @@
-"""The end of a server as in a crash of its machine: all of its processes at once, with nothing written any more."""
+"""Simulated machine crash: kill all processes of a server at once, without any further write."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from contextlib import suppress
 from ctypes import CDLL
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]  # has no types of its own
+import psutil  # type: ignore[import-untyped]  # has no types
 
 from tests.support.postgres.folder import PATIENCE
 
 
 def kill_all(pid: int) -> None:
-    """Kill a postmaster and all that it started; none of them runs when this returns."""
+    """Kill a postmaster and all its child processes; return once all have ended."""
     postmaster = psutil.Process(pid)
-    postmaster.suspend()  # so that it starts none meanwhile, and does nothing about those that end
+    postmaster.suspend()  # so that it neither starts processes nor reacts to ended ones
     processes = [*postmaster.children(recursive=True), postmaster]
     for process in processes:
         with suppress(psutil.NoSuchProcess):
@@ -27,7 +27,7 @@ def kill_all(pid: int) -> None:
 
 
 def is_gone(process: psutil.Process) -> bool:
-    """Whether nothing of it runs; that nobody has asked yet how it ended does not count."""
+    """Return whether the process has ended; a zombie counts as ended."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -35,7 +35,7 @@ def is_gone(process: psutil.Process) -> bool:
 
 
 def remove_traces(data: Path) -> None:
-    """Remove what a killed postmaster leaves on the machine: shared memory, and a lock whose pid may get another's."""
+    """Remove shared memory and lock file of a killed postmaster: another process may reuse the pid in the lock file."""
     lock = data / "postmaster.pid"
     _, shared_memory = lock.read_text(encoding="ascii").splitlines()[6].split()
     CDLL(None).shmctl(int(shared_memory), 0, None)  # 0 is IPC_RMID

@@ -1,4 +1,4 @@
-"""Databases of a server, made and dropped."""
+"""Creation and removal of test databases."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from psycopg.sql import SQL, Identifier
 
 
 def new_database(server_url: str) -> str:
-    """Make an empty database; answers its url, which is that of the server but for the name."""
+    """Create an empty database; return its URL, which differs from the server's URL in the name only."""
     name = f"test_{uuid4().hex}"
-    # As tests expect it, whatever the locale of a server that was not started by them.
+    # Tests expect this encoding and locale, also on an external server.
     statement = SQL("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C'")
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(statement.format(Identifier(name)))
@@ -20,7 +20,7 @@ def new_database(server_url: str) -> str:
 
 
 def drop_database(url: str) -> None:
-    """Drop a database that ``new_database`` made, together with the sessions that are in it."""
+    """Drop a database of ``new_database`` and end its sessions."""
     parts = urlsplit(url)
     with psycopg.connect(parts._replace(path="/postgres").geturl(), autocommit=True) as connection:
         connection.execute(SQL("DROP DATABASE {} WITH (FORCE)").format(Identifier(parts.path.lstrip("/"))))

@@ -1,4 +1,4 @@
-"""A folder for a server, which goes with us however we end, together with the server."""
+"""Temporary folder of a server; a guard process removes folder and server, however the tests end."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 from tests.support.postgres.user import User
 
 PATIENCE = 60.0
-"""Seconds to wait for something that must happen; a busy machine is no defect."""
+"""Seconds to wait for something that must happen; long enough for a busy machine."""
 
 MEMORY = Path("/dev/shm")  # noqa: S108 -- mkdtemp makes the names
 ENOUGH = 2 << 30
-"""Bytes that have to be free in memory; a container often has 64 MB there, which is less than one server takes."""
+"""Minimum free bytes in memory. Containers often have 64 MB there, which is too little for one server."""
 
 GUARD = """
 read -r _
@@ -24,20 +24,20 @@ for lock in "$1"/*/postmaster.pid; do
 done
 rm -rf "$1"
 """
-"""Waits until its standard input closes, as it does when the process that has the other end is no more."""
+"""Waits until stdin closes, which also happens when the parent process dies."""
 
 
 def open_folder(user: User, *, on_disk: bool) -> Path:
-    """Make an empty folder that belongs to the user, who can get there, as is not so with pytest's folders.
+    """Create an empty folder that the user owns and can access; pytest's folders are not accessible to other users.
 
-    :param on_disk: not in memory, where a server starts and makes databases ten times as fast.
+    :param on_disk: whether to avoid memory, where a server starts and creates databases ten times as fast.
     """
     for parent in _parents(on_disk=on_disk):
         if user.reaches(parent):
             folder = Path(tempfile.mkdtemp(prefix="postgres-", dir=parent))
             user.own(folder)
             return folder
-    raise AssertionError("no folder for temporary files can be reached by others; set TMPDIR to one that can")
+    raise AssertionError("no temporary folder is accessible to other users; set TMPDIR to such a folder")
 
 
 def _parents(*, on_disk: bool) -> Iterator[Path]:
@@ -48,10 +48,10 @@ def _parents(*, on_disk: bool) -> Iterator[Path]:
 
 
 class Guard:
-    """A process that outlives us by a moment, ends what runs in a folder, and removes it.
+    """Process that outlives the tests briefly: it stops the server in a folder and removes the folder.
 
-    The kernel's PR_SET_PDEATHSIG would not do: a server started from a thread would end with that thread,
-    and its folder would stay.
+    The kernel's PR_SET_PDEATHSIG is no alternative: a server started from a thread would end with that thread,
+    and its folder would remain.
     """
 
     def __init__(self, folder: Path, programs: Path, user: User) -> None:
@@ -63,7 +63,7 @@ class Guard:
         return self._process.pid
 
     def close(self) -> None:
-        """Have the folder removed; it is when this returns."""
+        """Remove the folder; return once it is gone."""
         assert self._process.stdin is not None
         self._process.stdin.close()
         try:
@@ -71,6 +71,6 @@ class Guard:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
-        # Whom the folder belongs to may empty it, but not always take it out of the one that it is in.
+        # The folder's owner can empty the folder, but may lack permission to remove it from its parent.
         shutil.rmtree(self._folder, ignore_errors=True)
         assert not self._folder.exists(), f"{self._folder} could not be removed"

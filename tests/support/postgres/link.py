@@ -1,4 +1,4 @@
-"""One client's connection through a proxy, and what may befall it."""
+"""One client connection through a proxy, and the faults that a test can inject."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ CHUNK = 65536
 
 @dataclass(slots=True)
 class Loss:
-    """Which requests are lost, or the answers to which."""
+    """Rule for losing requests or their replies."""
 
     text: bytes
-    """That is in them; empty for all."""
+    """Text in a lost request; empty means every request."""
 
     times: int | None
-    """How many more; None for all."""
+    """Remaining number of losses. None: no limit."""
 
     arrives: bool
-    """Whether the target gets them, and so only the answer is lost."""
+    """Whether the target receives the request, so that only the reply is lost."""
 
     def befalls(self, before: bytes, data: bytes) -> bool:
-        """Whether it does data of a client that come after others; the text may be in the middle of both."""
+        """Return whether new data contains the text and count the loss; the text may begin in the data before."""
         begun = before[max(0, len(before) - len(self.text) + 1) :]
         if self.times == 0 or self.text not in begun + data:
             return False
@@ -36,7 +36,7 @@ class Loss:
 
 @dataclass(slots=True)
 class Weather:
-    """What befalls all connections of a proxy."""
+    """Faults of all connections of a proxy."""
 
     flowing: asyncio.Event = field(default_factory=asyncio.Event)
     delay: float = 0.0
@@ -47,14 +47,14 @@ class Weather:
         self.flowing.set()
 
     async def hold(self) -> None:
-        """Return when what was received may be forwarded."""
+        """Wait until received data may be forwarded."""
         if self.delay:
             await asyncio.sleep(self.delay)
         await self.flowing.wait()
 
 
 class Link:
-    """Forwards between a client and a target until both have closed, or one of them resets."""
+    """Forwards data between client and target until both sides close or one side resets."""
 
     def __init__(self, client: socket.socket, weather: Weather) -> None:
         self._client = client
@@ -71,24 +71,24 @@ class Link:
             there = await self._opened(host=host, port=port)
             await asyncio.gather(self._forward_requests(here[0], there[1]), self._forward_answers(*there, here[1]))
         except OSError:
-            self.reset()  # what befell one side is passed on to the other
+            self.reset()  # forward the failure of one side to the other
         finally:
             for writer in self._writers:
                 writer.close()
 
     def reset(self) -> None:
-        """Reset both sides, as a crash does: what was not forwarded yet never is."""
+        """Reset both sides, as a crash does; data not yet forwarded is lost."""
         self._is_reset = True
         for writer in self._writers:
             sock: socket.socket = writer.get_extra_info("socket")
-            if sock.fileno() >= 0:  # else it is closed already
+            if sock.fileno() >= 0:  # otherwise the socket is already closed
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 writer.transport.abort()
 
     async def _opened(self, **where: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:  # noqa: ANN401 -- asyncio's
         reader, writer = await asyncio.open_connection(**where)
         self._writers.append(writer)
-        if self._is_reset:  # meanwhile
+        if self._is_reset:  # reset while connecting
             raise ConnectionResetError
         return reader, writer
 
@@ -106,7 +106,7 @@ class Link:
             there.write_eof()
 
     def _befalls(self, before: bytes, data: bytes) -> bool:
-        """Whether a request is not to be forwarded; notes if its answer is not to be."""
+        """Return whether to drop a request; record whether to drop its reply."""
         loss = self._weather.loss
         if loss is None or not loss.befalls(before, data):
             return False
@@ -129,7 +129,7 @@ class Link:
             here.write_eof()
 
     async def _lose_answers(self, reader: asyncio.StreamReader, there: asyncio.StreamWriter) -> None:
-        """Let the target finish, and then reset: a reset now could overtake what the target has not read yet."""
+        """Let the target finish, then reset: an immediate reset could overtake data that is not read yet."""
         self._is_deaf = True
         there.write_eof()
         while await reader.read(CHUNK):
@@ -138,7 +138,7 @@ class Link:
         self.reset()
 
     async def _received(self, reader: asyncio.StreamReader) -> bytes:
-        """The next bytes, when they may be forwarded; empty at the end, and after a reset."""
+        """Return the next bytes once they may be forwarded; empty at the end of the stream or after a reset."""
         data = await reader.read(CHUNK)
         await self._weather.hold()
         return b"" if self._is_reset else data

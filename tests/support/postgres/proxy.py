@@ -1,6 +1,6 @@
-"""A TCP proxy whose connections a test can cut, hold, slow down, and lose requests or answers on.
+"""TCP proxy whose connections a test can cut, hold or delay, and which can lose requests or replies.
 
-It knows nothing of what it forwards, and so is as good for gRPC as for PostgreSQL.
+The proxy does not parse the data, so it works for gRPC as well as for PostgreSQL.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from tests.support.postgres.link import Link, Loss, Weather
 
 
 def address_of(url: str) -> str:
-    """HOST:PORT of a url."""
+    """Return HOST:PORT of a URL."""
     parts = urlsplit(url)
     return f"{parts.hostname}:{parts.port or 5432}"
 
 
 class TcpProxy:
-    """Forwards from a port of its own to ``target``, HOST:PORT, from when it is made until it is closed.
+    """Forwards from its own port to ``target``, HOST:PORT, from construction until ``close``.
 
-    It runs in a thread of its own, so that tests with and without a loop can use it. What a method says is so
-    when it returns.
+    The proxy runs in a separate thread, so that tests with and without an event loop can use it. Each method takes
+    effect before it returns.
     """
 
     def __init__(self, target: str) -> None:
@@ -45,26 +45,26 @@ class TcpProxy:
 
     @property
     def address(self) -> str:
-        """HOST:PORT that it listens on."""
+        """HOST:PORT on which the proxy listens."""
         return f"127.0.0.1:{self._port}"
 
     @property
     def lost(self) -> int:
-        """How many requests or answers were swallowed so far."""
+        """Return the number of requests and replies lost so far."""
         return self._weather.lost
 
     def through(self, url: str) -> str:
-        """The url of the target with our address in place of the target's."""
+        """Return the target's URL with the proxy's address."""
         parts = urlsplit(url)
         user, at, _ = parts.netloc.rpartition("@")
         return parts._replace(netloc=f"{user}{at}{self.address}").geturl()
 
     def cut(self) -> None:
-        """Reset all connections, on both sides. New ones are accepted as before."""
+        """Reset all connections on both sides; new connections are still accepted."""
         self._do(self._reset_all)
 
     def refuse(self) -> None:
-        """Refuse new connections. Those that are there stay."""
+        """Refuse new connections; existing connections stay open."""
         self._do(self._stop_listening)
 
     def accept(self) -> None:
@@ -72,38 +72,38 @@ class TcpProxy:
         self._do(self._listen)
 
     def freeze(self) -> None:
-        """Accept and keep connections, and forward nothing, as a network does that lost its way."""
+        """Accept and keep connections but forward nothing, like a network without a route."""
         self._do(self._weather.flowing.clear)
 
     def thaw(self) -> None:
-        """Forward again, first what was held."""
+        """Forward again, beginning with the held data."""
         self._do(self._weather.flowing.set)
 
     def delay(self, seconds: float) -> None:
-        """Forward everything that much later from now on, in both directions."""
+        """Delay all forwarding from now on by this many seconds, in both directions."""
         self._weather.delay = seconds
 
     def swallow_answers(self, to: bytes = b"", *, times: int | None = None) -> None:
-        """Lose the answers to requests with a text in them: those arrive, and then the connection is reset.
+        """Lose the replies to requests that contain a text: the request arrives, then the connection is reset.
 
-        The reset comes only when the target has closed its side, and so is done with all that it was asked:
-        ``swallow_answers(b"COMMIT", times=1)`` makes one commit that is there and was never acknowledged.
+        The reset waits until the target has closed its side, and thus has processed every request:
+        ``swallow_answers(b"COMMIT", times=1)`` makes one commit that is stored but never acknowledged.
 
-        :param to: looked for in the bytes of the client; nothing means every request from now on.
-        :param times: how often; None until told otherwise.
+        :param to: text to find in the client's bytes; empty means every request from now on.
+        :param times: maximum number of losses. None: no limit.
         """
         self._weather.loss = Loss(to, times, arrives=True)
 
     def swallow_requests(self, like: bytes = b"", *, times: int | None = None) -> None:
-        """Reset connections in place of forwarding requests with a text in them: these never arrive."""
+        """Reset connections instead of forwarding requests that contain a text, so that these requests never arrive."""
         self._weather.loss = Loss(like, times, arrives=False)
 
     def swallow_nothing(self) -> None:
-        """Forward all requests and answers again."""
+        """Forward all requests and replies again."""
         self._weather.loss = None
 
     def close(self) -> None:
-        """Cut all connections and refuse new ones, for good. May be done twice."""
+        """Cut all connections and stop listening permanently; idempotent."""
         if self._loop.is_closed():
             return
         self._run(self._end())
@@ -143,11 +143,11 @@ class TcpProxy:
             self._listener = None
 
     def _accept_from(self, listener: socket.socket) -> None:
-        """Not left to asyncio.start_server, which loses connections that it accepts while it is closed."""
+        """Accept one connection. asyncio.start_server would lose connections that it accepts while it closes."""
         try:
             client, _ = listener.accept()
         except OSError:
-            return  # it went away again
+            return  # the client disconnected first
         client.setblocking(False)
         link = Link(client, self._weather)
         self._links[link] = self._loop.create_task(link.forward_to(*self._target))
@@ -157,8 +157,8 @@ class TcpProxy:
         self._stop_listening()
         self._reset_all()
         tasks = list(self._links.values())
-        await asyncio.sleep(0)  # so that all have begun, and clean up behind them
+        await asyncio.sleep(0)  # start every task, so that its clean-up runs
         for task in tasks:
-            task.cancel()  # may be held, and for long
+            task.cancel()  # a task may be held for long
         await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # sockets are closed by the loop after us
+        await asyncio.sleep(0)  # the event loop closes sockets in its next iteration

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of our own: a cluster in a folder of its own, run as a child of this process."""
+"""PostgreSQL server for tests: a cluster in a temporary folder, run as a child process."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from tests.support.postgres.folder import PATIENCE, Guard, open_folder
 from tests.support.postgres.user import User
 
 NAME = "postgres"
-"""Of the superuser, and of his database."""
+"""Name of the superuser and of the default database."""
 
 SHUTDOWNS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
 SETTINGS = {
     "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",  # paths of sockets have to be short, and TMPDIR may not be
+    "unix_socket_directories": "",  # socket paths must be short, and TMPDIR may be long
     "max_connections": "200",
     "shared_buffers": "32MB",
     "max_wal_size": "256MB",  # the folder may be in memory
-    "dynamic_shared_memory_type": "mmap",  # in the folder, and so gone with it even after kill()
+    "dynamic_shared_memory_type": "mmap",  # in the folder, and so removed with it even after kill()
     "log_checkpoints": "off",
 }
 
 
 class PostgresServer:
-    """Runs from when it is made until it is closed.
+    """Server that runs from construction until ``close``.
 
-    Call it from any thread, but from one at a time.
+    May be called from any thread, but only from one at a time.
 
-    :param fsync: whether commits are pushed to the disk, and the data are on one. Only a crash of the whole machine
-        shows the difference: what was acknowledged is there after ``kill()`` with either.
-    :param release: 16 or 18, which are the ones that the package has.
-    :param follows: url of a server that this one is made a standby of.
+    :param fsync: whether commits are synced and the data is on disk. Only a crash of the whole machine shows the
+        difference: acknowledged commits survive ``kill()`` either way.
+    :param release: PostgreSQL release, 16 or 18; the package contains these two.
+    :param follows: URL of the primary, to make this server a standby.
     """
 
     def __init__(self, *, fsync: bool = False, release: int = 18, follows: str | None = None) -> None:
@@ -70,16 +70,16 @@ class PostgresServer:
 
     @property
     def pid(self) -> int:
-        """Process id of the postmaster, whose children all the others are."""
+        """Process id of the postmaster, the parent of all other processes."""
         return self._running().pid
 
     @property
     def log(self) -> str:
-        """Everything the server said so far, oldest first."""
+        """Server log so far, oldest line first."""
         return self._log.read_text(encoding="utf-8", errors="replace") if self._log.exists() else ""
 
     def start(self) -> None:
-        """Start it on the data and the port that it had before; it accepts connections when this returns."""
+        """Start the server on its existing data and port; return once connections are accepted."""
         assert self._process is None, "is running"
         settings = {**SETTINGS, "port": str(self.port), "fsync": "on" if self._fsync else "off"}
         words = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
@@ -88,7 +88,7 @@ class PostgresServer:
         self._wait_until_ready()
 
     def stop(self, mode: str = "fast") -> None:
-        """Stop it as an operator would: ``smart`` waits for sessions, ``fast`` ends them, ``immediate`` crashes."""
+        """Stop the server: ``smart`` waits for sessions, ``fast`` ends them, ``immediate`` crashes."""
         self._running().send_signal(SHUTDOWNS[mode])
         self._wait_for_the_end()
 
@@ -97,14 +97,14 @@ class PostgresServer:
         self.start()
 
     def kill(self) -> None:
-        """End all of its processes on the spot, as a crash of the machine does. What they had acknowledged stays."""
+        """Kill all processes at once, like a machine crash. Acknowledged commits survive."""
         kill_all(self.pid)
         self._wait_for_the_end()
         remove_traces(self._data)
 
     @contextmanager
     def suspended(self) -> Iterator[None]:
-        """Have all its processes stand still; its machine goes on to keep the connections."""
+        """Suspend all server processes; the kernel keeps their connections open."""
         processes = [psutil.Process(self.pid), *psutil.Process(self.pid).children(recursive=True)]
         for process in processes:
             with suppress(psutil.NoSuchProcess):  # a session may end meanwhile
@@ -117,7 +117,7 @@ class PostgresServer:
                     process.resume()
 
     def cut_connections(self) -> int:
-        """End the sessions of all others; answers how many there were. They are gone when this returns."""
+        """End all other sessions; return their number once they have ended."""
         ended = self.execute(
             "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity"
             " WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
@@ -125,37 +125,37 @@ class PostgresServer:
         return len(ended)
 
     def configure(self, name: str, value: str) -> None:
-        """Change a setting that needs no restart, for sessions that begin from now on."""
+        """Change a setting that needs no restart; it applies to new sessions."""
         self.execute(f"ALTER SYSTEM SET {name} = '{value}'")
         self.execute("SELECT pg_reload_conf()")
 
     def execute(self, statement: LiteralString, *values: object) -> list[tuple[Any, ...]]:
-        """Execute one statement in a session of its own; answers its rows."""
+        """Execute one statement in a new session; return its rows."""
         with psycopg.connect(self.url, autocommit=True, connect_timeout=10) as connection:
             cursor = connection.execute(statement, values or None)
             return cursor.fetchall() if cursor.description else []
 
     def make_standby(self) -> PostgresServer:
-        """Make a copy that follows; from now on a commit is acknowledged only when all the standbys have it.
+        """Create a standby; from now on a commit is acknowledged only once all standbys have it.
 
-        While a standby is away, commits wait. It is closed with this server.
+        While a standby is down, commits wait. The standby closes with this server.
         """
         names = [f"standby{number + 1}" for number in range(len(self._standbys) + 1)]
         source = f"{self.url}?application_name={names[-1]}"
         standby = PostgresServer(fsync=self._fsync, release=self._release, follows=source)
         self._standbys.append(standby)
-        # Copied with the rest, and would have it wait for others than it has once it is promoted.
+        # The copied setting would make the promoted standby wait for standbys that it does not have.
         standby.configure("synchronous_standby_names", "")
         self.configure("synchronous_standby_names", f"FIRST {len(names)} ({', '.join(names)})")
         self._wait_until_synchronous(names[-1])
         return standby
 
     def promote(self) -> None:
-        """Make a standby a server that can be written to; it can when this returns."""
+        """Promote a standby; return once it accepts writes."""
         assert self.execute("SELECT pg_promote(true, 60)") == [(True,)], self.log
 
     def close(self) -> None:
-        """End it and its standbys, and remove all that they have. May be done twice."""
+        """Stop this server and its standbys, and remove all their files; idempotent."""
         while self._standbys:
             self._standbys.pop().close()
         if self._process is not None:
@@ -180,12 +180,12 @@ class PostgresServer:
         return self._process
 
     def _wait_until_ready(self) -> None:
-        """Wait for what the postmaster writes into its lock, as pg_ctl does."""
+        """Wait until the postmaster writes "ready" into its lock file, as pg_ctl does."""
         process, lock = self._running(), self._data / "postmaster.pid"
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end and process.poll() is None:
             lines: list[str] = []
-            with suppress(FileNotFoundError):  # not there yet, or no more, as the server cannot start
+            with suppress(FileNotFoundError):  # not written yet, or removed because the server cannot start
                 lines = lock.read_text(encoding="ascii").split()
             if lines[:1] == [str(process.pid)] and lines[-1] == "ready":
                 return
@@ -193,7 +193,7 @@ class PostgresServer:
         raise AssertionError(f"the server did not start:\n{self.log}")
 
     def _wait_until_synchronous(self, standby: str) -> None:
-        """Wait until a standby has been told of, so that no commit is acknowledged without it any more."""
+        """Wait until a standby is synchronous, so that no commit is acknowledged without it."""
         question: LiteralString = "SELECT sync_state FROM pg_stat_replication WHERE application_name = %s"
         end = time.monotonic() + PATIENCE
         while self.execute(question, standby) != [("sync",)]:

@@ -1,4 +1,4 @@
-"""Databases for tests: each test has its own, on whichever server there is."""
+"""Test databases: every test has its own, on a started or an external server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nothing stays of a server: no process, no folder, no shared memory, however the tests end; and it is never root."""
+"""A server leaves no process, folder or shared memory behind, however the tests end, and never runs as root."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]  # has no types of its own
+import psutil  # type: ignore[import-untyped]  # has no types
 import pytest
 
 from tests.support.postgres import server as server_module
@@ -109,9 +109,9 @@ def test_no_process_of_a_server_is_roots(own_postgres: PostgresServer) -> None:
 
 @pytest.fixture
 def as_nobody() -> Iterator[None]:
-    """This very process, turned into nobody's for a while."""
+    """Run as ``nobody`` within this process."""
     if os.geteuid() != 0:
-        pytest.skip("only root can be another")
+        pytest.skip("only root can become another user")
     nobody = pwd.getpwnam("nobody")
     programs = packaged(18)
     assert programs is not None
@@ -119,7 +119,7 @@ def as_nobody() -> Iterator[None]:
     os.setresuid(nobody.pw_uid, nobody.pw_uid, 0)
     try:
         if not os.access(programs / "postgres", os.X_OK):
-            pytest.skip("the virtual environment is closed to nobody")
+            pytest.skip("the user nobody cannot access the virtual environment")
         yield
     finally:
         os.setresuid(0, 0, 0)

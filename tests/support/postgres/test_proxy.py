@@ -1,4 +1,4 @@
-"""A proxy that does to connections what networks do: each of its faults is seen by a client, and ends."""
+"""Network faults of the proxy: a client sees each fault, and each fault can be ended."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.resilience
 
 
 class Echo:
-    """Answers what it is sent, one connection after the other, and remembers it."""
+    """Server that echoes and records its input, one connection after the other."""
 
     def __init__(self) -> None:
         self.received = b""
@@ -41,7 +41,7 @@ class Echo:
                 with connection:
                     self._answer(connection)
         except OSError:
-            return  # closed
+            return  # the server was closed
 
     def _answer(self, connection: socket.socket) -> None:
         try:
@@ -133,7 +133,7 @@ def test_a_client_of_a_target_that_is_away_is_reset() -> None:
 
 
 def is_reset(proxy: TcpProxy) -> bool:
-    """Whether a connection is, at once or when it is read from."""
+    """Return whether a connection is reset, on connecting or on reading."""
     try:
         with connected(proxy) as client:
             return client.recv(1) != b""
@@ -148,7 +148,7 @@ def test_a_frozen_proxy_accepts_and_says_nothing_until_it_thaws(proxy: TcpProxy,
     client.settimeout(0.2)
     with pytest.raises(TimeoutError):
         client.recv(1)
-    with connected(proxy):  # accepted
+    with connected(proxy):  # the connection is accepted
         pass
     client.settimeout(60)
     proxy.thaw()
@@ -275,7 +275,7 @@ def insert_in_a_pipeline(url: str, number: int) -> None:
         for _ in range(5):
             connection.execute("INSERT INTO numbers VALUES (%s)", [number])
         connection.pgconn.send_flush_request()
-        connection.pgconn.flush()  # so that answers come while the commit is on its way
+        connection.pgconn.flush()  # so that replies arrive while the commit is in progress
         connection.execute("COMMIT")
 
 

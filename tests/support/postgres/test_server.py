@@ -1,4 +1,4 @@
-"""The servers that other tests rely on: they keep what they acknowledged, and come back where they were."""
+"""Guarantees of test servers: acknowledged commits survive, and a restart keeps port and data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.resilience
 
 @pytest.fixture
 def careful_postgres() -> Iterator[PostgresServer]:
-    """A server that has its data on the disk."""
+    """Server with its data on disk."""
     with closing(own_server(fsync=True)) as server:
         yield server
 
@@ -27,7 +27,7 @@ def numbers(server: PostgresServer) -> list[int]:
 
 
 class Writer:
-    """Commits the numbers from one on in a thread, each in a session of its own, and knows which are acknowledged."""
+    """Thread that commits the numbers from 1 on, each in a new session, and records acknowledged numbers."""
 
     def __init__(self, server: PostgresServer) -> None:
         self.acknowledged: list[int] = []
@@ -77,7 +77,7 @@ def test_a_server_that_is_killed_keeps_what_it_acknowledged(careful_postgres: Po
         careful_postgres.kill()
     careful_postgres.start()
     assert careful_postgres.execute("SHOW fsync") == [("on",)]
-    # The one that was under way may be there or not.
+    # The commit in progress may be stored or not.
     assert numbers(careful_postgres)[: len(writer.acknowledged)] == writer.acknowledged
     assert len(numbers(careful_postgres)) <= len(writer.acknowledged) + 1
 
@@ -104,7 +104,7 @@ def test_an_uncommitted_transaction_is_gone_after_a_crash(own_postgres: Postgres
 
 def test_cut_connections_ends_others_sessions_and_counts_them(own_postgres: PostgresServer) -> None:
     with psycopg.connect(own_postgres.url) as one, psycopg.connect(own_postgres.url) as two:
-        one.execute("SELECT 1")  # is in a transaction
+        one.execute("SELECT 1")  # opens a transaction
         assert own_postgres.cut_connections() == 2
         for connection in (one, two):
             with pytest.raises(psycopg.errors.AdminShutdown):

@@ -1,4 +1,4 @@
-"""The user that PostgreSQL's programs are run as."""
+"""User that runs PostgreSQL's programs."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Whoever runs the tests; but PostgreSQL refuses root, who therefore becomes ``nobody``.
+    """User that runs the tests, or ``nobody`` instead of root, because PostgreSQL refuses root.
 
-    That user is there everywhere, so that no account is made on the machine of whoever runs the tests.
+    ``nobody`` exists on every machine, so the tests create no account.
     """
 
     uid: int
@@ -36,14 +36,14 @@ class User:
             os.chown(path, self.uid, self.gid)
 
     def reaches(self, path: Path) -> bool:
-        """Whether the user may read something, and may go all the way to it."""
+        """Return whether the user can access and read a path."""
         return self.run(["test", "-r", str(path)], cwd=Path("/")).returncode == 0
 
     def run(self, command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
         return subprocess.run(command, check=False, capture_output=True, text=True, **self._circumstances(cwd))
 
     def start(self, command: list[str], cwd: Path, log: Path | None = None) -> subprocess.Popen[bytes]:
-        """Start a program that has a session of its own: Ctrl-C is for pytest, which then ends it in order."""
+        """Start a program in a new session, so that Ctrl-C reaches pytest only and pytest ends the program in order."""
         with (log or Path(os.devnull)).open("ab") as output:
             return subprocess.Popen(
                 command,
@@ -55,7 +55,7 @@ class User:
             )
 
     def _circumstances(self, cwd: Path) -> dict[str, Any]:
-        # Nothing of our environment, above all none of the PG… variables.
+        # Pass none of the tests' environment, above all none of the PG… variables.
         environment = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(cwd), "LC_ALL": "C", "TZ": "UTC"}
         becoming = {"user": self.uid, "group": self.gid, "extra_groups": []} if self.is_another else {}
         return {"cwd": cwd, "env": environment, **becoming}

@@ -1,7 +1,7 @@
-"""Kills servers, gateways and the database at random under load, then compares the journal: ``make chaos``.
+"""Kill servers, gateways and the database at random under load, then check the journal: ``make chaos``.
 
-Bounded by CHAOS_SECONDS (60). CHAOS_SEED chooses what is killed when. Everything runs on loopback, and only processes
-that were started here are killed, by their own id.
+Runs for CHAOS_SECONDS (60). CHAOS_SEED determines the kills. Everything runs on loopback; only processes that this
+program started are killed, by process id.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from tests.system.chaos.cluster import Cluster, Process
 
 _CALLERS = 32
 _BETWEEN = (0.2, 3.0)
-"""Seconds between two kills."""
+"""Minimum and maximum seconds between two kills."""
 _DOWN = (0.0, 2.0)
-"""Seconds that something stays away."""
+"""Minimum and maximum seconds that a killed process stays down."""
 
 
 class Chaos:
-    """What kills, one thing at a time or several at once."""
+    """Kills processes and cuts database connections, one at a time or several at once."""
 
     def __init__(self, cluster: Cluster, random: Random) -> None:
         self._cluster = cluster
@@ -37,7 +37,7 @@ class Chaos:
         self._at_database = asyncio.Lock()
 
     async def run(self, until: float) -> None:
-        """Kill until a reading of the monotonic clock; everything runs again when this returns."""
+        """Kill until this monotonic time; return once everything runs again."""
         async with asyncio.TaskGroup() as tasks:
             while time.monotonic() < until:
                 action = self._random.choice([self._process, self._process, self._process, self._database, self._cut])
@@ -94,9 +94,9 @@ async def _shake(cluster: Cluster, seconds: float, seed: int) -> int:
     journal.close()
     died = [process.name for process in cluster.processes if not process.is_running]
     _say(f"seed {seed}, {seconds:.0f} s: {_counts(chaos.done)}")
-    _say(f"answers: {_counts(journal.told)}")
+    _say(f"responses: {_counts(journal.told)}")
     for name in died:
-        _say(f"FAILED {name} died by itself")
+        _say(f"FAILED {name} exited unexpectedly")
     check = (sys.executable, "-m", "tests.system.chaos.check", cluster.url, str(journal.path))
     fits = await asyncio.create_subprocess_exec(*check, cwd=ROOT, env=environment())
     failed = await fits.wait() != 0 or bool(died)

@@ -1,4 +1,4 @@
-"""Callers that share, cancel and look, and write down what they asked for and what they were told."""
+"""Callers that share, cancel and list, and write every request and response to a journal."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _KEYED_TRIES = 400
 
 
 class Journal:
-    """A line of JSON for each thing that was asked, and for each answer, in the order of the time."""
+    """JSON lines file of requests and responses in order of time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = path.open("a", encoding="utf-8")
         self.told: Counter[str] = Counter()
 
-    def write(self, **entry: Any) -> None:  # noqa: ANN401 -- whatever JSON can hold
-        """Add a line; it is in the file when this returns."""
+    def write(self, **entry: Any) -> None:  # noqa: ANN401 -- any JSON value
+        """Append a line and flush the file."""
         self._file.write(json.dumps({**entry, "at": time.time()}) + "\n")
         self._file.flush()
 
@@ -40,7 +40,7 @@ class Journal:
 
 
 class Callers:
-    """Makes calls through any of the gateways, until told to stop."""
+    """Makes calls through randomly chosen gateways until `stopping` is set."""
 
     def __init__(self, addresses: Sequence[str], projects: Sequence[Project], journal: Journal, seed: int) -> None:
         self._addresses = addresses
@@ -49,7 +49,7 @@ class Callers:
         self._seed = seed
         self._numbers = itertools.count()
         self._acknowledged: list[tuple[Project, str]] = []
-        """Sharings that may still be cancelled."""
+        """Sharings that callers may cancel later."""
         self.stopping = asyncio.Event()
 
     async def run(self, callers: int) -> None:
@@ -69,13 +69,13 @@ class Callers:
     async def _share(self, session: aiohttp.ClientSession, random: Random) -> bool:
         project, number, body = self._asked(random, key=None)
         status, answer = await self._ask(session, random, "POST", project, "", body)
-        # Only of a call that was made once does its answer say all: one with a key is made again.
+        # A reason is conclusive only for a call sent once; calls with a key are retried.
         reason = answer["error"].get("reason", "") if status == 503 else ""
         self._told(project, number, status, answer, reason)
         return status == 200
 
     async def _share_with_key(self, session: aiohttp.ClientSession, random: Random) -> bool:
-        """Share, again and again until it is acknowledged: however often, it is one sharing."""
+        """Share with retries until acknowledged; the key makes all attempts one sharing."""
         key = str(uuid.uuid4())
         project, number, body = self._asked(random, key=key)
         for _ in range(_KEYED_TRIES):
@@ -99,7 +99,7 @@ class Callers:
         project = random.choice(self._projects)
         known = [sharing_id for giver, sharing_id in self._acknowledged[-20:] if giver is project]
         if known:
-            # What was acknowledged, and not asked to be cancelled since, is there for every call that begins later.
+            # An acknowledged sharing without a cancel request must be visible to every later call.
             sharing_id = known[-1]
             status, _ = await self._ask(session, random, "GET", project, f"/{sharing_id}")
             still_there = (project, sharing_id) in self._acknowledged
@@ -131,7 +131,7 @@ class Callers:
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> tuple[int, Any]:
-        """The status and the body of an answer; 0 if there was none."""
+        """Return status and body of a response; the status is 0 without a response."""
         url = f"http://{random.choice(self._addresses)}{project.path}{path}"
         named = {"X-Auth-Token": project.token, **(headers or {})}
         try:

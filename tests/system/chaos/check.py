@@ -1,8 +1,8 @@
-"""Reads the database and a journal of `tests.system.chaos`, and says what does not fit.
+"""Compare the database with a journal of `tests.system.chaos`, and report differences.
 
-Run as ``python -m tests.system.chaos.check``.
+Run as ``python -m tests.system.chaos.check URL JOURNAL``.
 
-Knows nothing of the programs that wrote either: plain SQL on one side, lines of JSON on the other.
+The check is independent of the programs under test: it reads plain SQL and JSON lines.
 """
 
 from __future__ import annotations
@@ -22,29 +22,29 @@ _REQUEST_ID = re.compile(r"req-[0-9a-f-]{36}")
 
 
 _NOTHING_DONE = ("UNAVAILABLE", "OVERLOADED", "IDENTITY_UNAVAILABLE")
-"""Reasons of a 503 that promise that nothing is stored."""
+"""Reasons of a 503 which guarantee that nothing is stored."""
 
 
 @dataclass(slots=True)
 class Told:
-    """What a journal says."""
+    """Contents of a journal."""
 
     shares: dict[int, dict[str, Any]] = field(default_factory=dict)
-    """What was asked for, by the number of the call."""
+    """Share requests by call number."""
     acknowledged: dict[int, list[str]] = field(default_factory=dict)
-    """Ids by the number of the call."""
+    """Sharing ids by call number."""
     refused: dict[int, int] = field(default_factory=dict)
-    """Status of calls whose answer promised that nothing is stored: 4xx, 504, and 503 with such a reason."""
+    """Status by call number, if the response guarantees that nothing is stored: 4xx, 504, or 503 with such a reason."""
     asked_to_end: set[str] = field(default_factory=set)
     ended: set[str] = field(default_factory=set)
     """Ids of sharings whose cancel was acknowledged."""
     lost: list[str] = field(default_factory=list)
     unexpected: list[str] = field(default_factory=list)
-    """Answers that no failure of a process or of the database explains."""
+    """Responses that neither a killed process nor a killed database explains."""
 
 
 def read(journal: Path) -> Told:
-    """Read a journal."""
+    """Parse a journal."""
     told = Told()
     for line in journal.read_text(encoding="utf-8").splitlines():
         entry = json.loads(line)
@@ -67,17 +67,17 @@ def read(journal: Path) -> Told:
 
 
 Row = tuple[str, str, str, str, int | None]
-"""Id, backup, giver, recipient and end of a sharing."""
+"""Id, backup, giver, recipient and end time of a sharing."""
 
 
 def problems(url: str, told: Told) -> Iterator[str]:
-    """Everything that does not fit."""
+    """Yield every difference between database and journal."""
     with psycopg.connect(url) as connection:
         query = "SELECT id, backup_id, from_project_id, to_project_id, deleted_at FROM sharings"
         rows: list[Row] = connection.execute(query).fetchall()
         events = connection.execute("SELECT kind, sharing_id FROM sharing_events").fetchall()
         keys = dict(connection.execute("SELECT key, answer FROM idempotency_keys").fetchall())
-    yield from (f"{sharing_id} was acknowledged, and then not found" for sharing_id in told.lost)
+    yield from (f"{sharing_id} was acknowledged, but a later call did not find it" for sharing_id in told.lost)
     yield from (f"{count} times {what}" for what, count in Counter(told.unexpected).items())
     yield from _rows_and_events(rows, events)
     yield from _calls(rows, told)
@@ -103,20 +103,20 @@ def _calls(rows: list[Row], told: Told) -> Iterator[str]:
         stored = {row[3]: row for row in of_call.pop(call, [])}
         whole = stored.keys() == set(asked["to"])
         if stored and not (whole and all(row[1:3] == (asked["backup"], asked["giver"]) for row in stored.values())):
-            yield f"call {call} is half stored, or wrongly: asked {asked}, stored {stored}"
+            yield f"call {call} is stored partly or wrongly: requested {asked}, stored {stored}"
         if call in told.acknowledged and [stored.get(to, ("",))[0] for to in asked["to"]] != told.acknowledged[call]:
             yield f"call {call} was acknowledged as {told.acknowledged[call]}, stored {stored}"
         if call in told.refused and stored:
-            yield f"call {call} was refused with {told.refused[call]}, and is stored: {stored}"
-    yield from (f"nobody asked for call {call}, stored {stored}" for call, stored in of_call.items())
+            yield f"call {call} was refused with {told.refused[call]}, but is stored: {stored}"
+    yield from (f"call {call} was never requested, stored {stored}" for call, stored in of_call.items())
 
 
 def _cancels(rows: list[Row], told: Told) -> Iterator[str]:
     for row in rows:
         if row[0] in told.ended and row[4] is None:
-            yield f"the cancel of {row[0]} was acknowledged, and it stands"
+            yield f"the cancel of {row[0]} was acknowledged, but the sharing is active"
         if row[4] is not None and row[0] not in told.asked_to_end:
-            yield f"{row[0]} is cancelled, and nobody asked for that"
+            yield f"{row[0]} is cancelled without a request"
 
 
 def _keys(keys: dict[str, str], told: Told) -> Iterator[str]:
@@ -125,19 +125,19 @@ def _keys(keys: dict[str, str], told: Told) -> Iterator[str]:
             continue
         answer = json.loads(keys.get(asked["key"], "[]"))
         if [sharing["id"] for sharing in answer] != told.acknowledged[call]:
-            yield f"call {call} was acknowledged with a key, with which {answer} is stored"
+            yield f"call {call} was acknowledged with a key, whose stored answer is {answer}"
 
 
 def main(url: str, journal: str) -> int:
-    """Print what does not fit, and a summary; answers the exit code."""
+    """Print the differences and a summary; return the exit code."""
     told = read(Path(journal))
     found = list(problems(url, told))
     for problem in found[:50]:
         sys.stdout.write(f"FAILED {problem}\n")
     known = len(told.acknowledged) + len(told.refused)
     sys.stdout.write(
-        f"{len(told.shares)} shares asked for: {len(told.acknowledged)} acknowledged, {len(told.refused)} refused,"
-        f" {len(told.shares) - known} without an answer; {len(told.ended)} cancels acknowledged;"
+        f"{len(told.shares)} shares requested: {len(told.acknowledged)} acknowledged, {len(told.refused)} refused,"
+        f" {len(told.shares) - known} without a response; {len(told.ended)} cancels acknowledged;"
         f" {len(found)} problems\n"
     )
     return 1 if found else 0

@@ -1,4 +1,4 @@
-"""Servers, gateways and PostgreSQL as processes that are killed and come back on the same addresses."""
+"""Servers, gateways and PostgreSQL as processes that can be killed and restarted on the same addresses."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from tests.support.programs import PACKAGES, ROOT, environment
 
 _SERVICE_TOKEN = "service"
 PATIENCE = 60.0
-"""Seconds in which everything must be well again when nothing is killed any more."""
+"""Seconds within which everything must work again after the last kill."""
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A giver, with backups to share."""
+    """Giver with backups to share."""
 
     id: str
     backups: tuple[str, ...]
@@ -48,7 +48,7 @@ _QUIET = ("--stop-on-stdin-close", "--log-level", "warning")
 
 
 class Process:
-    """A program of ours that can be killed, and started again as it was."""
+    """Program that can be killed, and restarted with the same command line."""
 
     def __init__(self, name: str, log: Path, module: str, *arguments: str) -> None:
         self.name = name
@@ -67,18 +67,18 @@ class Process:
 
     @property
     def is_running(self) -> bool:
-        """Whether it was started and has not ended."""
+        """Whether the process was started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
-        """Start it, if it does not run."""
+        """Start the process."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command, cwd=ROOT, env=environment(), stdin=subprocess.PIPE, stdout=log, stderr=log
             )
 
     def end(self, number: signal.Signals) -> None:
-        """Send a signal, and wait for the end."""
+        """Send a signal and wait until the process has ended."""
         process, self._process = self._process, None
         if process is not None:
             process.send_signal(number)
@@ -88,7 +88,7 @@ class Process:
 
 
 class Cluster:
-    """Three servers on one database, and two gateways before them."""
+    """Three servers on one database, and two gateways in front of them."""
 
     def __init__(self, folder: Path, projects: int, backups: int, *, servers: int = 3, gateways: int = 2) -> None:
         self.folder = folder
@@ -109,12 +109,12 @@ class Cluster:
         return (*self.servers, *self.gateways)
 
     async def until_ready(self) -> None:
-        """Return when a call through each gateway is answered; raises TimeoutError."""
+        """Wait until calls through every gateway succeed; raise TimeoutError after PATIENCE seconds."""
         project = self.projects[0]
         async with asyncio.timeout(PATIENCE), aiohttp.ClientSession() as session:
             for address in self.addresses:
                 url = f"http://{address}{project.path}/count"
-                while await _status(session, url, project.token) != 200:  # noqa: ASYNC110 -- they tell no event
+                while await _status(session, url, project.token) != 200:  # noqa: ASYNC110 -- other processes
                     await asyncio.sleep(0.1)
 
     def put_backups(self) -> None:
@@ -128,7 +128,7 @@ class Cluster:
                     stub.PutBackup(PutBackupRequest(backup=backup), metadata=metadata, wait_for_ready=True)
 
     def logs(self) -> str:
-        """The errors that the programs logged, each kind once."""
+        """Return the errors that the programs logged, each kind once."""
         told: dict[str, str] = {}
         for path in sorted(self.folder.glob("*.log")):
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -137,7 +137,7 @@ class Cluster:
         return "\n".join(list(told.values())[:20])
 
     def close(self) -> None:
-        """End everything."""
+        """Stop all programs and the database."""
         for process in reversed(self.processes):
             process.end(signal.SIGTERM)
         self.postgres.close()

@@ -1,4 +1,4 @@
-"""Each distribution does its work where nothing else is installed."""
+"""Each distribution works in an environment that contains only its dependencies."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ pytestmark = pytest.mark.outside
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Path]:
-    """In the order of what builds on what."""
+    """Wheels in dependency order."""
     folder = tmp_path_factory.mktemp("dist")
     return [build(root, "wheel", folder) for root in DISTRIBUTIONS]
 
 
 class Echo(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no types
-    """Knows every method of the service, and answers with what it was asked."""
+    """Server with every method of the library service; echoes the request."""
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
         if not details.method.startswith("/library.v1."):
@@ -41,7 +41,7 @@ class Echo(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no 
 
 @contextmanager
 def echoing(address: str) -> Iterator[None]:
-    """A server that echoes."""
+    """Run an echo server."""
     server = grpc.server(ThreadPoolExecutor(1))
     server.add_generic_rpc_handlers((Echo(),))
     server.add_insecure_port(address)
@@ -52,15 +52,15 @@ def echoing(address: str) -> Iterator[None]:
         server.stop(None)
 
 
-def got(url: str, **headers: str) -> Any:  # noqa: ANN401 - what JSON says
-    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - of a program of the test's own
+def got(url: str, **headers: str) -> Any:  # noqa: ANN401 - any JSON value
+    request = urllib.request.Request(url, headers=headers)  # noqa: S310 - a program that the test started
     with urllib.request.urlopen(request, timeout=PATIENCE) as answer:  # noqa: S310
         return json.load(answer)
 
 
 @contextmanager
 def serving(installed: Installed, name: str, *arguments: str, until: str) -> Iterator[None]:
-    """A program of the environment, from when it prints a text."""
+    """Run a program of the environment; enter the context once ``until`` is printed."""
     words = [str(installed.bin / name), *arguments]
     with subprocess.Popen(
         words,
@@ -75,7 +75,7 @@ def serving(installed: Installed, name: str, *arguments: str, until: str) -> Ite
         try:
             while until not in printed:
                 line = program.stdout.readline().decode()
-                assert line, f"it ended: {printed}"
+                assert line, f"the program ended: {printed}"
                 printed += line
             yield
         finally:

@@ -1,4 +1,4 @@
-"""The distributions fit together, and say what they need."""
+"""Metadata of the distributions: matching versions and complete dependencies."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_wheel_holds_the_protos_beside_their_stubs(root: Path, tmp_path: Path)
 
 
 def imported(root: Path) -> Iterator[str]:
-    """The dotted names of all modules that a distribution imports when it is used."""
+    """Yield the dotted names of all modules that a distribution imports at run time."""
     for package in PACKAGES[project(root)["name"]]:
         folder = root / package if (root / package).is_dir() else root.parent / package
         for path in folder.rglob("*.py"):
@@ -113,10 +113,10 @@ GOOGLE = {
     "google.rpc": "googleapis-common-protos",
 }
 PART_OF = {"psycopg-pool": "psycopg", "pydantic-core": "pydantic"}
-"""What another one brings, in the release that fits."""
+"""Packages that another package installs in the matching release."""
 
 NOT_IMPORTED = {
-    "restmap": {"googleapis-common-protos"},  # for options that name a code of google.rpc
+    "restmap": {"googleapis-common-protos"},  # for options with a code of google.rpc
     "restmap-gateway": {"openapi-ui-bundles"},  # files of a web page
 }
 

@@ -1,8 +1,8 @@
-"""Hostile requests against a gateway and its server: ``make fuzz``.
+"""Send hostile requests to a gateway with its server: ``make fuzz``.
 
-Bounded by FUZZ_REQUESTS, or else by FUZZ_SECONDS (60). FUZZ_SEED chooses the requests. Exits with 1 and the
-requests that did it if an answer is outside the contract, a process dies, or the database holds anything else
-than the sharings that were acknowledged.
+Stops after FUZZ_REQUESTS, or else after FUZZ_SECONDS (60). FUZZ_SEED determines the requests. Exits with 1 and prints
+the requests if a response violates the contract, a process dies, or the database differs from the acknowledged
+sharings.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from tests.system.fuzz.pair import Pair, Project, running_pair
 from tests.system.fuzz.requests import GENERATORS, Generator, Request
 
 _BATCH = 32
-"""Requests that are sent at once on one connection, as many as the gateway reads ahead."""
+"""Requests sent at once on one connection, equal to the gateway's read-ahead."""
 
 _RAW_TASKS = 24
-"""That each wait for one connection after the other; many of these requests are never whole."""
+"""Concurrent connections for raw requests; many of these requests never end, so their connections wait."""
 
 _PATIENCE = 60.0
 _MOST_COMPLAINTS = 10
@@ -34,12 +34,12 @@ _MOST_COMPLAINTS = 10
 
 @dataclass(slots=True)
 class Run:
-    """How far it is, and what was found."""
+    """Progress and findings."""
 
     pair: Pair
     most_requests: int | None
     until: float
-    """By the monotonic clock."""
+    """End in monotonic time."""
     sent: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
     complaints: list[str] = field(default_factory=list)
@@ -51,7 +51,7 @@ class Run:
         return time.monotonic() >= self.until or len(self.complaints) >= _MOST_COMPLAINTS
 
     def check(self, request: Request, status: int, head: bytes, body: bytes, kind: str) -> None:
-        """Count an answer, and complain of one that should not be."""
+        """Count a response, and record a complaint if the response violates the contract."""
         self.statuses[str(status)] += 1
         found = complaint(status, head, body, is_head=request.is_head)
         if found:
@@ -62,7 +62,7 @@ class Run:
 
 
 async def _pipelining(run: Run, kind: str, generate: Generator, random: Random, project: Project) -> None:
-    """Send batch after batch, on one connection as long as it lasts."""
+    """Send one batch after the other, on one connection until it closes."""
     reader, writer = await _connect(run.pair.address)
     while not run.is_over:
         batch = [generate(random, project) for _ in range(_BATCH)]
@@ -80,7 +80,7 @@ async def _pipelining(run: Run, kind: str, generate: Generator, random: Random, 
 async def _answers(
     run: Run, kind: str, batch: Sequence[Request], reader: asyncio.StreamReader, project: Project
 ) -> int:
-    """Take the answers to a batch; answers how many came."""
+    """Read the responses to a batch; return their number."""
     status = 0
     for number, request in enumerate(batch):
         try:
@@ -95,7 +95,7 @@ async def _answers(
 
 
 async def _one_by_one(run: Run, kind: str, generate: Generator, random: Random, project: Project) -> None:
-    """Send each request on a connection of its own, and take what comes."""
+    """Send each request on a new connection and check the response."""
     while not run.is_over:
         request = generate(random, project)
         run.sent += 1
@@ -130,10 +130,10 @@ async def _fuzz(run: Run, seed: int) -> None:
 
 
 async def _survivors(run: Run) -> None:
-    """Complain of what is not as it should be at the end."""
+    """Record complaints about the final state: processes, database, and one more request."""
     for program in (run.pair.server, run.pair.gateway):
         if not program.is_running or program.printed:
-            run.complaints.append(f"the {program.module} died or complained:\n{program.printed[-3000:]}")
+            run.complaints.append(f"the {program.module} died or logged errors:\n{program.printed[-3000:]}")
     acknowledged = [identifier for project in run.pair.projects for identifier in project.acknowledged]
     stored = run.pair.stored()
     if Counter(set(acknowledged)) != Counter(stored):
@@ -144,7 +144,7 @@ async def _survivors(run: Run) -> None:
     status, head, body = await read_answer(reader, is_head=False)
     writer.close()
     if status != 200:
-        run.complaints.append(f"a good request afterwards is {status}: {(head + body)!r}")
+        run.complaints.append(f"a valid request afterwards returned {status}: {(head + body)!r}")
 
 
 async def _main() -> int:

@@ -1,4 +1,4 @@
-"""Reads answers fast, and knows which ones the contract allows."""
+"""Fast parser of responses, and the check against the contract."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import orjson
 
 CONTRACT = frozenset((200, 400, 401, 403, 404, 405, 406, 407, 408, 409, 500, 501, 502, 503, 504))
 NEVER = frozenset((500, 501, 502))
-"""Statuses of the contract whose situations cannot be here: no request may be a defect."""
+"""Statuses of the contract that cannot occur here; one of them means a defect."""
 
 _LENGTH = re.compile(rb"\r\nContent-Length: (\d+)\r\n")
 _REQUEST_ID = re.compile(rb"\r\nX-Openstack-Request-Id: req-[0-9a-f-]{36}\r\n")
@@ -18,10 +18,10 @@ _CODE = re.compile(r"(VolumeBackup|AutoBackup|BackupSharing)\.\d{4}")
 
 
 async def read_answer(reader: asyncio.StreamReader, *, is_head: bool) -> tuple[int, bytes, bytes]:
-    """Status, head and body of the next answer; steps over an invitation to continue.
+    """Return status, head and body of the next response; skip "100 Continue".
 
     Raises:
-        EOFError, ConnectionError: the connection ended before it.
+        EOFError, ConnectionError: the connection ended before the response was complete.
     """
     while True:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -35,7 +35,7 @@ async def read_answer(reader: asyncio.StreamReader, *, is_head: bool) -> tuple[i
 
 
 def complaint(status: int, head: bytes, body: bytes, *, is_head: bool) -> str:
-    """What is wrong with an answer; empty for nothing."""
+    """Return the violation of a response; empty if there is none."""
     if status not in CONTRACT or status in NEVER:
         return f"status {status}"
     if not _REQUEST_ID.search(head):
@@ -46,7 +46,7 @@ def complaint(status: int, head: bytes, body: bytes, *, is_head: bool) -> str:
 
 
 def made(body: bytes) -> list[str]:
-    """The ids of the sharings that a success of POST tells of."""
+    """Return the sharing ids in a successful POST response."""
     return [sharing["id"] for sharing in orjson.loads(body)["shared"]]
 
 
@@ -56,11 +56,11 @@ def _complaint_of_failure(head: bytes, body: bytes) -> str:
     try:
         parsed = orjson.loads(body)
     except ValueError:
-        return "a failure whose body cannot be read"
+        return "a failure whose body is not valid JSON"
     error = parsed.get("error") if isinstance(parsed, dict) and len(parsed) == 1 else None
     if not isinstance(error, dict) or not {"code", "message"} <= set(error) <= _MEMBERS:
         return "a failure in another shape"
     if not isinstance(error["message"], str) or not error["message"] or not _CODE.fullmatch(error["code"]):
         return "a failure without its code or message"
     leaks = ("Traceback", ".py", "SELECT ", "INSERT ", "sqlite", "site-packages")
-    return next((f"a failure that tells of {leak}" for leak in leaks if leak in error["message"]), "")
+    return next((f"a failure whose message contains {leak}" for leak in leaks if leak in error["message"]), "")

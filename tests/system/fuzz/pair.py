@@ -1,4 +1,4 @@
-"""What is fuzzed: a server and a gateway as processes, with projects and backups in them."""
+"""Fuzzing target: a server and a gateway as processes, with projects and backups."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _PATIENCE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A giver with backups that can be shared."""
+    """Giver with backups that can be shared."""
 
     id: str
     token: str
     backups: tuple[str, ...]
     acknowledged: list[str] = field(default_factory=list)
-    """Ids of the sharings that the gateway said were made."""
+    """Ids of sharings that the gateway acknowledged."""
 
     @property
     def path(self) -> str:
@@ -42,7 +42,7 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Both processes, and where they keep things."""
+    """Both processes, their address and database."""
 
     address: str
     database: Path
@@ -51,14 +51,14 @@ class Pair:
     projects: tuple[Project, ...]
 
     def stored(self) -> list[str]:
-        """Ids of all sharings in the database, also of cancelled ones."""
+        """Return the ids of all sharings in the database, including cancelled ones."""
         with closing(sqlite3.connect(f"{self.database.as_uri()}?mode=ro", uri=True)) as connection:
             return [identifier for (identifier,) in connection.execute("SELECT id FROM sharings")]
 
 
 @asynccontextmanager
 async def running_pair(projects: int) -> AsyncIterator[Pair]:
-    """Start a pair on an empty database, and end it."""
+    """Start a pair on an empty database; stop the pair when the context exits."""
     with TemporaryDirectory() as folder, Programs() as programs:
         known = tuple(_project() for _ in range(projects))
         database, tokens = Path(folder) / "fuzz.db", Path(folder) / "tokens.json"
@@ -69,7 +69,7 @@ async def running_pair(projects: int) -> AsyncIterator[Pair]:
         quiet = ("--stop-on-stdin-close", "--log-level", "error")
         files = ("--database", str(database), "--tokens", str(tokens), "--max-active-sharings", "0")
         server = programs.start("server", "--grpc-listen", grpc_address, *files, *quiet)
-        # Unfinished requests are part of the fuzz, and nobody wants to wait for them.
+        # Unfinished requests are part of the fuzz, so short timeouts save time.
         hasty = ("--body-timeout", "2", "--header-timeout", "2")
         gateway = programs.start("gateway", "--listen", address, "--upstream", grpc_address, *hasty, *quiet)
         await asyncio.to_thread(_put_backups, grpc_address, known)

@@ -1,4 +1,4 @@
-"""Hostile requests, made from good ones by a seeded generator."""
+"""Hostile requests, derived from valid ones by a seeded generator."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ Generator = Callable[[Random, Project], Request]
 
 
 def path(random: Random, project: Project) -> Request:
-    """A path that is not quite one, of characters that HTTP allows in it: others end the connection, see `raw`."""
+    """Return a request with a mutated path of characters that HTTP allows; for other characters see `raw`."""
     target = project.path + random.choice(("", "/detail", "/count", f"/{_identifier(random, project)}"))
     for _ in range(random.choice((1, 1, 2, 4))):
         target = _mutated(random, target)
@@ -71,7 +71,7 @@ def path(random: Random, project: Project) -> Request:
 
 
 def query(random: Random, project: Project) -> Request:
-    """Parameters that may be wrong, unknown, doubled or badly encoded."""
+    """Return a request with wrong, unknown, duplicate or badly encoded parameters."""
     names = [random.choice(_PARAMETERS) for _ in range(random.randint(1, 4))]
     pairs = [f"{name}={random.choice(_VALUES)}" for name in names]
     if random.random() < 0.3:
@@ -87,7 +87,7 @@ def query(random: Random, project: Project) -> Request:
 
 
 def header(random: Random, project: Project) -> Request:
-    """A good request with headers that are not."""
+    """Return a valid request with invalid headers."""
     given = {"X-Auth-Token": project.token}
     for _ in range(random.randint(1, 3)):
         given[random.choice(_HEADERS)] = random.choice(_HEADER_VALUES)
@@ -96,7 +96,7 @@ def header(random: Random, project: Project) -> Request:
 
 
 def body(random: Random, project: Project) -> Request:
-    """A body made from the documented one."""
+    """Return a request with a mutation of the documented body."""
     value = _share(random, project)
     for _ in range(random.choice((0, 1, 1, 2, 3))):
         value = _with_another_member(random, value)
@@ -108,7 +108,7 @@ def body(random: Random, project: Project) -> Request:
 
 
 def raw(random: Random, project: Project) -> Request:
-    """Bytes that may or may not be HTTP. Their token is good for nothing, so that they can change nothing."""
+    """Return bytes that may not be HTTP. Their token is invalid, so that the server stores nothing."""
     method, target, text = _good(random, project)
     extra = random.choice(
         ({}, {"Transfer-Encoding": "chunked"}, {"Content-Length": "5"}, {"Connection": "close"}, {"Upgrade": "h2c"},
@@ -140,7 +140,7 @@ def _share(random: Random, project: Project) -> Any:  # noqa: ANN401 - any JSON
 
 
 def _identifier(random: Random, project: Project) -> str:
-    """The id of a sharing that was made, if there is one, or of a backup."""
+    """Return the id of a created sharing, or of a backup before the first sharing."""
     return random.choice(project.acknowledged[-100:] or project.backups)
 
 
@@ -167,7 +167,7 @@ def _mutated(random: Random, text: str) -> str:
 
 
 def _with_another_member(random: Random, value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """The value with something else in one place of it."""
+    """Return the value with one random change."""
     if isinstance(value, dict) and value and random.random() < 0.8:
         name = random.choice([*value])
         if random.random() < 0.2:

@@ -1,9 +1,9 @@
-"""Builds and runs every client against a running pair, and prints a table: ``make interop``.
+"""Build and run every client against a running pair, and print a table: ``make interop``.
 
-``--only NAME`` (may be repeated) runs some rows. ``--break field|null|time`` spoils what the gateway answers, and
-``--break proto-field`` the protos that stubs are generated from; exactly the clients that should notice must then fail.
-``--write docs/reference/clients.md`` writes the table between the markers of that page. The exit code is 0 if all is as
-it should be; what is skipped by name is no failure, unless ``--all`` says that nothing may be.
+``--only NAME`` (repeatable) runs some rows. ``--break field|null|time`` corrupts the gateway's responses, and
+``--break proto-field`` the protos for the stubs; exactly the clients that should notice must then fail.
+``--write docs/reference/clients.md`` writes the table between the markers of that page. The exit code is 0 if every
+client behaves as expected; skipped rows are no failure unless ``--all`` is given.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ from tests.system.interop.rows import BUILD, RENAMED_FIELD, ClientFailed, Place,
 from tests.system.interop.tamper import TAMPERINGS
 
 BEGIN, END = "<!-- make interop -->\n", "<!-- end -->"
-"""Between them is the table in a page."""
+"""Markers around the table in a page."""
 
 _CLIENTS = Path(__file__).parent / "clients"
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What became of a row."""
+    """Result of a row."""
 
     row: Row
     result: str
-    """``ok``, ``FAILED``, or why it was skipped."""
+    """``ok``, ``FAILED``, or the reason for skipping the row."""
     said: str = ""
     seconds: float = 0.0
 
     @property
     def skipped(self) -> bool:
-        """Whether it was not run."""
+        """Whether the row was skipped."""
         return self.result.startswith("skipped")
 
 
 def rows() -> list[Row]:
-    """All rows, in the order of the modules' names."""
+    """Return all rows, ordered by module name."""
     names = sorted(path.stem for path in _CLIENTS.glob("*.py"))
     return [row for name in names for row in importlib.import_module(f"tests.system.interop.clients.{name}").ROWS]
 
 
 def run(row: Row, place: Place) -> Result:
-    """Build a row and run it, if this machine has what it needs."""
+    """Build a row and run it, if this machine has its prerequisites."""
     began = time.monotonic()
     if why := row.missing():
         return Result(row, f"skipped: {why}")
@@ -65,7 +65,7 @@ def run(row: Row, place: Place) -> Result:
 
 
 def table(results: Sequence[Result]) -> str:
-    """The results as GitHub shows a table."""
+    """Return the results as a GitHub Markdown table."""
     lines = ["| client | version | API | what is run | notices | result |", "|---|---|---|---|---|---|"]
     lines += [
         f"| {r.row.name} | {r.row.version() if r.result == 'ok' else ''} | {r.row.door} | {r.row.what}"
@@ -76,11 +76,11 @@ def table(results: Sequence[Result]) -> str:
 
 
 def unexpected(results: Sequence[Result], spoilt: str | None) -> list[str]:
-    """What is not as it should be: rows that failed, or where something was spoilt, that did not notice as they should.
+    """Return complaints: rows that failed, or that did not notice the corruption which they should notice.
 
     Args:
-        results: of the rows.
-        spoilt: what was; None: nothing, so that no row may fail.
+        results: results of the rows.
+        spoilt: name of the corruption. None: no corruption, so no row may fail.
     """
     complaints = []
     for result in results:
@@ -97,21 +97,21 @@ def unexpected(results: Sequence[Result], spoilt: str | None) -> list[str]:
 
 
 def with_table(page: str, text: str) -> str:
-    """The page with the text between its markers.
+    """Return the page with the text between its markers.
 
     Raises:
-        ValueError: it lacks one.
+        ValueError: the page lacks a marker.
     """
     head, begin, rest = page.partition(BEGIN)
     _, end, tail = rest.partition(END)
     if not (begin and end):
-        raise ValueError(f"expected a line {BEGIN.strip()} and behind it {END}")
+        raise ValueError(f"expected a line {BEGIN.strip()} followed by {END}")
     return f"{head}{begin}\n{text}\n\n{end}{tail}"
 
 
 @contextmanager
 def _generated(spoilt: str | None) -> Iterator[None]:
-    """Have stubs for the clients: never those of an earlier state of the protos."""
+    """Generate stubs from the current protos, so that clients never use outdated ones."""
     if spoilt == RENAMED_FIELD:
         with stubs_with_a_renamed_field():
             yield
@@ -121,14 +121,14 @@ def _generated(spoilt: str | None) -> Iterator[None]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the command line asks for; answers the exit code: 1 if a client is not as it should be, 2 if none ran."""
+    """Run the command line; return 0, 1 if a client behaves unexpectedly, or 2 if no client ran."""
     every = rows()
     names = [row.name for row in every]
     parser = argparse.ArgumentParser(prog="make interop", description=__doc__)
     parser.add_argument("--only", action="append", choices=names, metavar="NAME", help=f"one of {', '.join(names)}")
-    parser.add_argument("--break", dest="spoilt", choices=[*TAMPERINGS, RENAMED_FIELD], help="what to spoil")
+    parser.add_argument("--break", dest="spoilt", choices=[*TAMPERINGS, RENAMED_FIELD], help="corruption to apply")
     parser.add_argument("--write", type=Path, metavar="PAGE", help="page to write the table into")
-    parser.add_argument("--all", action="store_true", help="a row that is skipped is a failure")
+    parser.add_argument("--all", action="store_true", help="treat skipped rows as failures")
     chosen = parser.parse_args(arguments)
     BUILD.mkdir(parents=True, exist_ok=True)
     results: list[Result] = []

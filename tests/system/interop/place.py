@@ -1,4 +1,4 @@
-"""A real Keystone, a server and a gateway, for clients to run against."""
+"""Real Keystone, server and gateway for clients."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tests.system.interop.tamper import Tampering, tampering
 from tests.system.keystone.real import RealKeystone
 
 KEYSTONE = ROOT / "build" / "keystone" / "bin" / "python"
-"""``make interop`` installs it."""
+"""Python of Keystone; ``make interop`` installs it."""
 
 USER = "gina"
 
 
 @contextmanager
 def running_place(tampers: Tampering | None = None) -> Iterator[Place]:
-    """Start everything, and end it; ``tampers`` with what the gateway answers, if it is given."""
+    """Start everything, and stop everything at the end; ``tampers`` corrupts the gateway's responses."""
     with tempfile.TemporaryDirectory(prefix="interop-") as name, Programs() as programs:
         folder, gateway_address, grpc_address = Path(name), free_address(), free_address()
         with tampering(gateway_address, tampers) as rest_address:
@@ -31,12 +31,12 @@ def running_place(tampers: Tampering | None = None) -> Iterator[Place]:
             try:
                 place, services = _people(keystone, rest_address)
                 files = ("--database", str(folder / "sharings.db"), "--keystone-url", keystone.url)
-                # Keystone is slow while clients are built beside it.
+                # Keystone is slow during concurrent client builds.
                 patience = ("--keystone-timeout", "30", "--stop-on-stdin-close")
                 trusted = ("--keystone-service-project", services)
                 server = programs.start("server", "--grpc-listen", grpc_address, *files, *patience, *trusted)
                 server.wait_for('"event":"serving"')
-                # Links in answers lead where their clients asked.
+                # Links in responses must use the address that clients use.
                 programs.gateway(gateway_address, grpc_address, "--public-url", f"http://{rest_address}")
                 yield replace(place, grpc=grpc_address)
             finally:
@@ -44,7 +44,7 @@ def running_place(tampers: Tampering | None = None) -> Iterator[Place]:
 
 
 def _people(keystone: RealKeystone, rest_address: str) -> tuple[Place, str]:
-    """Put projects, people and the catalogue into Keystone; answers also the project whose role ``service`` counts."""
+    """Create projects, users and the catalogue in Keystone; also return the project for the role ``service``."""
     giver, recipient, other, services = (
         keystone.create("project", name=name, domain_id="default")
         for name in ("giver", "recipient", "other", "services")
@@ -60,7 +60,7 @@ def _people(keystone: RealKeystone, rest_address: str) -> tuple[Place, str]:
         if name not in users:
             users[name] = keystone.create("user", name=name, password=name, domain_id="default")
         keystone.grant(role, users[name], project)
-    keystone.grant("reader", users[USER])  # The Terraform provider logs in to the domain as well as to the project.
+    keystone.grant("reader", users[USER])  # The Terraform provider logs in to the domain and to the project.
     for kind in ("vbs", "vbsv2", "volumev2"):
         service = keystone.create("service", name=kind, type=kind)
         url = f"http://{rest_address}/v2/$(project_id)s"

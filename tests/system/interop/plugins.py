@@ -1,4 +1,4 @@
-"""Installs the plugins that ``make stubs`` needs into build/tools: ``make plugins``. One function for each language."""
+"""Install the plugins that ``make stubs`` needs into build/tools: ``make plugins``. One function per language."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ BIN = TOOLS / "bin"
 
 
 class Installer(NamedTuple):
-    """How the plugins of a language are installed."""
+    """Installation of a language's plugins."""
 
     program: str
-    """What has to be on the machine for it."""
+    """Program that must be on the machine."""
     install: Callable[[], None]
-    """Raises `ClientFailed`."""
+    """Function that installs the plugins; raises `ClientFailed`."""
     releases: str = "tests/system/interop/plugins.py"
-    """The file that says which releases; a change of it installs anew."""
+    """File that pins the releases; a change of this file triggers a new installation."""
 
 
 def go() -> None:
-    """The generators of messages and of gRPC, at the releases that examples/go was written with."""
+    """Install the generators for messages and gRPC, in the releases for examples/go."""
     for module in (
         "google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.12",
         "google.golang.org/grpc/cmd/protoc-gen-go-grpc@v1.6.2",
@@ -34,20 +34,20 @@ def go() -> None:
 
 
 def rust() -> None:
-    """The generators of messages and of clients, for the releases of prost and tonic that examples/rust uses."""
+    """Install the generators for messages and clients, for the releases of prost and tonic in examples/rust."""
     where = ("--root", str(TOOLS), "--target-dir", str(TOOLS / "cargo"))
     command("cargo", "install", "--quiet", "--locked", *where, "protoc-gen-prost@0.5.0", "protoc-gen-tonic@0.5.0")
 
 
 def java() -> None:
-    """protoc and the generator of gRPC, at the releases that examples/java/pom.xml names."""
+    """Install protoc and the gRPC generator, in the releases of examples/java/pom.xml."""
     command("mvn", "--quiet", "--batch-mode", "--file", "examples/java/pom.xml", "dependency:copy@stub-plugins")
     for program in (TOOLS / "java").iterdir():
         program.chmod(0o755)  # Maven stores no permissions
 
 
 def typescript() -> None:
-    """All that examples/typescript needs: the generator is one of its packages."""
+    """Install all packages of examples/typescript; the generator is one of them."""
     command("npm", "ci", "--no-audit", "--no-fund", cwd=ROOT / "examples" / "typescript")
 
 
@@ -57,11 +57,11 @@ INSTALLERS: Mapping[str, Installer] = {
     "rust": Installer("cargo", rust),
     "typescript": Installer("npm", typescript, "examples/typescript/package-lock.json"),
 }
-"""By language. A language without an entry takes its plugins from the system's packages."""
+"""Installers by language. A language without an entry uses the system's packages."""
 
 
 def main() -> int:
-    """Install what is missing or of another release, and can be; answers the exit code."""
+    """Install plugins that are missing or of another release, where possible; return the exit code."""
     BIN.mkdir(parents=True, exist_ok=True)
     for language, installer in INSTALLERS.items():
         installed = TOOLS / f"{language}.installed"

@@ -1,4 +1,4 @@
-"""Stubs from protos in which a field has another name, to see which clients notice: those that are built from them."""
+"""Stubs from protos with a renamed field, to check that clients built from stubs notice."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tests.system.interop import stubs
 from tests.system.interop.rows import BUILD
 
 MESSAGE, FIELD, NEW_NAME = "BackupRecipients", "to_project_ids", "recipients"
-"""The scenario of the examples cannot do without it."""
+"""Field that the scenario of the examples needs."""
 
 
 def renamed(image: bytes) -> bytes:
-    """The image with the field under its new name, and its old number."""
+    """Return the image with the field renamed; its number stays."""
     files = FileDescriptorSet.FromString(image)
     (field,) = (
         field
@@ -30,7 +30,7 @@ def renamed(image: bytes) -> bytes:
 
 @contextmanager
 def stubs_with_a_renamed_field() -> Iterator[None]:
-    """While this is open, build/stubs has stubs of the changed protos; then those of the real ones again."""
+    """Generate stubs of the changed protos; restore the original stubs when the context exits."""
     BUILD.mkdir(parents=True, exist_ok=True)
     image = BUILD / "renamed.binpb"
     image.write_bytes(renamed(stubs.IMAGE.read_bytes()))

@@ -1,4 +1,4 @@
-"""What a client is to ``make interop``: a row of its table, with what it needs, how it is built, and how it is run."""
+"""Client of ``make interop``: a table row with its prerequisites, build and run."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[3]
 BUILD = ROOT / "build" / "interop"
-"""Where clients are built; ignored by git."""
+"""Build folder of the clients; ignored by git."""
 STUBS = ROOT / "build" / "stubs"
-"""Where ``make stubs`` puts what it generates, a folder for each language."""
+"""Output of ``make stubs``, one folder per language."""
 
 RENAMED_FIELD = "proto-field"
-"""What is spoilt where stubs are generated from protos with another name for a field that all examples use."""
+"""Corruption that renames a proto field which all examples use, before stubs are generated."""
 
 
 class ClientFailed(Exception):
-    """A client did not build, or saw something else than it should; the message has what it said."""
+    """The client did not build or reported an unexpected result; the message contains its output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A running pair, and who can call it."""
+    """Running pair with users and tokens."""
 
     rest: str
-    """``http://HOST:PORT`` of the gateway, or of what tampers with its answers."""
+    """``http://HOST:PORT`` of the gateway, or of the proxy that corrupts its responses."""
     grpc: str
     """HOST:PORT of the server."""
     keystone: str
-    """``http://HOST:PORT/v3`` of a Keystone that knows the projects below, and the gateway in its catalogue."""
+    """``http://HOST:PORT/v3`` of a Keystone with the projects below, and with the gateway in its catalogue."""
     user: str
-    """Of Keystone: a member of the giver and of the recipient, in the domain ``Default``."""
+    """Keystone user in the domain ``Default``, a member of giver and recipient."""
     password: str
     service_token: str
     project: str
@@ -44,7 +44,7 @@ class Place:
     other: str
 
     def environment(self) -> Mapping[str, str]:
-        """As the examples want it."""
+        """Return the environment variables that the examples read."""
         return {
             "BACKUP_SHARING_GRPC": self.grpc,
             "BACKUP_SHARING_REST": self.rest,
@@ -59,35 +59,35 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A client."""
+    """Client."""
 
     name: str
-    """Language or program, as the table has it."""
+    """Language or program, as shown in the table."""
     door: str
     """``gRPC`` or ``REST``."""
     what: str
-    """What is run, in a few words."""
+    """Short description of the run."""
     missing: Callable[[], str]
-    """Why it cannot run on this machine; empty if it can."""
+    """Function that returns why the client cannot run on this machine; empty if it can."""
     build: Callable[[], None]
-    """Make it ready to run; raises `ClientFailed`."""
+    """Function that builds the client; raises `ClientFailed`."""
     run: Callable[[Place], None]
-    """Run it; raises `ClientFailed`."""
+    """Function that runs the client; raises `ClientFailed`."""
     notices: frozenset[str] = frozenset()
-    """What must make it fail when spoilt: of `tamper.TAMPERINGS` and `RENAMED_FIELD`; the others must not."""
+    """Corruptions that must make the client fail, of `tamper.TAMPERINGS` and `RENAMED_FIELD`; the others must not."""
     version: Callable[[], str] = field(default=lambda: "")
-    """Of the client or its language, for the table."""
+    """Function that returns the version of the client or its language, for the table."""
     out_of_reach: str = ""
-    """Why nothing that can be spoilt reaches it, where it notices nothing."""
+    """Reason why no corruption reaches the client, if ``notices`` is empty."""
 
 
 def command(
     *words: str, cwd: Path = ROOT, environment: Mapping[str, str] | None = None, seconds: float = 1800.0
 ) -> str:
-    """Run a command; answers its standard output.
+    """Run a command; return its stdout.
 
     Raises:
-        ClientFailed: it failed, or took longer than ``seconds``.
+        ClientFailed: the command failed, or took longer than ``seconds``.
     """
     try:
         done = subprocess.run(
@@ -108,16 +108,16 @@ def command(
 
 
 def needs(*programs: str) -> str:
-    """Why what needs these programs cannot run: those that are not installed."""
+    """Return which of these programs are not installed; empty if all are."""
     absent = [program for program in programs if shutil.which(program) is None]
     return f"{', '.join(absent)} not installed" if absent else ""
 
 
 def check_scenario(printed: str) -> None:
-    """Check what an example printed against examples/README.md.
+    """Check an example's output against examples/README.md.
 
     Raises:
-        ClientFailed: a line is not as expected.
+        ClientFailed: a line differs.
     """
     lines = printed.strip().splitlines()
     expected: Sequence[str] = (

@@ -1,7 +1,7 @@
-"""Generates stubs from the descriptor image into ``build/stubs/<language>``: ``make stubs``.
+"""Generate stubs from the descriptor image into ``build/stubs/<language>``: ``make stubs``.
 
-Languages and their plugins are those of buf.gen.yaml, and Python. A language whose plugins are not on this machine is
-skipped, and the output says why; ``--only NAME`` (may be repeated) generates for some.
+The languages are those of the plugins in buf.gen.yaml, and Python. A language without its plugins on this machine is
+skipped, with the reason in the output; ``--only NAME`` (repeatable) selects languages.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from tests.system.interop.rows import ROOT, STUBS, ClientFailed, command
 
 IMAGE = ROOT / "protos" / "backupsharing" / "image.binpb"
-"""``make generate`` writes it."""
+"""Descriptor image that ``make generate`` writes."""
 TEMPLATE = ROOT / "buf.gen.yaml"
 TOOLS = ROOT / "build" / "tools"
-"""Where ``make plugins`` installs plugins; those in ``bin`` are found as if they were on the ``PATH``."""
+"""Folder for the plugins of ``make plugins``; its ``bin`` is searched in addition to the ``PATH``."""
 PYTHON = "python"
 BESIDE: Mapping[str, Mapping[str, str]] = {"go": {"go.mod": "module backupsharing.example/stubs\n\ngo 1.24\n"}}
-"""Files that a language wants beside what its plugins make. For Go: what makes a module of the packages."""
+"""Additional files by language. For Go, a go.mod turns the packages into a module."""
 SEARCH = os.pathsep.join((str(TOOLS / "bin"), str(Path(sys.executable).parent), os.environ.get("PATH", "")))
-"""Where programs are looked for: what ``make`` installed comes first."""
+"""Search path for programs; programs that ``make`` installed take precedence."""
 
 
 def plugins() -> Mapping[str, Sequence[Mapping[str, Any]]]:
-    """The plugins of buf.gen.yaml, by the language that their output is of."""
+    """Return the plugins of buf.gen.yaml by output language."""
     by_language: dict[str, list[Mapping[str, Any]]] = {}
     for plugin in _template()["plugins"]:
         by_language.setdefault(Path(plugin["out"]).name, []).append(plugin)
@@ -41,33 +41,33 @@ def plugins() -> Mapping[str, Sequence[Mapping[str, Any]]]:
 
 
 def absent(language: str) -> Sequence[str]:
-    """The programs that generating for a language needs, and that are not here."""
+    """Return the missing programs for generating a language."""
     if language == PYTHON:
         return ()
     return [name for name in map(_program, plugins()[language]) if not _is_here(name)]
 
 
 def generate(image: Path = IMAGE, only: Collection[str] = ()) -> Mapping[str, str]:
-    """Generate for every language that can be, in place of what was there.
+    """Generate stubs for every possible language, and replace existing stubs.
 
     Args:
-        image: what to generate from.
-        only: languages; empty for all.
+        image: descriptor image.
+        only: languages; empty means all.
 
     Returns:
-        What became of each language: ``generated``, or why it was skipped.
+        Result of each language: ``generated``, or the reason for skipping the language.
 
     Raises:
-        ClientFailed: a plugin failed, or a language is not known.
+        ClientFailed: a plugin failed, or a language is unknown.
     """
     languages = [PYTHON, *plugins()]
     if unknown := set(only) - set(languages):
-        raise ClientFailed(f"no plugins for {', '.join(sorted(unknown))}; there are some for {', '.join(languages)}")
+        raise ClientFailed(f"no plugins for {', '.join(sorted(unknown))}; supported: {', '.join(languages)}")
     return {language: _keeping_times(language, image) for language in languages if not only or language in only}
 
 
 def _keeping_times(language: str, image: Path) -> str:
-    """Generate; a file that is as before keeps its time, so that no client is built again because of it."""
+    """Generate; an unchanged file keeps its modification time, so that clients are not rebuilt."""
     files = [path for path in (STUBS / language).rglob("*") if path.is_file()]
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
     result = _generate(language, image)
@@ -78,7 +78,7 @@ def _keeping_times(language: str, image: Path) -> str:
 
 
 def _generate(language: str, image: Path) -> str:
-    # Also where it is skipped: what an earlier run left is not from this image.
+    # Also for a skipped language, because stubs of an earlier run are not from this image.
     shutil.rmtree(STUBS / language, ignore_errors=True)
     if missing := absent(language):
         return f"skipped: {', '.join(missing)} not installed"
@@ -88,7 +88,7 @@ def _generate(language: str, image: Path) -> str:
         return "generated"
     template = _template() | {"plugins": plugins()[language]}
     template["inputs"] = [{**template["inputs"][0], "binary_image": str(image)}]
-    # buf takes JSON as well; the file of the repository names all languages.
+    # buf accepts the template as JSON; the repository's file contains all languages.
     command("buf", "generate", "--template", json.dumps(template), environment={"PATH": SEARCH})
     for name, text in BESIDE.get(language, {}).items():
         (STUBS / language / name).write_text(text, encoding="utf-8")
@@ -109,7 +109,7 @@ def _template() -> dict[str, Any]:
 
 
 def _program(plugin: Mapping[str, Any]) -> str:
-    """The program that a plugin needs: itself, or protoc for what is built into that."""
+    """Return the program of a plugin, or protoc for a plugin that is built into protoc."""
     named = plugin.get("local") or plugin.get("protoc_path") or "protoc"
     return str(named if isinstance(named, str) else named[0])
 
@@ -119,7 +119,7 @@ def _is_here(program: str) -> bool:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Do what the command line asks for; answers the exit code."""
+    """Run the command line; return the exit code."""
     parser = argparse.ArgumentParser(prog="make stubs", description=__doc__)
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="a language; may be repeated")
     parser.add_argument("--image", type=Path, default=IMAGE, help="descriptor image to generate from")

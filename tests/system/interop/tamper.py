@@ -1,4 +1,4 @@
-"""Between clients and the gateway: passes everything on, and spoils its answers in one way, to see who notices."""
+"""Proxy between clients and the gateway that corrupts responses in one way, to check which clients notice."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from aiohttp import ClientSession, web
 from tests.support.ports import free_address
 
 Tampering = Callable[[Any], Any]
-"""Spoils the JSON of an answer."""
+"""Function that corrupts the JSON of a response."""
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}")
 _HOP = {"connection", "content-length", "transfer-encoding", "keep-alive", "host"}
 
 
 def renamed(value: Any) -> Any:  # noqa: ANN401 -- JSON
-    """A member with another name."""
+    """Rename a member."""
     return _each(value, lambda member: {("toProjectId" if k == "to_project_id" else k): v for k, v in member.items()})
 
 
 def without_null(value: Any) -> Any:  # noqa: ANN401 -- JSON
-    """False where there should be null."""
+    """Replace null by false."""
     return _each(value, lambda member: {k: (False if v is None else v) for k, v in member.items()})
 
 
 def with_zone(value: Any) -> Any:  # noqa: ANN401 -- JSON
-    """Times with a Z behind them."""
+    """Append a Z to times."""
     return _each(
         value, lambda m: {k: f"{v}Z" if isinstance(v, str) and _TIME.fullmatch(v) else v for k, v in m.items()}
     )
@@ -51,7 +51,7 @@ def _each(value: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any
 
 @contextmanager
 def tampering(gateway: str, tampers: Tampering | None) -> Iterator[str]:
-    """Answer the address for clients: the gateway's own, or one that spoils what it answers."""
+    """Yield the address for clients: the gateway's own, or a proxy's that corrupts responses."""
     if tampers is None:
         yield gateway
         return

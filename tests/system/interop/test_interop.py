@@ -1,4 +1,4 @@
-"""What `make interop` says of its rows; the rows themselves are no tests of `make test`."""
+"""Evaluation of rows in `make interop`; `make test` does not run the rows themselves."""
 
 from __future__ import annotations
 

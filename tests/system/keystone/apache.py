@@ -1,4 +1,4 @@
-"""A real Apache as the proxy before a Keystone, with the limits that it has by default."""
+"""Real Apache as a proxy in front of Keystone, with its default limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.ports import free_address
 from tests.support.programs import PATIENCE
 
 ELSEWHERE = "BACKUP_SHARING_TEST_APACHE"
-"""Names the program ``apache2`` where it is not in the path; its modules are in ``../lib/apache2/modules``."""
+"""Environment variable with the path of ``apache2`` if not on the PATH; modules are in ``../lib/apache2/modules``."""
 
 _MODULES = ("mpm_event", "authz_core", "proxy", "proxy_http")
 _CONFIGURATION = """
@@ -29,13 +29,13 @@ ProxyPass / {upstream}/
 
 
 def program() -> Path | None:
-    """The program, if this machine has it."""
+    """Return the path of the program, or None if this machine lacks it."""
     found = os.environ.get(ELSEWHERE) or shutil.which("apache2")
     return Path(found) if found else None
 
 
 class Apache:
-    """Apache as a process; passes everything on to ``upstream`` from ``url``."""
+    """Apache process that forwards everything from ``url`` to ``upstream``."""
 
     def __init__(self, binary: Path, folder: Path, upstream: str) -> None:
         self.url = f"http://{free_address()}"
@@ -52,7 +52,7 @@ class Apache:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said)
 
     def wait(self) -> None:
-        """Return when it answers."""
+        """Wait until Apache replies."""
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
             assert self._process.poll() is None, (self._folder / "apache.out").read_text()

@@ -1,4 +1,4 @@
-"""A real Keystone with a cloud in it, and our two programs before it."""
+"""Real Keystone with projects and users, and our two programs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Cloud:
-    """Two projects with their people, and a service user, in Keystone."""
+    """Keystone with two projects, their users, and a service user."""
 
     def __init__(self, keystone: RealKeystone, rest_address: str) -> None:
         self.keystone = keystone
@@ -61,12 +61,12 @@ class Cloud:
 
 
 class Pair:
-    """Server and gateway that know nobody but through Keystone."""
+    """Server and gateway that authenticate through Keystone only."""
 
     def __init__(
         self, programs: Programs, folder: Path, cloud: Cloud, rest_address: str, *arguments: str, through: str = ""
     ) -> None:
-        """Start them; ``through`` is the url of a proxy before Keystone."""
+        """Start both; ``through`` is the URL of a proxy in front of Keystone."""
         self.cloud = cloud
         self.grpc_address = free_address()
         self.server: Program = programs.start(
@@ -106,7 +106,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory, rest_address: str) -> Iterat
 
 @pytest.fixture(params=["with a service user", "by the tokens themselves"])
 def user(request: pytest.FixtureRequest, tmp_path: Path) -> Sequence[str]:
-    """The settings of the service user, or none."""
+    """Settings of the service user, or none."""
     password = tmp_path / "password"
     password.write_text("backup-sharing")
     user = ("--keystone-user", "backup-sharing", "--keystone-project", "services")
@@ -120,7 +120,7 @@ def pair(user: Sequence[str], programs: Programs, tmp_path: Path, cloud: Cloud, 
 
 @pytest.fixture
 def apache(tmp_path: Path, cloud: Cloud) -> Iterator[Apache]:
-    """A real Apache before Keystone."""
+    """Real Apache in front of Keystone."""
     binary = apache_program()
     if binary is None:
         pytest.skip(f"needs Apache: the package apache2-bin of Debian, or {ELSEWHERE}=…/sbin/apache2")

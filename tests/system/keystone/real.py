@@ -1,4 +1,4 @@
-"""A real Keystone on this machine: SQLite, Fernet tokens, everything in one folder."""
+"""Real Keystone on this machine: SQLite, Fernet tokens, all files in one folder."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ enabled = false
 
 
 class RealKeystone:
-    """Keystone as a process, with what tests need in it."""
+    """Keystone process, with methods to create its objects."""
 
     def __init__(self, python: Path, folder: Path) -> None:
-        """Make the database and the first administrator with the programs beside ``python``."""
+        """Create the database and the first administrator with the programs beside ``python``."""
         self.python = python
         self._folder = folder
         self._configuration = folder / "keystone.conf"
@@ -56,7 +56,7 @@ class RealKeystone:
                      "--bootstrap-public-url", f"{self.url}/v3")  # fmt: skip
 
     def start(self, expiration: int = 3600) -> None:
-        """Serve; tokens made from now on are good for so many seconds."""
+        """Serve; new tokens expire after this many seconds."""
         self._configure(expiration)
         command = (str(self.python), str(_HERE / "serve.py"), str(self._configuration), self.address)
         with (self._folder / "keystone.log").open("ab") as log:
@@ -78,7 +78,7 @@ class RealKeystone:
             self._process = None
 
     def token(self, user: str, password: str, scope: dict[str, Any] | str) -> str:
-        """Log in; ``scope`` is that of Keystone's API, or ``unscoped``."""
+        """Log in; ``scope`` is a scope of Keystone's API, or ``unscoped``."""
         identity = {
             "methods": ["password"],
             "password": {"user": {"name": user, "domain": {"id": "default"}, "password": password}},
@@ -87,19 +87,19 @@ class RealKeystone:
         return str(headers["X-Subject-Token"])
 
     def of_project(self, name: str) -> dict[str, Any]:
-        """The scope of a project."""
+        """Return the scope of a project."""
         return {"project": {"name": name, "domain": {"id": "default"}}}
 
     def revoke(self, token: str) -> None:
         self._call("DELETE", "/auth/tokens", token=token, headers={"X-Subject-Token": token})
 
     def create(self, kind: str, **members: object) -> str:
-        """Make a project, user, service or endpoint; answers its id."""
+        """Create a project, user, service or endpoint; return its id."""
         body, _ = self._call("POST", f"/{kind}s", {kind: members}, token=self._admin())
         return str(body[kind]["id"])
 
     def grant(self, role: str, user_id: str, project_id: str | None = None) -> None:
-        """Give a role on a project, or on the default domain."""
+        """Grant a role on a project, or on the default domain."""
         found, _ = self._call("GET", f"/roles?name={role}", token=self._admin())
         on = f"projects/{project_id}" if project_id else "domains/default"
         self._call("PUT", f"/{on}/users/{user_id}/roles/{found['roles'][0]['id']}", token=self._admin())

@@ -1,6 +1,6 @@
-"""What a user of openstacksdk does: log in with a password, find the service, share; run by Keystone's Python.
+"""Use openstacksdk as a user does: log in with a password, find the service, and share. Keystone's Python runs this.
 
-Prints the answers as JSON.
+Prints the responses as JSON.
 """
 
 import json

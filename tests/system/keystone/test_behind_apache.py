@@ -1,4 +1,4 @@
-"""A real Keystone behind a real Apache, which refuses a header of more than 8190 bytes by 400."""
+"""Real Keystone behind a real Apache, which refuses headers of more than 8190 bytes with 400."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The flows of real people with the tokens of a real Keystone."""
+"""User workflows with tokens of a real Keystone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def test_openstacksdk_shares_and_the_recipient_sees_it(pair: Pair) -> None
     cloud, backup_id = pair.cloud, pair.put_backup()
     client = Path(__file__).with_name("sdk_client.py")
     command = (str(cloud.keystone.python), str(client), f"{cloud.keystone.url}/v3", "gina", "gina", "giver", backup_id)
-    done = subprocess.run((*command, cloud.recipient), check=False, capture_output=True)  # noqa: ASYNC221 - nothing else to do
+    done = subprocess.run((*command, cloud.recipient), check=False, capture_output=True)  # noqa: ASYNC221 - no other tasks
     assert done.returncode == 0, done.stderr.decode()
     said = json.loads(done.stdout)
     (shared,) = said["shared"]["shared"]
@@ -72,7 +72,7 @@ async def test_a_token_that_nobody_made_or_that_was_revoked_is_401(pair: Pair) -
     assert_failure(await pair.rest.call("GET", f"{pair.path}/count", token=token[:-4]), 401, "AutoBackup.0003")
     assert_success(await pair.rest.call("GET", f"{pair.path}/count", token=token))
     keystone.revoke(token)
-    time.sleep(CACHE_SECONDS + 0.1)  # noqa: ASYNC251 - nothing else to do
+    time.sleep(CACHE_SECONDS + 0.1)  # noqa: ASYNC251 - no other tasks
     answer = await pair.rest.call("GET", f"{pair.path}/count", token=token)
     assert_failure(answer, 401, "AutoBackup.0003")
     assert answer.headers["WWW-Authenticate"] == f'Keystone uri="{keystone.url}"'
@@ -85,7 +85,7 @@ async def test_a_token_that_expires_is_401_from_then_on(pair: Pair) -> None:
     try:
         token = pair.cloud.token("gina", "giver")
         assert_success(await pair.rest.call("GET", f"{pair.path}/count", token=token))
-        time.sleep(4.5)  # noqa: ASYNC251 - nothing else to do
+        time.sleep(4.5)  # noqa: ASYNC251 - no other tasks
         assert_failure(await pair.rest.call("GET", f"{pair.path}/count", token=token), 401, "AutoBackup.0003")
     finally:
         keystone.stop()
@@ -101,7 +101,7 @@ async def test_a_keystone_that_stops_and_comes_back(pair: Pair) -> None:
     finally:
         cloud.keystone.start()
     for token in (known, new):
-        # The server asks a Keystone that failed again after two seconds, and this one may be back sooner.
+        # After a failure the server calls Keystone again after two seconds; this Keystone may be back sooner.
         until = time.monotonic() + PATIENCE
         answer = await pair.rest.call("GET", f"{pair.path}/count", token=token)
         while answer.status == 503 and time.monotonic() < until:

@@ -1,9 +1,9 @@
-"""Changes the code at random, one small change at a time, and says which changes no test noticed: ``make mutants``.
+"""Make random small changes to the code, one at a time, and report changes that no test noticed: ``make mutants``.
 
-Bounded by MUTANTS_MINUTES (20). MUTANTS_SEED chooses the mutants, otherwise the date does, so that each night tries
-others; MUTANTS_ONLY names some instead, as ``backup_sharing.usecases.sharing.*``. mutmut makes the mutants, in
-``mutants/``, and runs the tests that come by each; its configuration is in pyproject.toml. It remembers the results
-until the code changes.
+Runs for MUTANTS_MINUTES (20). MUTANTS_SEED determines the mutants; the default is the date, so that each night tries
+others. MUTANTS_ONLY selects mutants by pattern, such as ``backup_sharing.usecases.sharing.*``. mutmut creates the
+mutants in ``mutants/`` and runs the tests that cover each of them; its configuration is in pyproject.toml. mutmut keeps
+the results until the code changes.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ _LOG = ROOT / "build" / "mutmut.log"
 EQUIVALENT = Path(__file__).with_name("equivalent.txt")
 
 _FIRST = "backup_sharing.usecases.policy.*"
-"""Few mutants and quick tests: with them mutmut makes all the others and learns which tests come by what."""
+"""Few mutants with fast tests: this first run makes mutmut create all mutants and record the coverage of tests."""
 _AT_ONCE = 60
-"""Mutants for each run of mutmut, which tries the quick ones first."""
+"""Mutants per run of mutmut, which tries those with fast tests first."""
 _OUTCOMES = {0: "survived", 5: "not reached", 33: "not reached", 36: "timed out", 24: "timed out", -24: "timed out"}
-"""Of exit codes; any other means that the tests noticed the mutant."""
+"""Outcome by exit code; every other exit code means that the tests noticed the mutant."""
 _UNNOTICED = (0, 5, 33)
 
 
 def main() -> int:
-    """Try mutants until the time is over; answers the exit code: 1 if the tests fail without any mutant."""
+    """Try mutants until the time is over; return the exit code, 1 if the tests fail without a mutant."""
     until = time.monotonic() + 60 * float(os.environ.get("MUTANTS_MINUTES", "20"))
     seed = os.environ.get("MUTANTS_SEED") or datetime.datetime.now(datetime.UTC).date().isoformat()
     only = os.environ.get("MUTANTS_ONLY", "*")
     _say(f"MUTANTS_SEED={seed}")
     _mutmut(["run", "--max-children", "1", _FIRST], until)
     if not any(code is not None for code in _outcomes().values()):
-        _say(f"no mutant was tried; do the tests pass without one, in that time? see {_LOG}")
+        _say(f"no mutant was tried; check that the tests pass in time without a mutant: {_LOG}")
         return 1
     names = [name for name in _outcomes() if fnmatch.fnmatch(name, only)]
     Random(seed).shuffle(names)  # noqa: S311 - chooses tests
@@ -58,7 +58,7 @@ def main() -> int:
 
 
 def _mutmut(arguments: Sequence[str], until: float) -> None:
-    """Run mutmut, at most until a reading of the monotonic clock."""
+    """Run mutmut, at most until this monotonic time."""
     command = (str(Path(sys.executable).with_name("mutmut")), *arguments)
     _LOG.parent.mkdir(exist_ok=True)
     with _LOG.open("ab") as log:
@@ -68,12 +68,12 @@ def _mutmut(arguments: Sequence[str], until: float) -> None:
                 process.wait(max(until - time.monotonic(), 1))
         finally:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)  # a group of its own: mutmut and the tests that it runs
+                os.killpg(process.pid, signal.SIGKILL)  # the process group of mutmut and its tests
                 process.wait()
 
 
 def _outcomes() -> dict[str, int | None]:
-    """The exit code of the tests of each mutant; None if it was not tried."""
+    """Return the tests' exit code by mutant; None for untried mutants."""
     found: dict[str, int | None] = {}
     for file in sorted(MADE.rglob("*.meta")):
         found |= json.loads(file.read_text(encoding="utf-8"))["exit_code_by_key"]
@@ -81,7 +81,7 @@ def _outcomes() -> dict[str, int | None]:
 
 
 def _report(tried: Sequence[str]) -> None:
-    """Print how many there were of each kind, and what no test noticed."""
+    """Print the number of mutants by outcome, and the mutants that no test noticed."""
     outcomes = _outcomes()
     done = [name for name in tried if outcomes.get(name) is not None]
     kinds = Counter(_OUTCOMES.get(outcomes[name] or 0, "noticed") for name in done)
@@ -95,7 +95,7 @@ def _report(tried: Sequence[str]) -> None:
             equivalent += 1
         else:
             _say("\n  ".join((f"\n{name}", *difference)))
-    _say(f"\n{equivalent} of those that survived mean the same as the code does: {EQUIVALENT.relative_to(ROOT)}")
+    _say(f"\n{equivalent} surviving mutants are equivalent to the code: {EQUIVALENT.relative_to(ROOT)}")
 
 
 def _difference(name: str) -> Sequence[str]:
@@ -111,7 +111,7 @@ def _difference(name: str) -> Sequence[str]:
 
 
 def _place(name: str, changed: str) -> str:
-    """As a line of `EQUIVALENT`: the function, and the line as it was changed to."""
+    """Return the function and the changed line in the format of `EQUIVALENT`."""
     return f"{name.rpartition('__mutmut_')[0]}: {changed.removeprefix('+ ')}"
 
 
@@ -121,5 +121,5 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is ended
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that started processes are stopped
     sys.exit(main())

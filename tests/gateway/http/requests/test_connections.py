@@ -1,4 +1,4 @@
-"""Connections: kept, pipelined, closed when asked, and never confused about where a request begins."""
+"""Connections: keep-alive, pipelining, closing on request, and exact request boundaries."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ READINGS = "/v1/readings"
 
 @pytest.fixture(autouse=True)
 def echoing(foreign: ForeignServer, weather: Weather) -> None:
-    """Unary calls answer with the station that was asked for."""
+    """Reply to unary calls with the requested station."""
 
     async def echo(request: Message, _context: Context) -> bytes:
         return weather.reading(getattr(request, "station", "") or getattr(request, "note", ""))

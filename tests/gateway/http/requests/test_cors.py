@@ -1,4 +1,4 @@
-"""Pages of other origins: what a browser is told, and what not."""
+"""CORS: which headers a browser gets for pages of other origins."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def test_a_page_of_another_origin_learns_nothing(start_gateway: StartGatew
     for sent in (get(READING, f"Origin: {origin}"), head_of("OPTIONS", READINGS, f"Origin: {origin}", *PREFLIGHT)):
         answer = await exchange(gateway.address, sent)
         assert cors_headers(answer) == set()
-        # A cache must not give this answer to a page that may read it.
+        # A cache must not serve this response to a page that has access.
         assert answer.headers["Vary"] == "Origin"
 
 

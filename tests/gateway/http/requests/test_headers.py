@@ -1,4 +1,4 @@
-"""Which headers pass, in both directions, and what they ask for."""
+"""Request and response headers: which ones the gateway forwards, and their effects."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_only_the_listed_headers_become_metadata(foreign: ForeignServer, g
         "authorization": "Bearer abc",
         "traceparent": TRACE,
         "tracestate": "a=1",
-        "x-forwarded-for": "127.0.0.1",  # the client's address as this gateway sees it, not as the client tells it
+        "x-forwarded-for": "127.0.0.1",  # the peer address that the gateway sees, not the client's own header
     }
     assert "test" not in str(foreign.seen[0].values("user-agent"))
 
@@ -223,7 +223,7 @@ FORWARDED = ("X-Forwarded-Proto: https", "X-Forwarded-Host: vbs.example.com")
 
 
 async def next_link(gateway: Gateway, *lines: str) -> str:
-    """Where the answer to a list says that it goes on."""
+    """Return the ``next`` link of a list response."""
     answer = await exchange(gateway.address, get(f"{READINGS}?limit=1", *lines))
     assert answer.status == 200, answer
     link: str = answer.json["readings_links"][0]["href"]

@@ -1,4 +1,4 @@
-"""What is not HTTP, or no request that can be served: one shape of failures, whichever layer finds it."""
+"""Malformed HTTP and unserviceable requests: every layer reports failures in the same shape."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ READINGS = "/v1/readings"
 
 
 async def refused(gateway: Gateway, sent: bytes) -> Answer:
-    """The one answer to bytes after which the gateway closes the connection."""
+    """Send bytes; return the only response. The gateway must then close the connection."""
     async with connected(gateway.address) as connection:
         connection.send(sent)
         answer = await connection.answer(is_head=sent.startswith(b"HEAD "))

@@ -1,4 +1,4 @@
-"""What clients may take of a gateway, each limit as a setting."""
+"""Limits for clients; each limit is a setting."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ READINGS = "/v1/readings"
 
 
 def body_of(size: int) -> bytes:
-    """A body of exactly this many bytes that can be read."""
+    """Return a valid body of exactly this many bytes."""
     frame = b'{"note":""}'
     return frame.replace(b'""', b'"' + b"x" * (size - len(frame)) + b'"')
 
@@ -115,7 +115,7 @@ async def test_the_time_for_headers_excludes_the_body_and_the_call(
     gateway = await start_gateway(header_timeout=1.0, body_timeout=PATIENCE)
     async with connected(gateway.address) as connection, connected(gateway.address) as late:
         connection.send(head_of("POST", READINGS, "Content-Type: application/json", "Content-Length: 2") + b"{")
-        # This one is opened later, and closed when its time is over.
+        # The second connection opened later and is closed by the header timeout.
         assert await late.ended() == b""
         connection.send(b"}")
         assert (await connection.answer()).status == 200
@@ -169,7 +169,7 @@ async def test_a_call_longer_than_the_idle_limit_is_answered(
 
 
 class Holding:
-    """Unary calls that wait until they are let go."""
+    """Unary calls that wait until ``may_answer`` is set."""
 
     def __init__(self, foreign: ForeignServer) -> None:
         self._foreign = foreign
@@ -178,7 +178,7 @@ class Holding:
         self._came = asyncio.Condition()
 
     async def until_held(self, calls: int) -> None:
-        """Wait until so many calls have come."""
+        """Wait until this many calls have arrived."""
         async with asyncio.timeout(PATIENCE), self._came:
             await self._came.wait_for(lambda: len(self._foreign.seen) >= calls)
 

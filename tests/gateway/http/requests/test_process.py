@@ -1,4 +1,4 @@
-"""The gateway as a process of its own: what its log says after streams of all kinds, and how it stops."""
+"""The gateway as a separate process: its log after all kinds of streams, and its shutdown."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ WATCH = "/v1/stations/berlin:watch"
 
 
 async def started(programs: Programs, foreign: ForeignServer, weather: Weather, *arguments: str) -> tuple[Program, str]:
-    """A gateway before the foreign server, and its address."""
+    """Start a gateway in front of the foreign server; return it with its address."""
     address = free_address()
     set_of = ("--descriptor-set", str(weather.descriptor_set))
     return await asyncio.to_thread(programs.gateway, address, foreign.address, *set_of, *arguments), address
 
 
 def endless(foreign: ForeignServer, *messages: bytes) -> asyncio.Event:
-    """Have streams send these messages and then wait; the event says that a call was ended from outside."""
+    """Make streams send these messages and then wait; the event is set when a call is cancelled."""
     ended = asyncio.Event()
 
     async def wait(_request: Message, _context: Context) -> AsyncIterator[bytes]:

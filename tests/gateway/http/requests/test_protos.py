@@ -1,4 +1,4 @@
-"""What the gateway serves can be asked from it, for stubs in any language."""
+"""The gateway serves its descriptor set, so that clients can generate stubs in any language."""
 
 from __future__ import annotations
 

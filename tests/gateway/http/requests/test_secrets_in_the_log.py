@@ -1,4 +1,4 @@
-"""Whatever a client sends, nothing of it that may be a secret is in what the process writes."""
+"""The process never writes a possible secret of a client to its log."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ READINGS = "/v1/readings"
 
 @pytest.fixture(params=["weather", "any method"])
 def descriptor_set(request: pytest.FixtureRequest, weather: Weather, tmp_path: Path) -> Path:
-    """One for each of the two parsers that a gateway may have."""
+    """Descriptor sets that cover both HTTP parsers of a gateway."""
     if request.param == "weather":
         return weather.descriptor_set
     return compiled(tmp_path / "paths.binpb", "foreign/v1/paths.proto")
@@ -37,7 +37,7 @@ async def started(programs: Programs, upstream: str, *arguments: str) -> tuple[P
 
 
 async def written(gateway: Program, address: str, tls: ssl.SSLContext | None = None) -> str:
-    """All that the process has written, which is flushed before it answers this request and logs it."""
+    """Return all output of the process; it flushes its output before it handles and logs this request."""
     reader, writer = await asyncio.open_connection(*address.split(":"), ssl=tls)
     writer.write(request("GET", "/the-last-one", "Connection: close"))
     await reader.read()
@@ -58,7 +58,7 @@ async def test_no_malformed_request_is_quoted_in_the_log(
                 await connection.head()
     log = await written(gateway, address)
     assert log.count('"event":"refused"') > 10
-    assert SECRET not in log.replace(f'"member":"{SECRET}"', "")  # a lenient gateway names what it ignores
+    assert SECRET not in log.replace(f'"member":"{SECRET}"', "")  # a lenient gateway logs the names of ignored members
 
 
 async def test_no_tls_handshake_is_quoted_in_the_log(

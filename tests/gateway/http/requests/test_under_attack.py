@@ -1,4 +1,4 @@
-"""What one client may cost the others: connections, memory and the event loop, none of it without a bound."""
+"""Denial of service by one client: connections, memory and event loop time are all bounded."""
 
 from __future__ import annotations
 
@@ -40,9 +40,9 @@ WATCH = "/v1/stations/berlin:watch"
 
 
 async def until_hung_up(crowd: Crowd, count: int) -> None:
-    """Wait until the gateway has closed so many of the connections."""
+    """Wait until the gateway has closed this many connections."""
     async with asyncio.timeout(PATIENCE):
-        while crowd.hung_up() < count:  # noqa: ASYNC110 - nothing else is told
+        while crowd.hung_up() < count:  # noqa: ASYNC110 - no event to wait for
             await asyncio.sleep(0.02)
 
 
@@ -95,7 +95,7 @@ async def test_one_client_has_no_more_connections_than_the_setting(start_gateway
 
 @contextmanager
 def file_descriptors(count: int) -> Iterator[None]:
-    """Programs that are started inside may open so many files."""
+    """Set the limit of open files for programs started in this context."""
     standing = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (count, standing[1]))
     try:
@@ -171,7 +171,7 @@ async def test_bodies_that_arrive_are_not_in_flight(start_gateway: StartGateway)
 
 
 def large(foreign: ForeignServer, weather: Weather, size: int = 3 * MEGABYTE) -> None:
-    """Have unary calls answer with so many bytes."""
+    """Make unary calls reply with a note of ``size`` bytes."""
     serialized = weather.reading("x" * size)
 
     async def answer(_request: Message, _context: Context) -> bytes:
@@ -192,7 +192,7 @@ async def test_an_answer_is_in_flight_until_its_client_has_taken_it(
         assert_failure(answer, 503, "UNAVAILABLE", "being answered")
         async with asyncio.timeout(PATIENCE):
             while (await exchange(gateway.address, get("/nothing"))).status == 503:
-                crowd.hung_up()  # reads
+                crowd.hung_up()  # reads the responses
 
 
 async def test_clients_that_do_not_read_make_room_for_others(
@@ -203,7 +203,7 @@ async def test_clients_that_do_not_read_make_room_for_others(
     with await asyncio.to_thread(unread, gateway.address, 2, get(READING) * 8):
         async with asyncio.timeout(PATIENCE):
             while (await exchange(gateway.address, get(READING))).status == 200:
-                pass  # until so much waits that there is no room for this one
+                pass  # until buffered responses leave no room for this request
             while (await exchange(gateway.address, get(READING))).status == 503:
                 pass
     assert "connection closed" in [line["event"] for line in logged]

@@ -1,4 +1,4 @@
-"""Responses that are written as one piece are those that aiohttp would write."""
+"""Responses that are written in one piece equal the responses of aiohttp."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ made: list[web.StreamResponse] = []
 
 @pytest.fixture
 async def connection() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection to a server that answers ``/STATUS/BODY`` in one piece, and with ``?plain`` as aiohttp does."""
+    """Connect to a server that replies to ``/STATUS/BODY`` in one piece, or with ``?plain`` through aiohttp."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
         _, status, body = request.path.split("/")
@@ -40,7 +40,7 @@ async def connection() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.Stre
 async def asked(
     connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], request: str
 ) -> tuple[bytes, set[bytes], bytes]:
-    """Status line, headers without the time, and body of an answer."""
+    """Send a request; return status line, headers except Date, and body."""
     reader, writer = connection
     writer.write(f"{request}\r\nHost: here\r\n\r\n".encode())
     status, *headers = (await reader.readuntil(b"\r\n\r\n")).strip().split(b"\r\n")
@@ -75,5 +75,5 @@ async def test_a_header_with_a_line_break_is_never_written() -> None:
     class Request:
         version, keep_alive, method = (1, 1), True, "GET"
 
-    response = whole(Request(), 200, {"Allow": "GET\r\nEvil: yes"}, b"")  # type: ignore[arg-type]  # what it looks at
+    response = whole(Request(), 200, {"Allow": "GET\r\nEvil: yes"}, b"")  # type: ignore[arg-type]  # the only members that are read
     assert not isinstance(response, WholeResponse)

@@ -1,4 +1,4 @@
-"""The option that names the id of an event is checked before anything is served."""
+"""The gateway validates the option ``event_id_field`` before it serves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.wire import exchange, get
 
 
 def with_event_ids(weather: Weather, method: str, event_id_field: str) -> bytes:
-    """The descriptor set of the foreign service, with this option on one method."""
+    """Return the foreign service's descriptor set with this option on one method."""
     files = FileDescriptorSet.FromString(weather.descriptor_set.read_bytes())
     (file,) = (file for file in files.file if file.name == "weather.proto")
     (changed,) = (one for one in file.service[0].method if one.name == method)

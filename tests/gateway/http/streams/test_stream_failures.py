@@ -1,4 +1,4 @@
-"""Streams that fail: before the first message with a status of their own, afterwards with a last record."""
+"""Stream failures: an HTTP status before the first message, a last record afterwards."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ async def test_a_server_replaced_in_mid_stream_is_a_last_record(start_gateway: S
     gateway = await start_gateway(upstream=dying.address)
     async with connected(gateway.address) as connection:
         assert await first_record(connection) == b'{"note":"warm"}\n'
-        # New connections reach the impostor from now on; the open one dies when it is there.
+        # From now on new connections reach the impostor; the open connection ends once the impostor listens.
         stopping = asyncio.ensure_future(server.stop(0.2))
         async with speaking_http1(dying.address):
             await stopping
@@ -168,7 +168,7 @@ async def test_a_server_replaced_in_mid_stream_is_a_last_record(start_gateway: S
 async def test_a_deadline_that_passes_before_the_first_message_is_504(foreign: ForeignServer, gateway: Gateway) -> None:
     ended = endless(foreign)
     assert_failure(await exchange(gateway.address, get(WATCH, "Grpc-Timeout: 100m")), 504, "DEADLINE_EXCEEDED")
-    if foreign.seen:  # on a busy machine the deadline may pass on the way
+    if foreign.seen:  # on a busy machine the deadline may pass before the call arrives
         await until(ended)
 
 
@@ -206,20 +206,20 @@ async def test_a_stream_has_only_the_deadline_of_its_grpc_timeout(
         assert (await exchange(gateway.address, get(WATCH, line))).status == 200
     seconds = [seen.seconds for seen in foreign.seen]
     assert seconds[0] is None
-    # gRPC rounds a long one up to what fits on the wire.
+    # gRPC rounds a long timeout up, to fit its wire format.
     assert 1800 < (seconds[1] or 0) < 2 * 3600
     assert (seconds[2] or 0) > 24 * 3600
 
 
 async def first_record(connection: Connection) -> bytes:
-    """Ask for a stream and take its first record."""
+    """Start a stream and return its first record."""
     connection.send(get(WATCH))
     assert (await connection.head()).status == 200
     return await connection.chunk()
 
 
 def endless(foreign: ForeignServer, *messages: bytes) -> asyncio.Event:
-    """Have streams send these messages and then wait; the event says that a call was ended from outside."""
+    """Make streams send these messages and then wait; the event is set when a call is cancelled."""
     ended = asyncio.Event()
 
     async def wait(_request: Message, _context: Context) -> AsyncIterator[bytes]:

@@ -1,4 +1,4 @@
-"""Streams as NDJSON and as server-sent events: what exactly goes over the wire."""
+"""Wire format of streams: NDJSON and server-sent events, byte by byte."""
 
 from __future__ import annotations
 

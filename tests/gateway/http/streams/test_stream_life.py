@@ -1,4 +1,4 @@
-"""How streams live: what goes out when, what a client does to the server by leaving or by not reading, and draining."""
+"""Stream lifetime: when records are sent, disconnected and slow clients, and draining."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ READING = "/v1/stations/berlin/reading"
 EVENTS = "Accept: text/event-stream"
 MESSAGE_BYTES = 64 * 1024
 MOST_MESSAGES = 1000
-"""That a server sends: 62 MiB, far more than all buffers between it and the client."""
+"""Messages that a server sends: 62 MiB in total, far more than all buffers on the way to the client."""
 
 
 class Script:
-    """A stream whose server does one thing after the other, when told, and says how it ended."""
+    """Stream whose server follows the test step by step and reports its end."""
 
     def __init__(self, foreign: ForeignServer) -> None:
         self.called, self.ended = asyncio.Event(), asyncio.Event()
@@ -102,7 +102,7 @@ async def test_quiet_lines_have_nothing_between_messages(
     async with connected(gateway.address) as connection:
         connection.send(get(WATCH))
         await connection.head()
-        # An event stream beside it counts the heartbeats that pass.
+        # A parallel event stream counts the heartbeats that pass.
         async with connected(gateway.address) as clock:
             clock.send(get(WATCH, EVENTS))
             await clock.head()
@@ -144,11 +144,11 @@ async def test_a_client_that_leaves_without_reading_ends_the_call(
 
 
 class Pouring:
-    """A stream whose server sends as fast as it may, and counts."""
+    """Stream whose server sends as fast as flow control allows, and counts its messages."""
 
     def __init__(self, foreign: ForeignServer, weather: Weather) -> None:
         self.taken = 0
-        """Messages that the server got rid of."""
+        """Messages that gRPC took from the server."""
         self.ended = asyncio.Event()
         message = weather.reading("x" * MESSAGE_BYTES)
 
@@ -163,7 +163,7 @@ class Pouring:
         foreign.stream = pour
 
     async def stalled(self, gateway: Gateway) -> None:
-        """Wait until many other calls pass and no further message was taken; or all have been."""
+        """Wait until 50 other calls pass without a further message taken, or until the stream has ended."""
         taken = -1
         while taken != self.taken and not self.ended.is_set():
             taken = self.taken

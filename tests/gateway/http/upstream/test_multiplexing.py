@@ -1,4 +1,4 @@
-"""A gateway that multiplexes, before a server that writes its frames by hand."""
+"""Multiplexing gateway in front of a server whose frames the test writes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ READINGS = "/v1/readings"
 
 @pytest_asyncio.fixture
 async def peer(foreign: ForeignServer, weather: Weather, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Peer]:
-    """Streams on the foreign server, whose unary calls answer with what was asked."""
+    """Add multiplex streams to the foreign server; unary calls reply with the requested station or note."""
     peer, service = Peer(), foreign.service
     monkeypatch.setattr(ForeignServer, "service", lambda self, details: peer.service(details) or service(details))
 
@@ -46,7 +46,7 @@ async def gateway(peer: Peer, start_gateway: StartGateway) -> Gateway:
 
 @pytest.fixture
 def opened_at(peer: Peer) -> OpenAt:
-    """Have a gateway open its stream, and say hello."""
+    """Return a function that makes a gateway open its stream, and sends the server's first frame."""
 
     async def opened_at(gateway: Gateway, max_in_flight: int = 600) -> Context:
         await exchange(gateway.address, get(READING.format("first")))
@@ -63,7 +63,7 @@ def opened_at(peer: Peer) -> OpenAt:
 
 @pytest.fixture
 def opened(gateway: Gateway, opened_at: OpenAt) -> Open:
-    """Have the gateway open its stream, and say hello."""
+    """Return a function that makes the gateway open its stream, and sends the server's first frame."""
 
     async def opened(max_in_flight: int = 600) -> Context:
         return await opened_at(gateway, max_in_flight)
@@ -154,7 +154,7 @@ async def test_five_hundred_requests_at_once_each_get_their_own_answer(
     asked = [asyncio.create_task(exchange(gateway.address, get(READING.format(f"s{n}")))) for n in range(500)]
     calls = await peer.calls(500)
     answers = [
-        pb.Answer(id=call.id, response=weather.reading(weather.request("GetReading", call.request).station))  # type: ignore[attr-defined]  # of the foreign service
+        pb.Answer(id=call.id, response=weather.reading(weather.request("GetReading", call.request).station))  # type: ignore[attr-defined]  # generated from the foreign service
         for call in reversed(calls)
     ]
     await stream.write(_answers(*answers))

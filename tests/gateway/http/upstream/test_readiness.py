@@ -1,4 +1,4 @@
-"""What a load balancer in front of the gateway is told, and how the gateway leaves it time to listen."""
+"""Readiness: replies to a load balancer in front of the gateway, and the notice before draining."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A gateway whose servers are found by DNS: who comes, who goes, and whose certificate is believed."""
+"""Servers found by DNS: added and removed addresses, and certificate checks."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from tests.support.wire import assert_failure, exchange, get
 
 NAME = "weather.internal:443"
 SOON = 0.05
-"""Seconds between two looks."""
+"""Seconds between two look-ups."""
 
 
 class Dns:
-    """Knows one name."""
+    """DNS with a single name."""
 
     def __init__(self, *servers: Named) -> None:
         self.servers: Sequence[Named] | None = servers
-        """None: it cannot be asked."""
+        """None: look-ups fail."""
         self.asked: list[tuple[str, int]] = []
 
     async def __call__(self, host: str, port: int) -> Sequence[str]:
@@ -73,7 +73,7 @@ async def test_servers_follow_dns_and_calls_end_where_they_began(
     has_come, released = servers[0].holding()
     in_progress = asyncio.create_task(exchange(gateway.address, get(PATH)))
     await has_come.wait()
-    servers[0].unary = servers[0].answer  # whoever still asks it
+    servers[0].unary = servers[0].answer  # for calls that still reach this server
     dns.servers = servers[1:]
     await until_asked(gateway, "b", "c")
     released.set()

@@ -1,4 +1,4 @@
-"""What a failure behind the gateway says over REST, for a service without any error codes of its own."""
+"""REST errors for upstream failures of a service without error codes of its own."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ async def test_a_call_the_server_lacks_is_501_as_the_probe_finds_grpc(foreign: F
 
 @pytest.fixture
 def refusing() -> Iterator[str]:
-    """An address that refuses connections, and that nobody else can get."""
+    """Return an address that refuses connections and stays reserved."""
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{reserved.getsockname()[1]}"
@@ -195,7 +195,7 @@ async def test_the_finding_of_the_probe_is_kept_for_a_while(start_gateway: Start
         gateway = await start_gateway(upstream=impostor.address)
         answers = await asyncio.gather(*(exchange(gateway.address, get(READING)) for _ in range(20)))
         assert {answer.status for answer in answers} == {502}
-        # The one of gRPC, which stays open, and the one of the probe.
+        # One connection is gRPC's and stays open, the other one is the probe's.
         assert impostor.connections == 2
 
 

@@ -1,4 +1,4 @@
-"""A gateway before several servers: who is asked, and what happens to calls of one that fails."""
+"""Several servers: load balancing, and calls of servers that fail."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ DETAIL = RetryInfo(retry_delay=Duration(seconds=3))
 
 @pytest_asyncio.fixture
 async def servers(weather: Weather) -> AsyncIterator[list[Named]]:
-    """Three that lack the health service."""
+    """Three servers without the health service."""
     servers = [Named(weather, name) for name in ("a", "b", "c")]
     for server in servers:
         await server.begin()
@@ -206,7 +206,7 @@ async def test_a_server_not_serving_gets_no_calls_while_another_is(
     await until_asked(gateway, "b")
     assert await asked(gateway, 10) == {"b": 10}
     healths[1].says(NOT_SERVING)
-    # With nobody healthy, whoever is asked says what is the matter.
+    # When no server is healthy, calls go to all servers and return their own errors.
     await until_asked(gateway, "a", "b")
     healths[0].says(SERVING)
     await until_asked(gateway, "a")

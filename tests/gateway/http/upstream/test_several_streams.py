@@ -1,4 +1,4 @@
-"""Multiplexed streams to several servers: one to each, and what becomes of calls when one ends."""
+"""Multiplexed streams to several servers: one stream per server, and failover when a stream ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ READ = "/weather.v1.StationService/GetReading"
 
 
 class Spoken:
-    """A server with a stream that is open."""
+    """Server with its open stream."""
 
     def __init__(self, server: Named, peer: Peer, health: Health) -> None:
         self.server, self.peer, self.health = server, peer, health
@@ -42,7 +42,7 @@ class Spoken:
 
 @pytest_asyncio.fixture
 async def pair(weather: Weather) -> AsyncIterator[list[Spoken]]:
-    """Two servers with the service."""
+    """Two servers with the multiplex service."""
     pair = []
     for name in "ab":
         peer, health = Peer(), Health()
@@ -56,7 +56,7 @@ async def pair(weather: Weather) -> AsyncIterator[list[Spoken]]:
 
 @pytest_asyncio.fixture
 async def gateway(start_gateway: StartGateway, pair: list[Spoken]) -> Gateway:
-    """Behind it both streams are open."""
+    """Gateway with an open stream to both servers."""
     gateway = await start_gateway(upstream=upstream([spoken.server for spoken in pair]))
     await until_asked(gateway, "a", "b")
     for spoken in pair:

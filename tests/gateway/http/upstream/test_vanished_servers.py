@@ -1,4 +1,4 @@
-"""Servers behind a network that swallows everything without a word."""
+"""Servers behind a network that drops all packets silently."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.support.wire import assert_failure, exchange, get, post
 pytestmark = pytest.mark.resilience
 
 KEEPALIVE = 0.6
-"""Seconds."""
+"""Idle seconds before a keepalive ping."""
 
 
 class Hole:
-    """Passes bytes on to a server, until it swallows those of both sides."""
+    """Proxy to a server that can drop the bytes of both sides."""
 
     def __init__(self, target: str) -> None:
         self._target = target
@@ -35,11 +35,11 @@ class Hole:
         self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def swallow(self) -> None:
-        """From now on; connections are still accepted, as by a proxy in front of nothing."""
+        """Drop all bytes from now on. Connections are still accepted, as by a proxy without a backend."""
         self._open.clear()
 
     def let_through(self) -> None:
-        """Again, but only what comes from now on, as bytes are missing in the connections of before."""
+        """Forward new connections. Old connections are cut because they have lost bytes."""
         for task in self._tasks:
             task.cancel()
         self._open.set()
@@ -71,7 +71,7 @@ class Hole:
             if self._open.is_set():
                 sink.write(data)
         if not self._open.is_set():
-            await asyncio.Event().wait()  # not even the end gets through
+            await asyncio.Event().wait()  # the end of the connection is lost too
 
 
 @pytest_asyncio.fixture
@@ -86,7 +86,7 @@ async def servers(weather: Weather) -> AsyncIterator[list[Named]]:
 
 @pytest_asyncio.fixture
 async def hole(servers: list[Named]) -> AsyncIterator[Hole]:
-    """In front of the first server."""
+    """Proxy in front of the first server."""
     hole = Hole(servers[0].address)
     await hole.begin()
     yield hole
@@ -103,7 +103,7 @@ async def test_reads_at_a_vanished_server_move_on_and_changes_are_503(
     calls = [asyncio.create_task(exchange(gateway.address, each)) for each in sent]
     await has_come.wait()
     hole.swallow()
-    async with asyncio.timeout(PATIENCE / 2):  # far less than the time that a call may take
+    async with asyncio.timeout(PATIENCE / 2):  # far below the timeout of a call
         answers = await asyncio.gather(*calls)
     assert [answer.status for answer in answers[:2]] == [200, 200]
     assert sorted(answer.status for answer in answers[2:]) in ([200, 200], [200, 503])

@@ -1,4 +1,4 @@
-"""What a body may cost: its values are counted before any is made, whatever stands in its strings."""
+"""Cost bounds of a body: values are counted before they are created; string contents do not count."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ANY_JSON = st.recursive(
 
 
 def values(value: object) -> Iterator[object]:
-    """All members and elements, at every level."""
+    """Yield all members and elements, at every level."""
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for item in inside:
         yield item
@@ -80,7 +80,7 @@ def test_a_long_integer_is_exact_and_read_in_time_linear_in_it() -> None:
 
 def test_a_field_mask_has_a_largest_size() -> None:
     class Mask:
-        paths: list[str] = []  # noqa: RUF012 - as the message has it
+        paths: list[str] = []  # noqa: RUF012 - the message has a mutable list too
 
     form = text_form("google.protobuf.FieldMask", utc_micros=False)
     assert form is not None

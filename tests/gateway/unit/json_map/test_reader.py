@@ -1,4 +1,4 @@
-"""JSON → message: which members are taken, and where a refusal points."""
+"""JSON to message: accepted members, and the paths that violations name."""
 
 from __future__ import annotations
 

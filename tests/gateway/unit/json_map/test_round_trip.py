@@ -1,5 +1,5 @@
 # ruff: noqa: ANN401 - classes made from a descriptor have attributes that no type knows
-"""Random messages: both ways agree with each other and with protobuf's own mapping."""
+"""Random messages: reader and writer agree with each other and with protobuf's JSON mapping."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Fill = Callable[[Any], None]
 _F = FieldDescriptor
-_LARGEST_FLOAT_JSON_FORMAT_READS = 3.4e38  # it writes larger ones in a form that it refuses
+_LARGEST_FLOAT_JSON_FORMAT_READS = 3.4e38  # json_format writes larger floats in a form that it refuses
 
 _SCALARS: dict[int, st.SearchStrategy[Any]] = {
     _F.CPPTYPE_INT32: st.integers(-(2**31), 2**31 - 1),
@@ -82,7 +82,7 @@ def _fill_map(draw: st.DrawFn, field: FieldDescriptor, container: Any, depth: in
 
 
 def _fill_repeated(draw: st.DrawFn, field: FieldDescriptor, container: Any, depth: int) -> None:
-    if field.name == "nothings":  # json_format does not read a repeated NullValue that it wrote
+    if field.name == "nothings":  # json_format cannot read its own output of a repeated NullValue
         return
     for _ in range(draw(st.integers(0, 2))):
         if field.message_type is None:

@@ -1,4 +1,4 @@
-"""Scalars in JSON: ranges, spellings, and what is said about wrong ones."""
+"""Scalars in JSON: ranges, spellings, and error messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Strict JSON: what is refused, and how it is said."""
+"""Strict JSON: refused input and its error messages."""
 
 from __future__ import annotations
 

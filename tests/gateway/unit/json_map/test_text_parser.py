@@ -1,4 +1,4 @@
-"""Values from query parameters and path variables."""
+"""Values of query parameters and path variables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MakeParser = Callable[[str], Parser]
 
 @pytest.fixture
 def parser(kitchen: Kitchen) -> MakeParser:
-    """Makes a parser for ``Message.field``."""
+    """Return a function that makes a parser for ``Message.field``."""
 
     def make(name: str) -> Parser:
         message, _, field = name.rpartition(".")

@@ -1,4 +1,4 @@
-"""The well-known types, both ways."""
+"""Well-known types, read and written."""
 
 from __future__ import annotations
 

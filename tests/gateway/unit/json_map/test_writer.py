@@ -1,4 +1,4 @@
-"""Message → JSON: names, order, and what is left out."""
+"""Message to JSON: names, order, and omitted members."""
 
 from __future__ import annotations
 

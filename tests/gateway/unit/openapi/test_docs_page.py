@@ -1,4 +1,4 @@
-"""The pages that show the description: whole, safe, and asking nobody else for anything."""
+"""Documentation pages: complete, safe, and without requests to other hosts."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def served() -> Mapping[str, Page]:
 
 @pytest.fixture
 async def url(served: Mapping[str, Page]) -> AsyncIterator[str]:
-    """Where the pages are below a path, as behind a proxy."""
+    """Serve the pages below a path, as behind a proxy; return their URL."""
 
     async def handle(request: web.BaseRequest) -> web.Response:
         page = served.get(request.path.removeprefix("/api"))
@@ -41,7 +41,7 @@ async def url(served: Mapping[str, Page]) -> AsyncIterator[str]:
 
 
 def linked(page: str) -> list[str]:
-    """What a page has the browser load."""
+    """Return the addresses that a browser loads for a page."""
     return re.findall(r'(?:src|href)="([^"]+)"', page)
 
 

@@ -1,4 +1,4 @@
-"""The description as a whole: it is valid, and tells of every rule what calling it takes and gives."""
+"""OpenAPI description as a whole: valid, with the request and response of every rule."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ ERRORS = ["400", "401", "403", "404", "405", "406", "408", "409", "429", "499", 
 
 @pytest.fixture(scope="module")
 def image() -> bytes:
-    """The descriptor set that comes with the gateway."""
+    """Return the descriptor set that the gateway ships with."""
     return resources.files("backupsharing").joinpath("image.binpb").read_bytes()
 
 
@@ -45,7 +45,7 @@ def library_set(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @pytest.fixture(scope="module")
 def library(library_set: bytes) -> Json:
-    """A foreign service with one of everything."""
+    """Describe a foreign service with one of every feature."""
     return described(library_set)
 
 

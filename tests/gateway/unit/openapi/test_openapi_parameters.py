@@ -1,4 +1,4 @@
-"""Path templates, query parameters and headers in a description."""
+"""Path templates, query parameters and headers in an OpenAPI description."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ message Item {
 
 @pytest.fixture(scope="module")
 def search(tmp_path_factory: pytest.TempPathFactory) -> Json:
-    """The operation with one of each kind of query parameter."""
+    """Return an operation with one of each kind of query parameter."""
     description = described(compiled(tmp_path_factory.mktemp("library"), "library.proto"))
     return operations(description)["Library_SearchBooks"]
 
 
 def only_path(folder: Path, rule: str) -> tuple[str, list[str]]:
-    """The path of a service of one rule, and the names of its path parameters."""
+    """Return the path of a service with one rule, and the names of its path parameters."""
     text = f"{ITEM} service Shop {{ rpc Do(Item) returns (Item) {{ option (google.api.http) = {{{rule}}}; }} }}"
     description = service(folder, text)
     ((path, item),) = description["paths"].items()

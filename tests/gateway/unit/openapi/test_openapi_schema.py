@@ -1,4 +1,4 @@
-"""Messages as JSON Schema: what the gateway reads and writes, no more and no less."""
+"""JSON Schema of messages: exactly what the gateway reads and writes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Json:
 
 
 def members(folder: Path, fields: str, *, request: bool = False, options: str = "") -> Json:
-    """The schemas of the members of a message with these fields."""
+    """Return the member schemas of a message with these fields."""
     text = f"""
     message Item {{ {options} {fields} }}
     enum Color {{ COLOR_UNSPECIFIED = 0; COLOR_RED = 1; }}
@@ -168,7 +168,7 @@ def test_a_comment_does_not_hide_what_a_format_means(tmp_path: Path) -> None:
 
 
 def without_unknown_values(message: Any) -> Any:  # noqa: ANN401 - classes made from a descriptor have attributes that no type knows
-    """The message, with 0 for numbers that its enums have no name for: JSON has those as numbers, if they ever come."""
+    """Replace enum numbers without a name by 0; JSON shows such values as numbers."""
     for field, value in message.ListFields():
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
             _clean_map(field, value)
@@ -192,7 +192,7 @@ def _clean_map(field: Any, entries: Any) -> None:  # noqa: ANN401
 
 
 def closed(schema: Json) -> Json:
-    """The same schema, in which objects have no member that it does not name."""
+    """Return the schema with unnamed members forbidden in every object."""
     if isinstance(schema, list):
         return [closed(one) for one in schema]
     if not isinstance(schema, dict):

@@ -1,4 +1,4 @@
-"""Which connection goes when there are too many, or when they hold too much."""
+"""Which connections close when there are too many, or when they buffer too much."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from restmap_gateway.http.connections import ConnectionLimits, Connections, most
 
 
 class Open:
-    """A connection that notes that it was closed."""
+    """Connection that records its closing."""
 
     def __init__(self) -> None:
         self.is_closed = False

@@ -1,4 +1,4 @@
-"""Settings of the gateway that belong together."""
+"""Gateway settings that depend on each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the options of files say of all calls: read, with their defaults, and refused where they make no sense."""
+"""File options that apply to all calls: values, defaults, and refusal of invalid ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ service Shop { rpc Get(Item) returns (Item) { option (google.api.http) = {get: "
 
 
 def conventions(folder: Path, options: str, other: str = "") -> Conventions:
-    """Those of a set of two files with these options."""
+    """Load the conventions of a set of two files with these options."""
     (folder / "other.proto").write_text(f"{HEAD.replace('shop', 'other')}{_option(other)}")
     (folder / "shop.proto").write_text(f'{HEAD}import "other.proto";\n{_option(options)}{SHOP}')
     return load(compiled(folder, "shop.proto")).conventions

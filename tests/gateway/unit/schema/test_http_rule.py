@@ -1,4 +1,4 @@
-"""The grammar of path templates."""
+"""Grammar of path templates."""
 
 from __future__ import annotations
 

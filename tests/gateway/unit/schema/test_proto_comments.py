@@ -1,4 +1,4 @@
-"""What becomes of the comments of a proto file."""
+"""How proto comments become descriptions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rule serves a request."""
+"""Matching a request to its rule."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from restmap_gateway.schema.router import Match, MethodNotAllowed, NotFound, Rou
 
 
 def router(*rules: str) -> Router[str]:
-    """A router whose targets are the rules themselves, ``GET /v1/{id}``."""
+    """Return a router; its targets are the rules themselves, such as ``GET /v1/{id}``."""
     made: Router[str] = Router()
     for rule in rules:
         method, template = rule.split(" ")

@@ -1,4 +1,4 @@
-"""What a descriptor set must be like to be served, and what is read from it."""
+"""Loading a descriptor set: conditions for serving it, and the schema that results."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ message Item {
 
 
 def compiled(folder: Path, files: dict[str, str], *flags: str) -> bytes:
-    """The set that protoc makes of these files, on top of ours and google's."""
+    """Compile these files on top of restmap's and Google's protos; return the descriptor set."""
     for name, text in files.items():
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -60,12 +60,12 @@ def shop(body: str) -> dict[str, str]:
 
 
 def service(rule: str, *, call: str = "rpc Do(Item) returns (Item)", more: str = "") -> dict[str, str]:
-    """One service of one method with this annotation."""
+    """Return a service with one method and this HTTP annotation."""
     return shop(f"service Shop {{ {call} {{ option (google.api.http) = {{ {rule} }}; {more} }} }}")
 
 
 def problems(folder: Path, files: dict[str, str], *services: str) -> list[str]:
-    """The lines of the error that these files lead to."""
+    """Load invalid files; return the lines of the error."""
     with pytest.raises(SchemaError) as caught:
         load(compiled(folder, files), services=services)
     assert str(caught.value).splitlines() == [str(problem) for problem in caught.value.problems]
@@ -392,7 +392,7 @@ def test_a_problem_names_file_element_and_rule_where_it_has_them() -> None:
 
 @pytest.fixture
 def schema(tmp_path: Path) -> Schema:
-    """A set with a bit of everything."""
+    """Schema with one of every feature."""
     files = paged('get: "/x" additional_bindings { custom { kind: "LIST" path: "/y/{inner.at}" } }')
     files["shop.proto"] += REASONS + domain("a.example", "shop.v1.ErrorReason")
     files["shop.proto"] += 'option (restmap.v1.file).failure_codes = { not_found: "Shop.404" };'

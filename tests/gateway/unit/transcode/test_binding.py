@@ -1,4 +1,4 @@
-"""How an HTTP request becomes a request message."""
+"""Binding an HTTP request to a request message."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def schema(tmp_path_factory: pytest.TempPathFactory) -> Schema:
 
 
 def binder(schema: Schema, on_unknown: Callable[[str, str], None] | None = None) -> Bind:
-    """Routes and binds: ``bind("GET /find?name=x", body, header=value)``."""
+    """Return a function that routes and binds: ``bind("GET /find?name=x", body, header=value)``."""
     router: Router[Binding] = Router()
     json_map = JsonMap()
     for method in schema.methods:
@@ -140,7 +140,7 @@ def bind(schema: Schema) -> Bind:
 
 
 def refused(bind: Bind, *request: object) -> list[str]:
-    """Field and description of each violation."""
+    """Bind an invalid request; return field and description of each violation."""
     with pytest.raises(InvalidRequest) as caught:
         bind(*request)
     return [f"{violation.field}: {violation.description}" for violation in caught.value.violations]

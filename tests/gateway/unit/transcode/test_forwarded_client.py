@@ -1,4 +1,4 @@
-"""Whose address the server is told, whatever clients and proxies write."""
+"""The client address that the gateway forwards, whatever clients and proxies send."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PROXIES = [ipaddress.ip_network("10.0.0.0/8")]
 
 def request(remote: str | None, *forwarded_for: str) -> BaseRequest:
     headers = [("X-Forwarded-For", value) for value in forwarded_for]
-    made = make_mocked_request("GET", "/", headers=headers)  # type: ignore[arg-type]  # pairs do as well
+    made = make_mocked_request("GET", "/", headers=headers)  # type: ignore[arg-type]  # pairs are accepted too
     return made.clone(remote=remote) if remote else made
 
 

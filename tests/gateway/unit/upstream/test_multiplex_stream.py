@@ -1,4 +1,4 @@
-"""A stream to a server that reads when the test lets it."""
+"""Multiplexed stream to a server whose reads the test controls."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PATIENCE = 30.0
 
 
 class Wire:
-    """A channel with one stream; a write ends when the test lets it."""
+    """Channel with one stream; a write completes while ``may_write`` is set."""
 
     def __init__(self) -> None:
         self.arriving: asyncio.Queue[object] = asyncio.Queue()
@@ -50,7 +50,7 @@ class Wire:
             return await self.written.get()
 
     def answer(self, **frame: object) -> None:
-        self.arriving.put_nowait(pb.MultiplexResponse(**frame).SerializeToString())  # type: ignore[arg-type]  # by name
+        self.arriving.put_nowait(pb.MultiplexResponse(**frame).SerializeToString())  # type: ignore[arg-type]  # fields by name
 
 
 @pytest.fixture
@@ -60,9 +60,9 @@ async def wire() -> Wire:
 
 @pytest.fixture
 async def stream(wire: Wire) -> MultiplexStream:
-    stream = MultiplexStream(wire)  # type: ignore[arg-type]  # what it uses of one
+    stream = MultiplexStream(wire)  # type: ignore[arg-type]  # the methods of a channel that the stream calls
     wire.answer(max_in_flight=10)
-    while not stream.is_ready:  # noqa: ASYNC110 - nothing else is told
+    while not stream.is_ready:  # noqa: ASYNC110 - no event to wait for
         await asyncio.sleep(0)
     return stream
 
@@ -127,7 +127,7 @@ async def test_the_time_that_remains_is_told_when_the_call_is_written(wire: Wire
     await asyncio.sleep(0.01)
     wire.may_write.set()
     (late,) = (await wire.frame()).calls
-    assert late.timeout_ms == 1  # not 0 and not less: it has passed, and the server says so
+    assert late.timeout_ms == 1  # not 0 and not less: the deadline has passed, and the server reports that
     stream.close()
     await asyncio.gather(first, second, third, return_exceptions=True)
 

@@ -1,4 +1,4 @@
-"""Which servers there are, as a resolver that is told what to answer sees it."""
+"""Server addresses from a resolver with fixed DNS replies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from restmap_gateway.upstream.server_address import ServerAddress
 
 
 def knowing(**names: Sequence[str]) -> Resolver:
-    """A resolver of all these names and two addresses."""
+    """Return a resolver of all these names and two addresses."""
 
     async def answer(host: str, port: int) -> Sequence[str]:
         return [f"{address}:{port}" for address in names[host]]

@@ -1,4 +1,4 @@
-"""What a stranger at the gRPC port can take of a server: real processes, raw connections, and their memory."""
+"""Unauthenticated attacks on the gRPC port: real processes, raw connections, and memory bounds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOST = 150 * MIB
 
 
 class Victim:
-    """A server that is attacked, and another client of it."""
+    """Server under attack, with another client."""
 
     def __init__(self, programs: Programs, folder: Path) -> None:
         write_tokens(folder, [Project(DOCUMENTED_GIVER)])
@@ -40,7 +40,7 @@ class Victim:
         self._logged_before = len(self.server.printed)
 
     def answers(self) -> None:
-        """Another client is answered."""
+        """Assert that the other client gets a reply."""
         answer = self._count(REQUEST, metadata=(("x-auth-token", ADMIN_TOKEN),), timeout=PATIENCE)
         assert CountSharingsResponse.FromString(answer) == CountSharingsResponse(count=0)
 
@@ -112,7 +112,7 @@ def test_a_client_that_compresses_is_told_so(victim: Victim, algorithm: grpc.Com
     count = grpc.insecure_channel(victim.address, compression=algorithm).unary_unary(COUNT)
     with pytest.raises(grpc.RpcError) as refused:
         count(REQUEST * 100, timeout=PATIENCE)
-    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED  # type: ignore[attr-defined] # of a call
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED  # type: ignore[attr-defined] # also a call
     assert "is disabled" in refused.value.details()  # type: ignore[attr-defined]
 
 
@@ -120,7 +120,7 @@ def test_a_client_that_compresses_is_told_so(victim: Victim, algorithm: grpc.Com
 def test_a_stream_whose_answers_are_not_read_is_not_read(victim: Victim, token: str) -> None:
     with multiplex.unread_answers(victim.address, COUNT, REQUEST, token, streams=4) as attack:
         victim.answers()
-        # How much was sent says nothing: the buffers of the system take tens of megabytes of each connection.
+        # The number of bytes sent means nothing: system buffers take tens of megabytes per connection.
         assert victim.memory.peak < MOST
         assert len(victim.logged) < max(attack.sent, 64 * 1024)
 

@@ -1,7 +1,7 @@
-"""A short siege: each attack of `bench.siege`, and what no noise of the machine can move of what it came to.
+"""Short siege: each attack of `bench.siege`, with checks that do not depend on the machine's speed.
 
-Bounded are the memory of both programs over that before the attack, and the bytes of log for each attacking byte;
-others are all answered, nobody is told of a defect, and no token is logged. Time is measured by ``make siege``.
+The checks bound the memory growth of both programs and the log bytes per attack byte; every other client gets replies,
+no response reports a defect, and no token is logged. ``make siege`` measures times.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from bench.siege.pair import Pair, pair
 
 pytestmark = [
     pytest.mark.resilience,
-    pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process's peak memory"),
+    pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read from /proc"),
 ]
 
 MEMORY_MB = 300
 LOG_RATIO = 1.0
 DEFECTS = {"INTERNAL", "UNKNOWN", "DATA_LOSS", "HTTP 500", "the attacker failed"}
-"""What nobody may bring a server to say."""
+"""Statuses that no attack may cause."""
 
 SMALL_CALLS = {"lists-by-name", "shares", "large-lists", "unread-lists", "unread-pages", "page-tokens"}
-"""Calls of a project that is known, each with its line in the log, which is larger than the call: there the log is not
-bounded by the bytes that came, but by what one project may ask for."""
+"""Small calls of an authenticated project. Each call has a log line larger than the call, so the log is bounded by the
+limits of a project and not by the bytes received."""
 
 ANYWHERE = Cores(frozenset(), frozenset())
 SHORT = Size(warm=0.3, alone=0.7, attack=1.5, rate=20, scale=0.25)
@@ -46,7 +46,7 @@ def others() -> Iterator[Observers]:
 
 @pytest.fixture(scope="module")
 def besieged() -> Iterator[Besieged]:
-    """One server with its gateway for all attacks that find the same there."""
+    """Return one server with its gateway per place; attacks with the same place share the pair."""
     made: dict[Place, Pair] = {}
     with ExitStack() as stack:
 

@@ -1,4 +1,4 @@
-"""Bad bodies, queries and headers: each gets its documented status, names the member, and stores nothing."""
+"""Invalid bodies, queries and headers: documented status, the member's name, and nothing stored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NO_SHARING = "8332443e-9866-41d8-8a58-a898cf5db030"
 
 
 async def post(house: House, giver: Project, body: bytes, **headers: str) -> Answer:
-    """POST as it is, after `BACKUP` was replaced by the id of a backup that can be shared, and see that nothing was."""
+    """POST a body with `BACKUP` replaced by a new backup's id; assert that nothing is stored; return the response."""
     backup_id = house.put_backup(giver)
     named = {name.replace("_", "-"): text for name, text in headers.items()}
     sent = body.replace(b"BACKUP", backup_id.encode())

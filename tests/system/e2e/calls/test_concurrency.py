@@ -1,4 +1,4 @@
-"""Many requests at once."""
+"""Concurrent requests."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def put_example_backup(house: House, **members: object) -> None:
 
 @pytest_asyncio.fixture
 async def shared(house: House) -> Answer:
-    """The answer to the documented request, of which nothing was shared before."""
+    """Send the documented share request after cancelling earlier sharings; return the response."""
     put_example_backup(house)
     await house.rest.call("DELETE", f"{PATH}/{EXAMPLE_BACKUP['id']}?is_backup_id=true", token=TOKEN)
     body = json.dumps(example("share.request")) + "\n"

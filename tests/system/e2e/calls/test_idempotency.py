@@ -1,4 +1,4 @@
-"""The header ``Idempotency-Key``: what makes a retry safe."""
+"""The header ``Idempotency-Key``, which makes retries safe."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ async def test_a_second_call_while_the_first_waits_gets_its_answer(
 ) -> None:
     with house.locked():
         calls = [asyncio.ensure_future(house.share(giver, backup_id, "one", Idempotency_Key=KEY)) for _ in range(2)]
-        # Reads pass by the waiting changes: when they are answered, both changes are on their way.
+        # Reads overtake waiting changes: once this read succeeds, the server has received both changes.
         assert await house.count(giver) == 0
         assert not any(call.done() for call in calls)
     first, second = await asyncio.gather(*calls)

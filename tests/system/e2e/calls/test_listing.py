@@ -29,12 +29,12 @@ def ids(body: Json) -> list[str]:
 
 @pytest.fixture
 def named(house: House, giver: Project) -> Sequence[str]:
-    """Backups of the giver by the names above, not shared yet."""
+    """Create the giver's backups with the names above, not shared; return their ids."""
     return [house.put_backup(giver, name=name) for name in NAMES]
 
 
 async def share_all(house: House, giver: Project, backup_ids: Sequence[str], recipient: str = "recipient") -> list[str]:
-    """Share one after the other; answers the ids of the sharings in that order."""
+    """Share the backups one after the other; return the sharing ids in that order."""
     bodies = [assert_success(await house.share(giver, backup_id, recipient)) for backup_id in backup_ids]
     return [ids(body)[0] for body in bodies]
 
@@ -210,7 +210,7 @@ async def test_pages_of_large_items_are_short_and_lead_on(house: House, giver: P
 
 
 async def link(rest: Rest, giver: Project, **headers: str) -> str:
-    """Scheme and host of the link in a list of which more remains."""
+    """List with limit 1; return scheme and host of the link to the next page."""
     named = {name.replace("_", "-"): text for name, text in headers.items()}
     answer = await rest.call("GET", f"{giver.path}/detail?limit=1", token=giver.token, headers=named)
     href = urlsplit(assert_success(answer)["shared_links"][0]["href"])
@@ -220,7 +220,7 @@ async def link(rest: Rest, giver: Project, **headers: str) -> str:
 
 @pytest.fixture
 async def two_shared(house: House, giver: Project, backup_id: str) -> Project:
-    """The giver, with two sharings."""
+    """Giver with two sharings."""
     assert_success(await house.share(giver, backup_id, "one", "another"))
     return giver
 
@@ -249,7 +249,7 @@ async def test_without_a_host_links_go_where_the_gateway_listens(rest: Rest, two
 
 @pytest.fixture(scope="session")
 def proxied_rest(house: House, standing_programs: Programs) -> Rest:
-    """A gateway that believes a proxy on this machine."""
+    """Gateway that trusts proxies on this machine."""
     rest = Rest(free_address())
     standing_programs.gateway(rest.address, house.grpc_address, "--trusted-proxy", "10.0.0.0/8,127.0.0.0/8")
     return rest

@@ -1,4 +1,4 @@
-"""Calls made up from the description: whatever is asked, the answer is one that the description has."""
+"""Calls generated from the OpenAPI description: every response must match the description."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ BUDGET = settings(
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What there is, so that made-up calls meet something."""
+    """Existing objects, so that generated calls can refer to them."""
 
     house: House
     giver: Project
@@ -51,7 +51,7 @@ class World:
     sharing_ids: list[str]
 
     def call(self, case: Case, session: requests.Session) -> int:
-        """Make a call and check its answer against the description; answers its status."""
+        """Make a call and validate its response against the description; return the status."""
         case.headers = {**(case.headers or {}), "X-Auth-Token": self.giver.token}
         answer = case.call(base_url=f"http://{self.house.rest.address}", session=session, timeout=PATIENCE)
         case.validate_response(answer, checks=list(CHECKS))
@@ -60,7 +60,7 @@ class World:
 
 @pytest.fixture
 def world(house: House, giver: Project) -> World:
-    """A project with backups, some of which are shared."""
+    """Project with backups, some of which are shared."""
     backup_ids = [house.put_backup(giver, name=f"backup {number}", size=number) for number in range(6)]
     recipients = [house.new_project().id for _ in range(3)]
     metadata = [("x-auth-token", giver.token)]
@@ -80,14 +80,14 @@ def session() -> Iterator[requests.Session]:
 
 @pytest.fixture(scope="module")
 def description(house: House) -> dict[str, Any]:
-    """What the running gateway says of itself."""
+    """Return the description that the running gateway serves."""
     with urlopen(f"http://{house.rest.address}/openapi.json", timeout=PATIENCE) as answer:
         found: dict[str, Any] = json.load(answer)
     return found
 
 
 def closed(schema: Any) -> Any:  # noqa: ANN401 - any part of a description
-    """The same, in which answers have no member that is not described: such a member would be undocumented."""
+    """Return the schema with undescribed members forbidden, so that an undocumented member fails validation."""
     if isinstance(schema, list):
         return [closed(one) for one in schema]
     if not isinstance(schema, dict):
@@ -97,14 +97,14 @@ def closed(schema: Any) -> Any:  # noqa: ANN401 - any part of a description
 
 
 def operation(description: dict[str, Any], name: str) -> Any:  # noqa: ANN401 - depends on the kind of API
-    """An operation, ready to make up calls."""
+    """Return an operation that can generate calls."""
     schema = schemathesis.openapi.from_dict(closed(description))
     return schema.find_operation_by_id(f"BackupSharingService_{name}")
 
 
 @st.composite
 def likely(draw: st.DrawFn, operation: Any, world: World) -> Case:  # noqa: ANN401
-    """A call as described, much of it about things that there are."""
+    """Generate a valid call that often refers to existing objects."""
     case: Case = draw(operation.as_strategy())
     often = st.sampled_from([True, True, True, False])
     if draw(often):
@@ -136,7 +136,7 @@ def test_calls_as_described_are_answered_as_described(
         seen[world.call(case, session)] += 1
 
     make()
-    assert {200, 400} <= set(seen), f"too little was met: {seen}"
+    assert {200, 400} <= set(seen), f"statuses are missing: {seen}"
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
@@ -156,11 +156,11 @@ def test_calls_that_break_the_description_are_never_done(
         seen[status] += 1
 
     make()
-    assert 400 in seen, f"too little was met: {seen}"
+    assert 400 in seen, f"statuses are missing: {seen}"
 
 
 def broken_parts(case: Case) -> set[str]:
-    """Which parts of a call are not as described; that an empty parameter is an absent one is beyond a schema."""
+    """Return the invalid parts of a call. Empty query parameters count as absent, which a schema cannot express."""
     assert case.meta is not None
     parts = {place.value for place, part in case.meta.components.items() if part.mode.is_negative}
     return parts - ({"query"} if "" in case.query.values() else set())

@@ -1,6 +1,6 @@
-"""Every status of the contract's table that the two programs give by themselves, each in its real situation.
+"""Statuses of the contract's table that the two programs produce by themselves, each in a real situation.
 
-Those that need something strange behind the gateway are in `test_upstream_failures`.
+Statuses that need a special server behind the gateway are in `test_upstream_failures`.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ async def test_406_comes_before_400(rest: Rest, idle: Project) -> None:
 
 @pytest.fixture(scope="session")
 def impatient_rest(house: House, standing_programs: Programs) -> Rest:
-    """A gateway that waits for a body only briefly."""
+    """Gateway with a body timeout of 0.2 seconds."""
     rest = Rest(free_address())
     standing_programs.gateway(rest.address, house.grpc_address, "--body-timeout", "0.2")
     return rest
@@ -247,7 +247,7 @@ async def test_503_while_the_store_is_locked_stores_nothing(tmp_path_factory: py
 async def test_504_close_to_the_deadline_and_a_blind_retry_succeeds(
     house: House, giver: Project, backup_id: str
 ) -> None:
-    # The server begins no commit in the last quarter of so short a time.
+    # For so short a timeout, the server begins no commit in the last quarter.
     with house.locked():
         answer = await house.share(giver, backup_id, "recipient", Grpc_Timeout="200m")
     assert_failure(answer, 504, "BackupSharing.0504")

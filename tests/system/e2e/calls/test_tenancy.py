@@ -1,4 +1,4 @@
-"""Thousands of random calls by several projects through both doors, against a model: nobody sees what is not theirs."""
+"""Thousands of random calls by several projects over REST and gRPC, checked against a model: projects stay isolated."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STATUS = {
 
 @dataclass
 class Standing:
-    """An active sharing."""
+    """Active sharing."""
 
     id: str
     backup_id: str
@@ -35,7 +35,7 @@ class Standing:
 
 @dataclass
 class Model:
-    """What there is, and what each project may see of it."""
+    """Expected sharings, and those visible to each project."""
 
     owners: dict[str, Project] = field(default_factory=dict)
     standing: dict[str, Standing] = field(default_factory=dict)
@@ -56,7 +56,7 @@ class Model:
 
 
 class Rest:
-    """The calls over REST; each answers the status and what it says."""
+    """Calls over REST; each returns the status and the relevant part of the response."""
 
     def __init__(self, house: House, session: aiohttp.ClientSession) -> None:
         self._base = f"http://{house.rest.address}"
@@ -97,7 +97,7 @@ class Rest:
 
 
 class Grpc:
-    """The same over gRPC."""
+    """Calls over gRPC; each returns the same as over REST."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = BackupSharingServiceStub(channel)
@@ -137,7 +137,7 @@ class Grpc:
 
 
 class Game:
-    """Makes calls at random and compares what comes back with the model."""
+    """Makes random calls and compares the responses with the model."""
 
     def __init__(self, house: House, doors: list[Rest | Grpc], seed: int) -> None:
         self._random = random.Random(seed)  # noqa: S311 - a game
@@ -189,7 +189,7 @@ class Game:
         sharing = self._model.standing.get(sharing_id)
         expected = 200 if sharing is not None and at in (sharing.giver, sharing.recipient) else 404
         status, message = await door.get(by, at, sharing_id)
-        if status == 404:  # the same, whether it is another's, was ended or never was
+        if status == 404:  # same message for another project's, a cancelled and an unknown sharing
             assert message == f"Sharing {sharing_id} could not be found."
         return expected, status
 

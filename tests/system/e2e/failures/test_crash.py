@@ -1,4 +1,4 @@
-"""What is left when the server is killed."""
+"""Stored data after a kill of the server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ACKNOWLEDGED_BEFORE_THE_END = 200
 
 
 async def until_back(house: House, project: Project) -> None:
-    """Wait until the gateway, which was never restarted, reaches the server again."""
+    """Wait until the gateway, which is never restarted, reaches the server again."""
     async with asyncio.timeout(PATIENCE):
         while (answer := await house.list(project, "limit=1")).status == 503:
             assert "Retry-After" in answer.headers

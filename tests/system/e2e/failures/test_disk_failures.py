@@ -1,4 +1,4 @@
-"""A server on SQLite whose disk fails: what REST callers are told, how it ends, and what the next one finds."""
+"""SQLite server with a failing disk: responses over REST, the server's end, and the state after a restart."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MAY_BE_STORED = "may be stored"
 
 @dataclass(frozen=True, slots=True)
 class Failing:
-    """A house whose disk can be broken, with a project and its backup."""
+    """House whose disk can be made to fail, with a project and its backup."""
 
     house: House
     disk: FaultyDisk
@@ -44,7 +44,7 @@ class Failing:
         return sorted(to for _, to, _ in self.house.rows(self.backup_id))
 
     async def again(self) -> None:
-        """Start the server again, and wait until the gateway has found it."""
+        """Start the server again; wait until the gateway reaches it."""
         await asyncio.to_thread(self.house.start_server)
         await self.served()
 
@@ -119,7 +119,7 @@ async def test_a_start_on_a_failing_disk_waits_until_it_works(failing: Failing) 
     assert health(failing.house.grpc_address) == health_pb2.HealthCheckResponse.NOT_SERVING
     failing.disk.mend()
     await failing.served()
-    async with asyncio.timeout(PATIENCE):  # a look is good for a second
+    async with asyncio.timeout(PATIENCE):  # a health result is cached for one second
         while health(failing.house.grpc_address) != health_pb2.HealthCheckResponse.SERVING:  # noqa: ASYNC110 -- a process
             await asyncio.sleep(0.05)
     assert_success(await failing.share("two"))

@@ -1,4 +1,4 @@
-"""A failure over gRPC is a ``google.rpc.Status`` that says what REST says."""
+"""gRPC failures are a ``google.rpc.Status`` with the same content as REST failures."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def share_over_grpc(house: House, giver: Project, backup_id: str, *recipients: s
 
 
 def details(error: grpc.RpcError) -> dict[type[Message], Message]:
-    """The details of a failed call, by type."""
-    trailers = dict(error.trailing_metadata())  # type: ignore[attr-defined] # what is raised is also a call
+    """Return the details of a failed call by type."""
+    trailers = dict(error.trailing_metadata())  # type: ignore[attr-defined] # the error is also a call
     packed = status_pb2.Status.FromString(trailers["grpc-status-details-bin"])
     kinds = (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RequestInfo)
     return {kind: kind.FromString(one.value) for one in packed.details for kind in kinds if one.Is(kind.DESCRIPTOR)}

@@ -1,4 +1,4 @@
-"""Starting and stopping: bad settings, the first signal and the second."""
+"""Start and stop: invalid settings, first and second signal."""
 
 from __future__ import annotations
 
@@ -22,17 +22,19 @@ from tests.support.rest import Rest, assert_failure, assert_success
 from tests.support.stub_server import StubServer
 from tests.support.wire import Answer
 
+pytestmark = pytest.mark.resilience
+
 GATEWAY_PATH = "/v2/project/os-vendor-backup-sharing/count"
 
 
 def begin_share(house: House, giver: Project, backup_id: str) -> grpc.Future:
-    """Start a share that waits for the locked database; it has reached the server when this returns."""
+    """Start a share that waits for the database lock; return once the server has received it."""
     metadata = [("x-auth-token", giver.token)]
     recipients = pb.BackupRecipients(backup_id=backup_id, to_project_ids=["recipient"])
     call = house.sharings.ShareBackup.future(
         pb.ShareBackupRequest(project_id=giver.id, shared=recipients), metadata=metadata, timeout=PATIENCE
     )
-    # Reads pass by the waiting change, on the same connection.
+    # Reads overtake the waiting change on the same connection.
     house.sharings.CountSharings(pb.CountSharingsRequest(project_id=giver.id), metadata=metadata)
     assert not call.done()
     return call
@@ -50,7 +52,7 @@ async def test_the_first_signal_lets_the_server_finish_its_calls(own_house: Hous
         assert_failure(answer, 503, "VolumeBackup.0900")
         assert own_house.server.is_running
     (sharing,) = (await asyncio.to_thread(call.result, PATIENCE)).shared
-    own_house.close()  # a client that does not read while it makes no call would hold up its server
+    own_house.close()  # an idle client that does not read would delay the server's end
     assert await asyncio.to_thread(own_house.server.wait) == 0
     assert [row[0] for row in own_house.rows(backup_id)] == [sharing.id]
 
@@ -69,7 +71,7 @@ async def test_the_second_signal_ends_the_server_storing_nothing(own_house: Hous
 
 
 async def held_request(programs: Programs, stub: StubServer) -> tuple[Program, asyncio.Task[Answer]]:
-    """A gateway with a request in progress."""
+    """Start a gateway; return it with a request in progress."""
     rest = Rest(free_address())
     gateway = await asyncio.to_thread(programs.gateway, rest.address, stub.address)
     stub.holds(pb.CountSharingsResponse(count=7).SerializeToString())
@@ -112,7 +114,7 @@ def test_the_server_is_healthy_with_its_store_without_a_token(own_house: House) 
         answer = stub.Check(health_pb2.HealthCheckRequest(service=service))
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
     with own_house.locked():
-        until = time.monotonic() + PATIENCE  # a look is good for a second
+        until = time.monotonic() + PATIENCE  # a health result is cached for one second
         while stub.Check(health_pb2.HealthCheckRequest()).status != health_pb2.HealthCheckResponse.NOT_SERVING:
             assert time.monotonic() < until
             time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""Many calls over one stream, from client to database: real processes, and a wire that can be cut."""
+"""Many calls over one stream, from client to database: real processes, and a connection that can be cut."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from tests.support.postgres.proxy import TcpProxy
 from tests.support.programs import PATIENCE, Programs
 from tests.support.rest import Rest, assert_success
 
+pytestmark = pytest.mark.resilience
+
 KEY = "11111111-2222-4333-8444-555555555555"
 
 
 @pytest.fixture
 def wire(own_house: House) -> Iterator[TcpProxy]:
-    """A plain load balancer before the server, whose connections a test can cut."""
+    """TCP load balancer in front of the server whose connections a test can cut."""
     with TcpProxy(own_house.grpc_address) as wire:
         yield wire
 
 
 @pytest.fixture
 async def wired(own_house: House, programs: Programs, wire: TcpProxy) -> Rest:
-    """A gateway behind the wire, whose stream is open."""
+    """Gateway behind the proxy, with an open stream."""
     rest = Rest(free_address())
     loop = asyncio.get_running_loop()
     await loop.run_in_executor(None, programs.gateway, rest.address, wire.address)
@@ -37,7 +39,7 @@ async def wired(own_house: House, programs: Programs, wire: TcpProxy) -> Rest:
 
 
 async def until_multiplexed(house: House) -> None:
-    """Ask until the stream is open for certain: it is opened with the first call."""
+    """Make calls until the stream is certainly open; the first call opens it."""
     project = house.documented_giver
     for _ in range(20):
         assert_success(await house.rest.call("GET", f"{project.path}/count", token="reader"))
@@ -127,7 +129,7 @@ async def test_a_server_that_stops_finishes_the_calls_it_began(own_house: House)
         own_house.server.signal(signal.SIGTERM)
         await asyncio.sleep(0.2)
     answers = Counter(answer.status for answer in await asyncio.gather(*shares))
-    own_house.close()  # a client that does not read while it makes no call would hold up its server
+    own_house.close()  # an idle client that does not read would delay the server's end
     assert own_house.server.wait() == 0
     assert set(answers) <= {200, 503}
     assert answers[200] == len(own_house.rows(backup_id)) > 0

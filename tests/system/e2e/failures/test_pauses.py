@@ -1,4 +1,4 @@
-"""Programs that stand still across the deadlines of their calls, and what the answers say then."""
+"""Programs suspended beyond the deadlines of their calls, and the responses afterwards."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ pytestmark = pytest.mark.resilience
 CALLS = 60
 TIMEOUT = "400m"
 PAUSE = 0.8
-"""Seconds: longer than the deadline of every call."""
+"""Seconds of suspension, longer than the deadline of every call."""
 
 
 async def pause(program: Program) -> None:
-    """Have a program stand still until all deadlines have passed."""
+    """Suspend a program until all deadlines have passed."""
     program.signal(signal.SIGSTOP)
     await asyncio.sleep(PAUSE)
     program.signal(signal.SIGCONT)

@@ -1,4 +1,4 @@
-"""Gateways that ask the server every few seconds whether it is still there are not hung up on."""
+"""The server accepts keepalive pings every few seconds without closing the connection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.programs import PATIENCE
 pytestmark = pytest.mark.resilience
 
 PINGS = 5
-"""More than gRPC would bear of a connection without calls: two within two hours."""
+"""Number of pings. gRPC by default tolerates two within two hours on a connection without calls."""
 
 
 async def test_a_server_answers_pings_every_second(house: House) -> None:

@@ -1,4 +1,4 @@
-"""Several servers on one PostgreSQL database: what one knows the others know, and one of them wins."""
+"""Several servers on one PostgreSQL database: changes are visible to all, and exactly one of conflicting calls wins."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ from tests.support.postgres.server import PostgresServer
 from tests.support.programs import PATIENCE, Programs
 from tests.support.rest import Rest, assert_success
 
+pytestmark = pytest.mark.resilience
+
 SERVERS = 3
 
 
 class Replicas:
-    """A house with more servers on its database, each with a gateway of its own."""
+    """House with additional servers on its database, each with its own gateway."""
 
     def __init__(self, house: House, programs: Programs) -> None:
         self.house = house
@@ -37,7 +39,7 @@ class Replicas:
 
 @pytest.fixture(scope="module")
 def replicas(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
-    """Servers and gateways that no test harms, with projects enough for all tests of the module."""
+    """Servers and gateways with projects for all tests of the module; tests must not stop them."""
     with Programs() as programs:
         house = House(tmp_path_factory.mktemp("house"), programs, 40, postgres=new_database(postgres))
         yield Replicas(house, programs)
@@ -133,7 +135,7 @@ async def test_during_an_outage_calls_are_503_and_then_go_on(
         assert int(answer.headers["Retry-After"]) >= 1
     await asyncio.to_thread(own_postgres.start)
     async with asyncio.timeout(PATIENCE):
-        while (await house.share(giver, backup_id, "after")).status == 503:  # noqa: ASYNC110 -- it tells no event
+        while (await house.share(giver, backup_id, "after")).status == 503:  # noqa: ASYNC110 -- another process
             await asyncio.sleep(0.05)
     assert [row[1] for row in house.rows(backup_id)] == ["before", "after"]
     house.close()

@@ -1,4 +1,4 @@
-"""Servers that are restarted in turn, behind gateways that are asked all the time: nobody notices."""
+"""Rolling restarts behind gateways under continuous load: no request fails."""
 
 from __future__ import annotations
 
@@ -30,29 +30,29 @@ pytestmark = pytest.mark.resilience
 READERS, WRITERS = 6, 6
 UNBOUNDED = ("--max-active-sharings", "0")
 SERVER_NOTICE, GATEWAY_NOTICE = ("--drain-notice", "1"), ("--drain-notice", "3")
-"""As by default: what other tests stop gives no notice."""
+"""The default notices; the programs of other tests give no drain notice."""
 
 
 @dataclass
 class Row:
-    """Three servers on one file, the one of a house and two more, with two gateways before all of them."""
+    """Three servers on one database, those of the house and two more, with two gateways in front of all."""
 
     house: House
     addresses: list[str]
     servers: list[Program]
     gateways: list[Rest]
     multiplex: str
-    """How the gateways are told to call."""
+    """Multiplexing flag of the gateways."""
     running_gateways: dict[int, Program] = field(default_factory=dict)
 
     def start_gateway(self, index: int, programs: Programs) -> None:
-        """Start a gateway that has ended, or never ran."""
+        """Start a gateway that has ended or never ran."""
         upstream = ",".join(self.addresses)
         arguments = (self.multiplex, *GATEWAY_NOTICE)
         self.running_gateways[index] = programs.gateway(self.gateways[index].address, upstream, *arguments)
 
     async def restart(self, index: int) -> None:
-        """Stop a server as an operator does, and start it again."""
+        """Stop a server with SIGTERM and start it again."""
         self.servers[index].signal(signal.SIGTERM)
         assert await asyncio.to_thread(self.servers[index].wait) == 0
         assert "Traceback" not in self.servers[index].printed
@@ -65,7 +65,7 @@ class Row:
 
 @dataclass
 class Load:
-    """What was asked, and what was answered."""
+    """Continuous load with its requests and responses."""
 
     row: Row
     giver: Project
@@ -77,13 +77,13 @@ class Load:
     asked: int = 0
 
     async def read(self, rest: Rest) -> None:
-        """Read, again and again."""
+        """Read in a loop."""
         while not self.is_over:
             answer = await rest.call("GET", f"{self.giver.path}/count", token=self.giver.token)
             self.answers.append(answer)
 
     async def write(self, rest: Rest) -> None:
-        """Share with somebody else each time; without a key what fails cannot be made again."""
+        """Share with a new recipient each time; without a key, a failed share cannot be retried."""
         while not self.is_over:
             self.asked += 1
             body = {"shared": {"to_project_ids": [f"recipient-{self.asked}"], "backup_id": self.backup_id}}
@@ -119,7 +119,7 @@ def row(request: pytest.FixtureRequest, programs: Programs, tmp_path: Path) -> I
 async def test_a_rolling_restart_of_three_servers_fails_no_request(row: Row) -> None:
     giver = row.house.new_project()
     backup_id = row.house.put_backup(giver)
-    row.house.close()  # a client that does not read while it makes no call would hold up its server
+    row.house.close()  # an idle client that does not read would delay the server's end
     load = Load(row, giver, backup_id)
     working = [asyncio.create_task(work) for work in load.workers()]
     for index in (0, 1, 2, 0):
@@ -132,7 +132,7 @@ async def test_a_rolling_restart_of_three_servers_fails_no_request(row: Row) -> 
 
 
 class LoadBalancer:
-    """What stands before gateways: asks each whether it is ready, and sends a request to one that was."""
+    """Load balancer that polls the readiness of each gateway and sends requests to ready ones only."""
 
     def __init__(self, gateways: list[Rest]) -> None:
         self._gateways = gateways
@@ -140,16 +140,16 @@ class LoadBalancer:
         self._turn = itertools.count()
 
     async def watch(self) -> None:
-        """Ask all of them, again and again."""
+        """Poll all gateways in a loop."""
         await asyncio.gather(*map(self._watch, self._gateways))
 
-    async def call(self, *arguments: Any, **named: Any) -> Answer:  # noqa: ANN401 -- those of Rest.call
-        """Send a request on."""
+    async def call(self, *arguments: Any, **named: Any) -> Answer:  # noqa: ANN401 -- arguments of Rest.call
+        """Send a request to a ready gateway."""
         return await self._ready[next(self._turn) % len(self._ready)].call(*arguments, **named)
 
     async def _watch(self, gateway: Rest) -> None:
         while True:
-            # One that takes long to say so is none to send requests to.
+            # A gateway that is slow to report readiness counts as not ready.
             is_ready = False
             with suppress(OSError, TimeoutError, EOFError):
                 async with asyncio.timeout(1.0):
@@ -166,8 +166,8 @@ async def test_a_rolling_restart_of_two_gateways_fails_no_request(row: Row, prog
     balancer = LoadBalancer(row.gateways)
     watching = asyncio.create_task(balancer.watch())
     load = Load(row, giver, backup_id)
-    working = [asyncio.create_task(load.read(balancer)) for _ in range(READERS)]  # type: ignore[arg-type] # as a gateway
-    working += [asyncio.create_task(load.write(balancer)) for _ in range(WRITERS)]  # type: ignore[arg-type] # as a gateway
+    working = [asyncio.create_task(load.read(balancer)) for _ in range(READERS)]  # type: ignore[arg-type] # same methods
+    working += [asyncio.create_task(load.write(balancer)) for _ in range(WRITERS)]  # type: ignore[arg-type] # same methods
     for index in (0, 1, 0):
         await asyncio.sleep(1.0)
         row.running_gateways[index].signal(signal.SIGTERM)
@@ -186,7 +186,7 @@ async def test_a_rolling_restart_of_two_gateways_fails_no_request(row: Row, prog
 async def test_a_killed_server_fails_only_changes_without_a_key(row: Row, has_keys: bool) -> None:
     giver = row.house.new_project()
     backup_id = row.house.put_backup(giver)
-    row.house.close()  # a client that does not read while it makes no call would hold up its server
+    row.house.close()  # an idle client that does not read would delay the server's end
     load = Load(row, giver, backup_id, has_keys)
     working = [asyncio.create_task(work) for work in load.workers()]
     for index in (1, 2):
@@ -207,12 +207,12 @@ async def test_a_killed_server_fails_only_changes_without_a_key(row: Row, has_ke
 
 
 def stored(house: House, backup_id: str) -> list[str]:
-    """The ids of all sharings of a backup, ended ones too."""
+    """Return the ids of all sharings of a backup, including ended ones."""
     return [row[0] for row in house.rows(backup_id)]
 
 
 def drained(house: House, *, watched: bool) -> tuple[bool, float]:
-    """Have a server stop; answers how it answers a call once it drains, and the seconds until its end."""
+    """Stop a server; return whether it still serves a call while draining, and the seconds until its end."""
     if watched:
         watch = HealthStub(house.channel).Watch(HealthCheckRequest(), timeout=PATIENCE)
         assert next(watch).status == HealthCheckResponse.SERVING
@@ -237,5 +237,5 @@ def test_a_server_that_stops_takes_calls_only_while_watched(programs: Programs, 
     house = House(tmp_path, programs, 1, "--drain-notice", "5")
     answered, seconds = drained(house, watched=watched)
     house.close()
-    assert answered or not watched  # gRPC takes a moment to stop
+    assert answered or not watched  # gRPC takes a moment to stop accepting calls
     assert (seconds >= 5) is watched

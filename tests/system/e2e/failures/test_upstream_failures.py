@@ -1,4 +1,4 @@
-"""What REST says of everything that can go wrong behind the gateway, with a server that does as it is told."""
+"""REST responses for every failure behind the gateway, with a stub server that fails as configured."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from tests.support.programs import Programs
 from tests.support.rest import Rest, assert_failure, assert_success
 from tests.support.stub_server import StubServer
 from tests.support.wire import Answer
+
+pytestmark = pytest.mark.resilience
 
 PATH = "/v2/project/os-vendor-backup-sharing"
 BODY = {"shared": {"to_project_ids": ["recipient"], "backup_id": "066b1e37-9305-4057-97e5-2e99b21fc71d"}}
@@ -63,12 +65,12 @@ async def test_each_grpc_code_has_its_status_for_reads_and_writes(
     stub: StubServer, stub_rest: Rest, code: str, status: int, shown: str
 ) -> None:
     stub.fails(grpc.StatusCode[code], "Why it failed.")
-    # Who was cut short may have stored something: that is never 408 or 504, which would say that it did not.
+    # An interrupted write may be stored, so it is never 408 or 504, which guarantee that nothing is stored.
     of_a_write = (503, "VolumeBackup.0900") if code in ("CANCELLED", "DEADLINE_EXCEEDED") else (status, shown)
     for answer, expected in ((await read(stub_rest), (status, shown)), (await write(stub_rest), of_a_write)):
         assert_failure(answer, *expected)
         assert ("Retry-After" in answer.headers) == (expected[0] == 503)
-    reads = 2 if code == "UNAVAILABLE" else 1  # what may be made again is, once, when the server cannot be reached
+    reads = 2 if code == "UNAVAILABLE" else 1  # safe calls are retried once if the server is unreachable
     assert [seen.method.rpartition("/")[2] for seen in stub.seen] == [*["CountSharings"] * reads, "ShareBackup"]
 
 
@@ -170,7 +172,7 @@ async def test_the_server_gets_token_trace_and_request_id_and_no_more(stub: Stub
     assert_success(answer)
     metadata = stub.seen[0].metadata
     passed = {name.lower(): given[name] for name in ("X-Auth-Token", "traceparent")}
-    # The request's id is made by the gateway: a client could choose that of another's request.
+    # The gateway generates the request id, because a client could choose the id of another request.
     passed["x-client-request-id"] = given["X-Openstack-Request-Id"]
     assert {name: metadata.get(name) for name in passed} == passed
     assert metadata["x-openstack-request-id"] not in ("", given["X-Openstack-Request-Id"])
@@ -179,7 +181,7 @@ async def test_the_server_gets_token_trace_and_request_id_and_no_more(stub: Stub
 
 @pytest.fixture(scope="session")
 def hasty_rest(_stub_server: StubServer, standing_programs: Programs) -> Rest:
-    """A gateway before the stub that gives a call half a second, and its answer a little more."""
+    """Gateway in front of the stub with a call timeout of 0.5 seconds and a commit margin of 0.2 seconds."""
     rest = Rest(free_address())
     standing_programs.gateway(rest.address, _stub_server.address, "--timeout", "0.5", "--commit-margin", "0.2")
     return rest
@@ -256,7 +258,7 @@ async def test_the_deadline_that_the_server_sees_is_the_callers(
     most = (30.0, 7.0, 30.0, 0.5)
     seconds = [seen.seconds or 0.0 for seen in stub.seen]
     assert all(0 < given <= limit for given, limit in zip(seconds, most, strict=True)), seconds
-    # What is left of it is more than a shorter one would have been.
+    # The remaining time exceeds the shorter limits, so they were not applied.
     assert seconds[0] > 7
     assert seconds[1] > 0.5
 
@@ -274,7 +276,7 @@ async def test_a_timeout_of_nothing_is_504_and_never_500(stub: StubServer, stub_
 
 @pytest.fixture
 def absent_address() -> Iterator[str]:
-    """An address that refuses connections, and that nobody else can get."""
+    """Return an address that refuses connections and stays reserved."""
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{reserved.getsockname()[1]}"
@@ -294,7 +296,7 @@ async def test_503_when_the_server_dies_during_the_call(own_house: House) -> Non
     backup_id = own_house.put_backup(giver)
     with own_house.locked():
         waiting = asyncio.ensure_future(own_house.share(giver, backup_id, "recipient"))
-        # Reads pass by the waiting change, on the same connection to the server.
+        # Reads overtake the waiting change on the same connection to the server.
         assert await own_house.count(giver) == 0
         own_house.server.signal(signal.SIGKILL)
         assert_failure(await waiting, 503, "VolumeBackup.0900")
@@ -303,7 +305,7 @@ async def test_503_when_the_server_dies_during_the_call(own_house: House) -> Non
 
 @pytest_asyncio.fixture
 async def http1_address() -> AsyncIterator[str]:
-    """A server that speaks HTTP/1.1 to whoever calls."""
+    """Server that replies in HTTP/1.1 to every client."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)

@@ -1,4 +1,4 @@
-"""``backup-sharing demo``: what a newcomer runs first."""
+"""``backup-sharing demo``, the first command for newcomers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.rest import Rest, assert_failure, assert_success, example
 PATH = f"/v2/{DOCUMENTED_GIVER}/os-vendor-backup-sharing"
 RECIPIENT = example("share.request")["shared"]["to_project_ids"][0]
 
-needs_proc = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="finds and watches processes as Linux shows them")
+needs_proc = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="needs pidfds and /proc of Linux")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,12 @@ class Demo:
     data: Path
 
     def block(self, title: str) -> str:
-        """The commands of the banner under a title."""
+        """Return the commands under a title of the banner."""
         (found,) = (block for block in self.banner.split("\n\n") if block.startswith(f"# {title}"))
         return found
 
     def paste(self, title: str) -> str:
-        """Run the commands under a title in a shell, somewhere else; answers what they print."""
+        """Run the commands under a title in a shell, in another folder; return their output."""
         command = ["sh", "-c", self.block(title)]
         done = subprocess.run(
             command, cwd=self.data, env=environment(), capture_output=True, text=True, timeout=PATIENCE, check=False
@@ -100,7 +100,7 @@ def test_the_demo_names_a_port_that_is_in_use(programs: Programs, tmp_path: Path
     assert "Traceback" not in program.printed
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="there is no curl here")
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_commands_of_the_banner_work_when_pasted(demo: Demo) -> None:
     shared = json.loads(demo.paste("Share a backup with two projects"))["shared"]
     assert [list(entry) for entry in shared] == [list(example("share.response")["shared"][0])] * 2
@@ -172,7 +172,7 @@ async def test_a_second_run_keeps_its_data_and_says_to_cancel_first(programs: Pr
 
 
 async def gone(descriptor: int) -> None:
-    """Return when the process of this descriptor has ended."""
+    """Wait until the process of this descriptor has ended."""
     ended = asyncio.Event()
     asyncio.get_running_loop().add_reader(descriptor, ended.set)
     try:

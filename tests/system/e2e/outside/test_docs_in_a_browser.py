@@ -1,4 +1,4 @@
-"""The page at /docs, used as a person does, in a browser that shows what it really loads and refuses."""
+"""The page at /docs in a real browser, which shows what the page loads and which requests its policy blocks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COUNT = "#operations-BackupSharingService-BackupSharingService_CountSharings"
 
 @asynccontextmanager
 async def page(address: str, folder: Path) -> AsyncIterator[Browser]:
-    """A browser that shows the page of the gateway at an address."""
+    """Open the docs page of the gateway at an address."""
     browser = Browser(folder / "profile")
     try:
         await browser.open(f"http://{address}/docs")
@@ -34,13 +34,13 @@ async def page(address: str, folder: Path) -> AsyncIterator[Browser]:
 
 @pytest.fixture
 async def browser(house: House, tmp_path: Path) -> AsyncIterator[Browser]:
-    """A browser that shows the page."""
+    """Browser on the docs page of the shared gateway."""
     async with page(house.rest.address, tmp_path) as browser:
         yield browser
 
 
 async def count(browser: Browser, project: Project) -> str:
-    """Try the call that counts sharings; answers the status that the page shows."""
+    """Try the count call on the page; return the status that the page shows."""
     await browser.click(f"{COUNT} .opblock-summary-control")
     await browser.click(f"{COUNT} .try-out__btn")
     await browser.write(f"{COUNT} tr[data-param-name=project_id] input", project.id)
@@ -61,7 +61,7 @@ async def test_with_a_token_a_call_is_really_made_and_its_answer_shown(
     await browser.click(".modal-ux .auth-btn-wrapper .authorize")
     await browser.click(".modal-ux .btn-done")
     assert await count(browser, giver) == "200"
-    await browser.picture(tmp_path / "docs.png", whole=True)  # for people to look at; pytest keeps it for some runs
+    await browser.picture(tmp_path / "docs.png", whole=True)  # for manual inspection; pytest keeps it for some runs
     shown = await browser.run(f"document.querySelector('{COUNT} .live-responses-table').innerText")
     assert '"count": 0' in shown
     assert "x-openstack-request-id: req-" in shown

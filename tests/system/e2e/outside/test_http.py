@@ -1,4 +1,4 @@
-"""Malformed HTTP in the one shape of failures, and what the headers of good requests do."""
+"""Failures for malformed HTTP, and the effects of request headers."""
 
 from __future__ import annotations
 

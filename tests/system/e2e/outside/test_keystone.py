@@ -1,4 +1,4 @@
-"""A server that asks Keystone, through both doors."""
+"""Server that validates tokens with Keystone, over REST and gRPC."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def keystone() -> AsyncIterator[KeystoneStub]:
 
 
 class Doors:
-    """Both doors of a server that knows nobody by itself."""
+    """Server that accepts only Keystone tokens, with its gateway."""
 
     def __init__(self, programs: Programs, folder: Path, keystone: KeystoneStub) -> None:
         password = folder / "password"

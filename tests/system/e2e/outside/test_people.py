@@ -1,4 +1,4 @@
-"""The commands for people, against a running server; their JSON against the gateway's."""
+"""Commands for people against a running server; their JSON equals the gateway's."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ IDS = ("--format", "id")
 
 
 class Terminal:
-    """Runs commands as a project."""
+    """Runs commands with a project's token."""
 
     def __init__(self, server: str, project: Project, **variables: str) -> None:
         unset = dict.fromkeys(name for name in os.environ if name.startswith(("OS_", "BACKUP_SHARING_")))
@@ -35,7 +35,7 @@ class Terminal:
 
     def run(self, *arguments: str, fails: int = 0) -> Result:
         result = CliRunner().invoke(main, arguments, env=self._variables)
-        assert result.exception is None or isinstance(result.exception, SystemExit), "a command ended in a defect"
+        assert result.exception is None or isinstance(result.exception, SystemExit), "a command raised an exception"
         assert result.exit_code == fails, result.output
         if token := self._variables["OS_TOKEN"]:
             assert token not in result.output
@@ -51,7 +51,7 @@ def terminal(house: House, giver: Project) -> Terminal:
 
 
 def only_line(result: Result) -> str:
-    """The one line of a failure."""
+    """Return the only line of a failed command's output."""
     (line,) = result.stderr.splitlines()
     assert result.stdout == ""
     return str(line)
@@ -250,7 +250,7 @@ def test_every_name_can_be_shown_in_any_encoding(
     assert shown in printed().decode(encoding)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_an_answer_that_cannot_be_written_is_told_in_one_line(house: House, giver: Project) -> None:
     command = [sys.executable, "-m", "backup_sharing.admin.cli", "count", "--project", giver.id, "--token", giver.token]
     variables = {**os.environ, "BACKUP_SHARING_SERVER": house.grpc_address}

@@ -1,4 +1,4 @@
-"""A server says itself what can be called: clients need no protos of ours for a call."""
+"""Server reflection: clients can make calls without our proto files."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_buf_calls_with_reflection_alone(house: House, idle: Project, tmp_path: 
             f'{{"project_id":"{idle.id}"}}',
             url,
         ],
-        cwd=tmp_path,  # away from our protos
+        cwd=tmp_path,  # outside the checkout and its protos
         capture_output=True,
         text=True,
         timeout=PATIENCE,

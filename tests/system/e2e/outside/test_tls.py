@@ -1,4 +1,4 @@
-"""TLS on both doors and between them; certificates as identity; an authenticating proxy; all at once."""
+"""TLS on both ports and between gateway and server, client certificates, and an authenticating proxy, all combined."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ PROOF = {"Proxy-Authorization": f"Basic {base64.b64encode(PROXY.encode()).decode
 
 
 class Fort:
-    """Server and gateway with every provider on, TLS everywhere, and a gateway that is a link."""
+    """Server with every identity provider, TLS everywhere, and a gateway that is a trusted peer."""
 
     def __init__(self, programs: Programs, folder: Path, *gateway_arguments: str) -> None:
         self.folder = folder
@@ -85,20 +85,20 @@ class Fort:
 
 @pytest.fixture(scope="module", params=["--multiplex", "--no-multiplex"])
 def fort(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fort]:
-    """One that no test harms."""
+    """Shared fort; tests must not change it."""
     with Programs() as programs:
         yield Fort(programs, tmp_path_factory.mktemp("fort"), request.param, "--proxy-identity")
 
 
 @pytest.fixture(scope="module")
 def bare_fort(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fort]:
-    """One that no test harms, whose gateway takes no identity from proxies."""
+    """Shared fort whose gateway ignores identities from proxies; tests must not change it."""
     with Programs() as programs:
         yield Fort(programs, tmp_path_factory.mktemp("fort"))
 
 
 async def test_with_every_provider_each_caller_is_known_by_its_proof(fort: Fort) -> None:
-    for _ in range(3):  # the first alone, before the stream is open
+    for _ in range(3):  # the first round runs before the stream is open
         without = await fort.get()
         assert without.status == 401
         assert without.headers["WWW-Authenticate"] == 'Token realm="backup-sharing"'
@@ -163,7 +163,7 @@ async def test_half_a_certificate_changes_nothing(programs: Programs, tmp_path: 
 
 
 def shown_at(address: str) -> str:
-    """The certificate that is shown at an address."""
+    """Return the certificate that the server at an address presents."""
     host, _, port = address.rpartition(":")
     return ssl.get_server_certificate((host, int(port)))
 

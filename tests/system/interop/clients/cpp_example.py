@@ -1,4 +1,4 @@
-"""The example in C++."""
+"""Example in C++."""
 
 from __future__ import annotations
 
@@ -45,4 +45,4 @@ ROWS = [
         version=_version,
     )
 ]
-"""What this module adds to the table."""
+"""Rows that this module adds to the table."""

@@ -1,4 +1,4 @@
-"""The example in Go."""
+"""Example in Go."""
 
 from __future__ import annotations
 
@@ -42,4 +42,4 @@ ROWS = [
         version=lambda: command("go", "env", "GOVERSION", cwd=_SOURCE).strip().removeprefix("go"),
     )
 ]
-"""What this module adds to the table."""
+"""Rows that this module adds to the table."""

@@ -1,4 +1,4 @@
-"""The Go SDK of Open Telekom Cloud, unchanged, as its users have it."""
+"""Unmodified Go SDK of Open Telekom Cloud."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _run(place: Place) -> None:
 
 
 def _put_backups(place: Place) -> None:
-    """As the backup service does: the SDK has no call for it."""
+    """Put the backups as the backup service does; the SDK has no such call."""
     metadata = (("x-auth-token", place.service_token),)
     with grpc.insecure_channel(place.grpc) as channel:
         catalog = BackupCatalogServiceStub(channel)
@@ -68,4 +68,4 @@ ROWS = [
         version=_version,
     )
 ]
-"""What this module adds to the table."""
+"""Rows that this module adds to the table."""

@@ -1,4 +1,4 @@
-"""The example in Java."""
+"""Example in Java."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def _missing() -> str:
 
 
 def _build() -> None:
-    # clean: classes of stubs that are no longer there would hide that.
+    # "clean" removes compiled classes of deleted stubs, which would hide the deletion.
     command("mvn", "--quiet", "--batch-mode", "--file", "examples/java/pom.xml", "clean", "package")
 
 
@@ -21,7 +21,7 @@ def _run(place: Place) -> None:
 
 
 def _version() -> str:
-    # java 17.0.15 2025-04-15
+    # output: java 17.0.15 2025-04-15
     return command("java", "--version").split()[1]
 
 
@@ -37,4 +37,4 @@ ROWS = [
         version=_version,
     )
 ]
-"""What this module adds to the table."""
+"""Rows that this module adds to the table."""

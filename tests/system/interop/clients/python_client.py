@@ -1,4 +1,4 @@
-"""The client that comes with the package, blocking and for asyncio, and the commands for people."""
+"""Client library of the package, blocking and for asyncio, and the commands for people."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from tests.system.distributions.build import DISTRIBUTIONS
 from tests.system.interop.rows import BUILD, ROOT, ClientFailed, Place, Row, check_scenario, command
 
 _PYTHON = BUILD / "wheel" / "bin" / "python"
-"""Where the package is installed from a wheel, as users have it: what is missing there is not found elsewhere."""
+"""Python of an environment with the installed wheel, as users have it; missing files are not found elsewhere."""
 
 
 @cache
 def _install() -> None:
-    """Once for all rows."""
+    """Install the wheels once for all rows."""
     folder = BUILD / "wheel"
     command(sys.executable, "-m", "venv", "--clear", str(folder))
     constraints = str(ROOT / "constraints.txt")
     built = folder / "dist"
     for root in DISTRIBUTIONS:
         command(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(built), cwd=root)
-    # In one command: an index has none of them.
+    # One command for all wheels, because no index has them.
     command(str(_PYTHON), "-m", "pip", "install", "--quiet", "-c", constraints, *map(str, built.glob("*.whl")))
 
 
@@ -40,13 +40,13 @@ def _run_async_client(place: Place) -> None:
 
 
 def _example(place: Place, name: str) -> None:
-    # Not in the checkout, whose packages would be found first.
+    # Run outside the checkout, whose packages would take precedence.
     program = str(ROOT / "examples" / "python-client" / name)
     check_scenario(command(str(_PYTHON), program, cwd=BUILD, environment=place.environment()))
 
 
 def _run_commands(place: Place) -> None:
-    """The scenario of examples/README.md with one command for each step, logged in by Keystone."""
+    """Run the scenario of examples/README.md with one command per step, logged in through Keystone."""
     run = f"commands-{uuid.uuid4()}"
     first, *more = (str(uuid.uuid4()) for _ in range(3))
     lines = [{"id": one, "project_id": place.project, "status": "available", "name": run} for one in (first, *more)]
@@ -87,7 +87,7 @@ def _ids(words: Sequence[str], variables: dict[str, str]) -> list[str]:
 
 
 def _command(words: Sequence[str], variables: dict[str, str], *, given: str = "", code: int = 0) -> str:
-    """Run a command that ends with an exit code; answers what it printed."""
+    """Run a command that must end with ``code``; return its output."""
     outside = {name: text for name, text in os.environ.items() if not name.startswith(("OS_", "BACKUP_SHARING_"))}
     done = subprocess.run(
         [str(_PYTHON.with_name("backup-sharing")), *words],
@@ -129,4 +129,4 @@ ROWS = [
     _row("Python client, asyncio", _EXAMPLE, _run_async_client),
     _row("Command line", "backup-sharing share, list, show, count, cancel, logged in by Keystone", _run_commands),
 ]
-"""What this module adds to the table."""
+"""Rows that this module adds to the table."""

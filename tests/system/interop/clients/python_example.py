@@ -1,4 +1,4 @@
-"""The example in Python."""
+"""Example in Python."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from tests.system.interop.rows import RENAMED_FIELD, ROOT, STUBS, Place, Row, ch
 
 
 def _build() -> None:
-    """Nothing: the stubs are used as they are."""
+    """Do nothing: Python stubs need no build."""
 
 
 def _run(place: Place) -> None:
-    # -S: without it the stubs of the repository, which are installed beside grpcio, would hide those of `make stubs`.
+    # -S: otherwise the repository's stubs, installed beside grpcio, would hide those of `make stubs`.
     path = os.pathsep.join((str(STUBS / "python"), sysconfig.get_path("platlib"), sysconfig.get_path("purelib")))
     example = str(ROOT / "examples" / "python" / "main.py")
     check_scenario(command(sys.executable, "-S", example, environment={**place.environment(), "PYTHONPATH": path}))
@@ -33,4 +33,4 @@ ROWS = [
         version=platform.python_version,
     )
 ]
-"""What this module adds to the table."""
+"""Rows that this module adds to the table."""

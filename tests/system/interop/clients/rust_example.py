@@ -1,4 +1,4 @@
-"""The example in Rust."""
+"""Example in Rust."""
 
 from __future__ import annotations
 
@@ -32,4 +32,4 @@ ROWS = [
         version=lambda: command("rustc", "--version", cwd=_SOURCE).split()[1],
     )
 ]
-"""What this module adds to the table."""
+"""Rows that this module adds to the table."""

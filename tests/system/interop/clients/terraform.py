@@ -1,7 +1,7 @@
-"""Terraform: the provider of Open Telekom Cloud, driven by OpenTofu or Terraform.
+"""Terraform provider of Open Telekom Cloud, run by OpenTofu or Terraform.
 
-Not tried, since it is the provider's own defect: it crashes on reading a backup all of whose sharings someone else
-cancelled, as it takes the first entry of a list without asking whether there is one.
+Not tested because of the provider's own defect: it crashes on reading a backup whose sharings were all cancelled
+elsewhere, because it takes the first entry of the empty list.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ from backupsharing.v2 import backup_sharing_pb2_grpc as sharing_rpc
 from tests.system.interop.rows import BUILD, ClientFailed, Place, Row, command, needs
 
 PROVIDER = "INTEROP_TERRAFORM_PROVIDER"
-"""Variable that names the folder with the provider: after a ``tofu init`` or ``terraform init`` of the configuration it
-is below ``.terraform/providers``. The row cannot build it: the Go module proxy serves neither it nor its SDK."""
+"""Environment variable with the provider's folder. ``tofu init`` or ``terraform init`` of the configuration creates the
+folder below ``.terraform/providers``. The row cannot build the provider: the Go module proxy serves neither it nor its
+SDK."""
 OPENTOFU = "github.com/opentofu/opentofu@v1.12.6"
-"""What is built where neither ``tofu`` nor ``terraform`` is installed."""
+"""Module to build if neither ``tofu`` nor ``terraform`` is installed."""
 
 _CONFIGURATION = Path(__file__).parents[1] / "terraform" / "main.tf"
 _BUILT = BUILD / "terraform" / "tofu"
@@ -41,7 +42,7 @@ _NAME, _SIZE = "terraform", 40
 
 def _missing() -> str:
     if not os.environ.get(PROVIDER):
-        return f"no provider: {PROVIDER} names none"
+        return f"no provider: {PROVIDER} is not set"
     return "" if _installed() or _BUILT.exists() else needs("go")
 
 
@@ -54,24 +55,24 @@ def _program() -> str:
 
 
 def _build() -> None:
-    """Build OpenTofu in its own module, as its maintainers do: its go.mod replaces one, so ``go install`` refuses."""
+    """Build OpenTofu in its own module; ``go install`` refuses, because its go.mod replaces a module."""
     if _installed() or _BUILT.exists():
         return
     downloaded = json.loads(command("go", "mod", "download", "-json", OPENTOFU, cwd=BUILD))
-    # What a release says of itself, not a development version.
+    # Version of a release, not of a development build.
     release = "-X github.com/opentofu/opentofu/version.dev=no"
     command("go", "build", "-C", downloaded["Dir"], "-p", "2", "-ldflags", release, "-o", str(_BUILT), "./cmd/tofu")
 
 
 @dataclass(frozen=True, slots=True)
 class _Workspace:
-    """A folder with the configuration, a state of its own, and nothing that could be downloaded."""
+    """Folder with the configuration and its own state; nothing is downloaded."""
 
     folder: Path
     environment: Mapping[str, str]
 
     def apply(self, recipients: Sequence[str]) -> Mapping[str, Any]:
-        """Bring about what the configuration says; answers its outputs."""
+        """Apply the configuration for these recipients; return the outputs."""
         (self.folder / "terraform.tfvars.json").write_text(
             json.dumps({"backup_id": self.environment["BACKUP"], "to_project_ids": recipients})
         )
@@ -79,11 +80,11 @@ class _Workspace:
         return {name: output["value"] for name, output in json.loads(self.say("output", "-json")).items()}
 
     def must_be_settled(self) -> None:
-        """Fail if a plan has anything to do."""
+        """Fail if a plan contains a change."""
         self.say("plan", "-detailed-exitcode")
 
     def say(self, verb: str, *words: str) -> str:
-        """Run a command of OpenTofu; answers what it printed."""
+        """Run a command of OpenTofu; return its output."""
         asking = () if verb == "output" else ("-input=false",)
         return command(
             _program(), verb, *asking, "-no-color", *words, cwd=self.folder, environment=self.environment, seconds=120.0
@@ -95,7 +96,7 @@ def _workspace(folder: Path, place: Place, backup: str) -> _Workspace:
     shutil.copy(_CONFIGURATION, folder)
     overrides = f'dev_overrides {{ "opentelekomcloud/opentelekomcloud" = "{Path(os.environ[PROVIDER]).resolve()}" }}'
     (folder / "cli.tfrc").write_text(f"provider_installation {{\n{overrides}\n}}\n")
-    # Empty is unset to the provider: who runs this may have a cloud of their own in the environment.
+    # The provider treats empty as unset; the user's environment may contain another cloud.
     elsewhere = {name: "" for name in os.environ if name.startswith("OS_")}
     return _Workspace(
         folder,
@@ -108,7 +109,7 @@ def _workspace(folder: Path, place: Place, backup: str) -> _Workspace:
             "OS_PASSWORD": place.password,
             "OS_PROJECT_ID": place.project,
             "OS_DOMAIN_NAME": "Default",
-            # Otherwise the provider takes the project's name up to its first _ for the region.
+            # Otherwise the provider uses the project's name up to the first _ as the region.
             "OS_REGION_NAME": "RegionOne",
             "BACKUP": backup,
         },
@@ -136,7 +137,7 @@ def _put_backup(place: Place) -> str:
 
 
 def _sharings(place: Place, backup: str) -> Mapping[str, str]:
-    """Ids by recipient; over gRPC, so that what spoils REST is noticed by the provider or not at all."""
+    """Return sharing ids by recipient, over gRPC because the REST responses may be corrupted."""
     with _server(place) as channel:
         listed = sharing_rpc.BackupSharingServiceStub(channel).ListSharings(
             sharing.ListSharingsRequest(project_id=place.project, backup_id=backup),
@@ -157,7 +158,7 @@ def _must_be(what: str, seen: object, expected: object) -> None:
 
 
 def _apply(workspace: _Workspace, place: Place, recipients: Sequence[str]) -> Mapping[str, str]:
-    """Share with these, and check that provider and service see the same; answers the ids by recipient."""
+    """Share with these recipients; check that provider and service agree, and return sharing ids by recipient."""
     outputs = workspace.apply(recipients)
     shared = _sharings(place, workspace.environment["BACKUP"])
     _must_be("recipients after apply", sorted(shared), sorted(recipients))
@@ -173,7 +174,7 @@ def _run(place: Place) -> None:
         first = _workspace(Path(name) / "first", place, backup)
         before = _apply(first, place, [place.recipient])
         after = _apply(first, place, [place.recipient, place.other])
-        # Every change of recipients is a replacement to the provider.
+        # The provider replaces the resource on every change of recipients.
         _must_be("ids kept over a change of recipients", set(before.values()) & set(after.values()), set())
 
         second = _workspace(Path(name) / "second", place, backup)
@@ -181,12 +182,12 @@ def _run(place: Place) -> None:
         second.say("import", _ADDRESS, backup)
         second.must_be_settled()
         second.say("destroy", "-auto-approve")
-    # The provider calls a failed cancel a success, so only the service can tell.
+    # The provider reports a failed cancel as success, so ask the service.
     _must_be("sharings after destroy", _count(place, backup), 0)
 
 
 def _version() -> str:
-    # Complaints about the CLI configuration of whoever runs this may come first.
+    # Warnings about the user's CLI configuration may come first.
     printed = command(_program(), "version").splitlines()
     return next((line for line in printed if line.startswith(("OpenTofu v", "Terraform v"))), "")
 
@@ -203,4 +204,4 @@ ROWS = [
         notices=frozenset({"field", "null", "time"}),
     )
 ]
-"""What this module adds to the table."""
+"""Rows that this module adds to the table."""

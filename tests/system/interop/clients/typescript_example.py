@@ -1,4 +1,4 @@
-"""The example in TypeScript."""
+"""Example in TypeScript."""
 
 from __future__ import annotations
 
@@ -36,4 +36,4 @@ ROWS = [
         version=_version,
     )
 ]
-"""What this module adds to the table."""
+"""Rows that this module adds to the table."""

@@ -9,7 +9,7 @@ import (
 	"github.com/opentelekomcloud/gophertelekomcloud/openstack/vbs/v2/shares"
 )
 
-// share shares a backup and checks all that the answer has.
+// share shares a backup and checks the whole response.
 func (s *scenario) share(backup shares.Backup, recipients ...string) ([]shares.Share, error) {
 	began := time.Now().Add(-time.Second)
 	answered, err := shares.Create(s.giver, shares.CreateOpts{BackupID: backup.ID, ToProjectIDs: recipients}).Extract()
@@ -20,7 +20,7 @@ func (s *scenario) share(backup shares.Backup, recipients ...string) ([]shares.S
 		return nil, fmt.Errorf("%d sharings for %d recipients", len(answered), len(recipients))
 	}
 	for i, one := range answered {
-		// What only the service knows is taken from the answer; all else must be as here, Deleted and times unset.
+		// Generated values come from the response; all other values must be equal, with Deleted and times unset.
 		want := shares.Share{
 			ID:            one.ID,
 			BackupID:      backup.ID,
@@ -32,7 +32,7 @@ func (s *scenario) share(backup shares.Backup, recipients ...string) ([]shares.S
 			return nil, fmt.Errorf("created\n%+v, want\n%+v", one, want)
 		}
 		if one.ID == "" || one.CreatedAt.Before(began) || one.CreatedAt.After(time.Now().Add(time.Second)) {
-			return nil, fmt.Errorf("created %q at %s, want an id and the time of now", one.ID, one.CreatedAt)
+			return nil, fmt.Errorf("created %q at %s, want an id and the current time", one.ID, one.CreatedAt)
 		}
 	}
 	return answered, nil
@@ -57,7 +57,7 @@ func (s *scenario) create() error {
 	return nil
 }
 
-// refused checks that failures are the SDK's own types, which its users tell apart.
+// refused checks that failures have the SDK's own error types, which users distinguish.
 func (s *scenario) refused() error {
 	_, err := s.share(s.full, s.recipient.ProjectID)
 	var conflict golangsdk.ErrDefault409
@@ -83,7 +83,7 @@ func (s *scenario) refused() error {
 	return checkCode(forbidden.ErrUnexpectedResponseCode, "VolumeBackup.0042")
 }
 
-// renewed checks that an expired token is answered so that the SDK logs in again and repeats the call.
+// renewed checks that after the response to an expired token, the SDK logs in again and repeats the call.
 func (s *scenario) renewed() error {
 	s.giver.SetToken("expired")
 	if err := s.get(); err != nil {
@@ -130,7 +130,7 @@ func (s *scenario) deleteAll() error {
 	return s.want(s.recipient, shares.ListOpts{ShareToMe: true})
 }
 
-// shareAgain does as Terraform does when recipients change: cancels all, then shares again.
+// shareAgain shares again after cancelling all, as Terraform does when recipients change.
 func (s *scenario) shareAgain() error {
 	again, err := s.share(s.full, s.recipient.ProjectID, s.other)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/opentelekomcloud/gophertelekomcloud/openstack/vbs/v2/shares"
 )
 
-// login asks Keystone for a token of the project.
+// login gets a token for the project from Keystone.
 func login(project string) (*golangsdk.ProviderClient, error) {
 	return openstack.AuthenticatedClient(golangsdk.AuthOptions{
 		IdentityEndpoint: os.Getenv("OS_AUTH_URL"),
@@ -25,12 +25,12 @@ func login(project string) (*golangsdk.ProviderClient, error) {
 	})
 }
 
-// region has to be named: without it the SDK takes the project's name for one.
+// region returns the region, without which the SDK uses the project's name.
 func region() golangsdk.EndpointOpts {
 	return golangsdk.EndpointOpts{Region: os.Getenv("OS_REGION_NAME")}
 }
 
-// dial logs in and finds the service as most users do.
+// dial logs in and finds the service in the way of most users.
 func dial(project string) (*golangsdk.ServiceClient, error) {
 	provider, err := login(project)
 	if err != nil {
@@ -39,7 +39,7 @@ func dial(project string) (*golangsdk.ServiceClient, error) {
 	return openstack.NewVBS(provider, region())
 }
 
-// catalogue checks that the service is found under each type that the SDK knows it by.
+// catalogue checks that the SDK finds the service under each of its service types.
 func (s *scenario) catalogue() error {
 	vbs := region()
 	vbs.Type = "vbs"
@@ -68,8 +68,8 @@ func (s *scenario) catalogue() error {
 	return s.neighbour()
 }
 
-// neighbour checks what happens in the clouds, whose catalogue has EVS under volumev2: the SDK changes the host's
-// name to that of VBS. The names mean something to this client alone.
+// neighbour checks the real clouds' case: their catalogue has EVS under volumev2, and the SDK replaces the host name
+// by that of VBS. Only this client resolves these names.
 func (s *scenario) neighbour() error {
 	provider, err := login(s.giver.ProjectID)
 	if err != nil {
@@ -96,7 +96,7 @@ func (s *scenario) neighbour() error {
 		return err
 	}
 	if asked != "vbs.cloud.test:80" {
-		return fmt.Errorf("volumev2 at evs.cloud.test was asked at %s, want vbs.cloud.test:80", asked)
+		return fmt.Errorf("volumev2 at evs.cloud.test was called at %s, want vbs.cloud.test:80", asked)
 	}
 	return nil
 }

@@ -11,12 +11,12 @@ import (
 	"github.com/opentelekomcloud/gophertelekomcloud/openstack/vbs/v2/shares"
 )
 
-// The backups that the catalogue has, as whoever runs this program put them.
+// Backups in the catalogue; the caller of this program has put them there.
 //
 //go:embed backups.json
 var backupsFile []byte
 
-// backup is one of them, read without the SDK: a member that is not there is null in answers, and zero to the SDK.
+// backup is a backup parsed without the SDK. A missing member is null in responses and zero in the SDK.
 type backup struct {
 	ID               string    `json:"id"`
 	Name             string    `json:"name"`
@@ -37,7 +37,7 @@ type backup struct {
 	IsIncremental    bool      `json:"is_incremental"`
 }
 
-// readBackups answers what the SDK is to decode for each backup, by its name.
+// readBackups returns the backups that the SDK must decode, by name.
 func readBackups() (map[string]shares.Backup, error) {
 	var all []backup
 	if err := json.Unmarshal(backupsFile, &all); err != nil {
@@ -50,7 +50,7 @@ func readBackups() (map[string]shares.Backup, error) {
 	return byName, nil
 }
 
-// checkDetail checks a sharing as Get and List answer it against what Create answered.
+// checkDetail compares a sharing from Get or List with the sharing from Create.
 func checkDetail(found shares.Share, created shares.Share, backup shares.Backup) error {
 	created.Backup = backup
 	if found != created {
@@ -59,7 +59,7 @@ func checkDetail(found shares.Share, created shares.Share, backup shares.Backup)
 	return nil
 }
 
-// checkCode checks the code that a failure's body has: the SDK hands bodies on unread.
+// checkCode checks the code in a failure's body, which the SDK passes on unparsed.
 func checkCode(refused golangsdk.ErrUnexpectedResponseCode, want string) error {
 	var body struct {
 		Error struct {
@@ -76,7 +76,7 @@ func checkCode(refused golangsdk.ErrUnexpectedResponseCode, want string) error {
 	return nil
 }
 
-// checkMissing checks that a call failed as the SDK's users are told that something does not exist.
+// checkMissing checks that a call failed with the SDK's error for a missing object.
 func checkMissing(err error) error {
 	var missing golangsdk.ErrDefault404
 	if !errors.As(err, &missing) {

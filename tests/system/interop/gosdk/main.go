@@ -1,9 +1,9 @@
-// Command gosdk shares backups with the Go SDK of Open Telekom Cloud, unchanged: logs in to Keystone, finds the
-// service in the catalogue, makes every call of openstack/vbs/v2/shares, and checks all that the SDK decodes.
+// Command gosdk shares backups with the unmodified Go SDK of Open Telekom Cloud: it logs in to Keystone, finds the
+// service in the catalogue, makes every call of openstack/vbs/v2/shares, and checks everything that the SDK decodes.
 //
-// Where and as whom is in the environment: OS_AUTH_URL, OS_USERNAME, OS_PASSWORD, OS_USER_DOMAIN_NAME, OS_REGION_NAME,
-// OS_PROJECT_ID (the giver), BACKUP_SHARING_RECIPIENT, BACKUP_SHARING_OTHER, and BACKUP_SHARING_REST, where the
-// catalogue leads. The giver has the backups of backups.json.
+// Environment variables define address and user: OS_AUTH_URL, OS_USERNAME, OS_PASSWORD, OS_USER_DOMAIN_NAME,
+// OS_REGION_NAME, OS_PROJECT_ID (the giver), BACKUP_SHARING_RECIPIENT, BACKUP_SHARING_OTHER, and BACKUP_SHARING_REST,
+// the address in the catalogue. The giver has the backups of backups.json.
 package main
 
 import (
@@ -14,13 +14,13 @@ import (
 	"github.com/opentelekomcloud/gophertelekomcloud/openstack/vbs/v2/shares"
 )
 
-// scenario is what the steps have in common.
+// scenario is the shared state of the steps.
 type scenario struct {
 	rest             string
 	giver, recipient *golangsdk.ServiceClient
 	other            string
 	full, bare, zero shares.Backup
-	// What Create answered, in order: full with recipient and other, bare with recipient, zero with other.
+	// Sharings from Create, in order: full with recipient and other, bare with recipient, zero with other.
 	created []shares.Share
 }
 
@@ -76,7 +76,7 @@ func begin() (*scenario, error) {
 	return s, err
 }
 
-// backupOf answers the backup that a sharing is of.
+// backupOf returns the backup of a sharing.
 func (s *scenario) backupOf(sharing shares.Share) shares.Backup {
 	for _, backup := range []shares.Backup{s.full, s.bare, s.zero} {
 		if backup.ID == sharing.BackupID {

@@ -26,8 +26,8 @@ func (s *scenario) get() error {
 	return checkDetail(*received, s.created[0], s.full)
 }
 
-// want checks that a list has these of the created sharings, by index, in any order, whole, and no others of ours:
-// other clients may share in the same project.
+// want checks that a list contains exactly these of the created sharings, by index, complete and in any order. Other
+// sharings are ignored, because other clients may share in the same project.
 func (s *scenario) want(client *golangsdk.ServiceClient, filter shares.ListOpts, indices ...int) error {
 	listed, err := shares.List(client, filter)
 	if err != nil {
@@ -44,7 +44,7 @@ func (s *scenario) want(client *golangsdk.ServiceClient, filter shares.ListOpts,
 	return nil
 }
 
-// ours answers the indices of those listed that this scenario created, and checks each of them whole.
+// ours checks the listed sharings that this scenario created, and returns their indices.
 func (s *scenario) ours(listed []shares.Share) ([]int, error) {
 	var found []int
 	for _, one := range listed {
@@ -61,7 +61,7 @@ func (s *scenario) ours(listed []shares.Share) ([]int, error) {
 	return found, nil
 }
 
-// list tries each filter that the SDK offers, as a whole and over pages of one: links have to keep the filter.
+// list tries each filter of the SDK, unpaged and with a page size of 1, because links must keep the filter.
 func (s *scenario) list() error {
 	recipient := s.recipient.ProjectID
 	for _, try := range []struct {
@@ -84,7 +84,7 @@ func (s *scenario) list() error {
 		{s.giver, shares.ListOpts{ToProjectID: recipient, Name: "full"}, []int{0}},
 		{s.giver, shares.ListOpts{AvailabilityZone: s.full.AvailabilityZone}, []int{0, 1}},
 		{s.giver, shares.ListOpts{VolumeID: s.full.VolumeID}, []int{0, 1}},
-		// These two are not sent: the SDK looks through all that is there.
+		// The SDK does not send these two filters; it filters the complete list.
 		{s.giver, shares.ListOpts{ID: s.created[2].ID}, []int{2}},
 		{s.giver, shares.ListOpts{SnapshotID: s.full.SnapshotID}, []int{0, 1}},
 	} {
@@ -97,7 +97,7 @@ func (s *scenario) list() error {
 	return s.sorted()
 }
 
-// sorted checks both orders, which are of the time of creation: what one call created may have one time.
+// sorted checks both orders by creation time; sharings of one call may have equal times.
 func (s *scenario) sorted() error {
 	ascending, err := shares.List(s.giver, shares.ListOpts{Name: "go-sdk", SortDir: shares.SortAsc})
 	if err != nil {
@@ -127,7 +127,7 @@ func (s *scenario) sorted() error {
 	return nil
 }
 
-// pages checks that a list comes whole over pages, the filter kept, and how long each page is.
+// pages checks that all pages together are complete and keep the filter, and the length of each page.
 func (s *scenario) pages() error {
 	whole, err := shares.List(s.giver, shares.ListOpts{Name: "go-sdk"})
 	if err != nil {
@@ -161,7 +161,7 @@ func (s *scenario) pages() error {
 	return nil
 }
 
-// lengths answers how many sharings each page has, as a user's own pager sees them.
+// lengths returns the number of sharings per page, read with a pager of a user's own.
 func (s *scenario) lengths(query string) ([]int, error) {
 	var lengths []int
 	url := s.giver.ServiceURL("os-vendor-backup-sharing", "detail") + query

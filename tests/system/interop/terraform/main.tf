@@ -1,4 +1,4 @@
-# A volume backup, shared. Where the cloud is and who asks is said by the usual OS_ variables of the environment.
+# Shares a volume backup. The usual OS_ environment variables define the cloud and the credentials.
 
 terraform {
   required_providers {
