@@ -25,7 +25,7 @@ run: $(VENV)/.run ## Run the demo: server and gateway on this machine (ARGS='--l
 	@exec $(BIN)/backup-sharing demo $(ARGS)
 
 # Number of test processes: more than the two cores of a small machine, because tests also wait, mostly in test-all.
-WORKERS = 3
+WORKERS = 4
 test-all: WORKERS = 6
 PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 # Tests start our programs hundreds of times: keep the compiled files.

@@ -125,7 +125,7 @@ async def test_whoever_asks_now_and_then_counts_as_watching(
 ) -> None:
     await checked(stub)
     assert health.is_watched
-    monkeypatch.setattr("backup_sharing.rpc.health._ASKED_SECONDS", 0.0)
+    monkeypatch.setattr("backup_sharing.rpc.health._WATCH_MEMORY_SECONDS", 0.0)
     await checked(stub)
     assert not health.is_watched
 

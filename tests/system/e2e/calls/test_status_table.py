@@ -231,6 +231,7 @@ async def test_409_names_the_projects_and_stores_nothing_for_others(
     assert len(house.rows(backup_id)) == 2
 
 
+@pytest.mark.resilience
 async def test_503_while_the_store_is_locked_stores_nothing(tmp_path_factory: pytest.TempPathFactory,
                                                             programs: Programs) -> None:  # fmt: skip
     house = House(tmp_path_factory.mktemp("locked"), programs, 1, "--busy-timeout", "0.1")

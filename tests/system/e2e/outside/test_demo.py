@@ -154,6 +154,7 @@ async def test_the_reader_of_the_demo_does_not_share(demo: Demo) -> None:
     assert_failure(answer, 403, "VolumeBackup.0042")
 
 
+@pytest.mark.resilience
 async def test_a_second_run_keeps_its_data_and_says_to_cancel_first(programs: Programs, tmp_path: Path) -> None:
     first = await asyncio.to_thread(run, programs, tmp_path / "data")
     assert "shared already" not in first.banner

@@ -141,6 +141,7 @@ async def test_without_proxy_identity_the_gateway_strips_forged_names(bare_fort:
     assert (await bare_fort.get(**NAMED, X_Auth_Token=GIVER.token)).status == 200
 
 
+@pytest.mark.resilience
 async def test_certificates_are_read_again_when_they_change(programs: Programs, tmp_path: Path) -> None:
     fort = Fort(programs, tmp_path)
     before = await asyncio.to_thread(shown_at, fort.address)
@@ -155,6 +156,7 @@ async def test_certificates_are_read_again_when_they_change(programs: Programs, 
     assert '"certificate":' in fort.server.printed
 
 
+@pytest.mark.resilience
 async def test_half_a_certificate_changes_nothing(programs: Programs, tmp_path: Path) -> None:
     fort = Fort(programs, tmp_path)
     fort.server_files[0].write_text("half")
@@ -203,6 +205,7 @@ async def test_backups_are_imported_over_tls(bare_fort: Fort, arguments: tuple[s
 
 
 @pytest.mark.parametrize("multiplex", ["--multiplex", "--no-multiplex"])
+@pytest.mark.resilience
 async def test_no_credential_is_in_what_the_programs_print(programs: Programs, tmp_path: Path, multiplex: str) -> None:
     fort = Fort(programs, tmp_path, multiplex, "--proxy-identity")
     for headers in ({}, {"X-Auth-Token": GIVER.token}, {"X-Auth-Token": "guessed-token"}, {**NAMED, **PROOF}, NAMED):
