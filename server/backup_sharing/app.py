@@ -24,7 +24,7 @@ from backup_sharing.rpc.admission.turns import Turns, turns_for
 from backup_sharing.rpc.health import Health
 from backup_sharing.rpc.multiplexing import admission
 from backup_sharing.rpc.options import server_options
-from backup_sharing.rpc.pipeline import Method, Pipeline
+from backup_sharing.rpc.pipeline import Pipeline, ServedMethod
 from backup_sharing.rpc.tls import CertificateFiles
 from backup_sharing.rules.commands import OnConflict
 from backup_sharing.store.interface import Store
@@ -66,7 +66,7 @@ def new_request_id() -> str:
     return f"req-{uuid_utils.uuid4()}"
 
 
-def methods(store: Store, settings: Settings) -> Sequence[Method]:
+def methods(store: Store, settings: Settings) -> Sequence[ServedMethod]:
     """Return all methods that the server serves."""
     limits = SharingLimits(
         max_recipients=settings.max_recipients,

@@ -16,7 +16,7 @@ import structlog
 
 from backup_sharing import logs
 from backup_sharing.rpc.catalog_service import CatalogService
-from backup_sharing.rpc.pipeline import Method, Pipeline
+from backup_sharing.rpc.pipeline import Pipeline, ServedMethod
 from backup_sharing.rpc.sharing_service import SharingService
 from backup_sharing.rules.commands import Cause, PutBackup
 from backup_sharing.store.interface import Store
@@ -96,12 +96,12 @@ def catalog(store: Store, clock: Clock) -> Catalog:
 
 
 @pytest.fixture
-def methods(sharings: Sharings, catalog: Catalog) -> Sequence[Method]:
+def methods(sharings: Sharings, catalog: Catalog) -> Sequence[ServedMethod]:
     return [*SharingService(sharings).methods(), *CatalogService(catalog).methods()]
 
 
 @pytest.fixture
-def pipeline(methods: Sequence[Method]) -> Pipeline:
+def pipeline(methods: Sequence[ServedMethod]) -> Pipeline:
     return Pipeline(methods, identity(), commit_margin=1.0, new_request_id=lambda: MADE_REQUEST_ID)
 
 

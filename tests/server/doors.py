@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from backup_sharing.identity.interface import Peer
 from backup_sharing.rpc import catalog_service, sharing_service, unary
-from backup_sharing.rpc.pipeline import Answer, Call, Method, Pipeline
+from backup_sharing.rpc.pipeline import Pipeline, PipelineResult, ServedMethod, UnaryCall
 from backupsharing.v2 import backup_catalog_pb2, backup_sharing_pb2
 from backupsharing.v2.backup_pb2 import Backup
 from restmap.multiplexing.traffic import Traffic
@@ -30,14 +30,14 @@ ANYBODY = Peer("ipv4:127.0.0.1:1")
 PUT = f"/{catalog_service.SERVICE}/PutBackup"
 
 
-def call(method: str, request: Message | bytes, token: str = GIVERS_TOKEN, **members: object) -> Call:
+def call(method: str, request: Message | bytes, token: str = GIVERS_TOKEN, **members: object) -> UnaryCall:
     metadata = {"x-openstack-request-id": REQUEST_ID} | ({"x-auth-token": token} if token else {})
     given = {"metadata": metadata, "deadline": None, "peer": GATEWAY} | members
     raw = request if isinstance(request, bytes) else request.SerializeToString()
-    return Call(method=method, request=raw, **given)  # type: ignore[arg-type]  # keyword members
+    return UnaryCall(method=method, request=raw, **given)  # type: ignore[arg-type]  # keyword members
 
 
-def failure(answer: Answer) -> Told:
+def failure(answer: PipelineResult) -> Told:
     assert answer.status is not None, "the call succeeded"
     assert answer.response == b""
     assert dict(answer.trailers)["grpc-status-details-bin"] == answer.status.details
@@ -81,7 +81,7 @@ async def channel_to(fill: Callable[[grpc.aio.Server], None]) -> AsyncIterator[g
 
 
 @asynccontextmanager
-async def channel_into(pipeline: Pipeline, methods: Sequence[Method]) -> AsyncIterator[grpc.aio.Channel]:
+async def channel_into(pipeline: Pipeline, methods: Sequence[ServedMethod]) -> AsyncIterator[grpc.aio.Channel]:
     """Serve the methods of a pipeline as native gRPC; yield a channel."""
     handlers = tuple(unary.handlers(pipeline, methods, Traffic()))
     async with channel_to(lambda server: server.add_generic_rpc_handlers(handlers)) as channel:

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import grpc
 from google.protobuf.message import Message
 
-from backup_sharing.rpc.pipeline import Method, Pipeline
+from backup_sharing.rpc.pipeline import Pipeline, ServedMethod
 from backup_sharing.usecases.sharing import Caller
 from backupsharing.v2.backup_sharing_pb2 import GetSharingRequest
 from multiplex.v1 import multiplex_pb2 as pb
@@ -35,8 +35,8 @@ class Desk:
         self.cancelled: list[str] = []
         self.changed = asyncio.Condition()
 
-    def method(self) -> Method:
-        return Method(GET, GetSharingRequest, lambda request: str(request.project_id), self.handle)
+    def method(self) -> ServedMethod:
+        return ServedMethod(GET, GetSharingRequest, lambda request: str(request.project_id), self.handle)
 
     async def handle(self, _: Caller, request: GetSharingRequest) -> Message:
         await self._note(self.begun, request.id)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from backup_sharing.identity.interface import Peer
 from backup_sharing.rpc import catalog_service, sharing_service
-from backup_sharing.rpc.pipeline import Call, Pipeline
+from backup_sharing.rpc.pipeline import Pipeline, UnaryCall
 from backup_sharing.rules.commands import OnConflict, PutBackup
 from backup_sharing.store.interface import Store
 from backup_sharing.usecases.catalog import Catalog
@@ -61,7 +61,7 @@ def pipeline_on(store: Store) -> Pipeline:
 
 async def outcome(pipeline: Pipeline, method: str, request: Message) -> tuple[str, Message | None]:
     token = "service-token" if "Catalog" in method else "giver-token"
-    call = Call(method, request.SerializeToString(), {"x-auth-token": token}, None, Peer("ipv4:127.0.0.1:1"))
+    call = UnaryCall(method, request.SerializeToString(), {"x-auth-token": token}, None, Peer("ipv4:127.0.0.1:1"))
     answer = await pipeline.carry_out(call)
     if answer.status is not None:
         return answer.status.code.name, None

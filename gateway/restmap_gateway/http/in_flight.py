@@ -35,7 +35,7 @@ class InFlight:
         self._unwritten.check_room()
 
 
-class Turn:
+class InFlightRequest:
     """One request: in flight as soon as its body has arrived."""
 
     def __init__(self, request: BaseRequest, in_flight: InFlight) -> None:

@@ -16,7 +16,7 @@ from restmap_gateway.errors import InvalidRequest, RequestFailed, shortened
 from restmap_gateway.http.connection import Connection, HeadersTooLarge, Patience
 from restmap_gateway.http.connections import Connections
 from restmap_gateway.http.cors import Cors
-from restmap_gateway.http.in_flight import InFlight, Turn
+from restmap_gateway.http.in_flight import InFlight, InFlightRequest
 from restmap_gateway.http.methods import COMMON, are_all_common
 from restmap_gateway.http.response import WholeResponse, closing, compressed, plain, varying, whole
 from restmap_gateway.http.unwritten import LARGE, Unwritten
@@ -139,7 +139,7 @@ class HttpServer(web.Server):
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         began = time.perf_counter()
-        turn = Turn(request, self._in_flight)
+        turn = InFlightRequest(request, self._in_flight)
         request_id = self._request_ids.new()
         done = HttpResponse(_CLIENT_GONE)
         try:
@@ -174,7 +174,7 @@ class HttpServer(web.Server):
         return answer, whole(request, answer.status, stamped, answer.body)
 
     def _log_request(
-        self, request: web.BaseRequest, request_id: str, turn: Turn, answer: HttpResponse, began: float
+        self, request: web.BaseRequest, request_id: str, turn: InFlightRequest, answer: HttpResponse, began: float
     ) -> None:
         # Unauthenticated clients could fill the disk: such a line is several times as large as the request.
         log = self._log if turn.is_for_server and answer.status != _UNAUTHORIZED else self._sparing
@@ -191,7 +191,9 @@ class HttpServer(web.Server):
             client=request.remote,
         )
 
-    async def _answer(self, request: web.BaseRequest, request_id: str, turn: Turn) -> HttpResponse | web.StreamResponse:
+    async def _answer(
+        self, request: web.BaseRequest, request_id: str, turn: InFlightRequest
+    ) -> HttpResponse | web.StreamResponse:
         try:
             if self._cors.is_preflight(request):
                 return HttpResponse(200, headers=self._cors.preflight_headers(request))

@@ -1,6 +1,6 @@
 """The server side of ``multiplex.v1`` (many unary calls over one stream) for any server of ``grpc.aio``."""
 
-from restmap.multiplexing.carrier import Answer, Call, Carrier, NoRoom, Status
+from restmap.multiplexing.carrier import CallResult, CallStatus, Carrier, NoRoom, UnaryCall
 from restmap.multiplexing.handlers import CallContext, Handlers
 from restmap.multiplexing.multiplexer import MAX_IN_FLIGHT, SERVICE, Admission, Multiplexer
 from restmap.multiplexing.peer import Peer
@@ -10,15 +10,15 @@ __all__ = [
     "MAX_IN_FLIGHT",
     "SERVICE",
     "Admission",
-    "Answer",
     "Bounds",
-    "Call",
     "CallContext",
+    "CallResult",
+    "CallStatus",
     "Carrier",
     "Handlers",
     "Multiplexer",
     "NoRoom",
     "Peer",
-    "Status",
     "Traffic",
+    "UnaryCall",
 ]

@@ -23,7 +23,7 @@ class NoRoom(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class UnaryCall:
     """A received call."""
 
     method: str
@@ -36,7 +36,7 @@ class Call:
     peer: Peer
 
 
-class Status(Protocol):
+class CallStatus(Protocol):
     """The status of a failed call."""
 
     @property
@@ -50,7 +50,7 @@ class Status(Protocol):
         ...
 
 
-class Answer(Protocol):
+class CallResult(Protocol):
     """The result of a call: a response or a status."""
 
     @property
@@ -59,7 +59,7 @@ class Answer(Protocol):
         ...
 
     @property
-    def status(self) -> Status | None:
+    def status(self) -> CallStatus | None:
         """The status of a failure; None: OK."""
         ...
 
@@ -76,6 +76,6 @@ class Carrier(Protocol):
         """Return whether the server has a unary method with this full name, ``/package.Service/Method``."""
         ...
 
-    async def carry_out(self, call: Call) -> Answer:
+    async def carry_out(self, call: UnaryCall) -> CallResult:
         """Carry out a call of a served method, and return before its deadline. Must only raise CancelledError."""
         ...

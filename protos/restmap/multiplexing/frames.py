@@ -10,7 +10,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from multiplex.v1 import multiplex_pb2 as pb
-from restmap.multiplexing.carrier import Answer, Call
+from restmap.multiplexing.carrier import CallResult, UnaryCall
 from restmap.multiplexing.peer import Peer
 
 FRAME_BYTES = 256 * 1024
@@ -40,7 +40,7 @@ class Misused(Exception):
     """The client violated the protocol; the message describes the violation."""
 
 
-class Unwritten(NamedTuple):
+class QueuedAnswer(NamedTuple):
     """An answer that is not written yet."""
 
     answer: pb.Answer
@@ -67,7 +67,7 @@ def parsed(serialized: bytes) -> pb.MultiplexRequest:
     return frame
 
 
-def call_of(call: pb.Call, peer: Peer, seconds: float | None) -> Call | pb.Answer:
+def call_of(call: pb.Call, peer: Peer, seconds: float | None) -> UnaryCall | pb.Answer:
     """Convert a call of a frame to a `Call`; return an error answer if its metadata are too large."""
     entries = call.metadata
     # Check the size of the whole call first: this is fast, and most calls are small.
@@ -79,7 +79,7 @@ def call_of(call: pb.Call, peer: Peer, seconds: float | None) -> Call | pb.Answe
     named = [(entry.key, entry.value) for entry in entries]
     metadata = {key: value.decode("ascii", "replace") for key, value in named if not key.endswith("-bin")}
     deadline = None if seconds is None else time.monotonic() + seconds
-    return Call(call.method, call.request, metadata, deadline, peer)
+    return UnaryCall(call.method, call.request, metadata, deadline, peer)
 
 
 def no_method(call_id: int, method: str) -> pb.Answer:
@@ -93,7 +93,7 @@ def lost(call_id: int) -> pb.Answer:
     return pb.Answer(id=call_id, code=_UNAVAILABLE, message="The answer is lost: too many answers wait to be read.")
 
 
-def answer_of(call_id: int, answer: Answer) -> pb.Answer:
+def answer_of(call_id: int, answer: CallResult) -> pb.Answer:
     """Convert the result of a call to an answer of a frame."""
     trailers = [
         pb.Metadatum(key=key, value=value if isinstance(value, bytes) else value.encode())
@@ -110,9 +110,9 @@ def entry_bytes(answer: pb.Answer) -> int:
     return answer.ByteSize() + _ENTRY_BYTES
 
 
-def frames_of(answers: list[Unwritten]) -> Iterable[list[Unwritten]]:
+def frames_of(answers: list[QueuedAnswer]) -> Iterable[list[QueuedAnswer]]:
     """Split answers into frames of at most `FRAME_BYTES`. Yield at least one frame, which may be empty."""
-    frame: list[Unwritten] = []
+    frame: list[QueuedAnswer] = []
     size = 0
     for answer in answers:
         if frame and size + answer.size > FRAME_BYTES:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import grpc
 
-from restmap.multiplexing.carrier import Call, Trailers
+from restmap.multiplexing.carrier import Trailers, UnaryCall
 
 _log = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ class _Aborted(Exception):
 class CallContext:
     """The context of a method: the part of `grpc.aio.ServicerContext` that applies to a call in a stream."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: UnaryCall) -> None:
         self._call = call
         self._code = grpc.StatusCode.OK
         self._details = ""
@@ -124,7 +124,7 @@ class Handlers:
         self._unary[method] = found
         return True
 
-    async def carry_out(self, call: Call) -> Ended:
+    async def carry_out(self, call: UnaryCall) -> Ended:
         """Carry out a call of a served method."""
         handler, context = self._unary[call.method], CallContext(call)
         method: Callable[[Any, CallContext], Awaitable[Any]] = handler.unary_unary  # type: ignore[assignment]

@@ -11,10 +11,10 @@ from typing import cast
 import grpc
 
 from multiplex.v1 import multiplex_pb2 as pb
-from restmap.multiplexing.carrier import Call, Carrier, NoRoom
+from restmap.multiplexing.carrier import Carrier, NoRoom, UnaryCall
 from restmap.multiplexing.frames import (
     Misused,
-    Unwritten,
+    QueuedAnswer,
     answer_of,
     call_of,
     entry_bytes,
@@ -24,7 +24,7 @@ from restmap.multiplexing.frames import (
     parsed,
 )
 from restmap.multiplexing.peer import Peer, peer_of
-from restmap.multiplexing.places import Places
+from restmap.multiplexing.places import StreamSlots
 from restmap.multiplexing.traffic import Traffic
 
 SERVICE = pb.DESCRIPTOR.services_by_name["MultiplexService"].full_name
@@ -78,7 +78,7 @@ class Multiplexer:
         self._traffic = traffic or Traffic()
         self._admission = admission
         self._streams: dict[_Stream, asyncio.Task[None]] = {}
-        self._places = Places("multiplexed streams", admission.streams_of_peer, _MAX_STREAMS)
+        self._places = StreamSlots("multiplexed streams", admission.streams_of_peer, _MAX_STREAMS)
         self._draining = False
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -135,7 +135,7 @@ class _Stream:
         self._in_flight: dict[int, asyncio.Task[pb.Answer]] = {}
         self._max_in_flight = max_in_flight
         self._has_room = asyncio.Event()
-        self._answered: list[Unwritten] = []
+        self._answered: list[QueuedAnswer] = []
         self._unwritten = 0
         """Number of calls that have ended, but whose answers gRPC has not written yet."""
         self._bytes = 0
@@ -236,9 +236,9 @@ class _Stream:
         self._held += held
         self._bytes += size
         self._unwritten += 1
-        self._answered.append(Unwritten(answer, size, held))
+        self._answered.append(QueuedAnswer(answer, size, held))
 
-    async def _answer(self, call_id: int, call: Call | pb.Answer) -> pb.Answer:
+    async def _answer(self, call_id: int, call: UnaryCall | pb.Answer) -> pb.Answer:
         if isinstance(call, pb.Answer):
             return call
         if not self._carrier.serves(call.method):
@@ -259,7 +259,7 @@ class _Stream:
                     await self._context.write(pb.MultiplexResponse(answers=answers, draining=draining))
                     self._wrote(frame)
 
-    def _wrote(self, frame: list[Unwritten]) -> None:
+    def _wrote(self, frame: list[QueuedAnswer]) -> None:
         held = sum(each.held for each in frame)
         self._traffic.release(self._peer.address, held)
         self._held -= held

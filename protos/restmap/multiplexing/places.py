@@ -10,7 +10,7 @@ from restmap.multiplexing.carrier import NoRoom
 from restmap.multiplexing.peer import Peer
 
 
-class Places:
+class StreamSlots:
     """Counts the open streams of one kind."""
 
     def __init__(self, kind: str, of_peer: int, of_all: int) -> None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from backup_sharing.rpc import mapping
 from backup_sharing.rpc.admission.turns import COST_OF_ALL
 from backup_sharing.rpc.audit import shown
-from backup_sharing.rpc.pipeline import Method
+from backup_sharing.rpc.pipeline import ServedMethod
 from backup_sharing.usecases.catalog import Catalog
 from backup_sharing.usecases.sharing import Caller
 from backupsharing.v2 import backup_catalog_pb2 as pb
@@ -26,13 +26,13 @@ class CatalogService:
 
     catalog: Catalog
 
-    def methods(self) -> Sequence[Method]:
+    def methods(self) -> Sequence[ServedMethod]:
         """Return the methods of the service."""
         return (
-            Method(f"/{SERVICE}/PutBackup", pb.PutBackupRequest, None, self.put, _about_put),
-            Method(f"/{SERVICE}/GetBackup", pb.GetBackupRequest, None, self.get),
-            Method(f"/{SERVICE}/ListBackups", pb.ListBackupsRequest, None, self.list),
-            Method(
+            ServedMethod(f"/{SERVICE}/PutBackup", pb.PutBackupRequest, None, self.put, _about_put),
+            ServedMethod(f"/{SERVICE}/GetBackup", pb.GetBackupRequest, None, self.get),
+            ServedMethod(f"/{SERVICE}/ListBackups", pb.ListBackupsRequest, None, self.list),
+            ServedMethod(
                 f"/{SERVICE}/RemoveBackup", pb.RemoveBackupRequest, None, self.remove, _about_remove, _cost_of_remove
             ),
         )

@@ -15,7 +15,7 @@ from backup_sharing.errors import Failure
 from backup_sharing.store.interface import Store
 from restmap.multiplexing.carrier import NoRoom
 from restmap.multiplexing.peer import peer_of
-from restmap.multiplexing.places import Places
+from restmap.multiplexing.places import StreamSlots
 from restmap.multiplexing.traffic import Context, Traffic
 
 NAME: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
@@ -116,7 +116,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # the librar
 
 def handler(health: Health, traffic: Traffic) -> grpc.GenericRpcHandler:
     """Return the handler of the health service; ``traffic`` receives its requests."""
-    places = Places("watches", _WATCHES_OF_PEER, _WATCHES)
+    places = StreamSlots("watches", _WATCHES_OF_PEER, _WATCHES)
 
     async def check(_: object, context: Context) -> bytes:
         answer = await health.Check(await _request(context, traffic), context)

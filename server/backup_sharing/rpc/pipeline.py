@@ -38,8 +38,8 @@ from backup_sharing.timers import Timers
 from backup_sharing.usecases import policy
 from backup_sharing.usecases.sharing import Caller
 from programkit.sparing import Sparing
-from restmap.multiplexing.carrier import Call as Call
 from restmap.multiplexing.carrier import Trailers
+from restmap.multiplexing.carrier import UnaryCall as UnaryCall
 
 REQUEST_ID = "x-openstack-request-id"
 """Metadata key of the request id, in requests and responses."""
@@ -68,7 +68,7 @@ _REFUSALS = ("UNAUTHENTICATED", "PERMISSION_DENIED")
 
 
 @dataclass(frozen=True, slots=True)
-class Method:
+class ServedMethod:
     """One method of a service."""
 
     name: str
@@ -89,7 +89,7 @@ class Method:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class PipelineResult:
     """The result of a call: a response or a status."""
 
     response: bytes
@@ -112,7 +112,7 @@ class Pipeline:
 
     def __init__(
         self,
-        methods: Sequence[Method],
+        methods: Sequence[ServedMethod],
         identity: IdentityProvider,
         commit_margin: float,
         new_request_id: Callable[[], str],
@@ -155,7 +155,7 @@ class Pipeline:
         """Return whether the method ``/package.Service/Method`` is served."""
         return method in self._methods
 
-    async def carry_out(self, call: Call) -> Answer:
+    async def carry_out(self, call: UnaryCall) -> PipelineResult:
         """Carry out a call of a served method and log one line. Raises nothing except cancellation."""
         began = time.perf_counter()
         is_by_gateway = self._links.includes(call.peer)
@@ -187,7 +187,7 @@ class Pipeline:
                 **self._audit(call.method, outcome, known.request),
             )
 
-    def _request_ids(self, call: Call, *, is_by_gateway: bool) -> tuple[str, str]:
+    def _request_ids(self, call: UnaryCall, *, is_by_gateway: bool) -> tuple[str, str]:
         """Return the request id, generated here or by one of our gateways, and the client's request id or "".
 
         The client chooses the second id, so it helps to find calls but need not be unique.
@@ -209,10 +209,10 @@ class Pipeline:
         what = about(request) if about is not None and request is not None else {}
         return {"audit": "change" if outcome == "OK" else "refused", **what}
 
-    async def _answered(self, call: Call, request_id: str, known: _Known) -> Answer:
+    async def _answered(self, call: UnaryCall, request_id: str, known: _Known) -> PipelineResult:
         trailers: list[tuple[str, str | bytes]] = [(REQUEST_ID, request_id)]
         try:
-            return Answer(await self._use_case(call, request_id, known), None, trailers)
+            return PipelineResult(await self._use_case(call, request_id, known), None, trailers)
         except Failure as failure:
             failed = status.of_failure(failure, request_id)
             if isinstance(failure, TokenMissing | TokenInvalid):
@@ -224,9 +224,9 @@ class Pipeline:
         except Exception:  # noqa: BLE001 - the caller gets only the request id, whatever a defect raises
             failed = status.of_defect(request_id)
             self._log.exception("defect", method=call.method, request_id=request_id)
-        return Answer(b"", failed, [*trailers, ("grpc-status-details-bin", failed.details)])
+        return PipelineResult(b"", failed, [*trailers, ("grpc-status-details-bin", failed.details)])
 
-    async def _use_case(self, call: Call, request_id: str, known: _Known) -> bytes:
+    async def _use_case(self, call: UnaryCall, request_id: str, known: _Known) -> bytes:
         method, permission = self._methods[call.method]
         # Every call has a deadline, because it holds resources that other calls need.
         now = time.monotonic()
@@ -254,7 +254,7 @@ class Pipeline:
             limit.lift()
             self._gate.leave()
 
-    async def _in_turn(self, method: Method, caller: Caller, request: Message, limit: Deadline) -> bytes:
+    async def _in_turn(self, method: ServedMethod, caller: Caller, request: Message, limit: Deadline) -> bytes:
         # The turn's key is the caller's project, not the project of the request.
         key, cost = caller.principal.project_id, method.cost(request) if method.cost else 1
         changes = method.changes
@@ -270,7 +270,7 @@ class Pipeline:
         finally:
             turns.leave(key, cost)
 
-    async def _principal(self, call: Call, address: str) -> Principal:
+    async def _principal(self, call: UnaryCall, address: str) -> Principal:
         client = client_of(address)
         credentials = Credentials(call.metadata, call.peer, client, self._gate.is_suspect(client))
         try:
@@ -288,7 +288,7 @@ def _host_of(peer: str) -> str:
     return "" if address in _LOOPBACK else address
 
 
-def _parsed(method: Method, serialized: bytes) -> Message:
+def _parsed(method: ServedMethod, serialized: bytes) -> Message:
     try:
         return method.request.FromString(serialized)
     except DecodeError as error:

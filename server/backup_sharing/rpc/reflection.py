@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
 from restmap.multiplexing.carrier import NoRoom
 from restmap.multiplexing.peer import peer_of
-from restmap.multiplexing.places import Places
+from restmap.multiplexing.places import StreamSlots
 from restmap.multiplexing.traffic import Context, Traffic
 
 NAME: str = reflection.SERVICE_NAME
@@ -30,7 +30,7 @@ _SECONDS = 60.0
 def handler(services: Sequence[str], traffic: Traffic) -> grpc.GenericRpcHandler:
     """Return the handler of the reflection service for these services; ``traffic`` receives its requests."""
     servicer = reflection.aio.ReflectionServicer(services)
-    places = Places("streams of reflection", _STREAMS_OF_PEER, _STREAMS)
+    places = StreamSlots("streams of reflection", _STREAMS_OF_PEER, _STREAMS)
 
     async def serve(_: object, context: Context) -> None:
         try:

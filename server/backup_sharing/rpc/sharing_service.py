@@ -10,7 +10,7 @@ from backup_sharing.errors import Violation
 from backup_sharing.rpc import mapping
 from backup_sharing.rpc.admission.turns import COST_OF_ALL, cost_of
 from backup_sharing.rpc.audit import recipients, shown
-from backup_sharing.rpc.pipeline import Method
+from backup_sharing.rpc.pipeline import ServedMethod
 from backup_sharing.rules.commands import OnConflict
 from backup_sharing.usecases.sharing import (
     FILTERS,
@@ -42,7 +42,7 @@ class SharingService:
 
     sharings: Sharings
 
-    def methods(self) -> Sequence[Method]:
+    def methods(self) -> Sequence[ServedMethod]:
         """Return the methods of the service."""
 
         def project_id(
@@ -55,10 +55,10 @@ class SharingService:
             return request.project_id
 
         return (
-            Method(
+            ServedMethod(
                 f"/{SERVICE}/ShareBackup", pb.ShareBackupRequest, project_id, self.share, _about_share, _cost_of_share
             ),
-            Method(
+            ServedMethod(
                 f"/{SERVICE}/CancelSharing",
                 pb.CancelSharingRequest,
                 project_id,
@@ -66,9 +66,9 @@ class SharingService:
                 _about_cancel,
                 _cost_of_cancel,
             ),
-            Method(f"/{SERVICE}/ListSharings", pb.ListSharingsRequest, project_id, self.list),
-            Method(f"/{SERVICE}/CountSharings", pb.CountSharingsRequest, project_id, self.count),
-            Method(f"/{SERVICE}/GetSharing", pb.GetSharingRequest, project_id, self.get),
+            ServedMethod(f"/{SERVICE}/ListSharings", pb.ListSharingsRequest, project_id, self.list),
+            ServedMethod(f"/{SERVICE}/CountSharings", pb.CountSharingsRequest, project_id, self.count),
+            ServedMethod(f"/{SERVICE}/GetSharing", pb.GetSharingRequest, project_id, self.get),
         )
 
     async def share(self, caller: Caller, request: pb.ShareBackupRequest) -> pb.ShareBackupResponse:

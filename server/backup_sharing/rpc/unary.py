@@ -10,7 +10,7 @@ import grpc
 from backup_sharing.errors import Overloaded
 from backup_sharing.identity.interface import Peer
 from backup_sharing.rpc import status
-from backup_sharing.rpc.pipeline import Answer, Call, Method, Pipeline
+from backup_sharing.rpc.pipeline import Pipeline, PipelineResult, ServedMethod, UnaryCall
 from restmap.multiplexing.carrier import NoRoom
 from restmap.multiplexing.peer import peer_of
 from restmap.multiplexing.traffic import Context, Traffic
@@ -19,7 +19,7 @@ UnaryHandler = Callable[[object, Context], Awaitable[bytes]]
 
 
 def handlers(
-    pipeline: Pipeline, methods: Sequence[Method], traffic: Traffic, peer_of: Callable[[Context], Peer] = peer_of
+    pipeline: Pipeline, methods: Sequence[ServedMethod], traffic: Traffic, peer_of: Callable[[Context], Peer] = peer_of
 ) -> Sequence[grpc.GenericRpcHandler]:
     """Return one generic handler per service of ``methods``.
 
@@ -54,7 +54,7 @@ def _handler(pipeline: Pipeline, method: str, traffic: Traffic, peer_of: Callabl
         except NoRoom as no_room:
             return _refuse(context, no_room)
         try:
-            answer = await pipeline.carry_out(Call(method, request, metadata, deadline, peer))
+            answer = await pipeline.carry_out(UnaryCall(method, request, metadata, deadline, peer))
         finally:
             traffic.release(peer.address, held)
         return _answer(context, answer, peer.address, traffic)
@@ -62,7 +62,7 @@ def _handler(pipeline: Pipeline, method: str, traffic: Traffic, peer_of: Callabl
     return handle
 
 
-def _answer(context: Context, answer: Answer, peer: str, traffic: Traffic) -> bytes:
+def _answer(context: Context, answer: PipelineResult, peer: str, traffic: Traffic) -> bytes:
     """Return the response to gRPC, and count a large one in ``traffic`` until gRPC has sent it."""
     try:
         held = traffic.hold(peer, len(answer.response))

@@ -18,7 +18,7 @@ import pytest_asyncio
 from backup_sharing.admin.backup_line import LONGEST_LINE, parse_line
 from backup_sharing.model import Backup
 from backup_sharing.rpc import unary
-from backup_sharing.rpc.pipeline import Method, Pipeline
+from backup_sharing.rpc.pipeline import Pipeline, ServedMethod
 from backup_sharing.store.interface import Store
 from restmap.multiplexing.traffic import Traffic
 from tests.server.cast import GIVER, OUTSIDER
@@ -69,7 +69,7 @@ async def imported(
 
 
 @pytest_asyncio.fixture
-async def server(pipeline: Pipeline, methods: Sequence[Method]) -> AsyncIterator[str]:
+async def server(pipeline: Pipeline, methods: Sequence[ServedMethod]) -> AsyncIterator[str]:
     handlers = tuple(unary.handlers(pipeline, methods, Traffic()))
     async with serving(lambda server: server.add_generic_rpc_handlers(handlers)) as address:
         yield address

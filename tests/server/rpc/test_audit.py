@@ -13,7 +13,7 @@ from backup_sharing.identity.interface import Peer
 from backup_sharing.identity.static import StaticTokens, digest
 from backup_sharing.logs import MOST_BYTES
 from backup_sharing.model import Principal
-from backup_sharing.rpc.pipeline import Method, Pipeline
+from backup_sharing.rpc.pipeline import Pipeline, ServedMethod
 from backup_sharing.usecases.sharing import Caller
 from backupsharing.v2 import backup_catalog_pb2 as catalog_pb
 from backupsharing.v2 import backup_sharing_pb2 as pb
@@ -118,7 +118,7 @@ async def test_names_of_the_caller_are_shortened_and_printable(log_lines: LogLin
     async def handle(_: Caller, __: object) -> Message:
         return pb.CountSharingsResponse()
 
-    method = Method(COUNT, pb.CountSharingsRequest, lambda request: request.project_id, handle)
+    method = ServedMethod(COUNT, pb.CountSharingsRequest, lambda request: request.project_id, handle)
     metadata = {"x-auth-token": "t", "x-forwarded-for": "\x1b[31m" + "9" * 100_000}
     made = Pipeline([method], known, 1.0, lambda: REQUEST_ID)
     await made.carry_out(call(COUNT, pb.CountSharingsRequest(project_id=long), metadata=metadata, peer=Peer("unix:")))

@@ -10,7 +10,7 @@ from backup_sharing.errors import Overloaded, TokenInvalid
 from backup_sharing.identity.interface import Credentials, IdentityProvider, Links, Peer
 from backup_sharing.model import Principal
 from backup_sharing.rpc.admission.limits import Gate, Limits, Rate, client_of
-from backup_sharing.rpc.pipeline import Method, Pipeline
+from backup_sharing.rpc.pipeline import Pipeline, ServedMethod
 from backup_sharing.usecases.sharing import Caller
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from tests.server.cast import GIVER, MADE_REQUEST_ID, identity
@@ -104,7 +104,7 @@ def pipeline_with(
             await release.wait()
         return pb.CountSharingsResponse(count=7)
 
-    method = Method(COUNT, pb.CountSharingsRequest, lambda request: request.project_id, handle)
+    method = ServedMethod(COUNT, pb.CountSharingsRequest, lambda request: request.project_id, handle)
     return Pipeline([method], provider or identity(), 1.0, lambda: MADE_REQUEST_ID, limits, Links(["gateway"]))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import grpc
 import pytest
 
-from backup_sharing.rpc.pipeline import Method, Pipeline
+from backup_sharing.rpc.pipeline import Pipeline, ServedMethod
 from multiplex.v1 import multiplex_pb2 as pb
 from restmap.multiplexing.frames import FRAME_BYTES
 from restmap.multiplexing.multiplexer import Multiplexer
@@ -97,7 +97,7 @@ async def test_a_defect_in_one_call_changes_nothing_for_the_others(
     assert {said(answer) for answer in answers.values()} == {f"id-{n}" for n in range(100) if n != 50}
 
 
-async def test_each_call_has_the_identity_of_its_own_token(methods: Sequence[Method], pipeline: Pipeline) -> None:
+async def test_each_call_has_the_identity_of_its_own_token(methods: Sequence[ServedMethod], pipeline: Pipeline) -> None:
     asks = {1: "reader-token", 2: "giver-token", 3: "recipient-token", 4: "", 5: "admin-token"}
     async with multiplexing(pipeline) as (client, _):
         request = share_message(of="ffffffff-ffff-4fff-8fff-ffffffffffff").SerializeToString()

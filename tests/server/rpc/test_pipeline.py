@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from backup_sharing.errors import Failure, ProxyRequired, TokenInvalid
 from backup_sharing.identity.interface import Credentials, IdentityProvider, Peer
 from backup_sharing.model import Principal
-from backup_sharing.rpc.pipeline import Answer, Method, Pipeline
+from backup_sharing.rpc.pipeline import Pipeline, PipelineResult, ServedMethod
 from backup_sharing.store.interface import SharingFilter, Store
 from backup_sharing.usecases.sharing import Caller
 from backupsharing.v2 import backup_catalog_pb2 as catalog_pb
@@ -54,7 +54,7 @@ class Exploding:
 
 
 def pipeline_of(handle: Handle, provider: IdentityProvider | None = None) -> Pipeline:
-    method = Method(COUNT, pb.CountSharingsRequest, lambda request: request.project_id, handle)
+    method = ServedMethod(COUNT, pb.CountSharingsRequest, lambda request: request.project_id, handle)
     return Pipeline([method], provider or identity(), 1.0, lambda: MADE_REQUEST_ID)
 
 
@@ -69,12 +69,12 @@ async def answered(caller: Caller, _: Message) -> Message:
     return pb.CountSharingsResponse(count=7)
 
 
-def trailer(answer: Answer, key: str) -> str | bytes | None:
+def trailer(answer: PipelineResult, key: str) -> str | bytes | None:
     return dict(answer.trailers).get(key)
 
 
 def test_a_method_without_a_permission_refuses_to_start() -> None:
-    method = Method("/backupsharing.v2.BackupSharingService/Forgotten", pb.CountSharingsRequest, None, answered)
+    method = ServedMethod("/backupsharing.v2.BackupSharingService/Forgotten", pb.CountSharingsRequest, None, answered)
     with pytest.raises(ValueError, match=r"without a permission in the policy: /backupsharing\.v2\.\S+/Forgotten"):
         Pipeline([method], identity(), 1.0, lambda: MADE_REQUEST_ID)
 
@@ -323,8 +323,8 @@ class Stuck:
 
 def of_both_kinds(handle: Handle, provider: IdentityProvider | None = None) -> Pipeline:
     """Return a pipeline with one change and one read, both with the same handler."""
-    share = Method(SHARE, pb.ShareBackupRequest, lambda request: request.project_id, handle, about=lambda _: {})
-    count = Method(COUNT, pb.CountSharingsRequest, lambda request: request.project_id, handle)
+    share = ServedMethod(SHARE, pb.ShareBackupRequest, lambda request: request.project_id, handle, about=lambda _: {})
+    count = ServedMethod(COUNT, pb.CountSharingsRequest, lambda request: request.project_id, handle)
     return Pipeline([share, count], provider or identity(), 1.0, lambda: MADE_REQUEST_ID)
 
 

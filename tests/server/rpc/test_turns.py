@@ -9,7 +9,7 @@ import pytest
 from google.protobuf.message import Message
 
 from backup_sharing.rpc.admission.turns import COST_OF_ALL, cost_of, turns_for
-from backup_sharing.rpc.pipeline import Answer, Method, Pipeline
+from backup_sharing.rpc.pipeline import Pipeline, PipelineResult, ServedMethod
 from backup_sharing.rpc.sharing_service import SharingService
 from backup_sharing.timers import Timed, Timers
 from backup_sharing.usecases.sharing import Caller
@@ -27,8 +27,8 @@ class Desk:
     def __init__(self, max_seconds: float = 30.0) -> None:
         self.begun: list[Caller] = []
         self.let_go = asyncio.Event()
-        count = Method(COUNT, pb.CountSharingsRequest, _project, self._handle)
-        share = Method(SHARE, pb.ShareBackupRequest, _project, self._handle, lambda _: {}, _recipients)
+        count = ServedMethod(COUNT, pb.CountSharingsRequest, _project, self._handle)
+        share = ServedMethod(SHARE, pb.ShareBackupRequest, _project, self._handle, lambda _: {}, _recipients)
         self.pipeline = Pipeline(
             [count, share],
             identity(),
@@ -37,11 +37,11 @@ class Desk:
             turns=turns_for(reads=2, waiting_of_project=100),
             max_seconds=max_seconds,
         )
-        self._tasks: list[asyncio.Task[Answer]] = []
+        self._tasks: list[asyncio.Task[PipelineResult]] = []
 
     async def call(
         self, method: str, request: Message, token: str = GIVERS_TOKEN, times: int = 1, deadline: float | None = None
-    ) -> list[asyncio.Task[Answer]]:
+    ) -> list[asyncio.Task[PipelineResult]]:
         """Start calls, and let them run until they wait."""
         made = call(method, request, token, deadline=deadline)
         tasks = [asyncio.create_task(self.pipeline.carry_out(made)) for _ in range(times)]
@@ -53,7 +53,7 @@ class Desk:
     def begun_by(self, project_id: str) -> int:
         return sum(caller.principal.project_id == project_id for caller in self.begun)
 
-    async def answers(self) -> list[Answer]:
+    async def answers(self) -> list[PipelineResult]:
         self.let_go.set()
         return await asyncio.gather(*self._tasks)
 

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from google.protobuf.message import Message
 
-from backup_sharing.rpc.pipeline import Method, Pipeline
+from backup_sharing.rpc.pipeline import Pipeline, ServedMethod
 from backup_sharing.store.interface import SharingFilter, Store
 from backup_sharing.usecases.sharing import Caller, Sharings
 from backupsharing.v2 import backup_catalog_pb2 as catalog_pb
@@ -41,7 +41,7 @@ PATIENCE = 30.0
 
 
 @pytest_asyncio.fixture
-async def channel(pipeline: Pipeline, methods: Sequence[Method]) -> AsyncIterator[grpc.aio.Channel]:
+async def channel(pipeline: Pipeline, methods: Sequence[ServedMethod]) -> AsyncIterator[grpc.aio.Channel]:
     async with channel_into(pipeline, methods) as channel:
         yield channel
 
@@ -122,7 +122,7 @@ async def test_a_method_that_is_not_there_is_unimplemented(channel: grpc.aio.Cha
     assert raised.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
-async def test_the_deadline_of_the_call_binds_the_store(methods: Sequence[Method]) -> None:
+async def test_the_deadline_of_the_call_binds_the_store(methods: Sequence[ServedMethod]) -> None:
     (sharing,) = (method for method in methods if method.name == SHARE)
     callers: list[Caller] = []
 
@@ -158,7 +158,7 @@ async def test_a_call_its_caller_gives_up_is_logged_as_cancelled(
             cancelled.set()
         raise AssertionError
 
-    methods = [Method(SHARE, pb.ShareBackupRequest, None, handle)]
+    methods = [ServedMethod(SHARE, pb.ShareBackupRequest, None, handle)]
     pipeline = Pipeline(methods, identity(), 1.0, lambda: MADE_REQUEST_ID)
     async with channel_into(pipeline, methods) as channel:
         call = channel.unary_unary(SHARE)(b"", metadata=GIVER_IS)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from backup_sharing.rpc.pipeline import Method, Pipeline
+from backup_sharing.rpc.pipeline import Pipeline, ServedMethod
 from backup_sharing.rpc.sharing_service import SharingService
 from backup_sharing.usecases.catalog import Catalog
 from backup_sharing.usecases.sharing import Caller, SharingLimits, Sharings
@@ -137,7 +137,7 @@ async def test_the_state_of_the_backup_is_told_before_a_conflict(
 
 async def test_a_conflict_is_told_before_the_quota(sharings: Sharings, caller: Caller) -> None:
     bounded = replace(sharings, limits=SharingLimits(max_active=1))
-    methods: Sequence[Method] = SharingService(bounded).methods()
+    methods: Sequence[ServedMethod] = SharingService(bounded).methods()
     pipeline = Pipeline(methods, identity(), 1.0, lambda: MADE_REQUEST_ID)
     await bounded.share(caller, share())
     answer = await pipeline.carry_out(call(SHARE, share_message(RECIPIENT, OTHER)))
