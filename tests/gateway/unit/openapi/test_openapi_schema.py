@@ -184,7 +184,7 @@ def without_unknown_values(message: Any) -> Any:  # noqa: ANN401 - classes made 
 
 def _clean_map(field: Any, entries: Any) -> None:  # noqa: ANN401
     value_field = field.message_type.fields_by_name["value"]
-    for key in entries:
+    for key in list(entries):  # writing to a map of protobuf while iterating over it skips entries
         if value_field.message_type is not None:
             without_unknown_values(entries[key])
         elif value_field.enum_type is not None and entries[key] not in value_field.enum_type.values_by_number:
