@@ -83,7 +83,7 @@ plugins: $(VENV)/.dev ## Install the plugins of `make stubs` in build/tools, for
 stubs: $(VENV)/.dev ## Generate stubs in build/stubs for every language with an installed plugin (ARGS='--only go')
 	@$(BIN)/python -m tests.system.interop.stubs $(ARGS)
 
-released: generate ## Save the protos as those of the last release, with which later ones must be compatible
+released: generate ## Save the protos of a release, to check that later ones are compatible
 	cp $(IMAGE) $(RELEASED)
 
 bench: $(VENV)/.bench ## Run all measurements, and write bench/RESULTS.md (twelve minutes)

@@ -44,16 +44,16 @@ def settings_page() -> str:
 
 def _settings_head() -> Iterator[str]:
     yield from (NOTICE, "# Settings", "")
-    yield "A setting can be given in three places. Flags win over the environment, and the environment over the file:"
-    yield from ("", "| place | example |", "|---|---|", "| flag | `--commit-margin 1.0`; `--help` lists all |")
+    yield "Settings have three sources. Flags override the environment, and the environment overrides the file:"
+    yield from ("", "| source | example |", "|---|---|", "| flag | `--commit-margin 1.0`; `--help` lists all |")
     yield "| environment | `BACKUP_SHARING_COMMIT_MARGIN=1.0` |"
     yield "| TOML file, named by `--config` | `commit_margin = 1.0` |"
     yield ""
-    yield "A flag that is on or off has a negative form: `--no-multiplex`. A setting marked *repeatable* is a list:"
-    yield "repeat the flag, or separate the values by commas in the environment."
+    yield "A flag that is on or off has a negative form, such as `--no-multiplex`. A setting marked *repeatable* is"
+    yield "a list: repeat the flag, or separate the values by commas in the environment."
     yield ""
-    yield "A program that finds a bad or missing setting lists all of them on standard error and exits with 2."
-    yield "Passwords are read from files; a password on a command line is refused."
+    yield "If settings are invalid or missing, the program lists all of them on standard error and exits with 2."
+    yield "Passwords are read from files; the programs refuse a password on a command line."
     yield ""
 
 
@@ -106,7 +106,7 @@ def _annotations(annotation: object) -> Iterator[object]:
 def command_line_page() -> str:
     """The help of every command of ``backup-sharing``."""
     lines = [NOTICE, "# Command line", "", "`backup-sharing` uses and administers the service. The exit code is 0 on"]
-    lines += ["success, 1 if a call failed, and 2 if the command makes no sense; exceptions are named below.", ""]
+    lines += ["success, 1 if a call failed, and 2 if the arguments are invalid; exceptions are named below.", ""]
     lines += ["`backup-sharing-server` and `backup-sharing-gateway` run the service: see [settings](settings.md).", ""]
     context = click.Context(commands, info_name="backup-sharing", terminal_width=100, show_default=True)
     for name, command in sorted(_leaves(commands, context)):

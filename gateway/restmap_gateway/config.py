@@ -183,8 +183,8 @@ class Settings(ProgramSettings):
     )
     trusted_proxy: Networks = Field(
         [],
-        description="network whose X-Forwarded-Proto and X-Forwarded-Host headers are trusted; may be repeated, or"
-        " a comma-separated list",
+        description="network of proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host headers are"
+        " trusted; may be repeated, or a comma-separated list",
     )
     cors_origin: Names = Field(
         [], description="origin whose pages may read responses in a browser (CORS), or * for all; may be repeated"

@@ -105,9 +105,9 @@ def _incomplete(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 class Settings(ProgramSettings):
     """Share volume backups between projects over gRPC.
 
-    Every option can also be given in the environment (--commit-margin as BACKUP_SHARING_COMMIT_MARGIN)
-    or in a TOML file (commit_margin = 1.0) named by --config. Flags win over the environment, the
-    environment over the file.
+    Every option can also be set in the environment (--commit-margin as BACKUP_SHARING_COMMIT_MARGIN)
+    or in a TOML file (commit_margin = 1.0) named by --config. Flags override the environment, and the
+    environment overrides the file.
     """
 
     model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, cli_prog_name="backup-sharing-server")
@@ -182,8 +182,8 @@ class Settings(ProgramSettings):
     commit_margin: float = Field(
         1.0,
         ge=0,
-        description="no commit begins within this many seconds of the call's deadline; at most a quarter of the"
-        " call's time is used as margin",
+        description="seconds before the call's deadline in which the server starts no commit; at most a quarter of the"
+        " call's time",
     )
     max_concurrent_calls: int = Field(
         4096, ge=1, description="maximum calls in progress; further calls are refused as overload"
@@ -232,7 +232,7 @@ class Settings(ProgramSettings):
     drain_timeout: float = Field(
         10.0, ge=0, description="seconds for calls in progress to finish when the server stops"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="lowest level that is logged")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="minimum level to log")
     stop_on_stdin_close: bool = Field(
         False, description="drain when standard input closes, so that the server does not outlive its parent"
     )

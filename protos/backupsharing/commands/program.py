@@ -56,9 +56,9 @@ def _added() -> dict[str, EntryPoint]:
 def main() -> None:
     """Share volume backups between cloud projects.
 
-    share, cancel, list, show and count call the service over the network. The package of the
-    service adds more commands here, to try and to administer the service, and the programs
-    backup-sharing-server and backup-sharing-gateway, which run it.
+    share, cancel, list, show and count call the service over the network. If the package
+    backup-sharing is installed, there are also commands to try and to administer the service.
+    The programs backup-sharing-server and backup-sharing-gateway run the service.
     """
 
 
