@@ -134,11 +134,12 @@ class Known:
 
     def __init__(self) -> None:
         self.state = State()
+        self._locked: set[str] = set()
         self._busy: set[str] = set()
         self._backup_of: dict[str, str] = {}
 
     def is_busy(self, command: Command) -> bool:
-        """Return whether another session has locked the backup of the command."""
+        """Return whether another session has locked the backup of the command, or inserted it after our locks."""
         match command:
             case Cancel():
                 return self._backup_of.get(command.sharing_id) in self._busy
@@ -165,7 +166,7 @@ class Known:
         ids, sharings, state = list({**needs.owners, **needs.backups}), list(needs.sharings), self.state
         await ask(_LOCK, (ids, sharings), self._take_locked)
         if needs.backups:
-            await ask(_BACKUPS, (list(needs.backups),), lambda rows: state.know_backups(map(stored_backup, rows)))
+            await ask(_BACKUPS, (list(needs.backups),), self._take_backups)
         if needs.pairs:
             await ask(_ACTIVE_PAIRS, columns_of(needs.pairs, 2), self._take_active)
         if sharings:
@@ -182,11 +183,24 @@ class Known:
             if owner is None:
                 self._busy.add(backup_id)
             else:
+                self._locked.add(backup_id)
                 self.state.know_owners([(backup_id, owner, status)])
+
+    def _take_backups(self, rows: Iterable[Any]) -> None:
+        backups = [stored_backup(row) for row in rows]
+        for backup in backups:
+            self._check_locked(backup.id)
+        self.state.know_backups(backups)
+
+    def _check_locked(self, backup_id: str) -> None:
+        # Each statement sees what was committed before it: this row was inserted after the statement that locks.
+        if backup_id not in self._locked:
+            self._busy.add(backup_id)
 
     def _take_active(self, rows: Iterable[Any]) -> None:
         for row in rows:
             sharing = Sharing(*row)
+            self._check_locked(sharing.backup_id)
             self._backup_of[sharing.id] = sharing.backup_id
             self.state.know_active([sharing])
 
