@@ -58,7 +58,10 @@ _FAILURE_CODES: Mapping[int, tuple[str, str]] = {
 """By HTTP status: the field of `restmap.FailureCodes`, and the gRPC code whose name replaces an empty field."""
 
 _OUTCOME_UNKNOWN = frozenset(
-    {grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE}
+    {
+        *(grpc.StatusCode.CANCELLED, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE),
+        grpc.StatusCode.RESOURCE_EXHAUSTED,  # gRPC itself also ends calls with it, when a stream is reset
+    }
 )
 """Codes of interrupted calls. Only a reason can say that such a call changed nothing: its deadline or connection may
 have ended just after a commit."""
@@ -146,7 +149,7 @@ class Failures:
         info, headers = known.info, dict[str, str]()
         mapping = self._mapping(info)
         cause = ""
-        if uncertainty and self._is_outcome_unknown(code, mapping):
+        if uncertainty and not known.is_quota and self._is_outcome_unknown(code, mapping):
             code, cause = grpc.StatusCode.UNAVAILABLE, f"{code.name}: {message}"
             message = message if mapping else uncertainty
         status = (mapping and mapping.http_status) or self._status(code, is_quota=known.is_quota)

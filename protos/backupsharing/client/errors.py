@@ -31,6 +31,7 @@ _UNCERTAIN = (
     grpc.StatusCode.UNKNOWN,
     grpc.StatusCode.INTERNAL,
     grpc.StatusCode.DATA_LOSS,
+    grpc.StatusCode.RESOURCE_EXHAUSTED,
 )
 _REASONS: Mapping[str, Reason] = reasons_of(ErrorReason.DESCRIPTOR)
 _CERTAIN = frozenset(name for name, reason in _REASONS.items() if reason.nothing_done)

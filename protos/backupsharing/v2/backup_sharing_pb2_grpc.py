@@ -29,9 +29,9 @@ class BackupSharingServiceStub(object):
     """Shares volume backups with other projects.
 
     Every call needs a token (`x-auth-token` or `authorization: Bearer`) of the
-    project in `project_id`, or of an administrator. A call sees the changes of all
-    calls that have ended before. Every failure carries a `google.rpc.ErrorInfo`
-    whose reason is a value of `ErrorReason`.
+    project in `project_id`, or of an administrator. A call sees all changes that
+    were acknowledged before it began. Every failure carries a
+    `google.rpc.ErrorInfo` whose reason is a value of `ErrorReason`.
     """
 
     def __init__(self, channel):
@@ -71,9 +71,9 @@ class BackupSharingServiceServicer(object):
     """Shares volume backups with other projects.
 
     Every call needs a token (`x-auth-token` or `authorization: Bearer`) of the
-    project in `project_id`, or of an administrator. A call sees the changes of all
-    calls that have ended before. Every failure carries a `google.rpc.ErrorInfo`
-    whose reason is a value of `ErrorReason`.
+    project in `project_id`, or of an administrator. A call sees all changes that
+    were acknowledged before it began. Every failure carries a
+    `google.rpc.ErrorInfo` whose reason is a value of `ErrorReason`.
     """
 
     def ShareBackup(self, request, context):
@@ -168,9 +168,9 @@ class BackupSharingService(object):
     """Shares volume backups with other projects.
 
     Every call needs a token (`x-auth-token` or `authorization: Bearer`) of the
-    project in `project_id`, or of an administrator. A call sees the changes of all
-    calls that have ended before. Every failure carries a `google.rpc.ErrorInfo`
-    whose reason is a value of `ErrorReason`.
+    project in `project_id`, or of an administrator. A call sees all changes that
+    were acknowledged before it began. Every failure carries a
+    `google.rpc.ErrorInfo` whose reason is a value of `ErrorReason`.
     """
 
     @staticmethod

@@ -30,9 +30,9 @@ class BackupSharingServiceStub:
     """Shares volume backups with other projects.
 
     Every call needs a token (`x-auth-token` or `authorization: Bearer`) of the
-    project in `project_id`, or of an administrator. A call sees the changes of all
-    calls that have ended before. Every failure carries a `google.rpc.ErrorInfo`
-    whose reason is a value of `ErrorReason`.
+    project in `project_id`, or of an administrator. A call sees all changes that
+    were acknowledged before it began. Every failure carries a
+    `google.rpc.ErrorInfo` whose reason is a value of `ErrorReason`.
     """
 
     @_typing.overload
@@ -76,9 +76,9 @@ class BackupSharingServiceAsyncStub(BackupSharingServiceStub):
     """Shares volume backups with other projects.
 
     Every call needs a token (`x-auth-token` or `authorization: Bearer`) of the
-    project in `project_id`, or of an administrator. A call sees the changes of all
-    calls that have ended before. Every failure carries a `google.rpc.ErrorInfo`
-    whose reason is a value of `ErrorReason`.
+    project in `project_id`, or of an administrator. A call sees all changes that
+    were acknowledged before it began. Every failure carries a
+    `google.rpc.ErrorInfo` whose reason is a value of `ErrorReason`.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -118,9 +118,9 @@ class BackupSharingServiceServicer(metaclass=_abc_1.ABCMeta):
     """Shares volume backups with other projects.
 
     Every call needs a token (`x-auth-token` or `authorization: Bearer`) of the
-    project in `project_id`, or of an administrator. A call sees the changes of all
-    calls that have ended before. Every failure carries a `google.rpc.ErrorInfo`
-    whose reason is a value of `ErrorReason`.
+    project in `project_id`, or of an administrator. A call sees all changes that
+    were acknowledged before it began. Every failure carries a
+    `google.rpc.ErrorInfo` whose reason is a value of `ErrorReason`.
     """
 
     @_abc_1.abstractmethod

@@ -57,8 +57,8 @@ class MultiplexServiceServicer(object):
     def Multiplex(self, request_iterator, context):
         """The server's first frame has the maximum number of calls in flight; the
         client sends nothing before this frame. Then the client sends frames of calls
-        and the server sends frames of answers, in any order. Each call gets exactly
-        one answer. The client half-closes the stream when it has no more calls; the
+        and the server sends frames of answers, in any order. Each call gets one
+        answer, unless the stream breaks. The client half-closes the stream when it has no more calls; the
         server then ends the stream after the last answer. If the stream breaks,
         calls without an answer may or may not have been carried out.
         """

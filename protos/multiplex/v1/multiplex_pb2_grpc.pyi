@@ -43,8 +43,8 @@ class MultiplexServiceStub:
     Multiplex: _grpc.StreamStreamMultiCallable[_multiplex_pb2.MultiplexRequest, _multiplex_pb2.MultiplexResponse]
     """The server's first frame has the maximum number of calls in flight; the
     client sends nothing before this frame. Then the client sends frames of calls
-    and the server sends frames of answers, in any order. Each call gets exactly
-    one answer. The client half-closes the stream when it has no more calls; the
+    and the server sends frames of answers, in any order. Each call gets one
+    answer, unless the stream breaks. The client half-closes the stream when it has no more calls; the
     server then ends the stream after the last answer. If the stream breaks,
     calls without an answer may or may not have been carried out.
     """
@@ -62,8 +62,8 @@ class MultiplexServiceAsyncStub(MultiplexServiceStub):
     Multiplex: _aio.StreamStreamMultiCallable[_multiplex_pb2.MultiplexRequest, _multiplex_pb2.MultiplexResponse]  # type: ignore[assignment]
     """The server's first frame has the maximum number of calls in flight; the
     client sends nothing before this frame. Then the client sends frames of calls
-    and the server sends frames of answers, in any order. Each call gets exactly
-    one answer. The client half-closes the stream when it has no more calls; the
+    and the server sends frames of answers, in any order. Each call gets one
+    answer, unless the stream breaks. The client half-closes the stream when it has no more calls; the
     server then ends the stream after the last answer. If the stream breaks,
     calls without an answer may or may not have been carried out.
     """
@@ -84,8 +84,8 @@ class MultiplexServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_multiplex_pb2.MultiplexResponse], _abc.AsyncIterator[_multiplex_pb2.MultiplexResponse]]:
         """The server's first frame has the maximum number of calls in flight; the
         client sends nothing before this frame. Then the client sends frames of calls
-        and the server sends frames of answers, in any order. Each call gets exactly
-        one answer. The client half-closes the stream when it has no more calls; the
+        and the server sends frames of answers, in any order. Each call gets one
+        answer, unless the stream breaks. The client half-closes the stream when it has no more calls; the
         server then ends the stream after the last answer. If the stream breaks,
         calls without an answer may or may not have been carried out.
         """

@@ -1,13 +1,23 @@
-"""Log values of a request: cut to a maximum length and printable, whatever the request contains."""
+"""Log values of a call: what became of a change, and values of the request, cut to a maximum length and printable."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from backup_sharing.rpc.status import REASONS
+
 _LONGEST = 64
 """Maximum characters of a value: the length of the longest id."""
 
 _MOST_LISTED = 20
+
+
+def outcome_of_change(code: str, reason: str) -> str:
+    """Return ``change`` for success, ``refused`` if nothing was stored, and ``unknown`` if the change may be stored."""
+    if code == "OK":
+        return "change"
+    known = REASONS.get(reason)
+    return "refused" if known and known.nothing_done else "unknown"
 
 
 def shown(text: str) -> str:

@@ -32,7 +32,7 @@ from backup_sharing.rpc import status
 from backup_sharing.rpc.admission.deadline import Deadline
 from backup_sharing.rpc.admission.limits import Gate, Limits, client_of
 from backup_sharing.rpc.admission.turns import Turns, turns_for
-from backup_sharing.rpc.audit import shown
+from backup_sharing.rpc.audit import outcome_of_change, shown
 from backup_sharing.rpc.status import Status
 from backup_sharing.timers import Timers
 from backup_sharing.usecases import policy
@@ -184,7 +184,7 @@ class Pipeline:
                 client=shown(known.client) or None,
                 peer=call.peer.address,
                 **({"client_request_id": client_request_id} if client_request_id else {}),
-                **self._audit(call.method, outcome, known.request),
+                **self._audit(call.method, outcome, failed.reason if failed else "", known.request),
             )
 
     def _request_ids(self, call: UnaryCall, *, is_by_gateway: bool) -> tuple[str, str]:
@@ -199,7 +199,7 @@ class Pipeline:
             return given, of_client
         return self._new_request_id(), of_client or given
 
-    def _audit(self, method: str, outcome: str, request: Message | None) -> Mapping[str, object]:
+    def _audit(self, method: str, outcome: str, reason: str, request: Message | None) -> Mapping[str, object]:
         """Return additional log values for a change or a refusal: the objects of the request."""
         about = self._methods[method][0].about
         if outcome == "OK" and about is None:
@@ -207,7 +207,7 @@ class Pipeline:
         if outcome != "OK" and about is None and outcome not in _REFUSALS:
             return {}
         what = about(request) if about is not None and request is not None else {}
-        return {"audit": "change" if outcome == "OK" else "refused", **what}
+        return {"audit": outcome_of_change(outcome, reason), **what}
 
     async def _answered(self, call: UnaryCall, request_id: str, known: _Known) -> PipelineResult:
         trailers: list[tuple[str, str | bytes]] = [(REQUEST_ID, request_id)]

@@ -13,6 +13,7 @@ from backup_sharing.identity.interface import Peer
 from backup_sharing.identity.static import StaticTokens, digest
 from backup_sharing.logs import MOST_BYTES
 from backup_sharing.model import Principal
+from backup_sharing.rpc.audit import outcome_of_change
 from backup_sharing.rpc.pipeline import Pipeline, ServedMethod
 from backup_sharing.usecases.sharing import Caller
 from backupsharing.v2 import backup_catalog_pb2 as catalog_pb
@@ -54,6 +55,21 @@ async def test_a_change_of_the_catalogue_says_which_backup(pipeline: Pipeline, l
     request = catalog_pb.RemoveBackupRequest(backup_id=SECOND_BACKUP)
     line = await logged(pipeline, log_lines, REMOVE, request, "service-token")
     assert (line["audit"], line["backup_id"]) == ("change", SECOND_BACKUP)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "expected"),
+    [
+        ("OK", "", "change"),
+        ("NOT_FOUND", "SHARING_NOT_FOUND", "refused"),
+        ("DEADLINE_EXCEEDED", "DEADLINE_TOO_CLOSE", "refused"),
+        ("UNAVAILABLE", "OUTCOME_UNKNOWN", "unknown"),
+        ("INTERNAL", "INTERNAL", "unknown"),
+        ("CANCELLED", "", "unknown"),
+    ],
+)
+def test_a_change_that_may_be_stored_is_audited_as_unknown(code: str, reason: str, expected: str) -> None:
+    assert outcome_of_change(code, reason) == expected
 
 
 async def test_cancelling_says_which_sharing_or_backup(pipeline: Pipeline, log_lines: LogLines) -> None:

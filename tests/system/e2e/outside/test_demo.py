@@ -222,7 +222,7 @@ async def test_a_server_whose_disk_failed_is_started_again_a_few_times(tmp_path:
             answer = await demo.rest.call("POST", PATH, token="demo-owner", body=body, headers=key)
             assert_failure(answer, 503, "VolumeBackup.0900", "may be stored")
             if time <= MOST_RECOVERIES:
-                await asyncio.to_thread(demo.program.wait_for, f"time {time} of {MOST_RECOVERIES}")
+                await asyncio.to_thread(demo.program.wait_for, f"restart {time} of {MOST_RECOVERIES}")
                 while answer.status == 503:
                     await asyncio.sleep(0.05)
                     answer = await demo.rest.call("POST", PATH, token="demo-owner", body=body, headers=key)
