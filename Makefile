@@ -12,7 +12,7 @@ IMAGE := protos/backupsharing/image.binpb
 # Include the messages of error details, so that clients in any language need only the image.
 FAILURES := google/rpc/error_details.proto google/rpc/status.proto
 RELEASED := protos/released.binpb
-BUF_LINT := {"version":"v1","lint":{"use":["STANDARD","COMMENTS"],"ignore":["google"]}}
+BUF_LINT := {"version":"v1","lint":{"allow_comment_ignores":true,"use":["STANDARD","COMMENTS"],"ignore":["google"]}}
 BUF_BREAKING := {"version":"v1","breaking":{"use":["FILE"],"ignore":["google"]}}
 
 .PHONY: help run test test-all test-keystone lint format docs generate plugins stubs released dist bench bench-full siege \

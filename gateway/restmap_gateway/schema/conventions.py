@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
-from google.rpc import code_pb2
-
 from restmap.v1 import restmap_pb2
 from restmap_gateway.schema.descriptor_set import DescriptorSet, Problem
 from restmap_gateway.schema.restmap_options import HEADER_NAME, of_file
@@ -176,17 +174,17 @@ def _key_problems(key: str) -> Iterator[str]:
 
 
 def _status_problems(status: restmap_pb2.StatusMapping) -> Iterator[str]:
-    if status.code == code_pb2.OK:
+    if status.code == restmap_pb2.GrpcStatus.OK:
         yield "statuses: OK is not the code of a failure"
     for value in (status.http_status, status.quota_http_status):
         if value and not 400 <= value <= 599:
             yield f"statuses: {value} is not the HTTP status of a failure, expected 400 to 599"
-    if status.quota_http_status and status.code != code_pb2.RESOURCE_EXHAUSTED:
+    if status.quota_http_status and status.code != restmap_pb2.GrpcStatus.RESOURCE_EXHAUSTED:
         yield f"statuses: quota_http_status is for RESOURCE_EXHAUSTED, not for {_name(status.code)}"
 
 
 def _name(code: int) -> str:
-    value = code_pb2.Code.DESCRIPTOR.values_by_number.get(code)
+    value = restmap_pb2.GrpcStatus.Code.DESCRIPTOR.values_by_number.get(code)
     return value.name if value is not None else str(code)
 
 

@@ -16,7 +16,6 @@ from google.protobuf.descriptor import (
 )
 from google.protobuf.message import Message
 from google.protobuf.unknown_fields import UnknownFieldSet
-from google.rpc import code_pb2
 
 from restmap.v1 import restmap_pb2
 from restmap_gateway.json_map.fields import field_mapping, message_mapping, shown_fields
@@ -26,13 +25,14 @@ from restmap_gateway.schema.descriptor_set import DescriptorSet, Problem
 _Optioned: TypeAlias = (
     FileDescriptor | Descriptor | FieldDescriptor | EnumDescriptor | EnumValueDescriptor | MethodDescriptor
 )
+_Grpc = restmap_pb2.GrpcStatus
 _CLIENTS_FAULT = frozenset(
     {
-        *(code_pb2.INVALID_ARGUMENT, code_pb2.NOT_FOUND, code_pb2.ALREADY_EXISTS, code_pb2.PERMISSION_DENIED),
-        *(code_pb2.UNAUTHENTICATED, code_pb2.FAILED_PRECONDITION, code_pb2.OUT_OF_RANGE),
+        *(_Grpc.INVALID_ARGUMENT, _Grpc.NOT_FOUND, _Grpc.ALREADY_EXISTS, _Grpc.PERMISSION_DENIED),
+        *(_Grpc.UNAUTHENTICATED, _Grpc.FAILED_PRECONDITION, _Grpc.OUT_OF_RANGE),
     }
 )
-_SERVERS_FAULT = frozenset({code_pb2.INTERNAL, code_pb2.DATA_LOSS, code_pb2.UNAVAILABLE})
+_SERVERS_FAULT = frozenset({_Grpc.INTERNAL, _Grpc.DATA_LOSS, _Grpc.UNAVAILABLE})
 """The gRPC codes that mean a failure of the server; other codes than these and those above fit both sides."""
 HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 """Matches the name of a header."""
@@ -118,7 +118,7 @@ def _status_problems(reason: restmap_pb2.ReasonMapping) -> Iterator[str]:
     if status and not 400 <= status <= 599:
         yield f"http_status {status} is not that of a failure, expected 400 to 599"
     elif status and code in (_CLIENTS_FAULT if status >= 500 else _SERVERS_FAULT):
-        yield f"http_status {status} does not fit grpc_code {code_pb2.Code.Name(code)}"
+        yield f"http_status {status} does not fit grpc_code {_Grpc.Code.Name(code)}"
 
 
 def _alias_problems(message: Descriptor, field: FieldDescriptor) -> Iterator[str]:

@@ -13,7 +13,6 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf.internal import extension_dict as _extension_dict
-from google.rpc import code_pb2 as _code_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -250,6 +249,107 @@ class SecurityScheme(_message.Message):
 Global___SecurityScheme: _TypeAlias = SecurityScheme  # noqa: Y015
 
 @_typing.final
+class GrpcStatus(_message.Message):
+    """Scope of the names of gRPC's status codes, which have no prefix."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Code:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _CodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[GrpcStatus._Code.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        OK: GrpcStatus._Code.ValueType  # 0
+        """gRPC code 0."""
+        CANCELLED: GrpcStatus._Code.ValueType  # 1
+        """gRPC code 1."""
+        UNKNOWN: GrpcStatus._Code.ValueType  # 2
+        """gRPC code 2."""
+        INVALID_ARGUMENT: GrpcStatus._Code.ValueType  # 3
+        """gRPC code 3."""
+        DEADLINE_EXCEEDED: GrpcStatus._Code.ValueType  # 4
+        """gRPC code 4."""
+        NOT_FOUND: GrpcStatus._Code.ValueType  # 5
+        """gRPC code 5."""
+        ALREADY_EXISTS: GrpcStatus._Code.ValueType  # 6
+        """gRPC code 6."""
+        PERMISSION_DENIED: GrpcStatus._Code.ValueType  # 7
+        """gRPC code 7."""
+        RESOURCE_EXHAUSTED: GrpcStatus._Code.ValueType  # 8
+        """gRPC code 8."""
+        FAILED_PRECONDITION: GrpcStatus._Code.ValueType  # 9
+        """gRPC code 9."""
+        ABORTED: GrpcStatus._Code.ValueType  # 10
+        """gRPC code 10."""
+        OUT_OF_RANGE: GrpcStatus._Code.ValueType  # 11
+        """gRPC code 11."""
+        UNIMPLEMENTED: GrpcStatus._Code.ValueType  # 12
+        """gRPC code 12."""
+        INTERNAL: GrpcStatus._Code.ValueType  # 13
+        """gRPC code 13."""
+        UNAVAILABLE: GrpcStatus._Code.ValueType  # 14
+        """gRPC code 14."""
+        DATA_LOSS: GrpcStatus._Code.ValueType  # 15
+        """gRPC code 15."""
+        UNAUTHENTICATED: GrpcStatus._Code.ValueType  # 16
+        """gRPC code 16."""
+
+    class Code(_Code, metaclass=_CodeEnumTypeWrapper):
+        """A gRPC status code, by its number. `google.rpc.Code` has the same values;
+        it is not imported, because many languages have it in a package that they
+        do not generate again.
+        buf:lint:ignore ENUM_VALUE_PREFIX  names are those of gRPC
+        buf:lint:ignore ENUM_ZERO_VALUE_SUFFIX  0 is OK in gRPC
+        """
+
+    OK: GrpcStatus.Code.ValueType  # 0
+    """gRPC code 0."""
+    CANCELLED: GrpcStatus.Code.ValueType  # 1
+    """gRPC code 1."""
+    UNKNOWN: GrpcStatus.Code.ValueType  # 2
+    """gRPC code 2."""
+    INVALID_ARGUMENT: GrpcStatus.Code.ValueType  # 3
+    """gRPC code 3."""
+    DEADLINE_EXCEEDED: GrpcStatus.Code.ValueType  # 4
+    """gRPC code 4."""
+    NOT_FOUND: GrpcStatus.Code.ValueType  # 5
+    """gRPC code 5."""
+    ALREADY_EXISTS: GrpcStatus.Code.ValueType  # 6
+    """gRPC code 6."""
+    PERMISSION_DENIED: GrpcStatus.Code.ValueType  # 7
+    """gRPC code 7."""
+    RESOURCE_EXHAUSTED: GrpcStatus.Code.ValueType  # 8
+    """gRPC code 8."""
+    FAILED_PRECONDITION: GrpcStatus.Code.ValueType  # 9
+    """gRPC code 9."""
+    ABORTED: GrpcStatus.Code.ValueType  # 10
+    """gRPC code 10."""
+    OUT_OF_RANGE: GrpcStatus.Code.ValueType  # 11
+    """gRPC code 11."""
+    UNIMPLEMENTED: GrpcStatus.Code.ValueType  # 12
+    """gRPC code 12."""
+    INTERNAL: GrpcStatus.Code.ValueType  # 13
+    """gRPC code 13."""
+    UNAVAILABLE: GrpcStatus.Code.ValueType  # 14
+    """gRPC code 14."""
+    DATA_LOSS: GrpcStatus.Code.ValueType  # 15
+    """gRPC code 15."""
+    UNAUTHENTICATED: GrpcStatus.Code.ValueType  # 16
+    """gRPC code 16."""
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GrpcStatus: _TypeAlias = GrpcStatus  # noqa: Y015
+
+@_typing.final
 class StatusMapping(_message.Message):
     """The HTTP status of a gRPC code."""
 
@@ -258,7 +358,7 @@ class StatusMapping(_message.Message):
     CODE_FIELD_NUMBER: _builtins.int
     HTTP_STATUS_FIELD_NUMBER: _builtins.int
     QUOTA_HTTP_STATUS_FIELD_NUMBER: _builtins.int
-    code: _code_pb2.Code.ValueType
+    code: Global___GrpcStatus.Code.ValueType
     """Any code except `OK`."""
     http_status: _builtins.int
     """The HTTP status, 400 to 599."""
@@ -269,7 +369,7 @@ class StatusMapping(_message.Message):
     def __init__(
         self,
         *,
-        code: _code_pb2.Code.ValueType = ...,
+        code: Global___GrpcStatus.Code.ValueType = ...,
         http_status: _builtins.int = ...,
         quota_http_status: _builtins.int = ...,
     ) -> None: ...
@@ -591,7 +691,7 @@ class ReasonMapping(_message.Message):
     the change may have been made. In other descriptor sets only the gRPC code
     decides.
     """
-    grpc_code: _code_pb2.Code.ValueType
+    grpc_code: Global___GrpcStatus.Code.ValueType
     """The gRPC code that the server sends with the reason. A gateway uses the code
     that it receives with a call. If this field is set, the gateway rejects an
     `http_status` that attributes a failure of the server to the client, or the
@@ -603,7 +703,7 @@ class ReasonMapping(_message.Message):
         code: _builtins.str = ...,
         http_status: _builtins.int = ...,
         nothing_done: _builtins.bool = ...,
-        grpc_code: _code_pb2.Code.ValueType = ...,
+        grpc_code: Global___GrpcStatus.Code.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
