@@ -200,7 +200,10 @@ class Settings(ProgramSettings):
         " are refused as overload; valid credentials and unknown addresses are not limited; 0: no limit",
     )
     max_connections: int = Field(
-        1000, ge=1, description="maximum client connections; further connections are closed at once"
+        1000,
+        ge=1,
+        description="maximum client connections; further connections are closed at once; also limited by the process's"
+        " open file limit",
     )
     max_peer_streams: int = Field(
         16,
