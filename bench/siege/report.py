@@ -16,7 +16,7 @@ from bench.siege.measure import Figures
 
 LAST = BUILD / "siege.json"
 BEFORE = ROOT / "bench" / "siege" / "before.json"
-"""Of the code before issue 13, kept so that each later siege can be compared with it."""
+"""Figures of 13b3257, before the limits; kept so that each later siege can be compared with it."""
 
 _MB = 10**6
 _RESULTS = ROOT / "bench" / "RESULTS.md"
