@@ -32,7 +32,6 @@ from backup_sharing.store.opening import Tuning, file_of, open_store
 from backup_sharing.usecases import policy
 from backup_sharing.usecases.catalog import Catalog
 from backup_sharing.usecases.sharing import SharingLimits, Sharings
-from programkit.descriptors import within_descriptors
 from programkit.lifetime import Lifetime
 from restmap.multiplexing.multiplexer import MAX_IN_FLIGHT, Multiplexer
 from restmap.multiplexing.multiplexer import SERVICE as MULTIPLEX
@@ -202,9 +201,7 @@ def _server(
 ) -> grpc.aio.Server:
     # The pipeline refuses excess calls with a proper error; gRPC's own limit is only a fallback.
     most = settings.max_concurrent_calls + _BESIDES_CALLS
-    server = grpc.aio.server(
-        maximum_concurrent_rpcs=most, options=server_options(within_descriptors(settings.max_connections))
-    )
+    server = grpc.aio.server(maximum_concurrent_rpcs=most, options=server_options(settings.max_connections))
     names = (*SERVICES, health.NAME, reflection.NAME)
     server.add_generic_rpc_handlers((*calls, reflection.handler(names, traffic)))
     policy.check_served((*names, MULTIPLEX))

@@ -200,10 +200,7 @@ class Settings(ProgramSettings):
         " are refused as overload; valid credentials and unknown addresses are not limited; 0: no limit",
     )
     max_connections: int = Field(
-        1000,
-        ge=1,
-        description="maximum client connections; further connections are closed at once; also limited by the process's"
-        " open file limit",
+        1000, ge=1, description="maximum client connections; further connections are closed at once"
     )
     max_peer_streams: int = Field(
         16,

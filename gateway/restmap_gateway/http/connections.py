@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import resource
 from collections import Counter
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from programkit.descriptors import within_descriptors
 from programkit.sparing import Sparing
 
 _MOST_BY_DEFAULT: Final = 10_000
+_RESERVE: Final = 64
+"""File descriptors kept for other uses than client connections: servers, certificates, logs, DNS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,9 @@ class Closable(Protocol):
 
 def most_connections(wanted: int) -> int:
     """Return the wanted number of connections, 10 000 for 0, limited by the file descriptors of this process."""
-    return within_descriptors(wanted or _MOST_BY_DEFAULT)
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    room = max(descriptors - _RESERVE, descriptors // 2, 1)
+    return min(wanted or _MOST_BY_DEFAULT, room)
 
 
 class Connections:
