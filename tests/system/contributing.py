@@ -113,9 +113,9 @@ message HasSharingsResponse {
             before=True,
         ),
         Edit(
-            '            Method(f"/{SERVICE}/CountSharings"',
+            '            ServedMethod(f"/{SERVICE}/CountSharings"',
             """
-            Method(f"/{SERVICE}/HasSharings", pb.HasSharingsRequest, lambda asked: asked.project_id, self.has_any),
+            ServedMethod(f"/{SERVICE}/HasSharings", pb.HasSharingsRequest, lambda got: got.project_id, self.has_any),
 """,
         ),
     ],
