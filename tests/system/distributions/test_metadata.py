@@ -19,6 +19,8 @@ from backupsharing.commands.program import ADDED
 from tests.support.programs import ROOT
 from tests.system.distributions.build import DISTRIBUTIONS, build, unpacked
 
+pytestmark = pytest.mark.outside
+
 PACKAGES = {
     "restmap": {"restmap", "multiplex"},
     "backupsharing-client": {"backupsharing"},

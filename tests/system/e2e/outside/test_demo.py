@@ -27,6 +27,8 @@ from tests.support.ports import free_address
 from tests.support.programs import PACKAGES, PATIENCE, ROOT, Program, Programs, environment
 from tests.support.rest import Rest, assert_failure, assert_success, example
 
+pytestmark = pytest.mark.resilience
+
 PATH = f"/v2/{DOCUMENTED_GIVER}/os-vendor-backup-sharing"
 RECIPIENT = example("share.request")["shared"]["to_project_ids"][0]
 

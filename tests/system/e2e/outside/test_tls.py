@@ -22,6 +22,8 @@ from tests.support.house import DOCUMENTED_GIVER, Project, write_tokens
 from tests.support.ports import free_address
 from tests.support.programs import Programs, environment
 
+pytestmark = pytest.mark.resilience
+
 GIVER = Project(DOCUMENTED_GIVER)
 PROXY = "front:proxy-secret"
 NAMED = {"X-Project-Id": GIVER.id, "X-Roles": "member", "X-User-Id": "ursula"}
