@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.support import wire
 from tests.support.programs import PATIENCE
-from tests.support.wire import REQUEST_ID, Answer, Json, read_answer
+from tests.support.wire import OUR_IDS, Answer, Json, read_answer
 
 _CONTRACT = Path(__file__).parents[1] / "contract"
 DOCUMENTED_CODES = frozenset(
@@ -29,7 +29,7 @@ def example(name: str) -> Json:
 
 def assert_failure(answer: Answer, status: int, code: str, *said: str) -> None:
     """Assert a failure in the standard shape, with a documented code and without leaked internals."""
-    wire.assert_failure(answer, status, code, *said)
+    wire.assert_failure(answer, status, code, *said, ids=OUR_IDS)
     assert code in DOCUMENTED_CODES or _OUR_CODE.fullmatch(code)
     assert_leaks_nothing(answer)
 
@@ -44,7 +44,7 @@ def assert_success(answer: Answer) -> Json:
     """Assert a success with JSON; return the JSON."""
     assert answer.status == 200, answer
     assert answer.headers.getall("Content-Type") == ["application/json"]
-    assert REQUEST_ID.fullmatch(answer.request_id), answer.headers
+    OUR_IDS.of(answer)
     return answer.json
 
 

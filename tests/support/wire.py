@@ -14,7 +14,10 @@ from multidict import CIMultiDict
 
 from tests.support.programs import PATIENCE
 
-REQUEST_ID = re.compile(r"(?:wx|req)-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_UUID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
+REQUEST_ID = re.compile(f"wx-{_UUID}")
+"""Matches a request id of the foreign service."""
 
 Json = Any
 """Parsed JSON as Python objects."""
@@ -49,17 +52,35 @@ class Answer:
 
     @property
     def request_id(self) -> str:
-        """Return the request id from the foreign set's header or from ours; empty if both are missing."""
-        return self.headers.get("X-Weather-Id") or self.headers.get("X-Openstack-Request-Id", "")
+        """Return the request id of our service; empty without one."""
+        return self.headers.get("X-Openstack-Request-Id", "")
 
 
-def assert_failure(answer: Answer, status: int, code: str, *said: str) -> None:
-    """Assert a failure in the standard shape whose message contains these texts."""
+@dataclass(frozen=True, slots=True)
+class IdForm:
+    """Header and format of the request ids of a service."""
+
+    header: str
+    pattern: re.Pattern[str]
+
+    def of(self, answer: Answer) -> str:
+        """Return the request id of a response; assert that it is there and well-formed."""
+        found = answer.headers.getall(self.header)
+        assert len(found) == 1, answer.headers
+        assert self.pattern.fullmatch(found[0]), answer.headers
+        return found[0]
+
+
+FOREIGN_IDS = IdForm("X-Weather-Id", REQUEST_ID)
+OUR_IDS = IdForm("X-Openstack-Request-Id", re.compile(f"req-{_UUID}"))
+
+
+def assert_failure(answer: Answer, status: int, code: str, *said: str, ids: IdForm = FOREIGN_IDS) -> None:
+    """Assert a failure in the standard shape whose message contains these texts, with an id of this form."""
     assert answer.status == status, answer
     assert answer.headers.getall("Content-Type") == ["application/json"]
-    assert REQUEST_ID.fullmatch(answer.request_id), answer.headers
     assert_error(answer.json, code, *said)
-    assert answer.error["request_id"] == answer.request_id
+    assert answer.error["request_id"] == ids.of(answer)
 
 
 def assert_error(body: Json, code: str, *said: str) -> None:

@@ -217,7 +217,8 @@ async def test_a_reason_that_nothing_was_done_is_believed(
 ) -> None:
     stub.fails(grpc.StatusCode[code], "Nothing was stored.", ErrorInfo(reason=reason, domain="backupsharing"))
     answer = await write(stub_rest)
-    assert answer.status == {"CANCELLED": 408, "DEADLINE_EXCEEDED": 504}.get(code, 503)
+    statuses = {"CANCELLED": 408, "DEADLINE_EXCEEDED": 504, "UNAVAILABLE": 503, "RESOURCE_EXHAUSTED": 503}
+    assert answer.status == statuses[code]
     assert answer.error["message"] == "Nothing was stored."
 
 
