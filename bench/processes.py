@@ -12,13 +12,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.programs import PACKAGES, environment
+
 ROOT = Path(__file__).parents[1]
 
-SOURCES = (".", "protos", "server", "gateway")
-"""Folders of a checkout that hold packages."""
-
-PACKAGES = {"server": "backup_sharing", "gateway": "backup_sharing.gateway_program"}
-"""The package that ``python -m`` runs for each of our programs."""
 BUILD = ROOT / "build" / "bench"
 """Ignored by git; on the same disk as the checkout, so that a commit means what it says."""
 
@@ -124,15 +121,6 @@ def running(
         yield process
     finally:
         _end(process)
-
-
-def environment(root: Path = ROOT) -> dict[str, str]:
-    """Ours, without settings that would reach the programs, and with a checkout before what is installed."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("BACKUP_SHARING_")}
-    return {
-        **ours,
-        "PYTHONPATH": os.pathsep.join(str(root / folder) for folder in SOURCES),
-    }
 
 
 def _wait_until_listening(process: subprocess.Popen[bytes], address: str, command: Sequence[str]) -> None:

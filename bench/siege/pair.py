@@ -9,10 +9,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.processes import BUILD, PACKAGES, ROOT, Cores, free_address, python, running
+from bench.processes import BUILD, ROOT, Cores, free_address, python, running
 from bench.siege.cast import Target, write_tokens
 from bench.siege.catalogue import Place
 from bench.usage import rss_mb
+from tests.support.programs import PACKAGES
 
 _LIMITED = 'ulimit -n "$0" && exec "$@"'
 

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Final
 
 import structlog
 from aiohttp import web
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
+from programkit.garbage import collect_rarely
 from programkit.lifetime import Lifetime
 from programkit.logs import complaints_of
 from programkit.sparing import Sparing
@@ -49,10 +48,6 @@ from restmap_gateway.upstream.resolver import LookUp, Resolver, look_up
 from restmap_gateway.upstream.server_address import ServerAddress
 from restmap_gateway.upstream.tls import UpstreamTls
 from restmap_gateway.upstream.upstream import Backend, Link, Upstream
-
-_GARBAGE: Final = (10_000, 10, 5)
-"""Thresholds of the garbage collector: run after 10 000 new objects, not after 700. Each run scans the calls in
-progress, which are not garbage; reference counting frees nearly everything else."""
 
 
 class CannotListen(Exception):
@@ -94,11 +89,7 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
             await _listening(settings.listen, listener.start(*_host_and_port(settings.listen)))
             cleanups.callback(listener.close)
             _watch(listen_tls, lambda: None, cleanups)
-        # Objects that exist now live until the process ends. Scanning them in every collection would block calls for up
-        # to 30 ms.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_GARBAGE)
+        collect_rarely()
         log = structlog.get_logger("gateway")
         log.info("serving", listen=settings.listen, upstream=settings.upstream)
         await lifetime.stopping()
@@ -165,7 +156,7 @@ def _http_server(
         unwritten,
         stamp,
         on_drain=streams.drain,
-        methods={rule.http_method for method in schema.methods for rule in method.bindings},
+        methods=schema.http_methods,
     )
 
 
@@ -210,13 +201,12 @@ def _watch(tls: ListenTls | UpstreamTls, changed: Callable[[], None], cleanups: 
 
 
 def _cors(settings: Settings, schema: Schema) -> Cors:
-    methods = {rule.http_method for method in schema.methods for rule in method.bindings}
     bound = {field_mapping(field).header for method in schema.methods for field in method.request.fields}
     conventions = schema.conventions
     crossing = {mapping.header for mapping in conventions.request_headers}
     id_header = conventions.request_id.header
     readable = {*crossing, *TRACE_HEADERS, id_header, "Content-Type", *bound} - {""}
-    return Cors(settings.cors_origin, methods, readable, exposed=id_header)
+    return Cors(settings.cors_origin, schema.http_methods, readable, exposed=id_header)
 
 
 def _pages(settings: Settings, schema: Schema) -> Mapping[str, Callable[[], Page]]:

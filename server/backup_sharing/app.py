@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import time
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
@@ -15,7 +14,7 @@ import uuid_utils
 
 from backup_sharing.config import Settings
 from backup_sharing.identity.configured import providers
-from backup_sharing.identity.interface import Links
+from backup_sharing.identity.interface import IdentityProvider, Links
 from backup_sharing.listening import CannotListen, check_free
 from backup_sharing.model import Micros
 from backup_sharing.rpc import catalog_service, health, reflection, sharing_service, unary
@@ -32,6 +31,7 @@ from backup_sharing.store.opening import Tuning, file_of, open_store
 from backup_sharing.usecases import policy
 from backup_sharing.usecases.catalog import Catalog
 from backup_sharing.usecases.sharing import SharingLimits, Sharings
+from programkit.garbage import collect_rarely
 from programkit.lifetime import Lifetime
 from restmap.multiplexing.multiplexer import MAX_IN_FLIGHT, Multiplexer
 from restmap.multiplexing.multiplexer import SERVICE as MULTIPLEX
@@ -42,10 +42,6 @@ SERVICES = (sharing_service.SERVICE, catalog_service.SERVICE)
 
 _BESIDES_CALLS = 512
 """Calls that gRPC accepts beyond ``max_concurrent_calls``: streams, watches, and requests still being received."""
-
-_GARBAGE: Final = (10_000, 10, 5)
-"""Thresholds of the garbage collector: one run per 10 000 new objects instead of 700. Each run scans the calls in
-progress, which are not garbage; reference counting frees nearly everything else."""
 
 _LAST_ANSWERS: Final = 1.0
 """Seconds for calls in progress to finish after the store has failed."""
@@ -103,23 +99,10 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         tls = _tls(settings)
         store = await _store(settings)
         cleanups.push_async_callback(store.close)
-        served = methods(store, settings)
-        gateways = Links(settings.gateway_peer)
-        pipeline = Pipeline(
-            served,
-            identity,
-            settings.commit_margin,
-            new_request_id,
-            _limits(settings),
-            gateways,
-            _turns(settings),
-            settings.max_call_seconds,
-        )
-        traffic = Traffic()
+        served, gateways, traffic = methods(store, settings), Links(settings.gateway_peer), Traffic()
+        pipeline = _pipeline(settings, served, identity, gateways)
         serving = Health(store, SERVICES)
-        admitted = admission(gateways, settings.max_peer_streams, only_gateways=bool(settings.gateway_peer))
-        in_flight = min(settings.max_concurrent_calls, MAX_IN_FLIGHT)
-        multiplexer = Multiplexer(pipeline, in_flight, traffic, admitted)
+        multiplexer = _multiplexer(settings, pipeline, gateways, traffic)
         peers = peer_of if settings.client_ca else unnamed_peer_of
         unaries = unary.handlers(pipeline, served, traffic, peers)
         calls = (*unaries, multiplexer.handler(), health.handler(serving, traffic))
@@ -127,10 +110,7 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         await server.start()
         cleanups.push_async_callback(multiplexer.closed)
         cleanups.push_async_callback(_stop, server, settings, store)
-        # These objects live until the process ends; without the freeze each full scan would pause calls up to 30 ms.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*_GARBAGE)
+        collect_rarely()
         log.info("serving", grpc_listen=settings.grpc_listen)
         await _first(lifetime.stopping(), store.failed.wait())
         log.info("draining")
@@ -170,6 +150,26 @@ async def _store(settings: Settings) -> Store:
         write_connections=settings.write_connections,
     )
     return await open_store(settings.database, tuning, every=settings.migrate)
+
+
+def _pipeline(
+    settings: Settings, served: Sequence[ServedMethod], identity: IdentityProvider, gateways: Links
+) -> Pipeline:
+    return Pipeline(
+        served,
+        identity,
+        settings.commit_margin,
+        new_request_id,
+        _limits(settings),
+        gateways,
+        _turns(settings),
+        settings.max_call_seconds,
+    )
+
+
+def _multiplexer(settings: Settings, pipeline: Pipeline, gateways: Links, traffic: Traffic) -> Multiplexer:
+    admitted = admission(gateways, settings.max_peer_streams, only_gateways=bool(settings.gateway_peer))
+    return Multiplexer(pipeline, min(settings.max_concurrent_calls, MAX_IN_FLIGHT), traffic, admitted)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -5,14 +5,7 @@ from __future__ import annotations
 import pytest
 
 from backup_sharing.identity.breaker import Breaker
-
-
-class Seconds:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.support.seconds import Seconds
 
 
 @pytest.fixture

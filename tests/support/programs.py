@@ -24,11 +24,11 @@ AT_ONCE = ("--stop-on-stdin-close", "--drain-notice", "0")
 """Shutdown flags of all test programs; later flags on the command line override them."""
 
 
-def environment() -> dict[str, str]:
-    """Return our environment without the programs' own settings, and with this checkout before installed packages."""
+def environment(root: Path = ROOT) -> dict[str, str]:
+    """Return our environment without the programs' own settings, and with a checkout before installed packages."""
     prefixes = ("BACKUP_SHARING_", "RESTMAP_GATEWAY_")
     ours = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
-    return {**ours, "PYTHONPATH": os.pathsep.join(str(ROOT / folder) for folder in SOURCES)}
+    return {**ours, "PYTHONPATH": os.pathsep.join(str(root / folder) for folder in SOURCES)}
 
 
 class Program:

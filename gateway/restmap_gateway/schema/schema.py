@@ -80,6 +80,11 @@ class Schema:
     files: tuple[FileDescriptorProto, ...]
     """Files, each after its imports, with comments if the set contains them."""
 
+    @property
+    def http_methods(self) -> frozenset[str]:
+        """Return the HTTP methods of all rules, ``*`` included if a rule is for any method."""
+        return frozenset(rule.http_method for method in self.methods for rule in method.bindings)
+
 
 def load(descriptor_set: bytes, *, services: Collection[str] = ()) -> Schema:
     """Read a self-contained ``FileDescriptorSet`` and check everything in it that could make a call fail.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -166,3 +167,19 @@ def packed(code: grpc.StatusCode, message: str, details: tuple[Message, ...]) ->
         anything.Pack(detail)
         status.details.append(anything)
     return (("grpc-status-details-bin", status.SerializeToString()),)
+
+
+def endless(foreign: ForeignServer, *messages: bytes) -> asyncio.Event:
+    """Make streams send these messages and then wait; the event is set when a call is cancelled."""
+    ended = asyncio.Event()
+
+    async def wait(_request: Message, _context: Context) -> AsyncIterator[bytes]:
+        try:
+            for message in messages:
+                yield message
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    foreign.stream = wait
+    return ended

@@ -15,18 +15,11 @@ from backup_sharing.usecases.sharing import Caller
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from tests.server.cast import GIVER, MADE_REQUEST_ID, identity
 from tests.server.doors import COUNT, call, failure
+from tests.support.seconds import Seconds
 
 COUNT_OF_GIVER = pb.CountSharingsRequest(project_id=GIVER)
 FAR = Peer("ipv4:192.0.2.7:5000")
 GATEWAY = Peer("ipv4:192.0.2.1:5000", ["gateway"])
-
-
-class Seconds:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

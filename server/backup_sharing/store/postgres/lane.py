@@ -33,8 +33,10 @@ from backup_sharing.store.postgres.session import Session
 from backup_sharing.store.postgres.shares import Assumed, can_be_assumed, is_not_as_assumed
 from backup_sharing.store.waiter import claim
 
-_RETRY_AFTER: Final = (0.001, 0.05)
-"""Seconds before conflicting changes are retried: the first time, and the maximum."""
+_RETRY_AFTER: Final = 0.001
+"""Maximum seconds before conflicting changes are retried together."""
+_RETRY_AFTER_LOSS: Final = 0.05
+"""Maximum seconds before changes are retried over a new connection."""
 _TRIES_TOGETHER: Final = 2
 """Maximum attempts of a conflicting batch; then each of its changes is tried alone."""
 _MOST_TRIES: Final = 20
@@ -102,12 +104,12 @@ class Lane:
             except FAULTS as error:
                 if is_gone(error) or connection.closed:
                     await self._session.close()
-                    await asyncio.sleep(_pause(_RETRY_AFTER[1]))
+                    await asyncio.sleep(_pause(_RETRY_AFTER_LOSS))
                     continue
                 await self._session.roll_back()
                 tries += 1
                 if (is_contended(error) or is_timeout(error)) and tries < _TRIES_TOGETHER:
-                    await asyncio.sleep(_pause(_RETRY_AFTER[0]))
+                    await asyncio.sleep(_pause(_RETRY_AFTER))
                 else:
                     await self._fail(wanted, error)
                     return

@@ -16,7 +16,7 @@ from backup_sharing.rules.outcome import Made, NotMade, Outcome
 from backup_sharing.store.change import Change
 from backup_sharing.store.sqlite.changes import make
 from backup_sharing.store.sqlite.commit import Commits, CommitUnknown
-from backup_sharing.store.sqlite.connection import LOCK_POLL, failure_of, is_failed_sync, is_locked, log_fault
+from backup_sharing.store.sqlite.connection import failure_of, is_failed_sync, lock_to_write, log_fault
 from backup_sharing.store.waiter import claim
 
 _log = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class _Batch:
         self._roll_back()
         separately = False
         while self._keep_wanted():
-            if not self._lock(give_up_at):
+            if not lock_to_write(self._connection, give_up_at):
                 continue
             outcomes = self._make_separately() if separately else self._make_together()
             if outcomes is None:
@@ -79,17 +79,6 @@ class _Batch:
         """Drop changes that were given up or are late; return whether any change is left."""
         self._waiting = _wanted(self._waiting)
         return bool(self._waiting)
-
-    def _lock(self, give_up_at: float) -> bool:
-        """Begin with the write lock, or pause and return False; raises sqlite3.Error when the time is up."""
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if not is_locked(error) or time.monotonic() > give_up_at:
-                raise
-            time.sleep(LOCK_POLL)
-            return False
-        return True
 
     def _make_together(self) -> Mapping[Change, Outcome] | None:
         """Make all changes; return None if one of several failed."""

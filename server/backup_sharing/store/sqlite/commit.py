@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from backup_sharing.store.sqlite.connection import LOCK_POLL, is_failed_sync, is_locked
+from backup_sharing.store.sqlite.connection import is_failed_sync, lock_to_write
 from backup_sharing.store.sqlite.log import has_commit_behind, log_path
 
 _log = logging.getLogger(__name__)
@@ -71,12 +71,7 @@ class Commits:
     def _take_write_lock(self) -> None:
         give_up_at = time.monotonic() + _LOOK_WITHIN
         while not self._connection.in_transaction:
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-            except sqlite3.OperationalError as error:
-                if not is_locked(error) or time.monotonic() > give_up_at:
-                    raise
-                time.sleep(LOCK_POLL)
+            lock_to_write(self._connection, give_up_at)
 
     def _has_commit_behind(self) -> bool:
         ((_, _, file),) = self._connection.execute("PRAGMA database_list").fetchall()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import time
 from pathlib import Path
 from typing import Final
 
@@ -73,6 +74,22 @@ def connect_to_write(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def lock_to_write(connection: sqlite3.Connection, give_up_at: float) -> bool:
+    """Begin a transaction with the write lock, or pause for `LOCK_POLL` and return False.
+
+    Raises sqlite3.Error, also if another connection still has the lock after ``give_up_at``, a reading of
+    ``time.monotonic()``.
+    """
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.OperationalError as error:
+        if not is_locked(error) or time.monotonic() > give_up_at:
+            raise
+        time.sleep(LOCK_POLL)
+        return False
+    return True
 
 
 def is_locked(error: sqlite3.Error) -> bool:

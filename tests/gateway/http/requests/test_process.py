@@ -5,12 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator
 
 import grpc
-from google.protobuf.message import Message
 
-from tests.gateway.http.foreign import Context, ForeignServer, Weather, failing, sending
+from tests.gateway.http.foreign import ForeignServer, Weather, endless, failing, sending
 from tests.support.ports import free_address
 from tests.support.programs import PATIENCE, Program, Programs
 from tests.support.wire import assert_error, connected, exchange, get
@@ -23,22 +21,6 @@ async def started(programs: Programs, foreign: ForeignServer, weather: Weather, 
     address = free_address()
     set_of = ("--descriptor-set", str(weather.descriptor_set))
     return await asyncio.to_thread(programs.gateway, address, foreign.address, *set_of, *arguments), address
-
-
-def endless(foreign: ForeignServer, *messages: bytes) -> asyncio.Event:
-    """Make streams send these messages and then wait; the event is set when a call is cancelled."""
-    ended = asyncio.Event()
-
-    async def wait(_request: Message, _context: Context) -> AsyncIterator[bytes]:
-        try:
-            for message in messages:
-                yield message
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-
-    foreign.stream = wait
-    return ended
 
 
 async def test_a_signal_ends_streams_with_a_record_then_the_process(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import AsyncIterator
 
 import grpc
 import pytest
@@ -14,7 +13,7 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 
 from tests.gateway.http.conftest import LogLine, StartGateway
-from tests.gateway.http.foreign import Context, ForeignServer, Weather, failing, sending
+from tests.gateway.http.foreign import Context, ForeignServer, Weather, endless, failing, sending
 from tests.gateway.http.gateways import Gateway
 from tests.gateway.http.impostors import speaking_http1
 from tests.support.programs import PATIENCE
@@ -216,22 +215,6 @@ async def first_record(connection: Connection) -> bytes:
     connection.send(get(WATCH))
     assert (await connection.head()).status == 200
     return await connection.chunk()
-
-
-def endless(foreign: ForeignServer, *messages: bytes) -> asyncio.Event:
-    """Make streams send these messages and then wait; the event is set when a call is cancelled."""
-    ended = asyncio.Event()
-
-    async def wait(_request: Message, _context: Context) -> AsyncIterator[bytes]:
-        try:
-            for message in messages:
-                yield message
-            await asyncio.Event().wait()
-        finally:
-            ended.set()
-
-    foreign.stream = wait
-    return ended
 
 
 async def until(event: asyncio.Event) -> None:
