@@ -17,7 +17,7 @@ from backupsharing.v2 import sharing_pb2
 from bench.job import OWNER, STUB_ID, STUB_RECIPIENT, backup_id
 from multiplex.v1 import multiplex_pb2
 
-# Those of server/backup_sharing/app.py.
+# The options of server/backup_sharing/rpc/options.py that change the figures.
 _OPTIONS = (
     ("grpc.so_reuseport", 0),
     ("grpc.max_metadata_size", 128 * 1024),

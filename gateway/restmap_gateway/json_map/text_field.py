@@ -30,7 +30,7 @@ class TextField:
     """Maximum values of a repeated field; 0: no limit."""
     is_message: bool
     oneofs: tuple[str, ...]
-    """For each field of the path, the oneof that it belongs to; empty for none."""
+    """The oneof of each field of the path; empty for a field without one."""
 
     @property
     def root(self) -> str:

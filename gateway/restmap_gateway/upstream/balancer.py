@@ -141,7 +141,7 @@ class Balancer:
                 # Nothing was written, so any call may go to another server.
                 server = self._alternative_to(server)
                 reply = await server.attempt(unary, by_itself=True)
-            # With by_itself=True, attempt always returns a reply.
+            # The reply is never None: attempt always returns one with by_itself=True.
             assert reply is not None  # noqa: S101 - mypy cannot see it
             if repeatable and reply.code in _RETRYABLE_ELSEWHERE:
                 reply = await self._again(unary, server, reply)

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal, TypedDict
 
 OnConflict = Literal["refuse", "return"]
-"""For recipients that already have the backup: refuse the whole call, or return their existing sharings."""
+"""Treatment of recipients that already have the backup: refuse the whole call, or return the existing sharings."""
 
 SortKey = Literal["name", "status", "size", "id", "created_at", "updated_at"]
 SortDir = Literal["asc", "desc"]

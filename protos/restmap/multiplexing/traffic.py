@@ -69,7 +69,7 @@ class _Arrival:
         self.since = since
         self.resident = resident
         self.is_busy = is_busy
-        """For a stream, which may be idle for any time: whether calls are in progress. None: a unary call."""
+        """Returns whether a stream, which may be idle for any time, has calls in progress. None: a unary call."""
         self.is_given_up = False
 
 

@@ -363,7 +363,7 @@ class StatusMapping(_message.Message):
     http_status: _builtins.int
     """The HTTP status, 400 to 599."""
     quota_http_status: _builtins.int
-    """For `RESOURCE_EXHAUSTED`: the HTTP status if the details of the failure
+    """The HTTP status of `RESOURCE_EXHAUSTED` if the details of the failure
     contain a `google.rpc.QuotaFailure`. 0: `http_status`.
     """
     def __init__(
@@ -598,7 +598,7 @@ class MethodMapping(_message.Message):
     message contains.
     """
     event_id_field: _builtins.str
-    """For a server-streaming method: the field of the response messages whose value
+    """The field of a server-streaming method's response messages whose value
     becomes the `id` of a server-sent event. After a reconnect, a client sends the
     last received `id` in the header `Last-Event-ID`, which can be bound to a
     field of the request.

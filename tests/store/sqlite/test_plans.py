@@ -108,7 +108,7 @@ FILTERS = ("from_project_id", "to_project_id", "volume_id", "availability_zone",
 def test_no_filters_make_the_default_list_scan_or_sort(
     connection: sqlite3.Connection, received: bool, descending: bool
 ) -> None:
-    # With both projects given, SQLite may start from either index: both have the order.
+    # SQLite may start from either index if both projects are given: both have the order.
     indexes = ("sharings_received (to_project_id=?", "sharings_given (from_project_id=?")
     for wanted in product([None, "x"], repeat=len(FILTERS)):
         which = SharingFilter(GIVER, received=received, **dict(zip(FILTERS, wanted, strict=True)))
