@@ -30,9 +30,10 @@ class JsonMap:
     state; many calls may use one at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, enums_as_numbers: bool = False) -> None:
+        """Create the mapping; ``enums_as_numbers``: writers write the numbers of enums in the place of names."""
         self._readers = ReaderCompiler()
-        self._writers = WriterCompiler()
+        self._writers = WriterCompiler(enums_as_numbers=enums_as_numbers)
 
     def reader(
         self,

@@ -10,6 +10,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from restmap_gateway.json_map.any import ANY, any_writer
+from restmap_gateway.json_map.enums import NULL_VALUE
 from restmap_gateway.json_map.fields import has_utc_micros, map_entry, message_mapping, shown_fields
 from restmap_gateway.json_map.free_form import free_form_writer
 from restmap_gateway.json_map.scalars import WRAPPERS, scalar_to_json
@@ -22,7 +23,9 @@ WriteFrom = Callable[[Any], object]
 class WriterCompiler:
     """Makes writers; caches those of whole messages, so that recursive types end."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, enums_as_numbers: bool = False) -> None:
+        """Create the compiler; ``enums_as_numbers``: write the numbers of enums in the place of names."""
+        self._enums_as_numbers = enums_as_numbers
         self._objects: dict[Descriptor, WriteFrom] = {}
 
     def message(self, descriptor: Descriptor, *, utc_micros: bool = False) -> WriteFrom:
@@ -46,7 +49,7 @@ class WriterCompiler:
         def write_field(message: Message) -> object:
             given = next((value for other, value in message.ListFields() if other == field), None)
             if given is None:
-                return _absent(field)
+                return self._absent(field)
             return given if write is None else write(given)
 
         return write_field
@@ -59,7 +62,7 @@ class WriterCompiler:
         members: dict[FieldDescriptor, tuple[str, WriteFrom | None]] = {}
         always = message_mapping(descriptor).absent_as_null
         # ListFields sorts by number. If all members are always present, `absent` sets the order.
-        absent = {field.name: _absent(field) for field in fields} if always else {}
+        absent = {field.name: self._absent(field) for field in fields} if always else {}
         write = _object_writer(members, absent)
         if not always and [field.number for field in fields] != sorted(field.number for field in fields):
             write = partial(_in_order, tuple(field.name for field in fields), write)
@@ -81,8 +84,22 @@ class WriterCompiler:
     def _value(self, field: FieldDescriptor, owner: FieldDescriptor) -> WriteFrom | None:
         """Return a writer for one value, None if it stays unchanged; `owner` is the field shown to clients."""
         if field.message_type is None:
-            return scalar_to_json(field)
+            return self._scalar(field)
         return self.message(field.message_type, utc_micros=has_utc_micros(owner))
+
+    def _scalar(self, field: FieldDescriptor) -> WriteFrom | None:
+        if self._enums_as_numbers and field.enum_type is not None and field.enum_type.full_name != NULL_VALUE:
+            return None
+        return scalar_to_json(field)
+
+    def _absent(self, field: FieldDescriptor) -> object:
+        """Return the JSON of an unset field."""
+        if field.is_repeated:
+            return [] if map_entry(field) is None else {}
+        if field.has_presence:
+            return None
+        write = self._scalar(field)
+        return field.default_value if write is None else write(field.default_value)
 
 
 def _object_writer(
@@ -105,16 +122,6 @@ def _in_order(
 ) -> dict[str, object]:
     written = write(message)
     return {name: written[name] for name in names if name in written}
-
-
-def _absent(field: FieldDescriptor) -> object:
-    """Return the JSON of an unset field."""
-    if field.is_repeated:
-        return [] if map_entry(field) is None else {}
-    if field.has_presence:
-        return None
-    write = scalar_to_json(field)
-    return field.default_value if write is None else write(field.default_value)
 
 
 def _list_writer(write: WriteFrom) -> WriteFrom:

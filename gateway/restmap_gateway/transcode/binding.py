@@ -65,6 +65,8 @@ class Binding:
             bound[self._body.field_name] = "the body"
         self._query = QueryReader(method.request, bound, is_open=rule.body != "*", max_depth=max_depth)
         self._in_path = frozenset(field.name for field in self._path.values() if not field.outer)
+        self.query_names = self._query.names
+        """Names of the parameters that set a field of the request, without those inside of other messages."""
         self.takes_body = self._body.takes_body
         """Whether the rule reads a body, so that its content type matters."""
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from aiohttp.web import BaseRequest
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from restmap_gateway.crossing.system_parameters import SystemQuery
 from restmap_gateway.json_map import JsonMap, Writer
 from restmap_gateway.json_map.fields import field_mapping
 from restmap_gateway.json_map.reader import UnknownMember
@@ -27,6 +30,10 @@ class Endpoint:
     binding: Binding
     write: Writer
     """Converts a response message to JSON values."""
+    write_numbers: Writer
+    """Like `write`, with enums as numbers."""
+    system: SystemQuery | None
+    """Separates system parameters from a query; None: there are none."""
     pager: Pager | None
     is_safe: bool
     """Whether the method changes nothing, or nothing more when called again."""
@@ -49,6 +56,13 @@ class UpstreamCall:
     metadata: Metadata
     seconds: float | None
     """Seconds until the deadline; None: the client set none."""
+    enums_as_numbers: bool = False
+    """Whether the client wants enums as numbers in the response."""
+
+    @property
+    def write(self) -> Writer:
+        """Return the function that converts a response message to JSON values."""
+        return self.endpoint.write_numbers if self.enums_as_numbers else self.endpoint.write
 
     @property
     def is_repeatable(self) -> bool:
@@ -86,7 +100,8 @@ def compile_routes(schema: Schema, depth: int, values: int, on_unknown: UnknownM
         on_unknown: callback for unknown members and parameters; None: they are errors.
     """
     router: Router[Endpoint] = Router()
-    json_map = JsonMap()
+    json_map, numbers = JsonMap(), JsonMap(enums_as_numbers=True)
+    parameters = schema.conventions.system_parameters
     for method in schema.methods:
         for rule in method.bindings:
             binding = Binding(method, rule, json_map, max_depth=depth, max_values=values, on_unknown=on_unknown)
@@ -95,6 +110,8 @@ def compile_routes(schema: Schema, depth: int, values: int, on_unknown: UnknownM
                 rule,
                 binding,
                 write=_writer(method, rule, json_map),
+                write_numbers=_when_needed(partial(_writer, method, rule, numbers)),
+                system=SystemQuery(parameters, binding.query_names) if parameters.names else None,
                 pager=_pager(method),
                 is_safe=method.is_idempotent or rule.http_method == "GET",
                 key_field=next(filter(_is_key, method.request.fields), None),
@@ -107,6 +124,11 @@ def _writer(method: Method, rule: Rule, json_map: JsonMap) -> Writer:
     if rule.response_body:
         return json_map.field_writer(method.response.fields_by_name[rule.response_body])
     return json_map.writer(method.response)
+
+
+def _when_needed(compiled: Callable[[], Writer]) -> Writer:
+    """Return a writer that is compiled for each message: few clients want it, and its parts are cached."""
+    return lambda message: compiled()(message)
 
 
 def _is_key(field: FieldDescriptor) -> bool:

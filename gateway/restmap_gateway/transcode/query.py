@@ -88,6 +88,11 @@ class QueryReader:
                 if found.parse is not None and found.descriptor.name not in bound
             }
 
+    @property
+    def names(self) -> frozenset[str]:
+        """Return the names of the request's own fields; none if the query may not set fields."""
+        return frozenset(self._names[self._request].fields) if self._is_open else frozenset()
+
     def read(self, query: str, request: Message, unknown: Unknown | None) -> tuple[set[str], list[Violation]]:
         """Set the fields that a raw query names.
 

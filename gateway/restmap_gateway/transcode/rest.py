@@ -68,15 +68,17 @@ class Rest:
             headers.check_is_json(request.headers)
         body = await read_body(request, self._limits.bytes, self._limits.seconds)
         arrived()
+        fields, as_numbers = (query, False) if endpoint.system is None else endpoint.system.split(query)
         call = UpstreamCall(
             endpoint=endpoint,
             request=request,
             request_id=request_id,
             path=path,
             query=query,
-            message=endpoint.binding.bind(match.values, query, request.headers, body),
+            message=endpoint.binding.bind(match.values, fields, request.headers, body),
             metadata=self._metadata.of(request, request_id),
             seconds=headers.timeout(request.headers),
+            enums_as_numbers=as_numbers,
         )
         return await (self._streams if streaming else self._unary).answer(call)
 

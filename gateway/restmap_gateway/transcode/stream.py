@@ -20,7 +20,7 @@ from restmap_gateway.crossing.outward import ResponseHeaders, add_sent
 from restmap_gateway.errors import RequestFailed
 from restmap_gateway.json_map import dumps
 from restmap_gateway.transcode import headers
-from restmap_gateway.transcode.endpoint import Endpoint, UpstreamCall
+from restmap_gateway.transcode.endpoint import UpstreamCall
 from restmap_gateway.transcode.failures import Failures
 from restmap_gateway.transcode.http_response import HttpResponse, Stamp
 from restmap_gateway.upstream.server_stream import NoMessage, ServerStream
@@ -191,7 +191,7 @@ class StreamingCalls:
             await response.prepare(call.request)
             await response.write(b"")  # sends the headers
         while (message := await stream.read(self._heartbeat_seconds)) is not NoMessage.MORE:
-            piece = layout.heartbeat() if message is NoMessage.YET else _record(call.endpoint, message, layout)
+            piece = layout.heartbeat() if message is NoMessage.YET else _record(call, message, layout)
             if not response.prepared:
                 await response.prepare(call.request)
             await self._write(call, response, piece)
@@ -236,9 +236,9 @@ def _preference_for_lines(accepted: headers.Headers) -> tuple[float, int]:
     return by_name if by_name[1] == headers.BY_NAME else max(by_name, headers.preference(accepted, headers.JSON))
 
 
-def _record(endpoint: Endpoint, serialized: bytes, layout: _Layout) -> bytes:
+def _record(call: UpstreamCall, serialized: bytes, layout: _Layout) -> bytes:
     try:
-        message = endpoint.method.response_class.FromString(serialized)
-        return layout.message(dumps(endpoint.write(message)), message)
+        message = call.endpoint.method.response_class.FromString(serialized)
+        return layout.message(dumps(call.write(message)), message)
     except (DecodeError, ValueError) as error:
         raise RequestFailed(502, "The server's answer cannot be read.") from error

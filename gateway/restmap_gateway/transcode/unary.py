@@ -70,7 +70,7 @@ class UnaryCalls:
         endpoint = call.endpoint
         try:
             message = endpoint.method.response_class.FromString(response)
-            value = endpoint.write(message)
+            value = call.write(message)
         except (DecodeError, ValueError) as error:
             # 502 tells clients that a retry is safe, which holds for a read; a change has been made already.
             status = 502 if endpoint.rule.http_method == "GET" else 500

@@ -184,7 +184,7 @@ REFUSED = [
     ("leaf.=1", "leaf."), (".leaf=1", ".leaf"), ("leaf..tags=1", "leaf..tags"), ("text.x=1", "text.x"),
     ("texts[]=a", "texts[]"), ("texts[0]=a", "texts[0]"), ("labels[a]=b", "labels[a]"),
     ("leaf[leaf_name]=a", "leaf[leaf_name]"),
-    ("$alt=json", "$alt"), ("text;color=1", "text;color"), ("__proto__=1", "__proto__"),
+    ("$other=json", "$other"), ("text;color=1", "text;color"), ("__proto__=1", "__proto__"),
     ("SomethingElse=a", "SomethingElse"),
     ("at.seconds=1", "at.seconds"), ("string_box.value=a", "string_box.value"), ("mask.paths=a", "mask.paths"),
     # types without a text form
