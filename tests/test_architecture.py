@@ -195,7 +195,7 @@ GATEWAY_ARROWS = {
     "crossing": "errors schema upstream.reply crossing",
     "transcode": "errors json_map schema crossing upstream.reply upstream.server_stream upstream.upstream transcode",
     "http": "errors crossing transcode http",
-    "openapi": "errors json_map schema transcode.failures transcode.pages openapi",
+    "openapi": "errors json_map schema crossing transcode.failures transcode.pages openapi",
 }
 """Allowed imports of each part of the gateway. The app and ``__main__`` use all parts."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from google.protobuf.descriptor import FieldDescriptor
 
 from restmap.v1.restmap_pb2 import SecurityScheme
+from restmap_gateway.openapi import beside
 from restmap_gateway.openapi.comments import Comments
 from restmap_gateway.openapi.examples import example_of, example_of_field
 from restmap_gateway.openapi.failures import (
@@ -53,7 +54,8 @@ def describe(schema: Schema, *, version: str | None, server_url: str | None) -> 
         "components": {
             "schemas": components,
             "responses": failures.components(),
-            "headers": failures.request_id_header(),
+            "headers": failures.request_id_header() | beside.answer_headers(schema.conventions),
+            **_parameters(schema),
             **schemes,
         },
     }
@@ -85,6 +87,12 @@ def _security(schemes: Sequence[SecurityScheme]) -> tuple[Json, Json]:
     return {"security": [{one.name: []} for one in schemes]}, {"securitySchemes": described}
 
 
+def _parameters(schema: Schema) -> Json:
+    """Return the components of parameters that all operations have; nothing without such parameters."""
+    found = beside.parameters(schema.conventions)
+    return {"parameters": found} if found else {}
+
+
 @dataclass(slots=True)
 class _PathItem:
     """The operations of paths that are the same path in OpenAPI."""
@@ -108,7 +116,6 @@ class _Operations:
         self._answers = Schemas(comments, Side.ANSWER, components)
         self._parameters = Parameters(self._requests, comments)
         self._failures = failures.references()
-        self._id_form = schema.conventions.request_id
         self._names = _Names(schema)
 
     def tags(self) -> list[Json]:
@@ -138,6 +145,8 @@ class _Operations:
             *in_query,
             *self._parameters.in_headers(method),
         ]
+        own = [str(one["name"]) for one in parameters if one["in"] != "path"]
+        parameters += beside.references(self._schema.conventions, own)
         text = "\n\n".join(part for part in (comment.text, _cut_note(cut)) if part)
         operation: Json = {"operationId": self._names.operation(method, number)}
         operation |= {"summary": comment.summary} if comment.summary else {}
@@ -162,7 +171,7 @@ class _Operations:
         return {"required": needs_body(method, rule), "content": content}
 
     def _success(self, method: Method, rule: Rule) -> Json:
-        answer: Json = {"description": "Success.", "headers": all_answers_headers(self._id_form)}
+        answer: Json = {"description": "Success.", "headers": all_answers_headers(self._schema.conventions)}
         if method.server_streaming:
             return answer | {"description": "A stream of messages.", "content": self._stream(method, rule)}
         if method.mapping.empty_body:

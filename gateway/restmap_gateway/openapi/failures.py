@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from http import HTTPStatus
 
 from restmap_gateway.errors import InvalidRequest, RequestFailed, Violation
+from restmap_gateway.openapi.beside import answer_headers
 from restmap_gateway.openapi.schemas import reference
 from restmap_gateway.openapi.values import Json
-from restmap_gateway.schema.conventions import RequestIdForm
+from restmap_gateway.schema.conventions import Conventions, RequestIdForm
 from restmap_gateway.schema.schema import Schema
 from restmap_gateway.transcode.failures import Failures
 
@@ -81,6 +82,7 @@ class FailureResponses:
     def __init__(self, schema: Schema) -> None:
         """Take the codes, statuses and reasons of a schema."""
         self._failures = Failures(schema)
+        self._conventions = schema.conventions
         self._form = schema.conventions.request_id
         self._id = f"{self._form.prefix}{_UUID}"
         reached = self._failures.statuses
@@ -123,14 +125,15 @@ class FailureResponses:
     def _response(self, status: int, description: str, example: object) -> Json:
         return {
             "description": description,
-            "headers": all_answers_headers(self._form) | dict(_HEADERS.get(status, {})),
+            "headers": all_answers_headers(self._conventions) | dict(_HEADERS.get(status, {})),
             "content": {"application/json": {"schema": reference("schemas", BODY), "example": example}},
         }
 
 
-def all_answers_headers(form: RequestIdForm) -> Json:
+def all_answers_headers(conventions: Conventions) -> Json:
     """Return the headers of every response, as references."""
-    return {form.header: reference("headers", form.header)}
+    names = (conventions.request_id.header, *answer_headers(conventions))
+    return {name: reference("headers", name) for name in names}
 
 
 def error_schema(form: RequestIdForm) -> Json:

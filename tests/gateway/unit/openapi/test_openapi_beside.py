@@ -1,0 +1,71 @@
+"""OpenAPI descriptions of parameters and headers that are not fields of messages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from restmap_gateway.openapi import describe
+from restmap_gateway.schema.schema import Schema, load
+from tests.gateway.unit.descriptions import Json, compiled, operations
+
+SHOP = """
+syntax = "proto3"; package shop.v1; import "google/api/annotations.proto"; {}
+message Item {{ string id = 1; string key = 2; }}
+service Shop {{
+  rpc Get(Item) returns (Item) {{ option (google.api.http) = {{get: "/v1/{{id}}"}}; }}
+  rpc Put(Item) returns (Item) {{ option (google.api.http) = {{put: "/v1/items" body: "*"}}; }}
+}}
+"""
+
+
+def shop(folder: Path, option: str = "", *, header_in: list[str] | None = None, out: list[str] | None = None) -> Json:
+    """Return the description of a service with this file option, and with allowed headers."""
+    head = f'import "restmap/v1/restmap.proto"; option (restmap.v1.file) = {{{option}}};' if option else ""
+    (folder / "shop.proto").write_text(SHOP.format(head))
+    schema: Schema = load(compiled(folder, "shop.proto"))
+    conventions = schema.conventions.allowing(header_in or [], out or [], [])
+    return describe(replace(schema, conventions=conventions), version="1", server_url=None)
+
+
+def parameters(description: Json, operation: str) -> dict[str, Json]:
+    """Return the parameters of an operation by name, with references resolved."""
+    components = description["components"].get("parameters", {})
+    given = operations(description)[operation].get("parameters", [])
+    found = [components[one["$ref"].rpartition("/")[2]] if "$ref" in one else one for one in given]
+    return {one["name"]: one for one in found}
+
+
+def test_alt_is_a_parameter_of_every_operation(tmp_path: Path) -> None:
+    description = shop(tmp_path)
+    for operation in ("Shop_Get", "Shop_Put"):
+        alt = parameters(description, operation)["$alt"]
+        assert (alt["in"], alt["schema"]["enum"]) == ("query", ["json"])
+        assert "json;enum-encoding=int" in alt["description"]
+    assert set(parameters(description, "Shop_Put")) == {"$alt"}
+
+
+def test_named_parameters_are_described_unless_a_field_wins(tmp_path: Path) -> None:
+    description = shop(tmp_path, 'system_parameters: {names: ["key", "alt"]}')
+    assert set(parameters(description, "Shop_Get")) == {"id", "key", "alt"}
+    assert "effect" not in parameters(description, "Shop_Get")["key"].get("description", "")
+    assert parameters(description, "Shop_Put")["key"]["description"] == "Has no effect."
+    assert parameters(description, "Shop_Put")["alt"]["schema"]["enum"] == ["json"]
+
+
+def test_allowed_headers_are_described(tmp_path: Path) -> None:
+    description = shop(tmp_path, "system_parameters: {}", header_in=["X-Region", "X-Tenant-*"], out=["X-Cost", "X-*"])
+    assert set(parameters(description, "Shop_Put")) == {"X-Region"}
+    assert parameters(description, "Shop_Put")["X-Region"]["in"] == "header"
+    for status, response in operations(description)["Shop_Put"]["responses"].items():
+        response = response if status == "200" else description["components"]["responses"][f"failure-{status}"]
+        assert response["headers"]["X-Cost"] == {"$ref": "#/components/headers/X-Cost"}
+    assert set(description["components"]["headers"]) == {"X-Request-Id", "X-Cost"}
+
+
+@pytest.mark.parametrize("option", ["", "system_parameters: {standard: true}"])
+def test_the_description_is_valid(tmp_path: Path, option: str) -> None:
+    validate = pytest.importorskip("openapi_spec_validator").validate
+    validate(shop(tmp_path, option, header_in=["X-Region", "x_y"], out=["Grpc-Metadata-Cost"]))
