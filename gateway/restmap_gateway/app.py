@@ -17,6 +17,7 @@ from programkit.garbage import collect_rarely
 from programkit.lifetime import Lifetime
 from programkit.logs import complaints_of
 from programkit.sparing import Sparing
+from restmap.v1 import restmap_pb2
 from restmap_gateway.config import Settings
 from restmap_gateway.crossing.outward import ResponseHeaders
 from restmap_gateway.errors import shortened
@@ -114,6 +115,9 @@ def _schema(settings: Settings) -> Schema:
     conventions = schema.conventions.allowing(settings.header_in, settings.header_out, problems)
     if problems:
         raise SchemaError(problems)
+    if settings.error_details is not None:
+        shown = restmap_pb2.ErrorDetails.Value(f"ERROR_DETAILS_{settings.error_details.upper()}")
+        conventions = replace(conventions, error_details=shown)
     return replace(schema, conventions=conventions)
 
 

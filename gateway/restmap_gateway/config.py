@@ -213,6 +213,12 @@ class Settings(ProgramSettings):
         " Grpc-Metadata-* returns NAME as Grpc-Metadata-NAME; never content, CORS and security headers;"
         " may be repeated, or a comma-separated list",
     )
+    error_details: Literal["documented", "full", "debug"] | None = Field(
+        None,
+        description="details of failed calls in error bodies: documented has the invalid members and the reason; full"
+        " has every google.rpc detail, but hides the texts of internal failures; debug hides nothing; by default as the"
+        " descriptor set says, or documented",
+    )
     cors_origin: Names = Field(
         [], description="origin whose pages may read responses in a browser (CORS), or * for all; may be repeated"
     )

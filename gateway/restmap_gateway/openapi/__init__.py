@@ -40,8 +40,8 @@ def describe(schema: Schema, *, version: str | None, server_url: str | None) -> 
         server_url: base URL of the paths; None: the host that serves the description.
     """
     comments = Comments(schema.files)
-    id_form, failures = schema.conventions.request_id, FailureResponses(schema)
-    components: dict[str, object] = {BODY: error_schema(id_form)}
+    failures = FailureResponses(schema)
+    components: dict[str, object] = {BODY: error_schema(schema.conventions)}
     described = _Operations(schema, comments, components, failures)
     paths = described.paths()
     description: Json = {"openapi": "3.1.0", "info": _info(schema, version)}

@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping
 from http import HTTPStatus
 
+from restmap.v1 import restmap_pb2
 from restmap_gateway.errors import InvalidRequest, RequestFailed, Violation
 from restmap_gateway.openapi.beside import answer_headers
 from restmap_gateway.openapi.schemas import reference
 from restmap_gateway.openapi.values import Json
-from restmap_gateway.schema.conventions import Conventions, RequestIdForm
+from restmap_gateway.schema.conventions import Conventions
 from restmap_gateway.schema.schema import Schema
 from restmap_gateway.transcode.failures import Failures
 
@@ -136,8 +137,26 @@ def all_answers_headers(conventions: Conventions) -> Json:
     return {name: reference("headers", name) for name in names}
 
 
-def error_schema(form: RequestIdForm) -> Json:
+def error_schema(conventions: Conventions) -> Json:
     """Return the schema of the body of every failure."""
+    details = _violations()
+    if conventions.error_details != restmap_pb2.ERROR_DETAILS_DOCUMENTED:
+        details = _every_detail()
+    members: Json = {
+        "code": {"type": "string", "description": "Code of the failure, for programs."},
+        "message": {"type": "string", "description": "Description of the failure, for people."},
+        "reason": {"type": "string", "description": "Reason of the server, in UPPER_SNAKE_CASE."},
+        "details": details,
+        "request_id": {
+            "type": "string",
+            "description": f"The same id as in the header `{conventions.request_id.header}`.",
+        },
+    }
+    error: Json = {"type": "object", "properties": members, "required": ["code", "message", "request_id"]}
+    return {"title": "Error", "type": "object", "properties": {"error": error}, "required": ["error"]}
+
+
+def _violations() -> Json:
     violation: Json = {
         "type": "object",
         "properties": {
@@ -146,15 +165,22 @@ def error_schema(form: RequestIdForm) -> Json:
         },
         "required": ["field", "description"],
     }
-    members: Json = {
-        "code": {"type": "string", "description": "Code of the failure, for programs."},
-        "message": {"type": "string", "description": "Description of the failure, for people."},
-        "reason": {"type": "string", "description": "Reason of the server, in UPPER_SNAKE_CASE."},
-        "details": {"type": "array", "items": violation, "description": "All invalid members of the request."},
-        "request_id": {"type": "string", "description": f"The same id as in the header `{form.header}`."},
+    return {"type": "array", "items": violation, "description": "All invalid members of the request."}
+
+
+def _every_detail() -> Json:
+    """Return the schema of details as the JSON of ``google.rpc.Status.details``."""
+    detail: Json = {
+        "type": "object",
+        "properties": {"@type": {"type": "string", "description": "Type of the detail, at the end of a URL."}},
+        "required": ["@type"],
+        "additionalProperties": True,
     }
-    error: Json = {"type": "object", "properties": members, "required": ["code", "message", "request_id"]}
-    return {"title": "Error", "type": "object", "properties": {"error": error}, "required": ["error"]}
+    text = (
+        "Details of the failure, such as `google.rpc.BadRequest` with the invalid members: the fields of each message"
+        " beside its type. A type that the gateway does not know has its bytes in the member `value`, in base64."
+    )
+    return {"type": "array", "items": detail, "description": text}
 
 
 def _asked(schema: Schema) -> dict[int, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import grpc
 import orjson
@@ -13,6 +14,7 @@ from google.rpc import error_details_pb2, status_pb2
 from restmap.v1 import restmap_pb2
 from restmap_gateway.crossing.outward import ResponseHeaders
 from restmap_gateway.errors import InvalidRequest, RequestFailed, Violation
+from restmap_gateway.json_map.details import DetailsWriter, bad_request
 from restmap_gateway.schema.schema import ReasonMapping, Schema
 from restmap_gateway.transcode.http_response import JSON, HttpResponse
 from restmap_gateway.transcode.metadata import RequestIds
@@ -77,6 +79,9 @@ _NEUTRAL: Mapping[int, str] = {
 }
 """Messages that replace texts of gRPC itself, because those texts reveal addresses and the failed library."""
 
+_HIDDEN = frozenset({grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DATA_LOSS})
+"""Codes of defects, whose texts are for the operator of the server."""
+
 DEFAULT_RETRY_AFTER = 1
 """Seconds for ``Retry-After`` of a 503 without its own value."""
 
@@ -89,6 +94,10 @@ class _Details:
     violations: Sequence[Violation]
     retry_after: int | None
     is_quota: bool
+    localized: str
+    """Message for the caller in its language; empty if there is none."""
+    packed: Sequence[Any]
+    """All details as they came."""
 
 
 class Failures:
@@ -104,6 +113,10 @@ class Failures:
         form = schema.conventions.request_id
         self._request_ids = RequestIds(form)
         self._response_headers = ResponseHeaders(schema.conventions.response_headers, form.header)
+        shown = schema.conventions.error_details
+        self._is_debug = shown == restmap_pb2.ERROR_DETAILS_DEBUG
+        is_full = self._is_debug or shown == restmap_pb2.ERROR_DETAILS_FULL
+        self._writer = DetailsWriter(schema.pool) if is_full else None
         self._knows_outcomes = any(
             reason.nothing_done for reasons in schema.reasons.values() for reason in reasons.values()
         )
@@ -120,7 +133,8 @@ class Failures:
             if failure.status == 503:
                 headers.setdefault("Retry-After", str(DEFAULT_RETRY_AFTER))
             return _answer(failure.status, self._code(failure.status), failure.message, request_id, headers=headers)
-        return _answer(400, self._code(400), str(failure), request_id, violations=failure.violations)
+        details = self._violations(failure.violations)
+        return _answer(400, self._code(400), str(failure), request_id, details=details)
 
     def of_reply(self, reply: Reply, request_id: str, uncertainty: str) -> HttpResponse:
         """Return the response to a failed call, with the request id and the headers that the server sent.
@@ -159,11 +173,38 @@ class Failures:
         status = (mapping and mapping.http_status) or self._status(code, is_quota=known.is_quota)
         if status == 503 or (status == 429 and known.retry_after):
             headers["Retry-After"] = str(known.retry_after or DEFAULT_RETRY_AFTER)
-        if not cause and info is None and status in _NEUTRAL:
-            message, cause = _NEUTRAL[status], f"{code.name}: {message}"
+        is_hidden = self._is_hidden(code, status, known, mapping)
+        if not cause and is_hidden:
+            message, cause = _NEUTRAL.get(status, _NEUTRAL[500]), f"{code.name}: {message}"
+        if self._writer is not None and known.localized and (mapping or not cause or is_hidden):
+            message, cause = known.localized, cause or f"{code.name}: {message}"
         shown_code = (mapping and mapping.code) or self._code(status, code)
         reason = info.reason if info else ""
-        return _answer(status, shown_code, message, request_id, reason, known.violations, headers, cause)
+        return _answer(
+            status, shown_code, message, request_id, reason, self._details(known, is_hidden=is_hidden), headers, cause
+        )
+
+    def _is_hidden(self, code: grpc.StatusCode, status: int, known: _Details, mapping: ReasonMapping | None) -> bool:
+        """Return whether the message of a status is not for callers: of gRPC itself, or of a defect."""
+        if self._writer is None:
+            return known.info is None and status in _NEUTRAL
+        if self._is_debug:
+            return False
+        # Details come from the server, so the message is not of gRPC itself.
+        return (code in _HIDDEN and mapping is None) or (not known.packed and status in _NEUTRAL)
+
+    def _details(self, known: _Details, *, is_hidden: bool) -> Sequence[object]:
+        """Return the member ``details`` of the error body."""
+        if self._writer is None:
+            return self._violations(known.violations)
+        debug = error_details_pb2.DebugInfo.DESCRIPTOR
+        return self._writer.write(one for one in known.packed if not (is_hidden and one.Is(debug)))
+
+    def _violations(self, violations: Sequence[Violation]) -> Sequence[object]:
+        texts = [(printable(one.field), printable(one.description)) for one in violations]
+        if self._writer is not None:
+            return [bad_request(texts)] if texts else []
+        return [{"field": field, "description": description} for field, description in texts]
 
     def _status(self, code: grpc.StatusCode, *, is_quota: bool) -> int:
         return (is_quota and self._quota_status) or self._statuses.get(code, 500)
@@ -192,7 +233,7 @@ def printable(text: str) -> str:
 
 
 def _read_details(serialized: bytes | None) -> _Details:
-    info, violations, retry_after, is_quota = None, list[Violation](), None, False
+    info, violations, retry_after, is_quota, localized = None, list[Violation](), None, False, ""
     try:
         packed = status_pb2.Status.FromString(serialized or b"").details
     except DecodeError:
@@ -208,7 +249,9 @@ def _read_details(serialized: bytes | None) -> _Details:
             retry_after = max(delay.seconds + (delay.nanos > 0), 1)
         elif detail.Is(error_details_pb2.QuotaFailure.DESCRIPTOR):
             is_quota = True
-    return _Details(info, violations, retry_after, is_quota)
+        elif detail.Is(error_details_pb2.LocalizedMessage.DESCRIPTOR):
+            localized = localized or error_details_pb2.LocalizedMessage.FromString(detail.value).message
+    return _Details(info, violations, retry_after, is_quota, localized, packed)
 
 
 def _answer(
@@ -217,18 +260,15 @@ def _answer(
     message: str,
     request_id: str,
     reason: str = "",
-    violations: Sequence[Violation] = (),
+    details: Sequence[object] = (),
     headers: Mapping[str, str] | None = None,
     cause: str = "",
 ) -> HttpResponse:
     error: dict[str, object] = {"code": code, "message": printable(message)}
     if reason:
         error["reason"] = reason
-    if violations:
-        error["details"] = [
-            {"field": printable(violation.field), "description": printable(violation.description)}
-            for violation in violations
-        ]
+    if details:
+        error["details"] = details
     error["request_id"] = request_id
     body = orjson.dumps({"error": error})
     return HttpResponse(status, body, {**JSON, **(headers or {})}, reason, cause)

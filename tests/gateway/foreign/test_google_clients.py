@@ -8,11 +8,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from google.rpc.error_details_pb2 import Help
 
 from tests.gateway.foreign import google_clients
 from tests.gateway.foreign.google_clients import ClientMethod, filled, path_texts
 from tests.gateway.foreign.house import House, Reply
+from tests.gateway.foreign.test_upstream_errors import INFO, SAID, failure
 from tests.support.programs import PATIENCE
 
 PACKAGES = {"google.cloud.kms_v1": 100, "google.cloud.tasks_v2": 20}
@@ -82,3 +85,16 @@ def test_a_google_client_makes_every_call(started: Start, house: House, package:
             except Exception as error:  # noqa: BLE001 - all failures in one list
                 wrong.append(f"{method.full_name} {path['method']} {path['uri']}: {type(error).__name__}: {error}")
     assert wrong == []
+
+
+def test_a_google_client_reads_the_details_of_a_failure(started: Start, house: House) -> None:
+    methods, connected = started("google.cloud.tasks_v2", error_details="full")
+    (client,) = {method.client for method in methods}
+    help_link = Help(links=[Help.Link(description="Read this.", url="https://a.example")])
+    house.echo.reply = failure(grpc.StatusCode.NOT_FOUND, INFO, help_link)
+    exceptions = import_module("google.api_core.exceptions")
+    with pytest.raises(exceptions.NotFound) as caught:
+        connected(client).get_queue(name="projects/a/locations/b/queues/c", retry=None)
+    assert (caught.value.reason, caught.value.domain) == (INFO.reason, INFO.domain)
+    assert "library.example" in str(caught.value.details)
+    assert SAID in str(caught.value)

@@ -69,3 +69,14 @@ def test_allowed_headers_are_described(tmp_path: Path) -> None:
 def test_the_description_is_valid(tmp_path: Path, option: str) -> None:
     validate = pytest.importorskip("openapi_spec_validator").validate
     validate(shop(tmp_path, option, header_in=["X-Region", "x_y"], out=["Grpc-Metadata-Cost"]))
+
+
+@pytest.mark.parametrize("shown", ["FULL", "DEBUG"])
+def test_full_details_are_described(tmp_path: Path, shown: str) -> None:
+    def details(option: str) -> Json:
+        schema = shop(tmp_path, option)["components"]["schemas"]["error-body"]
+        return schema["properties"]["error"]["properties"]["details"]["items"]
+
+    full = details(f"error_details: ERROR_DETAILS_{shown}")
+    assert (full["required"], full["additionalProperties"]) == (["@type"], True)
+    assert details("error_details: ERROR_DETAILS_DOCUMENTED")["required"] == ["field", "description"]
