@@ -21,6 +21,8 @@ CLIENT_ADDRESS: Final = "x-forwarded-for"
 _METADATA_KEY = re.compile(r"[0-9a-z_.-]+")
 _PREFIX = re.compile(r"[0-9A-Za-z_-]{0,32}")
 _SCHEME_NAME = re.compile(r"[0-9A-Za-z._-]+")
+_URL = re.compile(r"https?://[^/?#\s]+\S*")
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _TAKEN_KEYS: Final = frozenset(
     {"content-type", "te", "user-agent", "host", "connection", CLIENT_ADDRESS, *TRACE_HEADERS}
 )
@@ -88,6 +90,14 @@ class Conventions:
     statuses: Statuses = field(default_factory=Statuses)
     api_title: str = ""
     """Title of the API; empty if no file sets it."""
+    api_version: str = ""
+    """Version of the API; empty if no file sets it."""
+    api_description: str = ""
+    """Beginning of the description of the API, in Markdown; empty if no file sets it."""
+    api_contact: restmap_pb2.ApiContact | None = None
+    """Contact for users of the API; read-only; None if no file sets it."""
+    api_license: restmap_pb2.ApiLicense | None = None
+    """License of the API; read-only; None if no file sets it."""
 
 
 def read_conventions(descriptors: DescriptorSet, problems: list[Problem]) -> Conventions:
@@ -105,6 +115,10 @@ def read_conventions(descriptors: DescriptorSet, problems: list[Problem]) -> Con
         security_schemes=tuple(one for option in every for one in option.security_schemes),
         statuses=_statuses(one for option in every for one in option.statuses),
         api_title=next((option.api_title for option in every if option.api_title), ""),
+        api_version=next((option.api_version for option in every if option.api_version), ""),
+        api_description=next((option.api_description for option in every if option.api_description), ""),
+        api_contact=next((option.api_contact for option in every if option.HasField("api_contact")), None),
+        api_license=next((option.api_license for option in every if option.HasField("api_license")), None),
     )
     problems += map(Problem, _id_problems(found))
     return found
@@ -151,6 +165,18 @@ def _problems(option: restmap_pb2.FileMapping) -> Iterator[str]:
             yield f"the security scheme {scheme.name!r} needs a name, and a header or the scheme of an authorization"
     for status in option.statuses:
         yield from _status_problems(status)
+    yield from _api_problems(option)
+
+
+def _api_problems(option: restmap_pb2.FileMapping) -> Iterator[str]:
+    for name, url in (("api_contact", option.api_contact.url), ("api_license", option.api_license.url)):
+        if url and not _URL.fullmatch(url):
+            yield f"{name}: {url!r} is not an absolute http or https URL"
+    if option.HasField("api_license") and not option.api_license.name:
+        yield "api_license: the name of the license is missing"
+    email = option.api_contact.email
+    if email and not _EMAIL.fullmatch(email):
+        yield f"api_contact: {email!r} is not an email address"
 
 
 def _id_problems(conventions: Conventions) -> Iterator[str]:
@@ -201,8 +227,8 @@ def _repetitions(options: Mapping[str, restmap_pb2.FileMapping]) -> Iterator[Pro
 def _set_once(option: restmap_pb2.FileMapping) -> Iterator[str]:
     if option.HasField("request_id"):
         yield "request_id"
-    if option.api_title:
-        yield "api_title"
+    yield from (name for name in ("api_title", "api_version", "api_description") if getattr(option, name))
+    yield from (name for name in ("api_contact", "api_license") if option.HasField(name))
     for mapping in (*option.request_headers, *option.proxy_headers):
         yield f"the request header {mapping.header.lower()!r}"
         yield f"the metadata {_key(mapping.header, mapping.metadata_key)!r}"
