@@ -191,9 +191,10 @@ GATEWAY_ARROWS = {
     "json_map": "errors json_map",
     "schema": "errors json_map schema",
     "upstream": "errors upstream",
-    "config": "program upstream.resolver",
-    "transcode": "errors json_map schema upstream.reply upstream.server_stream upstream.upstream transcode",
-    "http": "errors transcode http",
+    "config": "program schema.header_check upstream.resolver",
+    "crossing": "errors schema upstream.reply crossing",
+    "transcode": "errors json_map schema crossing upstream.reply upstream.server_stream upstream.upstream transcode",
+    "http": "errors crossing transcode http",
     "openapi": "errors json_map schema transcode.failures transcode.pages openapi",
 }
 """Allowed imports of each part of the gateway. The app and ``__main__`` use all parts."""

@@ -6,6 +6,7 @@ import asyncio
 import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -17,6 +18,7 @@ from programkit.lifetime import Lifetime
 from programkit.logs import complaints_of
 from programkit.sparing import Sparing
 from restmap_gateway.config import Settings
+from restmap_gateway.crossing.outward import ResponseHeaders
 from restmap_gateway.errors import shortened
 from restmap_gateway.http.connection import Patience
 from restmap_gateway.http.connections import ConnectionLimits, Connections, most_connections
@@ -32,12 +34,13 @@ from restmap_gateway.json_map.reader import UnknownMember
 from restmap_gateway.openapi import describe
 from restmap_gateway.openapi.docs_page import pages
 from restmap_gateway.schema.conventions import TRACE_HEADERS
+from restmap_gateway.schema.crossing import why_never_out
 from restmap_gateway.schema.schema import Problem, Schema, SchemaError, load
 from restmap_gateway.transcode.endpoint import compile_routes
 from restmap_gateway.transcode.failures import Failures
 from restmap_gateway.transcode.forwarded import Forwarded
 from restmap_gateway.transcode.http_response import Stamp
-from restmap_gateway.transcode.metadata import RequestIds, RequestMetadata
+from restmap_gateway.transcode.metadata import RequestIds, RequestMetadata, allowed_headers
 from restmap_gateway.transcode.pages import Page
 from restmap_gateway.transcode.rest import BodyLimits, Rest
 from restmap_gateway.transcode.stream import StreamingCalls
@@ -69,7 +72,7 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
     asyncio.get_running_loop().set_exception_handler(complaints_of("gateway"))
     async with AsyncExitStack() as cleanups:
         listen_tls, upstream_tls = _listen_tls(settings), _upstream_tls(settings)
-        upstream = _upstream(settings, upstream_tls, look_up)
+        upstream = _upstream(settings, schema, upstream_tls, look_up)
         cleanups.push_async_callback(upstream.close)
         if upstream_tls is not None:
             _watch(upstream_tls, upstream.reconnect, cleanups)
@@ -107,7 +110,11 @@ def _schema(settings: Settings) -> Schema:
     if settings.proxy_identity and not schema.conventions.proxy_headers:
         text = "no file names the headers of an authenticating proxy (proxy_headers), which --proxy-identity forwards"
         raise SchemaError([Problem(text)])
-    return schema
+    problems: list[Problem] = []
+    conventions = schema.conventions.allowing(settings.header_in, settings.header_out, problems)
+    if problems:
+        raise SchemaError(problems)
+    return replace(schema, conventions=conventions)
 
 
 def _descriptor_set(settings: Settings) -> bytes:
@@ -119,11 +126,12 @@ def _descriptor_set(settings: Settings) -> bytes:
     return packaged()
 
 
-def _upstream(settings: Settings, tls: UpstreamTls | None, look_up: LookUp) -> Upstream | Balancer:
+def _upstream(settings: Settings, schema: Schema, tls: UpstreamTls | None, look_up: LookUp) -> Upstream | Balancer:
     resolver = Resolver(settings.upstream, look_up)
     is_one = len(settings.upstream) == 1 and not resolver.asks_dns
     options = channel_options(settings.keepalive, pings=not is_one)
-    link = Link(settings.commit_margin, settings.multiplex, tls, options)
+    reads_all = _of_success(schema) is not None
+    link = Link(settings.commit_margin, settings.multiplex, tls, options, initial_metadata=reads_all)
     if is_one:
         return Upstream(ServerAddress(settings.upstream[0]), link)
     return Balancer(resolver, link, settings.resolve_every, settings.keepalive)
@@ -135,10 +143,11 @@ def _http_server(
     failures, cors, request_ids = Failures(schema), _cors(settings, schema), RequestIds(schema.conventions.request_id)
     stamp = _stamp(request_ids.header, settings.program.name, cors, readiness)
     unwritten, forwarded = Unwritten(settings.max_buffered), _forwarded(settings)
-    streams = StreamingCalls(upstream, failures, settings.heartbeat, stamp, unwritten, settings.max_streams)
+    of_success = _of_success(schema)
+    streams = StreamingCalls(upstream, failures, settings.heartbeat, stamp, unwritten, settings.max_streams, of_success)
     rest = Rest(
         compile_routes(schema, settings.max_depth, settings.max_values, _log_unknown() if settings.lenient else None),
-        UnaryCalls(upstream, failures, request_ids, forwarded, settings.timeout),
+        UnaryCalls(upstream, failures, request_ids, forwarded, settings.timeout, of_success),
         streams,
         BodyLimits(settings.max_body, settings.body_timeout),
         {PATH: readiness.page, **_pages(settings, schema)},
@@ -158,6 +167,13 @@ def _http_server(
         on_drain=streams.drain,
         methods=schema.http_methods,
     )
+
+
+def _of_success(schema: Schema) -> ResponseHeaders | None:
+    """Return what makes headers from metadata of successful calls; None if nothing does."""
+    conventions = schema.conventions
+    mappings = [mapping for mapping in conventions.response_headers if mapping.on_success]
+    return ResponseHeaders(mappings, conventions.request_id.header) if mappings else None
 
 
 def _stamp(id_header: str, program: str, cors: Cors, readiness: Readiness) -> Stamp:
@@ -203,10 +219,13 @@ def _watch(tls: ListenTls | UpstreamTls, changed: Callable[[], None], cleanups: 
 def _cors(settings: Settings, schema: Schema) -> Cors:
     bound = {field_mapping(field).header for method in schema.methods for field in method.request.fields}
     conventions = schema.conventions
-    crossing = {mapping.header for mapping in conventions.request_headers}
-    id_header = conventions.request_id.header
+    id_header, allowed = conventions.request_id.header, allowed_headers(conventions)
+    crossing = {mapping.header for mapping in conventions.request_headers if not mapping.is_prefix}
     readable = {*crossing, *TRACE_HEADERS, id_header, "Content-Type", *bound} - {""}
-    return Cors(settings.cors_origin, schema.http_methods, readable, exposed=id_header)
+    outward = [one.header for one in conventions.response_headers if not one.is_prefix]
+    exposed = [id_header, *(header for header in outward if not why_never_out(header, is_named=True))]
+    crosses = None if allowed is None else allowed.crosses
+    return Cors(settings.cors_origin, schema.http_methods, readable, exposed, crosses)
 
 
 def _pages(settings: Settings, schema: Schema) -> Mapping[str, Callable[[], Page]]:

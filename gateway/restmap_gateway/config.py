@@ -15,6 +15,7 @@ from pydantic_settings import NoDecode, SettingsConfigDict
 from programkit import settings
 from programkit.settings import LOOPBACK, Names, ProgramSettings, is_host_and_port, is_on, split
 from restmap_gateway.program import RESTMAP_GATEWAY, Program
+from restmap_gateway.schema.header_check import why_not_in, why_not_out
 from restmap_gateway.upstream.resolver import DNS
 
 
@@ -50,11 +51,25 @@ def _network(value: str) -> str:
     return value
 
 
+def _header_in(value: str) -> str:
+    if why := why_not_in(value):
+        raise ValueError(why)
+    return value
+
+
+def _header_out(value: str) -> str:
+    if why := why_not_out(value):
+        raise ValueError(why)
+    return value
+
+
 Address = Annotated[str, AfterValidator(_address)]
 Target = Annotated[str, AfterValidator(_target)]
 Url = Annotated[str, AfterValidator(_url)]
 Targets = Annotated[list[Target], NoDecode, BeforeValidator(split), Len(min_length=1)]
 Network = Annotated[str, AfterValidator(_network)]
+HeadersIn = Annotated[list[Annotated[str, AfterValidator(_header_in)]], NoDecode, BeforeValidator(split)]
+HeadersOut = Annotated[list[Annotated[str, AfterValidator(_header_out)]], NoDecode, BeforeValidator(split)]
 Networks = Annotated[list[Network], NoDecode, BeforeValidator(split)]
 
 
@@ -185,6 +200,18 @@ class Settings(ProgramSettings):
         [],
         description="network of proxies whose X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host headers are"
         " trusted; may be repeated, or a comma-separated list",
+    )
+    header_in: HeadersIn = Field(
+        [],
+        description="request header to forward to the server as metadata: a name, or a prefix such as X-Tenant-*;"
+        " Grpc-Metadata-* forwards Grpc-Metadata-NAME as NAME; never credentials, identities and headers of proxies;"
+        " may be repeated, or a comma-separated list",
+    )
+    header_out: HeadersOut = Field(
+        [],
+        description="metadata of the server to return as response header: a name, or a prefix such as X-Tenant-*;"
+        " Grpc-Metadata-* returns NAME as Grpc-Metadata-NAME; never content, CORS and security headers;"
+        " may be repeated, or a comma-separated list",
     )
     cors_origin: Names = Field(
         [], description="origin whose pages may read responses in a browser (CORS), or * for all; may be repeated"

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
+from multidict import CIMultiDict
+
+from restmap_gateway.crossing.outward import add_sent
 
 _STATUS_LINES: Mapping[int, str] = {status: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
@@ -85,6 +88,13 @@ def compressed(status: int, headers: Mapping[str, str], body: bytes) -> web.Resp
     response.headers["Vary"] = varying(headers)
     response.enable_compression(web.ContentCoding.gzip)
     return response
+
+
+def with_sent(headers: Mapping[str, str], sent: Sequence[tuple[str, str]]) -> MutableMapping[str, str]:
+    """Return the headers of a response and those from metadata of the server; names may repeat."""
+    both = CIMultiDict(headers)
+    add_sent(both, sent)
+    return both
 
 
 def varying(headers: Mapping[str, str]) -> str:

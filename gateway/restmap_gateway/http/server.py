@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -18,7 +18,7 @@ from restmap_gateway.http.connections import Connections
 from restmap_gateway.http.cors import Cors
 from restmap_gateway.http.in_flight import InFlight, InFlightRequest
 from restmap_gateway.http.methods import COMMON, are_all_common
-from restmap_gateway.http.response import WholeResponse, closing, compressed, plain, varying, whole
+from restmap_gateway.http.response import WholeResponse, closing, compressed, plain, varying, whole, with_sent
 from restmap_gateway.http.unwritten import LARGE, Unwritten
 from restmap_gateway.transcode import headers
 from restmap_gateway.transcode.failures import Failures
@@ -166,7 +166,9 @@ class HttpServer(web.Server):
                 self._unwritten.check_room(len(answer.body))
             except RequestFailed as failure:
                 answer = self._failures.of_request(failure, request_id)
-        stamped = {**answer.headers, **self._stamp(request, answer.request_id or request_id)}
+        stamped: MutableMapping[str, str] = {**answer.headers, **self._stamp(request, answer.request_id or request_id)}
+        if answer.sent:
+            stamped = with_sent(stamped, answer.sent)
         if "Content-Encoding" in answer.headers:
             stamped["Vary"] = varying(stamped)
         elif len(answer.body) >= COMPRESS_FROM and headers.accepts_gzip(request.headers):

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
 
 from restmap.v1 import restmap_pb2
+from restmap_gateway.schema.crossing import CrossingHeader, canonical, crossing_header, why_never_in
 from restmap_gateway.schema.descriptor_set import DescriptorSet, Problem
+from restmap_gateway.schema.header_check import prefix_problems, request_problems, response_problems
 from restmap_gateway.schema.restmap_options import HEADER_NAME, of_file
+from restmap_gateway.schema.system_parameters import SystemParameters, read_system_parameters
+
+__all__ = ["CLIENT_ADDRESS", "TRACE_HEADERS", "Conventions", "CrossingHeader", "RequestIdForm", "Statuses"]
 
 TRACE_HEADERS: Final = ("traceparent", "tracestate")
 """Request headers that always become metadata, whatever the options say: W3C Trace Context."""
@@ -32,14 +37,6 @@ _TAKEN_HEADERS: Final = frozenset(
     {"connection", "content-encoding", "content-length", "content-type", "date", "server", "transfer-encoding", "vary"}
 )
 """Response headers that this gateway sets itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class CrossingHeader:
-    """A header and the metadata key that carries its value in a call."""
-
-    header: str
-    metadata_key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +80,7 @@ class Conventions:
         CrossingHeader("WWW-Authenticate", "www-authenticate"),
         CrossingHeader("Proxy-Authenticate", "proxy-authenticate"),
     )
-    """Response headers that are made from metadata of a failed call."""
+    """Response headers that are made from metadata of a failed call, or of every call."""
     request_id: RequestIdForm = _PLAIN
     security_schemes: tuple[restmap_pb2.SecurityScheme, ...] = ()
     """Security schemes, each sufficient alone; read-only."""
@@ -98,6 +95,47 @@ class Conventions:
     """Contact for users of the API; read-only; None if no file sets it."""
     api_license: restmap_pb2.ApiLicense | None = None
     """License of the API; read-only; None if no file sets it."""
+    system_parameters: SystemParameters = field(default_factory=SystemParameters)
+    """Query parameters of every call that are not fields of the request."""
+    error_details: restmap_pb2.ErrorDetails.ValueType = restmap_pb2.ERROR_DETAILS_DOCUMENTED
+    """Details of a failed call in the error body."""
+
+    @property
+    def own_keys(self) -> frozenset[str]:
+        """Return the metadata keys that the gateway sets itself, so that no header of a client may reach them."""
+        form = self.request_id
+        return frozenset({CLIENT_ADDRESS, *TRACE_HEADERS, form.metadata_key, form.client_metadata_key})
+
+    @property
+    def reserved_keys(self) -> frozenset[str]:
+        """Return the metadata keys that no prefix of allowed headers reaches: other headers set them."""
+        fixed = (one for one in self.request_headers if not one.is_prefix and why_never_in(one.header))
+        return self.own_keys | {one.metadata_key for one in (*fixed, *self.proxy_headers)}
+
+    def allowing(self, header_in: Iterable[str], header_out: Iterable[str], problems: list[Problem]) -> Conventions:
+        """Return the conventions with more headers that cross; add those that must not to the problems.
+
+        Args:
+            header_in: names and prefixes of request headers.
+            header_out: names and prefixes of response headers, for every call.
+            problems: gets the errors.
+        """
+        inward = [crossing_header(header) for header in dict.fromkeys(header_in)]
+        outward = [crossing_header(header, on_success=True) for header in dict.fromkeys(header_out)]
+        taken = frozenset(map(canonical, self.reserved_keys))
+        for one in inward:
+            if canonical(one.metadata_key) in taken:
+                problems.append(
+                    Problem(f"the request header {one.header!r} sets metadata that the gateway sets itself")
+                )
+        for one in outward:
+            if canonical(one.metadata_key) == canonical(self.request_id.header):
+                problems.append(Problem(f"the response header {one.header!r} is one that the gateway sets itself"))
+        known = {one.header.lower() for one in self.request_headers}
+        more = (one for one in inward if one.header.lower() not in known)
+        said = {one.header.lower() for one in outward}
+        before = (one for one in self.response_headers if one.header.lower() not in said)
+        return replace(self, request_headers=(*self.request_headers, *more), response_headers=(*before, *outward))
 
 
 def read_conventions(descriptors: DescriptorSet, problems: list[Problem]) -> Conventions:
@@ -119,13 +157,15 @@ def read_conventions(descriptors: DescriptorSet, problems: list[Problem]) -> Con
         api_description=next((option.api_description for option in every if option.api_description), ""),
         api_contact=next((option.api_contact for option in every if option.HasField("api_contact")), None),
         api_license=next((option.api_license for option in every if option.HasField("api_license")), None),
+        system_parameters=read_system_parameters(descriptors),
+        error_details=next((one.error_details for one in every if one.error_details), usual.error_details),
     )
     problems += map(Problem, _id_problems(found))
     return found
 
 
 def _headers(mappings: Iterable[restmap_pb2.HeaderMapping]) -> tuple[CrossingHeader, ...]:
-    return tuple(CrossingHeader(one.header, _key(one.header, one.metadata_key)) for one in mappings)
+    return tuple(crossing_header(one.header, one.metadata_key, on_success=one.on_success) for one in mappings)
 
 
 def _key(header: str, metadata_key: str) -> str:
@@ -146,13 +186,7 @@ def _statuses(mappings: Iterable[restmap_pb2.StatusMapping]) -> Statuses:
 
 def _problems(option: restmap_pb2.FileMapping) -> Iterator[str]:
     """Yield the errors in the options of one file."""
-    for mapping in (*option.request_headers, *option.proxy_headers):
-        yield from _header_problems(mapping.header)
-        yield from _key_problems(_key(mapping.header, mapping.metadata_key))
-    for mapping in option.response_headers:
-        yield from _header_problems(mapping.header)
-        if mapping.header.lower() in _TAKEN_HEADERS:
-            yield f"the response header {mapping.header!r} is one that the gateway sets itself"
+    yield from _mappings_problems(option)
     if option.HasField("request_id"):
         form = _request_id(option.request_id)
         yield from _header_problems(form.header)
@@ -185,6 +219,30 @@ def _id_problems(conventions: Conventions) -> Iterator[str]:
     for key in (form.metadata_key, form.client_metadata_key):
         if key in keys or form.metadata_key == form.client_metadata_key:
             yield f"the metadata key {key!r} is that of request ids, and of something else"
+
+
+def _mappings_problems(option: restmap_pb2.FileMapping) -> Iterator[str]:
+    for mapping in option.request_headers:
+        yield from _mapping_problems(mapping, may_be_binary=True) or request_problems(mapping)
+    for mapping in option.proxy_headers:
+        yield from _mapping_problems(mapping, may_be_binary=False)
+    for mapping in option.response_headers:
+        yield from _header_problems(mapping.header.removesuffix("*"))
+        if mapping.header.lower() in _TAKEN_HEADERS:
+            yield f"the response header {mapping.header!r} is one that the gateway sets itself"
+        else:
+            yield from response_problems(mapping)
+        if mapping.header.endswith("*"):
+            yield from prefix_problems(mapping)
+
+
+def _mapping_problems(mapping: restmap_pb2.HeaderMapping, *, may_be_binary: bool) -> list[str]:
+    """Return the errors in the names of a request header and its key."""
+    header, key = mapping.header, _key_of(mapping)
+    if may_be_binary and header.endswith("*"):
+        return [*_header_problems(header.removesuffix("*")), *prefix_problems(mapping)]
+    is_binary = may_be_binary and key.endswith("-bin")
+    return [*_header_problems(header), *_key_problems(key.removesuffix("-bin") if is_binary else key)]
 
 
 def _header_problems(header: str) -> Iterator[str]:
@@ -224,16 +282,24 @@ def _repetitions(options: Mapping[str, restmap_pb2.FileMapping]) -> Iterator[Pro
             first.setdefault(setting, name)
 
 
+def _key_of(mapping: restmap_pb2.HeaderMapping) -> str:
+    return crossing_header(mapping.header, mapping.metadata_key).metadata_key
+
+
 def _set_once(option: restmap_pb2.FileMapping) -> Iterator[str]:
     if option.HasField("request_id"):
         yield "request_id"
     yield from (name for name in ("api_title", "api_version", "api_description") if getattr(option, name))
     yield from (name for name in ("api_contact", "api_license") if option.HasField(name))
+    if option.HasField("system_parameters"):
+        yield "system_parameters"
+    if option.error_details:
+        yield "error_details"
     for mapping in (*option.request_headers, *option.proxy_headers):
         yield f"the request header {mapping.header.lower()!r}"
-        yield f"the metadata {_key(mapping.header, mapping.metadata_key)!r}"
+        yield f"the metadata {_key_of(mapping)!r}"
     for mapping in option.response_headers:
         yield f"the response header {mapping.header.lower()!r}"
-        yield f"the response header of the metadata {_key(mapping.header, mapping.metadata_key)!r}"
+        yield f"the response header of the metadata {_key_of(mapping)!r}"
     yield from (f"the security scheme {scheme.name!r}" for scheme in option.security_schemes)
     yield from (f"the status of {_name(status.code)}" for status in option.statuses)

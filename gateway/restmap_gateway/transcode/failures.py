@@ -11,10 +11,11 @@ from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from restmap.v1 import restmap_pb2
+from restmap_gateway.crossing.outward import ResponseHeaders
 from restmap_gateway.errors import InvalidRequest, RequestFailed, Violation
 from restmap_gateway.schema.schema import ReasonMapping, Schema
 from restmap_gateway.transcode.http_response import JSON, HttpResponse
-from restmap_gateway.transcode.metadata import RequestIds, ResponseHeaders
+from restmap_gateway.transcode.metadata import RequestIds
 from restmap_gateway.upstream.reply import Reply
 
 HTTP_STATUS: Mapping[grpc.StatusCode, int] = {
@@ -100,8 +101,9 @@ class Failures:
         statuses = schema.conventions.statuses
         self._statuses = {**HTTP_STATUS, **{grpc.StatusCode[name]: status for name, status in statuses.by_code.items()}}
         self._quota_status = statuses.quota
-        self._request_ids = RequestIds(schema.conventions.request_id)
-        self._response_headers = ResponseHeaders(schema.conventions.response_headers)
+        form = schema.conventions.request_id
+        self._request_ids = RequestIds(form)
+        self._response_headers = ResponseHeaders(schema.conventions.response_headers, form.header)
         self._knows_outcomes = any(
             reason.nothing_done for reasons in schema.reasons.values() for reason in reasons.values()
         )
@@ -131,7 +133,9 @@ class Failures:
         request_id = self._request_ids.of_server(reply.metadata, request_id)
         answer = self.of_status(reply.code, reply.message, reply.details, request_id, uncertainty)
         sent = self._response_headers.of(reply.metadata)
-        return replace(answer, headers={**answer.headers, **sent}, request_id=request_id)
+        said = {name.lower() for name, _ in sent}
+        own = {name: value for name, value in answer.headers.items() if name.lower() not in said}
+        return replace(answer, headers=own, request_id=request_id, sent=sent)
 
     def of_status(
         self, code: grpc.StatusCode, message: str, details: bytes | None, request_id: str, uncertainty: str = ""

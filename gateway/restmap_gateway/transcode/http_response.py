@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from aiohttp.web import BaseRequest
@@ -28,3 +28,5 @@ class HttpResponse:
     """Details that a failure's message omits, for the log."""
     request_id: str = ""
     """Request id that the server sent; empty if it sent none."""
+    sent: Sequence[tuple[str, str]] = ()
+    """Headers from metadata of the server, where the gateway has none of the name; a name may repeat."""

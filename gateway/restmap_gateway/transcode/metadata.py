@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import uuid_utils
 from aiohttp.web import BaseRequest
 
+from restmap_gateway.crossing.inward import AllowedHeaders
 from restmap_gateway.errors import InvalidRequest, Violation
 from restmap_gateway.schema.conventions import (
     CLIENT_ADDRESS,
@@ -16,6 +17,7 @@ from restmap_gateway.schema.conventions import (
     CrossingHeader,
     RequestIdForm,
 )
+from restmap_gateway.schema.crossing import why_never_in
 from restmap_gateway.transcode.forwarded import Forwarded
 from restmap_gateway.transcode.headers import Headers
 from restmap_gateway.upstream.reply import Metadata
@@ -71,32 +73,33 @@ class RequestMetadata:
         self._forwarded = forwarded
         trace = (CrossingHeader(name, name) for name in TRACE_HEADERS)
         from_proxy = conventions.proxy_headers if proxy_identity else ()
-        mappings = (*conventions.request_headers, *trace, *from_proxy)
-        self._names = tuple((mapping.header, mapping.metadata_key) for mapping in mappings)
+        credentials = [one for one in conventions.request_headers if is_fixed(one)]
+        self._names = tuple((one.header, one.metadata_key) for one in (*credentials, *trace, *from_proxy))
+        self._allowed = allowed_headers(conventions)
 
-    def of(self, request: BaseRequest, request_id: str) -> list[tuple[str, str]]:
+    def of(self, request: BaseRequest, request_id: str) -> list[tuple[str, str | bytes]]:
         """Return the metadata of a call.
 
         Raises:
             InvalidRequest: a header is repeated or has characters that are not allowed in metadata.
         """
-        found = crossing(request.headers, self._names)
+        found: list[tuple[str, str | bytes]] = [*crossing(request.headers, self._names)]
+        if self._allowed is not None:
+            found += self._allowed.of(request.headers)
         if client := self._forwarded.client(request):
             found.append((CLIENT_ADDRESS, client))
         return found + self._ids.metadata(request.headers, request_id)
 
 
-class ResponseHeaders:
-    """Makes response headers from the metadata of a failed call."""
+def is_fixed(mapping: CrossingHeader) -> bool:
+    """Return whether a header crosses in every request that has it: a credential, even if ``Connection`` names it."""
+    return not mapping.is_prefix and bool(why_never_in(mapping.header))
 
-    def __init__(self, mappings: Sequence[CrossingHeader]) -> None:
-        """Store which metadata become headers."""
-        self._by_key = {mapping.metadata_key: mapping.header for mapping in mappings}
 
-    def of(self, metadata: Metadata) -> Mapping[str, str]:
-        """Return the headers for the metadata."""
-        by_key = self._by_key
-        return {by_key[key]: value for key, value in metadata if key in by_key and isinstance(value, str)}
+def allowed_headers(conventions: Conventions) -> AllowedHeaders | None:
+    """Return the headers that cross beside credentials; None if there are none."""
+    allowed = [one for one in conventions.request_headers if not is_fixed(one)]
+    return AllowedHeaders(allowed, conventions.reserved_keys) if allowed else None
 
 
 def crossing(headers: Headers, names: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

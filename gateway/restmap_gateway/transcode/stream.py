@@ -16,6 +16,7 @@ import structlog
 from aiohttp import web
 from google.protobuf.message import DecodeError, Message
 
+from restmap_gateway.crossing.outward import ResponseHeaders, add_sent
 from restmap_gateway.errors import RequestFailed
 from restmap_gateway.json_map import dumps
 from restmap_gateway.transcode import headers
@@ -103,6 +104,7 @@ class StreamingCalls:
         stamp: Stamp,
         unwritten: Backpressure,
         most: int,
+        of_success: ResponseHeaders | None = None,
     ) -> None:
         """Create the handler.
 
@@ -113,6 +115,7 @@ class StreamingCalls:
             stamp: makes the headers that every response has.
             unwritten: counts unread response bytes.
             most: maximum number of open streams.
+            of_success: makes the headers of successful responses from metadata; None: there are none.
         """
         self._upstream = upstream
         self._unwritten = unwritten
@@ -120,6 +123,7 @@ class StreamingCalls:
         self._failures = failures
         self._heartbeat_seconds = heartbeat_seconds
         self._stamp = stamp
+        self._of_success = of_success
         self._open: set[ServerStream] = set()
         self._is_draining = False
         self._log = structlog.get_logger("restmap_gateway.transcode.stream")
@@ -181,7 +185,10 @@ class StreamingCalls:
             grpc.aio.AioRpcError: the call failed.
             RequestFailed: a message cannot be read, or the gateway drains.
         """
-        if not await stream.until_message(self._heartbeat_seconds):
+        is_there = await stream.until_message(self._heartbeat_seconds)
+        if self._of_success is not None:
+            add_sent(response.headers, self._of_success.of(await stream.initial_metadata()))
+        if not is_there:
             await response.prepare(call.request)
             await response.write(b"")  # sends the headers
         while (message := await stream.read(self._heartbeat_seconds)) is not NoMessage.MORE:

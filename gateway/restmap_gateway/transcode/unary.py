@@ -5,6 +5,7 @@ from __future__ import annotations
 import grpc
 from google.protobuf.message import DecodeError
 
+from restmap_gateway.crossing.outward import ResponseHeaders
 from restmap_gateway.errors import RequestFailed
 from restmap_gateway.json_map import dumps
 from restmap_gateway.transcode.endpoint import UpstreamCall
@@ -19,14 +20,30 @@ class UnaryCalls:
     """Handles unary calls."""
 
     def __init__(
-        self, upstream: Backend, failures: Failures, request_ids: RequestIds, forwarded: Forwarded, most_seconds: float
+        self,
+        upstream: Backend,
+        failures: Failures,
+        request_ids: RequestIds,
+        forwarded: Forwarded,
+        most_seconds: float,
+        of_success: ResponseHeaders | None = None,
     ) -> None:
-        """Create the handler; ``most_seconds`` limits every call."""
+        """Create the handler.
+
+        Args:
+            upstream: makes the calls.
+            failures: makes the responses for failures.
+            request_ids: reads the request id of a reply.
+            forwarded: knows the URL of this gateway.
+            most_seconds: limit of every call.
+            of_success: makes the headers of successful responses from metadata; None: there are none.
+        """
         self._upstream = upstream
         self._failures = failures
         self._request_ids = request_ids
         self._forwarded = forwarded
         self._most_seconds = most_seconds
+        self._of_success = of_success
 
     async def answer(self, call: UpstreamCall) -> HttpResponse:
         """Make the call and return its response.
@@ -44,9 +61,10 @@ class UnaryCalls:
             return self._failures.of_reply(reply, call.request_id, call.uncertainty)
         request_id = self._request_ids.of_server(reply.metadata, call.request_id)
         body = self._json(call, reply.response)
+        sent = () if self._of_success is None else self._of_success.of(reply.metadata)
         if method.mapping.empty_body:
-            return HttpResponse(200, request_id=request_id)
-        return HttpResponse(200, body, JSON, request_id=request_id)
+            return HttpResponse(200, request_id=request_id, sent=sent)
+        return HttpResponse(200, body, JSON, request_id=request_id, sent=sent)
 
     def _json(self, call: UpstreamCall, response: bytes) -> bytes:
         endpoint = call.endpoint

@@ -10,7 +10,7 @@ from typing import Any
 import grpc
 
 from restmap_gateway.errors import RequestFailed
-from restmap_gateway.upstream.reply import Reply
+from restmap_gateway.upstream.reply import Metadata, Reply
 
 _FAILURE_BEHIND_METADATA = 1.0
 """Seconds to wait for a failure after empty initial metadata: in a call that fails at once, the metadata arrive a
@@ -37,6 +37,8 @@ class ServerStream:
         self._failure = failure
         self._reading: asyncio.Future[Any] | None = None
         self._interrupted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._has_begun = False
+        """Whether the server's initial metadata are here."""
 
     async def until_message(self, seconds: float) -> bool:
         """Wait for the first message or the end, until the server sends initial metadata or ``seconds`` pass.
@@ -54,10 +56,15 @@ class ServerStream:
             if begun.done() and not (begun.exception() is None and begun.result()):
                 await self._wait((reading,), _FAILURE_BEHIND_METADATA)
         finally:
+            self._has_begun = begun.done() or reading.done()
             begun.cancel()
         if reading.done():
             reading.result()
         return reading.done()
+
+    async def initial_metadata(self) -> Metadata:
+        """Return the server's initial metadata; none if they were not here yet at the end of `until_message`."""
+        return tuple(await self._call.initial_metadata() or ()) if self._has_begun else ()
 
     async def read(self, seconds: float) -> bytes | NoMessage:
         """Return the next message, or why there is none after ``seconds``.

@@ -85,6 +85,8 @@ class Link:
     """TLS settings; None: plain text."""
     options: Sequence[tuple[str, int]] = ()
     """Additional channel options."""
+    initial_metadata: bool = False
+    """Whether the reply to a successful call has the initial metadata too; those of a failed call are always there."""
 
 
 class Upstream:
@@ -188,7 +190,9 @@ class Upstream:
         async with asyncio.timeout_at(unary.give_up):
             try:
                 call = multicallable(unary.request, metadata=(*unary.metadata, ("grpc-timeout", timeout)))
-                return Reply(grpc.StatusCode.OK, "", await call, tuple(await call.trailing_metadata()))
+                response = await call
+                initial = await call.initial_metadata() if self._link.initial_metadata else ()
+                return Reply(grpc.StatusCode.OK, "", response, (*initial, *await call.trailing_metadata()))
             except grpc.aio.AioRpcError as error:
                 return await self.failure(error)
 

@@ -155,7 +155,7 @@ class Answer(_message.Message):
     """The serialized response message; empty unless the code is 0."""
     @_builtins.property
     def trailers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Metadatum]:
-        """The trailing metadata."""
+        """The metadata of the call: the initial metadata, then the trailing metadata."""
 
     def __init__(
         self,

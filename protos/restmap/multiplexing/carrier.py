@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import grpc
@@ -34,6 +34,8 @@ class UnaryCall:
     deadline: float | None
     """Deadline as a value of ``time.monotonic()``; None: no deadline."""
     peer: Peer
+    binary_metadata: Mapping[str, bytes] = field(default_factory=dict)
+    """Metadata with binary values, whose keys end in ``-bin``. A repeated key has its last value."""
 
 
 class CallStatus(Protocol):
@@ -65,7 +67,7 @@ class CallResult(Protocol):
 
     @property
     def trailers(self) -> Trailers:
-        """The trailing metadata."""
+        """The metadata of the answer: the initial metadata, then the trailing metadata."""
         ...
 
 

@@ -78,8 +78,9 @@ def call_of(call: pb.Call, peer: Peer, seconds: float | None) -> UnaryCall | pb.
             return pb.Answer(id=call.id, code=_RESOURCE_EXHAUSTED, message=message)
     named = [(entry.key, entry.value) for entry in entries]
     metadata = {key: value.decode("ascii", "replace") for key, value in named if not key.endswith("-bin")}
+    binary = {key: value for key, value in named if key.endswith("-bin")} if len(metadata) < len(named) else {}
     deadline = None if seconds is None else time.monotonic() + seconds
-    return UnaryCall(call.method, call.request, metadata, deadline, peer)
+    return UnaryCall(call.method, call.request, metadata, deadline, peer, binary)
 
 
 def no_method(call_id: int, method: str) -> pb.Answer:

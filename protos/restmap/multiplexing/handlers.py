@@ -52,11 +52,12 @@ class CallContext:
         self._call = call
         self._code = grpc.StatusCode.OK
         self._details = ""
+        self._initial: Trailers = ()
         self._trailers: Trailers = ()
 
-    def invocation_metadata(self) -> Sequence[tuple[str, str]]:
-        """Return the metadata with text values."""
-        return tuple(self._call.metadata.items())
+    def invocation_metadata(self) -> Sequence[tuple[str, str | bytes]]:
+        """Return the metadata."""
+        return (*self._call.metadata.items(), *self._call.binary_metadata.items())
 
     def time_remaining(self) -> float | None:
         """Return the seconds until the deadline; None: no deadline."""
@@ -89,13 +90,15 @@ class CallContext:
         raise _Aborted
 
     async def send_initial_metadata(self, initial_metadata: Trailers) -> None:
-        """Do nothing: a call in a stream has no initial metadata."""
+        """Set the initial metadata of the answer; a call in a stream sends them together with the trailing ones."""
+        self._initial = tuple(initial_metadata)
 
     def ended(self, response: bytes) -> Ended:
         """Return the result of the call: this response, or the status that was set."""
+        metadata = (*self._initial, *self._trailers)
         if self._code is grpc.StatusCode.OK:
-            return Ended(response, None, self._trailers)
-        return Ended(b"", Failed(self._code, self._details), self._trailers)
+            return Ended(response, None, metadata)
+        return Ended(b"", Failed(self._code, self._details), metadata)
 
 
 class Handlers:

@@ -24,6 +24,48 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ErrorDetails:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ErrorDetailsEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorDetails.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ERROR_DETAILS_UNSPECIFIED: _ErrorDetails.ValueType  # 0
+    """The default."""
+    ERROR_DETAILS_DOCUMENTED: _ErrorDetails.ValueType  # 1
+    """The violations of `google.rpc.BadRequest`, and the reason of
+    `google.rpc.ErrorInfo`.
+    """
+    ERROR_DETAILS_FULL: _ErrorDetails.ValueType  # 2
+    """All details, as the JSON of `google.rpc.Status.details`. The message is that of
+    `google.rpc.LocalizedMessage`, if there is one. The message and the
+    `google.rpc.DebugInfo` of INTERNAL, UNKNOWN and DATA_LOSS are hidden.
+    """
+    ERROR_DETAILS_DEBUG: _ErrorDetails.ValueType  # 3
+    """Like `ERROR_DETAILS_FULL`, and nothing is hidden. Only for services whose
+    callers may see all internals.
+    """
+
+class ErrorDetails(_ErrorDetails, metaclass=_ErrorDetailsEnumTypeWrapper):
+    """The details of a failed call in the error body."""
+
+ERROR_DETAILS_UNSPECIFIED: ErrorDetails.ValueType  # 0
+"""The default."""
+ERROR_DETAILS_DOCUMENTED: ErrorDetails.ValueType  # 1
+"""The violations of `google.rpc.BadRequest`, and the reason of
+`google.rpc.ErrorInfo`.
+"""
+ERROR_DETAILS_FULL: ErrorDetails.ValueType  # 2
+"""All details, as the JSON of `google.rpc.Status.details`. The message is that of
+`google.rpc.LocalizedMessage`, if there is one. The message and the
+`google.rpc.DebugInfo` of INTERNAL, UNKNOWN and DATA_LOSS are hidden.
+"""
+ERROR_DETAILS_DEBUG: ErrorDetails.ValueType  # 3
+"""Like `ERROR_DETAILS_FULL`, and nothing is hidden. Only for services whose
+callers may see all internals.
+"""
+Global___ErrorDetails: _TypeAlias = ErrorDetails  # noqa: Y015
+
 class _TimeFormat:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -67,6 +109,8 @@ class FileMapping(_message.Message):
     API_DESCRIPTION_FIELD_NUMBER: _builtins.int
     API_CONTACT_FIELD_NUMBER: _builtins.int
     API_LICENSE_FIELD_NUMBER: _builtins.int
+    SYSTEM_PARAMETERS_FIELD_NUMBER: _builtins.int
+    ERROR_DETAILS_FIELD_NUMBER: _builtins.int
     api_title: _builtins.str
     """The title of the API in its description. At most one file of a descriptor set
     sets this field. Default: the packages of the services.
@@ -79,6 +123,11 @@ class FileMapping(_message.Message):
     api_description: _builtins.str
     """Markdown at the beginning of the description of the API. At most one file of a
     descriptor set sets this field.
+    """
+    error_details: Global___ErrorDetails.ValueType
+    """The details of a failed call in the error body. At most one file of a
+    descriptor set sets this field; the gateway's setting `--error-details` wins.
+    Default: `ERROR_DETAILS_DOCUMENTED`.
     """
     @_builtins.property
     def error_domains(self) -> _containers.RepeatedCompositeFieldContainer[Global___ErrorDomain]:
@@ -113,9 +162,9 @@ class FileMapping(_message.Message):
 
     @_builtins.property
     def response_headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeaderMapping]:
-        """Metadata of a failed call that become response headers. The entries of all
-        files are merged. Default if no file has entries: `www-authenticate` and
-        `proxy-authenticate`.
+        """Metadata of a call that become response headers: of a failed call, and with
+        `on_success` of every call. The entries of all files are merged. Default if no
+        file has entries: `www-authenticate` and `proxy-authenticate`.
         """
 
     @_builtins.property
@@ -150,6 +199,13 @@ class FileMapping(_message.Message):
         set sets this field.
         """
 
+    @_builtins.property
+    def system_parameters(self) -> Global___SystemParameters:
+        """Query parameters of every call that are not fields of the request. At most one
+        file of a descriptor set sets this field. Default if no file of the set imports
+        this file: `standard`; otherwise none.
+        """
+
     def __init__(
         self,
         *,
@@ -166,10 +222,12 @@ class FileMapping(_message.Message):
         api_description: _builtins.str = ...,
         api_contact: Global___ApiContact | None = ...,
         api_license: Global___ApiLicense | None = ...,
+        system_parameters: Global___SystemParameters | None = ...,
+        error_details: Global___ErrorDetails.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["api_contact", b"api_contact", "api_license", b"api_license", "failure_codes", b"failure_codes", "request_id", b"request_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["api_contact", b"api_contact", "api_license", b"api_license", "failure_codes", b"failure_codes", "request_id", b"request_id", "system_parameters", b"system_parameters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_contact", b"api_contact", "api_description", b"api_description", "api_license", b"api_license", "api_title", b"api_title", "api_version", b"api_version", "error_domains", b"error_domains", "failure_codes", b"failure_codes", "proxy_headers", b"proxy_headers", "request_headers", b"request_headers", "request_id", b"request_id", "response_headers", b"response_headers", "security_schemes", b"security_schemes", "statuses", b"statuses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_contact", b"api_contact", "api_description", b"api_description", "api_license", b"api_license", "api_title", b"api_title", "api_version", b"api_version", "error_details", b"error_details", "error_domains", b"error_domains", "failure_codes", b"failure_codes", "proxy_headers", b"proxy_headers", "request_headers", b"request_headers", "request_id", b"request_id", "response_headers", b"response_headers", "security_schemes", b"security_schemes", "statuses", b"statuses", "system_parameters", b"system_parameters"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -232,28 +290,80 @@ class ApiLicense(_message.Message):
 Global___ApiLicense: _TypeAlias = ApiLicense  # noqa: Y015
 
 @_typing.final
+class SystemParameters(_message.Message):
+    """Query parameters of every call, such as `$alt`. If the request has a field of the
+    same name, the parameter sets the field.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STANDARD_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    standard: _builtins.bool
+    """Accept the parameters of Google's list of system parameters whose names begin
+    with `$`; Google's generated clients send them. `$alt` selects the form of the
+    response: `json`, or `json;enum-encoding=int` with enums as numbers. All other
+    parameters have no effect.
+    """
+    @_builtins.property
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """More parameters to accept, such as `key`, `fields` or `prettyPrint`. `alt` is
+        another name of `$alt`; all other parameters have no effect.
+        """
+
+    def __init__(
+        self,
+        *,
+        standard: _builtins.bool = ...,
+        names: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["names", b"names", "standard", b"standard"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SystemParameters: _TypeAlias = SystemParameters  # noqa: Y015
+
+@_typing.final
 class HeaderMapping(_message.Message):
-    """A header and its metadata key."""
+    """A header and its metadata key, or all headers whose names begin with a prefix.
+
+    Some headers never cross, however they are written: in requests hop-by-hop
+    headers, `forwarded`, `x-forwarded-*`, `proxy-*`, `grpc-*`, the metadata that
+    the gateway sets itself, credentials under another name, and outside of
+    `proxy_headers` the identity of the caller; in responses `content-*`,
+    `access-control-*`, hop-by-hop and security headers.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     HEADER_FIELD_NUMBER: _builtins.int
     METADATA_KEY_FIELD_NUMBER: _builtins.int
+    ON_SUCCESS_FIELD_NUMBER: _builtins.int
     header: _builtins.str
-    """The name of the header, as responses and messages write it. Requests may use
-    any case.
+    """The name of the header, as responses and messages write it; requests may use
+    any case. A name that ends with `*` is a prefix: `X-Tenant-*`.
     """
     metadata_key: _builtins.str
-    """The metadata key. Empty: the name of the header in lower case."""
+    """The metadata key. Empty: the name of the header in lower case, without
+    `grpc-metadata-`. Always empty for a prefix. The values of a key that ends with
+    `-bin` are base64 in the header.
+    """
+    on_success: _builtins.bool
+    """Only in `response_headers`: make the header from the metadata of successful
+    calls too, not only of failed calls.
+    """
     def __init__(
         self,
         *,
         header: _builtins.str = ...,
         metadata_key: _builtins.str = ...,
+        on_success: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "metadata_key", b"metadata_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "metadata_key", b"metadata_key", "on_success", b"on_success"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

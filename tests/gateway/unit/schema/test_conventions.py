@@ -52,6 +52,31 @@ def test_headers_of_all_files_add_up_and_replace_the_usual_ones(tmp_path: Path) 
     assert found.response_headers == (CrossingHeader("X-Left", "left"),)
 
 
+@pytest.mark.parametrize(
+    "option",
+    [
+        'request_headers: [{header: "authorization"}, {header: "x-auth-token"}, {header: "X-Service-Token"}]',
+        'request_headers: [{header: "X-Session" metadata_key: "session"}, {header: "X-Tenant-*"}]',
+        'request_headers: [{header: "User-Agent" metadata_key: "agent"}, {header: "X-Raw-Bin"}]',
+        'response_headers: [{header: "Set-Cookie"}, {header: "Location" on_success: true}, {header: "X-Tenant-*"}]',
+        'response_headers: [{header: "WWW-Authenticate"}, {header: "Proxy-Authenticate"}]',
+        'proxy_headers: [{header: "proxy-authorization"}, {header: "x-roles"}]',
+    ],
+)
+def test_headers_of_these_kinds_may_cross(tmp_path: Path, option: str) -> None:
+    assert conventions(tmp_path, option) != Conventions() or "WWW" in option
+
+
+def test_grpc_metadata_before_a_name_is_not_in_the_key(tmp_path: Path) -> None:
+    found = conventions(
+        tmp_path,
+        'request_headers: [{header: "Grpc-Metadata-A"}, {header: "Grpc-Metadata-*"}]'
+        ' response_headers: [{header: "Grpc-Metadata-B" on_success: true}]',
+    )
+    assert found.request_headers == (CrossingHeader("Grpc-Metadata-A", "a"), CrossingHeader("Grpc-Metadata-*", "*"))
+    assert found.response_headers == (CrossingHeader("Grpc-Metadata-B", "b", on_success=True),)
+
+
 def test_the_request_id_keeps_its_form_unless_a_file_says_so(tmp_path: Path) -> None:
     assert conventions(tmp_path, 'request_id: {header: "X-Id"}').request_id == RequestIdForm("X-Id", "x-id")
     found = conventions(
@@ -81,6 +106,38 @@ def test_statuses_are_by_code(tmp_path: Path) -> None:
         ('proxy_headers: [{header: "X-Forwarded-For"}]', "'x-forwarded-for' is one that gRPC or the gateway sets"),
         ('response_headers: [{header: "Content-Length"}]', "'Content-Length' is one that the gateway sets itself"),
         ('request_headers: [{header: "X-Request-Id"}]', "'x-request-id' is that of request ids, and of something else"),
+        (
+            'request_headers: [{header: "X-A" metadata_key: "x-roles"}]',
+            "metadata 'x-roles': a proxy describes the caller",
+        ),
+        ('request_headers: [{header: "X-Roles"}]', "a proxy describes the caller in it; name it in proxy_headers"),
+        ('request_headers: [{header: "X-Roles" metadata_key: "r"}]', "header 'X-Roles' may not become metadata"),
+        ('request_headers: [{header: "Grpc-Metadata-X-Roles"}]', "metadata 'x-roles': a proxy describes the caller"),
+        ('request_headers: [{header: "X_Roles"}]', "metadata 'x_roles': a proxy describes the caller"),
+        (
+            'request_headers: [{header: "X-A" metadata_key: "authorization"}]',
+            "'authorization': it carries a credential",
+        ),
+        ('request_headers: [{header: "X-A" metadata_key: "x-api-token"}]', "'x-api-token': it carries a credential"),
+        ('request_headers: [{header: "Forwarded"}]', "'forwarded': gRPC, the gateway or a proxy sets it"),
+        ('request_headers: [{header: "X-Forwarded-User"}]', "'x-forwarded-user': gRPC, the gateway or a proxy sets it"),
+        ('request_headers: [{header: "X-Forwarded-For" metadata_key: "ip4"}]', "'X-Forwarded-For' may not become"),
+        ('request_headers: [{header: "Proxy-Authorization"}]', "'proxy-authorization': it is about one connection"),
+        ('request_headers: [{header: "Keep-Alive" metadata_key: "a"}]', "'Keep-Alive' may not become metadata"),
+        ('request_headers: [{header: "*"}]', "the prefix '*' is too short"),
+        ('request_headers: [{header: "Grpc-*"}]', "the prefix 'Grpc-*' is too short"),
+        ('request_headers: [{header: "X-A-*" metadata_key: "a"}]', "the prefix 'X-A-*' has a metadata_key"),
+        ('request_headers: [{header: "X-Forwarded-*"}]', "no request header may set the metadata 'x-forwarded-*'"),
+        ('proxy_headers: [{header: "X-A-*"}]', "'x-a-*' is not the key of metadata"),
+        ('response_headers: [{header: "Content-Security-Policy" metadata_key: "a"}]', "may not come from metadata"),
+        ('response_headers: [{header: "X-A" metadata_key: "content-type"}]', "'X-A' may not come from metadata"),
+        ('response_headers: [{header: "Access-Control-Allow-Origin"}]', "may not come from metadata: the gateway sets"),
+        (
+            'response_headers: [{header: "X-Frame-Options"}]',
+            "may not come from metadata: browsers or proxies act on it",
+        ),
+        ('response_headers: [{header: "WWW-Authenticate" on_success: true}]', "may not come from metadata"),
+        ('response_headers: [{header: "WWW-Authenticate" metadata_key: "a"}]', "may not come from metadata"),
         ('request_id: {metadata_key: "a" client_metadata_key: "a"}', "'a' is that of request ids"),
         ('request_id: {prefix: "a b"}', "the prefix 'a b' of request ids must be"),
         ('request_id: {header: "a b"}', "'a b' is not the name of a header"),
