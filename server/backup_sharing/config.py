@@ -220,6 +220,11 @@ class Settings(ProgramSettings):
     read_threads: int = Field(2, ge=1, description="threads that read from SQLite")
     read_connections: int = Field(4, ge=1, description="PostgreSQL connections for reads")
     write_connections: int = Field(1, ge=1, description="PostgreSQL connections for writes, one batch each")
+    prepared_statements: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="prepare PostgreSQL statements: auto prepares them unless a connection pooler such as PgBouncer is"
+        " found; on needs a pooler that tracks prepared statements or pools sessions; off suits every pooler",
+    )
     busy_timeout: float = Field(
         5.0, ge=0, description="seconds to wait for the database, including locks held by others"
     )
