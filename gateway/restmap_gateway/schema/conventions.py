@@ -88,6 +88,10 @@ class Conventions:
     statuses: Statuses = field(default_factory=Statuses)
     api_title: str = ""
     """Title of the API; empty if no file sets it."""
+    method_key: str = ""
+    """Metadata key of a request's HTTP method; empty: not forwarded."""
+    path_key: str = ""
+    """Metadata key of a request's path; empty: not forwarded."""
 
 
 def read_conventions(descriptors: DescriptorSet, problems: list[Problem]) -> Conventions:
@@ -105,6 +109,8 @@ def read_conventions(descriptors: DescriptorSet, problems: list[Problem]) -> Con
         security_schemes=tuple(one for option in every for one in option.security_schemes),
         statuses=_statuses(one for option in every for one in option.statuses),
         api_title=next((option.api_title for option in every if option.api_title), ""),
+        method_key=next((one.http_method_metadata_key for one in every if one.http_method_metadata_key), ""),
+        path_key=next((one.path_metadata_key for one in every if one.path_metadata_key), ""),
     )
     problems += map(Problem, _id_problems(found))
     return found
@@ -145,6 +151,8 @@ def _problems(option: restmap_pb2.FileMapping) -> Iterator[str]:
         yield from (*_key_problems(form.metadata_key), *_key_problems(form.client_metadata_key))
         if not _PREFIX.fullmatch(form.prefix):
             yield f"the prefix {form.prefix!r} of request ids must be up to 32 letters, digits, '_' and '-'"
+    for key in filter(None, (option.http_method_metadata_key, option.path_metadata_key)):
+        yield from _key_problems(key)
     for scheme in option.security_schemes:
         credential = scheme.header or scheme.authorization
         if not (_SCHEME_NAME.fullmatch(scheme.name) and HEADER_NAME.fullmatch(credential)):
@@ -159,6 +167,11 @@ def _id_problems(conventions: Conventions) -> Iterator[str]:
     for key in (form.metadata_key, form.client_metadata_key):
         if key in keys or form.metadata_key == form.client_metadata_key:
             yield f"the metadata key {key!r} is that of request ids, and of something else"
+    keys += [form.metadata_key, form.client_metadata_key]
+    for key in filter(None, (conventions.method_key, conventions.path_key)):
+        # A header of a client must never set these keys: servers trust them.
+        if key in keys or conventions.method_key == conventions.path_key:
+            yield f"the metadata key {key!r} is that of the HTTP method or path, and of something else"
 
 
 def _header_problems(header: str) -> Iterator[str]:
@@ -203,6 +216,10 @@ def _set_once(option: restmap_pb2.FileMapping) -> Iterator[str]:
         yield "request_id"
     if option.api_title:
         yield "api_title"
+    if option.http_method_metadata_key:
+        yield "http_method_metadata_key"
+    if option.path_metadata_key:
+        yield "path_metadata_key"
     for mapping in (*option.request_headers, *option.proxy_headers):
         yield f"the request header {mapping.header.lower()!r}"
         yield f"the metadata {_key(mapping.header, mapping.metadata_key)!r}"

@@ -22,6 +22,9 @@ from restmap_gateway.upstream.reply import Metadata
 
 _PRINTABLE = re.compile(r"[ -~]*")
 
+_LONGEST_PATH = 2048
+"""Maximum characters of a forwarded path; by default, gRPC servers refuse metadata of more than 8 KiB in total."""
+
 
 class RequestIds:
     """Makes request ids and recognizes those of clients and servers."""
@@ -73,9 +76,10 @@ class RequestMetadata:
         from_proxy = conventions.proxy_headers if proxy_identity else ()
         mappings = (*conventions.request_headers, *trace, *from_proxy)
         self._names = tuple((mapping.header, mapping.metadata_key) for mapping in mappings)
+        self._method_key, self._path_key = conventions.method_key, conventions.path_key
 
-    def of(self, request: BaseRequest, request_id: str) -> list[tuple[str, str]]:
-        """Return the metadata of a call.
+    def of(self, request: BaseRequest, path: str, request_id: str) -> list[tuple[str, str]]:
+        """Return the metadata of a call; ``path`` is the path as sent, without the query.
 
         Raises:
             InvalidRequest: a header is repeated or has characters that are not allowed in metadata.
@@ -83,6 +87,10 @@ class RequestMetadata:
         found = crossing(request.headers, self._names)
         if client := self._forwarded.client(request):
             found.append((CLIENT_ADDRESS, client))
+        if self._method_key:
+            found.append((self._method_key, request.method))
+        if self._path_key and len(path) <= _LONGEST_PATH and _PRINTABLE.fullmatch(path):
+            found.append((self._path_key, path))
         return found + self._ids.metadata(request.headers, request_id)
 
 

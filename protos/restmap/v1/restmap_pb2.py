@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18restmap/v1/restmap.proto\x12\nrestmap.v1\x1a google/protobuf/descriptor.proto\"\xb1\x03\n\x0b\x46ileMapping\x12.\n\rerror_domains\x18\x01 \x03(\x0b\x32\x17.restmap.v1.ErrorDomain\x12/\n\rfailure_codes\x18\x02 \x01(\x0b\x32\x18.restmap.v1.FailureCodes\x12\x32\n\x0frequest_headers\x18\x14 \x03(\x0b\x32\x19.restmap.v1.HeaderMapping\x12\x30\n\rproxy_headers\x18\x15 \x03(\x0b\x32\x19.restmap.v1.HeaderMapping\x12\x33\n\x10response_headers\x18\x16 \x03(\x0b\x32\x19.restmap.v1.HeaderMapping\x12\x30\n\nrequest_id\x18\x17 \x01(\x0b\x32\x1c.restmap.v1.RequestIdMapping\x12\x34\n\x10security_schemes\x18\x18 \x03(\x0b\x32\x1a.restmap.v1.SecurityScheme\x12+\n\x08statuses\x18\x19 \x03(\x0b\x32\x19.restmap.v1.StatusMapping\x12\x11\n\tapi_title\x18\x1a \x01(\t\"5\n\rHeaderMapping\x12\x0e\n\x06header\x18\x01 \x01(\t\x12\x14\n\x0cmetadata_key\x18\x02 \x01(\t\"e\n\x10RequestIdMapping\x12\x0e\n\x06header\x18\x01 \x01(\t\x12\x14\n\x0cmetadata_key\x18\x02 \x01(\t\x12\x1b\n\x13\x63lient_metadata_key\x18\x03 \x01(\t\x12\x0e\n\x06prefix\x18\x04 \x01(\t\"W\n\x0eSecurityScheme\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x06header\x18\x02 \x01(\tH\x00\x12\x17\n\rauthorization\x18\x03 \x01(\tH\x00\x42\x0c\n\ncredential\"\xc6\x02\n\nGrpcStatus\"\xb7\x02\n\x04\x43ode\x12\x06\n\x02OK\x10\x00\x12\r\n\tCANCELLED\x10\x01\x12\x0b\n\x07UNKNOWN\x10\x02\x12\x14\n\x10INVALID_ARGUMENT\x10\x03\x12\x15\n\x11\x44\x45\x41\x44LINE_EXCEEDED\x10\x04\x12\r\n\tNOT_FOUND\x10\x05\x12\x12\n\x0e\x41LREADY_EXISTS\x10\x06\x12\x15\n\x11PERMISSION_DENIED\x10\x07\x12\x16\n\x12RESOURCE_EXHAUSTED\x10\x08\x12\x17\n\x13\x46\x41ILED_PRECONDITION\x10\t\x12\x0b\n\x07\x41\x42ORTED\x10\n\x12\x10\n\x0cOUT_OF_RANGE\x10\x0b\x12\x11\n\rUNIMPLEMENTED\x10\x0c\x12\x0c\n\x08INTERNAL\x10\r\x12\x0f\n\x0bUNAVAILABLE\x10\x0e\x12\r\n\tDATA_LOSS\x10\x0f\x12\x13\n\x0fUNAUTHENTICATED\x10\x10\"j\n\rStatusMapping\x12)\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1b.restmap.v1.GrpcStatus.Code\x12\x13\n\x0bhttp_status\x18\x02 \x01(\x05\x12\x19\n\x11quota_http_status\x18\x03 \x01(\x05\"2\n\x0b\x45rrorDomain\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x13\n\x0breason_enum\x18\x02 \x01(\t\"\xf9\x02\n\x0c\x46\x61ilureCodes\x12\x13\n\x0b\x62\x61\x64_request\x18\x01 \x01(\t\x12\x17\n\x0funauthenticated\x18\x02 \x01(\t\x12\x19\n\x11permission_denied\x18\x03 \x01(\t\x12\x11\n\tnot_found\x18\x04 \x01(\t\x12\x1a\n\x12method_not_allowed\x18\x05 \x01(\t\x12\x16\n\x0enot_acceptable\x18\x06 \x01(\t\x12%\n\x1dproxy_authentication_required\x18\x07 \x01(\t\x12\x17\n\x0frequest_timeout\x18\x08 \x01(\t\x12\x10\n\x08\x63onflict\x18\t \x01(\t\x12\x10\n\x08internal\x18\n \x01(\t\x12\x15\n\runimplemented\x18\x0b \x01(\t\x12\x13\n\x0b\x62\x61\x64_gateway\x18\x0c \x01(\t\x12\x13\n\x0bunavailable\x18\r \x01(\t\x12\x19\n\x11\x64\x65\x61\x64line_exceeded\x18\x0e \x01(\t\x12\x19\n\x11too_many_requests\x18\x14 \x01(\t\"\x91\x01\n\x0eMessageMapping\x12\x16\n\x0e\x61\x62sent_as_null\x18\x01 \x01(\x08\x12\x1b\n\x13original_names_only\x18\x02 \x01(\x08\x12+\n\x0btime_format\x18\x03 \x01(\x0e\x32\x16.restmap.v1.TimeFormat\x12\x1d\n\x15\x65mpty_query_is_absent\x18\x04 \x01(\x08\"\x88\x01\n\x0c\x46ieldMapping\x12\x15\n\rquery_aliases\x18\x01 \x03(\t\x12\x0e\n\x06header\x18\x02 \x01(\t\x12\x11\n\tgrpc_only\x18\x03 \x01(\x08\x12\x18\n\x10makes_repeatable\x18\x04 \x01(\x08\x12\x11\n\tsaturates\x18\x05 \x01(\x08\x12\x11\n\tmax_items\x18\x06 \x01(\r\"l\n\rMethodMapping\x12\x12\n\nempty_body\x18\x01 \x01(\x08\x12/\n\roffset_paging\x18\x02 \x01(\x0b\x32\x18.restmap.v1.OffsetPaging\x12\x16\n\x0e\x65vent_id_field\x18\x03 \x01(\t\"x\n\x0cOffsetPaging\x12\x13\n\x0blimit_field\x18\x01 \x01(\t\x12\x14\n\x0coffset_field\x18\x02 \x01(\t\x12\x13\n\x0bitems_field\x18\x03 \x01(\t\x12\x12\n\nmore_field\x18\x04 \x01(\t\x12\x14\n\x0clinks_member\x18\x05 \x01(\t\"x\n\rReasonMapping\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x13\n\x0bhttp_status\x18\x02 \x01(\x05\x12\x14\n\x0cnothing_done\x18\x03 \x01(\x08\x12.\n\tgrpc_code\x18\x04 \x01(\x0e\x32\x1b.restmap.v1.GrpcStatus.Code*E\n\nTimeFormat\x12\x1b\n\x17TIME_FORMAT_UNSPECIFIED\x10\x00\x12\x1a\n\x16TIME_FORMAT_UTC_MICROS\x10\x01:E\n\x04\x66ile\x12\x1c.google.protobuf.FileOptions\x18\x96\x8c\x03 \x01(\x0b\x32\x17.restmap.v1.FileMapping:N\n\x07message\x12\x1f.google.protobuf.MessageOptions\x18\x96\x8c\x03 \x01(\x0b\x32\x1a.restmap.v1.MessageMapping:H\n\x05\x66ield\x12\x1d.google.protobuf.FieldOptions\x18\x96\x8c\x03 \x01(\x0b\x32\x18.restmap.v1.FieldMapping:K\n\x06method\x12\x1e.google.protobuf.MethodOptions\x18\x96\x8c\x03 \x01(\x0b\x32\x19.restmap.v1.MethodMapping:N\n\x06reason\x12!.google.protobuf.EnumValueOptions\x18\x96\x8c\x03 \x01(\x0b\x32\x19.restmap.v1.ReasonMappingB|\n\nrestmap.v1B\x0cRestmapProtoP\x01Z0backupsharing.example/stubs/restmap/v1;restmapv1\xa2\x02\x03RMP\xaa\x02\nRestmap.V1\xca\x02\nRestmap\\V1\xea\x02\x0bRestmap::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18restmap/v1/restmap.proto\x12\nrestmap.v1\x1a google/protobuf/descriptor.proto\"\xee\x03\n\x0b\x46ileMapping\x12.\n\rerror_domains\x18\x01 \x03(\x0b\x32\x17.restmap.v1.ErrorDomain\x12/\n\rfailure_codes\x18\x02 \x01(\x0b\x32\x18.restmap.v1.FailureCodes\x12\x32\n\x0frequest_headers\x18\x14 \x03(\x0b\x32\x19.restmap.v1.HeaderMapping\x12\x30\n\rproxy_headers\x18\x15 \x03(\x0b\x32\x19.restmap.v1.HeaderMapping\x12\x33\n\x10response_headers\x18\x16 \x03(\x0b\x32\x19.restmap.v1.HeaderMapping\x12\x30\n\nrequest_id\x18\x17 \x01(\x0b\x32\x1c.restmap.v1.RequestIdMapping\x12\x34\n\x10security_schemes\x18\x18 \x03(\x0b\x32\x1a.restmap.v1.SecurityScheme\x12+\n\x08statuses\x18\x19 \x03(\x0b\x32\x19.restmap.v1.StatusMapping\x12\x11\n\tapi_title\x18\x1a \x01(\t\x12 \n\x18http_method_metadata_key\x18\x46 \x01(\t\x12\x19\n\x11path_metadata_key\x18G \x01(\t\"5\n\rHeaderMapping\x12\x0e\n\x06header\x18\x01 \x01(\t\x12\x14\n\x0cmetadata_key\x18\x02 \x01(\t\"e\n\x10RequestIdMapping\x12\x0e\n\x06header\x18\x01 \x01(\t\x12\x14\n\x0cmetadata_key\x18\x02 \x01(\t\x12\x1b\n\x13\x63lient_metadata_key\x18\x03 \x01(\t\x12\x0e\n\x06prefix\x18\x04 \x01(\t\"W\n\x0eSecurityScheme\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x06header\x18\x02 \x01(\tH\x00\x12\x17\n\rauthorization\x18\x03 \x01(\tH\x00\x42\x0c\n\ncredential\"\xc6\x02\n\nGrpcStatus\"\xb7\x02\n\x04\x43ode\x12\x06\n\x02OK\x10\x00\x12\r\n\tCANCELLED\x10\x01\x12\x0b\n\x07UNKNOWN\x10\x02\x12\x14\n\x10INVALID_ARGUMENT\x10\x03\x12\x15\n\x11\x44\x45\x41\x44LINE_EXCEEDED\x10\x04\x12\r\n\tNOT_FOUND\x10\x05\x12\x12\n\x0e\x41LREADY_EXISTS\x10\x06\x12\x15\n\x11PERMISSION_DENIED\x10\x07\x12\x16\n\x12RESOURCE_EXHAUSTED\x10\x08\x12\x17\n\x13\x46\x41ILED_PRECONDITION\x10\t\x12\x0b\n\x07\x41\x42ORTED\x10\n\x12\x10\n\x0cOUT_OF_RANGE\x10\x0b\x12\x11\n\rUNIMPLEMENTED\x10\x0c\x12\x0c\n\x08INTERNAL\x10\r\x12\x0f\n\x0bUNAVAILABLE\x10\x0e\x12\r\n\tDATA_LOSS\x10\x0f\x12\x13\n\x0fUNAUTHENTICATED\x10\x10\"j\n\rStatusMapping\x12)\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1b.restmap.v1.GrpcStatus.Code\x12\x13\n\x0bhttp_status\x18\x02 \x01(\x05\x12\x19\n\x11quota_http_status\x18\x03 \x01(\x05\"2\n\x0b\x45rrorDomain\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x13\n\x0breason_enum\x18\x02 \x01(\t\"\xf9\x02\n\x0c\x46\x61ilureCodes\x12\x13\n\x0b\x62\x61\x64_request\x18\x01 \x01(\t\x12\x17\n\x0funauthenticated\x18\x02 \x01(\t\x12\x19\n\x11permission_denied\x18\x03 \x01(\t\x12\x11\n\tnot_found\x18\x04 \x01(\t\x12\x1a\n\x12method_not_allowed\x18\x05 \x01(\t\x12\x16\n\x0enot_acceptable\x18\x06 \x01(\t\x12%\n\x1dproxy_authentication_required\x18\x07 \x01(\t\x12\x17\n\x0frequest_timeout\x18\x08 \x01(\t\x12\x10\n\x08\x63onflict\x18\t \x01(\t\x12\x10\n\x08internal\x18\n \x01(\t\x12\x15\n\runimplemented\x18\x0b \x01(\t\x12\x13\n\x0b\x62\x61\x64_gateway\x18\x0c \x01(\t\x12\x13\n\x0bunavailable\x18\r \x01(\t\x12\x19\n\x11\x64\x65\x61\x64line_exceeded\x18\x0e \x01(\t\x12\x19\n\x11too_many_requests\x18\x14 \x01(\t\"\x91\x01\n\x0eMessageMapping\x12\x16\n\x0e\x61\x62sent_as_null\x18\x01 \x01(\x08\x12\x1b\n\x13original_names_only\x18\x02 \x01(\x08\x12+\n\x0btime_format\x18\x03 \x01(\x0e\x32\x16.restmap.v1.TimeFormat\x12\x1d\n\x15\x65mpty_query_is_absent\x18\x04 \x01(\x08\"\x88\x01\n\x0c\x46ieldMapping\x12\x15\n\rquery_aliases\x18\x01 \x03(\t\x12\x0e\n\x06header\x18\x02 \x01(\t\x12\x11\n\tgrpc_only\x18\x03 \x01(\x08\x12\x18\n\x10makes_repeatable\x18\x04 \x01(\x08\x12\x11\n\tsaturates\x18\x05 \x01(\x08\x12\x11\n\tmax_items\x18\x06 \x01(\r\"l\n\rMethodMapping\x12\x12\n\nempty_body\x18\x01 \x01(\x08\x12/\n\roffset_paging\x18\x02 \x01(\x0b\x32\x18.restmap.v1.OffsetPaging\x12\x16\n\x0e\x65vent_id_field\x18\x03 \x01(\t\"x\n\x0cOffsetPaging\x12\x13\n\x0blimit_field\x18\x01 \x01(\t\x12\x14\n\x0coffset_field\x18\x02 \x01(\t\x12\x13\n\x0bitems_field\x18\x03 \x01(\t\x12\x12\n\nmore_field\x18\x04 \x01(\t\x12\x14\n\x0clinks_member\x18\x05 \x01(\t\"x\n\rReasonMapping\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x13\n\x0bhttp_status\x18\x02 \x01(\x05\x12\x14\n\x0cnothing_done\x18\x03 \x01(\x08\x12.\n\tgrpc_code\x18\x04 \x01(\x0e\x32\x1b.restmap.v1.GrpcStatus.Code*E\n\nTimeFormat\x12\x1b\n\x17TIME_FORMAT_UNSPECIFIED\x10\x00\x12\x1a\n\x16TIME_FORMAT_UTC_MICROS\x10\x01:E\n\x04\x66ile\x12\x1c.google.protobuf.FileOptions\x18\x96\x8c\x03 \x01(\x0b\x32\x17.restmap.v1.FileMapping:N\n\x07message\x12\x1f.google.protobuf.MessageOptions\x18\x96\x8c\x03 \x01(\x0b\x32\x1a.restmap.v1.MessageMapping:H\n\x05\x66ield\x12\x1d.google.protobuf.FieldOptions\x18\x96\x8c\x03 \x01(\x0b\x32\x18.restmap.v1.FieldMapping:K\n\x06method\x12\x1e.google.protobuf.MethodOptions\x18\x96\x8c\x03 \x01(\x0b\x32\x19.restmap.v1.MethodMapping:N\n\x06reason\x12!.google.protobuf.EnumValueOptions\x18\x96\x8c\x03 \x01(\x0b\x32\x19.restmap.v1.ReasonMappingB|\n\nrestmap.v1B\x0cRestmapProtoP\x01Z0backupsharing.example/stubs/restmap/v1;restmapv1\xa2\x02\x03RMP\xaa\x02\nRestmap.V1\xca\x02\nRestmap\\V1\xea\x02\x0bRestmap::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,34 +33,34 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'restmap.v1.restmap_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\nrestmap.v1B\014RestmapProtoP\001Z0backupsharing.example/stubs/restmap/v1;restmapv1\242\002\003RMP\252\002\nRestmap.V1\312\002\nRestmap\\V1\352\002\013Restmap::V1'
-  _globals['_TIMEFORMAT']._serialized_start=2267
-  _globals['_TIMEFORMAT']._serialized_end=2336
+  _globals['_TIMEFORMAT']._serialized_start=2328
+  _globals['_TIMEFORMAT']._serialized_end=2397
   _globals['_FILEMAPPING']._serialized_start=75
-  _globals['_FILEMAPPING']._serialized_end=508
-  _globals['_HEADERMAPPING']._serialized_start=510
-  _globals['_HEADERMAPPING']._serialized_end=563
-  _globals['_REQUESTIDMAPPING']._serialized_start=565
-  _globals['_REQUESTIDMAPPING']._serialized_end=666
-  _globals['_SECURITYSCHEME']._serialized_start=668
-  _globals['_SECURITYSCHEME']._serialized_end=755
-  _globals['_GRPCSTATUS']._serialized_start=758
-  _globals['_GRPCSTATUS']._serialized_end=1084
-  _globals['_GRPCSTATUS_CODE']._serialized_start=773
-  _globals['_GRPCSTATUS_CODE']._serialized_end=1084
-  _globals['_STATUSMAPPING']._serialized_start=1086
-  _globals['_STATUSMAPPING']._serialized_end=1192
-  _globals['_ERRORDOMAIN']._serialized_start=1194
-  _globals['_ERRORDOMAIN']._serialized_end=1244
-  _globals['_FAILURECODES']._serialized_start=1247
-  _globals['_FAILURECODES']._serialized_end=1624
-  _globals['_MESSAGEMAPPING']._serialized_start=1627
-  _globals['_MESSAGEMAPPING']._serialized_end=1772
-  _globals['_FIELDMAPPING']._serialized_start=1775
-  _globals['_FIELDMAPPING']._serialized_end=1911
-  _globals['_METHODMAPPING']._serialized_start=1913
-  _globals['_METHODMAPPING']._serialized_end=2021
-  _globals['_OFFSETPAGING']._serialized_start=2023
-  _globals['_OFFSETPAGING']._serialized_end=2143
-  _globals['_REASONMAPPING']._serialized_start=2145
-  _globals['_REASONMAPPING']._serialized_end=2265
+  _globals['_FILEMAPPING']._serialized_end=569
+  _globals['_HEADERMAPPING']._serialized_start=571
+  _globals['_HEADERMAPPING']._serialized_end=624
+  _globals['_REQUESTIDMAPPING']._serialized_start=626
+  _globals['_REQUESTIDMAPPING']._serialized_end=727
+  _globals['_SECURITYSCHEME']._serialized_start=729
+  _globals['_SECURITYSCHEME']._serialized_end=816
+  _globals['_GRPCSTATUS']._serialized_start=819
+  _globals['_GRPCSTATUS']._serialized_end=1145
+  _globals['_GRPCSTATUS_CODE']._serialized_start=834
+  _globals['_GRPCSTATUS_CODE']._serialized_end=1145
+  _globals['_STATUSMAPPING']._serialized_start=1147
+  _globals['_STATUSMAPPING']._serialized_end=1253
+  _globals['_ERRORDOMAIN']._serialized_start=1255
+  _globals['_ERRORDOMAIN']._serialized_end=1305
+  _globals['_FAILURECODES']._serialized_start=1308
+  _globals['_FAILURECODES']._serialized_end=1685
+  _globals['_MESSAGEMAPPING']._serialized_start=1688
+  _globals['_MESSAGEMAPPING']._serialized_end=1833
+  _globals['_FIELDMAPPING']._serialized_start=1836
+  _globals['_FIELDMAPPING']._serialized_end=1972
+  _globals['_METHODMAPPING']._serialized_start=1974
+  _globals['_METHODMAPPING']._serialized_end=2082
+  _globals['_OFFSETPAGING']._serialized_start=2084
+  _globals['_OFFSETPAGING']._serialized_end=2204
+  _globals['_REASONMAPPING']._serialized_start=2206
+  _globals['_REASONMAPPING']._serialized_end=2326
 # @@protoc_insertion_point(module_scope)

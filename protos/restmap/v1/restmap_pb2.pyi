@@ -63,9 +63,22 @@ class FileMapping(_message.Message):
     SECURITY_SCHEMES_FIELD_NUMBER: _builtins.int
     STATUSES_FIELD_NUMBER: _builtins.int
     API_TITLE_FIELD_NUMBER: _builtins.int
+    HTTP_METHOD_METADATA_KEY_FIELD_NUMBER: _builtins.int
+    PATH_METADATA_KEY_FIELD_NUMBER: _builtins.int
     api_title: _builtins.str
     """The title of the API in its description. At most one file of a descriptor set
     sets this field. Default: the packages of the services.
+    """
+    http_method_metadata_key: _builtins.str
+    """The metadata key with the HTTP method of a request, such as `GET`. At most
+    one file of a descriptor set sets this field. No header of a client can set
+    this key. Empty: the method is not forwarded.
+    """
+    path_metadata_key: _builtins.str
+    """The metadata key with the path of a request as sent, without the query. A
+    path of more than 2048 characters is not forwarded, because metadata is
+    limited in size. At most one file of a descriptor set sets this field. No
+    header of a client can set this key. Empty: the path is not forwarded.
     """
     @_builtins.property
     def error_domains(self) -> _containers.RepeatedCompositeFieldContainer[Global___ErrorDomain]:
@@ -137,10 +150,12 @@ class FileMapping(_message.Message):
         security_schemes: _abc.Iterable[Global___SecurityScheme] | None = ...,
         statuses: _abc.Iterable[Global___StatusMapping] | None = ...,
         api_title: _builtins.str = ...,
+        http_method_metadata_key: _builtins.str = ...,
+        path_metadata_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["failure_codes", b"failure_codes", "request_id", b"request_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_title", b"api_title", "error_domains", b"error_domains", "failure_codes", b"failure_codes", "proxy_headers", b"proxy_headers", "request_headers", b"request_headers", "request_id", b"request_id", "response_headers", b"response_headers", "security_schemes", b"security_schemes", "statuses", b"statuses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_title", b"api_title", "error_domains", b"error_domains", "failure_codes", b"failure_codes", "http_method_metadata_key", b"http_method_metadata_key", "path_metadata_key", b"path_metadata_key", "proxy_headers", b"proxy_headers", "request_headers", b"request_headers", "request_id", b"request_id", "response_headers", b"response_headers", "security_schemes", b"security_schemes", "statuses", b"statuses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
