@@ -20,7 +20,7 @@ MOST_VALUES: Final = 5000
 """Default maximum of object members and array elements in one body."""
 
 _BYTES_PER_VALUE: Final = 8
-"""Bytes for each permitted value up to which a body is parsed before its values are counted: its size limits the cost."""
+"""Bytes per permitted value up to which a body is parsed before its values are counted: its size limits the cost."""
 
 _POINT: Final = ord(".")
 _BLANKS_BEFORE_COLON: Final = (b" :", b"\n:", b"\t:", b"\r:")

@@ -104,7 +104,8 @@ class Conventions:
     def own_keys(self) -> frozenset[str]:
         """Return the metadata keys that the gateway sets itself, so that no header of a client may reach them."""
         form = self.request_id
-        return frozenset({CLIENT_ADDRESS, *TRACE_HEADERS, form.metadata_key, form.client_metadata_key})
+        forwarded = {self.method_key, self.path_key} - {""}
+        return frozenset({CLIENT_ADDRESS, *TRACE_HEADERS, form.metadata_key, form.client_metadata_key} | forwarded)
 
     @property
     def reserved_keys(self) -> frozenset[str]:
@@ -137,6 +138,11 @@ class Conventions:
         before = (one for one in self.response_headers if one.header.lower() not in said)
         return replace(self, request_headers=(*self.request_headers, *more), response_headers=(*before, *outward))
 
+    method_key: str = ""
+    """Metadata key of a request's HTTP method; empty: not forwarded."""
+    path_key: str = ""
+    """Metadata key of a request's path; empty: not forwarded."""
+
 
 def read_conventions(descriptors: DescriptorSet, problems: list[Problem]) -> Conventions:
     """Return the conventions of a descriptor set; add their errors to the problems."""
@@ -159,6 +165,8 @@ def read_conventions(descriptors: DescriptorSet, problems: list[Problem]) -> Con
         api_license=next((option.api_license for option in every if option.HasField("api_license")), None),
         system_parameters=read_system_parameters(descriptors),
         error_details=next((one.error_details for one in every if one.error_details), usual.error_details),
+        method_key=next((one.http_method_metadata_key for one in every if one.http_method_metadata_key), ""),
+        path_key=next((one.path_metadata_key for one in every if one.path_metadata_key), ""),
     )
     problems += map(Problem, _id_problems(found))
     return found
@@ -193,6 +201,8 @@ def _problems(option: restmap_pb2.FileMapping) -> Iterator[str]:
         yield from (*_key_problems(form.metadata_key), *_key_problems(form.client_metadata_key))
         if not _PREFIX.fullmatch(form.prefix):
             yield f"the prefix {form.prefix!r} of request ids must be up to 32 letters, digits, '_' and '-'"
+    for key in filter(None, (option.http_method_metadata_key, option.path_metadata_key)):
+        yield from _key_problems(key)
     for scheme in option.security_schemes:
         credential = scheme.header or scheme.authorization
         if not (_SCHEME_NAME.fullmatch(scheme.name) and HEADER_NAME.fullmatch(credential)):
@@ -219,6 +229,11 @@ def _id_problems(conventions: Conventions) -> Iterator[str]:
     for key in (form.metadata_key, form.client_metadata_key):
         if key in keys or form.metadata_key == form.client_metadata_key:
             yield f"the metadata key {key!r} is that of request ids, and of something else"
+    keys += [form.metadata_key, form.client_metadata_key]
+    for key in filter(None, (conventions.method_key, conventions.path_key)):
+        # A header of a client must never set these keys: servers trust them.
+        if key in keys or conventions.method_key == conventions.path_key:
+            yield f"the metadata key {key!r} is that of the HTTP method or path, and of something else"
 
 
 def _mappings_problems(option: restmap_pb2.FileMapping) -> Iterator[str]:
@@ -295,6 +310,10 @@ def _set_once(option: restmap_pb2.FileMapping) -> Iterator[str]:
         yield "system_parameters"
     if option.error_details:
         yield "error_details"
+    if option.http_method_metadata_key:
+        yield "http_method_metadata_key"
+    if option.path_metadata_key:
+        yield "path_metadata_key"
     for mapping in (*option.request_headers, *option.proxy_headers):
         yield f"the request header {mapping.header.lower()!r}"
         yield f"the metadata {_key_of(mapping)!r}"

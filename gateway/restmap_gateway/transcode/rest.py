@@ -75,7 +75,7 @@ class Rest:
             path=path,
             query=query,
             message=endpoint.binding.bind(match.values, query, request.headers, body),
-            metadata=self._metadata.of(request, request_id),
+            metadata=self._metadata.of(request, path, request_id),
             seconds=headers.timeout(request.headers),
         )
         return await (self._streams if streaming else self._unary).answer(call)

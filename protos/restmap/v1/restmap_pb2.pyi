@@ -111,6 +111,8 @@ class FileMapping(_message.Message):
     API_LICENSE_FIELD_NUMBER: _builtins.int
     SYSTEM_PARAMETERS_FIELD_NUMBER: _builtins.int
     ERROR_DETAILS_FIELD_NUMBER: _builtins.int
+    HTTP_METHOD_METADATA_KEY_FIELD_NUMBER: _builtins.int
+    PATH_METADATA_KEY_FIELD_NUMBER: _builtins.int
     api_title: _builtins.str
     """The title of the API in its description. At most one file of a descriptor set
     sets this field. Default: the packages of the services.
@@ -128,6 +130,17 @@ class FileMapping(_message.Message):
     """The details of a failed call in the error body. At most one file of a
     descriptor set sets this field; the gateway's setting `--error-details` wins.
     Default: `ERROR_DETAILS_DOCUMENTED`.
+    """
+    http_method_metadata_key: _builtins.str
+    """The metadata key with the HTTP method of a request, such as `GET`. At most
+    one file of a descriptor set sets this field. No header of a client can set
+    this key. Empty: the method is not forwarded.
+    """
+    path_metadata_key: _builtins.str
+    """The metadata key with the path of a request as sent, without the query. A
+    path of more than 2048 characters is not forwarded, because metadata is
+    limited in size. At most one file of a descriptor set sets this field. No
+    header of a client can set this key. Empty: the path is not forwarded.
     """
     @_builtins.property
     def error_domains(self) -> _containers.RepeatedCompositeFieldContainer[Global___ErrorDomain]:
@@ -224,10 +237,12 @@ class FileMapping(_message.Message):
         api_license: Global___ApiLicense | None = ...,
         system_parameters: Global___SystemParameters | None = ...,
         error_details: Global___ErrorDetails.ValueType = ...,
+        http_method_metadata_key: _builtins.str = ...,
+        path_metadata_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["api_contact", b"api_contact", "api_license", b"api_license", "failure_codes", b"failure_codes", "request_id", b"request_id", "system_parameters", b"system_parameters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_contact", b"api_contact", "api_description", b"api_description", "api_license", b"api_license", "api_title", b"api_title", "api_version", b"api_version", "error_details", b"error_details", "error_domains", b"error_domains", "failure_codes", b"failure_codes", "proxy_headers", b"proxy_headers", "request_headers", b"request_headers", "request_id", b"request_id", "response_headers", b"response_headers", "security_schemes", b"security_schemes", "statuses", b"statuses", "system_parameters", b"system_parameters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_contact", b"api_contact", "api_description", b"api_description", "api_license", b"api_license", "api_title", b"api_title", "api_version", b"api_version", "error_details", b"error_details", "error_domains", b"error_domains", "failure_codes", b"failure_codes", "http_method_metadata_key", b"http_method_metadata_key", "path_metadata_key", b"path_metadata_key", "proxy_headers", b"proxy_headers", "request_headers", b"request_headers", "request_id", b"request_id", "response_headers", b"response_headers", "security_schemes", b"security_schemes", "statuses", b"statuses", "system_parameters", b"system_parameters"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
