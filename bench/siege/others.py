@@ -121,7 +121,7 @@ class Others:
         async with self._session.request(method, path, json=body, headers=headers) as response:
             text = await response.text()
             if response.status != 200:
-                raise _Refused(f"HTTP {response.status} {json.loads(text)['error'].get('reason', '')}".strip())
+                raise _Refused(f"HTTP {response.status} {text}")
 
     async def _grpc_count(self) -> None:
         await self._grpc(COUNT, pb.CountSharingsRequest(project_id=OTHER).SerializeToString())

@@ -53,6 +53,12 @@ class Pair:
         """How often a text stands in what was written so far."""
         return sum(path.read_bytes().count(text.encode()) for path in self.logs.values())
 
+    def failures(self) -> str:
+        """Return the last lines of both logs about failures that are not the caller's."""
+        marks = ('"level":"warning"', '"level":"error"', '"status":5', '"code":"UNAVAILABLE"', '"code":"CANCELLED"')
+        lines = [line for path in self.logs.values() for line in path.read_text("utf-8", "replace").splitlines()]
+        return "\n".join([line for line in lines if any(mark in line for mark in marks)][-50:])
+
 
 @contextmanager
 def pair(place: Place, cores: Cores, database: str = "", root: Path = ROOT) -> Iterator[Pair]:

@@ -235,9 +235,7 @@ def _cors(settings: Settings, schema: Schema) -> Cors:
 def _pages(settings: Settings, schema: Schema) -> Mapping[str, Callable[[], Page]]:
     if not settings.docs:
         return {}
-    version_of = settings.program.api_version
-    version = version_of() if version_of is not None else None
-    description = describe(schema, version=version, server_url=settings.public_url)
+    description = describe(schema, version=settings.api_version, server_url=settings.public_url)
     fixed = pages(dumps(description), FileDescriptorSet(file=schema.files).SerializeToString())
     return {path: partial(_same, page) for path, page in fixed.items()}
 

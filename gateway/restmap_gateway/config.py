@@ -239,6 +239,12 @@ class Settings(ProgramSettings):
         False, description="drain when standard input closes, so that the gateway does not outlive its parent"
     )
 
+    @property
+    def api_version(self) -> str | None:
+        """Version of the API if the packaged set is served; None for another set, which the program does not know."""
+        version_of = self.program.api_version
+        return version_of() if version_of is not None and self.descriptor_set is None else None
+
     @classmethod
     def incomplete(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """Yield each missing setting with the reason; most are required by another setting that is given."""

@@ -17,7 +17,7 @@ class Program:
     descriptor_set: Callable[[], bytes] | None = None
     """Reads the packaged descriptor set, the default of the setting; None: the setting is required."""
     api_version: Callable[[], str] | None = None
-    """Returns the API version for the OpenAPI description; None: the last part of the first service's package name."""
+    """Returns the version of the packaged set for its OpenAPI description; None: the version in its package."""
 
 
 RESTMAP_GATEWAY = Program("restmap-gateway", "RESTMAP_GATEWAY_")

@@ -148,6 +148,7 @@ async def _store(settings: Settings) -> Store:
         read_threads=settings.read_threads,
         read_connections=settings.read_connections,
         write_connections=settings.write_connections,
+        prepared_statements=settings.prepared_statements,
     )
     return await open_store(settings.database, tuning, every=settings.migrate)
 

@@ -98,6 +98,8 @@ def _incomplete(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "client_ca", "is missing; without it the certificates of peers cannot be verified"
     if given.get("proxy_credentials") and not given.get("gateway_peer") and not listen.startswith("unix:"):
         yield "gateway_peer", "is missing; a proxy is trusted only through a named gateway or a Unix socket"
+    if given.get("keystone_ca") and not str(given.get("keystone_url") or "").lower().startswith("https://"):
+        yield "keystone_url", "has no TLS or is missing beside --keystone-ca; expected https://HOST[:PORT][/PATH]"
     if not (is_insecure or _is_confidential(str(given.get("keystone_url") or ""))):
         yield "keystone_url", "would receive tokens in plain text; expected https, or --insecure"
 
@@ -130,6 +132,15 @@ class Settings(ProgramSettings):
     keystone_url: Url | None = Field(
         None, description="URL of the Keystone that validates the callers' tokens, such as https://iam:5000"
     )
+    keystone_ca: Path | None = Field(
+        None,
+        description="PEM file with the CA of Keystone's certificate, read at start; without one, the CAs of the system"
+        " count",
+    )
+    keystone_public_url: Url | None = Field(
+        None,
+        description="URL where callers get tokens, for WWW-Authenticate; without one, --keystone-url",
+    )
     keystone_user: str | None = Field(
         None, description="name of the service user that validates tokens; without one, each token validates itself"
     )
@@ -151,6 +162,16 @@ class Settings(ProgramSettings):
         [],
         description="id of a Keystone project whose admins may act for every project; admins of other projects count"
         " as members; without one, the admins of every project may act for all; may be given several times",
+    )
+    keystone_service_type: Names = Field(
+        ["vbs", "vbsv2"],
+        description="type of this service in the access rules of Keystone's application credentials; may be given"
+        " several times",
+    )
+    keystone_service_token_role: Names = Field(
+        ["service"],
+        description="Keystone role that makes a token in X-Service-Token valid: with it the caller's token may have"
+        " expired; may be given several times",
     )
     client: Clients = Field(
         [],
@@ -220,6 +241,11 @@ class Settings(ProgramSettings):
     read_threads: int = Field(2, ge=1, description="threads that read from SQLite")
     read_connections: int = Field(4, ge=1, description="PostgreSQL connections for reads")
     write_connections: int = Field(1, ge=1, description="PostgreSQL connections for writes, one batch each")
+    prepared_statements: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="prepare PostgreSQL statements: auto prepares them unless a connection pooler such as PgBouncer is"
+        " found; on needs a pooler that tracks prepared statements or pools sessions; off suits every pooler",
+    )
     busy_timeout: float = Field(
         5.0, ge=0, description="seconds to wait for the database, including locks held by others"
     )

@@ -69,6 +69,12 @@ class RoleMissing(Failure):
     reason = "ROLE_MISSING"
 
 
+class AccessRuleMissing(Failure):
+    """The access rules of the token's application credential do not allow the request."""
+
+    reason = "ACCESS_RULE_MISSING"
+
+
 class InvalidArgument(Failure):
     """The request has invalid values; lists all violations."""
 

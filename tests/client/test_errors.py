@@ -35,7 +35,7 @@ from tests.support.stub_server import StubServer
 KNOWN = [value.name.removeprefix("ERROR_REASON_") for value in ErrorReason.DESCRIPTOR.values[1:]]
 EXPECTED = {
     "NotAuthenticated": "TOKEN_MISSING TOKEN_INVALID PROXY_REQUIRED",
-    "NotAllowed": "PROJECT_FORBIDDEN ROLE_MISSING NOT_THE_GIVER",
+    "NotAllowed": "PROJECT_FORBIDDEN ROLE_MISSING ACCESS_RULE_MISSING NOT_THE_GIVER",
     "InvalidRequest": "INVALID_REQUEST BACKUP_ID_MISSING BACKUP_ID_MALFORMED SHARING_ID_MALFORMED",
     "BackupNotFound": "BACKUP_NOT_FOUND",
     "SharingNotFound": "SHARING_NOT_FOUND",

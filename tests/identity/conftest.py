@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 
 import pytest
@@ -10,6 +10,7 @@ import pytest_asyncio
 
 from backup_sharing.identity.breaker import Breaker
 from backup_sharing.identity.cache import TokenCache
+from backup_sharing.identity.interface import Links
 from backup_sharing.identity.keystone import KeystoneTokens
 from backup_sharing.identity.keystone_client import KeystoneClient, ServiceUser
 from backup_sharing.identity.lanes import Lanes, Places
@@ -49,6 +50,9 @@ async def provided(stub: KeystoneStub, clocks: Clocks) -> AsyncIterator[Provided
             calls: int = 500,
             failures: int = 3,
             rules: RoleRules | None = None,
+            gateways: Sequence[str] = (),
+            services: Sequence[str] = ("vbs",),
+            public_url: str = "",
         ) -> KeystoneTokens:
             user = None if password is None else ServiceUser(stub.user, password, "Default", "service", "Default")
             breaker = Breaker(failures, 2.0, clocks.monotonic)
@@ -65,6 +69,6 @@ async def provided(stub: KeystoneStub, clocks: Clocks) -> AsyncIterator[Provided
                 clock=clocks.wall,
             )
             cleanups.push_async_callback(cache.close)
-            return KeystoneTokens(stub.url, cache)
+            return KeystoneTokens(public_url or stub.url, cache, Links(gateways), services)
 
         yield make

@@ -35,6 +35,8 @@ class KeystoneStub:
     """Handlers for requests about single tokens."""
     longest_header: int = 8190
     """Maximum bytes of a header line; default 8190, the limit of Apache, which usually runs before Keystone."""
+    is_service_forbidden: bool = False
+    """Whether the role ``service`` does not allow to validate tokens."""
     delay: float = 0.0
     calls: Counter[str] = field(default_factory=Counter)
     """Number of requests by kind: ``validate`` or ``login``."""
@@ -117,13 +119,27 @@ class KeystoneStub:
         own, subject = request.headers["X-Auth-Token"], request.headers["X-Subject-Token"]
         if "nocatalog" not in request.query:
             return failed(400)
-        if own not in self.tokens:
+        if own not in self.tokens or self._is_over(own):
             return failed(401)
-        if own != subject and own not in self._own:
-            return failed(403) if own in self.tokens and not self.user else failed(401)
-        if subject not in self.tokens:
+        if own != subject and own not in self._own and not self._may_validate(own):
+            return failed(403) if self.is_service_forbidden else failed(401)
+        if subject not in self.tokens or (self._is_over(subject) and "allow_expired" not in request.query):
+            return failed(404)
+        # As Keystone does: a service that does not say that it enforces access rules does not see such tokens.
+        has_rules = self.tokens[subject].get("application_credential", {}).get("access_rules")
+        if has_rules and request.headers.get("OpenStack-Identity-Access-Rules") != "1.0":
             return failed(404)
         return web.json_response({"token": self.tokens[subject]})
+
+    def _may_validate(self, own: str) -> bool:
+        return "service" in self._roles(own) and not self.is_service_forbidden
+
+    def _roles(self, token: str) -> list[str]:
+        return [role["name"] for role in self.tokens[token].get("roles", ())]
+
+    def _is_over(self, token: str) -> bool:
+        # A real Keystone forgets tokens that have expired for longer than its ``allow_expired_window``.
+        return datetime.fromisoformat(self.tokens[token]["expires_at"]) <= datetime.now(UTC)
 
 
 def failed(status: int) -> web.Response:

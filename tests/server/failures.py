@@ -14,6 +14,7 @@ EXAMPLES: tuple[Failure, ...] = (
     errors.ProxyRequired("not through the proxy"),
     errors.ProjectForbidden("another project"),
     errors.RoleMissing("no role"),
+    errors.AccessRuleMissing("no rule"),
     errors.InvalidArgument([Violation("limit", "too small")]),
     errors.BackupNotFound(BACKUP),
     errors.SharingNotFound(UNKNOWN),

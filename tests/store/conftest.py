@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,15 +12,17 @@ from backup_sharing.rules.commands import PutBackup
 from backup_sharing.store.interface import Store
 from tests.store.both import Both
 from tests.store.commands import backup, cause
-from tests.store.engines import Engine, PostgresEngine, SqliteEngine
+from tests.store.engines import Engine, PooledEngine, PostgresEngine, SqliteEngine
+
+KINDS: Mapping[str, type[PostgresEngine]] = {"postgres": PostgresEngine, "pgbouncer": PooledEngine}
 
 
-@pytest_asyncio.fixture(params=["sqlite", "postgres"])
+@pytest_asyncio.fixture(params=["sqlite", "postgres", pytest.param("pgbouncer", marks=pytest.mark.outside)])
 async def engine(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Engine]:
     engine: Engine = SqliteEngine(tmp_path / "sharings.db")
-    if request.param == "postgres":
-        server = request.getfixturevalue("postgres_server")
-        engine = PostgresEngine(request.getfixturevalue("database_url"), server)
+    if request.param != "sqlite":
+        server, kind = request.getfixturevalue("postgres_server"), KINDS[request.param]
+        engine = kind(request.getfixturevalue("database_url"), server)
     yield engine
     await engine.close()
 

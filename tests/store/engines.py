@@ -16,6 +16,7 @@ import pytest
 from backup_sharing.model import Sharing
 from backup_sharing.store.interface import Store
 from tests.store.opened import open_postgres, open_sqlite
+from tests.support.postgres.pgbouncer import PgBouncer
 from tests.support.postgres.server import PostgresServer
 
 
@@ -106,7 +107,11 @@ class PostgresEngine(Engine):
         self.server = server
 
     async def _open(self, max_waiting: int, busy_timeout: float) -> Store:
-        return await open_postgres(self.url, max_waiting=max_waiting, patience=busy_timeout)
+        return await open_postgres(self.url_of_stores, max_waiting=max_waiting, patience=busy_timeout)
+
+    @property
+    def url_of_stores(self) -> str:
+        return self.url
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -129,3 +134,19 @@ class PostgresEngine(Engine):
         with psycopg.connect(self.url, autocommit=True) as connection:
             cursor = connection.execute(statement)
             return cursor.fetchall() if cursor.description else []
+
+
+class PooledEngine(PostgresEngine):
+    """PostgreSQL behind PgBouncer in transaction mode; the tests look at the data directly."""
+
+    def __init__(self, url: str, server: PostgresServer | None) -> None:
+        super().__init__(url, server)
+        self.pooler = PgBouncer(url)
+
+    @property
+    def url_of_stores(self) -> str:
+        return self.pooler.url
+
+    async def close(self) -> None:
+        await super().close()
+        self.pooler.close()

@@ -8,6 +8,7 @@ from backup_sharing.store.batched import BatchedStore
 from backup_sharing.store.interface import Store
 from backup_sharing.store.postgres.engine import PostgresEngine
 from backup_sharing.store.postgres.lane import Lane
+from backup_sharing.store.postgres.pooling import PreparedStatements
 from backup_sharing.store.sqlite.checkpointer import LogBounds
 from backup_sharing.store.sqlite.engine import Parts, SqliteEngine
 
@@ -33,10 +34,15 @@ async def open_postgres(
     patience: float = 5.0,
     read_connections: int = 4,
     write_connections: int = 1,
+    prepared: PreparedStatements = "auto",
 ) -> BatchedStore:
     """Open a store on a database."""
     engine = PostgresEngine(
-        url, patience=patience, read_connections=read_connections, write_connections=write_connections
+        url,
+        patience=patience,
+        read_connections=read_connections,
+        write_connections=write_connections,
+        prepared=prepared,
     )
     return await BatchedStore.open(engine, max_waiting=max_waiting)
 

@@ -1,4 +1,8 @@
-"""JSON ↔ messages of any proto, compiled from descriptors once, then only called."""
+"""JSON ↔ messages of any proto, compiled from descriptors once, then only called.
+
+Methods of a message of a foreign type are called through its type, ``type(message).ListFields(message)``: a field with
+the name of a method hides the method on the message.
+"""
 
 from __future__ import annotations
 

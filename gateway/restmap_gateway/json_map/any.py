@@ -39,14 +39,15 @@ def any_reader(pool: DescriptorPool, reader_of: Callable[[Descriptor], ReadInto]
         if not value:
             return
         descriptor = _type_of(value, pool)
-        inner = GetMessageClass(descriptor)()
+        inner_class = GetMessageClass(descriptor)
+        inner = inner_class()
         members = {name: item for name, item in value.items() if name != _TYPE}
         if _has_json_of_its_own(descriptor.full_name):
             _read_value(members, inner, reader_of(descriptor))
         else:
             reader_of(descriptor)(members, inner)
         message.type_url = value[_TYPE]
-        message.value = inner.SerializePartialToString(deterministic=True)
+        message.value = inner_class.SerializePartialToString(inner, deterministic=True)
 
     return read
 

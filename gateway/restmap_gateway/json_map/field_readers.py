@@ -91,7 +91,7 @@ def alone_in_its_oneof(field: FieldDescriptor, read_field: ReadInto) -> ReadInto
     def read(value: object, message: Message) -> None:
         if value is None and not takes_null:
             return
-        existing = message.WhichOneof(group)
+        existing = type(message).WhichOneof(message, group)
         if existing is not None and existing != name:
             raise Refused(f"only one of {quote(existing)} and {quote(name)} can be given")
         read_field(value, message)
@@ -136,7 +136,7 @@ def message_field(field: FieldDescriptor, read_message: ReadInto) -> ReadInto:
     def read(value: object, message: Message) -> None:
         if value is not None or takes_null:
             inner = getattr(message, name)
-            inner.SetInParent()
+            type(inner).SetInParent(inner)
             read_message(value, inner)
 
     return read

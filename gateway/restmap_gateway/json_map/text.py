@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from itertools import accumulate
@@ -18,6 +18,12 @@ from restmap_gateway.json_map.refusal import index, join, member
 
 MOST_VALUES: Final = 5000
 """Default maximum of object members and array elements in one body."""
+
+_BYTES_PER_VALUE: Final = 8
+"""Bytes per permitted value up to which a body is parsed before its values are counted: its size limits the cost."""
+
+_POINT: Final = ord(".")
+_BLANKS_BEFORE_COLON: Final = (b" :", b"\n:", b"\t:", b"\r:")
 
 _WHITE_SPACE: Final = " \t\n\r"
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
@@ -36,12 +42,30 @@ def parse(body: bytes, *, max_depth: int, max_values: int = MOST_VALUES) -> obje
     Numbers with a fraction or an exponent are `Decimal`, exactly as written, and so are integers far beyond 64 bits.
     Strings are valid Unicode, and names in an object are distinct. Arrays and objects are nested at most `max_depth`
     deep: parsing and reading recurse, so allow about a hundred levels. Object members and array elements are at most
-    `max_values` in total; this is checked before any of them is created, because a body costs by its values, not by its
-    bytes.
+    `max_values` in total; in a long body this is checked before any of them is created, because a body costs by its
+    values, not by its bytes.
 
     Anything else raises `InvalidRequest`; its field is empty, or the path of the member for a repeated name.
     """
-    _check_structure(body, max_depth, max_values)
+    is_short = len(body) <= _BYTES_PER_VALUE * max_values
+    if not is_short:
+        _check_structure(body, max_depth, max_values)
+    if _POINT not in body:  # without fractions, as nearly always; orjson would round them
+        try:
+            value = orjson.loads(body)
+            members, elements = _counted(value, max_depth - 1)
+        except ValueError:
+            pass  # the exact parser finds the error and its place
+        else:
+            if members + elements <= max_values and _is_each_once(body, members):
+                return value
+    if is_short:
+        _check_structure(body, max_depth, max_values)
+    return _exactly(body)
+
+
+def _exactly(body: bytes) -> object:
+    """Parse a body of checked structure, with numbers exactly as written."""
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -50,6 +74,57 @@ def parse(body: bytes, *, max_depth: int, max_values: int = MOST_VALUES) -> obje
     if ("\\ud" in text or "\\uD" in text) and not _is_unicode(body):
         _check_surrogates(text)
     return value
+
+
+def _counted(value: object, levels: int) -> tuple[int, int]:
+    """Return the numbers of object members and of array elements in a parsed value.
+
+    Raises:
+        ValueError: there are more than these levels inside of the value, or a number may have lost digits.
+    """
+    members = elements = 0
+    items: Collection[object] = (value,)
+    if type(value) is dict:
+        members = len(value)
+        items = value.values()
+    elif type(value) is list:
+        elements = len(value)
+        if _are_texts(value):
+            return 0, elements
+        items = value
+    for item in items:
+        kind = type(item)
+        if kind is str:
+            continue
+        if kind is dict or kind is list:
+            if not levels:
+                raise ValueError
+            inner_members, inner_elements = _counted(item, levels - 1)
+            members += inner_members
+            elements += inner_elements
+        elif kind is float:
+            raise ValueError
+    return members, elements
+
+
+def _are_texts(items: list[object]) -> bool:
+    """Return whether all items are strings: only then can they be joined, which is faster than a look at each type."""
+    if not items or type(items[0]) is not str:
+        return False
+    try:
+        "".join(items)  # type: ignore[arg-type] # the question
+    except TypeError:
+        return False
+    return True
+
+
+def _is_each_once(body: bytes, members: int) -> bool:
+    """Return whether valid JSON surely has no more members than these: its names are then distinct."""
+    # Each member has a colon. The length of a copy is known sooner than what bytes.count returns.
+    if len(body) - len(body.replace(b":", b"")) == members:
+        return True
+    # Strings may have colons too, but few have a quote before one, and then a backslash before the quote.
+    return body.count(b'":') == members and not any(blank in body for blank in _BLANKS_BEFORE_COLON)
 
 
 def _scanned(text: str) -> object:

@@ -59,8 +59,8 @@ class TextField:
             getattr(request, self.name).extend(values)
         elif self.is_message:
             inner = getattr(request, self.name)
-            inner.CopyFrom(values[0])
-            inner.SetInParent()  # an empty message is a value too
+            type(inner).CopyFrom(inner, values[0])
+            type(inner).SetInParent(inner)  # an empty message is a value too
         else:
             setattr(request, self.name, values[0])
 
@@ -89,7 +89,7 @@ def _oneof(field: FieldDescriptor) -> str:
 
 
 def _refuse_second(message: Message, oneof: str, name: str) -> None:
-    existing = message.WhichOneof(oneof) if oneof else None
+    existing = type(message).WhichOneof(message, oneof) if oneof else None
     if existing is not None and existing != name:
         raise ValueError(f"only one of {quote(existing)} and {quote(name)} can be given")
 

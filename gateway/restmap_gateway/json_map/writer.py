@@ -47,7 +47,7 @@ class WriterCompiler:
         write = self._whole(field)
 
         def write_field(message: Message) -> object:
-            given = next((value for other, value in message.ListFields() if other == field), None)
+            given = next((value for other, value in type(message).ListFields(message) if other == field), None)
             if given is None:
                 return self._absent(field)
             return given if write is None else write(given)
@@ -107,7 +107,7 @@ def _object_writer(
 ) -> Callable[[Message], dict[str, object]]:
     def write(message: Message) -> dict[str, object]:
         written = dict(absent)
-        for field, value in message.ListFields():
+        for field, value in type(message).ListFields(message):
             member = members.get(field)  # None for an extension or a field that REST does not show
             if member is not None:
                 name, write_value = member

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from google.protobuf.descriptor import FieldDescriptor
 
 from restmap.v1.restmap_pb2 import SecurityScheme
-from restmap_gateway.openapi import beside
+from restmap_gateway.openapi.beside import Beside
 from restmap_gateway.openapi.comments import Comments
+from restmap_gateway.openapi.components import Components
 from restmap_gateway.openapi.examples import example_of, example_of_field
-from restmap_gateway.openapi.failures import (
-    BODY,
-    FailureResponses,
-    all_answers_headers,
-    error_schema,
-)
+from restmap_gateway.openapi.failures import FailureResponses
+from restmap_gateway.openapi.names import Names, OperationNames
 from restmap_gateway.openapi.parameters import Parameters
 from restmap_gateway.openapi.paths import Path, path_of
-from restmap_gateway.openapi.schemas import Schemas, Side, inside, reference
+from restmap_gateway.openapi.schemas import Schemas, Side, inside
 from restmap_gateway.openapi.values import Json
 from restmap_gateway.schema.schema import Method, Rule, Schema, needs_body
 
@@ -29,6 +26,7 @@ _OTHER_METHODS = "x-additionalOperations"
 """Member of a path for operations with HTTP methods that OpenAPI 3.1 lacks, by method as sent."""
 
 _MOST_NAMED = 5
+_VERSION = re.compile(r"v[0-9]+[a-z0-9_]*")
 
 
 def describe(schema: Schema, *, version: str | None, server_url: str | None) -> dict[str, object]:
@@ -36,42 +34,47 @@ def describe(schema: Schema, *, version: str | None, server_url: str | None) -> 
 
     Args:
         schema: API to describe; its comments become summaries and descriptions.
-        version: version of the API; None: the last part of the first service's package name.
+        version: version of the API if no file sets one; None: the version in the package of the first service.
         server_url: base URL of the paths; None: the host that serves the description.
     """
-    comments = Comments(schema.files)
-    failures = FailureResponses(schema)
-    components: dict[str, object] = {BODY: error_schema(schema.conventions)}
-    described = _Operations(schema, comments, components, failures)
+    components, names = Components(), OperationNames(schema.methods)
+    described = _Operations(schema, Comments(schema.files), components, names)
     paths = described.paths()
-    description: Json = {"openapi": "3.1.0", "info": _info(schema, version)}
     security, schemes = _security(schema.conventions.security_schemes)
-    return description | {
+    description: Json = {
+        "openapi": "3.1.0",
+        "info": _info(schema, version),
         "servers": [{"url": server_url or "/"}],
         "tags": described.tags(),
         "paths": paths,
         **security,
-        "components": {
-            "schemas": components,
-            "responses": failures.components(),
-            "headers": failures.request_id_header() | beside.answer_headers(schema.conventions),
-            **_parameters(schema),
-            **schemes,
-        },
+        "components": schemes,
     }
+    return components.named(description, Names(names.types()))
 
 
 def _info(schema: Schema, version: str | None) -> Json:
     packages = list(dict.fromkeys(_service(method).rpartition(".")[0] for method in schema.methods))
+    conventions = schema.conventions
     about = (
-        f"Every response has `{schema.conventions.request_id.header}`, the id of the request in the logs. "
+        f"Every response has `{conventions.request_id.header}`, the id of the request in the logs. "
         "All failures have the same shape, with a `code` for programs and a `message` for people."
     )
-    return {
-        "title": schema.conventions.api_title or ", ".join(filter(None, packages)) or "API",
-        "version": version or packages[0].rpartition(".")[2] or "1",
-        "description": about,
+    info: Json = {
+        "title": conventions.api_title or ", ".join(filter(None, packages)) or "API",
+        "version": conventions.api_version or version or _version_in(packages[0]),
+        "description": "\n\n".join(filter(None, (conventions.api_description, about))),
     }
+    for member, option in (("contact", conventions.api_contact), ("license", conventions.api_license)):
+        if option is not None:
+            info[member] = {field.name: value for field, value in option.ListFields()}
+    return info
+
+
+def _version_in(package: str) -> str:
+    """Return the version at the end of a package, such as ``v1beta1``; 1 if it has none."""
+    last = package.rpartition(".")[2]
+    return last if _VERSION.fullmatch(last) else "1"
 
 
 def _security(schemes: Sequence[SecurityScheme]) -> tuple[Json, Json]:
@@ -79,18 +82,15 @@ def _security(schemes: Sequence[SecurityScheme]) -> tuple[Json, Json]:
     if not schemes:
         return {}, {}
     described: Json = {
-        one.name: {"type": "apiKey", "in": "header", "name": one.header}
-        if one.header
-        else {"type": "http", "scheme": one.authorization}
+        one.name: (
+            {"type": "apiKey", "in": "header", "name": one.header}
+            if one.header
+            else {"type": "http", "scheme": one.authorization}
+        )
+        | ({"description": one.description} if one.description else {})
         for one in schemes
     }
     return {"security": [{one.name: []} for one in schemes]}, {"securitySchemes": described}
-
-
-def _parameters(schema: Schema) -> Json:
-    """Return the components of parameters that all operations have; nothing without such parameters."""
-    found = beside.parameters(schema.conventions)
-    return {"parameters": found} if found else {}
 
 
 @dataclass(slots=True)
@@ -107,16 +107,18 @@ class _PathItem:
 class _Operations:
     """Makes the operations of all rules."""
 
-    def __init__(
-        self, schema: Schema, comments: Comments, components: dict[str, object], failures: FailureResponses
-    ) -> None:
+    def __init__(self, schema: Schema, comments: Comments, components: Components, names: OperationNames) -> None:
         self._schema = schema
         self._comments = comments
         self._requests = Schemas(comments, Side.REQUEST, components)
         self._answers = Schemas(comments, Side.ANSWER, components)
         self._parameters = Parameters(self._requests, comments)
+        self._beside = Beside(schema.conventions, components)
+        failures = FailureResponses(schema, components, self._beside)
         self._failures = failures.references()
-        self._names = _Names(schema)
+        self._headers = failures.headers()
+        self._failure = failures.body()
+        self._names = names
 
     def tags(self) -> list[Json]:
         """Return a tag for each service."""
@@ -145,8 +147,7 @@ class _Operations:
             *in_query,
             *self._parameters.in_headers(method),
         ]
-        own = [str(one["name"]) for one in parameters if one["in"] != "path"]
-        parameters += beside.references(self._schema.conventions, own)
+        parameters += self._beside.parameters([str(one["name"]) for one in parameters if one["in"] != "path"])
         text = "\n\n".join(part for part in (comment.text, _cut_note(cut)) if part)
         operation: Json = {"operationId": self._names.operation(method, number)}
         operation |= {"summary": comment.summary} if comment.summary else {}
@@ -171,7 +172,7 @@ class _Operations:
         return {"required": needs_body(method, rule), "content": content}
 
     def _success(self, method: Method, rule: Rule) -> Json:
-        answer: Json = {"description": "Success.", "headers": all_answers_headers(self._schema.conventions)}
+        answer: Json = {"description": "Success.", "headers": self._headers}
         if method.server_streaming:
             return answer | {"description": "A stream of messages.", "content": self._stream(method, rule)}
         if method.mapping.empty_body:
@@ -184,38 +185,17 @@ class _Operations:
             return self._answers.whole_field(whole)
         if not method.mapping.HasField("offset_paging"):
             return self._answers.message(method.response)
-        schema = self._answers.object(method.response)
-        properties = schema["properties"]
-        members = properties if isinstance(properties, dict) else {}
-        return schema | {"properties": members | {method.mapping.offset_paging.links_member: _links()}}
+        return self._answers.page(method.response, method.mapping.offset_paging.links_member)
 
     def _stream(self, method: Method, rule: Rule) -> Json:
         # OpenAPI 3.1 has no keyword for the items of a stream; OpenAPI 3.2 has itemSchema.
-        item: Json = {"anyOf": [self._answer(method, rule), reference("schemas", BODY)]}
+        item: Json = {"anyOf": [self._answer(method, rule), self._failure]}
         lines = "Each line is a JSON document with one message; if the call fails, the last line is the failure."
         events = "The `data` of each event is a JSON document: one message, or in the event `error` the final failure."
         return {
             "application/x-ndjson": {"schema": {"type": "string", "description": lines}, "x-itemSchema": item},
             "text/event-stream": {"schema": {"type": "string", "description": events}, "x-itemSchema": item},
         }
-
-
-class _Names:
-    """Names of services and operations; short if that is unique."""
-
-    def __init__(self, schema: Schema) -> None:
-        services = {_service(method) for method in schema.methods}
-        self._services = Counter(service.rpartition(".")[2] for service in services)
-
-    def tag(self, service: str) -> str:
-        """Return the name of a service."""
-        short = service.rpartition(".")[2]
-        return short if self._services[short] == 1 else service
-
-    def operation(self, method: Method, number: int) -> str:
-        """Return the name of a method's rule; rules count from 1."""
-        name = f"{self.tag(_service(method)).replace('.', '_')}_{method.full_name.rpartition('/')[2]}"
-        return name if number == 1 else f"{name}_{number}"
 
 
 def _place(same_shape: list[_PathItem], path: Path, http_method: str) -> _PathItem:
@@ -233,15 +213,6 @@ def _written(item: _PathItem) -> Json:
     known = {name.lower(): one for name, one in item.operations.items() if name in _METHODS}
     others = {name: one for name, one in item.operations.items() if name not in _METHODS}
     return known | ({_OTHER_METHODS: others} if others else {})
-
-
-def _links() -> Json:
-    link: Json = {
-        "type": "object",
-        "properties": {"rel": {"type": "string", "enum": ["next"]}, "href": {"type": "string", "format": "uri"}},
-        "required": ["rel", "href"],
-    }
-    return {"type": "array", "items": link, "description": "Link to the next page; absent on the last page."}
 
 
 def _cut_note(cut: list[str]) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
+from functools import partial
 
 from restmap_gateway.crossing.system_parameters import ENUMS_AS_NUMBERS
-from restmap_gateway.openapi.schemas import reference
+from restmap_gateway.openapi.components import Components
 from restmap_gateway.openapi.values import Json
 from restmap_gateway.schema.conventions import Conventions
 from restmap_gateway.schema.crossing import why_never_in
@@ -19,34 +21,41 @@ _IGNORED: Json = {"description": "Has no effect.", "schema": {"type": "string"}}
 _METADATA: Json = {"description": "The server gets this header as metadata.", "schema": {"type": "string"}}
 
 
-def parameters(conventions: Conventions) -> Json:
-    """Return the parameters of every operation, as components by name.
+class Beside:
+    """Describes the parameters and headers of every operation."""
 
-    Of the standard system parameters only ``$alt`` is described: the others have no effect.
-    """
+    def __init__(self, conventions: Conventions, components: Components) -> None:
+        """Take the parameters and headers of an API; they become components."""
+        self._components = components
+        self._parameters = _parameters(conventions)
+        outward = (one for one in conventions.response_headers if one.on_success and not one.is_prefix)
+        self._headers = [one.header for one in outward]
+
+    def parameters(self, own: Collection[str]) -> list[Json]:
+        """Return references to the parameters, without those that an operation has ``own``, by name."""
+        taken = {name.lower() for name in own}
+        found = {name: one for name, one in self._parameters.items() if name.lower() not in taken}
+        own_part = self._components.own
+        return [own_part("parameters", partial(dict, one), f"{_camel(name)}Parameter") for name, one in found.items()]
+
+    def answer_headers(self) -> Json:
+        """Return references to the headers of every response that come from metadata of the server, by name."""
+        return {name: self._components.own("headers", _sent, f"{_camel(name)}Header") for name in self._headers}
+
+
+def _parameters(conventions: Conventions) -> dict[str, Json]:
+    """Return the parameters by name; of the standard ones only ``$alt``: the others have no effect."""
     system = conventions.system_parameters
     names = sorted(system.names - (STANDARD - {ALT}))
-    found: Json = {
-        f"system-{name.strip('$')}{'-standard' if name == ALT else ''}": {"name": name, "in": "query"}
-        | (_ALT if name in system.alt else _IGNORED)
-        for name in names
-    }
+    found = {name: {"name": name, "in": "query"} | (_ALT if name in system.alt else _IGNORED) for name in names}
     headers = [one.header for one in conventions.request_headers if not one.is_prefix and not why_never_in(one.header)]
-    return found | {f"header-{name.lower()}": {"name": name, "in": "header"} | _METADATA for name in headers}
+    return found | {name: {"name": name, "in": "header"} | _METADATA for name in headers}
 
 
-def references(conventions: Conventions, own: Collection[str]) -> list[Json]:
-    """Return references to the parameters of every operation, without those that the operation has itself."""
-    taken = {name.lower() for name in own}
-    described = parameters(conventions).items()
-    return [reference("parameters", key) for key, one in described if _name(one).lower() not in taken]
+def _sent() -> Json:
+    return {"description": "Metadata of the server.", "schema": {"type": "string"}}
 
 
-def answer_headers(conventions: Conventions) -> Json:
-    """Return the headers that come from metadata of every call, as components by name."""
-    names = [one.header for one in conventions.response_headers if one.on_success and not one.is_prefix]
-    return {name: {"description": "Metadata of the server.", "schema": {"type": "string"}} for name in names}
-
-
-def _name(parameter: object) -> str:
-    return str(parameter["name"]) if isinstance(parameter, dict) else ""
+def _camel(name: str) -> str:
+    words = re.split("[^0-9A-Za-z]+", name)
+    return "".join(word[:1].upper() + word[1:] for word in words) + ("Standard" if name == ALT else "")

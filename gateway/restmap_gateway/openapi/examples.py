@@ -9,7 +9,7 @@ from restmap_gateway.json_map.enums import NULL_VALUE
 from restmap_gateway.json_map.fields import has_utc_micros, map_entry, shown_fields
 from restmap_gateway.json_map.scalars import WRAPPERS
 from restmap_gateway.openapi.schemas import behavior_of, inside, is_required
-from restmap_gateway.openapi.values import Json, scalar_schema, well_known_schema
+from restmap_gateway.openapi.values import ANY, Json, scalar_schema, well_known_schema
 
 _MOST_DEPTH = 3
 """Maximum levels of nested messages in an example; required fields are shown at any level."""
@@ -83,6 +83,8 @@ def _value(field: FieldDescriptor, owner: FieldDescriptor, excluded: frozenset[s
     known = well_known_schema(field.message_type.full_name, utc_micros=has_utc_micros(owner))
     if known is not None:
         return _first(known)
+    if field.message_type.full_name == ANY:
+        return {}
     if field.message_type.full_name in WRAPPERS:
         return _first(scalar_schema(field.message_type.fields_by_name["value"]))
     return _object(field.message_type, excluded, around)

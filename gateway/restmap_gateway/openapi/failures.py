@@ -8,15 +8,12 @@ from http import HTTPStatus
 
 from restmap.v1 import restmap_pb2
 from restmap_gateway.errors import InvalidRequest, RequestFailed, Violation
-from restmap_gateway.openapi.beside import answer_headers
-from restmap_gateway.openapi.schemas import reference
+from restmap_gateway.openapi.beside import Beside
+from restmap_gateway.openapi.components import Components
 from restmap_gateway.openapi.values import Json
-from restmap_gateway.schema.conventions import Conventions
+from restmap_gateway.schema.conventions import RequestIdForm
 from restmap_gateway.schema.schema import Schema
 from restmap_gateway.transcode.failures import Failures
-
-BODY = "error-body"
-"""Name of the schema of all failures; it has a ``-``, so that no message has the same name."""
 
 _UUID = "7d1c2b1e-5f0c-4c8e-9d53-0f6f2f0a6b11"
 """UUID of the request ids in examples, after their prefix."""
@@ -80,34 +77,45 @@ _HEADERS: Mapping[int, Mapping[str, Json]] = {
 class FailureResponses:
     """Describes the failures of a service, and the request id in every response."""
 
-    def __init__(self, schema: Schema) -> None:
-        """Take the codes, statuses and reasons of a schema."""
+    def __init__(self, schema: Schema, components: Components, beside: Beside) -> None:
+        """Take the codes, statuses and reasons of a schema; the responses become components."""
         self._failures = Failures(schema)
-        self._conventions = schema.conventions
+        self._beside = beside
+        self._details = schema.conventions.error_details
+        self._components = components
         self._form = schema.conventions.request_id
         self._id = f"{self._form.prefix}{_UUID}"
         reached = self._failures.statuses
         self._known = [status for status in _SITUATIONS if status not in _OF_CODES_ONLY or status in reached]
         self._asked = _asked(schema)
 
-    def request_id_header(self) -> Json:
-        """Return the header of every response, as a component by name."""
-        described: Json = {
+    def headers(self) -> Json:
+        """Return the headers of every response, as references."""
+        request_id = self._components.own("headers", self._request_id_header, "RequestId")
+        return {self._form.header: request_id, **self._beside.answer_headers()}
+
+    def body(self) -> Json:
+        """Return a reference to the schema of the body of every failure."""
+        return error_body(self._components, self._form, self._details)
+
+    def references(self) -> Json:
+        """Return the responses that all operations have, by status."""
+        statuses = sorted({*self._known, *self._asked})
+        return {str(status): self._response_to(status) for status in statuses}
+
+    def _response_to(self, status: int) -> Json:
+        def make() -> Json:
+            code = self._asked.get(status)
+            return self._known_response(status) if code is None else self._asked_response(status, code)
+
+        return self._components.own("responses", make, f"Failure{status}")
+
+    def _request_id_header(self) -> Json:
+        return {
             "description": "Id of the request in the logs; an id sent by the client is logged beside it.",
             "required": True,
             "schema": {"type": "string", "pattern": f"^{self._form.pattern}$", "examples": [self._id]},
         }
-        return {self._form.header: described}
-
-    def components(self) -> Json:
-        """Return the responses of all failures, by the names used in `references`."""
-        found: Json = {_name(status): self._known_response(status) for status in self._known}
-        return found | {_name(status): self._asked_response(status, code) for status, code in self._asked.items()}
-
-    def references(self) -> Json:
-        """Return the responses that all operations have."""
-        statuses = sorted({*self._known, *self._asked})
-        return {str(status): reference("responses", _name(status)) for status in statuses}
 
     def _known_response(self, status: int) -> Json:
         """Return a response with an example body as the gateway writes it, with the code for the status."""
@@ -126,61 +134,66 @@ class FailureResponses:
     def _response(self, status: int, description: str, example: object) -> Json:
         return {
             "description": description,
-            "headers": all_answers_headers(self._conventions) | dict(_HEADERS.get(status, {})),
-            "content": {"application/json": {"schema": reference("schemas", BODY), "example": example}},
+            "headers": self.headers() | dict(_HEADERS.get(status, {})),
+            "content": {"application/json": {"schema": self.body(), "example": example}},
         }
 
 
-def all_answers_headers(conventions: Conventions) -> Json:
-    """Return the headers of every response, as references."""
-    names = (conventions.request_id.header, *answer_headers(conventions))
-    return {name: reference("headers", name) for name in names}
+def error_body(components: Components, form: RequestIdForm, shown: restmap_pb2.ErrorDetails.ValueType) -> Json:
+    """Return a reference to the schema of the body of every failure; this schema and its parts become components."""
+
+    def body() -> Json:
+        error = components.own("schemas", content, "ErrorDescription", "GatewayErrorDescription")
+        description = "The body of every failure."
+        return {"type": "object", "properties": {"error": error}, "required": ["error"], "description": description}
+
+    def content() -> Json:
+        details: Json = {"description": "All invalid members of the request."}
+        if shown == restmap_pb2.ERROR_DETAILS_DOCUMENTED:
+            items = components.own("schemas", _violation, "FieldViolation", "GatewayFieldViolation")
+        else:
+            items = components.own("schemas", _detail, "ErrorDetail", "GatewayErrorDetail")
+            details = {"description": "All details of the failure; invalid members are in a `google.rpc.BadRequest`."}
+        members: Json = {
+            "code": {"type": "string", "description": "Code of the failure, for programs."},
+            "message": {"type": "string", "description": "Description of the failure, for people."},
+            "reason": {"type": "string", "description": "Reason of the server, in UPPER_SNAKE_CASE."},
+            "details": {"type": "array", "items": items, **details},
+            "request_id": {"type": "string", "description": f"The same id as in the header `{form.header}`."},
+        }
+        required = ["code", "message", "request_id"]
+        return {"type": "object", "properties": members, "required": required, "description": "A failure."}
+
+    return components.own("schemas", body, "ErrorResponse", "GatewayErrorResponse")
 
 
-def error_schema(conventions: Conventions) -> Json:
-    """Return the schema of the body of every failure."""
-    details = _violations()
-    if conventions.error_details != restmap_pb2.ERROR_DETAILS_DOCUMENTED:
-        details = _every_detail()
+def _violation() -> Json:
     members: Json = {
-        "code": {"type": "string", "description": "Code of the failure, for programs."},
-        "message": {"type": "string", "description": "Description of the failure, for people."},
-        "reason": {"type": "string", "description": "Reason of the server, in UPPER_SNAKE_CASE."},
-        "details": details,
-        "request_id": {
-            "type": "string",
-            "description": f"The same id as in the header `{conventions.request_id.header}`.",
-        },
+        "field": {"type": "string", "description": "Path of the member as it was sent; empty for the whole body."},
+        "description": {"type": "string", "description": "The error, and the expected value."},
     }
-    error: Json = {"type": "object", "properties": members, "required": ["code", "message", "request_id"]}
-    return {"title": "Error", "type": "object", "properties": {"error": error}, "required": ["error"]}
-
-
-def _violations() -> Json:
-    violation: Json = {
+    description = "An invalid member of a request."
+    return {
         "type": "object",
-        "properties": {
-            "field": {"type": "string", "description": "Path of the member as it was sent; empty for the whole body."},
-            "description": {"type": "string", "description": "The error, and the expected value."},
-        },
+        "properties": members,
         "required": ["field", "description"],
+        "description": description,
     }
-    return {"type": "array", "items": violation, "description": "All invalid members of the request."}
 
 
-def _every_detail() -> Json:
-    """Return the schema of details as the JSON of ``google.rpc.Status.details``."""
-    detail: Json = {
+def _detail() -> Json:
+    members: Json = {"@type": {"type": "string", "description": "Type of the detail, at the end of a URL."}}
+    description = (
+        "A detail of a failure, as in the JSON of `google.rpc.Status`: the fields of a message beside its type. A type"
+        " that the gateway does not know has its bytes in the member `value`, in base64."
+    )
+    return {
         "type": "object",
-        "properties": {"@type": {"type": "string", "description": "Type of the detail, at the end of a URL."}},
+        "properties": members,
         "required": ["@type"],
         "additionalProperties": True,
+        "description": description,
     }
-    text = (
-        "Details of the failure, such as `google.rpc.BadRequest` with the invalid members: the fields of each message"
-        " beside its type. A type that the gateway does not know has its bytes in the member `value`, in base64."
-    )
-    return {"type": "array", "items": detail, "description": text}
 
 
 def _asked(schema: Schema) -> dict[int, str]:
@@ -194,10 +207,6 @@ def _asked(schema: Schema) -> dict[int, str]:
             if reason.http_status is not None and reason.http_status not in _SITUATIONS:
                 asked.setdefault(reason.http_status, reason.code or name)
     return asked
-
-
-def _name(status: int) -> str:
-    return f"failure-{status}"
 
 
 def _phrase(status: int) -> str:

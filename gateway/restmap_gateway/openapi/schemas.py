@@ -9,10 +9,21 @@ from google.api import field_behavior_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from restmap_gateway.json_map import fields as json_fields
+from restmap_gateway.json_map.enums import NULL_VALUE
 from restmap_gateway.json_map.fields import field_mapping, has_utc_micros, map_entry, message_mapping, shown_fields
 from restmap_gateway.json_map.scalars import WRAPPERS
 from restmap_gateway.openapi.comments import Comments
-from restmap_gateway.openapi.values import Json, enum_schema, map_key_schema, nullable, scalar_schema, well_known_schema
+from restmap_gateway.openapi.components import Components, Form
+from restmap_gateway.openapi.values import (
+    ANY,
+    Json,
+    any_schema,
+    enum_schema,
+    map_key_schema,
+    nullable,
+    scalar_schema,
+    well_known_schema,
+)
 
 NOTHING: frozenset[str] = frozenset()
 
@@ -20,25 +31,20 @@ NOTHING: frozenset[str] = frozenset()
 class Side(Enum):
     """Direction of a message: requests and responses differ in the members that can be absent."""
 
-    REQUEST = "-request"
-    ANSWER = ""
-
-    @property
-    def suffix(self) -> str:
-        """Return the suffix of component names; it has a ``-``, which no message name has."""
-        return self.value
+    REQUEST = Form.REQUEST
+    ANSWER = Form.ANSWER
 
 
 class Schemas:
     """Makes schemas, and collects those of whole messages and enums as components."""
 
-    def __init__(self, comments: Comments, side: Side, components: dict[str, object]) -> None:
+    def __init__(self, comments: Comments, side: Side, components: Components) -> None:
         """Create the maker.
 
         Args:
             comments: source of the descriptions.
             side: direction of the messages.
-            components: target for referenced schemas, by name; both sides may use the same.
+            components: target for referenced schemas; both sides may use the same.
         """
         self._comments = comments
         self._side = side
@@ -65,13 +71,30 @@ class Schemas:
             return known
         if descriptor.full_name in WRAPPERS:
             return scalar_schema(descriptor.fields_by_name["value"])
+        if descriptor.full_name == ANY:
+            return self._components.own("schemas", any_schema, "AnyMessage", "AnyProtoMessage")
+        form, more = self._side.value, ""
         if excluded:
-            return self.object(descriptor, excluded, is_inner=is_inner)
-        name = f"{descriptor.full_name}{self._side.suffix}"
-        if name not in self._components:
-            self._components[name] = None  # before the fields: a field may have this type
-            self._components[name] = self.object(descriptor)
-        return reference("schemas", name)
+            form, more = Form.BODY, f"{sorted(excluded)}{is_inner}"
+        return self._components.of_type(
+            descriptor, form, lambda: self.object(descriptor, excluded, is_inner=is_inner), more
+        )
+
+    def page(self, descriptor: Descriptor, links_member: str) -> Json:
+        """Return the schema of a response with links to other pages in a member."""
+
+        def make() -> Json:
+            schema = self.object(descriptor)
+            properties = schema["properties"]
+            members = properties if isinstance(properties, dict) else {}
+            links: Json = {
+                "type": "array",
+                "items": self._components.own("schemas", _link, "PageLink", "PageLinkObject"),
+                "description": "Link to the next page; absent on the last page.",
+            }
+            return schema | {"properties": members | {links_member: links}}
+
+        return self._components.of_type(descriptor, Form.PAGE, make, links_member)
 
     def object(self, descriptor: Descriptor, excluded: frozenset[str] = NOTHING, *, is_inner: bool = False) -> Json:
         """Return the schema of a message with fields, never a reference; the arguments are those of `message`."""
@@ -80,7 +103,7 @@ class Schemas:
         for name in properties.keys() & excluded:
             properties[name] = _described(properties[name], "As in the path, or not at all.")
         required = [field.name for field in fields if self._is_required(field, excluded)]
-        schema: Json = {"title": descriptor.name, "type": "object", "properties": properties}
+        schema: Json = {"type": "object", "properties": properties}
         schema |= {"required": required} if required else {}
         schema |= {"additionalProperties": False} if self._side is Side.REQUEST else {}
         return _described(schema, self._comments.of(descriptor.full_name).text)
@@ -114,11 +137,10 @@ class Schemas:
             return self.message(field.message_type, excluded, utc_micros=has_utc_micros(owner), is_inner=True)
         if field.enum_type is None:
             return scalar_schema(field)
-        schema = enum_schema(field.enum_type, self._comments)
-        if schema["type"] == "null":
-            return schema
-        self._components.setdefault(field.enum_type.full_name, schema)
-        return reference("schemas", field.enum_type.full_name)
+        enum = field.enum_type
+        if enum.full_name == NULL_VALUE:
+            return {"type": "null"}
+        return self._components.of_type(enum, Form.ANSWER, lambda: enum_schema(enum, self._comments))
 
     def _property(self, field: FieldDescriptor, excluded: frozenset[str]) -> Json:
         schema = self.field(field, excluded)
@@ -142,11 +164,6 @@ class Schemas:
             return is_required(field) and not is_bound
         owner = field.containing_type
         return owner is not None and message_mapping(owner).absent_as_null
-
-
-def reference(kind: str, name: str) -> Json:
-    """Return a reference to a component of a kind, such as ``schemas``."""
-    return {"$ref": f"#/components/{kind}/{name}"}
 
 
 def inside(name: str, paths: frozenset[str]) -> frozenset[str]:
@@ -185,3 +202,8 @@ def _described(schema: Json, *texts: str) -> Json:
     """Return the schema with these texts before its own description."""
     text = "\n\n".join(text for text in (*texts, str(schema.get("description", ""))) if text)
     return schema | {"description": text} if text else schema
+
+
+def _link() -> Json:
+    members: Json = {"rel": {"type": "string", "enum": ["next"]}, "href": {"type": "string", "format": "uri"}}
+    return {"type": "object", "properties": members, "required": ["rel", "href"], "description": "Link to a page."}

@@ -7,12 +7,12 @@ from typing import Final
 from google.api import field_info_pb2
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 
-from restmap_gateway.json_map.enums import NULL_VALUE
 from restmap_gateway.openapi.comments import Comments
 
 Json = dict[str, object]
 """A JSON object, mostly a JSON Schema."""
 
+ANY: Final = "google.protobuf.Any"
 FIELD_MASK: Final = "google.protobuf.FieldMask"
 UTC_MICROS_EXAMPLE: Final = "2024-05-06T07:08:09.000000"
 
@@ -47,7 +47,7 @@ def scalar_schema(field: FieldDescriptor) -> Json:
 
 
 def well_known_schema(full_name: str, *, utc_micros: bool) -> Json | None:
-    """Return the schema of a message with a special JSON form; None for other messages and for wrappers.
+    """Return the schema of a message with a special JSON form; None for other messages, wrappers and Any.
 
     Args:
         full_name: full name of the message.
@@ -72,20 +72,16 @@ def well_known_schema(full_name: str, *, utc_micros: bool) -> Json | None:
             return {"type": "array", "items": {}, "description": "Any JSON array."}
         case "Value":
             return {"description": "Any JSON value."}
-        case "Any":
-            return _any()
         case _:
             return None
 
 
 def enum_schema(enum: EnumDescriptor, comments: Comments) -> Json:
     """Return the schema of an enum, by names; the comments of its values are part of the description."""
-    if enum.full_name == NULL_VALUE:
-        return {"type": "null"}
     of_values = ((value.name, comments.of(f"{enum.full_name}.{value.name}").text) for value in enum.values)
     explained = [f"- `{name}`: {' '.join(text.split())}" for name, text in of_values if text]
     parts = [comments.of(enum.full_name).text, "\n".join(explained)]
-    schema: Json = {"title": enum.name, "type": "string", "enum": [value.name for value in enum.values]}
+    schema: Json = {"type": "string", "enum": [value.name for value in enum.values]}
     description = "\n\n".join(part for part in parts if part)
     return schema | ({"description": description} if description else {})
 
@@ -157,7 +153,8 @@ def _pattern(pattern: str, example: str, description: str) -> Json:
     return {"type": "string", "pattern": pattern, "examples": [example], "description": description}
 
 
-def _any() -> Json:
+def any_schema() -> Json:
+    """Return the schema of any message, with its type."""
     return {
         "type": "object",
         "properties": {"@type": {"type": "string", "examples": ["type.googleapis.com/google.protobuf.Empty"]}},

@@ -26,6 +26,8 @@ CLIENT_ADDRESS: Final = "x-forwarded-for"
 _METADATA_KEY = re.compile(r"[0-9a-z_.-]+")
 _PREFIX = re.compile(r"[0-9A-Za-z_-]{0,32}")
 _SCHEME_NAME = re.compile(r"[0-9A-Za-z._-]+")
+_URL = re.compile(r"https?://[^/?#\s]+\S*")
+_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
 _TAKEN_KEYS: Final = frozenset(
     {"content-type", "te", "user-agent", "host", "connection", CLIENT_ADDRESS, *TRACE_HEADERS}
 )
@@ -85,6 +87,14 @@ class Conventions:
     statuses: Statuses = field(default_factory=Statuses)
     api_title: str = ""
     """Title of the API; empty if no file sets it."""
+    api_version: str = ""
+    """Version of the API; empty if no file sets it."""
+    api_description: str = ""
+    """Beginning of the description of the API, in Markdown; empty if no file sets it."""
+    api_contact: restmap_pb2.ApiContact | None = None
+    """Contact for users of the API; read-only; None if no file sets it."""
+    api_license: restmap_pb2.ApiLicense | None = None
+    """License of the API; read-only; None if no file sets it."""
     system_parameters: SystemParameters = field(default_factory=SystemParameters)
     """Query parameters of every call that are not fields of the request."""
     error_details: restmap_pb2.ErrorDetails.ValueType = restmap_pb2.ERROR_DETAILS_DOCUMENTED
@@ -94,7 +104,8 @@ class Conventions:
     def own_keys(self) -> frozenset[str]:
         """Return the metadata keys that the gateway sets itself, so that no header of a client may reach them."""
         form = self.request_id
-        return frozenset({CLIENT_ADDRESS, *TRACE_HEADERS, form.metadata_key, form.client_metadata_key})
+        forwarded = {self.method_key, self.path_key} - {""}
+        return frozenset({CLIENT_ADDRESS, *TRACE_HEADERS, form.metadata_key, form.client_metadata_key} | forwarded)
 
     @property
     def reserved_keys(self) -> frozenset[str]:
@@ -127,6 +138,11 @@ class Conventions:
         before = (one for one in self.response_headers if one.header.lower() not in said)
         return replace(self, request_headers=(*self.request_headers, *more), response_headers=(*before, *outward))
 
+    method_key: str = ""
+    """Metadata key of a request's HTTP method; empty: not forwarded."""
+    path_key: str = ""
+    """Metadata key of a request's path; empty: not forwarded."""
+
 
 def read_conventions(descriptors: DescriptorSet, problems: list[Problem]) -> Conventions:
     """Return the conventions of a descriptor set; add their errors to the problems."""
@@ -143,8 +159,14 @@ def read_conventions(descriptors: DescriptorSet, problems: list[Problem]) -> Con
         security_schemes=tuple(one for option in every for one in option.security_schemes),
         statuses=_statuses(one for option in every for one in option.statuses),
         api_title=next((option.api_title for option in every if option.api_title), ""),
+        api_version=next((option.api_version for option in every if option.api_version), ""),
+        api_description=next((option.api_description for option in every if option.api_description), ""),
+        api_contact=next((option.api_contact for option in every if option.HasField("api_contact")), None),
+        api_license=next((option.api_license for option in every if option.HasField("api_license")), None),
         system_parameters=read_system_parameters(descriptors),
         error_details=next((one.error_details for one in every if one.error_details), usual.error_details),
+        method_key=next((one.http_method_metadata_key for one in every if one.http_method_metadata_key), ""),
+        path_key=next((one.path_metadata_key for one in every if one.path_metadata_key), ""),
     )
     problems += map(Problem, _id_problems(found))
     return found
@@ -179,12 +201,26 @@ def _problems(option: restmap_pb2.FileMapping) -> Iterator[str]:
         yield from (*_key_problems(form.metadata_key), *_key_problems(form.client_metadata_key))
         if not _PREFIX.fullmatch(form.prefix):
             yield f"the prefix {form.prefix!r} of request ids must be up to 32 letters, digits, '_' and '-'"
+    for key in filter(None, (option.http_method_metadata_key, option.path_metadata_key)):
+        yield from _key_problems(key)
     for scheme in option.security_schemes:
         credential = scheme.header or scheme.authorization
         if not (_SCHEME_NAME.fullmatch(scheme.name) and HEADER_NAME.fullmatch(credential)):
             yield f"the security scheme {scheme.name!r} needs a name, and a header or the scheme of an authorization"
     for status in option.statuses:
         yield from _status_problems(status)
+    yield from _api_problems(option)
+
+
+def _api_problems(option: restmap_pb2.FileMapping) -> Iterator[str]:
+    for name, url in (("api_contact", option.api_contact.url), ("api_license", option.api_license.url)):
+        if url and not _URL.fullmatch(url):
+            yield f"{name}: {url!r} is not an absolute http or https URL"
+    if option.HasField("api_license") and not option.api_license.name:
+        yield "api_license: the name of the license is missing"
+    email = option.api_contact.email
+    if email and not _EMAIL.fullmatch(email):
+        yield f"api_contact: {email!r} is not an email address"
 
 
 def _id_problems(conventions: Conventions) -> Iterator[str]:
@@ -193,6 +229,11 @@ def _id_problems(conventions: Conventions) -> Iterator[str]:
     for key in (form.metadata_key, form.client_metadata_key):
         if key in keys or form.metadata_key == form.client_metadata_key:
             yield f"the metadata key {key!r} is that of request ids, and of something else"
+    keys += [form.metadata_key, form.client_metadata_key]
+    for key in filter(None, (conventions.method_key, conventions.path_key)):
+        # A header of a client must never set these keys: servers trust them.
+        if key in keys or conventions.method_key == conventions.path_key:
+            yield f"the metadata key {key!r} is that of the HTTP method or path, and of something else"
 
 
 def _mappings_problems(option: restmap_pb2.FileMapping) -> Iterator[str]:
@@ -263,12 +304,16 @@ def _key_of(mapping: restmap_pb2.HeaderMapping) -> str:
 def _set_once(option: restmap_pb2.FileMapping) -> Iterator[str]:
     if option.HasField("request_id"):
         yield "request_id"
-    if option.api_title:
-        yield "api_title"
+    yield from (name for name in ("api_title", "api_version", "api_description") if getattr(option, name))
+    yield from (name for name in ("api_contact", "api_license") if option.HasField(name))
     if option.HasField("system_parameters"):
         yield "system_parameters"
     if option.error_details:
         yield "error_details"
+    if option.http_method_metadata_key:
+        yield "http_method_metadata_key"
+    if option.path_metadata_key:
+        yield "path_metadata_key"
     for mapping in (*option.request_headers, *option.proxy_headers):
         yield f"the request header {mapping.header.lower()!r}"
         yield f"the metadata {_key_of(mapping)!r}"

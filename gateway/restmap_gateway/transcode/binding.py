@@ -102,13 +102,14 @@ class Binding:
 
     def _check_whole(self, request: Message, query: str, body: bytes | None) -> None:
         """Reject a request that no server could read, so that the failure is not blamed on the server."""
-        if not request.IsInitialized():
-            find_missing: Callable[[], list[str]] = request.FindInitializationErrors  # type: ignore[attr-defined]
-            raise InvalidRequest(*(Violation(name, "is missing, but required") for name in find_missing()))
+        made = self._request_class
+        if not made.IsInitialized(request):
+            find_missing: Callable[[Message], list[str]] = made.FindInitializationErrors  # type: ignore[attr-defined]
+            raise InvalidRequest(*(Violation(name, "is missing, but required") for name in find_missing(request)))
         levels = (body or b"").count(b"{") + (body or b"").count(b"[") + query.count(".")
         if levels > _SURELY_SHALLOW:
             try:
-                self._request_class.FromString(request.SerializeToString())
+                made.FromString(made.SerializeToString(request))
             except (DecodeError, EncodeError):
                 text = "the request is nested deeper than the 100 levels of messages that servers read"
                 raise InvalidRequest(Violation("", text)) from None

@@ -87,7 +87,7 @@ class UpstreamCall:
     @property
     def _has_key(self) -> bool:
         key = self.endpoint.key_field
-        return key is not None and self.message.HasField(key.name)
+        return key is not None and type(self.message).HasField(self.message, key.name)
 
 
 def compile_routes(schema: Schema, depth: int, values: int, on_unknown: UnknownMember | None) -> Router[Endpoint]:

@@ -24,6 +24,9 @@ from restmap_gateway.upstream.reply import Metadata
 
 _PRINTABLE = re.compile(r"[ -~]*")
 
+_LONGEST_PATH = 2048
+"""Maximum characters of a forwarded path; by default, gRPC servers refuse metadata of more than 8 KiB in total."""
+
 
 class RequestIds:
     """Makes request ids and recognizes those of clients and servers."""
@@ -76,9 +79,10 @@ class RequestMetadata:
         credentials = [one for one in conventions.request_headers if is_fixed(one)]
         self._names = tuple((one.header, one.metadata_key) for one in (*credentials, *trace, *from_proxy))
         self._allowed = allowed_headers(conventions)
+        self._method_key, self._path_key = conventions.method_key, conventions.path_key
 
-    def of(self, request: BaseRequest, request_id: str) -> list[tuple[str, str | bytes]]:
-        """Return the metadata of a call.
+    def of(self, request: BaseRequest, path: str, request_id: str) -> list[tuple[str, str | bytes]]:
+        """Return the metadata of a call; ``path`` is the path as sent, without the query.
 
         Raises:
             InvalidRequest: a header is repeated or has characters that are not allowed in metadata.
@@ -88,6 +92,10 @@ class RequestMetadata:
             found += self._allowed.of(request.headers)
         if client := self._forwarded.client(request):
             found.append((CLIENT_ADDRESS, client))
+        if self._method_key:
+            found.append((self._method_key, request.method))
+        if self._path_key and len(path) <= _LONGEST_PATH and _PRINTABLE.fullmatch(path):
+            found.append((self._path_key, path))
         return found + self._ids.metadata(request.headers, request_id)
 
 

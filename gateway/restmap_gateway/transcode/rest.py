@@ -76,7 +76,7 @@ class Rest:
             path=path,
             query=query,
             message=endpoint.binding.bind(match.values, fields, request.headers, body),
-            metadata=self._metadata.of(request, request_id),
+            metadata=self._metadata.of(request, path, request_id),
             seconds=headers.timeout(request.headers),
             enums_as_numbers=as_numbers,
         )

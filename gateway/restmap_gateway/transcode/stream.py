@@ -165,8 +165,9 @@ class StreamingCalls:
     @asynccontextmanager
     async def _stream(self, call: UpstreamCall) -> AsyncIterator[ServerStream]:
         """Open the stream; it is interrupted when the gateway drains, and cancelled when the context exits."""
-        method, request = call.endpoint.method.full_name, call.message.SerializeToString()
-        async with self._upstream.stream(method, request, call.metadata, call.seconds) as stream:
+        method = call.endpoint.method
+        request = method.request_class.SerializeToString(call.message)
+        async with self._upstream.stream(method.full_name, request, call.metadata, call.seconds) as stream:
             self._open.add(stream)
             if self._is_draining:
                 stream.interrupt()

@@ -53,7 +53,7 @@ class UnaryCalls:
         """
         method = call.endpoint.method
         seconds = self._most_seconds if call.seconds is None else min(call.seconds, self._most_seconds)
-        request = call.message.SerializeToString()
+        request = method.request_class.SerializeToString(call.message)
         reply = await self._upstream.call(
             method.full_name, request, call.metadata, seconds, repeatable=call.is_repeatable
         )

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from restmap.v1 import restmap_pb2 as restmap_dot_v1_dot_restmap__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x62\x61\x63kupsharing/v2/backup.proto\x12\x10\x62\x61\x63kupsharing.v2\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18restmap/v1/restmap.proto\"\xbe\x06\n\x06\x42\x61\x63kup\x12\x1e\n\x11\x61vailability_zone\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x16\n\tcontainer\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x33\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x02\x88\x01\x01\x12\x37\n\x0e\x64\x61ta_timestamp\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x03\x88\x01\x01\x12\x18\n\x0b\x64\x65scription\x18\x05 \x01(\tH\x04\x88\x01\x01\x12\x18\n\x0b\x66\x61il_reason\x18\x06 \x01(\tH\x05\x88\x01\x01\x12\"\n\x15has_dependent_backups\x18\x07 \x01(\x08H\x06\x88\x01\x01\x12\x18\n\x02id\x18\x08 \x01(\tB\x0c\xe2\x41\x01\x02\xe2\x8c\xcf\xd7\x08\x02\x08\x01\x12\x1b\n\x0eis_incremental\x18\t \x01(\x08H\x07\x88\x01\x01\x12\x11\n\x04name\x18\n \x01(\tH\x08\x88\x01\x01\x12\x19\n\x0cobject_count\x18\x0b \x01(\x05H\t\x88\x01\x01\x12\x11\n\x04size\x18\x0c \x01(\x05H\n\x88\x01\x01\x12\x18\n\x0bsnapshot_id\x18\r \x01(\tH\x0b\x88\x01\x01\x12\x14\n\x06status\x18\x0e \x01(\tB\x04\xe2\x41\x01\x02\x12\x33\n\nupdated_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x0c\x88\x01\x01\x12\x16\n\tvolume_id\x18\x10 \x01(\tH\r\x88\x01\x01\x12\x1d\n\x10service_metadata\x18\x11 \x01(\tH\x0e\x88\x01\x01\x12\x1e\n\nproject_id\x18\x12 \x01(\tB\n\xe2\x41\x01\x02\xb2\xe1\x18\x02\x18\x01:\n\xb2\xe1\x18\x06\x08\x01\x10\x01\x18\x01\x42\x14\n\x12_availability_zoneB\x0c\n\n_containerB\r\n\x0b_created_atB\x11\n\x0f_data_timestampB\x0e\n\x0c_descriptionB\x0e\n\x0c_fail_reasonB\x18\n\x16_has_dependent_backupsB\x11\n\x0f_is_incrementalB\x07\n\x05_nameB\x0f\n\r_object_countB\x07\n\x05_sizeB\x0e\n\x0c_snapshot_idB\r\n\x0b_updated_atB\x0c\n\n_volume_idB\x13\n\x11_service_metadataB\x9f\x01\n\x10\x62\x61\x63kupsharing.v2B\x0b\x42\x61\x63kupProtoP\x01Z<backupsharing.example/stubs/backupsharing/v2;backupsharingv2\xa2\x02\x03\x42SH\xaa\x02\x10\x42\x61\x63kupSharing.V2\xca\x02\x10\x42\x61\x63kupSharing\\V2\xea\x02\x11\x42\x61\x63kupSharing::V2b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x62\x61\x63kupsharing/v2/backup.proto\x12\x10\x62\x61\x63kupsharing.v2\x1a\x1fgoogle/api/field_behavior.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18restmap/v1/restmap.proto\"\xbf\x07\n\x06\x42\x61\x63kup\x12*\n\x11\x61vailability_zone\x18\x01 \x01(\tB\n\xb2\xe1\x18\x06\xa2\x01\x03 \xff\x01H\x00\x88\x01\x01\x12\"\n\tcontainer\x18\x02 \x01(\tB\n\xb2\xe1\x18\x06\xa2\x01\x03 \xff\x01H\x01\x88\x01\x01\x12\x33\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x02\x88\x01\x01\x12\x37\n\x0e\x64\x61ta_timestamp\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x03\x88\x01\x01\x12$\n\x0b\x64\x65scription\x18\x05 \x01(\tB\n\xb2\xe1\x18\x06\xa2\x01\x03 \x80 H\x04\x88\x01\x01\x12$\n\x0b\x66\x61il_reason\x18\x06 \x01(\tB\n\xb2\xe1\x18\x06\xa2\x01\x03 \x80 H\x05\x88\x01\x01\x12\"\n\x15has_dependent_backups\x18\x07 \x01(\x08H\x06\x88\x01\x01\x12\x18\n\x02id\x18\x08 \x01(\tB\x0c\xe2\x41\x01\x02\xe2\x8c\xcf\xd7\x08\x02\x08\x01\x12\x1b\n\x0eis_incremental\x18\t \x01(\x08H\x07\x88\x01\x01\x12\x1d\n\x04name\x18\n \x01(\tB\n\xb2\xe1\x18\x06\xa2\x01\x03 \xff\x01H\x08\x88\x01\x01\x12$\n\x0cobject_count\x18\x0b \x01(\x05\x42\t\xb2\xe1\x18\x05\xa2\x01\x02\x08\x00H\t\x88\x01\x01\x12\x1c\n\x04size\x18\x0c \x01(\x05\x42\t\xb2\xe1\x18\x05\xa2\x01\x02\x08\x00H\n\x88\x01\x01\x12$\n\x0bsnapshot_id\x18\r \x01(\tB\n\xb2\xe1\x18\x06\xa2\x01\x03 \xff\x01H\x0b\x88\x01\x01\x12\x1f\n\x06status\x18\x0e \x01(\tB\x0f\xe2\x41\x01\x02\xb2\xe1\x18\x07\xa2\x01\x04\x18\x01 @\x12\x33\n\nupdated_at\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x0c\x88\x01\x01\x12!\n\tvolume_id\x18\x10 \x01(\tB\t\xb2\xe1\x18\x05\xa2\x01\x02 @H\r\x88\x01\x01\x12*\n\x10service_metadata\x18\x11 \x01(\tB\x0b\xb2\xe1\x18\x07\xa2\x01\x04 \x80\x80\x04H\x0e\x88\x01\x01\x12\x1e\n\nproject_id\x18\x12 \x01(\tB\n\xe2\x41\x01\x02\xb2\xe1\x18\x02\x18\x01:\n\xb2\xe1\x18\x06\x08\x01\x10\x01\x18\x01\x42\x14\n\x12_availability_zoneB\x0c\n\n_containerB\r\n\x0b_created_atB\x11\n\x0f_data_timestampB\x0e\n\x0c_descriptionB\x0e\n\x0c_fail_reasonB\x18\n\x16_has_dependent_backupsB\x11\n\x0f_is_incrementalB\x07\n\x05_nameB\x0f\n\r_object_countB\x07\n\x05_sizeB\x0e\n\x0c_snapshot_idB\r\n\x0b_updated_atB\x0c\n\n_volume_idB\x13\n\x11_service_metadataB\x9f\x01\n\x10\x62\x61\x63kupsharing.v2B\x0b\x42\x61\x63kupProtoP\x01Z<backupsharing.example/stubs/backupsharing/v2;backupsharingv2\xa2\x02\x03\x42SH\xaa\x02\x10\x42\x61\x63kupSharing.V2\xca\x02\x10\x42\x61\x63kupSharing\\V2\xea\x02\x11\x42\x61\x63kupSharing::V2b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,14 +36,34 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'backupsharing.v2.backup_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\020backupsharing.v2B\013BackupProtoP\001Z<backupsharing.example/stubs/backupsharing/v2;backupsharingv2\242\002\003BSH\252\002\020BackupSharing.V2\312\002\020BackupSharing\\V2\352\002\021BackupSharing::V2'
+  _globals['_BACKUP'].fields_by_name['availability_zone']._loaded_options = None
+  _globals['_BACKUP'].fields_by_name['availability_zone']._serialized_options = b'\262\341\030\006\242\001\003 \377\001'
+  _globals['_BACKUP'].fields_by_name['container']._loaded_options = None
+  _globals['_BACKUP'].fields_by_name['container']._serialized_options = b'\262\341\030\006\242\001\003 \377\001'
+  _globals['_BACKUP'].fields_by_name['description']._loaded_options = None
+  _globals['_BACKUP'].fields_by_name['description']._serialized_options = b'\262\341\030\006\242\001\003 \200 '
+  _globals['_BACKUP'].fields_by_name['fail_reason']._loaded_options = None
+  _globals['_BACKUP'].fields_by_name['fail_reason']._serialized_options = b'\262\341\030\006\242\001\003 \200 '
   _globals['_BACKUP'].fields_by_name['id']._loaded_options = None
   _globals['_BACKUP'].fields_by_name['id']._serialized_options = b'\342A\001\002\342\214\317\327\010\002\010\001'
+  _globals['_BACKUP'].fields_by_name['name']._loaded_options = None
+  _globals['_BACKUP'].fields_by_name['name']._serialized_options = b'\262\341\030\006\242\001\003 \377\001'
+  _globals['_BACKUP'].fields_by_name['object_count']._loaded_options = None
+  _globals['_BACKUP'].fields_by_name['object_count']._serialized_options = b'\262\341\030\005\242\001\002\010\000'
+  _globals['_BACKUP'].fields_by_name['size']._loaded_options = None
+  _globals['_BACKUP'].fields_by_name['size']._serialized_options = b'\262\341\030\005\242\001\002\010\000'
+  _globals['_BACKUP'].fields_by_name['snapshot_id']._loaded_options = None
+  _globals['_BACKUP'].fields_by_name['snapshot_id']._serialized_options = b'\262\341\030\006\242\001\003 \377\001'
   _globals['_BACKUP'].fields_by_name['status']._loaded_options = None
-  _globals['_BACKUP'].fields_by_name['status']._serialized_options = b'\342A\001\002'
+  _globals['_BACKUP'].fields_by_name['status']._serialized_options = b'\342A\001\002\262\341\030\007\242\001\004\030\001 @'
+  _globals['_BACKUP'].fields_by_name['volume_id']._loaded_options = None
+  _globals['_BACKUP'].fields_by_name['volume_id']._serialized_options = b'\262\341\030\005\242\001\002 @'
+  _globals['_BACKUP'].fields_by_name['service_metadata']._loaded_options = None
+  _globals['_BACKUP'].fields_by_name['service_metadata']._serialized_options = b'\262\341\030\007\242\001\004 \200\200\004'
   _globals['_BACKUP'].fields_by_name['project_id']._loaded_options = None
   _globals['_BACKUP'].fields_by_name['project_id']._serialized_options = b'\342A\001\002\262\341\030\002\030\001'
   _globals['_BACKUP']._loaded_options = None
   _globals['_BACKUP']._serialized_options = b'\262\341\030\006\010\001\020\001\030\001'
   _globals['_BACKUP']._serialized_start=173
-  _globals['_BACKUP']._serialized_end=1003
+  _globals['_BACKUP']._serialized_end=1132
 # @@protoc_insertion_point(module_scope)

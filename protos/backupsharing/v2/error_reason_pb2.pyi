@@ -113,6 +113,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     during the commit. Repeat the call with the same `idempotency_key`, or read
     the stored data to find out.
     """
+    ERROR_REASON_ACCESS_RULE_MISSING: _ErrorReason.ValueType  # 25
+    """PERMISSION_DENIED: the access rules of the token's application credential do
+    not allow the request, or the call did not come through a gateway that the
+    server knows, so that its HTTP method and path are unknown.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reason why a call failed. `google.rpc.ErrorInfo.reason` is the name of a
@@ -227,5 +232,10 @@ ERROR_REASON_OUTCOME_UNKNOWN: ErrorReason.ValueType  # 24
 The server does not know, because its disk or database failed or stalled
 during the commit. Repeat the call with the same `idempotency_key`, or read
 the stored data to find out.
+"""
+ERROR_REASON_ACCESS_RULE_MISSING: ErrorReason.ValueType  # 25
+"""PERMISSION_DENIED: the access rules of the token's application credential do
+not allow the request, or the call did not come through a gateway that the
+server knows, so that its HTTP method and path are unknown.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18restmap/v1/restmap.proto\x12\nrestmap.v1\x1a google/protobuf/descriptor.proto\"\x9b\x04\n\x0b\x46ileMapping\x12.\n\rerror_domains\x18\x01 \x03(\x0b\x32\x17.restmap.v1.ErrorDomain\x12/\n\rfailure_codes\x18\x02 \x01(\x0b\x32\x18.restmap.v1.FailureCodes\x12\x32\n\x0frequest_headers\x18\x14 \x03(\x0b\x32\x19.restmap.v1.HeaderMapping\x12\x30\n\rproxy_headers\x18\x15 \x03(\x0b\x32\x19.restmap.v1.HeaderMapping\x12\x33\n\x10response_headers\x18\x16 \x03(\x0b\x32\x19.restmap.v1.HeaderMapping\x12\x30\n\nrequest_id\x18\x17 \x01(\x0b\x32\x1c.restmap.v1.RequestIdMapping\x12\x34\n\x10security_schemes\x18\x18 \x03(\x0b\x32\x1a.restmap.v1.SecurityScheme\x12+\n\x08statuses\x18\x19 \x03(\x0b\x32\x19.restmap.v1.StatusMapping\x12\x11\n\tapi_title\x18\x1a \x01(\t\x12\x37\n\x11system_parameters\x18% \x01(\x0b\x32\x1c.restmap.v1.SystemParameters\x12/\n\rerror_details\x18& \x01(\x0e\x32\x18.restmap.v1.ErrorDetails\"3\n\x10SystemParameters\x12\x10\n\x08standard\x18\x01 \x01(\x08\x12\r\n\x05names\x18\x02 \x03(\t\"I\n\rHeaderMapping\x12\x0e\n\x06header\x18\x01 \x01(\t\x12\x14\n\x0cmetadata_key\x18\x02 \x01(\t\x12\x12\n\non_success\x18\x03 \x01(\x08\"e\n\x10RequestIdMapping\x12\x0e\n\x06header\x18\x01 \x01(\t\x12\x14\n\x0cmetadata_key\x18\x02 \x01(\t\x12\x1b\n\x13\x63lient_metadata_key\x18\x03 \x01(\t\x12\x0e\n\x06prefix\x18\x04 \x01(\t\"W\n\x0eSecurityScheme\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x06header\x18\x02 \x01(\tH\x00\x12\x17\n\rauthorization\x18\x03 \x01(\tH\x00\x42\x0c\n\ncredential\"\xc6\x02\n\nGrpcStatus\"\xb7\x02\n\x04\x43ode\x12\x06\n\x02OK\x10\x00\x12\r\n\tCANCELLED\x10\x01\x12\x0b\n\x07UNKNOWN\x10\x02\x12\x14\n\x10INVALID_ARGUMENT\x10\x03\x12\x15\n\x11\x44\x45\x41\x44LINE_EXCEEDED\x10\x04\x12\r\n\tNOT_FOUND\x10\x05\x12\x12\n\x0e\x41LREADY_EXISTS\x10\x06\x12\x15\n\x11PERMISSION_DENIED\x10\x07\x12\x16\n\x12RESOURCE_EXHAUSTED\x10\x08\x12\x17\n\x13\x46\x41ILED_PRECONDITION\x10\t\x12\x0b\n\x07\x41\x42ORTED\x10\n\x12\x10\n\x0cOUT_OF_RANGE\x10\x0b\x12\x11\n\rUNIMPLEMENTED\x10\x0c\x12\x0c\n\x08INTERNAL\x10\r\x12\x0f\n\x0bUNAVAILABLE\x10\x0e\x12\r\n\tDATA_LOSS\x10\x0f\x12\x13\n\x0fUNAUTHENTICATED\x10\x10\"j\n\rStatusMapping\x12)\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1b.restmap.v1.GrpcStatus.Code\x12\x13\n\x0bhttp_status\x18\x02 \x01(\x05\x12\x19\n\x11quota_http_status\x18\x03 \x01(\x05\"2\n\x0b\x45rrorDomain\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x13\n\x0breason_enum\x18\x02 \x01(\t\"\xf9\x02\n\x0c\x46\x61ilureCodes\x12\x13\n\x0b\x62\x61\x64_request\x18\x01 \x01(\t\x12\x17\n\x0funauthenticated\x18\x02 \x01(\t\x12\x19\n\x11permission_denied\x18\x03 \x01(\t\x12\x11\n\tnot_found\x18\x04 \x01(\t\x12\x1a\n\x12method_not_allowed\x18\x05 \x01(\t\x12\x16\n\x0enot_acceptable\x18\x06 \x01(\t\x12%\n\x1dproxy_authentication_required\x18\x07 \x01(\t\x12\x17\n\x0frequest_timeout\x18\x08 \x01(\t\x12\x10\n\x08\x63onflict\x18\t \x01(\t\x12\x10\n\x08internal\x18\n \x01(\t\x12\x15\n\runimplemented\x18\x0b \x01(\t\x12\x13\n\x0b\x62\x61\x64_gateway\x18\x0c \x01(\t\x12\x13\n\x0bunavailable\x18\r \x01(\t\x12\x19\n\x11\x64\x65\x61\x64line_exceeded\x18\x0e \x01(\t\x12\x19\n\x11too_many_requests\x18\x14 \x01(\t\"\x91\x01\n\x0eMessageMapping\x12\x16\n\x0e\x61\x62sent_as_null\x18\x01 \x01(\x08\x12\x1b\n\x13original_names_only\x18\x02 \x01(\x08\x12+\n\x0btime_format\x18\x03 \x01(\x0e\x32\x16.restmap.v1.TimeFormat\x12\x1d\n\x15\x65mpty_query_is_absent\x18\x04 \x01(\x08\"\x88\x01\n\x0c\x46ieldMapping\x12\x15\n\rquery_aliases\x18\x01 \x03(\t\x12\x0e\n\x06header\x18\x02 \x01(\t\x12\x11\n\tgrpc_only\x18\x03 \x01(\x08\x12\x18\n\x10makes_repeatable\x18\x04 \x01(\x08\x12\x11\n\tsaturates\x18\x05 \x01(\x08\x12\x11\n\tmax_items\x18\x06 \x01(\r\"l\n\rMethodMapping\x12\x12\n\nempty_body\x18\x01 \x01(\x08\x12/\n\roffset_paging\x18\x02 \x01(\x0b\x32\x18.restmap.v1.OffsetPaging\x12\x16\n\x0e\x65vent_id_field\x18\x03 \x01(\t\"x\n\x0cOffsetPaging\x12\x13\n\x0blimit_field\x18\x01 \x01(\t\x12\x14\n\x0coffset_field\x18\x02 \x01(\t\x12\x13\n\x0bitems_field\x18\x03 \x01(\t\x12\x12\n\nmore_field\x18\x04 \x01(\t\x12\x14\n\x0clinks_member\x18\x05 \x01(\t\"x\n\rReasonMapping\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x13\n\x0bhttp_status\x18\x02 \x01(\x05\x12\x14\n\x0cnothing_done\x18\x03 \x01(\x08\x12.\n\tgrpc_code\x18\x04 \x01(\x0e\x32\x1b.restmap.v1.GrpcStatus.Code*|\n\x0c\x45rrorDetails\x12\x1d\n\x19\x45RROR_DETAILS_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x45RROR_DETAILS_DOCUMENTED\x10\x01\x12\x16\n\x12\x45RROR_DETAILS_FULL\x10\x02\x12\x17\n\x13\x45RROR_DETAILS_DEBUG\x10\x03*E\n\nTimeFormat\x12\x1b\n\x17TIME_FORMAT_UNSPECIFIED\x10\x00\x12\x1a\n\x16TIME_FORMAT_UTC_MICROS\x10\x01:E\n\x04\x66ile\x12\x1c.google.protobuf.FileOptions\x18\x96\x8c\x03 \x01(\x0b\x32\x17.restmap.v1.FileMapping:N\n\x07message\x12\x1f.google.protobuf.MessageOptions\x18\x96\x8c\x03 \x01(\x0b\x32\x1a.restmap.v1.MessageMapping:H\n\x05\x66ield\x12\x1d.google.protobuf.FieldOptions\x18\x96\x8c\x03 \x01(\x0b\x32\x18.restmap.v1.FieldMapping:K\n\x06method\x12\x1e.google.protobuf.MethodOptions\x18\x96\x8c\x03 \x01(\x0b\x32\x19.restmap.v1.MethodMapping:N\n\x06reason\x12!.google.protobuf.EnumValueOptions\x18\x96\x8c\x03 \x01(\x0b\x32\x19.restmap.v1.ReasonMappingB|\n\nrestmap.v1B\x0cRestmapProtoP\x01Z0backupsharing.example/stubs/restmap/v1;restmapv1\xa2\x02\x03RMP\xaa\x02\nRestmap.V1\xca\x02\nRestmap\\V1\xea\x02\x0bRestmap::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18restmap/v1/restmap.proto\x12\nrestmap.v1\x1a google/protobuf/descriptor.proto\"\xe0\x05\n\x0b\x46ileMapping\x12.\n\rerror_domains\x18\x01 \x03(\x0b\x32\x17.restmap.v1.ErrorDomain\x12/\n\rfailure_codes\x18\x02 \x01(\x0b\x32\x18.restmap.v1.FailureCodes\x12\x32\n\x0frequest_headers\x18\x14 \x03(\x0b\x32\x19.restmap.v1.HeaderMapping\x12\x30\n\rproxy_headers\x18\x15 \x03(\x0b\x32\x19.restmap.v1.HeaderMapping\x12\x33\n\x10response_headers\x18\x16 \x03(\x0b\x32\x19.restmap.v1.HeaderMapping\x12\x30\n\nrequest_id\x18\x17 \x01(\x0b\x32\x1c.restmap.v1.RequestIdMapping\x12\x34\n\x10security_schemes\x18\x18 \x03(\x0b\x32\x1a.restmap.v1.SecurityScheme\x12+\n\x08statuses\x18\x19 \x03(\x0b\x32\x19.restmap.v1.StatusMapping\x12\x11\n\tapi_title\x18\x1a \x01(\t\x12\x13\n\x0b\x61pi_version\x18\x1e \x01(\t\x12\x17\n\x0f\x61pi_description\x18\x1f \x01(\t\x12+\n\x0b\x61pi_contact\x18  \x01(\x0b\x32\x16.restmap.v1.ApiContact\x12+\n\x0b\x61pi_license\x18! \x01(\x0b\x32\x16.restmap.v1.ApiLicense\x12\x37\n\x11system_parameters\x18% \x01(\x0b\x32\x1c.restmap.v1.SystemParameters\x12/\n\rerror_details\x18& \x01(\x0e\x32\x18.restmap.v1.ErrorDetails\x12 \n\x18http_method_metadata_key\x18\x46 \x01(\t\x12\x19\n\x11path_metadata_key\x18G \x01(\t\"6\n\nApiContact\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\"\'\n\nApiLicense\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\"3\n\x10SystemParameters\x12\x10\n\x08standard\x18\x01 \x01(\x08\x12\r\n\x05names\x18\x02 \x03(\t\"I\n\rHeaderMapping\x12\x0e\n\x06header\x18\x01 \x01(\t\x12\x14\n\x0cmetadata_key\x18\x02 \x01(\t\x12\x12\n\non_success\x18\x03 \x01(\x08\"e\n\x10RequestIdMapping\x12\x0e\n\x06header\x18\x01 \x01(\t\x12\x14\n\x0cmetadata_key\x18\x02 \x01(\t\x12\x1b\n\x13\x63lient_metadata_key\x18\x03 \x01(\t\x12\x0e\n\x06prefix\x18\x04 \x01(\t\"l\n\x0eSecurityScheme\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x06header\x18\x02 \x01(\tH\x00\x12\x17\n\rauthorization\x18\x03 \x01(\tH\x00\x12\x13\n\x0b\x64\x65scription\x18\n \x01(\tB\x0c\n\ncredential\"\xc6\x02\n\nGrpcStatus\"\xb7\x02\n\x04\x43ode\x12\x06\n\x02OK\x10\x00\x12\r\n\tCANCELLED\x10\x01\x12\x0b\n\x07UNKNOWN\x10\x02\x12\x14\n\x10INVALID_ARGUMENT\x10\x03\x12\x15\n\x11\x44\x45\x41\x44LINE_EXCEEDED\x10\x04\x12\r\n\tNOT_FOUND\x10\x05\x12\x12\n\x0e\x41LREADY_EXISTS\x10\x06\x12\x15\n\x11PERMISSION_DENIED\x10\x07\x12\x16\n\x12RESOURCE_EXHAUSTED\x10\x08\x12\x17\n\x13\x46\x41ILED_PRECONDITION\x10\t\x12\x0b\n\x07\x41\x42ORTED\x10\n\x12\x10\n\x0cOUT_OF_RANGE\x10\x0b\x12\x11\n\rUNIMPLEMENTED\x10\x0c\x12\x0c\n\x08INTERNAL\x10\r\x12\x0f\n\x0bUNAVAILABLE\x10\x0e\x12\r\n\tDATA_LOSS\x10\x0f\x12\x13\n\x0fUNAUTHENTICATED\x10\x10\"j\n\rStatusMapping\x12)\n\x04\x63ode\x18\x01 \x01(\x0e\x32\x1b.restmap.v1.GrpcStatus.Code\x12\x13\n\x0bhttp_status\x18\x02 \x01(\x05\x12\x19\n\x11quota_http_status\x18\x03 \x01(\x05\"2\n\x0b\x45rrorDomain\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x13\n\x0breason_enum\x18\x02 \x01(\t\"\xf9\x02\n\x0c\x46\x61ilureCodes\x12\x13\n\x0b\x62\x61\x64_request\x18\x01 \x01(\t\x12\x17\n\x0funauthenticated\x18\x02 \x01(\t\x12\x19\n\x11permission_denied\x18\x03 \x01(\t\x12\x11\n\tnot_found\x18\x04 \x01(\t\x12\x1a\n\x12method_not_allowed\x18\x05 \x01(\t\x12\x16\n\x0enot_acceptable\x18\x06 \x01(\t\x12%\n\x1dproxy_authentication_required\x18\x07 \x01(\t\x12\x17\n\x0frequest_timeout\x18\x08 \x01(\t\x12\x10\n\x08\x63onflict\x18\t \x01(\t\x12\x10\n\x08internal\x18\n \x01(\t\x12\x15\n\runimplemented\x18\x0b \x01(\t\x12\x13\n\x0b\x62\x61\x64_gateway\x18\x0c \x01(\t\x12\x13\n\x0bunavailable\x18\r \x01(\t\x12\x19\n\x11\x64\x65\x61\x64line_exceeded\x18\x0e \x01(\t\x12\x19\n\x11too_many_requests\x18\x14 \x01(\t\"\xa2\x01\n\x0eMessageMapping\x12\x16\n\x0e\x61\x62sent_as_null\x18\x01 \x01(\x08\x12\x1b\n\x13original_names_only\x18\x02 \x01(\x08\x12+\n\x0btime_format\x18\x03 \x01(\x0e\x32\x16.restmap.v1.TimeFormat\x12\x1d\n\x15\x65mpty_query_is_absent\x18\x04 \x01(\x08\x12\x0f\n\x07\x65xample\x18\x14 \x01(\t\"\xb6\x01\n\x0c\x46ieldMapping\x12\x15\n\rquery_aliases\x18\x01 \x03(\t\x12\x0e\n\x06header\x18\x02 \x01(\t\x12\x11\n\tgrpc_only\x18\x03 \x01(\x08\x12\x18\n\x10makes_repeatable\x18\x04 \x01(\x08\x12\x11\n\tsaturates\x18\x05 \x01(\x08\x12\x11\n\tmax_items\x18\x06 \x01(\r\x12,\n\x0b\x63onstraints\x18\x14 \x01(\x0b\x32\x17.restmap.v1.Constraints\"\xfb\x01\n\x0b\x43onstraints\x12\x14\n\x07minimum\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x14\n\x07maximum\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\nmin_length\x18\x03 \x01(\r\x12\x12\n\nmax_length\x18\x04 \x01(\r\x12\x0f\n\x07pattern\x18\x05 \x01(\t\x12\x0f\n\x07\x61llowed\x18\x06 \x03(\t\x12\x11\n\tmin_items\x18\x07 \x01(\r\x12\x11\n\tmax_items\x18\x08 \x01(\r\x12\x14\n\x0cunique_items\x18\t \x01(\x08\x12\x0e\n\x06\x66ormat\x18\n \x01(\t\x12\x12\n\nalways_set\x18\x0b \x01(\x08\x42\n\n\x08_minimumB\n\n\x08_maximum\"l\n\rMethodMapping\x12\x12\n\nempty_body\x18\x01 \x01(\x08\x12/\n\roffset_paging\x18\x02 \x01(\x0b\x32\x18.restmap.v1.OffsetPaging\x12\x16\n\x0e\x65vent_id_field\x18\x03 \x01(\t\"x\n\x0cOffsetPaging\x12\x13\n\x0blimit_field\x18\x01 \x01(\t\x12\x14\n\x0coffset_field\x18\x02 \x01(\t\x12\x13\n\x0bitems_field\x18\x03 \x01(\t\x12\x12\n\nmore_field\x18\x04 \x01(\t\x12\x14\n\x0clinks_member\x18\x05 \x01(\t\"x\n\rReasonMapping\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x13\n\x0bhttp_status\x18\x02 \x01(\x05\x12\x14\n\x0cnothing_done\x18\x03 \x01(\x08\x12.\n\tgrpc_code\x18\x04 \x01(\x0e\x32\x1b.restmap.v1.GrpcStatus.Code*|\n\x0c\x45rrorDetails\x12\x1d\n\x19\x45RROR_DETAILS_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x45RROR_DETAILS_DOCUMENTED\x10\x01\x12\x16\n\x12\x45RROR_DETAILS_FULL\x10\x02\x12\x17\n\x13\x45RROR_DETAILS_DEBUG\x10\x03*E\n\nTimeFormat\x12\x1b\n\x17TIME_FORMAT_UNSPECIFIED\x10\x00\x12\x1a\n\x16TIME_FORMAT_UTC_MICROS\x10\x01:E\n\x04\x66ile\x12\x1c.google.protobuf.FileOptions\x18\x96\x8c\x03 \x01(\x0b\x32\x17.restmap.v1.FileMapping:N\n\x07message\x12\x1f.google.protobuf.MessageOptions\x18\x96\x8c\x03 \x01(\x0b\x32\x1a.restmap.v1.MessageMapping:H\n\x05\x66ield\x12\x1d.google.protobuf.FieldOptions\x18\x96\x8c\x03 \x01(\x0b\x32\x18.restmap.v1.FieldMapping:K\n\x06method\x12\x1e.google.protobuf.MethodOptions\x18\x96\x8c\x03 \x01(\x0b\x32\x19.restmap.v1.MethodMapping:N\n\x06reason\x12!.google.protobuf.EnumValueOptions\x18\x96\x8c\x03 \x01(\x0b\x32\x19.restmap.v1.ReasonMappingB|\n\nrestmap.v1B\x0cRestmapProtoP\x01Z0backupsharing.example/stubs/restmap/v1;restmapv1\xa2\x02\x03RMP\xaa\x02\nRestmap.V1\xca\x02\nRestmap\\V1\xea\x02\x0bRestmap::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,38 +33,44 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'restmap.v1.restmap_pb2', _g
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\nrestmap.v1B\014RestmapProtoP\001Z0backupsharing.example/stubs/restmap/v1;restmapv1\242\002\003RMP\252\002\nRestmap.V1\312\002\nRestmap\\V1\352\002\013Restmap::V1'
-  _globals['_ERRORDETAILS']._serialized_start=2446
-  _globals['_ERRORDETAILS']._serialized_end=2570
-  _globals['_TIMEFORMAT']._serialized_start=2572
-  _globals['_TIMEFORMAT']._serialized_end=2641
+  _globals['_ERRORDETAILS']._serialized_start=3078
+  _globals['_ERRORDETAILS']._serialized_end=3202
+  _globals['_TIMEFORMAT']._serialized_start=3204
+  _globals['_TIMEFORMAT']._serialized_end=3273
   _globals['_FILEMAPPING']._serialized_start=75
-  _globals['_FILEMAPPING']._serialized_end=614
-  _globals['_SYSTEMPARAMETERS']._serialized_start=616
-  _globals['_SYSTEMPARAMETERS']._serialized_end=667
-  _globals['_HEADERMAPPING']._serialized_start=669
-  _globals['_HEADERMAPPING']._serialized_end=742
-  _globals['_REQUESTIDMAPPING']._serialized_start=744
-  _globals['_REQUESTIDMAPPING']._serialized_end=845
-  _globals['_SECURITYSCHEME']._serialized_start=847
-  _globals['_SECURITYSCHEME']._serialized_end=934
-  _globals['_GRPCSTATUS']._serialized_start=937
-  _globals['_GRPCSTATUS']._serialized_end=1263
-  _globals['_GRPCSTATUS_CODE']._serialized_start=952
-  _globals['_GRPCSTATUS_CODE']._serialized_end=1263
-  _globals['_STATUSMAPPING']._serialized_start=1265
-  _globals['_STATUSMAPPING']._serialized_end=1371
-  _globals['_ERRORDOMAIN']._serialized_start=1373
-  _globals['_ERRORDOMAIN']._serialized_end=1423
-  _globals['_FAILURECODES']._serialized_start=1426
-  _globals['_FAILURECODES']._serialized_end=1803
-  _globals['_MESSAGEMAPPING']._serialized_start=1806
-  _globals['_MESSAGEMAPPING']._serialized_end=1951
-  _globals['_FIELDMAPPING']._serialized_start=1954
-  _globals['_FIELDMAPPING']._serialized_end=2090
-  _globals['_METHODMAPPING']._serialized_start=2092
-  _globals['_METHODMAPPING']._serialized_end=2200
-  _globals['_OFFSETPAGING']._serialized_start=2202
-  _globals['_OFFSETPAGING']._serialized_end=2322
-  _globals['_REASONMAPPING']._serialized_start=2324
-  _globals['_REASONMAPPING']._serialized_end=2444
+  _globals['_FILEMAPPING']._serialized_end=811
+  _globals['_APICONTACT']._serialized_start=813
+  _globals['_APICONTACT']._serialized_end=867
+  _globals['_APILICENSE']._serialized_start=869
+  _globals['_APILICENSE']._serialized_end=908
+  _globals['_SYSTEMPARAMETERS']._serialized_start=910
+  _globals['_SYSTEMPARAMETERS']._serialized_end=961
+  _globals['_HEADERMAPPING']._serialized_start=963
+  _globals['_HEADERMAPPING']._serialized_end=1036
+  _globals['_REQUESTIDMAPPING']._serialized_start=1038
+  _globals['_REQUESTIDMAPPING']._serialized_end=1139
+  _globals['_SECURITYSCHEME']._serialized_start=1141
+  _globals['_SECURITYSCHEME']._serialized_end=1249
+  _globals['_GRPCSTATUS']._serialized_start=1252
+  _globals['_GRPCSTATUS']._serialized_end=1578
+  _globals['_GRPCSTATUS_CODE']._serialized_start=1267
+  _globals['_GRPCSTATUS_CODE']._serialized_end=1578
+  _globals['_STATUSMAPPING']._serialized_start=1580
+  _globals['_STATUSMAPPING']._serialized_end=1686
+  _globals['_ERRORDOMAIN']._serialized_start=1688
+  _globals['_ERRORDOMAIN']._serialized_end=1738
+  _globals['_FAILURECODES']._serialized_start=1741
+  _globals['_FAILURECODES']._serialized_end=2118
+  _globals['_MESSAGEMAPPING']._serialized_start=2121
+  _globals['_MESSAGEMAPPING']._serialized_end=2283
+  _globals['_FIELDMAPPING']._serialized_start=2286
+  _globals['_FIELDMAPPING']._serialized_end=2468
+  _globals['_CONSTRAINTS']._serialized_start=2471
+  _globals['_CONSTRAINTS']._serialized_end=2722
+  _globals['_METHODMAPPING']._serialized_start=2724
+  _globals['_METHODMAPPING']._serialized_end=2832
+  _globals['_OFFSETPAGING']._serialized_start=2834
+  _globals['_OFFSETPAGING']._serialized_end=2954
+  _globals['_REASONMAPPING']._serialized_start=2956
+  _globals['_REASONMAPPING']._serialized_end=3076
 # @@protoc_insertion_point(module_scope)

@@ -105,16 +105,42 @@ class FileMapping(_message.Message):
     SECURITY_SCHEMES_FIELD_NUMBER: _builtins.int
     STATUSES_FIELD_NUMBER: _builtins.int
     API_TITLE_FIELD_NUMBER: _builtins.int
+    API_VERSION_FIELD_NUMBER: _builtins.int
+    API_DESCRIPTION_FIELD_NUMBER: _builtins.int
+    API_CONTACT_FIELD_NUMBER: _builtins.int
+    API_LICENSE_FIELD_NUMBER: _builtins.int
     SYSTEM_PARAMETERS_FIELD_NUMBER: _builtins.int
     ERROR_DETAILS_FIELD_NUMBER: _builtins.int
+    HTTP_METHOD_METADATA_KEY_FIELD_NUMBER: _builtins.int
+    PATH_METADATA_KEY_FIELD_NUMBER: _builtins.int
     api_title: _builtins.str
     """The title of the API in its description. At most one file of a descriptor set
     sets this field. Default: the packages of the services.
+    """
+    api_version: _builtins.str
+    """The version of the API in its description, such as `1.4.0`. At most one file of
+    a descriptor set sets this field. Default: the version in the package of the
+    first service (`v1` of `shop.v1`).
+    """
+    api_description: _builtins.str
+    """Markdown at the beginning of the description of the API. At most one file of a
+    descriptor set sets this field.
     """
     error_details: Global___ErrorDetails.ValueType
     """The details of a failed call in the error body. At most one file of a
     descriptor set sets this field; the gateway's setting `--error-details` wins.
     Default: `ERROR_DETAILS_DOCUMENTED`.
+    """
+    http_method_metadata_key: _builtins.str
+    """The metadata key with the HTTP method of a request, such as `GET`. At most
+    one file of a descriptor set sets this field. No header of a client can set
+    this key. Empty: the method is not forwarded.
+    """
+    path_metadata_key: _builtins.str
+    """The metadata key with the path of a request as sent, without the query. A
+    path of more than 2048 characters is not forwarded, because metadata is
+    limited in size. At most one file of a descriptor set sets this field. No
+    header of a client can set this key. Empty: the path is not forwarded.
     """
     @_builtins.property
     def error_domains(self) -> _containers.RepeatedCompositeFieldContainer[Global___ErrorDomain]:
@@ -175,6 +201,18 @@ class FileMapping(_message.Message):
         """
 
     @_builtins.property
+    def api_contact(self) -> Global___ApiContact:
+        """Where users of the API can ask, for its description. At most one file of a
+        descriptor set sets this field.
+        """
+
+    @_builtins.property
+    def api_license(self) -> Global___ApiLicense:
+        """The license of the API, for its description. At most one file of a descriptor
+        set sets this field.
+        """
+
+    @_builtins.property
     def system_parameters(self) -> Global___SystemParameters:
         """Query parameters of every call that are not fields of the request. At most one
         file of a descriptor set sets this field. Default if no file of the set imports
@@ -193,16 +231,78 @@ class FileMapping(_message.Message):
         security_schemes: _abc.Iterable[Global___SecurityScheme] | None = ...,
         statuses: _abc.Iterable[Global___StatusMapping] | None = ...,
         api_title: _builtins.str = ...,
+        api_version: _builtins.str = ...,
+        api_description: _builtins.str = ...,
+        api_contact: Global___ApiContact | None = ...,
+        api_license: Global___ApiLicense | None = ...,
         system_parameters: Global___SystemParameters | None = ...,
         error_details: Global___ErrorDetails.ValueType = ...,
+        http_method_metadata_key: _builtins.str = ...,
+        path_metadata_key: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["failure_codes", b"failure_codes", "request_id", b"request_id", "system_parameters", b"system_parameters"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["api_contact", b"api_contact", "api_license", b"api_license", "failure_codes", b"failure_codes", "request_id", b"request_id", "system_parameters", b"system_parameters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_title", b"api_title", "error_details", b"error_details", "error_domains", b"error_domains", "failure_codes", b"failure_codes", "proxy_headers", b"proxy_headers", "request_headers", b"request_headers", "request_id", b"request_id", "response_headers", b"response_headers", "security_schemes", b"security_schemes", "statuses", b"statuses", "system_parameters", b"system_parameters"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_contact", b"api_contact", "api_description", b"api_description", "api_license", b"api_license", "api_title", b"api_title", "api_version", b"api_version", "error_details", b"error_details", "error_domains", b"error_domains", "failure_codes", b"failure_codes", "http_method_metadata_key", b"http_method_metadata_key", "path_metadata_key", b"path_metadata_key", "proxy_headers", b"proxy_headers", "request_headers", b"request_headers", "request_id", b"request_id", "response_headers", b"response_headers", "security_schemes", b"security_schemes", "statuses", b"statuses", "system_parameters", b"system_parameters"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FileMapping: _TypeAlias = FileMapping  # noqa: Y015
+
+@_typing.final
+class ApiContact(_message.Message):
+    """The people behind an API: the contact of an OpenAPI description."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    EMAIL_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name of a person or an organization."""
+    url: _builtins.str
+    """A page for users of the API: an absolute URL."""
+    email: _builtins.str
+    """An email address."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        url: _builtins.str = ...,
+        email: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "name", b"name", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApiContact: _TypeAlias = ApiContact  # noqa: Y015
+
+@_typing.final
+class ApiLicense(_message.Message):
+    """The license of an API."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The name of the license. Required."""
+    url: _builtins.str
+    """The text of the license: an absolute URL."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        url: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ApiLicense: _TypeAlias = ApiLicense  # noqa: Y015
 
 @_typing.final
 class SystemParameters(_message.Message):
@@ -335,22 +435,26 @@ class SecurityScheme(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     HEADER_FIELD_NUMBER: _builtins.int
     AUTHORIZATION_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """The name of the scheme in the description: characters of `[A-Za-z0-9._-]`."""
     header: _builtins.str
     """A token in the request header of this name."""
     authorization: _builtins.str
     """The header `Authorization` with this scheme: `bearer`, `basic`."""
+    description: _builtins.str
+    """How to get and send the credential, in Markdown."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         header: _builtins.str = ...,
         authorization: _builtins.str = ...,
+        description: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["authorization", b"authorization", "credential", b"credential", "header", b"header"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorization", b"authorization", "credential", b"credential", "header", b"header", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorization", b"authorization", "credential", b"credential", "description", b"description", "header", b"header", "name", b"name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_credential: _TypeAlias = _typing.Literal["header", "authorization"]  # noqa: Y015
     _WhichOneofArgType_credential: _TypeAlias = _typing.Literal["credential", b"credential"]  # noqa: Y015
@@ -611,6 +715,7 @@ class MessageMapping(_message.Message):
     ORIGINAL_NAMES_ONLY_FIELD_NUMBER: _builtins.int
     TIME_FORMAT_FIELD_NUMBER: _builtins.int
     EMPTY_QUERY_IS_ABSENT_FIELD_NUMBER: _builtins.int
+    EXAMPLE_FIELD_NUMBER: _builtins.int
     absent_as_null: _builtins.bool
     """Write every field: an unset field with presence as `null`, and a field
     without presence with its value or default (`0`, `""`, `[]`).
@@ -621,6 +726,11 @@ class MessageMapping(_message.Message):
     """The JSON format of this message's fields of type `google.protobuf.Timestamp`."""
     empty_query_is_absent: _builtins.bool
     """Treat an empty query parameter (`name=`) as absent."""
+    example: _builtins.str
+    """An example of the message for descriptions of the API: a JSON object as REST
+    reads or writes it, without fields that the path sets. Without this option,
+    the examples of request bodies are made from the types of the fields.
+    """
     def __init__(
         self,
         *,
@@ -628,10 +738,11 @@ class MessageMapping(_message.Message):
         original_names_only: _builtins.bool = ...,
         time_format: Global___TimeFormat.ValueType = ...,
         empty_query_is_absent: _builtins.bool = ...,
+        example: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent_as_null", b"absent_as_null", "empty_query_is_absent", b"empty_query_is_absent", "original_names_only", b"original_names_only", "time_format", b"time_format"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["absent_as_null", b"absent_as_null", "empty_query_is_absent", b"empty_query_is_absent", "example", b"example", "original_names_only", b"original_names_only", "time_format", b"time_format"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -649,6 +760,7 @@ class FieldMapping(_message.Message):
     MAKES_REPEATABLE_FIELD_NUMBER: _builtins.int
     SATURATES_FIELD_NUMBER: _builtins.int
     MAX_ITEMS_FIELD_NUMBER: _builtins.int
+    CONSTRAINTS_FIELD_NUMBER: _builtins.int
     header: _builtins.str
     """The request header that carries this field. If the field is also `grpc_only`,
     the header is the only source of its value.
@@ -676,6 +788,12 @@ class FieldMapping(_message.Message):
         field is rejected unless both have the same value.
         """
 
+    @_builtins.property
+    def constraints(self) -> Global___Constraints:
+        """The values that the server accepts and sends. Descriptions of the API show
+        them; the gateway does not check them.
+        """
+
     def __init__(
         self,
         *,
@@ -685,14 +803,97 @@ class FieldMapping(_message.Message):
         makes_repeatable: _builtins.bool = ...,
         saturates: _builtins.bool = ...,
         max_items: _builtins.int = ...,
+        constraints: Global___Constraints | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["constraints", b"constraints"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["grpc_only", b"grpc_only", "header", b"header", "makes_repeatable", b"makes_repeatable", "max_items", b"max_items", "query_aliases", b"query_aliases", "saturates", b"saturates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["constraints", b"constraints", "grpc_only", b"grpc_only", "header", b"header", "makes_repeatable", b"makes_repeatable", "max_items", b"max_items", "query_aliases", b"query_aliases", "saturates", b"saturates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___FieldMapping: _TypeAlias = FieldMapping  # noqa: Y015
+
+@_typing.final
+class Constraints(_message.Message):
+    """The values of a field, for descriptions of the API. The server must check exactly
+    these constraints. For a repeated field or a map, all constraints but those of
+    items are about each value. The rules of `buf.validate` on a field are described
+    in the same way; if a field has both, these constraints win.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MINIMUM_FIELD_NUMBER: _builtins.int
+    MAXIMUM_FIELD_NUMBER: _builtins.int
+    MIN_LENGTH_FIELD_NUMBER: _builtins.int
+    MAX_LENGTH_FIELD_NUMBER: _builtins.int
+    PATTERN_FIELD_NUMBER: _builtins.int
+    ALLOWED_FIELD_NUMBER: _builtins.int
+    MIN_ITEMS_FIELD_NUMBER: _builtins.int
+    MAX_ITEMS_FIELD_NUMBER: _builtins.int
+    UNIQUE_ITEMS_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    ALWAYS_SET_FIELD_NUMBER: _builtins.int
+    minimum: _builtins.int
+    """The smallest number."""
+    maximum: _builtins.int
+    """The largest number."""
+    min_length: _builtins.int
+    """The minimum number of characters (Unicode code points)."""
+    max_length: _builtins.int
+    """The maximum number of characters (Unicode code points). 0: no maximum."""
+    pattern: _builtins.str
+    """A regular expression that a part of the text matches. Begin with `^` and end
+    with `$` if the whole text must match. Use only the syntax that ECMA 262, RE2
+    and Python have in common.
+    """
+    min_items: _builtins.int
+    """The minimum number of items of a repeated field, or of entries of a map."""
+    max_items: _builtins.int
+    """The maximum number of items of a repeated field, or of entries of a map, if the
+    server accepts fewer than `FieldMapping.max_items`. 0: `FieldMapping.max_items`.
+    """
+    unique_items: _builtins.bool
+    """The items of a repeated field differ from each other."""
+    format: _builtins.str
+    """The `format` of a text in OpenAPI, such as `uuid`."""
+    always_set: _builtins.bool
+    """A response always has a value for this field. Without this option, a field with
+    presence may be absent, or `null` with `absent_as_null`.
+    """
+    @_builtins.property
+    def allowed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The only texts that are allowed. Empty: all texts."""
+
+    def __init__(
+        self,
+        *,
+        minimum: _builtins.int | None = ...,
+        maximum: _builtins.int | None = ...,
+        min_length: _builtins.int = ...,
+        max_length: _builtins.int = ...,
+        pattern: _builtins.str = ...,
+        allowed: _abc.Iterable[_builtins.str] | None = ...,
+        min_items: _builtins.int = ...,
+        max_items: _builtins.int = ...,
+        unique_items: _builtins.bool = ...,
+        format: _builtins.str = ...,
+        always_set: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "maximum", b"maximum", "minimum", b"minimum"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_maximum", b"_maximum", "_minimum", b"_minimum", "allowed", b"allowed", "always_set", b"always_set", "format", b"format", "max_items", b"max_items", "max_length", b"max_length", "maximum", b"maximum", "min_items", b"min_items", "min_length", b"min_length", "minimum", b"minimum", "pattern", b"pattern", "unique_items", b"unique_items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__maximum: _TypeAlias = _typing.Literal["maximum"]  # noqa: Y015
+    _WhichOneofArgType__maximum: _TypeAlias = _typing.Literal["_maximum", b"_maximum"]  # noqa: Y015
+    _WhichOneofReturnType__minimum: _TypeAlias = _typing.Literal["minimum"]  # noqa: Y015
+    _WhichOneofArgType__minimum: _TypeAlias = _typing.Literal["_minimum", b"_minimum"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__maximum) -> _WhichOneofReturnType__maximum | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__minimum) -> _WhichOneofReturnType__minimum | None: ...
+
+Global___Constraints: _TypeAlias = Constraints  # noqa: Y015
 
 @_typing.final
 class MethodMapping(_message.Message):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from backup_sharing.errors import Overloaded, ProjectForbidden, TokenInvalid
 from backup_sharing.fair_queue import Turn
+from backup_sharing.identity.access_rules import AccessRules
 from backup_sharing.identity.lanes import Lanes, Places
 from backup_sharing.model import Principal
 
@@ -25,6 +26,10 @@ class Verdict:
     """Expiry of the token, in seconds since 1970."""
     refusal: str = ""
     """Reason to refuse a genuine token; empty: the token is accepted, or is not genuine."""
+    access_rules: AccessRules | None = None
+    """The requests that the token may be used for; None: all."""
+    is_service: bool = False
+    """Whether the token may be used as a service token, see `RoleRules.is_service`."""
 
 
 _MOST_OF_TOKEN = 1000
@@ -52,7 +57,7 @@ class TokenCache:
 
     def __init__(
         self,
-        ask: Callable[[str], Awaitable[Verdict]],
+        ask: Callable[[str, str], Awaitable[Verdict]],
         *,
         seconds: float,
         refused_seconds: float,
@@ -65,7 +70,8 @@ class TokenCache:
         """Cache the verdicts of ``ask``.
 
         Args:
-            ask: validates a token; its exceptions are raised to all waiting calls, and not cached.
+            ask: validates a token, given the token and the service token or ""; its exceptions are raised to all
+                waiting calls, and not cached.
             seconds: lifetime of a valid token in the cache, from the start of its validation: the longest time that
                 a revoked token is accepted.
             refused_seconds: lifetime of a refused token in the cache.
@@ -89,31 +95,38 @@ class TokenCache:
         self._refused: OrderedDict[bytes, _Entry] = OrderedDict()
         self._pending: dict[bytes, _Pending] = {}
 
-    async def principal(self, token: str, client: str = "", *, is_suspect: bool = False) -> Principal:
-        """Return the caller with this token.
+    async def accepted(
+        self, token: str, client: str = "", *, is_suspect: bool = False, service_token: str = ""
+    ) -> Verdict:
+        """Return the verdict about an accepted token; its ``principal`` is never None.
 
         Args:
             token: the token as received.
             client: key by which validations of new tokens take turns.
             is_suspect: whether the client sent too many invalid tokens.
+            service_token: an accepted token of a service that acts for the caller; the caller's token may then have
+                expired since the caller sent it to that service. Empty: there is none.
 
         Raises:
             TokenInvalid: the token is unknown, revoked or expired.
             ProjectForbidden: the token belongs to no project.
             Overloaded: too many validations are waiting.
         """
-        digest = hmac.digest(self._key, token.encode(), "sha256")
+        tokens = (token, service_token)
+        # A line break is in no token, so it separates the two.
+        digest = hmac.digest(self._key, "\n".join(filter(None, tokens)).encode(), "sha256")
         verdict = self._kept(digest)
         if verdict is None and digest in self._good:
-            verdict = await self._answer(digest, token, self._lanes.known(digest.hex()))
+            verdict = await self._answer(digest, tokens, self._lanes.known(digest.hex()))
         elif verdict is None:
             with self._places.one(client):
-                verdict = await self._answer(digest, token, self._lanes.new(client, is_suspect=is_suspect))
+                verdict = await self._answer(digest, tokens, self._lanes.new(client, is_suspect=is_suspect))
         if verdict.refusal:
             raise ProjectForbidden(verdict.refusal)
-        if verdict.principal is None or verdict.expires_at <= self._clock():
+        is_expired = verdict.expires_at <= self._clock() and not service_token
+        if verdict.principal is None or is_expired:
             raise TokenInvalid("The token is unknown or has expired.")
-        return verdict.principal
+        return verdict
 
     async def close(self) -> None:
         """Cancel all validations."""
@@ -131,10 +144,10 @@ class TokenCache:
                 return entry.verdict
         return None
 
-    async def _answer(self, digest: bytes, token: str, turn: Turn) -> Verdict:
+    async def _answer(self, digest: bytes, tokens: tuple[str, str], turn: Turn) -> Verdict:
         pending = self._pending.get(digest)
         if pending is None:
-            pending = self._pending[digest] = _Pending(asyncio.create_task(self._learn(digest, token, turn)))
+            pending = self._pending[digest] = _Pending(asyncio.create_task(self._learn(digest, tokens, turn)))
             pending.task.add_done_callback(lambda done: self._forget_pending(digest, done))
         if pending.waiting >= _MOST_OF_TOKEN:
             raise Overloaded("Too many calls wait for this token to be checked; try again later.")
@@ -145,10 +158,10 @@ class TokenCache:
         finally:
             pending.waiting -= 1
 
-    async def _learn(self, digest: bytes, token: str, turn: Turn) -> Verdict:
+    async def _learn(self, digest: bytes, tokens: tuple[str, str], turn: Turn) -> Verdict:
         async with turn:
             began_at = self._monotonic()
-            verdict = await self._ask(token)
+            verdict = await self._ask(*tokens)
         if verdict.principal is None:
             self._good.pop(digest, None)
             self._keep(self._refused, digest, _Entry(verdict, began_at + self._refused_seconds))

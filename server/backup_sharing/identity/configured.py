@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
@@ -51,11 +52,11 @@ def providers(settings: Settings, cleanups: AsyncExitStack) -> IdentityProvider:
         BadTokenFile, CannotIdentify: a file cannot be read.
     """
     found: list[IdentityProvider] = []
+    links = Links(settings.gateway_peer)
     if settings.tokens is not None:
         found.append(StaticTokens.load(settings.tokens, time.time))
     if settings.keystone_url is not None:
-        found.append(_keystone(settings, settings.keystone_url, cleanups))
-    links = Links(settings.gateway_peer)
+        found.append(_keystone(settings, settings.keystone_url, links, cleanups))
     if settings.client:
         found.append(Certificates(dict(map(_client, settings.client)), links))
     if settings.proxy_credentials is not None:
@@ -65,7 +66,7 @@ def providers(settings: Settings, cleanups: AsyncExitStack) -> IdentityProvider:
     return found[0] if len(found) == 1 and found[0].challenge else Chain(found)
 
 
-def _keystone(settings: Settings, url: str, cleanups: AsyncExitStack) -> KeystoneTokens:
+def _keystone(settings: Settings, url: str, links: Links, cleanups: AsyncExitStack) -> KeystoneTokens:
     breaker = Breaker(_TRY_AFTER, _TRY_AGAIN_SECONDS, time.monotonic)
     rules = _rules(settings, dict(text.rsplit("=", 1) for text in settings.keystone_role))
     client = KeystoneClient(
@@ -75,6 +76,7 @@ def _keystone(settings: Settings, url: str, cleanups: AsyncExitStack) -> Keyston
         rules,
         timeout=settings.keystone_timeout,
         connections=_AT_ONCE,
+        tls=None if settings.keystone_ca is None else _trusting(settings.keystone_ca),
     )
     cleanups.push_async_callback(client.close)
     cache = TokenCache(
@@ -88,11 +90,25 @@ def _keystone(settings: Settings, url: str, cleanups: AsyncExitStack) -> Keyston
         clock=time.time,
     )
     cleanups.push_async_callback(cache.close)
-    return KeystoneTokens(url, cache)
+    return KeystoneTokens(settings.keystone_public_url or url, cache, links, settings.keystone_service_type)
 
 
 def _rules(settings: Settings, names: Mapping[str, str]) -> RoleRules:
-    return RoleRules(names, frozenset(settings.keystone_service_project), frozenset(settings.keystone_admin_project))
+    return RoleRules(
+        names,
+        frozenset(settings.keystone_service_project),
+        frozenset(settings.keystone_admin_project),
+        frozenset(settings.keystone_service_token_role),
+    )
+
+
+def _trusting(ca: Path) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except ssl.SSLError:
+        raise CannotIdentify(f"--keystone-ca: {ca}: not a PEM certificate") from None
+    except OSError as error:
+        raise CannotIdentify(f"--keystone-ca: {ca}: {error.strerror}") from None
 
 
 def _client(text: str) -> tuple[str, Principal]:

@@ -7,6 +7,7 @@ import re
 from datetime import datetime
 from typing import Any
 
+from backup_sharing.identity.access_rules import AccessRule, AccessRules, PathPattern
 from backup_sharing.identity.cache import Verdict
 from backup_sharing.identity.roles import RoleRules
 from backup_sharing.model import Principal
@@ -15,6 +16,9 @@ _PROJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 _LONGEST_ID = 255
 """Maximum characters of a user's or domain's id; Keystone's have at most 64."""
+
+_LONGEST_PATTERN = 255
+"""Maximum characters of the path of an access rule; Keystone's have at most 128."""
 
 _NO_PROJECT = "The token is not scoped to a project; a token of the project in the path is expected."
 
@@ -45,7 +49,37 @@ def verdict_of(body: bytes, rules: RoleRules) -> Verdict:
         raise NotUnderstood("token.project.id is not a project id")
     domain_id = _id(_member(project, "domain", dict))
     names = [_member(role, "name", str) for role in _member(token, "roles", list)]
-    return Verdict(Principal(project_id, rules.roles(project_id, names), user_id, domain_id), expires_at)
+    return Verdict(
+        Principal(project_id, rules.roles(project_id, names), user_id, domain_id),
+        expires_at,
+        access_rules=_access_rules(token),
+        is_service=rules.is_service(project_id, names),
+    )
+
+
+def _access_rules(token: object) -> AccessRules | None:
+    """Return the access rules of a token; None: the token is good for every request.
+
+    An empty list of rules allows nothing.
+    """
+    if not isinstance(token, dict) or "application_credential" not in token:
+        return None
+    credential = _member(token, "application_credential", dict)
+    if credential.get("access_rules") is None:
+        return None
+    rules = _member(credential, "access_rules", list)
+    return AccessRules(
+        tuple(
+            AccessRule(_member(one, "service", str), _member(one, "method", str), _pattern(_member(one, "path", str)))
+            for one in rules
+        )
+    )
+
+
+def _pattern(text: str) -> PathPattern:
+    if len(text) > _LONGEST_PATTERN:
+        raise NotUnderstood("an access rule has too long a path")
+    return PathPattern(text)
 
 
 def expiry_of(body: bytes) -> float:

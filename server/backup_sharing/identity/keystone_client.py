@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ _MOST_BYTES = 1 << 20
 
 _REFUSALS = (400, 413, 414, 422, 431)
 """HTTP statuses with which Keystone, or a proxy before it, refuses a request because of the token."""
+
+_ASK = {"Accept": "application/json", "OpenStack-Identity-Access-Rules": "1.0"}
+"""Headers of a validation. Keystone shows tokens with access rules only to services that say that they enforce them."""
 
 _RENEW_BEFORE = 60.0
 """Seconds before its expiry at which the service's own token is renewed."""
@@ -48,6 +52,10 @@ class _Refused(Exception):
     """Keystone refuses the token that authenticates the request."""
 
 
+class _Forbidden(NotUnderstood):
+    """The user of the token that authenticates the request may not validate tokens."""
+
+
 class _Unanswered(Exception):
     """The connection failed, the request timed out, or the status is 5xx; the message says which."""
 
@@ -64,6 +72,7 @@ class KeystoneClient:
         *,
         timeout: float,
         connections: int,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """Prepare the client; the first request connects.
 
@@ -74,6 +83,7 @@ class KeystoneClient:
             rules: mapping of Keystone's roles.
             timeout: seconds per request; the service user's login is a request of its own.
             connections: maximum concurrent connections.
+            tls: verifies Keystone's certificate; None: with the CAs of the system.
         """
         base = url.rstrip("/")
         self._tokens_url = f"{base if base.endswith('/v3') else base + '/v3'}/auth/tokens?nocatalog=1"
@@ -82,14 +92,15 @@ class KeystoneClient:
         self._breaker = breaker
         self._rules = rules
         self._connections = connections
+        self._tls = tls
         self._session: aiohttp.ClientSession | None = None
         self._own: tuple[str, float] | None = None
         """The service's own token and its expiry."""
         self._login = asyncio.Lock()
         self._log = structlog.get_logger("backup_sharing.identity")
 
-    async def validate(self, token: str) -> Verdict:
-        """Validate a token.
+    async def validate(self, token: str, service_token: str = "") -> Verdict:
+        """Validate a token. With an accepted ``service_token`` the token may have expired, as long as Keystone allows.
 
         A status that refuses the request as such (400, 413, 414, 422, 431) refuses the token. Other errors say nothing
         about the token; only failures of Keystone itself (`_Unanswered`) lead to a trial, see `Breaker`.
@@ -101,7 +112,7 @@ class KeystoneClient:
         if self._breaker.is_open:
             raise IdentityUnavailable()
         try:
-            return await self._validated(token)
+            return await self._validated(token, service_token)
         except _Unanswered as problem:
             self._log.error("keystone", problem=str(problem))
             self._breaker.failed()
@@ -143,24 +154,34 @@ class KeystoneClient:
         if self._session is not None:
             await self._session.close()
 
-    async def _validated(self, token: str) -> Verdict:
+    async def _validated(self, token: str, service_token: str) -> Verdict:
         if self._user is None:
-            try:
-                return await self._ask(token, token)
-            except _Refused:
-                return Verdict(None)
+            return await self._validated_by_itself(token, service_token)
         own = await self._token_to_ask_with(self._user, refused=None)
+        allow_expired = bool(service_token)
         try:
-            return await self._ask(own, token)
+            return await self._ask(own, token, allow_expired=allow_expired)
         except _Refused:
             if await self._is_good(own):
                 return Verdict(None)
         # The service's token was revoked, or its signing key was rotated away: retry with a new token.
         own = await self._token_to_ask_with(self._user, refused=own)
         try:
-            return await self._ask(own, token)
+            return await self._ask(own, token, allow_expired=allow_expired)
         except _Refused:
             raise NotUnderstood("the service's own token is refused") from None
+
+    async def _validated_by_itself(self, token: str, service_token: str) -> Verdict:
+        """Validate a token with its own rights, or with those of the service token: an expired token has none."""
+        try:
+            if service_token:
+                try:
+                    return await self._ask(service_token, token, allow_expired=True)
+                except _Forbidden:
+                    self._log.warning("the service token may not validate tokens", expected="the role service")
+            return await self._ask(token, token)
+        except _Refused:
+            return Verdict(None)
 
     async def _is_good(self, own: str) -> bool:
         """Whether Keystone accepts the service's own token.
@@ -172,15 +193,17 @@ class KeystoneClient:
         except _Refused:
             return False
 
-    async def _ask(self, own: str, subject: str) -> Verdict:
-        headers = {"X-Auth-Token": own, "X-Subject-Token": subject, "Accept": "application/json"}
-        status, body, _ = await self._request("GET", headers, None)
+    async def _ask(self, own: str, subject: str, *, allow_expired: bool = False) -> Verdict:
+        headers = {"X-Auth-Token": own, "X-Subject-Token": subject, **_ASK}
+        status, body, _ = await self._request("GET", headers, None, "&allow_expired=1" if allow_expired else "")
         if status == 200:
             return verdict_of(body, self._rules)
         if status == 401:
             raise _Refused
         if status in _REFUSALS:
             self._log.warning("token refused", status=status)
+        elif status == 403:
+            raise _Forbidden(f"status {status} to a validation")
         elif status != 404:
             raise NotUnderstood(f"status {status} to a validation")
         return Verdict(None)
@@ -212,14 +235,16 @@ class KeystoneClient:
         self._own = (token, expiry_of(body))
         return token
 
-    async def _request(self, method: str, headers: Mapping[str, str], body: object) -> tuple[int, bytes, str | None]:
+    async def _request(
+        self, method: str, headers: Mapping[str, str], body: object, query: str = ""
+    ) -> tuple[int, bytes, str | None]:
         """Return status, body and new token of a response; never follow a redirect, which could leak the token.
 
         Raises:
             _Unanswered, NotUnderstood: Keystone sent no valid response.
         """
         try:
-            status, answer, token = await self._answered(method, headers, body)
+            status, answer, token = await self._answered(method, self._tokens_url + query, headers, body)
         except (TimeoutError, OSError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
             # The text of these errors may contain an address, but never a token: tokens are only in headers.
             raise _Unanswered(f"{type(error).__name__}: {error}"[:300]) from None
@@ -229,9 +254,11 @@ class KeystoneClient:
             raise _Unanswered(f"status {status}")
         return status, answer, token
 
-    async def _answered(self, method: str, headers: Mapping[str, str], body: object) -> tuple[int, bytes, str | None]:
+    async def _answered(
+        self, method: str, url: str, headers: Mapping[str, str], body: object
+    ) -> tuple[int, bytes, str | None]:
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=self._connections)
+            connector = aiohttp.TCPConnector(limit=self._connections, ssl=self._tls or True)
             # Ignore cookies: a response must not influence the next request.
             jar = aiohttp.DummyCookieJar()
             self._session = aiohttp.ClientSession(connector=connector, cookie_jar=jar, timeout=self._timeout)
@@ -239,7 +266,7 @@ class KeystoneClient:
         if data is not None:
             headers = {**headers, "Content-Type": "application/json"}
         async with self._session.request(
-            method, self._tokens_url, headers=headers, data=data, allow_redirects=False, timeout=self._timeout
+            method, url, headers=headers, data=data, allow_redirects=False, timeout=self._timeout
         ) as response:
             chunks: list[bytes] = []
             size = 0

@@ -24,6 +24,18 @@ class RoleRules:
     admin_projects: Collection[str] = ()
     """Ids of the projects whose ``admin`` acts for every project; other projects' admins are ``member``. Empty: all."""
 
+    service_token_roles: Collection[str] = (_SERVICE,)
+    """The identity service's roles, one of which makes a token a service token."""
+
+    def is_service(self, project_id: str, given: Collection[str]) -> bool:
+        """Return whether a token of this project may be used as a service token.
+
+        As in keystonemiddleware the role suffices, but where the projects of the role ``service`` are listed, the
+        token must be of one of them.
+        """
+        is_listed = not self.service_projects or project_id in self.service_projects
+        return is_listed and not set(given).isdisjoint(self.service_token_roles)
+
     def roles(self, project_id: str, given: Iterable[str]) -> frozenset[str]:
         """Return our roles for a caller of this project."""
         roles = {self.names.get(name, name) for name in given}

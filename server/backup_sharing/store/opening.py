@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from backup_sharing.store.batched import BatchedStore
 from backup_sharing.store.engine import Engine
@@ -47,6 +47,8 @@ class Tuning:
     """PostgreSQL: number of concurrent reads."""
     write_connections: int = 1
     """PostgreSQL: number of concurrent transactions that change data."""
+    prepared_statements: Literal["auto", "on", "off"] = "auto"
+    """PostgreSQL: see `backup_sharing.store.postgres.pooling.PreparedStatements`."""
 
 
 def checked(database: str) -> str:
@@ -88,6 +90,7 @@ def _engine(place: Path | str, tuning: Tuning, known: Sequence[Migration], *, ev
         read_connections=tuning.read_connections,
         write_connections=tuning.write_connections,
         patience=tuning.patience,
+        prepared=tuning.prepared_statements,
         known=known,
     )
 

@@ -50,7 +50,34 @@ def crossed(foreign: Foreign, *headers: tuple[str, str], request: str = THING) -
 def test_the_headers_that_a_set_names_cross_under_its_names(own: Foreign) -> None:
     _, seen = crossed(own, *SENT)
     assert re.fullmatch(f"c_{UUID}", seen.pop("correlation"))
+    assert (seen.pop("verb"), seen.pop("target")) == ("GET", "/v1/things/cup")
     assert seen == {"tenant": "acme", "x-session": "s3", "traceparent": SENT[-1][1]}
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("/v1/things/cup?", "/v1/things/cup"),
+        ("/v1/things/%63up%2F%C3%A9", "/v1/things/%63up%2F%C3%A9"),
+        ("http://elsewhere.example/v1/things/cup", "/v1/things/cup"),
+    ],
+)
+def test_method_and_path_cross_as_they_were_sent(own: Foreign, target: str, path: str) -> None:
+    _, seen = crossed(own, request=f"GET {target}")
+    assert (seen["verb"], seen["target"]) == ("GET", path)
+
+
+@pytest.mark.parametrize("name", ["verb", "Target", "X-Verb", "Grpc-Metadata-Verb", "X-Http-Method-Override"])
+def test_no_header_of_a_client_sets_method_or_path(own: Foreign, name: str) -> None:
+    own.call(THING, headers=[(name, "forged")])
+    (metadata,) = own.echo.metadata
+    assert [value for key, value in metadata if key in ("verb", "target")] == ["GET", "/v1/things/cup"]
+    assert "forged" not in str(metadata)
+
+
+def test_a_path_too_long_for_metadata_does_not_cross(own: Foreign) -> None:
+    _, seen = crossed(own, request=f"GET /v1/things/{'c' * 2048}")
+    assert (seen["verb"], "target" in seen) == ("GET", False)
 
 
 def test_headers_of_a_proxy_cross_only_where_one_is_expected(behind_proxy: Foreign) -> None:

@@ -19,9 +19,9 @@ def compiled(folder: Path, *files: str) -> bytes:
     return protoc.compiled(folder / "set.binpb", *files, folder=folder, flags=flags).read_bytes()
 
 
-def described(descriptor_set: bytes, *, server_url: str | None = None) -> Json:
+def described(descriptor_set: bytes, *, version: str | None = "1", server_url: str | None = None) -> Json:
     """Return the OpenAPI description of a descriptor set."""
-    return describe(load(descriptor_set), version="1", server_url=server_url)
+    return describe(load(descriptor_set), version=version, server_url=server_url)
 
 
 def service(folder: Path, text: str) -> Json:

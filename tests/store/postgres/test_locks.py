@@ -22,6 +22,8 @@ from tests.store.faults import opened
 class Interrupted:
     """A connection on which another store puts and shares the backup right after the statement that locks."""
 
+    transaction_settings = ""
+
     def __init__(self, connection: Connection, other: Store) -> None:
         self._connection = connection
         self._other = other

@@ -14,7 +14,7 @@ from backup_sharing.store import listing
 from backup_sharing.store.interface import Position, SharingFilter, SortKey
 from backup_sharing.store.postgres import changes as postgres_changes
 from backup_sharing.store.postgres import shares as postgres_shares
-from backup_sharing.store.postgres.connection import _BY_INDEX
+from backup_sharing.store.postgres.pooling import settings_statement
 from backup_sharing.store.postgres.reads import _GET_BACKUP, _GET_SHARING, POSTGRES, list_statement
 from backup_sharing.store.postgres.schema import prepare
 from tests.store.commands import GIVER, OTHER, given, page
@@ -49,7 +49,7 @@ def session(request: pytest.FixtureRequest, postgres: str) -> Iterator[psycopg.C
             connection.execute(FILL.format(giver=GIVER, other=OTHER))  # type: ignore[call-overload]  # constants
         if request.param == "analyzed":
             connection.execute("VACUUM ANALYZE")
-        connection.execute(_BY_INDEX)
+        connection.execute(settings_statement({}, "false"))  # type: ignore[call-overload]  # constants
         yield connection
     drop_database(url)
 

@@ -18,6 +18,7 @@ from backup_sharing.model import Sharing
 from backup_sharing.rules.commands import Cancel, Command, PutBackup
 from backup_sharing.rules.state import Edits, Needs, State
 from backup_sharing.store.postgres.connection import Connection
+from backup_sharing.store.postgres.pooling import begin
 from backup_sharing.store.postgres.rows import BACKUP_PARAMETERS, backup_row, columns_of, stored_backup, text_in
 from backup_sharing.store.rows import BACKUP_COLUMNS, EVENT_FIELDS, SHARING_COLUMNS, SHARING_FIELDS, key_row, stored_key
 
@@ -26,8 +27,6 @@ from backup_sharing.store.rows import BACKUP_COLUMNS, EVENT_FIELDS, SHARING_COLU
 _PURGED_AT_ONCE: Final = 16
 """Maximum expired keys deleted at once, or twice the number of new keys if that is more: deletion outpaces insertion,
 and no call pays for many."""
-
-BEGIN: Final = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
 # Each row is looked up in a subquery that cannot become a join: while a table has no statistics, PostgreSQL takes its
 # partial indexes for tiny, and would rather read a whole index than look into it 64 times.
@@ -157,7 +156,7 @@ class Known:
             pending.append((cursor, take))
 
         async with connection.pipeline():
-            await connection.execute(BEGIN)
+            await begin(connection)
             await self._ask(needs, ask)
             for cursor, take in pending:
                 take(await cursor.fetchall())

@@ -14,23 +14,12 @@ from typing import Any, Final
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from backup_sharing.store.postgres.pooling import Connection as Connection
+from backup_sharing.store.postgres.pooling import PreparedStatements, alone, set_up
 from backup_sharing.store.unusable import UnusableDatabase
-
-Connection = psycopg.AsyncConnection[tuple[object, ...]]
 
 LOCK_TIMEOUT: Final = 0.01
 """Seconds that a change waits for a lock inside its transaction; then it releases its own locks, and is retried."""
-
-# Every statement has its index; without this setting, a statement prepared while a table is new and small would keep
-# reading the whole table. Not every database that speaks PostgreSQL's protocol has the setting, so it is changed only
-# where pg_settings lists it.
-_BY_INDEX: Final = "SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'enable_seqscan'"
-
-# A server configured not to wait for its disk would acknowledge changes that a crash may lose.
-_DURABLE: Final = """
-    SELECT set_config('synchronous_commit', 'on', false) FROM pg_settings
-    WHERE name = 'synchronous_commit' AND setting = 'off'
-"""
 
 # Rows that no server can look up any more: the last transactions of stopped servers, and claims. The search avoids the
 # index, on which running transactions would conflict with this one.
@@ -91,7 +80,7 @@ def said(error: psycopg.Error) -> str:
     return (error.diag.message_primary or str(error)).strip().replace("\n", "; ")
 
 
-async def connect_to_write(conninfo: str, patience: float) -> Connection:
+async def connect_to_write(conninfo: str, patience: float, prepared: PreparedStatements = "auto") -> Connection:
     """Open a connection for changes, to a server that accepts them; it waits only `LOCK_TIMEOUT` for a lock.
 
     Raises psycopg.Error.
@@ -101,25 +90,27 @@ async def connect_to_write(conninfo: str, patience: float) -> Connection:
         given["target_session_attrs"] = "read-write"
     # Prepare statements at their first use: if the driver prepares a statement later, in a pipeline that fails before
     # that statement, it believes for ever that the server has the statement.
-    connection = await psycopg.AsyncConnection.connect(make_conninfo("", **given), autocommit=True, prepare_threshold=0)
+    connection = await Connection.connect(make_conninfo("", **given), autocommit=True, prepare_threshold=0)
     try:
-        await configure(connection, patience, lock_timeout=LOCK_TIMEOUT)
-        with within(connection, _SET_UP_WITHIN):
-            await connection.execute(_DURABLE)
-            # The table may be locked; then the next connection retries this.
-            with suppress(psycopg.errors.LockNotAvailable, psycopg.errors.UndefinedTable):
-                await connection.execute(_FORGET_BATCHES)
+        await configure(connection, patience, prepared, lock_timeout=LOCK_TIMEOUT)
+        # The table may be locked; then the next connection retries this.
+        may_fail = suppress(psycopg.errors.LockNotAvailable, psycopg.errors.UndefinedTable)
+        with within(connection, _SET_UP_WITHIN), may_fail:
+            await alone(connection, _FORGET_BATCHES)
     except BaseException:
         await connection.close()
         raise
     return connection
 
 
-async def configure(connection: Connection, patience: float, lock_timeout: float = 0) -> None:
+async def configure(
+    connection: Connection, patience: float, prepared: PreparedStatements, lock_timeout: float = 0
+) -> None:
     """Set up a new connection.
 
     ``patience``: seconds after which the server cancels a statement. After twice that, it ends a transaction in which
     nothing happens: a client that is gone must not keep its locks.
+    ``prepared``: whether to prepare statements.
     ``lock_timeout``: seconds after which the server stops waiting for a lock; 0: never.
     """
     settings = {
@@ -127,10 +118,8 @@ async def configure(connection: Connection, patience: float, lock_timeout: float
         "idle_in_transaction_session_timeout": max(2 * patience, 0.001),
         "lock_timeout": lock_timeout,
     }
-    calls = ", ".join(f"set_config('{name}', '{round(seconds * 1000)}', false)" for name, seconds in settings.items())
     with within(connection, _SET_UP_WITHIN):
-        await connection.execute(f"SELECT {calls}")
-        await connection.execute(_BY_INDEX)
+        await set_up(connection, settings, prepared)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ from backup_sharing.store.postgres import reads
 from backup_sharing.store.postgres.connection import Connection, configure, connect_to_write, connection_string, within
 from backup_sharing.store.postgres.faults import FAULTS, failure_of, is_gone, log_fault
 from backup_sharing.store.postgres.lane import Lane
+from backup_sharing.store.postgres.pooling import PreparedStatements, alone
 from backup_sharing.store.postgres.probe import Probe
 from backup_sharing.store.postgres.schema import prepare
 from backup_sharing.store.postgres.session import Session
@@ -63,6 +64,7 @@ class PostgresEngine:
         read_connections: int = 4,
         write_connections: int = 1,
         patience: float = 5.0,
+        prepared: PreparedStatements = "auto",
         known: Sequence[Migration] = MIGRATIONS,
     ) -> None:
         """Use the database at ``url``; the first `look` connects.
@@ -70,6 +72,7 @@ class PostgresEngine:
         ``read_connections``: number of concurrent reads.
         ``write_connections``: number of concurrent transactions that change data.
         ``patience``: seconds to wait for the database, and for locks of others, before a call raises `Unavailable`.
+        ``prepared``: whether to prepare statements.
         ``known``: migrations that the program needs.
 
         Raises UnusableDatabase if the URL cannot be used.
@@ -81,20 +84,21 @@ class PostgresEngine:
         self.lanes = write_connections
         self.failed = asyncio.Event()
         """Never set: whatever happens to the database, another connection finds out what the database holds."""
-        connect = partial(connect_to_write, conninfo, patience)
+        connect = partial(connect_to_write, conninfo, patience, prepared)
         self._lanes = [Lane(Session(connect, patience + _SILENT)) for _ in range(write_connections)]
         self._idle = list(self._lanes)
         self._pool: _Pool = AsyncConnectionPool(
             conninfo,
+            connection_class=Connection,
             kwargs={"autocommit": True, "prepare_threshold": 1},
-            configure=partial(configure, patience=patience),
+            configure=partial(configure, patience=patience, prepared=prepared),
             min_size=1,
             max_size=read_connections,
             reconnect_timeout=_RECONNECT,
             open=False,
         )
         self._is_pool_open = False
-        self._probe = Probe(conninfo, _PING_WITHIN)
+        self._probe = Probe(conninfo, _PING_WITHIN, prepared)
         self._stopped = False
         self._asked: set[asyncio.Task[object]] = set()
 
@@ -177,7 +181,7 @@ class PostgresEngine:
             try:
                 async with self._pool.connection(timeout=min(_SLICE, max(left, 0.01))) as connection:
                     with within(connection, give_up_at - time.monotonic() + _STOPPED_WITHIN):
-                        rows = await connection.execute(query.statement, reads.as_stored(query.parameters))
+                        rows = await alone(connection, query.statement, reads.as_stored(query.parameters))
                         return query.answer(await rows.fetchall())
             except (PoolTimeout, PoolClosed) as error:
                 if self._stopped or time.monotonic() >= give_up_at:

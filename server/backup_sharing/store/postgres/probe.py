@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-import psycopg
-
 from backup_sharing.errors import Unavailable
 from backup_sharing.store.postgres.connection import Connection, break_off, configure, is_alive, within
 from backup_sharing.store.postgres.faults import FAULTS, is_gone
+from backup_sharing.store.postgres.pooling import PreparedStatements, alone
 
 # Lock rows like a change, but change nothing: a read-only server refuses this, and a lock on the table blocks it.
 _LOOK: Final = "SELECT 1 FROM backups WHERE FALSE FOR UPDATE"
@@ -21,8 +20,9 @@ _SERVER_GIVES_UP: Final = 0.9
 class Probe:
     """Checks over its own connection, opened on demand, and again after it breaks. One check at a time."""
 
-    def __init__(self, conninfo: str, seconds: float) -> None:
-        """Check the database of ``conninfo``; a check takes at most ``seconds``."""
+    def __init__(self, conninfo: str, seconds: float, prepared: PreparedStatements) -> None:
+        """Check the database of ``conninfo``; a check takes at most ``seconds``, and may prepare its statement."""
+        self._prepared: PreparedStatements = prepared
         self._conninfo = conninfo
         self._seconds = seconds
         self._connection: Connection | None = None
@@ -74,14 +74,13 @@ class Probe:
                 return
         await self._disconnect()
         # The driver may take long to try every host; `look` does not wait for that.
-        connect = psycopg.AsyncConnection.connect
-        self._connection = await connect(self._conninfo, autocommit=True, prepare_threshold=1)
-        await configure(self._connection, _SERVER_GIVES_UP * self._seconds)
+        self._connection = await Connection.connect(self._conninfo, autocommit=True, prepare_threshold=1)
+        await configure(self._connection, _SERVER_GIVES_UP * self._seconds, self._prepared)
         await self._ask(self._connection)
 
     async def _ask(self, connection: Connection) -> None:
         with within(connection, self._seconds):
-            await connection.execute(_LOOK)
+            await alone(connection, _LOOK)
 
     async def _disconnect(self) -> None:
         connection, self._connection = self._connection, None

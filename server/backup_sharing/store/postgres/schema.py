@@ -20,6 +20,9 @@ _LOCK: Final = "lock"
 _LOOK_WITHIN: Final = 5.0
 """Seconds for a server to return its migration status, or to create the tables of an empty database."""
 
+_STATEMENT_POOLING: Final = "statement pooling"
+"""Part of PgBouncer's message for BEGIN in the pool mode that allows no transactions."""
+
 _TRIES: Final = 20
 _PAUSE: Final = 0.1
 
@@ -83,7 +86,11 @@ def schema_status(rows: Sequence[tuple[object, ...]], known: Sequence[Migration]
 
 def _worked_on(url: str, work: Callable[[_Session], SchemaStatus], seconds: float | None) -> SchemaStatus:
     try:
-        with psycopg.connect(connection_string(url), autocommit=True) as session, _within(session, seconds):
+        with (
+            psycopg.connect(connection_string(url), autocommit=True, prepare_threshold=None) as session,
+            _within(session, seconds),
+        ):
+            _refuse_statement_pooling(url, session)
             encoding = session.info.parameter_status("server_encoding")
             if encoding != "UTF8":
                 raise UnusableDatabase(shown(url), f"its encoding is {encoding}, UTF8 is needed")
@@ -96,6 +103,21 @@ def _worked_on(url: str, work: Callable[[_Session], SchemaStatus], seconds: floa
         raise UnreachableDatabase(shown(url), f"cannot be reached: {said(error)}") from error
     except psycopg.Error as error:
         raise UnusableDatabase(shown(url), f"its tables cannot be made or read: {said(error)}") from error
+
+
+def _refuse_statement_pooling(url: str, session: _Session) -> None:
+    """Raise UnusableDatabase if a pooler gives each statement another session: no transaction is possible then."""
+    try:
+        with session.transaction():
+            pass
+    except psycopg.errors.ProtocolViolation as error:
+        if _STATEMENT_POOLING not in said(error):
+            raise
+        raise UnusableDatabase(
+            shown(url),
+            "the connection pooler there allows no transactions: its pool mode is 'statement', expected is"
+            " 'transaction' or 'session'",
+        ) from error
 
 
 @contextmanager

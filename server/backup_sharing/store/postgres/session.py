@@ -15,6 +15,7 @@ import psycopg
 from backup_sharing.store.postgres.changes import CLAIM
 from backup_sharing.store.postgres.connection import Connection, break_off, is_alive, within
 from backup_sharing.store.postgres.faults import is_gone, is_timeout, log_fault
+from backup_sharing.store.postgres.pooling import alone
 
 _log = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ class Session:
             self._is_doubtful = False
             try:
                 with self.answering(connection):
-                    rows = await (await connection.execute(CLAIM, (mark,))).fetchall()
+                    rows = await (await alone(connection, CLAIM, (mark,))).fetchall()
             except _FAULTS as error:
                 if is_gone(error) or connection.closed:
                     await self.close()

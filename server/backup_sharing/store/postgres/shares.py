@@ -19,7 +19,6 @@ from backup_sharing.rules.decisions import decide_all
 from backup_sharing.rules.outcome import Made, Outcome
 from backup_sharing.rules.state import Edits, State
 from backup_sharing.store.postgres.changes import (
-    BEGIN,
     REMEMBER,
     UNMARK,
     event_columns,
@@ -28,6 +27,7 @@ from backup_sharing.store.postgres.changes import (
     sharing_columns,
 )
 from backup_sharing.store.postgres.connection import Connection
+from backup_sharing.store.postgres.pooling import begin
 from backup_sharing.store.rows import EVENT_FIELDS, SHARING_FIELDS
 
 # ruff: noqa: S608 -- statements are put together from the constants of this program only
@@ -98,7 +98,7 @@ class Assumed:
         """
         edits, backups = self._edits, list(self._givers)
         async with connection.pipeline():
-            await connection.execute(BEGIN)
+            await begin(connection)
             await connection.execute(_LOCK_AS_ASSUMED, (backups, list(self._givers.values()), len(backups)))
             added, events = sharing_columns(edits), event_columns(edits)
             await connection.execute(_ADD, (*added, marked, *events))

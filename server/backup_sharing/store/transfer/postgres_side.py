@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import psycopg
+from psycopg.pq import TransactionStatus
 
 from backup_sharing.store.postgres.connection import connection_string, said, shown
 from backup_sharing.store.postgres.faults import is_gone
@@ -21,9 +22,9 @@ from backup_sharing.store.unusable import UnreachableDatabase, UnusableDatabase
 # A page is read by the index of its key, even while the planner has no statistics of a table that is being filled:
 # reading and sorting the whole table for each page would take for ever. No timeout applies, as the source is idle while
 # the target writes. Not every database that speaks PostgreSQL's protocol has all these settings, so only those in
-# pg_settings are changed.
+# pg_settings are changed. The settings end with the transaction: a pooler gives the session to others afterwards.
 _SETTINGS: Final = """
-    SELECT set_config(name, CASE WHEN name LIKE 'enable%' THEN 'off' ELSE '0' END, false) FROM pg_settings WHERE name IN
+    SELECT set_config(name, CASE WHEN name LIKE 'enable%' THEN 'off' ELSE '0' END, true) FROM pg_settings WHERE name IN
     ('enable_seqscan', 'enable_bitmapscan', 'enable_sort', 'enable_incremental_sort',
      'statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')
 """
@@ -72,12 +73,8 @@ class PostgresSide:
         """Connect to a database with its tables. Raises UnusableDatabase."""
         self._url = url
         with self._unusable_on_error():
-            self._connection = psycopg.connect(connection_string(url), autocommit=True)
-            try:
-                self._connection.execute(_SETTINGS)
-            except BaseException:
-                self._connection.close()
-                raise
+            # No prepared statements: behind a pooler, they would stay in sessions of others.
+            self._connection = psycopg.connect(connection_string(url), autocommit=True, prepare_threshold=None)
 
     @property
     def shown(self) -> str:
@@ -94,14 +91,14 @@ class PostgresSide:
         """Begin a transaction that reads one snapshot."""
         with self._unusable_on_error():
             self._connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            self._connection.execute("SELECT 1")
+            self._connection.execute(_SETTINGS)  # the first statement determines the state
 
     def release(self) -> None:
         with self._unusable_on_error():
             self._connection.execute("COMMIT")
 
     def count(self, table: Table) -> int:
-        with self._unusable_on_error():
+        with self._transaction():
             ((count,),) = self._connection.execute(f"SELECT count(*) FROM {table.name}").fetchall()
         return int(count)
 
@@ -110,7 +107,7 @@ class PostgresSide:
         behind = f"WHERE ({key}) > ({_marks(table.key_width)})" if after else ""
         statement = f"SELECT {', '.join(table.columns)} FROM {table.name} {behind} ORDER BY {key} LIMIT %s"
         parameters = (*_stored_key(table, after or ()), limit)
-        with self._unusable_on_error():
+        with self._transaction():
             rows = self._connection.execute(statement, parameters, binary=True).fetchall()
         changes = _changes(table, 1, text_out)
         if all(change is _unchanged for change in changes):
@@ -118,7 +115,7 @@ class PostgresSide:
         return [tuple([change(value) for change, value in zip(changes, row, strict=True)]) for row in rows]
 
     def removed(self, backup_ids: Collection[str]) -> set[str]:
-        with self._unusable_on_error():
+        with self._transaction():
             rows = self._connection.execute(_REMOVED, ([text_in(each) for each in backup_ids],)).fetchall()
         return {text_out(backup_id) for (backup_id,) in rows}
 
@@ -126,7 +123,7 @@ class PostgresSide:
         is_key = " AND ".join(f"{name} = %s" for name in table.key_columns)
         update = f"UPDATE {table.name} SET {', '.join(f'{name} = %s' for name in table.columns)} WHERE {is_key}"
         delete = f"DELETE FROM {table.name} WHERE {is_key}"
-        with self._unusable_on_error(), self._connection.transaction(), self._connection.cursor() as cursor:
+        with self._transaction(), self._connection.cursor() as cursor:
             if batch.remove:
                 cursor.executemany(delete, [_stored_key(table, key) for key in batch.remove])
             if batch.replace:
@@ -144,6 +141,17 @@ class PostgresSide:
                 copy.write_row(row)
         if table == SHARING_EVENTS:
             cursor.execute(_ADVANCE_SEQUENCE, (max(1, rows[-1][0]),))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Work in the transaction of `hold`, or else in one of its own."""
+        with self._unusable_on_error():
+            if self._connection.info.transaction_status is not TransactionStatus.IDLE:
+                yield
+                return
+            with self._connection.transaction():
+                self._connection.execute(_SETTINGS)
+                yield
 
     @contextmanager
     def _unusable_on_error(self) -> Iterator[None]:

@@ -76,18 +76,6 @@ def test_each_service_is_a_tag_with_its_comment(library: Json) -> None:
     assert library["tags"] == [{"name": "Library", "description": "Lends books."}]
 
 
-def test_services_of_one_name_are_told_apart_by_their_packages(tmp_path: Path) -> None:
-    for package in ("one", "two"):
-        rule = f'{{ option (google.api.http) = {{get: "/{package}"}}; }}'
-        (tmp_path / f"{package}.proto").write_text(
-            f'syntax = "proto3"; package {package}; import "google/api/annotations.proto";'
-            f"message Item {{}} service Shop {{ rpc Do(Item) returns (Item) {rule} }}"
-        )
-    description = described(compiled(tmp_path, "one.proto", "two.proto"))
-    assert [tag["name"] for tag in description["tags"]] == ["one.Shop", "two.Shop"]
-    assert set(operations(description)) == {"one_Shop_Do", "two_Shop_Do"}
-
-
 def test_summary_and_description_come_from_the_comment(library: Json) -> None:
     operation = operations(library)["Library_CreateBook"]
     assert operation["summary"] == "Makes a book, e.g. shelves/1/books/2"
@@ -134,14 +122,15 @@ def test_a_status_that_a_reason_asks_for_is_told_of_too(tmp_path: Path) -> None:
     """
     description = service(tmp_path, text)
     assert "422" in only_operation(description)["responses"]
-    assert description["components"]["responses"]["failure-422"]["description"] == "Unprocessable Entity"
+    assert description["components"]["responses"]["Failure422"]["description"] == "Unprocessable Entity"
 
 
 @pytest.mark.parametrize("status", ERRORS)
 def test_each_failure_has_the_one_shape_and_a_fitting_example(library: Json, status: str) -> None:
-    failure = library["components"]["responses"][f"failure-{status}"]["content"]["application/json"]
-    assert failure["schema"] == {"$ref": "#/components/schemas/error-body"}
-    Draft202012Validator(component(library, "error-body")).validate(failure["example"])
+    failure = library["components"]["responses"][f"Failure{status}"]["content"]["application/json"]
+    assert failure["schema"] == {"$ref": "#/components/schemas/ErrorResponse"}
+    schema = component(library, "ErrorResponse") | {"components": library["components"]}
+    Draft202012Validator(schema).validate(failure["example"])
 
 
 def test_the_codes_of_failures_are_those_of_the_descriptor_set(tmp_path: Path) -> None:
@@ -151,7 +140,7 @@ def test_the_codes_of_failures_are_those_of_the_descriptor_set(tmp_path: Path) -
     """
     failures = service(tmp_path, text)["components"]["responses"]
     codes = {
-        status: failures[f"failure-{status}"]["content"]["application/json"]["example"]["error"]["code"]
+        status: failures[f"Failure{status}"]["content"]["application/json"]["example"]["error"]["code"]
         for status in (404, 409)
     }
     assert codes == {404: "Shop.404", 409: "ABORTED"}
@@ -159,7 +148,7 @@ def test_the_codes_of_failures_are_those_of_the_descriptor_set(tmp_path: Path) -
 
 @pytest.mark.parametrize(("status", "header"), [(401, "WWW-Authenticate"), (405, "Allow"), (503, "Retry-After")])
 def test_failures_have_their_headers(library: Json, status: int, header: str) -> None:
-    found = library["components"]["responses"][f"failure-{status}"]["headers"]
+    found = library["components"]["responses"][f"Failure{status}"]["headers"]
     assert set(found) == {"X-Request-Id", header}
 
 
@@ -186,11 +175,6 @@ def test_a_set_without_security_schemes_says_nothing_of_them(library: Json) -> N
     assert "securitySchemes" not in library["components"]
 
 
-def test_the_title_is_that_of_the_set_or_its_package(tmp_path: Path, library: Json) -> None:
-    description = service(tmp_path, f'option (restmap.v1.file) = {{api_title: "The shop"}}; {SHOP}')
-    assert (description["info"]["title"], library["info"]["title"]) == ("The shop", "library.v1")
-
-
 def test_statuses_of_the_set_are_described_and_no_others(tmp_path: Path) -> None:
     statuses = "[{code: CANCELLED http_status: 408}, {code: RESOURCE_EXHAUSTED http_status: 418}]"
     description = service(tmp_path, f"option (restmap.v1.file) = {{statuses: {statuses}}}; {SHOP}")
@@ -202,10 +186,12 @@ def test_statuses_of_the_set_are_described_and_no_others(tmp_path: Path) -> None
 def test_the_request_id_is_described_in_the_form_of_the_set(tmp_path: Path) -> None:
     form = 'request_id: {header: "X-Shop-Id" prefix: "shop_"}'
     description = service(tmp_path, f"option (restmap.v1.file) = {{{form}}}; {SHOP}")
-    (header,) = description["components"]["headers"].items()
-    assert header[0] == "X-Shop-Id"
-    assert re.fullmatch(header[1]["schema"]["pattern"], header[1]["schema"]["examples"][0])
-    assert header[1]["schema"]["examples"][0].startswith("shop_")
+    assert only_operation(description)["responses"]["200"]["headers"] == {
+        "X-Shop-Id": {"$ref": "#/components/headers/RequestId"}
+    }
+    schema = description["components"]["headers"]["RequestId"]["schema"]
+    assert re.fullmatch(schema["pattern"], schema["examples"][0])
+    assert schema["examples"][0].startswith("shop_")
 
 
 def test_a_call_without_body_has_no_request_body(tmp_path: Path) -> None:
@@ -213,18 +199,23 @@ def test_a_call_without_body_has_no_request_body(tmp_path: Path) -> None:
 
 
 def test_a_whole_body_lacks_path_fields_and_may_repeat_them(tmp_path: Path) -> None:
-    operation = method(tmp_path, 'post: "/v1/{id}/{inner.id}" body: "*"', ITEM)
+    rule = 'post: "/v1/{id}/{inner.id}" body: "*"'
+    text = f"{ITEM} service Shop {{ rpc Do(Item) returns (Item) {{ option (google.api.http) = {{{rule}}}; }} }}"
+    description = service(tmp_path, text)
+    operation = only_operation(description)
     body = operation["requestBody"]["content"]["application/json"]["schema"]
-    assert set(body["properties"]) == {"text", "inner"}
-    inner = body["properties"]["inner"]["properties"]
+    assert body == {"$ref": "#/components/schemas/ItemBody"}
+    assert set(component(description, "ItemBody")["properties"]) == {"text", "inner"}
+    assert component(description, "ItemBody")["properties"]["inner"] == {"$ref": "#/components/schemas/ItemBody2"}
+    inner = component(description, "ItemBody2")["properties"]
     assert inner["id"] == {"type": "string", "description": "As in the path, or not at all."}
-    assert inner["inner"] == {"$ref": "#/components/schemas/shop.v1.Item-request"}
+    assert inner["inner"] == {"$ref": "#/components/schemas/ItemInput"}
 
 
 def test_a_body_that_is_one_field_has_its_schema(tmp_path: Path) -> None:
     operation = method(tmp_path, 'post: "/v1/{id}" body: "inner"', ITEM)
     body = operation["requestBody"]["content"]["application/json"]
-    assert body["schema"] == {"$ref": "#/components/schemas/shop.v1.Item-request"}
+    assert body["schema"] == {"$ref": "#/components/schemas/ItemInput"}
 
 
 @pytest.mark.parametrize(
@@ -240,7 +231,7 @@ def test_a_body_is_required_where_it_has_to_bring_something(
 
 def test_an_answer_that_is_one_field_has_its_schema_or_is_null(library: Json) -> None:
     schema = answer(operations(library)["Library_UpdateBook"])
-    assert schema["anyOf"] == [{"$ref": "#/components/schemas/library.v1.Book"}, {"type": "null"}]
+    assert schema["anyOf"] == [{"$ref": "#/components/schemas/Book"}, {"type": "null"}]
 
 
 def test_an_empty_answer_has_no_content(tmp_path: Path) -> None:
@@ -249,9 +240,11 @@ def test_an_empty_answer_has_no_content(tmp_path: Path) -> None:
 
 
 def test_a_page_may_have_links(library: Json) -> None:
-    schema = answer(operations(library)["Library_SearchBooks"])
+    assert answer(operations(library)["Library_SearchBooks"]) == {"$ref": "#/components/schemas/SearchBooksResponse"}
+    schema = component(library, "SearchBooksResponse")
     assert list(schema["properties"]) == ["books", "book_links"]
-    link = schema["properties"]["book_links"]["items"]
+    assert schema["properties"]["book_links"]["items"] == {"$ref": "#/components/schemas/PageLink"}
+    link = component(library, "PageLink")
     assert (set(link["properties"]), "required" in schema) == ({"rel", "href"}, False)
 
 
@@ -259,7 +252,7 @@ def test_a_stream_comes_in_two_layouts(library: Json) -> None:
     content = operations(library)["Library_WatchShelf"]["responses"]["200"]["content"]
     assert set(content) == {"application/x-ndjson", "text/event-stream"}
     for layout in content.values():
-        assert {"$ref": "#/components/schemas/library.v1.Book"} in layout["x-itemSchema"]["anyOf"]
+        assert {"$ref": "#/components/schemas/Book"} in layout["x-itemSchema"]["anyOf"]
 
 
 def test_each_example_of_a_body_fits_its_schema(library: Json) -> None:

@@ -136,7 +136,7 @@ def test_a_field_is_required_only_where_all_around_it_is(search: Json) -> None:
 def test_a_repeated_parameter_is_given_several_times(search: Json) -> None:
     subjects = parameters(search, "query")["subjects"]
     assert (subjects["style"], subjects["explode"]) == ("form", True)
-    assert subjects["schema"] == {"type": "array", "items": {"$ref": "#/components/schemas/library.v1.Subject"}}
+    assert subjects["schema"] == {"type": "array", "items": {"$ref": "#/components/schemas/Subject"}}
 
 
 def test_an_alias_is_a_deprecated_optional_parameter(search: Json) -> None:

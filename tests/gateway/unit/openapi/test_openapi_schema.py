@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from restmap_gateway.openapi.comments import Comments
+from restmap_gateway.openapi.components import Components
+from restmap_gateway.openapi.names import Names
 from restmap_gateway.openapi.schemas import Schemas, Side
+from restmap_gateway.openapi.values import any_schema
 from tests.gateway.unit.descriptions import Json, compiled, component, described, service
 from tests.gateway.unit.json_map.test_round_trip import messages
 
@@ -34,7 +37,7 @@ def members(folder: Path, fields: str, *, request: bool = False, options: str = 
     enum Color {{ COLOR_UNSPECIFIED = 0; COLOR_RED = 1; }}
     service Shop {{ rpc Do(Item) returns (Item) {{ option (google.api.http) = {{post: "/v1" body: "*"}}; }} }}
     """
-    return component(service(folder, text), f"shop.v1.Item{'-request' if request else ''}")["properties"]
+    return component(service(folder, text), f"Item{'Input' if request else ''}")["properties"]
 
 
 @pytest.mark.parametrize(
@@ -49,8 +52,8 @@ def members(folder: Path, fields: str, *, request: bool = False, options: str = 
         ("google.protobuf.Value", {"description": "Any JSON value."}),
         ("google.protobuf.NullValue", {"type": "null"}),
         ("google.protobuf.BoolValue", {"type": "boolean"}),
-        ("Color", {"$ref": "#/components/schemas/shop.v1.Color"}),
-        ("Item", {"$ref": "#/components/schemas/shop.v1.Item"}),
+        ("Color", {"$ref": "#/components/schemas/Color"}),
+        ("Item", {"$ref": "#/components/schemas/Item"}),
         ("repeated bool", {"type": "array", "items": {"type": "boolean"}}),
         ("map<string, bool>", {"type": "object", "additionalProperties": {"type": "boolean"}}),
     ],
@@ -81,7 +84,7 @@ def test_a_schema_takes_the_form_that_json_has(
 ) -> None:
     schema = members(tmp_path, f"{kind} a = 1;")["a"]
     color = {"type": "string", "enum": ["COLOR_UNSPECIFIED", "COLOR_RED"]}
-    validator = Draft202012Validator(schema | {"components": {"schemas": {"shop.v1.Color": color}}})
+    validator = Draft202012Validator(schema | {"components": {"schemas": {"Color": color}}})
     assert [value for value in good if not validator.is_valid(value)] == []
     assert [value for value in bad if validator.is_valid(value)] == []
 
@@ -109,11 +112,11 @@ def test_timestamps_without_zone_have_a_pattern(tmp_path: Path) -> None:
 
 
 def test_an_answer_without_options_promises_no_member(library: Json) -> None:
-    assert "required" not in component(library, "library.v1.Book")
+    assert "required" not in component(library, "Book")
 
 
 def test_absent_as_null_promises_every_member_and_null_if_unset(library: Json) -> None:
-    schema = component(library, "kitchen.v1.Published")
+    schema = component(library, "Published")
     assert schema["required"] == list(schema["properties"])
     validator = Draft202012Validator(schema | {"components": library["components"]})
     nulls = dict.fromkeys(("display_name", "created_at", "node", "user", "group"))
@@ -123,40 +126,41 @@ def test_absent_as_null_promises_every_member_and_null_if_unset(library: Json) -
 
 
 def test_a_request_has_what_the_proto_requires_and_no_more(library: Json) -> None:
-    schema = component(library, "library.v1.Book-request")
+    schema = component(library, "BookInput")
     assert (schema["required"], schema["additionalProperties"]) == (["id"], False)
 
 
 def test_a_required_field_of_proto2_is_required(library: Json) -> None:
-    assert component(library, "kitchen.old.v1.Old-request")["required"] == ["must"]
+    assert component(library, "OldInput")["required"] == ["must"]
 
 
 def test_what_only_grpc_knows_is_nowhere(library: Json) -> None:
-    for name in ("library.v1.Book", "library.v1.Book-request"):
+    for name in ("Book", "BookInput"):
         assert "secret" not in component(library, name)["properties"]
 
 
 def test_an_any_has_a_type_and_whatever_that_has(tmp_path: Path) -> None:
-    schema = members(tmp_path, "google.protobuf.Any a = 1;")["a"]
+    assert members(tmp_path, "google.protobuf.Any a = 1;")["a"] == {"$ref": "#/components/schemas/AnyMessage"}
+    schema = any_schema()
     assert (schema["type"], list(schema["properties"]), schema["additionalProperties"]) == ("object", ["@type"], True)
 
 
 def test_who_may_set_a_field_is_told(library: Json) -> None:
-    properties = component(library, "library.v1.Book-request")["properties"]
+    properties = component(library, "BookInput")["properties"]
     assert {name for name, one in properties.items() if one.get("readOnly")} == {"name"}
     assert {name for name, one in properties.items() if one.get("writeOnly")} == {"pin"}
     assert {name for name, one in properties.items() if one.get("deprecated")} == {"old_title"}
 
 
 def test_members_of_a_oneof_name_each_other(library: Json) -> None:
-    properties = component(library, "library.v1.Book")["properties"]
+    properties = component(library, "Book")["properties"]
     assert properties["person"]["description"] == "At most one of `person`, `club`."
 
 
 def test_messages_fields_and_enum_values_have_their_comments(library: Json) -> None:
-    assert component(library, "library.v1.Book")["description"] == "A book on a shelf."
-    assert component(library, "library.v1.Book")["properties"]["sequel"]["description"] == "A book inside a book."
-    assert component(library, "library.v1.Subject")["description"] == (
+    assert component(library, "Book")["description"] == "A book on a shelf."
+    assert component(library, "Book")["properties"]["sequel"]["description"] == "A book inside a book."
+    assert component(library, "Subject")["description"] == (
         "What a book is about.\n\n"
         "- `SUBJECT_UNSPECIFIED`: Nobody said.\n- `SUBJECT_SEA`: The sea and all that is in it."
     )
@@ -206,15 +210,15 @@ def closed(schema: Json) -> Json:
 @given(data=st.data())
 def test_whatever_the_gateway_writes_fits_the_schema(kitchen: Kitchen, name: str, data: st.DataObject) -> None:
     message: Message = data.draw(messages(lambda: kitchen.new(name)))
-    components: dict[str, object] = {}
+    components = Components()
     schema = Schemas(Comments([]), Side.ANSWER, components).message(kitchen.descriptor(name))
-    validator = Draft202012Validator(closed(schema | {"components": {"schemas": components}}))
+    validator = Draft202012Validator(closed(components.named(schema, Names())))
     validator.validate(kitchen.write(without_unknown_values(message)))
 
 
 def test_bounds_of_the_proto_are_described_for_requests_only(kitchen: Kitchen) -> None:
     few = kitchen.descriptor("Few")
-    request = Schemas(Comments([]), Side.REQUEST, {}).object(few)["properties"]
+    request = Schemas(Comments([]), Side.REQUEST, Components()).object(few)["properties"]
     assert (request["names"]["maxItems"], request["counts"]["maxProperties"]) == (2, 2)
-    answer = Schemas(Comments([]), Side.ANSWER, {}).object(few)["properties"]
+    answer = Schemas(Comments([]), Side.ANSWER, Components()).object(few)["properties"]
     assert "maxItems" not in answer["names"]

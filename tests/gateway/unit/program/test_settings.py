@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from restmap_gateway.config import load
-from restmap_gateway.program import RESTMAP_GATEWAY
+from restmap_gateway.program import RESTMAP_GATEWAY, Program
 
 PREFIX = RESTMAP_GATEWAY.environment_prefix
 SET = ("--descriptor-set", "set.binpb")
@@ -95,3 +95,10 @@ def test_a_list_without_a_server_is_refused(capsys: pytest.CaptureFixture[str]) 
     with pytest.raises(SystemExit):
         load((*SET, "--upstream", " , "))
     assert "--upstream" in capsys.readouterr().err
+
+
+def test_the_version_of_a_program_is_not_that_of_another_set(tmp_path: Path) -> None:
+    program = Program("shop-gateway", "SHOP_", descriptor_set=lambda: b"", api_version=lambda: "2.5")
+    assert load([], program).api_version == "2.5"
+    assert load(["--descriptor-set", str(tmp_path / "set.binpb")], program).api_version is None
+    assert load(["--descriptor-set", str(tmp_path / "set.binpb")]).api_version is None

@@ -25,6 +25,10 @@ pytestmark = [
 
 MEMORY_MB = 300
 LOG_RATIO = 1.0
+LOG_BURST = 100_000
+"""Bytes that both programs may log before they leave out lines: 100 lines of 500 bytes each. A slow machine sends so
+few requests in a short attack that these lines are most of the log."""
+
 DEFECTS = {"INTERNAL", "UNKNOWN", "DATA_LOSS", "HTTP 500", "the attacker failed"}
 """Statuses that no attack may cause."""
 
@@ -62,14 +66,17 @@ def besieged() -> Iterator[Besieged]:
 def assert_bounded(figures: Figures) -> None:
     assert figures.failed == {}
     assert {name: mb for name, mb in figures.over_start_mb.items() if mb > MEMORY_MB} == {}
-    assert figures.log_ratio <= LOG_RATIO or figures.attack in SMALL_CALLS
+    assert figures.logged <= LOG_RATIO * figures.sent + LOG_BURST or figures.attack in SMALL_CALLS
     assert not figures.secret_logged
     assert not DEFECTS & figures.tally.keys()
 
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_an_attack_is_bounded_and_others_are_answered(name: str, besieged: Besieged, others: Observers) -> None:
-    assert_bounded(measure_on(besieged(ATTACKS[name].place), name, SHORT, ANYWHERE, others, "SQLite"))
+    attacked = besieged(ATTACKS[name].place)
+    figures = measure_on(attacked, name, SHORT, ANYWHERE, others, "SQLite")
+    assert figures.failed == {}, attacked.failures()
+    assert_bounded(figures)
 
 
 @pytest.mark.parametrize("name", ["page-tokens", "lists-by-name"])

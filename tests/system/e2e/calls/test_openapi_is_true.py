@@ -175,17 +175,16 @@ def without_a_failure(description: dict[str, Any]) -> None:
 
 
 def without_a_member(description: dict[str, Any]) -> None:
-    description["components"]["schemas"]["backupsharing.v2.CountSharingsResponse"] |= {"properties": {}, "required": []}
+    description["components"]["schemas"]["CountSharingsResponse"] |= {"properties": {}, "required": []}
 
 
 def with_another_type(description: dict[str, Any]) -> None:
-    members = description["components"]["schemas"]["backupsharing.v2.CountSharingsResponse"]["properties"]
+    members = description["components"]["schemas"]["CountSharingsResponse"]["properties"]
     members["count"] = {"type": "string"}
 
 
 def without_a_member_of_failures(description: dict[str, Any]) -> None:
-    error = description["components"]["schemas"]["error-body"]["properties"]["error"]
-    del error["properties"]["details"]
+    del description["components"]["schemas"]["ErrorDescription"]["properties"]["details"]
 
 
 @pytest.mark.parametrize(
