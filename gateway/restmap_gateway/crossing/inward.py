@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from multidict import CIMultiDictProxy
 
 from restmap_gateway.errors import InvalidRequest, Violation, shortened
-from restmap_gateway.schema.crossing import CrossingHeader, canonical, why_never_in
+from restmap_gateway.schema.crossing import IN_IF_NAMED, CrossingHeader, canonical, why_never_in
 
 _KEY = re.compile(r"[0-9a-z_.-]+")
 _PRINTABLE = re.compile(r"[ -~]*")
@@ -26,7 +26,7 @@ class AllowedHeaders:
             mappings: allowed headers and prefixes.
             reserved: metadata keys that no prefix reaches: those of credentials, of proxies and of the gateway itself.
         """
-        self._reserved = frozenset(map(canonical, reserved))
+        self._reserved = IN_IF_NAMED.union(map(canonical, reserved))
         self._by_name = {one.header.lower(): one.metadata_key for one in mappings if not one.is_prefix}
         prefixes = [(one.header[:-1].lower(), one.metadata_key[:-1]) for one in mappings if one.is_prefix]
         self._prefixes = sorted(prefixes, key=lambda prefix: -len(prefix[0]))
@@ -63,8 +63,9 @@ class AllowedHeaders:
         return ""
 
     def _may_cross(self, key: str) -> bool:
-        is_free = _KEY.fullmatch(key) and not key.startswith("grpc-") and canonical(key) not in self._reserved
-        return bool(is_free) and not why_never_in(key)
+        if not _KEY.fullmatch(key) or key.startswith("grpc-") or canonical(key) in self._reserved:
+            return False
+        return not why_never_in(key)
 
 
 def _named_by_connection(headers: CIMultiDictProxy[str]) -> frozenset[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from restmap_gateway.errors import InvalidRequest, Violation, shortened
 from restmap_gateway.schema.http_rule import percent_decoded
@@ -16,11 +16,17 @@ FORMS = ("json", ENUMS_AS_NUMBERS)
 class SystemQuery:
     """Separates the system parameters of a query from the fields of a request."""
 
-    def __init__(self, parameters: SystemParameters, fields: Collection[str]) -> None:
-        """Accept the parameters; those with the name of a field in ``fields`` set the field."""
-        self._names = parameters.names.difference(fields)
-        self._alt = parameters.alt.difference(fields)
-        self._begin_with_dollar = all(name.startswith("$") for name in self._names)
+    def __init__(self, parameters: SystemParameters, fields: Callable[[], Collection[str]]) -> None:
+        """Accept the parameters, except those with the name of a field.
+
+        Args:
+            parameters: parameters that calls accept.
+            fields: returns the names of the fields that the query can set; called once, when a query needs it.
+        """
+        self._parameters = parameters
+        self._fields = fields
+        self._begin_with_dollar = all(name.startswith("$") for name in parameters.names)
+        self._names: frozenset[str] | None = None
 
     def split(self, query: str) -> tuple[str, bool]:
         """Return the rest of a raw query, and whether the client wants enums as numbers.
@@ -28,16 +34,19 @@ class SystemQuery:
         Raises:
             InvalidRequest: the query asks for a form of the response that the gateway does not have.
         """
-        if self._begin_with_dollar and "$" not in query and "%24" not in query:
+        if not query or (self._begin_with_dollar and "$" not in query and "%24" not in query):
             return query, False
+        names = self._names
+        if names is None:
+            names = self._names = self._parameters.names.difference(self._fields())
         rest: list[str] = []
         forms: list[str] = []
         for piece in query.split("&"):
             name, _, value = piece.partition("=")
             name = _decoded(name)
-            if name not in self._names:
+            if name not in names:
                 rest.append(piece)
-            elif name in self._alt:
+            elif name in self._parameters.alt:
                 forms.append(_form(name, _decoded(value)))
                 if len(forms) > 1:
                     raise InvalidRequest(Violation(name, "is given more than once, expected once"))

@@ -52,6 +52,9 @@ _CREDENTIAL: Final = frozenset(
 )
 """Words in the headers that carry a credential."""
 
+IN_IF_NAMED: Final = frozenset({"cookie", "cookie2"})
+"""Request headers that no prefix includes: browsers send them by themselves."""
+
 _GATEWAYS_OWN: Final = frozenset({"allow", "alt-svc", "date", "server", "status", "vary", "www-authenticate"})
 _SECURITY: Final = frozenset(
     {

@@ -65,10 +65,12 @@ class Binding:
             bound[self._body.field_name] = "the body"
         self._query = QueryReader(method.request, bound, is_open=rule.body != "*", max_depth=max_depth)
         self._in_path = frozenset(field.name for field in self._path.values() if not field.outer)
-        self.query_names = self._query.names
-        """Names of the parameters that set a field of the request, without those inside of other messages."""
         self.takes_body = self._body.takes_body
         """Whether the rule reads a body, so that its content type matters."""
+
+    def query_names(self) -> frozenset[str]:
+        """Return the names of query parameters that set a field of the request itself."""
+        return self._query.names
 
     def bind(self, path_values: Mapping[str, str], query: str, headers: Headers, body: bytes | None) -> Message:
         """Return the request message.

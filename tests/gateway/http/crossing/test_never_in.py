@@ -35,6 +35,7 @@ OURS = (
     *("content-type", "host", "traceparent", "tracestate"),
 )
 NEVER = (*IDENTITY, *CREDENTIALS, *PROXIES, *HOP_BY_HOP, *OURS)
+UNLESS_NAMED = ("cookie", "cookie2")
 OF_THE_SET = ("x-weather-id", "x-client-request-id", "x-forecaster")
 """The request id of the set and of the client, and the set's proxy header."""
 
@@ -54,7 +55,7 @@ def spellings(name: str) -> list[str]:
     return list(dict.fromkeys([*forms, *prefixed]))
 
 
-@pytest.mark.parametrize("name", [*NEVER, *OF_THE_SET])
+@pytest.mark.parametrize("name", [*NEVER, *OF_THE_SET, *UNLESS_NAMED])
 async def test_no_prefix_lets_it_in_however_it_is_written(
     foreign: ForeignServer, start_gateway: StartGateway, name: str
 ) -> None:
@@ -107,3 +108,8 @@ async def test_behind_a_proxy_only_its_own_headers_count(foreign: ForeignServer,
     gateway = await start_gateway(header_in=["grpc-metadata-*", "x-*"], proxy_identity=True)
     sent = ("X-Forecaster: real", "Grpc-Metadata-X-Forecaster: forged", "X_Forecaster: forged", "X-Roles: forged")
     assert await seen(foreign, gateway, *sent) == {"x-forecaster": "real"}
+
+
+async def test_cookies_may_enter_if_they_are_named(foreign: ForeignServer, start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(header_in=["Cookie"])
+    assert await seen(foreign, gateway, "cookie: a=b; c=d") == {"cookie": "a=b; c=d"}
