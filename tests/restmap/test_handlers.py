@@ -32,6 +32,11 @@ class Kettle:
         context.set_trailing_metadata((("x-sort", metadata.get("x-sort", "")), ("x-raw-bin", b"\xff")))
         return f"{request} for {context.peer().partition(':')[0]}"
 
+    async def steep(self, _: str, context: Context) -> str:
+        await context.send_initial_metadata((("x-first", "1"),))
+        context.set_trailing_metadata((("x-last", "2"),))
+        return str(dict(context.invocation_metadata() or ()))
+
     async def remaining(self, _: str, context: Context) -> str:
         left = context.time_remaining()
         return "any" if left is None else str(0 < left <= 60)
@@ -63,7 +68,7 @@ class Kettle:
 def added_to(target: Any, kettle: Kettle) -> None:  # noqa: ANN401 - a server or `Handlers`
     """Add the service to a server, like generated code."""
     text = {"request_deserializer": bytes.decode, "response_serializer": str.encode}
-    names = ("brew", "remaining", "spill", "cool", "burst", "wait")
+    names = ("brew", "steep", "remaining", "spill", "cool", "burst", "wait")
     methods = {name: grpc.unary_unary_rpc_method_handler(getattr(kettle, name), **text) for name in names}
     methods["pour"] = grpc.unary_stream_rpc_method_handler(kettle.pour, **text)
     target.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, methods),))
@@ -111,6 +116,17 @@ async def test_a_method_is_called_as_it_is_by_itself(client: Client) -> None:
     brewed = await answer(client, "brew", metadata=[pb.Metadatum(key="x-sort", value=b"sencha")])
     assert (brewed.code, brewed.response) == (0, b"green for ipv4")
     assert trailers(brewed) == {"x-sort": b"sencha", "x-raw-bin": b"\xff"}
+
+
+async def test_initial_metadata_come_before_trailing_ones(client: Client) -> None:
+    steeped = await answer(client, "steep")
+    assert [(each.key, each.value) for each in steeped.trailers] == [("x-first", b"1"), ("x-last", b"2")]
+
+
+async def test_binary_metadata_reach_the_method(client: Client) -> None:
+    sent = [pb.Metadatum(key="x-raw-bin", value=b"\x00\xff"), pb.Metadatum(key="x-sort", value=b"sencha")]
+    steeped = await answer(client, "steep", metadata=sent)
+    assert steeped.response.decode() == str({"x-sort": "sencha", "x-raw-bin": b"\x00\xff"})
 
 
 @pytest.mark.parametrize(("members", "said"), [({}, b"any"), ({"timeout_ms": 60_000}, b"True")])
