@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 
 from multidict import CIMultiDictProxy
 
@@ -14,6 +15,8 @@ from restmap_gateway.schema.crossing import IN_IF_NAMED, CrossingHeader, canonic
 _KEY = re.compile(r"[0-9a-z_.-]+")
 _PRINTABLE = re.compile(r"[ -~]*")
 _BINARY = "-bin"
+_MOST_KNOWN = 256
+"""Maximum names whose keys are remembered; clients send a dozen."""
 
 
 class AllowedHeaders:
@@ -30,6 +33,7 @@ class AllowedHeaders:
         self._by_name = {one.header.lower(): one.metadata_key for one in mappings if not one.is_prefix}
         prefixes = [(one.header[:-1].lower(), one.metadata_key[:-1]) for one in mappings if one.is_prefix]
         self._prefixes = sorted(prefixes, key=lambda prefix: -len(prefix[0]))
+        self._key = lru_cache(maxsize=_MOST_KNOWN)(self._find_key)
 
     def crosses(self, header: str) -> bool:
         """Return whether a header becomes metadata."""
@@ -52,7 +56,7 @@ class AllowedHeaders:
             found[key] = _binary(name, value) if key.endswith(_BINARY) else _text(name, value)
         return list(found.items())
 
-    def _key(self, name: str) -> str:
+    def _find_key(self, name: str) -> str:
         """Return the metadata key for a lower-case name; empty if the header does not cross."""
         if name in self._by_name:
             return self._by_name[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from multidict import CIMultiDict
 
@@ -16,6 +17,8 @@ Sent = Sequence[tuple[str, str]]
 
 _PRINTABLE = re.compile(r"[ -~]*")
 _NAME = re.compile(r"[0-9a-z_.-]+")
+_MOST_KNOWN = 256
+"""Maximum metadata keys whose headers are remembered."""
 _EXPOSED = "Access-Control-Expose-Headers"
 
 
@@ -29,21 +32,23 @@ class ResponseHeaders:
         self._by_key = {one.metadata_key: one.header for one in allowed if not one.is_prefix}
         prefixes = [(one.metadata_key[:-1], one.header[:-1]) for one in allowed if one.is_prefix]
         self._prefixes = sorted(prefixes, key=lambda prefix: -len(prefix[0]))
-        self.is_empty = not allowed
-        """Whether no metadata become headers."""
+        self._header = lru_cache(maxsize=_MOST_KNOWN)(self._find_header)
 
     def of(self, metadata: Metadata) -> Sent:
         """Return the headers for initial and trailing metadata; repeated metadata are repeated headers."""
         found: dict[tuple[str, str], None] = {}
         for key, value in metadata:
-            header = self._by_key.get(key) or self._by_prefix(key)
+            header = self._header(key)
             text = base64.b64encode(value).decode() if isinstance(value, bytes) else value
             # A line break would let the server's data write headers.
             if header and _PRINTABLE.fullmatch(text):
                 found[header, text] = None
         return tuple(found)
 
-    def _by_prefix(self, key: str) -> str:
+    def _find_header(self, key: str) -> str:
+        """Return the header for a metadata key; empty if it does not cross."""
+        if key in self._by_key:
+            return self._by_key[key]
         for key_prefix, prefix in self._prefixes:
             if key.startswith(key_prefix):
                 is_free = _NAME.fullmatch(key) and not key.startswith("grpc-") and canonical(key) != self._own

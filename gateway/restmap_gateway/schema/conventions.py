@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from restmap.v1 import restmap_pb2
-from restmap_gateway.schema.crossing import CrossingHeader, canonical, crossing_header, why_never_in
+from restmap_gateway.schema.crossing import CrossingHeader, canonical, crossing_header
 from restmap_gateway.schema.descriptor_set import DescriptorSet, Problem
 from restmap_gateway.schema.header_check import prefix_problems, request_problems, response_problems
 from restmap_gateway.schema.restmap_options import HEADER_NAME, of_file
@@ -95,6 +95,10 @@ class Conventions:
     """Contact for users of the API; read-only; None if no file sets it."""
     api_license: restmap_pb2.ApiLicense | None = None
     """License of the API; read-only; None if no file sets it."""
+    method_key: str = ""
+    """Metadata key of a request's HTTP method; empty: not forwarded."""
+    path_key: str = ""
+    """Metadata key of a request's path; empty: not forwarded."""
     system_parameters: SystemParameters = field(default_factory=SystemParameters)
     """Query parameters of every call that are not fields of the request."""
     error_details: restmap_pb2.ErrorDetails.ValueType = restmap_pb2.ERROR_DETAILS_DOCUMENTED
@@ -110,8 +114,8 @@ class Conventions:
     @property
     def reserved_keys(self) -> frozenset[str]:
         """Return the metadata keys that no prefix of allowed headers reaches: other headers set them."""
-        fixed = (one for one in self.request_headers if not one.is_prefix and why_never_in(one.header))
-        return self.own_keys | {one.metadata_key for one in (*fixed, *self.proxy_headers)}
+        exact = (one for one in (*self.request_headers, *self.proxy_headers) if not one.is_prefix)
+        return self.own_keys | {one.metadata_key for one in exact}
 
     def allowing(self, header_in: Iterable[str], header_out: Iterable[str], problems: list[Problem]) -> Conventions:
         """Return the conventions with more headers that cross; add those that must not to the problems.
@@ -121,27 +125,20 @@ class Conventions:
             header_out: names and prefixes of response headers, for every call.
             problems: gets the errors.
         """
-        inward = [crossing_header(header) for header in dict.fromkeys(header_in)]
+        known = {one.header.lower() for one in self.request_headers}
+        inward = [crossing_header(header) for header in dict.fromkeys(header_in) if header.lower() not in known]
         outward = [crossing_header(header, on_success=True) for header in dict.fromkeys(header_out)]
         taken = frozenset(map(canonical, self.reserved_keys))
         for one in inward:
             if canonical(one.metadata_key) in taken:
-                problems.append(
-                    Problem(f"the request header {one.header!r} sets metadata that the gateway sets itself")
-                )
+                text = f"the request header {one.header!r} sets metadata that another header or the gateway sets"
+                problems.append(Problem(text))
         for one in outward:
             if canonical(one.metadata_key) == canonical(self.request_id.header):
                 problems.append(Problem(f"the response header {one.header!r} is one that the gateway sets itself"))
-        known = {one.header.lower() for one in self.request_headers}
-        more = (one for one in inward if one.header.lower() not in known)
         said = {one.header.lower() for one in outward}
         before = (one for one in self.response_headers if one.header.lower() not in said)
-        return replace(self, request_headers=(*self.request_headers, *more), response_headers=(*before, *outward))
-
-    method_key: str = ""
-    """Metadata key of a request's HTTP method; empty: not forwarded."""
-    path_key: str = ""
-    """Metadata key of a request's path; empty: not forwarded."""
+        return replace(self, request_headers=(*self.request_headers, *inward), response_headers=(*before, *outward))
 
 
 def read_conventions(descriptors: DescriptorSet, problems: list[Problem]) -> Conventions:

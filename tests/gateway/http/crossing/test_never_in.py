@@ -86,7 +86,7 @@ async def test_naming_it_is_refused_at_start(start_gateway: StartGateway, name: 
 @pytest.mark.parametrize("name", OF_THE_SET)
 async def test_naming_metadata_of_the_set_is_refused(start_gateway: StartGateway, name: str) -> None:
     for spelling in (name, f"grpc-metadata-{name}", name.replace("-", "_")):
-        with pytest.raises(SchemaError, match="sets metadata that the gateway sets itself"):
+        with pytest.raises(SchemaError, match="sets metadata that another header or the gateway sets"):
             await start_gateway(header_in=[spelling])
 
 
@@ -108,6 +108,21 @@ async def test_behind_a_proxy_only_its_own_headers_count(foreign: ForeignServer,
     gateway = await start_gateway(header_in=["grpc-metadata-*", "x-*"], proxy_identity=True)
     sent = ("X-Forecaster: real", "Grpc-Metadata-X-Forecaster: forged", "X_Forecaster: forged", "X-Roles: forged")
     assert await seen(foreign, gateway, *sent) == {"x-forecaster": "real"}
+
+
+async def test_what_one_header_sets_no_prefix_sets(foreign: ForeignServer, start_gateway: StartGateway) -> None:
+    """The set maps ``X-Units`` to ``units``, and the operator names ``X-Region``: a proxy may set both."""
+    gateway = await start_gateway(header_in=["X-Region", "x-*", "grpc-metadata-*"])
+    forged = ("Grpc-Metadata-Units: forged", "Grpc-Metadata-X-Region: forged", "X_Region: forged", "X-Region-Bin: Zg")
+    assert await seen(foreign, gateway, *forged) == {}
+    assert await seen(foreign, gateway, *forged, "X-Units: mm", "X-Region: eu") == {"units": "mm", "x-region": "eu"}
+
+
+async def test_a_header_of_the_set_can_be_named_again(foreign: ForeignServer, start_gateway: StartGateway) -> None:
+    gateway = await start_gateway(header_in=["x-units", "X-UNITS"])
+    assert await seen(foreign, gateway, "X-Units: mm") == {"units": "mm"}
+    with pytest.raises(SchemaError, match="'Grpc-Metadata-Units' sets metadata that another header"):
+        await start_gateway(header_in=["Grpc-Metadata-Units"])
 
 
 async def test_cookies_may_enter_if_they_are_named(foreign: ForeignServer, start_gateway: StartGateway) -> None:
