@@ -17,6 +17,7 @@ from restmap_gateway.openapi.failures import (
     all_answers_headers,
     error_schema,
 )
+from restmap_gateway.openapi.not_served import not_served
 from restmap_gateway.openapi.parameters import Parameters
 from restmap_gateway.openapi.paths import Path, path_of
 from restmap_gateway.openapi.schemas import Schemas, Side, inside, reference
@@ -68,7 +69,7 @@ def _info(schema: Schema, version: str | None) -> Json:
     return {
         "title": schema.conventions.api_title or ", ".join(filter(None, packages)) or "API",
         "version": version or packages[0].rpartition(".")[2] or "1",
-        "description": about,
+        "description": about + not_served(schema),
     }
 
 

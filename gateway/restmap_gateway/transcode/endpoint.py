@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from aiohttp.web import BaseRequest
@@ -11,8 +12,8 @@ from google.protobuf.message import Message
 from restmap_gateway.json_map import JsonMap, Writer
 from restmap_gateway.json_map.fields import field_mapping
 from restmap_gateway.json_map.reader import UnknownMember
-from restmap_gateway.schema.router import Router
-from restmap_gateway.schema.schema import Method, Rule, Schema
+from restmap_gateway.schema.router import RouteConflict, Router
+from restmap_gateway.schema.schema import Method, Rule, Schema, Unserved
 from restmap_gateway.transcode.binding import Binding
 from restmap_gateway.transcode.paging import Pager
 from restmap_gateway.upstream.reply import Metadata
@@ -76,8 +77,10 @@ class UpstreamCall:
         return key is not None and type(self.message).HasField(self.message, key.name)
 
 
-def compile_routes(schema: Schema, depth: int, values: int, on_unknown: UnknownMember | None) -> Router[Endpoint]:
-    """Prepare every rule of a schema.
+def compile_routes(
+    schema: Schema, depth: int, values: int, on_unknown: UnknownMember | None
+) -> Router[Endpoint | Unserved]:
+    """Prepare every rule of a schema, and add the paths of those that cannot be served.
 
     Args:
         schema: API to serve.
@@ -85,7 +88,7 @@ def compile_routes(schema: Schema, depth: int, values: int, on_unknown: UnknownM
         values: maximum total of object members and array elements in a body.
         on_unknown: callback for unknown members and parameters; None: they are errors.
     """
-    router: Router[Endpoint] = Router()
+    router: Router[Endpoint | Unserved] = Router()
     json_map = JsonMap()
     for method in schema.methods:
         for rule in method.bindings:
@@ -100,6 +103,10 @@ def compile_routes(schema: Schema, depth: int, values: int, on_unknown: UnknownM
                 key_field=next(filter(_is_key, method.request.fields), None),
             )
             router.add(rule.http_method, rule.template, endpoint)
+    for one in schema.unserved:
+        if one.template is not None:
+            with suppress(RouteConflict):  # a rule that is served has the same paths
+                router.add(one.http_method, one.template, one)
     return router
 
 
