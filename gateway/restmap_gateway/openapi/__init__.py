@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from google.protobuf.descriptor import FieldDescriptor
 
 from restmap.v1.restmap_pb2 import SecurityScheme
+from restmap_gateway.json_map.content import is_content
 from restmap_gateway.openapi.comments import Comments
 from restmap_gateway.openapi.examples import example_of, example_of_field
 from restmap_gateway.openapi.failures import (
@@ -27,6 +28,9 @@ from restmap_gateway.schema.schema import Method, Rule, Schema, needs_body
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})
 _OTHER_METHODS = "x-additionalOperations"
 """Member of a path for operations with HTTP methods that OpenAPI 3.1 lacks, by method as sent."""
+
+_ANY_CONTENT = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+"""Content of a body that is not JSON."""
 
 _MOST_NAMED = 5
 
@@ -151,6 +155,8 @@ class _Operations:
         return operation | {"responses": {"200": self._success(method, rule), **self._failures}}
 
     def _request_body(self, method: Method, rule: Rule) -> Json:
+        if is_content(method.request, rule.body):
+            return {"required": needs_body(method, rule), "content": _ANY_CONTENT}
         in_path = frozenset(variable.name for variable in rule.template.variables)
         if rule.body == "*":
             schema = self._requests.message(method.request, in_path)
@@ -164,6 +170,8 @@ class _Operations:
 
     def _success(self, method: Method, rule: Rule) -> Json:
         answer: Json = {"description": "Success.", "headers": all_answers_headers(self._id_form)}
+        if is_content(method.response, rule.response_body) and not method.mapping.empty_body:
+            return answer | {"content": _ANY_CONTENT}
         if method.server_streaming:
             return answer | {"description": "A stream of messages.", "content": self._stream(method, rule)}
         if method.mapping.empty_body:

@@ -10,6 +10,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from restmap_gateway.json_map import JsonMap, Writer
+from restmap_gateway.json_map.content import WriteContent, content_writer
 from restmap_gateway.json_map.fields import field_mapping
 from restmap_gateway.json_map.reader import UnknownMember
 from restmap_gateway.schema.router import RouteConflict, Router
@@ -28,6 +29,8 @@ class Endpoint:
     binding: Binding
     write: Writer
     """Converts a response message to JSON values."""
+    write_content: WriteContent | None
+    """Returns the content of a response message that is not JSON; None if it is JSON."""
     pager: Pager | None
     is_safe: bool
     """Whether the method changes nothing, or nothing more when called again."""
@@ -98,6 +101,9 @@ def compile_routes(
                 rule,
                 binding,
                 write=_writer(method, rule, json_map),
+                write_content=None
+                if method.mapping.empty_body
+                else content_writer(method.response, rule.response_body),
                 pager=_pager(method),
                 is_safe=method.is_idempotent or rule.http_method == "GET",
                 key_field=next(filter(_is_key, method.request.fields), None),

@@ -66,9 +66,10 @@ class Rest:
         if isinstance(endpoint, Unserved):
             raise RequestFailed(501, f"This gateway cannot serve {endpoint.method}: {endpoint.reason}.")
         streaming = endpoint.method.server_streaming
-        check_accepts_stream(request.headers) if streaming else headers.check_accepts_json(request.headers)
+        if endpoint.write_content is None:
+            check_accepts_stream(request.headers) if streaming else headers.check_accepts_json(request.headers)
         if endpoint.binding.takes_body and request.body_exists:
-            headers.check_is_json(request.headers)
+            (headers.check_is_json if endpoint.binding.takes_json else headers.check_is_not_encoded)(request.headers)
         body = await read_body(request, self._limits.bytes, self._limits.seconds)
         arrived()
         call = UpstreamCall(

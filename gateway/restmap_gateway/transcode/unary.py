@@ -43,15 +43,16 @@ class UnaryCalls:
         if reply.code is not grpc.StatusCode.OK:
             return self._failures.of_reply(reply, call.request_id, call.uncertainty)
         request_id = self._request_ids.of_server(reply.metadata, call.request_id)
-        body = self._json(call, reply.response)
-        if method.mapping.empty_body:
-            return HttpResponse(200, request_id=request_id)
-        return HttpResponse(200, body, JSON, request_id=request_id)
+        answer = self._answer(call, reply.response, request_id)
+        return HttpResponse(200, request_id=request_id) if method.mapping.empty_body else answer
 
-    def _json(self, call: UpstreamCall, response: bytes) -> bytes:
+    def _answer(self, call: UpstreamCall, response: bytes, request_id: str) -> HttpResponse:
         endpoint = call.endpoint
         try:
             message = endpoint.method.response_class.FromString(response)
+            if endpoint.write_content is not None:
+                content = endpoint.write_content(message)
+                return HttpResponse(200, content.data, content.headers, request_id=request_id)
             value = endpoint.write(message)
         except (DecodeError, ValueError) as error:
             # 502 tells clients that a retry is safe, which holds for a read; a change has been made already.
@@ -60,4 +61,4 @@ class UnaryCalls:
         if endpoint.pager is not None and isinstance(value, dict):
             url = self._forwarded.base(call.request) + call.path
             endpoint.pager.add_link(value, call.message, message, url, call.query)
-        return dumps(value)
+        return HttpResponse(200, dumps(value), JSON, request_id=request_id)
