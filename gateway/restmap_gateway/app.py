@@ -70,6 +70,7 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
         SchemaError, CannotListen, CannotUseTls: the gateway cannot start.
     """
     schema = _schema(settings)
+    _report(schema)
     asyncio.get_running_loop().set_exception_handler(complaints_of("gateway"))
     async with AsyncExitStack() as cleanups:
         listen_tls, upstream_tls = _listen_tls(settings), _upstream_tls(settings)
@@ -105,7 +106,8 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
 
 def _schema(settings: Settings) -> Schema:
     try:
-        schema = load(_descriptor_set(settings), services=settings.service)
+        strict = settings.strict_schema or settings.descriptor_set is None
+        schema = load(_descriptor_set(settings), services=settings.service, strict=strict)
     except OSError as error:
         raise SchemaError([Problem(f"{settings.descriptor_set} cannot be read: {error.strerror}")]) from error
     if settings.proxy_identity and not schema.conventions.proxy_headers:
@@ -119,6 +121,14 @@ def _schema(settings: Settings) -> Schema:
         shown = restmap_pb2.ErrorDetails.Value(f"ERROR_DETAILS_{settings.error_details.upper()}")
         conventions = replace(conventions, error_details=shown)
     return replace(schema, conventions=conventions)
+
+
+def _report(schema: Schema) -> None:
+    log = structlog.get_logger("gateway")
+    for one in schema.unserved:
+        log.warning("not served", method=one.method, rule=one.rule or None, reason=one.reason)
+    if schema.left_out:
+        log.info("imported services not served", services=schema.left_out, advice="name them with --service")
 
 
 def _descriptor_set(settings: Settings) -> bytes:

@@ -9,6 +9,7 @@ from aiohttp.web import BaseRequest, StreamResponse
 
 from restmap_gateway.errors import RequestFailed, shortened
 from restmap_gateway.schema.router import Match, MethodNotAllowed, Router
+from restmap_gateway.schema.schema import Unserved
 from restmap_gateway.transcode import headers
 from restmap_gateway.transcode.body import read_body
 from restmap_gateway.transcode.endpoint import Endpoint, UpstreamCall
@@ -34,7 +35,7 @@ class Rest:
 
     def __init__(
         self,
-        router: Router[Endpoint],
+        router: Router[Endpoint | Unserved],
         unary: UnaryCalls,
         streams: StreamingCalls,
         limits: BodyLimits,
@@ -62,10 +63,13 @@ class Rest:
         if isinstance(match, HttpResponse):
             return match
         endpoint = match.target
+        if isinstance(endpoint, Unserved):
+            raise RequestFailed(501, f"This gateway cannot serve {endpoint.method}: {endpoint.reason}.")
         streaming = endpoint.method.server_streaming
-        check_accepts_stream(request.headers) if streaming else headers.check_accepts_json(request.headers)
+        if endpoint.write_content is None:
+            check_accepts_stream(request.headers) if streaming else headers.check_accepts_json(request.headers)
         if endpoint.binding.takes_body and request.body_exists:
-            headers.check_is_json(request.headers)
+            (headers.check_is_json if endpoint.binding.takes_json else headers.check_is_not_encoded)(request.headers)
         body = await read_body(request, self._limits.bytes, self._limits.seconds)
         arrived()
         fields, as_numbers = (query, False) if endpoint.system is None else endpoint.system.split(query)
@@ -82,7 +86,7 @@ class Rest:
         )
         return await (self._streams if streaming else self._unary).answer(call)
 
-    def _match(self, request: BaseRequest, path: str) -> Match[Endpoint] | HttpResponse:
+    def _match(self, request: BaseRequest, path: str) -> Match[Endpoint | Unserved] | HttpResponse:
         http_method = request.method
         match self._router.match(http_method, path):
             case Match() as match:
