@@ -11,6 +11,7 @@ from importlib import resources
 from restmap_gateway.transcode.pages import COMPRESS_FROM, Page
 
 DESCRIPTION_PATH = "/openapi.json"
+OLDER_DESCRIPTION_PATH = "/openapi-3.0.json"
 PAGE_PATH = "/docs"
 PROTOS_PATH = "/protos.binpb"
 
@@ -100,13 +101,18 @@ def pages(description: bytes, protos: bytes) -> Mapping[str, Page]:
         f"{PAGE_PATH}/{name}": _large(content_type, _asset(name), _KEPT) for name, content_type in _ASSETS.items()
     }
     return {
-        DESCRIPTION_PATH: _large("application/json", description, _FRESH),
+        DESCRIPTION_PATH: description_page(description),
         PROTOS_PATH: _large("application/x-protobuf", protos, _FRESH),
         PAGE_PATH: Page("text/html; charset=utf-8", page, _FRESH | {"Content-Security-Policy": _POLICY}),
         f"{PAGE_PATH}/start.js": Page("text/javascript; charset=utf-8", _START.encode(), _FRESH),
         f"{PAGE_PATH}/start.css": Page("text/css; charset=utf-8", _STYLE.encode(), _FRESH),
         **assets,
     }
+
+
+def description_page(description: bytes) -> Page:
+    """Return a description as JSON as a page."""
+    return _large("application/json", description, _FRESH)
 
 
 def _large(content_type: str, body: bytes, headers: Mapping[str, str]) -> Page:
