@@ -80,11 +80,19 @@ SwaggerUIBundle({
 """
 
 # Hide the server list and links, because there is one server and no links. All failures have one shape, so 400 shows it
-# and the others are one line each.
+# and the others are one line each. An empty parameter is the same as none, so there is no box to choose it. On a narrow
+# screen, the description of a service is below its name, where it has the whole width.
 _STYLE = """body { margin: 0; }
 .operation-servers, .scheme-container :is(.servers-title, .servers), .response-col_links { display: none; }
 .responses-table tr.response:is([data-code^="4"], [data-code^="5"]):not([data-code="400"])
   :is(.response-controls, .model-example, .headers-wrapper) { display: none; }
+.parameter__empty_value_toggle { display: none; }
+.swagger-ui :is(.opblock-tag > a, .opblock-summary-path, .info .title, .info a) { overflow-wrap: anywhere; min-width: 0; }
+@media (max-width: 900px) {
+  .swagger-ui .opblock-tag { flex-wrap: wrap; font-size: 20px; }
+  .swagger-ui .opblock-tag > a { flex: 1; }
+  .swagger-ui .opblock-tag > small { flex: 1 0 100%; order: 1; padding: 10px 0 0; }
+}
 """
 
 
