@@ -7,7 +7,7 @@ import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import structlog
 from aiohttp import web
@@ -33,7 +33,8 @@ from restmap_gateway.json_map import dumps
 from restmap_gateway.json_map.fields import field_mapping
 from restmap_gateway.json_map.reader import UnknownMember
 from restmap_gateway.openapi import describe
-from restmap_gateway.openapi.docs_page import pages
+from restmap_gateway.openapi.docs_page import OLDER_DESCRIPTION_PATH, description_page, pages
+from restmap_gateway.openapi.openapi30 import to_openapi_30
 from restmap_gateway.schema.conventions import TRACE_HEADERS
 from restmap_gateway.schema.crossing import why_never_out
 from restmap_gateway.schema.schema import Problem, Schema, SchemaError, load
@@ -247,7 +248,9 @@ def _pages(settings: Settings, schema: Schema) -> Mapping[str, Callable[[], Page
         return {}
     description = describe(schema, version=settings.api_version, server_url=settings.public_url)
     fixed = pages(dumps(description), FileDescriptorSet(file=schema.files).SerializeToString())
-    return {path: partial(_same, page) for path, page in fixed.items()}
+    # Made when a tool asks for it, because most gateways never need it.
+    older = cache(lambda: description_page(dumps(to_openapi_30(description))))
+    return {OLDER_DESCRIPTION_PATH: older, **{path: partial(_same, page) for path, page in fixed.items()}}
 
 
 def _same(page: Page) -> Page:

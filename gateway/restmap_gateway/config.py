@@ -230,7 +230,9 @@ class Settings(ProgramSettings):
         [], description="origin whose pages may read responses in a browser (CORS), or * for all; may be repeated"
     )
     docs: bool = Field(
-        True, description="serve API descriptions at /openapi.json and /protos.binpb, and a page to try them at /docs"
+        True,
+        description="serve API descriptions at /openapi.json, /openapi-3.0.json and /protos.binpb, and a page to try"
+        " them at /docs",
     )
     drain_notice: float = Field(
         3.0,

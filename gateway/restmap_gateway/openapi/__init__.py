@@ -13,7 +13,7 @@ from restmap_gateway.json_map.content import is_content
 from restmap_gateway.openapi.beside import Beside
 from restmap_gateway.openapi.comments import Comments
 from restmap_gateway.openapi.components import Components
-from restmap_gateway.openapi.examples import example_of, example_of_field
+from restmap_gateway.openapi.examples import example_of, example_of_field, example_of_response
 from restmap_gateway.openapi.failures import FailureResponses
 from restmap_gateway.openapi.names import Names, OperationNames
 from restmap_gateway.openapi.not_served import not_served
@@ -170,12 +170,12 @@ class _Operations:
         in_path = frozenset(variable.name for variable in rule.template.variables)
         if rule.body == "*":
             schema = self._requests.message(method.request, in_path)
-            example: object = example_of(method.request, in_path)
+            example = example_of(method.request, in_path)
         else:
             body = method.request.fields_by_name[rule.body]
             schema = self._requests.whole_field(body, inside(rule.body, in_path))
             example = example_of_field(body, inside(rule.body, in_path))
-        content = {"application/json": {"schema": schema, "example": example}}
+        content = {"application/json": {"schema": schema, **example}}
         return {"required": needs_body(method, rule), "content": content}
 
     def _success(self, method: Method, rule: Rule) -> Json:
@@ -186,7 +186,8 @@ class _Operations:
             return answer | {"description": "A stream of messages.", "content": self._stream(method, rule)}
         if method.mapping.empty_body:
             return answer | {"description": "Success, without a body."}
-        return answer | {"content": {"application/json": {"schema": self._answer(method, rule)}}}
+        example = {} if rule.response_body else example_of_response(method.response)
+        return answer | {"content": {"application/json": {"schema": self._answer(method, rule), **example}}}
 
     def _answer(self, method: Method, rule: Rule) -> Json:
         if rule.response_body:
