@@ -31,6 +31,7 @@ from restmap_gateway.json_map.fields import field_mapping
 from restmap_gateway.json_map.reader import UnknownMember
 from restmap_gateway.openapi import describe
 from restmap_gateway.openapi.docs_page import pages
+from restmap_gateway.openapi.front_page import front_page
 from restmap_gateway.schema.conventions import TRACE_HEADERS
 from restmap_gateway.schema.schema import Problem, Schema, SchemaError, load
 from restmap_gateway.transcode.endpoint import compile_routes
@@ -135,14 +136,16 @@ def _http_server(
     failures, cors, request_ids = Failures(schema), _cors(settings, schema), RequestIds(schema.conventions.request_id)
     stamp = _stamp(request_ids.header, settings.program.name, cors, readiness)
     unwritten, forwarded = Unwritten(settings.max_buffered), _forwarded(settings)
+    documents = _documents(settings, schema)
     streams = StreamingCalls(upstream, failures, settings.heartbeat, stamp, unwritten, settings.max_streams)
     rest = Rest(
         compile_routes(schema, settings.max_depth, settings.max_values, _log_unknown() if settings.lenient else None),
         UnaryCalls(upstream, failures, request_ids, forwarded, settings.timeout),
         streams,
         BodyLimits(settings.max_body, settings.body_timeout),
-        {PATH: readiness.page, **_pages(settings, schema)},
+        {PATH: readiness.page, **{path: partial(_same, page) for path, page in documents.items()}},
         RequestMetadata(schema.conventions, request_ids, forwarded, proxy_identity=settings.proxy_identity),
+        front_page(documents, PATH),
     )
     return HttpServer(
         rest.answer,
@@ -209,14 +212,13 @@ def _cors(settings: Settings, schema: Schema) -> Cors:
     return Cors(settings.cors_origin, schema.http_methods, readable, exposed=id_header)
 
 
-def _pages(settings: Settings, schema: Schema) -> Mapping[str, Callable[[], Page]]:
+def _documents(settings: Settings, schema: Schema) -> Mapping[str, Page]:
     if not settings.docs:
         return {}
     version_of = settings.program.api_version
     version = version_of() if version_of is not None else None
     description = describe(schema, version=version, server_url=settings.public_url)
-    fixed = pages(dumps(description), FileDescriptorSet(file=schema.files).SerializeToString())
-    return {path: partial(_same, page) for path, page in fixed.items()}
+    return pages(dumps(description), FileDescriptorSet(file=schema.files).SerializeToString())
 
 
 def _same(page: Page) -> Page:
