@@ -23,6 +23,7 @@ from restmap_gateway.http.connections import ConnectionLimits, Connections, most
 from restmap_gateway.http.cors import Cors
 from restmap_gateway.http.listen_tls import ListenTls
 from restmap_gateway.http.readiness import PATH, Readiness
+from restmap_gateway.http.response import StreamedResponse
 from restmap_gateway.http.server import HttpLimits, HttpServer
 from restmap_gateway.http.tls_listener import TlsListener
 from restmap_gateway.http.unwritten import Unwritten
@@ -137,7 +138,9 @@ def _http_server(
     stamp = _stamp(request_ids.header, settings.program.name, cors, readiness)
     unwritten, forwarded = Unwritten(settings.max_buffered), _forwarded(settings)
     documents = _documents(settings, schema)
-    streams = StreamingCalls(upstream, failures, settings.heartbeat, stamp, unwritten, settings.max_streams)
+    streams = StreamingCalls(
+        upstream, failures, settings.heartbeat, stamp, unwritten, settings.max_streams, StreamedResponse
+    )
     rest = Rest(
         compile_routes(schema, settings.max_depth, settings.max_values, _log_unknown() if settings.lenient else None),
         UnaryCalls(upstream, failures, request_ids, forwarded, settings.timeout),

@@ -7,7 +7,7 @@ server only after the previous one was written.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -103,6 +103,7 @@ class StreamingCalls:
         stamp: Stamp,
         unwritten: Backpressure,
         most: int,
+        new_response: Callable[[Mapping[str, str]], web.StreamResponse],
     ) -> None:
         """Create the handler.
 
@@ -113,10 +114,12 @@ class StreamingCalls:
             stamp: makes the headers that every response has.
             unwritten: counts unread response bytes.
             most: maximum number of open streams.
+            new_response: makes a response with headers.
         """
         self._upstream = upstream
         self._unwritten = unwritten
         self._most = most
+        self._new_response = new_response
         self._failures = failures
         self._heartbeat_seconds = heartbeat_seconds
         self._stamp = stamp
@@ -140,7 +143,7 @@ class StreamingCalls:
         """
         layout = _layout(call)
         fixed = {"Content-Type": layout.content_type, "Cache-Control": "no-store"}
-        response = web.StreamResponse(headers={**fixed, **self._stamp(call.request, call.request_id)})
+        response = self._new_response({**fixed, **self._stamp(call.request, call.request_id)})
         if call.request.method == "HEAD":
             return response
         if len(self._open) >= self._most:
@@ -182,7 +185,6 @@ class StreamingCalls:
         """
         if not await stream.until_message(self._heartbeat_seconds):
             await response.prepare(call.request)
-            await response.write(b"")  # sends the headers
         while (message := await stream.read(self._heartbeat_seconds)) is not NoMessage.MORE:
             piece = layout.heartbeat() if message is NoMessage.YET else _record(call.endpoint, message, layout)
             if not response.prepared:
