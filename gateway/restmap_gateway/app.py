@@ -26,6 +26,7 @@ from restmap_gateway.http.connections import ConnectionLimits, Connections, most
 from restmap_gateway.http.cors import Cors
 from restmap_gateway.http.listen_tls import ListenTls
 from restmap_gateway.http.readiness import PATH, Readiness
+from restmap_gateway.http.response import StreamedResponse
 from restmap_gateway.http.server import HttpLimits, HttpServer
 from restmap_gateway.http.tls_listener import TlsListener
 from restmap_gateway.http.unwritten import Unwritten
@@ -34,6 +35,7 @@ from restmap_gateway.json_map.fields import field_mapping
 from restmap_gateway.json_map.reader import UnknownMember
 from restmap_gateway.openapi import describe
 from restmap_gateway.openapi.docs_page import OLDER_DESCRIPTION_PATH, description_page, pages
+from restmap_gateway.openapi.front_page import front_page
 from restmap_gateway.openapi.openapi30 import to_openapi_30
 from restmap_gateway.schema.conventions import TRACE_HEADERS
 from restmap_gateway.schema.crossing import why_never_out
@@ -158,15 +160,18 @@ def _http_server(
     failures, cors, request_ids = Failures(schema), _cors(settings, schema), RequestIds(schema.conventions.request_id)
     stamp = _stamp(request_ids.header, settings.program.name, cors, readiness)
     unwritten, forwarded = Unwritten(settings.max_buffered), _forwarded(settings)
-    of_success = _of_success(schema)
-    streams = StreamingCalls(upstream, failures, settings.heartbeat, stamp, unwritten, settings.max_streams, of_success)
+    of_success, documents = _of_success(schema), _documents(settings, schema)
+    streams = StreamingCalls(
+        upstream, failures, settings.heartbeat, stamp, unwritten, settings.max_streams, StreamedResponse, of_success
+    )
     rest = Rest(
         compile_routes(schema, settings.max_depth, settings.max_values, _log_unknown() if settings.lenient else None),
         UnaryCalls(upstream, failures, request_ids, forwarded, settings.timeout, of_success),
         streams,
         BodyLimits(settings.max_body, settings.body_timeout),
-        {PATH: readiness.page, **_pages(settings, schema)},
+        {PATH: readiness.page, **documents},
         RequestMetadata(schema.conventions, request_ids, forwarded, proxy_identity=settings.proxy_identity),
+        front_page(documents, PATH),
     )
     return HttpServer(
         rest.answer,
@@ -243,7 +248,7 @@ def _cors(settings: Settings, schema: Schema) -> Cors:
     return Cors(settings.cors_origin, schema.http_methods, readable, exposed, crosses)
 
 
-def _pages(settings: Settings, schema: Schema) -> Mapping[str, Callable[[], Page]]:
+def _documents(settings: Settings, schema: Schema) -> Mapping[str, Callable[[], Page]]:
     if not settings.docs:
         return {}
     description = describe(schema, version=settings.api_version, server_url=settings.public_url)

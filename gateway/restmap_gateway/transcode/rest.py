@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from aiohttp.web import BaseRequest, StreamResponse
 
@@ -19,6 +20,11 @@ from restmap_gateway.transcode.pages import Page
 from restmap_gateway.transcode.stream import StreamingCalls, check_accepts_stream
 from restmap_gateway.transcode.target import path_and_query
 from restmap_gateway.transcode.unary import UnaryCalls
+
+_READING: Final = frozenset({"GET", "HEAD"})
+"""HTTP methods that pages serve."""
+
+_HTML: Final = "text/html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,14 +47,27 @@ class Rest:
         limits: BodyLimits,
         pages: Mapping[str, Callable[[], Page]],
         metadata: RequestMetadata,
+        front: Page | None = None,
     ) -> None:
-        """Serve the rules of ``router``, and where no rule matches ``pages``, functions that make a page, by path."""
+        """Create the handler.
+
+        Args:
+            router: rules to serve.
+            unary: handles unary calls.
+            streams: handles server-streaming calls.
+            limits: limits for the bodies of requests.
+            pages: functions that make a page, by path. A page is preferred to a rule with a wildcard that matches its
+                path too, but not to a rule for exactly this path.
+            metadata: makes the metadata of calls.
+            front: page at ``/`` for clients that prefer HTML; None: there is none.
+        """
         self._metadata = metadata
         self._router = router
         self._unary = unary
         self._streams = streams
         self._limits = limits
-        self._pages = pages
+        self._pages = {path: page for path, page in pages.items() if not _has_own_rule(router, path)}
+        self._front = None if _has_own_rule(router, "/") else front
 
     async def answer(
         self, request: BaseRequest, request_id: str, arrived: Callable[[], None]
@@ -87,22 +106,34 @@ class Rest:
         return await (self._streams if streaming else self._unary).answer(call)
 
     def _match(self, request: BaseRequest, path: str) -> Match[Endpoint | Unserved] | HttpResponse:
-        http_method = request.method
+        http_method, page = request.method, self._pages.get(path)
+        if page is not None and http_method in _READING:
+            return _page(request, page())
+        if path == "/" and self._front is not None and http_method in _READING and _prefers_html(request):
+            return _page(request, self._front)
+        of_page = frozenset() if page is None else _READING | {"OPTIONS"}
         match self._router.match(http_method, path):
             case Match() as match:
                 return match
             case MethodNotAllowed(allow):
-                return _not_served(http_method, allow)
-            case _ if path in self._pages:
-                return _page(request, self._pages[path])
+                return _not_served(http_method, allow | of_page)
+            case _ if of_page:
+                return _not_served(http_method, of_page)
             case _:
                 raise RequestFailed(404, "There is nothing at this path.")
 
 
-def _page(request: BaseRequest, now: Callable[[], Page]) -> HttpResponse:
-    if request.method not in ("GET", "HEAD"):
-        return _not_served(request.method, frozenset(("GET", "HEAD", "OPTIONS")))
-    page = now()
+def _has_own_rule(router: Router[Endpoint | Unserved], path: str) -> bool:
+    """Return whether a rule without wildcards serves this path."""
+    match = router.match("GET", path)
+    return isinstance(match, Match) and all(isinstance(part, str) for part in match.target.rule.template.segments)
+
+
+def _prefers_html(request: BaseRequest) -> bool:
+    return headers.preference(request.headers, _HTML) > headers.preference(request.headers, headers.JSON)
+
+
+def _page(request: BaseRequest, page: Page) -> HttpResponse:
     shown = {"Content-Type": page.content_type, **page.headers}
     if page.gzipped and headers.accepts_gzip(request.headers):
         return HttpResponse(200, page.gzipped, {**shown, "Content-Encoding": "gzip"})

@@ -10,7 +10,7 @@ place for a later failure, which therefore breaks the connection.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -123,6 +123,7 @@ class StreamingCalls:
         stamp: Stamp,
         unwritten: Backpressure,
         most: int,
+        new_response: Callable[[Mapping[str, str]], web.StreamResponse],
         of_success: ResponseHeaders | None = None,
     ) -> None:
         """Create the handler.
@@ -134,11 +135,13 @@ class StreamingCalls:
             stamp: makes the headers that every response has.
             unwritten: counts unread response bytes.
             most: maximum number of open streams.
+            new_response: makes a response with headers.
             of_success: makes the headers of successful responses from metadata; None: there are none.
         """
         self._upstream = upstream
         self._unwritten = unwritten
         self._most = most
+        self._new_response = new_response
         self._failures = failures
         self._heartbeat_seconds = heartbeat_seconds
         self._stamp = stamp
@@ -164,7 +167,7 @@ class StreamingCalls:
         layout = _layout(call)
         fixed = {"Content-Type": layout.content_type} if layout.content_type else {}
         stamped = self._stamp(call.request, call.request_id)
-        response = web.StreamResponse(headers={**fixed, "Cache-Control": "no-store", **stamped})
+        response = self._new_response({**fixed, "Cache-Control": "no-store", **stamped})
         if call.request.method == "HEAD":
             return response
         if len(self._open) >= self._most:
@@ -214,7 +217,6 @@ class StreamingCalls:
             add_sent(response.headers, self._of_success.of(await stream.initial_metadata()))
         if not is_there and layout.content_type:
             await response.prepare(call.request)
-            await response.write(b"")  # sends the headers
         while (message := await stream.read(self._heartbeat_seconds)) is not NoMessage.MORE:
             piece = layout.heartbeat() if message is NoMessage.YET else _record(call, message, layout, response)
             if not response.prepared:
