@@ -126,10 +126,10 @@ class Store(Protocol):
         """Share a backup; return one sharing per recipient, in the order of the request.
 
         Checks in this order: a stored result of the same request; must raise `BackupNotFound` for an unknown backup or
-        one of another project; then an idempotency key of another request; must raise `BackupNotAvailable` unless the backup's status is available; must raise
-        `AlreadyShared` with exactly the recipients that have an active sharing (with `OnConflict.RETURN`, must return
-        their existing sharings instead); must raise `QuotaUsedUp` if new sharings would give the backup more than
-        ``max_active`` active ones.
+        one of another project; then an idempotency key of another request; must raise `BackupNotAvailable` unless the
+        backup's status is available; must raise `AlreadyShared` with exactly the recipients that have an active sharing
+        (with `OnConflict.RETURN`, must return their existing sharings instead); must raise `QuotaUsedUp` if new sharings
+        would give the backup more than ``max_active`` active ones.
         A recipient whose sharing was cancelled must get a new one with a new id.
         """
         ...
@@ -149,8 +149,9 @@ class Store(Protocol):
         """Cancel every active sharing of a backup; return the sharings in their new state, ordered by id.
 
         Must raise `BackupNotFound` for an unknown backup or one of another project; must return nothing for a backup
-        without active sharings. A stored result of the same request must take precedence over `BackupNotFound`; a key of
-        another request is checked after it.
+        without active sharings.
+        A stored result of the same request must take precedence over `BackupNotFound`; a key of another request is
+        refused only after this check.
         """
         ...
 
