@@ -127,9 +127,9 @@ class Store(Protocol):
 
         Checks in this order: a stored result of the same request; must raise `BackupNotFound` for an unknown backup or
         one of another project; then an idempotency key of another request; must raise `BackupNotAvailable` unless the
-        backup's status is available; must raise `AlreadyShared` with exactly the recipients that have an active sharing
-        (with `OnConflict.RETURN`, must return their existing sharings instead); must raise `QuotaUsedUp` if new sharings
-        would give the backup more than ``max_active`` active ones.
+        backup's status is available; must raise `AlreadyShared` with exactly the recipients that have an active
+        sharing (with `OnConflict.RETURN`, must return their existing sharings instead); must raise `QuotaUsedUp` if new
+        sharings would give the backup more than ``max_active`` active ones.
         A recipient whose sharing was cancelled must get a new one with a new id.
         """
         ...
