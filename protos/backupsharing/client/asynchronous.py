@@ -222,7 +222,7 @@ class AsyncClient:
             try:
                 answer = await send(request, timeout=attempts.remaining(), metadata=metadata)
             except grpc.RpcError as error:
-                failure = failure_of(error, call.idempotency_key)
+                failure = failure_of(error, call.idempotency_key, attempts.timeout)
             except asyncio.CancelledError:
                 # Closing the channel also cancels its calls, although nobody cancelled their tasks.
                 if not self._is_closed or _is_cancelled():

@@ -37,6 +37,9 @@ _REASONS: Mapping[str, Reason] = reasons_of(ErrorReason.DESCRIPTOR)
 _CERTAIN = frozenset(name for name, reason in _REASONS.items() if reason.nothing_done)
 """Reasons of failures that stored nothing, whatever the status is."""
 
+_OF_GRPC_ITSELF = "Deadline Exceeded"
+"""Message of a call that gRPC ended at its deadline."""
+
 _DETAILS = "grpc-status-details-bin"
 
 
@@ -184,10 +187,12 @@ REASONS: Mapping[str, type[BackupSharingError]] = {
 """The exception of each reason."""
 
 
-def failure_of(error: grpc.RpcError, idempotency_key: str) -> BackupSharingError:
-    """Return the exception for a failed gRPC call of either kind of channel."""
+def failure_of(error: grpc.RpcError, idempotency_key: str, timeout: float) -> BackupSharingError:
+    """Return the exception for a failed gRPC call of either kind of channel; it had ``timeout`` seconds in all."""
     status = error.code()
     message = error.details() or status.name
+    if status is grpc.StatusCode.DEADLINE_EXCEEDED and message == _OF_GRPC_ITSELF:
+        message = _not_within(timeout)
     known = Told(message=message, status=status, idempotency_key=idempotency_key)
     for name, value in cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ()):
         if name == _DETAILS and isinstance(value, bytes):
@@ -197,8 +202,12 @@ def failure_of(error: grpc.RpcError, idempotency_key: str) -> BackupSharingError
 
 def too_late(timeout: float, idempotency_key: str) -> DeadlineExceeded:
     """Return the exception for a call whose timeout passed before the call was sent."""
-    message = f"The call was not done within {timeout:g} s."
+    message = _not_within(timeout)
     return DeadlineExceeded(Told(message, status=grpc.StatusCode.DEADLINE_EXCEEDED, idempotency_key=idempotency_key))
+
+
+def _not_within(timeout: float) -> str:
+    return f"The call was not done within {timeout:g} s."
 
 
 def closed(idempotency_key: str) -> BackupSharingError:

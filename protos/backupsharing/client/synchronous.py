@@ -258,7 +258,7 @@ class Client:
             try:
                 answer = send(request, timeout=attempts.remaining(), metadata=metadata)
             except grpc.RpcError as error:
-                failure = failure_of(error, call.idempotency_key)
+                failure = failure_of(error, call.idempotency_key, attempts.timeout)
             except ValueError:
                 # The channel raises this if another thread has just closed it.
                 if not self._is_closed:
