@@ -87,9 +87,7 @@ def with_client(command: Callable[Concatenate[Client, P], None]) -> Command:
             # Names come from other projects, and may have characters that this terminal cannot write.
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
-            known = identify(
-                project, token, os.environ, has_certificate=files["certificate"] is not None, timeout=timeout
-            )
+            known = identify(project, token, has_certificate=files["certificate"] is not None, timeout=timeout)
             with Client(server, project=known.project, token=known.token, timeout=timeout, **files) as client:
                 command(client, *args, **options)
         except NobodyKnown as error:
