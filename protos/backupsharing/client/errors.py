@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
+from backupsharing.client.connecting import explained
 from backupsharing.v2.error_reason_pb2 import ErrorReason
 from restmap.reasons import Reason, reasons_of
 
@@ -184,10 +185,12 @@ REASONS: Mapping[str, type[BackupSharingError]] = {
 """The exception of each reason."""
 
 
-def failure_of(error: grpc.RpcError, idempotency_key: str) -> BackupSharingError:
-    """Return the exception for a failed gRPC call of either kind of channel."""
+def failure_of(error: grpc.RpcError, idempotency_key: str, target: str = "") -> BackupSharingError:
+    """Return the exception for a failed gRPC call of either kind of channel; ``target`` is named in its message."""
     status = error.code()
     message = error.details() or status.name
+    if status is grpc.StatusCode.UNAVAILABLE:
+        message = explained(message, target)
     known = Told(message=message, status=status, idempotency_key=idempotency_key)
     for name, value in cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ()):
         if name == _DETAILS and isinstance(value, bytes):
