@@ -10,7 +10,7 @@ from aiohttp.web import BaseRequest, StreamResponse
 
 from restmap_gateway.errors import RequestFailed, shortened
 from restmap_gateway.schema.router import Match, MethodNotAllowed, Router
-from restmap_gateway.schema.schema import Unserved
+from restmap_gateway.schema.schema import Rule, Unserved
 from restmap_gateway.transcode import headers
 from restmap_gateway.transcode.body import read_body
 from restmap_gateway.transcode.endpoint import Endpoint, UpstreamCall
@@ -126,7 +126,8 @@ class Rest:
 def _has_own_rule(router: Router[Endpoint | Unserved], path: str) -> bool:
     """Return whether a rule without wildcards serves this path."""
     match = router.match("GET", path)
-    return isinstance(match, Match) and all(isinstance(part, str) for part in match.target.rule.template.segments)
+    rule = match.target.rule if isinstance(match, Match) else None
+    return isinstance(rule, Rule) and all(isinstance(part, str) for part in rule.template.segments)
 
 
 def _prefers_html(request: BaseRequest) -> bool:
