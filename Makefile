@@ -123,7 +123,7 @@ $(VENV)/bin/python:
 $(VENV)/.run: $(VENV)/bin/python $(DISTRIBUTIONS:%=%/pyproject.toml) constraints.txt
 	@# Replacing an old backup-sharing would delete the command backup-sharing, which now belongs to the client.
 	@$(BIN)/python -m pip uninstall --quiet --yes backup-sharing 2> /dev/null || true
-	$(PIP_INSTALL) $(DISTRIBUTIONS:%=-e ./%)
+	$(PIP_INSTALL) $(DISTRIBUTIONS:%=-e ./%) -e './protos[commands,status]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.run pyproject.toml

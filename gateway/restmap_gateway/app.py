@@ -7,7 +7,7 @@ import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import structlog
 from aiohttp import web
@@ -26,6 +26,7 @@ from restmap_gateway.http.connections import ConnectionLimits, Connections, most
 from restmap_gateway.http.cors import Cors
 from restmap_gateway.http.listen_tls import ListenTls
 from restmap_gateway.http.readiness import PATH, Readiness
+from restmap_gateway.http.response import StreamedResponse
 from restmap_gateway.http.server import HttpLimits, HttpServer
 from restmap_gateway.http.tls_listener import TlsListener
 from restmap_gateway.http.unwritten import Unwritten
@@ -33,7 +34,9 @@ from restmap_gateway.json_map import dumps
 from restmap_gateway.json_map.fields import field_mapping
 from restmap_gateway.json_map.reader import UnknownMember
 from restmap_gateway.openapi import describe
-from restmap_gateway.openapi.docs_page import pages
+from restmap_gateway.openapi.docs_page import OLDER_DESCRIPTION_PATH, description_page, pages
+from restmap_gateway.openapi.front_page import front_page
+from restmap_gateway.openapi.openapi30 import to_openapi_30
 from restmap_gateway.schema.conventions import TRACE_HEADERS
 from restmap_gateway.schema.crossing import why_never_out
 from restmap_gateway.schema.schema import Problem, Schema, SchemaError, load
@@ -70,6 +73,7 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
         SchemaError, CannotListen, CannotUseTls: the gateway cannot start.
     """
     schema = _schema(settings)
+    _report(schema)
     asyncio.get_running_loop().set_exception_handler(complaints_of("gateway"))
     async with AsyncExitStack() as cleanups:
         listen_tls, upstream_tls = _listen_tls(settings), _upstream_tls(settings)
@@ -105,7 +109,8 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
 
 def _schema(settings: Settings) -> Schema:
     try:
-        schema = load(_descriptor_set(settings), services=settings.service)
+        strict = settings.strict_schema or settings.descriptor_set is None
+        schema = load(_descriptor_set(settings), services=settings.service, strict=strict)
     except OSError as error:
         raise SchemaError([Problem(f"{settings.descriptor_set} cannot be read: {error.strerror}")]) from error
     if settings.proxy_identity and not schema.conventions.proxy_headers:
@@ -119,6 +124,14 @@ def _schema(settings: Settings) -> Schema:
         shown = restmap_pb2.ErrorDetails.Value(f"ERROR_DETAILS_{settings.error_details.upper()}")
         conventions = replace(conventions, error_details=shown)
     return replace(schema, conventions=conventions)
+
+
+def _report(schema: Schema) -> None:
+    log = structlog.get_logger("gateway")
+    for one in schema.unserved:
+        log.warning("not served", method=one.method, rule=one.rule or None, reason=one.reason)
+    if schema.left_out:
+        log.info("imported services not served", services=schema.left_out, advice="name them with --service")
 
 
 def _descriptor_set(settings: Settings) -> bytes:
@@ -147,15 +160,18 @@ def _http_server(
     failures, cors, request_ids = Failures(schema), _cors(settings, schema), RequestIds(schema.conventions.request_id)
     stamp = _stamp(request_ids.header, settings.program.name, cors, readiness)
     unwritten, forwarded = Unwritten(settings.max_buffered), _forwarded(settings)
-    of_success = _of_success(schema)
-    streams = StreamingCalls(upstream, failures, settings.heartbeat, stamp, unwritten, settings.max_streams, of_success)
+    of_success, documents = _of_success(schema), _documents(settings, schema)
+    streams = StreamingCalls(
+        upstream, failures, settings.heartbeat, stamp, unwritten, settings.max_streams, StreamedResponse, of_success
+    )
     rest = Rest(
         compile_routes(schema, settings.max_depth, settings.max_values, _log_unknown() if settings.lenient else None),
         UnaryCalls(upstream, failures, request_ids, forwarded, settings.timeout, of_success),
         streams,
         BodyLimits(settings.max_body, settings.body_timeout),
-        {PATH: readiness.page, **_pages(settings, schema)},
+        {PATH: readiness.page, **documents},
         RequestMetadata(schema.conventions, request_ids, forwarded, proxy_identity=settings.proxy_identity),
+        front_page(documents, PATH),
     )
     return HttpServer(
         rest.answer,
@@ -232,12 +248,14 @@ def _cors(settings: Settings, schema: Schema) -> Cors:
     return Cors(settings.cors_origin, schema.http_methods, readable, exposed, crosses)
 
 
-def _pages(settings: Settings, schema: Schema) -> Mapping[str, Callable[[], Page]]:
+def _documents(settings: Settings, schema: Schema) -> Mapping[str, Callable[[], Page]]:
     if not settings.docs:
         return {}
     description = describe(schema, version=settings.api_version, server_url=settings.public_url)
     fixed = pages(dumps(description), FileDescriptorSet(file=schema.files).SerializeToString())
-    return {path: partial(_same, page) for path, page in fixed.items()}
+    # Made when a tool asks for it, because most gateways never need it.
+    older = cache(lambda: description_page(dumps(to_openapi_30(description))))
+    return {OLDER_DESCRIPTION_PATH: older, **{path: partial(_same, page) for path, page in fixed.items()}}
 
 
 def _same(page: Page) -> Page:

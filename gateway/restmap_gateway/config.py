@@ -124,7 +124,14 @@ class Settings(ProgramSettings):
         " --descriptor_set_out; by default the set that is packaged with the program, if any",
     )
     service: Names = Field(
-        [], description="full name of a service to serve, may be repeated; by default all annotated services of the set"
+        [],
+        description="full name of a service to serve, may be repeated; by default all annotated services of the set"
+        " except those that it only imports",
+    )
+    strict_schema: bool = Field(
+        False,
+        description="exit with 2 if any rule or option of the set cannot be served, instead of serving the others;"
+        " always on for the set that is packaged with the program",
     )
     lenient: bool = Field(False, description="ignore and log unknown members and parameters instead of returning 400")
     upstream: Targets = Field(
@@ -223,7 +230,9 @@ class Settings(ProgramSettings):
         [], description="origin whose pages may read responses in a browser (CORS), or * for all; may be repeated"
     )
     docs: bool = Field(
-        True, description="serve API descriptions at /openapi.json and /protos.binpb, and a page to try them at /docs"
+        True,
+        description="serve API descriptions at /openapi.json, /openapi-3.0.json and /protos.binpb, and a page to try"
+        " them at /docs",
     )
     drain_notice: float = Field(
         3.0,

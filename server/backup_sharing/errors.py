@@ -220,11 +220,30 @@ class DeadlineTooClose(Failure):
 
     reason = "DEADLINE_TOO_CLOSE"
 
-    def __init__(self) -> None:
-        super().__init__("The deadline passed before the call could be carried out; nothing was stored.")
+    def __init__(self, seconds: float = 0.0, margin: float = 0.0) -> None:
+        """Name the time that was too short.
+
+        Args:
+            seconds: time of the call from its arrival to its deadline; 0: none.
+            margin: part of it, before the deadline, that is kept to report the outcome of a change.
+        """
+        if seconds <= 0:
+            how = "The deadline had passed when the call arrived"
+        elif margin <= 0:
+            how = f"The call had {_shown(seconds)}, and could not be carried out in that time"
+        else:
+            how = (
+                f"The call had {_shown(seconds)}, of which the last {_shown(margin)} are kept to report the outcome,"
+                f" and could not be carried out in the first {_shown(seconds - margin)}"
+            )
+        super().__init__(f"{how}; nothing was stored. Try again with a later deadline.")
 
 
 class StoredDataUnreadable(Failure):
     """Stored data cannot be read."""
 
     reason = "STORED_DATA_UNREADABLE"
+
+
+def _shown(seconds: float) -> str:
+    return f"{round(seconds * 1000)} ms" if seconds < 0.9995 else f"{round(seconds, 1):g} s"

@@ -14,6 +14,34 @@ def test_columns_are_aligned_for_wide_and_zero_width_characters() -> None:
     assert table(("NAME", "GIB"), rows).splitlines() == ["NAME  GIB", "備份  5", "e\u0301e\u0301    10", "abcd"]
 
 
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        ("\U0001f468\u200d\U0001f469\u200d\U0001f467\u200d\U0001f466", 2),
+        ("\U0001f1e9\U0001f1ea", 2),
+        ("\u2764\ufe0f", 2),
+        ("\U0001f44d\U0001f3fd", 2),
+        ("\u1112\u1161\u11ab", 2),
+    ],
+)
+def test_characters_that_are_shown_as_one_have_the_width_of_one(name: str, columns: int) -> None:
+    header, line = table(("N", "GIB"), [(name, 5)]).splitlines()
+    assert header == f"{'N':<{columns}}  GIB"
+    assert line == f"{name}    5"
+    assert fits(name, columns)
+    assert not fits(name, columns - 1)
+
+
+@pytest.mark.parametrize("text", ["a\u200db", "\u200d", "\u5099\u200d", "\u200d\u5099", "\u5099\u200da"])
+def test_a_joiner_that_joins_nothing_is_escaped(text: str) -> None:
+    assert visible(text) == text.replace("\u200d", "\\u200d")
+
+
+def test_without_the_extra_columns_are_counted_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backupsharing.commands.text.wcwidth", None)
+    assert table(("NAME", "GIB"), [("\u5099\u4efd", 5)]).splitlines() == ["NAME  GIB", "\u5099\u4efd    5"]
+
+
 def test_numbers_are_aligned_to_the_right() -> None:
     assert table(("A", "GIB"), [("x", 5), ("y", 1000)]).splitlines() == ["A   GIB", "x     5", "y  1000"]
 

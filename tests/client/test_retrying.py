@@ -206,7 +206,7 @@ def test_a_retry_after_beyond_the_deadline_is_not_waited_for(stub: StubServer, c
 def test_a_call_that_is_not_answered_ends_with_its_deadline(stub: StubServer, caller: Caller) -> None:
     stub.holds(b"")
     began = time.monotonic()
-    with pytest.raises(DeadlineExceeded):
+    with pytest.raises(DeadlineExceeded, match=r"^The call was not done within 0\.5 s\.$"):
         caller.do(lambda client: client.count(timeout=0.5))
     assert 0.4 < time.monotonic() - began < 5
     assert len(stub.seen) == 1

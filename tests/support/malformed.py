@@ -8,6 +8,30 @@ from tests.support.attacks.http1 import request
 
 _GET = b"GET / HTTP/1.1\r\nHost: h\r\n"
 _POST = b"POST / HTTP/1.1\r\nHost: h\r\n"
+_POST_1_0 = b"POST / HTTP/1.0\r\nHost: h\r\n"
+
+NO_HOSTS = (
+    *(b"", b"a b/c?", b"a b", b"h/path", b"h?x", b"h#x", b"http://h", b"user@h", b"user:password@h", b"@h"),
+    *(b"h:port", b"h:-1", b"h:65536", b"h:99999", b"h:123456789", b"h:80:80", b":80", b":", b"h:8 0", b"h:+80"),
+    *(b"[::1", b"::1", b"[::1]x", b"[]", b"[h]", b"[:::]", b"[1.2.3.4]", b"h%zz", b"h%2", b"h\\x", b"h<x>", b'"h"'),
+    *(b"h\xff", b"h\xc3\xa4", b"h\tx", b"{h}", b"h|x", b"h^x", b"h`x"),
+)
+"""Values of ``Host`` that name no host; HTTP/1.0 may leave it empty."""
+
+NO_URLS = (
+    *(b"http://user@h/", b"http://user:password@h/", b"http://@h/", b"http://h:port/", b"http://h:65536/"),
+    *(
+        b"http:///path",
+        b"http://",
+        b"http://[::1/",
+        b"http://[h]/",
+        b"http://h%zz/",
+        b"ftp://h/",
+        b"file:///etc/passwd",
+    ),
+    *(b"http://h:80:80/", b"http://h\xff/", b"http:h/", b"urn:h", b"h/path", b"https://user@h/", b"ws://h/"),
+)
+"""Targets in absolute form, or in none, that name no host which HTTP can reach."""
 
 NOT_HTTP: Mapping[str, bytes] = {
     "no request line": b"nonsense\r\n\r\n",
@@ -52,11 +76,56 @@ NOT_HTTP: Mapping[str, bytes] = {
     "two lengths": _POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
     "two lengths in one": _POST + b"Content-Length: 2, 2\r\n\r\n{}",
     "a length and chunks": _POST + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "an unknown transfer encoding": _POST + b"Transfer-Encoding: gzip\r\n\r\n{}",
-    "an unknown transfer encoding of nothing": _POST + b"Transfer-Encoding: gzip\r\n\r\n",
-    "chunked is not the last": _POST + b"Transfer-Encoding: chunked, gzip\r\n\r\n0\r\n\r\n",
+    "another coding, chunks and a length": _POST + b"Content-Length: 3\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+    "chunks in HTTP/1.0": _POST_1_0 + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n",
+    "another coding before chunks in HTTP/1.0": _POST_1_0 + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "129 headers": _GET + b"X: y\r\n" * 128 + b"\r\n",
+    **{f"the host {host!r}": b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n" for host in NO_HOSTS},
+    **{f"the host {host!r} in HTTP/1.0": b"GET / HTTP/1.0\r\nHost: " + host + b"\r\n\r\n" for host in NO_HOSTS if host},
+    **{f"the target {url!r}": b"GET " + url + b" HTTP/1.1\r\nHost: h\r\n\r\n" for url in NO_URLS},
+    "two hosts": _GET + b"Host: h\r\n\r\n",
+    "two different hosts": _GET + b"Host: other\r\n\r\n",
+    "two hosts in one": b"GET / HTTP/1.1\r\nHost: h, h\r\n\r\n",
+    "a host that is none beside a URL": b"GET http://h/ HTTP/1.1\r\nHost: a b\r\n\r\n",
 }
 """Bytes that every service refuses with 400 before closing the connection."""
+
+OTHER_CODINGS: Mapping[str, bytes] = {
+    coding: _POST
+    + b"".join(b"Transfer-Encoding: %b\r\n" % line.encode() for line in coding.split(" + "))
+    + b"\r\n2\r\n{}\r\n0\r\n\r\n"
+    for coding in (
+        "gzip",
+        "gzip, chunked",
+        "gzip,chunked",
+        "GZIP , Chunked",
+        "\tx-gzip\t,\tchunked",
+        "deflate, chunked",
+        "compress, gzip, chunked",
+        "br, chunked",
+        "unknown, chunked",
+        "identity",
+        "identity, chunked",
+        "Identity , CHUNKED",
+        "chunked, gzip",
+        "chunked, identity",
+        "chunked, chunked",
+        ", chunked",
+        "chunked,",
+        "chunked;q=1",
+        "chunked;x, chunked",
+        "xchunked",
+        "chunkedx",
+        '"chunked"',
+        "gzip;level=9, chunked",
+        "gzip + chunked",
+        "chunked + gzip",
+        "chunked + chunked",
+        "identity + chunked",
+    )
+}
+"""Requests, by their transfer coding, that every service refuses with 501 before closing the connection; `` + `` stands
+between two headers."""
 
 CHUNKS: Mapping[str, bytes] = {
     "a word for a size": b"garbage\r\n\r\n",

@@ -104,10 +104,10 @@ class Connection:
     def send(self, sent: bytes) -> None:
         self._writer.write(sent)
 
-    async def head(self) -> Head:
-        """Read the next status line with its headers."""
+    async def head(self, before: bytes = b"") -> Head:
+        """Read the next status line with its headers; ``before`` is what was read of it already."""
         async with asyncio.timeout(PATIENCE):
-            return await read_head(self._reader)
+            return await read_head(self._reader, before)
 
     async def chunk(self) -> bytes:
         """Read the next chunk of a chunked body; the last chunk is empty."""
@@ -131,6 +131,15 @@ class Connection:
             except ConnectionResetError:
                 return b""
 
+    def half_close(self) -> None:
+        """Close the sending side only, as ``nc -N`` does after its input."""
+        self._writer.write_eof()
+
+    async def bytes(self, count: int) -> bytes:
+        """Read exactly this many bytes."""
+        async with asyncio.timeout(PATIENCE):
+            return await self._reader.readexactly(count)
+
     def close(self) -> None:
         self._writer.close()
 
@@ -143,9 +152,9 @@ class Connection:
         return b"".join(chunks)
 
 
-async def read_head(reader: asyncio.StreamReader) -> Head:
-    """Read the next status line with its headers."""
-    status_line, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("ascii").splitlines()[:-1]
+async def read_head(reader: asyncio.StreamReader, before: bytes = b"") -> Head:
+    """Read the next status line with its headers; ``before`` is what was read of it already."""
+    status_line, *lines = (before + await reader.readuntil(b"\r\n\r\n")).decode("ascii").splitlines()[:-1]
     fields = (line.partition(":") for line in lines)
     version, status, *_ = status_line.split(" ")
     return Head(version, int(status), CIMultiDict((name, value.strip()) for name, _, value in fields))

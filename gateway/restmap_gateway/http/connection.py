@@ -1,7 +1,4 @@
-"""One HTTP connection and its timeouts.
-
-Only this file and `paced_handler` use private members of aiohttp.
-"""
+"""One HTTP connection and its timeouts."""
 
 from __future__ import annotations
 
@@ -10,22 +7,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, cast
 
-from aiohttp import web, web_protocol
+from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.streams import StreamReader
 
+from restmap_gateway.http.aiohttp_handler import AT_ONCE_BYTES, AiohttpHandler
 from restmap_gateway.http.connections import Closable, Connections
-from restmap_gateway.http.paced_handler import AT_ONCE_BYTES, PacedHandler
+from restmap_gateway.http.half_closed import Early, HalfClosed
 
-Refuse = Callable[[int, BaseException | None], web.Response]
-"""Makes the response to an invalid request from the status and the exception."""
+Refuse = Callable[[int, BaseException | None], web.StreamResponse]
+"""Makes the response to an invalid request from the status and the exception; the response closes the connection."""
 
 _LINGER_SECONDS: Final = 1.0
 """Seconds for a client to stop sending a refused body; a client cut off while it sends may miss the response."""
 
 _LINGER_BYTES: Final = 4 << 20
 
-_MOST_HEADERS: Final = 4
+_HEADS: Final = 4
 """Maximum total size of a request's headers, in multiples of the maximum size of one header."""
 
 
@@ -43,7 +41,7 @@ class Patience:
     """Maximum time between two requests, or while the client does not read."""
 
 
-class Connection(PacedHandler):
+class Connection(AiohttpHandler):
     """Limits the wait for requests and for slow clients; refuses invalid requests with the gateway's failures."""
 
     def __init__(
@@ -83,7 +81,13 @@ class Connection(PacedHandler):
         """Bytes of the last request if it is large: aiohttp keeps its headers until the next request arrives."""
         self._is_ahead = False
         """Whether aiohttp took the current request from the parser before its body was complete."""
-        self._is_parser_paused = False
+        self._newest_body: StreamReader | None = None
+        """Body of the newest request."""
+        self._ended = 0
+        """Number of requests that have their response."""
+        self._early = Early.NONE
+        self._half_closed: HalfClosed | None = None
+        """Not None: the client has closed its sending side after a complete request."""
         self._unread: StreamReader | None = None
         """A refused body that is read only to be discarded."""
         self._unread_bytes = 0
@@ -105,24 +109,54 @@ class Connection(PacedHandler):
         """Stop the header timeout if a request is complete; start it if one has begun."""
         if self._socket is None or (self._unread is not None and not self._may_linger(len(data))):
             return
-        before = self._request_count
-        super(PacedHandler, self).data_received(data)  # as `PacedHandler.receive`, with one call less
-        if self._messages:
+        before = self.request_count
+        super(AiohttpHandler, self).data_received(data)  # as `AiohttpHandler.receive`, with one call less
+        if self.has_requests:
             self.wait_no_more()
-        elif data and self._header_timer is None and self._is_idle:
+        elif data and self._header_timer is None and self.is_idle:
             self._wait()
-        if self._request_count == before:
+        if self.request_count == before:
             self._set_unfinished(self._unfinished + len(data))
-            if self._is_idle and self._unfinished > _MOST_HEADERS * self._header_bytes:
-                self._refuse_headers()
+            if self.is_idle and self._unfinished > _HEADS * self._header_bytes:
+                self.refuse_next(HeadersTooLarge())
         else:
             head = self._unfinished + len(data)
             self._kept = head if head > AT_ONCE_BYTES else 0
-            self._set_unfinished(0 if self._messages[-1][1].is_eof() else len(data))
+            self._newest_body = self.newest_body
+            self._set_unfinished(0 if self._newest_body.is_eof() else len(data))
+
+    def eof_received(self) -> bool:  # type: ignore[override] # as asyncio has it; aiohttp never keeps a connection
+        """Keep the connection open if the client has only closed its sending side, and waits for responses."""
+        # TLS cannot be half closed: asyncio's and uvloop's TLS end both directions.
+        is_served = self.request_count > self._ended and self._newest_body is not None and self._newest_body.is_eof()
+        if self._socket is None or self.handshake is not None or not is_served:
+            return False
+        if self._half_closed is None:
+            self._half_closed = HalfClosed(self._socket.write)
+            self._half_closed.expect(self._early, at_once=True)
+        return True
+
+    def send(self, data: bytes, then: Early = Early.NONE) -> None:
+        """Write data of a response without waiting for the socket to take it; ``then`` tells what follows.
+
+        Raises:
+            ConnectionError: the client is gone.
+        """
+        transport = self.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError("the client is gone")
+        self._early = then
+        if self._half_closed is None:
+            transport.write(data)
+            return
+        transport.write(self._half_closed.remainder(data))
+        self._half_closed.expect(then)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Cancel all timeouts."""
         self._connections.closed(self)
+        if self._half_closed is not None:
+            self._half_closed.stop()
         self.forget_unread()
         self.wait_no_more()
         self._stalled_no_more()
@@ -130,16 +164,10 @@ class Connection(PacedHandler):
             self._socket = None
             super().connection_lost(exc)
 
-    def pause_reading(self) -> None:
-        """Pause reading: the handler of the request does not read its body."""
-        self._is_parser_paused = True
-        super().pause_reading()
-
-    def resume_reading(self, resume_parser: bool = True) -> None:
-        """Resume reading if it was paused: aiohttp calls this for every body, and each call costs a parser run."""
-        if self._reading_paused or self._is_parser_paused or self._is_ahead or self._messages:
-            self._is_parser_paused = self._is_parser_paused and not resume_parser
-            super().resume_reading(resume_parser)
+    @property
+    def must_resume(self) -> bool:
+        """Return whether a request waits, or was taken before its body was complete."""
+        return self._is_ahead or self.has_requests
 
     def pause_writing(self) -> None:
         """Start the timeout for the client to read: unread data is held in memory."""
@@ -151,14 +179,6 @@ class Connection(PacedHandler):
         self._stalled_no_more()
         super().resume_writing()
 
-    async def taken(self) -> None:
-        """Return when the socket has taken all written data.
-
-        Raises:
-            ConnectionError: the client is gone.
-        """
-        await self._drain_helper()
-
     def abort(self) -> None:
         """Close at once and discard unwritten data."""
         if self._socket is not None:
@@ -167,7 +187,7 @@ class Connection(PacedHandler):
     async def shutdown(self, timeout: float | None = 15.0) -> None:  # noqa: ASYNC109 - the signature is aiohttp's
         """Let a request in progress finish; cancel it after the timeout."""
         # aiohttp waits for the timeout twice before it cancels the request.
-        timer = asyncio.get_running_loop().call_later(timeout or 0.0, self._abandon)
+        timer = asyncio.get_running_loop().call_later(timeout or 0.0, self.cancel_request)
         try:
             await super().shutdown(timeout)
         finally:
@@ -178,21 +198,27 @@ class Connection(PacedHandler):
         self.wait_no_more()
         self._unread = None
         self._is_ahead = not is_whole
+        self._early = Early.STATUS_LINE
+        if self._half_closed is not None:
+            self._half_closed.expect(self._early)
 
     def arrived(self) -> None:
         """Note that a request is complete and being handled."""
         self._correct_parser_count()
         self._connections.is_served(self)
-        if not self._messages:
+        if not self.has_requests:
             self._set_unfinished(0)
 
     def end(self, request: web.BaseRequest) -> None:
         """Note that a request has its response."""
+        self._ended += 1
         self._connections.waits(self)
-        if not self._messages:
+        if not self.has_requests:
             self._set_unfinished(0)
         if not request.content.is_eof():
             self._unread, self._unread_bytes = request.content, 0
+        if self._half_closed is not None and not self.has_requests and not self.has_unparsed:
+            self.close()
 
     def wait_no_more(self) -> None:
         """Cancel the header timeout."""
@@ -200,17 +226,13 @@ class Connection(PacedHandler):
             self._header_timer.cancel()
             self._header_timer = None
 
-    @property
-    def _is_idle(self) -> bool:
-        return self._waiter is not None and not self._waiter.done()
-
     def _correct_parser_count(self) -> None:
         # aiohttp's parser counts a request when its body is complete, but aiohttp's server decrements the count when it
         # takes the request, which can be earlier. Without this call the count would stay too high and the parser would
         # wait for ever for room for another request.
-        if self._is_ahead and self._parser is not None:
+        if self._is_ahead:
             self._is_ahead = False
-            self._parser.message_consumed()
+            self.free_parser_slot()
 
     def _set_unfinished(self, unfinished: int) -> None:
         if unfinished or self._unfinished or self._kept:
@@ -228,14 +250,6 @@ class Connection(PacedHandler):
             return False
         return True
 
-    def _refuse_headers(self) -> None:
-        # The same steps as in aiohttp for errors of its parser.
-        error = web_protocol._ErrInfo(400, HeadersTooLarge(), "")
-        self._messages.append((error, EMPTY_PAYLOAD))
-        self._close = True  # read no more
-        if self._waiter is not None:
-            self._waiter.set_result(None)
-
     def _stalled_no_more(self) -> None:
         if self._stalled_timer is not None:
             self._stalled_timer.cancel()
@@ -248,10 +262,6 @@ class Connection(PacedHandler):
         if self.transport is not None:
             self.transport.close()
 
-    def _abandon(self) -> None:
-        if self._task_handler is not None:
-            self._task_handler.cancel()
-
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -262,9 +272,7 @@ class Connection(PacedHandler):
         """Make the response; the connection is closed after it."""
         if request.writer.output_size > 0:
             raise ConnectionError("the response has begun already")
-        response = self._refuse(status, exc)
-        response.force_close()
-        return response
+        return self._refuse(status, exc)
 
 
 def _client(transport: asyncio.BaseTransport) -> str:

@@ -1,35 +1,46 @@
-"""Complete responses, each written as one piece of bytes."""
+"""Responses as the gateway writes them: complete ones in one piece of bytes, and streams."""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Mapping, MutableMapping, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
+from typing import Final
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 
 from restmap_gateway.crossing.outward import add_sent
+from restmap_gateway.http.connection import Connection
+from restmap_gateway.http.half_closed import Early
 
+# The version is always that of this server, whatever the client speaks (RFC 9110, 6.2).
 _STATUS_LINES: Mapping[int, str] = {status: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
 
 _LARGE = 64 * 1024
 """Body size in bytes from which a second write is cheaper than a copy."""
 
+_GZIP: Final = 16 + zlib.MAX_WBITS
+
+_CLOSE: Final = "close"
+
 
 class WholeResponse(web.StreamResponse):
-    """A response to an HTTP/1.1 request that leaves the connection open.
+    """A complete response.
 
     It takes a third of the time of aiohttp's own response, which reads and changes a dictionary of headers at every
     step, for features that are not used here.
     """
 
-    def __init__(self, status: int, head: str, body: bytes) -> None:
+    def __init__(self, status: int, head: bytes, body: bytes, *, keep_alive: bool) -> None:
         super().__init__(status=status)
-        self._pieces = [head.encode("ascii") + body] if len(body) < _LARGE else [head.encode("ascii"), body]
+        self._pieces = [head + body] if len(body) < _LARGE else [head, body]
+        self._stays_open = keep_alive
 
     def send(self, request: web.BaseRequest) -> None:
         """Write the response once, without waiting for the socket to take the data.
@@ -37,57 +48,101 @@ class WholeResponse(web.StreamResponse):
         Raises:
             ConnectionError: the client is gone.
         """
-        transport = request.transport
-        if transport is None or transport.is_closing():
-            raise ConnectionResetError("the client is gone")
         pieces, self._pieces = self._pieces, []
         for piece in pieces:
-            request.writer.output_size += len(piece)
-            transport.write(piece)
+            _send(request, piece)
 
     @property
     def keep_alive(self) -> bool:
-        """Return True: the connection always stays open."""
-        return True
+        """Return whether the connection stays open."""
+        return self._stays_open
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Write the response, unless it is written already."""
-        if self._pieces:
-            self.send(request)
+        self.send(request)
         return request.writer
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Do nothing: the response is written already."""
 
 
-def whole(request: web.BaseRequest, status: int, headers: Mapping[str, str], body: bytes) -> web.StreamResponse:
-    """Return a response with these headers and those that HTTP requires; a fast one if the connection stays open."""
-    is_usual = status in _STATUS_LINES and request.method not in ("HEAD", "CONNECT")
-    if not is_usual or request.version != HttpVersion11 or not request.keep_alive:
-        return plain(status, headers, body)
-    fields = [f"{name}: {value}" for name, value in headers.items()]
-    text = "".join(fields)
-    if "Connection" in headers or not (text.isascii() and text.isprintable()):
-        return plain(status, headers, body)  # aiohttp encodes other characters
-    date = _date(int(time.time()))
-    head = "\r\n".join((*fields, f"Content-Length: {len(body)}", f"Date: {date}", "", ""))
-    return WholeResponse(status, _STATUS_LINES[status] + head, body)
+class StreamedResponse(web.StreamResponse):
+    """A response that is written piece by piece: in chunks, or until the connection closes for HTTP/1.0."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        super().__init__(headers=headers)
+        self._request: web.BaseRequest | None = None
+        self._then = Early.NONE
+        self._stays_open = False
+        self._is_ended = False
+
+    @property
+    def prepared(self) -> bool:
+        """Return whether the headers are written."""
+        return self._request is not None
+
+    @property
+    def keep_alive(self) -> bool:
+        """Return whether the connection stays open."""
+        return self._stays_open
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Write the headers, unless they are written already."""
+        if self._request is None:
+            self._request = request
+            has_chunks = request.version >= HttpVersion11 and request.method != "HEAD"
+            self._then = Early.CHUNK if has_chunks else Early.NONE
+            # Without chunks only the end of the connection ends the stream (RFC 9112, 6.3).
+            self._stays_open = _stays_open(request, self.headers) and request.version >= HttpVersion11
+            framing = {"Transfer-Encoding": "chunked"} if has_chunks else {}
+            connection = {} if self._stays_open else {"Connection": _CLOSE}
+            _send(request, _head(200, _with(self.headers, framing | connection)), self._then)
+        return request.writer
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Write a piece; nothing if it is empty.
+
+        Raises:
+            ConnectionError: the client is gone.
+        """
+        if self._request is not None and data:
+            framed = b"%x\r\n%b\r\n" % (len(data), bytes(data)) if self._then is Early.CHUNK else bytes(data)
+            _send(self._request, framed, self._then)
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """End the stream, unless it has ended already."""
+        if self._request is not None and not self._is_ended:
+            self._is_ended = True
+            await self.write(data)
+            if self._then is Early.CHUNK:
+                _send(self._request, b"0\r\n\r\n")
 
 
-def plain(status: int, headers: Mapping[str, str], body: bytes) -> web.Response:
-    """Return aiohttp's response with these headers; it closes the connection if they say so."""
-    response = web.Response(status=status, body=body or None, headers=headers)
-    if headers.get("Connection") == "close":
-        response.force_close()
-    return response
+def whole(request: web.BaseRequest, status: int, headers: Mapping[str, str], body: bytes) -> WholeResponse:
+    """Return the response to a request with these headers and those that HTTP requires."""
+    keep_alive = _stays_open(request, headers)
+    is_head = request.method == "HEAD"
+    added = {} if is_head and not body else {"Content-Length": str(len(body))}
+    if not keep_alive:
+        added["Connection"] = _CLOSE
+    elif request.version < HttpVersion11:
+        added["Connection"] = "keep-alive"
+    return WholeResponse(status, _head(status, _with(headers, added)), b"" if is_head else body, keep_alive=keep_alive)
 
 
-def compressed(status: int, headers: Mapping[str, str], body: bytes) -> web.Response:
-    """Return a response with these headers and a gzip body."""
-    response = plain(status, headers, body)
-    response.headers["Vary"] = varying(headers)
-    response.enable_compression(web.ContentCoding.gzip)
-    return response
+def refusal(status: int, headers: Mapping[str, str], body: bytes) -> WholeResponse:
+    """Return the response to an invalid request; the connection closes after it."""
+    return WholeResponse(status, closing(status, headers, body), b"", keep_alive=False)
+
+
+def closing(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
+    """Return the bytes of a response that is not tied to a request and after which the connection is closed."""
+    return _head(status, _with(headers, {"Content-Length": str(len(body)), "Connection": _CLOSE})) + body
+
+
+async def compressed(body: bytes) -> bytes:
+    """Return the body as gzip; other requests are handled meanwhile."""
+    return await asyncio.get_running_loop().run_in_executor(None, _gzip, body)
 
 
 def with_sent(headers: Mapping[str, str], sent: Sequence[tuple[str, str]]) -> MutableMapping[str, str]:
@@ -102,12 +157,36 @@ def varying(headers: Mapping[str, str]) -> str:
     return ", ".join(filter(None, (headers.get("Vary"), "Accept-Encoding")))
 
 
-def closing(status: int, headers: Mapping[str, str], body: bytes) -> bytes:
-    """Return the bytes of a response that is not tied to a request and after which the connection is closed."""
-    fields = [f"{name}: {value}" for name, value in headers.items()]
-    date = _date(int(time.time()))
-    head = "\r\n".join((*fields, f"Content-Length: {len(body)}", f"Date: {date}", "Connection: close", "", ""))
-    return (_STATUS_LINES[status] + head).encode() + body
+def _gzip(body: bytes) -> bytes:
+    return zlib.compress(body, wbits=_GZIP)
+
+
+def _send(request: web.BaseRequest, data: bytes, then: Early = Early.NONE) -> None:
+    connection, transport = request.protocol, request.transport
+    request.writer.output_size += len(data)
+    if isinstance(connection, Connection):
+        connection.send(data, then)
+    elif transport is None or transport.is_closing():
+        raise ConnectionResetError("the client is gone")
+    else:
+        transport.write(data)
+
+
+def _stays_open(request: web.BaseRequest, headers: Mapping[str, str]) -> bool:
+    return request.keep_alive and headers.get("Connection") != _CLOSE
+
+
+def _with(headers: Mapping[str, str], added: Mapping[str, str]) -> Iterable[tuple[str, str]]:
+    """Return the headers, whose names may repeat, with others that replace those of the same name."""
+    return *((name, value) for name, value in headers.items() if name not in added), *added.items()
+
+
+def _head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
+    fields = [f"{name}: {value}" for name, value in headers]
+    if not "".join(fields).isprintable():
+        fields = ["".join(one if one.isprintable() else " " for one in field) for field in fields]
+    line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} \r\n"
+    return (line + "\r\n".join((*fields, f"Date: {_date(int(time.time()))}", "", ""))).encode()
 
 
 @lru_cache(maxsize=1)

@@ -9,16 +9,17 @@ from http import HTTPStatus
 
 import structlog
 from aiohttp import HttpVersion10, HttpVersion11, web
-from aiohttp.http_exceptions import LineTooLong
 
 from programkit.sparing import Sparing
 from restmap_gateway.errors import InvalidRequest, RequestFailed, shortened
+from restmap_gateway.http.aiohttp_handler import MOST_HEADERS, Malformed, why_malformed
 from restmap_gateway.http.connection import Connection, HeadersTooLarge, Patience
 from restmap_gateway.http.connections import Connections
 from restmap_gateway.http.cors import Cors
+from restmap_gateway.http.framing import OTHER_CODING, check_framing
 from restmap_gateway.http.in_flight import InFlight, InFlightRequest
 from restmap_gateway.http.methods import COMMON, are_all_common
-from restmap_gateway.http.response import WholeResponse, closing, compressed, plain, varying, whole, with_sent
+from restmap_gateway.http.response import WholeResponse, closing, compressed, refusal, varying, whole, with_sent
 from restmap_gateway.http.unwritten import LARGE, Unwritten
 from restmap_gateway.transcode import headers
 from restmap_gateway.transcode.failures import Failures
@@ -122,20 +123,31 @@ class HttpServer(web.Server):
         failed = self._failures.of_request(RequestFailed(503, message), request_id)
         return closing(failed.status, {**failed.headers, **self._stamp(None, request_id)}, failed.body)
 
-    def _refuse(self, status: int, exc: BaseException | None) -> web.Response:
+    def _refuse(self, status: int, exc: BaseException | None) -> web.StreamResponse:
         """Return the response to a request that aiohttp itself refuses."""
-        # The documentation has no finer statuses: 411, 414 and 431 of HTTP libraries become 400.
-        status = status if status in (400, 408) or status >= 500 else 400
-        message = "The request is not well-formed HTTP." if status < 500 else "An internal error occurred."
-        if isinstance(exc, LineTooLong):
-            message = f"The request line, or a header, has more than {self._limits.header_bytes} bytes."
-        elif isinstance(exc, HeadersTooLarge):
-            message = "The headers have too many bytes, all together."
+        status, message = self._refusal(status, exc)
         request_id = self._request_ids.new()
         # Do not log the text of the exception: it quotes the invalid line, which can contain a token.
         self._garbage.info("refused", status=status, cause=type(exc).__name__, request_id=request_id)
         failed = self._failures.of_request(RequestFailed(status, message), request_id)
-        return plain(failed.status, {**failed.headers, **self._stamp(None, request_id)}, failed.body)
+        return refusal(failed.status, {**failed.headers, **self._stamp(None, request_id)}, failed.body)
+
+    def _refusal(self, status: int, exc: BaseException | None) -> tuple[int, str]:
+        """Return status and message for an exception of aiohttp or of its parser."""
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            return status, "An internal error occurred."
+        if isinstance(exc, HeadersTooLarge):
+            return 400, "The headers have too many bytes, all together."
+        # The documentation has no finer statuses: 411, 414 and 431 of HTTP libraries become 400.
+        match why_malformed(exc):
+            case Malformed.LONG_LINE:
+                return 400, f"The request line, or a header, has more than {self._limits.header_bytes} bytes."
+            case Malformed.MANY_HEADERS:
+                return 400, f"The request has more than {MOST_HEADERS} headers."
+            case Malformed.UNKNOWN_CODING:
+                return 501, OTHER_CODING
+            case _:
+                return status if status == HTTPStatus.REQUEST_TIMEOUT else 400, "The request is not well-formed HTTP."
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         began = time.perf_counter()
@@ -148,7 +160,7 @@ class HttpServer(web.Server):
                 done = HttpResponse(answer.status)
                 return answer
             turn.count()
-            answer, response = self._response(request, request_id, answer)
+            answer, response = await self._response(request, request_id, answer)
             if not _sent_at_once(request, response, len(answer.body)):
                 await self._unwritten.write(request, len(answer.body), _written(request, response))
             done = answer
@@ -157,23 +169,25 @@ class HttpServer(web.Server):
             turn.end()
             self._log_request(request, request_id, turn, done, began)
 
-    def _response(
+    async def _response(
         self, request: web.BaseRequest, request_id: str, answer: HttpResponse
-    ) -> tuple[HttpResponse, web.StreamResponse]:
+    ) -> tuple[HttpResponse, WholeResponse]:
         """Return the answer to log and the response to write; without room for the answer, both are a failure."""
         if request.method == "GET" and len(answer.body) > COMPRESS_FROM:
             try:
                 self._unwritten.check_room(len(answer.body))
             except RequestFailed as failure:
                 answer = self._failures.of_request(failure, request_id)
+        body = answer.body
         stamped: MutableMapping[str, str] = {**answer.headers, **self._stamp(request, answer.request_id or request_id)}
         if answer.sent:
             stamped = with_sent(stamped, answer.sent)
         if "Content-Encoding" in answer.headers:
             stamped["Vary"] = varying(stamped)
-        elif len(answer.body) >= COMPRESS_FROM and headers.accepts_gzip(request.headers):
-            return answer, compressed(answer.status, stamped, answer.body)
-        return answer, whole(request, answer.status, stamped, answer.body)
+        elif len(body) >= COMPRESS_FROM and headers.accepts_gzip(request.headers):
+            body = await compressed(body)
+            stamped.update({"Vary": varying(stamped), "Content-Encoding": "gzip"})
+        return answer, whole(request, answer.status, stamped, body)
 
     def _log_request(
         self, request: web.BaseRequest, request_id: str, turn: InFlightRequest, answer: HttpResponse, began: float
@@ -197,10 +211,11 @@ class HttpServer(web.Server):
         self, request: web.BaseRequest, request_id: str, turn: InFlightRequest
     ) -> HttpResponse | web.StreamResponse:
         try:
-            if self._cors.is_preflight(request):
-                return HttpResponse(200, headers=self._cors.preflight_headers(request))
             if request.version not in (HttpVersion10, HttpVersion11):
                 raise RequestFailed(400, "Only HTTP/1.0 and HTTP/1.1 are spoken here.", {"Connection": "close"})
+            check_framing(request)
+            if self._cors.is_preflight(request):
+                return HttpResponse(200, headers=self._cors.preflight_headers(request))
             self._in_flight.check()
             return await self._respond(request, request_id, turn.arrived)
         except (InvalidRequest, RequestFailed) as failure:
@@ -219,16 +234,13 @@ class HttpServer(web.Server):
             return self._failures.of_request(RequestFailed(500, message), request_id)
 
 
-def _sent_at_once(request: web.BaseRequest, response: web.StreamResponse, size: int) -> bool:
+def _sent_at_once(request: web.BaseRequest, response: WholeResponse, size: int) -> bool:
     """Write a small response; return whether the socket took all of it at once, as nearly always."""
-    if size >= LARGE or not isinstance(response, WholeResponse):
+    if size >= LARGE:
         return False
     response.send(request)
     return not request.protocol.writing_paused
 
 
-async def _written(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    await response.prepare(request)
-    await response.write_eof()
-    if isinstance(response, web.Response):
-        response.body = None  # aiohttp keeps the response until the next request arrives
+async def _written(request: web.BaseRequest, response: WholeResponse) -> None:
+    response.send(request)

@@ -19,6 +19,7 @@ from restmap_gateway.json_map.well_known import text_form
 
 ANY = "google.protobuf.Any"
 
+_EMPTY = "google.protobuf.Empty"
 _TYPE = "@type"
 _VALUE = "value"
 
@@ -42,6 +43,8 @@ def any_reader(pool: DescriptorPool, reader_of: Callable[[Descriptor], ReadInto]
         inner_class = GetMessageClass(descriptor)
         inner = inner_class()
         members = {name: item for name, item in value.items() if name != _TYPE}
+        if descriptor.full_name == _EMPTY and members == {_VALUE: {}}:
+            members = {}  # protobuf for Go writes this value
         if _has_json_of_its_own(descriptor.full_name):
             _read_value(members, inner, reader_of(descriptor))
         else:

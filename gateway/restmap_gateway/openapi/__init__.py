@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from google.protobuf.descriptor import FieldDescriptor
 
 from restmap.v1.restmap_pb2 import SecurityScheme
+from restmap_gateway.json_map.content import is_content
 from restmap_gateway.openapi.beside import Beside
 from restmap_gateway.openapi.comments import Comments
 from restmap_gateway.openapi.components import Components
-from restmap_gateway.openapi.examples import example_of, example_of_field
+from restmap_gateway.openapi.examples import example_of, example_of_field, example_of_response
 from restmap_gateway.openapi.failures import FailureResponses
 from restmap_gateway.openapi.names import Names, OperationNames
+from restmap_gateway.openapi.not_served import not_served
 from restmap_gateway.openapi.parameters import Parameters
 from restmap_gateway.openapi.paths import Path, path_of
 from restmap_gateway.openapi.schemas import Schemas, Side, inside
@@ -24,6 +26,9 @@ from restmap_gateway.schema.schema import Method, Rule, Schema, needs_body
 _METHODS = frozenset({"GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD", "PATCH", "TRACE"})
 _OTHER_METHODS = "x-additionalOperations"
 """Member of a path for operations with HTTP methods that OpenAPI 3.1 lacks, by method as sent."""
+
+_ANY_CONTENT = {"*/*": {"schema": {"type": "string", "format": "binary"}}}
+"""Content of a body that is not JSON."""
 
 _MOST_NAMED = 5
 _VERSION = re.compile(r"v[0-9]+[a-z0-9_]*")
@@ -63,7 +68,7 @@ def _info(schema: Schema, version: str | None) -> Json:
     info: Json = {
         "title": conventions.api_title or ", ".join(filter(None, packages)) or "API",
         "version": conventions.api_version or version or _version_in(packages[0]),
-        "description": "\n\n".join(filter(None, (conventions.api_description, about))),
+        "description": "\n\n".join(filter(None, (conventions.api_description, about + not_served(schema)))),
     }
     for member, option in (("contact", conventions.api_contact), ("license", conventions.api_license)):
         if option is not None:
@@ -160,24 +165,29 @@ class _Operations:
         return operation | {"responses": {"200": self._success(method, rule), **self._failures}}
 
     def _request_body(self, method: Method, rule: Rule) -> Json:
+        if is_content(method.request, rule.body):
+            return {"required": needs_body(method, rule), "content": _ANY_CONTENT}
         in_path = frozenset(variable.name for variable in rule.template.variables)
         if rule.body == "*":
             schema = self._requests.message(method.request, in_path)
-            example: object = example_of(method.request, in_path)
+            example = example_of(method.request, in_path)
         else:
             body = method.request.fields_by_name[rule.body]
             schema = self._requests.whole_field(body, inside(rule.body, in_path))
             example = example_of_field(body, inside(rule.body, in_path))
-        content = {"application/json": {"schema": schema, "example": example}}
+        content = {"application/json": {"schema": schema, **example}}
         return {"required": needs_body(method, rule), "content": content}
 
     def _success(self, method: Method, rule: Rule) -> Json:
         answer: Json = {"description": "Success.", "headers": self._headers}
+        if is_content(method.response, rule.response_body) and not method.mapping.empty_body:
+            return answer | {"content": _ANY_CONTENT}
         if method.server_streaming:
             return answer | {"description": "A stream of messages.", "content": self._stream(method, rule)}
         if method.mapping.empty_body:
             return answer | {"description": "Success, without a body."}
-        return answer | {"content": {"application/json": {"schema": self._answer(method, rule)}}}
+        example = {} if rule.response_body else example_of_response(method.response)
+        return answer | {"content": {"application/json": {"schema": self._answer(method, rule), **example}}}
 
     def _answer(self, method: Method, rule: Rule) -> Json:
         if rule.response_body:

@@ -11,6 +11,7 @@ from importlib import resources
 from restmap_gateway.transcode.pages import COMPRESS_FROM, Page
 
 DESCRIPTION_PATH = "/openapi.json"
+OLDER_DESCRIPTION_PATH = "/openapi-3.0.json"
 PAGE_PATH = "/docs"
 PROTOS_PATH = "/protos.binpb"
 
@@ -79,11 +80,21 @@ SwaggerUIBundle({
 """
 
 # Hide the server list and links, because there is one server and no links. All failures have one shape, so 400 shows it
-# and the others are one line each.
+# and the others are one line each. An empty parameter is the same as none, so there is no box to choose it. On a narrow
+# screen, the description of a service is below its name, where it has the whole width.
 _STYLE = """body { margin: 0; }
 .operation-servers, .scheme-container :is(.servers-title, .servers), .response-col_links { display: none; }
 .responses-table tr.response:is([data-code^="4"], [data-code^="5"]):not([data-code="400"])
   :is(.response-controls, .model-example, .headers-wrapper) { display: none; }
+.parameter__empty_value_toggle { display: none; }
+.swagger-ui :is(.opblock-tag > a, .opblock-summary-path, .info .title, .info a) {
+  overflow-wrap: anywhere; min-width: 0;
+}
+@media (max-width: 900px) {
+  .swagger-ui .opblock-tag { flex-wrap: wrap; font-size: 20px; }
+  .swagger-ui .opblock-tag > a { flex: 1; }
+  .swagger-ui .opblock-tag > small { flex: 1 0 100%; order: 1; padding: 10px 0 0; }
+}
 """
 
 
@@ -100,13 +111,18 @@ def pages(description: bytes, protos: bytes) -> Mapping[str, Page]:
         f"{PAGE_PATH}/{name}": _large(content_type, _asset(name), _KEPT) for name, content_type in _ASSETS.items()
     }
     return {
-        DESCRIPTION_PATH: _large("application/json", description, _FRESH),
+        DESCRIPTION_PATH: description_page(description),
         PROTOS_PATH: _large("application/x-protobuf", protos, _FRESH),
         PAGE_PATH: Page("text/html; charset=utf-8", page, _FRESH | {"Content-Security-Policy": _POLICY}),
         f"{PAGE_PATH}/start.js": Page("text/javascript; charset=utf-8", _START.encode(), _FRESH),
         f"{PAGE_PATH}/start.css": Page("text/css; charset=utf-8", _STYLE.encode(), _FRESH),
         **assets,
     }
+
+
+def description_page(description: bytes) -> Page:
+    """Return a description as JSON as a page."""
+    return _large("application/json", description, _FRESH)
 
 
 def _large(content_type: str, body: bytes, headers: Mapping[str, str]) -> Page:

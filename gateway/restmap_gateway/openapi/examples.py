@@ -1,43 +1,65 @@
-"""An example of a request body, made from types and formats only; it always fits the schema."""
+"""Examples of bodies: of the option, or made from types, formats and constraints; they always fit the schema."""
 
 from __future__ import annotations
 
+import json
+
 from google.api import field_behavior_pb2
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
 from restmap_gateway.json_map.enums import NULL_VALUE
-from restmap_gateway.json_map.fields import has_utc_micros, map_entry, shown_fields
+from restmap_gateway.json_map.fields import has_utc_micros, map_entry, message_mapping, shown_fields
 from restmap_gateway.json_map.scalars import WRAPPERS
+from restmap_gateway.openapi.constraints import constraints_of
+from restmap_gateway.openapi.constraints.rules import Keywords
+from restmap_gateway.openapi.fitting import NoExample, fitting, whole
 from restmap_gateway.openapi.schemas import behavior_of, inside, is_required
-from restmap_gateway.openapi.values import ANY, Json, scalar_schema, well_known_schema
+from restmap_gateway.openapi.values import ANY, Json, constrained, well_known_schema
 
 _MOST_DEPTH = 3
 """Maximum levels of nested messages in an example; required fields are shown at any level."""
 
 
-class _Endless(Exception):
-    """The message must contain itself."""
+_NOTHING: frozenset[str] = frozenset()
 
 
 def example_of(descriptor: Descriptor, excluded: frozenset[str]) -> Json:
-    """Return an example of a request without the fields in `excluded`."""
+    """Return the member ``example`` for a request without the fields in `excluded`; empty without an example."""
     try:
-        return _object(descriptor, excluded, ())
-    except _Endless:
+        return {"example": _object(descriptor, excluded, ())}
+    except NoExample:
         return {}
 
 
-def example_of_field(field: FieldDescriptor, excluded: frozenset[str]) -> object:
-    """Return an example of a body that is one field; `excluded` is relative to the field."""
+def example_of_field(field: FieldDescriptor, excluded: frozenset[str]) -> Json:
+    """Return the member ``example`` for a body that is one field; `excluded` is relative to the field."""
     try:
-        return _field(field, excluded, ())
-    except _Endless:
+        return {"example": _field(field, excluded, ())}
+    except NoExample:
         return {}
+
+
+def example_of_response(descriptor: Descriptor) -> Json:
+    """Return the member ``example`` for a response; empty if the message has no option for it."""
+    given = message_mapping(descriptor).example
+    return {"example": json.loads(given)} if given else {}
+
+
+def _without(example: Json, excluded: frozenset[str]) -> Json:
+    members = {name: value for name, value in example.items() if name not in excluded}
+    nested = {name: inside(name, excluded) for name in members}
+    return {
+        name: _without(value, nested[name]) if isinstance(value, dict) and nested[name] else value
+        for name, value in members.items()
+    }
 
 
 def _object(descriptor: Descriptor, excluded: frozenset[str], around: tuple[str, ...]) -> Json:
     if descriptor.full_name in around:
-        raise _Endless
+        raise NoExample
+    given = message_mapping(descriptor).example
+    if given:
+        return _without(json.loads(given), excluded)
     within = (*around, descriptor.full_name)
     members: Json = {}
     oneofs: set[str] = set()
@@ -47,7 +69,7 @@ def _object(descriptor: Descriptor, excluded: frozenset[str], around: tuple[str,
             continue
         try:
             members[field.name] = _field(field, inside(field.name, excluded), within)
-        except _Endless:
+        except NoExample:
             if is_required(field):
                 raise
             continue
@@ -64,51 +86,54 @@ def _is_left_out(field: FieldDescriptor, excluded: frozenset[str], within: tuple
 
 
 def _field(field: FieldDescriptor, excluded: frozenset[str], around: tuple[str, ...]) -> object:
+    constraints = constraints_of(field, in_request=True)
     entry = map_entry(field)
+    least = max(1, whole(constraints.items.get("minItems")))
     if entry is not None:
         key_field, value_field = entry
-        return {_key(key_field): _value(value_field, field, excluded, around)}
-    value = _value(field, field, excluded, around)
-    return [value] if field.is_repeated else value
+        value = _value(value_field, field, _NOTHING, around)
+        keys = constrained(key_field, constraints.keys)
+        return {_key(key_field, keys, number): value for number in range(least)}
+    if not field.is_repeated:
+        return _value(field, field, excluded, around)
+    if not constraints.items.get("uniqueItems"):
+        return [_value(field, field, _NOTHING, around)] * least
+    found = [_value(field, field, _NOTHING, around, number) for number in range(least)]
+    if any(one in found[:number] for number, one in enumerate(found)):
+        raise NoExample
+    return found
 
 
-def _value(field: FieldDescriptor, owner: FieldDescriptor, excluded: frozenset[str], around: tuple[str, ...]) -> object:
+def _value(
+    field: FieldDescriptor, owner: FieldDescriptor, excluded: frozenset[str], around: tuple[str, ...], number: int = 0
+) -> object:
+    """Return an example of one value; those of different numbers differ where possible."""
+    keywords = constraints_of(owner, in_request=True).value
     if field.enum_type is not None:
-        if field.enum_type.full_name == NULL_VALUE:
-            return None
-        # The first value usually means that nothing was chosen.
-        return [value.name for value in field.enum_type.values[:2]][-1]
-    if field.message_type is None:
-        return _first(scalar_schema(field))
-    known = well_known_schema(field.message_type.full_name, utc_micros=has_utc_micros(owner))
+        return _enum_value(field.enum_type, keywords, number)
+    message = field.message_type
+    if message is None:
+        return fitting(constrained(field, keywords), number)
+    known = well_known_schema(message.full_name, utc_micros=has_utc_micros(owner))
     if known is not None:
-        return _first(known)
-    if field.message_type.full_name == ANY:
+        return fitting(known, 0)
+    if message.full_name == ANY:
         return {}
-    if field.message_type.full_name in WRAPPERS:
-        return _first(scalar_schema(field.message_type.fields_by_name["value"]))
-    return _object(field.message_type, excluded, around)
+    if message.full_name in WRAPPERS:
+        return fitting(constrained(message.fields_by_name["value"], keywords), number)
+    return _object(message, excluded, around)
 
 
-def _key(field: FieldDescriptor) -> str:
+def _enum_value(enum: EnumDescriptor, keywords: Keywords, number: int) -> object:
+    if enum.full_name == NULL_VALUE:
+        return None
+    allowed = keywords.get("enum")
+    names = allowed if isinstance(allowed, list) else [value.name for value in enum.values]
+    # The first value usually means that nothing was chosen.
+    return names[(number + 1) % len(names)]
+
+
+def _key(field: FieldDescriptor, schema: Json, number: int) -> str:
     if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
-        return "name"
-    return "true" if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL else "1"
-
-
-def _first(schema: Json) -> object:
-    """Return the example in the schema, else the simplest value of its type."""
-    examples = schema.get("examples")
-    if isinstance(examples, list):
-        return examples[0]
-    match schema.get("type"):
-        case "boolean":
-            return True
-        case "array":
-            return []
-        case "object":
-            return {}
-        case "string":
-            return "string"
-        case _:
-            return 1.5
+        return str(fitting({"examples": ["name"], **schema}, number))
+    return "true" if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL else str(number + 1)

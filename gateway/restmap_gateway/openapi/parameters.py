@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from google.api import field_behavior_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from restmap_gateway.json_map.fields import field_mapping, map_entry, shown_fields
+from restmap_gateway.json_map.fields import field_mapping, map_entry, message_mapping, shown_fields
 from restmap_gateway.json_map.text_field import field_at
 from restmap_gateway.openapi.comments import Comments
 from restmap_gateway.openapi.paths import Path, Slot
@@ -57,6 +57,7 @@ class Parameters:
         bound = {variable.name for variable in rule.template.variables} | {rule.body}
         parameters: list[Json] = []
         cut: list[str] = []
+        empty: Json = {"allowEmptyValue": True} if message_mapping(method.request).empty_query_is_absent else {}
         entered = 0
         waiting = deque([_Step(method.request, "", True, (method.request.full_name,))])
         while waiting:
@@ -67,7 +68,7 @@ class Parameters:
                     continue
                 inner = _with_fields(field)
                 if inner is None:
-                    parameters += self._of_field(field, step)
+                    parameters += (parameter | empty for parameter in self._of_field(field, step))
                 elif inner.full_name in step.around or entered + len(inner.fields) > MOST_IN_QUERY:
                     cut.append(name)
                 else:
@@ -99,17 +100,26 @@ class Parameters:
         return parameter | ({"description": text} if text else {})
 
     def _of_field(self, field: FieldDescriptor, step: _Step) -> Iterator[Json]:
-        """Yield the parameter of a field and those of its aliases; none if a query cannot set the field."""
+        """Yield the parameter of a field, whose description names its aliases; none if a query cannot set the field."""
         if map_entry(field) or not has_text_form(field):
             return
         schema = self._schemas.field(field)
         if field_mapping(field).saturates:
-            schema = _unbounded(schema)
+            schema = self._unbounded(schema, field)
         has_to = step.is_required and is_required(field)
-        yield self._parameter(f"{step.prefix}{field.name}", "query", schema, field, is_required=has_to)
-        for alias in field_mapping(field).query_aliases:
-            other = self._parameter(f"{step.prefix}{alias}", "query", schema, field, is_required=False)
-            yield other | {"deprecated": True, "description": f"Another name of `{step.prefix}{field.name}`."}
+        parameter = self._parameter(f"{step.prefix}{field.name}", "query", schema, field, is_required=has_to)
+        # An alias is no parameter of its own: no keyword says that two parameters cannot differ.
+        aliases = [f"`{step.prefix}{alias}`" for alias in field_mapping(field).query_aliases]
+        note = f"Can also be named {' or '.join(aliases)}." if aliases else ""
+        text = "\n\n".join(part for part in (str(parameter.get("description", "")), note) if part)
+        yield parameter | ({"description": text} if text else {})
+
+    def _unbounded(self, schema: Json, field: FieldDescriptor) -> Json:
+        """Return the schema of an integer, or of several, without the limits of its type."""
+        items = schema.get("items")
+        if isinstance(items, dict):
+            return schema | {"items": self._unbounded(items, field)}
+        return {"type": "integer", **self._schemas.constraints(field).value}
 
     def _parameter(
         self, name: str, place: str, schema: Json, field: FieldDescriptor | None, *, is_required: bool
@@ -122,12 +132,6 @@ class Parameters:
             text = self._comments.of(field.full_name).text
             parameter |= {"description": text} if text else {}
         return parameter
-
-
-def _unbounded(schema: Json) -> Json:
-    """Return the schema of an integer, or of several, without limits."""
-    items = schema.get("items")
-    return schema | {"items": _unbounded(items)} if isinstance(items, dict) else {"type": "integer"}
 
 
 def _as_text(schema: Json, field: FieldDescriptor | None) -> Json:

@@ -22,7 +22,7 @@ class Slot:
     pattern: str
     """Pattern of the variable with ``{}`` for this wildcard (``shelves/{}``); empty for one whole segment."""
     is_open: bool
-    """Whether the segment matches all remaining segments, or none."""
+    """Whether the segment matches any number of segments, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def path_of(template: Template) -> Path:
         if isinstance(segment, str):
             parts.append(quote(segment, safe=_SAFE))
             continue
-        variable = next((one for one in template.variables if one.start <= index and _ends_behind(one, index)), None)
+        variable = next((one for one in template.variables if index in one.indexes(len(template.segments))), None)
         name = _name(template, variable, index)
         while name in names:
             name += "_"
@@ -72,10 +72,6 @@ def path_of(template: Template) -> Path:
         parts.append(Slot(name, variable, pattern, segment is Wildcard.REMAINING))
     verb = f":{quote(template.verb, safe=_SAFE)}" if template.verb else ""
     return Path(tuple(parts), verb)
-
-
-def _ends_behind(variable: Variable, index: int) -> bool:
-    return variable.end is None or index < variable.end
 
 
 def _name(template: Template, variable: Variable | None, index: int) -> str:
@@ -89,9 +85,9 @@ def _name(template: Template, variable: Variable | None, index: int) -> str:
 def _pattern(template: Template, variable: Variable, index: int) -> str:
     segments = [template.segments[at] for at in _indexes(template, variable)]
     texts = [segment.value if isinstance(segment, Wildcard) else segment for segment in segments]
-    texts[index - variable.start] = "{}"
+    texts[_indexes(template, variable).index(index)] = "{}"
     return "/".join(texts)
 
 
 def _indexes(template: Template, variable: Variable) -> range:
-    return range(variable.start, len(template.segments) if variable.end is None else variable.end)
+    return variable.indexes(len(template.segments))

@@ -10,14 +10,16 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from restmap_gateway.json_map import fields as json_fields
 from restmap_gateway.json_map.enums import NULL_VALUE
-from restmap_gateway.json_map.fields import field_mapping, has_utc_micros, map_entry, message_mapping, shown_fields
+from restmap_gateway.json_map.fields import has_utc_micros, map_entry, message_mapping, shown_fields
 from restmap_gateway.json_map.scalars import WRAPPERS
 from restmap_gateway.openapi.comments import Comments
 from restmap_gateway.openapi.components import Components, Form
+from restmap_gateway.openapi.constraints import Constraints, constraints_of
 from restmap_gateway.openapi.values import (
     ANY,
     Json,
     any_schema,
+    constrained,
     enum_schema,
     map_key_schema,
     nullable,
@@ -111,40 +113,47 @@ class Schemas:
     def field(self, field: FieldDescriptor, excluded: frozenset[str] = NOTHING) -> Json:
         """Return the schema of a field's value, without null for unset; `excluded` is relative to the field."""
         entry = map_entry(field)
-        if entry is not None:
-            key_field, value_field = entry
-            keys = map_key_schema(key_field)
-            schema: Json = {"type": "object", "additionalProperties": self.value(value_field, field)}
-            return schema | ({"propertyNames": keys} if keys else {}) | self._most(field, "maxProperties")
-        if field.is_repeated:
-            return {"type": "array", "items": self.value(field, field)} | self._most(field, "maxItems")
-        return self.value(field, field, excluded)
+        if entry is None and not field.is_repeated:
+            return self.value(field, field, excluded)
+        constraints = self.constraints(field)
+        if entry is None:
+            return {"type": "array", "items": self.value(field, field), **constraints.items}
+        key_field, value_field = entry
+        keys = {**(map_key_schema(key_field) or {}), **constraints.keys}
+        schema: Json = {"type": "object", "additionalProperties": self.value(value_field, field)}
+        return schema | ({"propertyNames": keys} if keys else {}) | dict(constraints.of_map)
 
-    def _most(self, field: FieldDescriptor, keyword: str) -> Json:
-        most = field_mapping(field).max_items if self._side is Side.REQUEST else 0
-        return {keyword: most} if most else {}
+    def constraints(self, field: FieldDescriptor) -> Constraints:
+        """Return the constraints of a field in messages of this direction."""
+        return constraints_of(field, in_request=self._side is Side.REQUEST)
 
     def whole_field(self, field: FieldDescriptor, excluded: frozenset[str] = NOTHING) -> Json:
         """Return the schema of a body that is only this field."""
         schema = self.field(field, excluded)
-        if self._side is Side.ANSWER and field.has_presence:
+        if self._side is Side.ANSWER and field.has_presence and not self.constraints(field).is_always_set:
             schema = nullable(schema)
         return _described(schema, self._comments.of(field.full_name).text)
 
     def value(self, field: FieldDescriptor, owner: FieldDescriptor, excluded: frozenset[str] = NOTHING) -> Json:
         """Return the schema of one value; `owner` is the field shown to clients, `field` may be that of a map entry."""
-        if field.message_type is not None:
-            return self.message(field.message_type, excluded, utc_micros=has_utc_micros(owner), is_inner=True)
+        keywords = self.constraints(owner).value
+        inner = field.message_type
+        if inner is not None and inner.full_name in WRAPPERS:
+            return constrained(inner.fields_by_name["value"], keywords)
+        if inner is not None:
+            return self.message(inner, excluded, utc_micros=has_utc_micros(owner), is_inner=True)
         if field.enum_type is None:
-            return scalar_schema(field)
+            return constrained(field, keywords)
         enum = field.enum_type
         if enum.full_name == NULL_VALUE:
             return {"type": "null"}
+        if "enum" in keywords:
+            return {"type": "string", "enum": keywords["enum"]}
         return self._components.of_type(enum, Form.ANSWER, lambda: enum_schema(enum, self._comments))
 
     def _property(self, field: FieldDescriptor, excluded: frozenset[str]) -> Json:
         schema = self.field(field, excluded)
-        if self._side is Side.ANSWER and _is_null_when_absent(field):
+        if self._side is Side.ANSWER and self._is_null_when_absent(field):
             schema = nullable(schema)
         behavior = behavior_of(field)
         schema |= {"readOnly": True} if field_behavior_pb2.OUTPUT_ONLY in behavior else {}
@@ -163,7 +172,13 @@ class Schemas:
             is_bound = field.name in excluded or _is_left_empty(field, inside(field.name, excluded))
             return is_required(field) and not is_bound
         owner = field.containing_type
-        return owner is not None and message_mapping(owner).absent_as_null
+        is_written = owner is not None and message_mapping(owner).absent_as_null
+        return is_written or self.constraints(field).is_always_set
+
+    def _is_null_when_absent(self, field: FieldDescriptor) -> bool:
+        owner = field.containing_type
+        is_null = field.has_presence and owner is not None and message_mapping(owner).absent_as_null
+        return is_null and not self.constraints(field).is_always_set
 
 
 def inside(name: str, paths: frozenset[str]) -> frozenset[str]:
@@ -173,7 +188,8 @@ def inside(name: str, paths: frozenset[str]) -> frozenset[str]:
 
 def is_required(field: FieldDescriptor) -> bool:
     """Return whether clients must and can set a field, according to its proto."""
-    return json_fields.is_required(field) and field_behavior_pb2.OUTPUT_ONLY not in behavior_of(field)
+    has_to = json_fields.is_required(field) or constraints_of(field, in_request=True).is_required
+    return has_to and field_behavior_pb2.OUTPUT_ONLY not in behavior_of(field)
 
 
 def behavior_of(field: FieldDescriptor) -> Iterable[int]:
@@ -185,11 +201,6 @@ def behavior_of(field: FieldDescriptor) -> Iterable[int]:
 def shown_in(fields: Iterable[FieldDescriptor]) -> list[FieldDescriptor]:
     """Return those of `fields` that REST shows."""
     return [field for field in fields if field.containing_type is None or field in shown_fields(field.containing_type)]
-
-
-def _is_null_when_absent(field: FieldDescriptor) -> bool:
-    owner = field.containing_type
-    return field.has_presence and owner is not None and message_mapping(owner).absent_as_null
 
 
 def _is_left_empty(field: FieldDescriptor, excluded: frozenset[str]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from google.api import field_info_pb2
@@ -18,6 +19,14 @@ UTC_MICROS_EXAMPLE: Final = "2024-05-06T07:08:09.000000"
 
 _INT32: Final = (-(2**31), 2**31 - 1)
 _UINT32: Final = (0, 2**32 - 1)
+_TEXT_INTEGERS: Final = (FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_UINT64)
+_FLOATS: Final = (FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT)
+_RANGES: Final = {
+    "minimum": "At least",
+    "exclusiveMinimum": "Greater than",
+    "maximum": "At most",
+    "exclusiveMaximum": "Less than",
+}
 _FORMATS: Final = {
     field_info_pb2.FieldInfo.UUID4: ("uuid", "3f2504e0-4f89-41d3-9a0c-0305e82c3301"),
     field_info_pb2.FieldInfo.IPV4: ("ipv4", "192.0.2.1"),
@@ -44,6 +53,29 @@ def scalar_schema(field: FieldDescriptor) -> Json:
             return _number("float")
         case _:
             return _bytes() if field.type == FieldDescriptor.TYPE_BYTES else _string(field)
+
+
+def constrained(field: FieldDescriptor, keywords: Mapping[str, object]) -> Json:
+    """Return the schema of one value of a field that is neither message nor enum, with these additional keywords."""
+    schema = scalar_schema(field)
+    if not keywords:
+        return schema
+    if field.cpp_type in _TEXT_INTEGERS:
+        return _constrained_text(schema, keywords)
+    alternatives = schema.get("anyOf")
+    if isinstance(alternatives, list) and field.cpp_type in _FLOATS:
+        first, *others = alternatives
+        return schema | {"anyOf": [first | dict(keywords), *others]}
+    return {**schema, **keywords}
+
+
+def _constrained_text(schema: Json, keywords: Mapping[str, object]) -> Json:
+    """Return the schema of an integer in text form, whose range only words can tell."""
+    choice = keywords.get("enum")
+    if isinstance(choice, list):
+        schema = schema | {"enum": [str(one) for one in choice]}
+    notes = [f"{text} {keywords[name]}." for name, text in _RANGES.items() if name in keywords]
+    return schema | ({"description": " ".join(notes)} if notes else {})
 
 
 def well_known_schema(full_name: str, *, utc_micros: bool) -> Json | None:

@@ -9,7 +9,8 @@
     FieldPath = IDENT { "." IDENT } ;
     Verb      = ":" LITERAL ;
 
-One addition, as in Envoy and grpc-gateway: ``/`` alone is the root path.
+Two additions, as in Envoy and grpc-gateway: ``/`` alone is the root path, and segments may follow a ``**``, which may
+then occur only once: ``/v1/{name=keyRings/**}/summary``.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Wildcard(Enum):
     ONE = "*"
     """Matches exactly one segment, which is not empty."""
     REMAINING = "**"
-    """Matches all remaining segments, or none."""
+    """Matches any number of segments, or none."""
 
 
 Segment = str | Wildcard
@@ -51,13 +52,16 @@ Segment = str | Wildcard
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A request field that takes a part of the path: the segments from ``start`` to before ``end``."""
+    """A request field that takes a part of the path: the segments from ``start`` to before ``end``.
+
+    Both count as in a slice: behind a ``**`` they are negative, because they count from the end of the path.
+    """
 
     field_path: tuple[str, ...]
     """Names of the fields from the request inwards: ``{a.b}`` is ``("a", "b")``."""
     start: int
     end: int | None
-    """End of the segments; None: all segments from ``start``, because ``**`` ends the variable."""
+    """End of the segments; None: the end of the path, because ``**`` is in the variable or before it."""
 
     @property
     def name(self) -> str:
@@ -67,7 +71,12 @@ class Variable:
     @property
     def is_multi_segment(self) -> bool:
         """Return whether the value can have several segments, so that an encoded ``%2F`` must stay encoded."""
-        return self.end is None or self.end - self.start > 1
+        is_open = self.start >= 0 and (self.end is None or self.end < 0)
+        return is_open or (self.end or 0) - self.start > 1
+
+    def indexes(self, segments: int) -> range:
+        """Return the indexes of the variable's segments among so many segments: of a path, or of the template."""
+        return range(*slice(self.start, self.end).indices(segments))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +86,7 @@ class Template:
     text: str
     """The template as written."""
     segments: tuple[Segment, ...]
-    """Segments; empty only for the root path, with ``Wildcard.REMAINING`` only as the last."""
+    """Segments; empty only for the root path, with at most one ``Wildcard.REMAINING``."""
     variables: tuple[Variable, ...]
     """Variables in the order of the path; no field path occurs twice."""
     verb: str
@@ -118,7 +127,7 @@ def parse(text: str) -> Template:
     """Parse a path template.
 
     Raises:
-        TemplateError: the text violates the grammar, a variable occurs twice, or ``**`` is not last.
+        TemplateError: the text violates the grammar, or a variable or ``**`` occurs twice.
     """
     return Template(text, (), (), "") if text == "/" else _Parser(text).template()
 
@@ -131,6 +140,7 @@ class _Parser:
         self._at = 0
         self._segments: list[Segment] = []
         self._variables: list[Variable] = []
+        """Variables with starts and ends from the beginning of the template."""
 
     def template(self) -> Template:
         self._expect("/")
@@ -138,18 +148,19 @@ class _Parser:
         verb = self._literal("a verb") if self._take(":") else ""
         if self._at < len(self._text):
             raise self._error(f"{self._next()} is not expected here")
-        return Template(self._text, tuple(self._segments), tuple(self._variables), verb)
+        return Template(self._text, tuple(self._segments), tuple(map(self._placed, self._variables)), verb)
 
     def _take_segments(self, *, inside_variable: bool) -> None:
         self._take_segment(inside_variable)
         while self._text.startswith("/", self._at):
-            if self._segments[-1] is Wildcard.REMAINING:
-                raise self._error("'**' must be the last segment")
             self._at += 1
             self._take_segment(inside_variable)
 
     def _take_segment(self, inside_variable: bool) -> None:
-        if self._take("**"):
+        if self._text.startswith("**", self._at):
+            if Wildcard.REMAINING in self._segments:
+                raise self._error("a second '**', where any part of the path could belong to either")
+            self._expect("**")
             self._segments.append(Wildcard.REMAINING)
         elif self._take("*"):
             self._segments.append(Wildcard.ONE)
@@ -172,11 +183,19 @@ class _Parser:
         else:
             self._segments.append(Wildcard.ONE)
         self._expect("}")
-        end = None if self._segments[-1] is Wildcard.REMAINING else len(self._segments)
-        variable = Variable(tuple(path), start, end)
+        variable = Variable(tuple(path), start, len(self._segments))
         if any(other.field_path == variable.field_path for other in self._variables):
             raise self._error(f"the variable {variable.name!r} occurs twice", column)
         self._variables.append(variable)
+
+    def _placed(self, variable: Variable) -> Variable:
+        """Return the variable with start and end counted from the end of the path if they are behind a ``**``."""
+        if variable.end is None or Wildcard.REMAINING not in self._segments:
+            return variable
+        rest, length = self._segments.index(Wildcard.REMAINING), len(self._segments)
+        start = variable.start if variable.start <= rest else variable.start - length
+        end = variable.end if variable.end <= rest else variable.end - length or None
+        return Variable(variable.field_path, start, end)
 
     def _ident(self) -> str:
         match = _IDENT.match(self._text, self._at)

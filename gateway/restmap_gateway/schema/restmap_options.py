@@ -20,6 +20,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from restmap.v1 import restmap_pb2
 from restmap_gateway.json_map.fields import field_mapping, message_mapping, shown_fields
 from restmap_gateway.json_map.scalars import text_parser
+from restmap_gateway.schema.constraint_check import constraint_problems, example_problems
 from restmap_gateway.schema.descriptor_set import DescriptorSet, Problem
 
 _Optioned: TypeAlias = (
@@ -97,11 +98,13 @@ def option_problems(descriptors: DescriptorSet) -> Iterator[Problem]:
 
 def _message_problems(message: Descriptor) -> Iterator[Problem]:
     yield from _newer_options(message, restmap_pb2.message, message.file.name, message.full_name)
+    yield from (Problem(text, message.file.name, message.full_name) for text in example_problems(message))
     for enum in message.enum_types:
         yield from _enum_problems(enum)
     for field in message.fields:
         yield from _newer_options(field, restmap_pb2.field, message.file.name, field.full_name)
-        for description in (*_alias_problems(message, field), *_header_problems(message, field)):
+        found = (*_alias_problems(message, field), *_header_problems(message, field), *constraint_problems(field))
+        for description in found:
             yield Problem(description, message.file.name, field.full_name)
 
 

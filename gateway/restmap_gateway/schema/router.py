@@ -1,19 +1,27 @@
 """Finds the rule for a request in a trie over the segments of the path.
 
 If several templates match a path, the most literal one is preferred, read from the left: a literal before ``*``, ``*``
-before ``**``, a custom verb before a colon that is part of the value. The order of registration does not matter. Among
-the matching templates, the first one that serves the HTTP method wins, so that a literal route never hides a method of
-a variable one.
+before ``**``, a custom verb before a colon that is part of the value. Segments behind a ``**`` are compared in the same
+way, but from the right: ``/**/a/b`` before ``/**/b`` before ``/**/*`` before ``/**``. The order of registration does
+not matter. Among the matching templates, the first one that serves the HTTP method wins, so that a literal route never
+hides a method of a variable one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from restmap_gateway.errors import InvalidRequest, Violation
-from restmap_gateway.schema.http_rule import Template, Variable, Wildcard, percent_decoded, percent_decoded_except_slash
+from restmap_gateway.schema.http_rule import (
+    Segment,
+    Template,
+    Variable,
+    Wildcard,
+    percent_decoded,
+    percent_decoded_except_slash,
+)
 
 T = TypeVar("T")
 
@@ -71,6 +79,7 @@ class _Node(Generic[T]):
     literals: dict[str, _Node[T]] = field(default_factory=dict)
     one: _Node[T] | None = None
     rest: _Node[T] | None = None
+    """State behind ``**``; its own segments are those at the end of the path, from right to left."""
     verbs: dict[str, dict[str, Route[T]]] = field(default_factory=dict)
     """Routes of templates that end here: by verb (empty for none), then by HTTP method."""
 
@@ -89,7 +98,7 @@ class Router(Generic[T]):
                 shape.
         """
         node = self._root
-        for segment in template.segments:
+        for segment in _from_both_ends(template.segments):
             node = _child(node, segment)
         routes = node.verbs.setdefault(template.verb, {})
         added = Route(template, target)
@@ -159,8 +168,19 @@ class _Search(Generic[T]):
             if route is None and node.one is not None:
                 route = self.below(node.one, segments, index + 1, verb)
         if route is None and node.rest is not None:
-            route = self._ending(node.rest, verb)
+            route = self._behind_rest(node.rest, segments, index, len(segments), verb)
         return route
+
+    def _behind_rest(self, node: _Node[T], segments: list[str], index: int, end: int, verb: str) -> Route[T] | None:
+        """Return the first route behind a ``**`` that takes at least none of the segments from index to end."""
+        route = None
+        if index < end:
+            literal = node.literals.get(_decoded(segments[end - 1]) or "")
+            if literal is not None:
+                route = self._behind_rest(literal, segments, index, end - 1, verb)
+            if route is None and node.one is not None:
+                route = self._behind_rest(node.one, segments, index, end - 1, verb)
+        return route or self._ending(node, verb)
 
     def _ending(self, node: _Node[T], verb: str) -> Route[T] | None:
         routes = node.verbs.get(verb)
@@ -170,6 +190,13 @@ class _Search(Generic[T]):
         if route is None:
             self.allow.update(routes)
         return route
+
+
+def _from_both_ends(segments: tuple[Segment, ...]) -> Iterator[Segment]:
+    """Yield the segments to the ``**``, then those behind it from right to left."""
+    rest = segments.index(Wildcard.REMAINING) + 1 if Wildcard.REMAINING in segments else len(segments)
+    yield from segments[:rest]
+    yield from reversed(segments[rest:])
 
 
 def _child(node: _Node[T], segment: str | Wildcard) -> _Node[T]:

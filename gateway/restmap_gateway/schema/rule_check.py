@@ -42,10 +42,15 @@ def pattern_of(http: HttpRule) -> tuple[str, str]:
     return kind.upper(), getattr(http, kind)
 
 
+def is_http_method(name: str) -> bool:
+    """Return whether a request can have this HTTP method."""
+    return _TOKEN.fullmatch(name) is not None
+
+
 def annotation_problems(http: HttpRule, *, is_additional: bool) -> Iterator[str]:
     """Yield the errors in the form of a rule, independent of the method."""
     http_method, _ = pattern_of(http)
-    if not _TOKEN.fullmatch(http_method):
+    if not is_http_method(http_method):
         yield f"{http_method!r} is not an HTTP method" if http_method else "the rule names no HTTP method and path"
     if is_additional and http.additional_bindings:
         yield "an additional binding must not have additional bindings"

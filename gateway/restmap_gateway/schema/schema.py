@@ -1,11 +1,12 @@
-"""The API that a gateway serves, read from a descriptor set and validated as a whole before serving."""
+"""The API that a gateway serves, read from a descriptor set and validated before serving."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 
 from google.api import annotations_pb2
+from google.api.http_pb2 import HttpRule
 from google.protobuf.descriptor import Descriptor, MethodDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, MethodOptions
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -20,9 +21,17 @@ from restmap_gateway.schema.error_codes import ReasonMapping, read_failure_codes
 from restmap_gateway.schema.http_rule import Template, TemplateError, parse
 from restmap_gateway.schema.restmap_options import of_method, option_problems
 from restmap_gateway.schema.router import RouteConflict, Router
-from restmap_gateway.schema.rule_check import annotation_problems, method_problems, pattern_of, rule_problems
+from restmap_gateway.schema.rule_check import (
+    annotation_problems,
+    is_http_method,
+    method_problems,
+    pattern_of,
+    rule_problems,
+)
+from restmap_gateway.schema.selection import select
+from restmap_gateway.schema.unserved import FaultyOptions, Unserved
 
-__all__ = ["Method", "Problem", "ReasonMapping", "Rule", "Schema", "SchemaError", "load", "needs_body"]
+__all__ = ["Method", "Problem", "ReasonMapping", "Rule", "Schema", "SchemaError", "Unserved", "load", "needs_body"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,34 +88,51 @@ class Schema:
     """Pool with every type of the set and nothing else."""
     files: tuple[FileDescriptorProto, ...]
     """Files, each after its imports, with comments if the set contains them."""
+    unserved: tuple[Unserved, ...] = ()
+    """Rules that cannot be served; empty for a set that was loaded strictly."""
+    left_out: tuple[str, ...] = ()
+    """Full names of the services that are not served because the set only imports them."""
 
     @property
     def http_methods(self) -> frozenset[str]:
         """Return the HTTP methods of all rules, ``*`` included if a rule is for any method."""
-        return frozenset(rule.http_method for method in self.methods for rule in method.bindings)
+        served = (rule.http_method for method in self.methods for rule in method.bindings)
+        return frozenset(served) | {one.http_method for one in self.unserved if one.template is not None}
 
 
-def load(descriptor_set: bytes, *, services: Collection[str] = ()) -> Schema:
+def load(descriptor_set: bytes, *, services: Collection[str] = (), strict: bool = True) -> Schema:
     """Read a self-contained ``FileDescriptorSet`` and check everything in it that could make a call fail.
 
     Args:
         descriptor_set: as written by ``protoc --include_imports --descriptor_set_out``.
-        services: full names (``package.Service``) of the services to serve; empty for all with an annotation.
+        services: full names (``package.Service``) of the services to serve; empty for all with an annotation that are
+            not only imported.
+        strict: whether an error in one rule or option prevents serving the set; otherwise the rules without errors are
+            served, and the others are in `Schema.unserved`.
 
     Raises:
         SchemaError: has every problem, each with its file, method and rule. Further problems are unknown only if the
             set cannot be opened at all.
     """
     opened = open_set(descriptor_set)
-    problems = [*option_problems(opened)]
-    methods = [_method(descriptor, problems) for descriptor in _annotated(opened, services, problems)]
-    problems += _conflicts(methods)
-    failure_codes = read_failure_codes(opened, problems)
-    reasons = read_reasons(opened, problems)
-    conventions = read_conventions(opened, problems)
-    if problems:
-        raise SchemaError(problems)
-    return Schema(tuple(methods), failure_codes, reasons, conventions, opened.pool, opened.protos)
+    of_all = list[Problem]()
+    selection, reader = select(opened, services, of_all), _MethodReader(opened, strict=strict)
+    methods = reader.without_conflicts(filter(None, map(reader.read, selection.methods)))
+    failure_codes = read_failure_codes(opened, of_all)
+    reasons = read_reasons(opened, of_all)
+    conventions = read_conventions(opened, of_all)
+    if of_all or not methods or (strict and reader.problems):
+        raise SchemaError([*reader.problems, *of_all])
+    return Schema(
+        methods,
+        failure_codes,
+        reasons,
+        conventions,
+        opened.pool,
+        opened.protos,
+        tuple(reader.unserved),
+        selection.left_out,
+    )
 
 
 def needs_body(method: Method, rule: Rule) -> bool:
@@ -120,45 +146,78 @@ def needs_body(method: Method, rule: Rule) -> bool:
     return any(is_required(field) for field in shown_fields(method.request) if field.name not in in_path)
 
 
-def _annotated(opened: DescriptorSet, wanted: Collection[str], problems: list[Problem]) -> list[MethodDescriptor]:
-    """Return the annotated methods of the wanted services, or of all; services without any become problems."""
-    services = {service.full_name: service for file in opened.files for service in file.services_by_name.values()}
-    methods = {name: [m for m in service.methods if _is_annotated(m)] for name, service in services.items()}
-    for name in sorted(wanted):
-        if name not in services:
-            known = ", ".join(services) or "none"
-            problems.append(Problem(f"there is no service {name!r} in the set, it has: {known}"))
-        elif not methods[name]:
-            problems.append(Problem("no method has a google.api.http annotation", services[name].file.name, name))
-    if not wanted and not any(methods.values()):
-        problems.append(Problem("no method of the set has a google.api.http annotation"))
-    return [method for name, found in methods.items() if not wanted or name in wanted for method in found]
+class _MethodReader:
+    """Reads methods, and collects what is wrong with them."""
+
+    def __init__(self, opened: DescriptorSet, *, strict: bool) -> None:
+        self.problems = [*option_problems(opened)]
+        """All errors in options, methods and rules."""
+        self.unserved: list[Unserved] = []
+        """Rules that cannot be served; incomplete if the reader is strict."""
+        self._strict = strict
+        self._faults = FaultyOptions(opened, self.problems)
+
+    def read(self, descriptor: MethodDescriptor) -> Method | None:
+        """Return an annotated method with the rules that can be served, None if it has none.
+
+        A strict reader keeps rules with errors, to find their conflicts too.
+        """
+        wrong, rules = [*method_problems(descriptor)], list[Rule]()
+        self._add(wrong, descriptor)
+        faults = [*wrong, *self._faults.of(descriptor)]
+        annotation = descriptor.GetOptions().Extensions[annotations_pb2.http]
+        for http in (annotation, *annotation.additional_bindings):
+            http_method, path = pattern_of(http)
+            text = f"{http_method} {path}".strip()
+            template, errors = _template(descriptor, http, is_additional=http is not annotation)
+            self._add(errors, descriptor, text)
+            if template is not None and (self._strict or not (faults or errors)):
+                rules.append(Rule(http_method, template, http.body, http.response_body))
+                continue
+            reason, route = "; ".join((*faults, *errors)), template if is_http_method(http_method) else None
+            self.unserved.append(Unserved(descriptor.full_name, text, reason, http_method, route))
+        return _method(descriptor, rules) if rules else None
+
+    def without_conflicts(self, methods: Iterable[Method]) -> tuple[Method, ...]:
+        """Return the methods without rules that match the same requests as an earlier rule, if any others are left."""
+        router: Router[str] = Router()
+        served: list[Method] = []
+        for method in methods:
+            name, rules = method.full_name.lstrip("/").replace("/", "."), list[Rule]()
+            for rule in method.bindings:
+                try:
+                    router.add(rule.http_method, rule.template, name)
+                except RouteConflict as conflict:
+                    self.problems.append(Problem(str(conflict), method.file, name, str(rule)))
+                    self.unserved.append(Unserved(name, str(rule), str(conflict)))
+                else:
+                    rules.append(rule)
+            if rules:
+                served.append(replace(method, bindings=tuple(rules)))
+        return tuple(served)
+
+    def _add(self, errors: Iterable[str], descriptor: MethodDescriptor, rule: str = "") -> None:
+        file = descriptor.containing_service.file.name
+        self.problems += (Problem(error, file, descriptor.full_name, rule) for error in errors)
 
 
-def _is_annotated(method: MethodDescriptor) -> bool:
-    return bool(method.GetOptions().HasExtension(annotations_pb2.http))
+def _template(
+    descriptor: MethodDescriptor, http: HttpRule, *, is_additional: bool
+) -> tuple[Template | None, list[str]]:
+    """Return the path template of a rule, None if it cannot be parsed, and the errors in the rule."""
+    http_method, path = pattern_of(http)
+    errors = [*annotation_problems(http, is_additional=is_additional)]
+    try:
+        template = parse(path)
+    except TemplateError as error:
+        return None, [*errors, *([str(error)] if http_method else [])]
+    return template, [*errors, *rule_problems(descriptor, template, http.body, http.response_body)]
 
 
-def _method(descriptor: MethodDescriptor, problems: list[Problem]) -> Method:
-    """Return the method with its valid rules; add the errors to the problems."""
-    file = descriptor.containing_service.file.name
-    problems += (Problem(text, file, descriptor.full_name) for text in method_problems(descriptor))
-    rules: list[Rule] = []
-    annotation = descriptor.GetOptions().Extensions[annotations_pb2.http]
-    for http in (annotation, *annotation.additional_bindings):
-        http_method, path = pattern_of(http)
-        texts = [*annotation_problems(http, is_additional=http is not annotation)]
-        try:
-            rule = Rule(http_method, parse(path), http.body, http.response_body)
-        except TemplateError as error:
-            texts += [str(error)] if http_method else []
-        else:
-            rules.append(rule)
-            texts += rule_problems(descriptor, rule.template, rule.body, rule.response_body)
-        problems += (Problem(text, file, descriptor.full_name, f"{http_method} {path}".strip()) for text in texts)
+def _method(descriptor: MethodDescriptor, rules: Iterable[Rule]) -> Method:
     return Method(
         full_name=f"/{descriptor.containing_service.full_name}/{descriptor.name}",
-        file=file,
+        file=descriptor.containing_service.file.name,
         request=descriptor.input_type,
         response=descriptor.output_type,
         request_class=GetMessageClass(descriptor.input_type),
@@ -168,15 +227,3 @@ def _method(descriptor: MethodDescriptor, problems: list[Problem]) -> Method:
         bindings=tuple(rules),
         mapping=of_method(descriptor),
     )
-
-
-def _conflicts(methods: Iterable[Method]) -> Iterator[Problem]:
-    """Yield a problem for each rule that matches the same requests as an earlier one."""
-    router: Router[str] = Router()
-    for method in methods:
-        name = method.full_name.lstrip("/").replace("/", ".")
-        for rule in method.bindings:
-            try:
-                router.add(rule.http_method, rule.template, name)
-            except RouteConflict as conflict:
-                yield Problem(str(conflict), method.file, name, str(rule))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, EncodeError, Message
 
 from restmap_gateway.errors import InvalidRequest, Violation
 from restmap_gateway.json_map import JsonMap, Reader
+from restmap_gateway.json_map.content import Headers, content_reader
 from restmap_gateway.json_map.fields import field_mapping
 from restmap_gateway.json_map.reader import UnknownMember
 from restmap_gateway.json_map.text import MOST_VALUES, parse
@@ -20,13 +20,6 @@ from restmap_gateway.transcode.query import QueryReader
 
 _SURELY_SHALLOW = 30
 """Levels of a body that always fit into the 100 levels of messages that servers decode, whatever each level holds."""
-
-
-class Headers(Protocol):
-    """The headers of a request; names are case-insensitive."""
-
-    def getall(self, key: str, default: list[str], /) -> list[str]:
-        """Return all values of a header in the order received, or the default."""
 
 
 class Binding:
@@ -66,7 +59,9 @@ class Binding:
         self._query = QueryReader(method.request, bound, is_open=rule.body != "*", max_depth=max_depth)
         self._in_path = frozenset(field.name for field in self._path.values() if not field.outer)
         self.takes_body = self._body.takes_body
-        """Whether the rule reads a body, so that its content type matters."""
+        """Whether the rule reads a body, so that its headers matter."""
+        self.takes_json = self._body.takes_json
+        """Whether the body that the rule reads is JSON, not any content."""
 
     def query_names(self) -> frozenset[str]:
         """Return the names of query parameters that set a field of the request itself."""
@@ -89,7 +84,7 @@ class Binding:
         violations = [*_set_all(self._path, path_values, request)]
         given = set(self._in_path)
         try:
-            given |= self._body.read(body, request)
+            given |= self._body.read(body, headers, request)
         except InvalidRequest as invalid:
             violations += invalid.violations
         if query:
@@ -146,6 +141,8 @@ class _BodyReader:
     ) -> None:
         request, body = method.request, rule.body
         self.takes_body = bool(body)
+        self._read_content = content_reader(request, body, path_names)
+        self.takes_json = self.takes_body and self._read_content is None
         self.field_name = "" if body == "*" else body
         self._max_depth = max_depth
         self._max_values = max_values
@@ -154,7 +151,7 @@ class _BodyReader:
         self._expected = "a JSON object" if body == "*" else f"the JSON value of {body}"
         self._read = _json_reader(request, body, path_names, json_map, on_unknown)
 
-    def read(self, body: bytes | None, request: Message) -> set[str]:
+    def read(self, body: bytes | None, headers: Headers, request: Message) -> set[str]:
         """Fill the request; return the original names of the top-level fields in the body.
 
         Raises:
@@ -166,6 +163,9 @@ class _BodyReader:
             return set()
         if self._read is None:
             raise InvalidRequest(Violation("", "there is a body, but this call takes none"))
+        if self._read_content is not None:
+            self._read_content(body, headers, request)
+            return {self.field_name or "data"}
         value = parse(body, max_depth=self._max_depth, max_values=self._max_values)
         self._read(value, request)
         if self.field_name:

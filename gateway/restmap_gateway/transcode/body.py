@@ -30,10 +30,10 @@ async def read_body(request: BaseRequest, most: int, seconds: float) -> bytes:
         return b""
     if (request.content_length or 0) > most:
         raise RequestFailed(400, f"The body has {request.content_length} bytes; at most {most} are taken.", _CLOSE)
-    if must_say_continue and request.transport is not None:
-        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     if request.content.is_eof():
         return _arrived(request, most)
+    if must_say_continue and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     chunks: list[bytes] = []
     size = 0
     try:

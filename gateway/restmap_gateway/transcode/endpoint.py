@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,10 +13,11 @@ from google.protobuf.message import Message
 
 from restmap_gateway.crossing.system_parameters import SystemQuery
 from restmap_gateway.json_map import JsonMap, Writer
+from restmap_gateway.json_map.content import WriteContent, content_writer
 from restmap_gateway.json_map.fields import field_mapping
 from restmap_gateway.json_map.reader import UnknownMember
-from restmap_gateway.schema.router import Router
-from restmap_gateway.schema.schema import Method, Rule, Schema
+from restmap_gateway.schema.router import RouteConflict, Router
+from restmap_gateway.schema.schema import Method, Rule, Schema, Unserved
 from restmap_gateway.transcode.binding import Binding
 from restmap_gateway.transcode.paging import Pager
 from restmap_gateway.upstream.reply import Metadata
@@ -32,6 +34,8 @@ class Endpoint:
     """Converts a response message to JSON values."""
     write_numbers: Writer
     """Like `write`, with enums as numbers."""
+    write_content: WriteContent | None
+    """Returns the content of a response message that is not JSON; None if it is JSON."""
     system: SystemQuery | None
     """Separates system parameters from a query; None: there are none."""
     pager: Pager | None
@@ -90,8 +94,10 @@ class UpstreamCall:
         return key is not None and type(self.message).HasField(self.message, key.name)
 
 
-def compile_routes(schema: Schema, depth: int, values: int, on_unknown: UnknownMember | None) -> Router[Endpoint]:
-    """Prepare every rule of a schema.
+def compile_routes(
+    schema: Schema, depth: int, values: int, on_unknown: UnknownMember | None
+) -> Router[Endpoint | Unserved]:
+    """Prepare every rule of a schema, and add the paths of those that cannot be served.
 
     Args:
         schema: API to serve.
@@ -99,7 +105,7 @@ def compile_routes(schema: Schema, depth: int, values: int, on_unknown: UnknownM
         values: maximum total of object members and array elements in a body.
         on_unknown: callback for unknown members and parameters; None: they are errors.
     """
-    router: Router[Endpoint] = Router()
+    router: Router[Endpoint | Unserved] = Router()
     json_map, numbers = JsonMap(), JsonMap(enums_as_numbers=True)
     parameters = schema.conventions.system_parameters
     for method in schema.methods:
@@ -111,12 +117,19 @@ def compile_routes(schema: Schema, depth: int, values: int, on_unknown: UnknownM
                 binding,
                 write=_writer(method, rule, json_map),
                 write_numbers=_when_needed(partial(_writer, method, rule, numbers)),
+                write_content=None
+                if method.mapping.empty_body
+                else content_writer(method.response, rule.response_body),
                 system=SystemQuery(parameters, binding.query_names) if parameters.names else None,
                 pager=_pager(method),
                 is_safe=method.is_idempotent or rule.http_method == "GET",
                 key_field=next(filter(_is_key, method.request.fields), None),
             )
             router.add(rule.http_method, rule.template, endpoint)
+    for one in schema.unserved:
+        if one.template is not None:
+            with suppress(RouteConflict):  # a rule that is served has the same paths
+                router.add(one.http_method, one.template, one)
     return router
 
 

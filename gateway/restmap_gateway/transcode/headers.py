@@ -101,6 +101,15 @@ def check_is_json(headers: Headers) -> None:
     if media.strip().lower() != JSON or not charsets <= {"utf-8", "utf8", "us-ascii"}:
         expected = "application/json in UTF-8 is expected"
         raise InvalidRequest(Violation("Content-Type", f"{shortened(value)!r} is not what this call takes, {expected}"))
+    check_is_not_encoded(headers)
+
+
+def check_is_not_encoded(headers: Headers) -> None:
+    """Return if the body is sent as it is.
+
+    Raises:
+        InvalidRequest: ``Content-Encoding`` says that it is not.
+    """
     encoding = headers.get("Content-Encoding", "identity")
     if encoding.strip().lower() not in ("identity", ""):
         raise InvalidRequest(

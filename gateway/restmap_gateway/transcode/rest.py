@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from aiohttp.web import BaseRequest, StreamResponse
 
 from restmap_gateway.errors import RequestFailed, shortened
 from restmap_gateway.schema.router import Match, MethodNotAllowed, Router
+from restmap_gateway.schema.schema import Rule, Unserved
 from restmap_gateway.transcode import headers
 from restmap_gateway.transcode.body import read_body
 from restmap_gateway.transcode.endpoint import Endpoint, UpstreamCall
@@ -18,6 +20,11 @@ from restmap_gateway.transcode.pages import Page
 from restmap_gateway.transcode.stream import StreamingCalls, check_accepts_stream
 from restmap_gateway.transcode.target import path_and_query
 from restmap_gateway.transcode.unary import UnaryCalls
+
+_READING: Final = frozenset({"GET", "HEAD"})
+"""HTTP methods that pages serve."""
+
+_HTML: Final = "text/html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +41,33 @@ class Rest:
 
     def __init__(
         self,
-        router: Router[Endpoint],
+        router: Router[Endpoint | Unserved],
         unary: UnaryCalls,
         streams: StreamingCalls,
         limits: BodyLimits,
         pages: Mapping[str, Callable[[], Page]],
         metadata: RequestMetadata,
+        front: Page | None = None,
     ) -> None:
-        """Serve the rules of ``router``, and where no rule matches ``pages``, functions that make a page, by path."""
+        """Create the handler.
+
+        Args:
+            router: rules to serve.
+            unary: handles unary calls.
+            streams: handles server-streaming calls.
+            limits: limits for the bodies of requests.
+            pages: functions that make a page, by path. A page is preferred to a rule with a wildcard that matches its
+                path too, but not to a rule for exactly this path.
+            metadata: makes the metadata of calls.
+            front: page at ``/`` for clients that prefer HTML; None: there is none.
+        """
         self._metadata = metadata
         self._router = router
         self._unary = unary
         self._streams = streams
         self._limits = limits
-        self._pages = pages
+        self._pages = {path: page for path, page in pages.items() if not _has_own_rule(router, path)}
+        self._front = None if _has_own_rule(router, "/") else front
 
     async def answer(
         self, request: BaseRequest, request_id: str, arrived: Callable[[], None]
@@ -62,10 +82,13 @@ class Rest:
         if isinstance(match, HttpResponse):
             return match
         endpoint = match.target
+        if isinstance(endpoint, Unserved):
+            raise RequestFailed(501, f"This gateway cannot serve {endpoint.method}: {endpoint.reason}.")
         streaming = endpoint.method.server_streaming
-        check_accepts_stream(request.headers) if streaming else headers.check_accepts_json(request.headers)
+        if endpoint.write_content is None:
+            check_accepts_stream(request.headers) if streaming else headers.check_accepts_json(request.headers)
         if endpoint.binding.takes_body and request.body_exists:
-            headers.check_is_json(request.headers)
+            (headers.check_is_json if endpoint.binding.takes_json else headers.check_is_not_encoded)(request.headers)
         body = await read_body(request, self._limits.bytes, self._limits.seconds)
         arrived()
         fields, as_numbers = (query, False) if endpoint.system is None else endpoint.system.split(query)
@@ -82,23 +105,36 @@ class Rest:
         )
         return await (self._streams if streaming else self._unary).answer(call)
 
-    def _match(self, request: BaseRequest, path: str) -> Match[Endpoint] | HttpResponse:
-        http_method = request.method
+    def _match(self, request: BaseRequest, path: str) -> Match[Endpoint | Unserved] | HttpResponse:
+        http_method, page = request.method, self._pages.get(path)
+        if page is not None and http_method in _READING:
+            return _page(request, page())
+        if path == "/" and self._front is not None and http_method in _READING and _prefers_html(request):
+            return _page(request, self._front)
+        of_page = frozenset() if page is None else _READING | {"OPTIONS"}
         match self._router.match(http_method, path):
             case Match() as match:
                 return match
             case MethodNotAllowed(allow):
-                return _not_served(http_method, allow)
-            case _ if path in self._pages:
-                return _page(request, self._pages[path])
+                return _not_served(http_method, allow | of_page)
+            case _ if of_page:
+                return _not_served(http_method, of_page)
             case _:
                 raise RequestFailed(404, "There is nothing at this path.")
 
 
-def _page(request: BaseRequest, now: Callable[[], Page]) -> HttpResponse:
-    if request.method not in ("GET", "HEAD"):
-        return _not_served(request.method, frozenset(("GET", "HEAD", "OPTIONS")))
-    page = now()
+def _has_own_rule(router: Router[Endpoint | Unserved], path: str) -> bool:
+    """Return whether a rule without wildcards serves this path."""
+    match = router.match("GET", path)
+    rule = match.target.rule if isinstance(match, Match) else None
+    return isinstance(rule, Rule) and all(isinstance(part, str) for part in rule.template.segments)
+
+
+def _prefers_html(request: BaseRequest) -> bool:
+    return headers.preference(request.headers, _HTML) > headers.preference(request.headers, headers.JSON)
+
+
+def _page(request: BaseRequest, page: Page) -> HttpResponse:
     shown = {"Content-Type": page.content_type, **page.headers}
     if page.gzipped and headers.accepts_gzip(request.headers):
         return HttpResponse(200, page.gzipped, {**shown, "Content-Encoding": "gzip"})

@@ -3,11 +3,14 @@
 A failure before the first message has its own HTTP status; a later failure is the last record, because the status is
 already sent. A client that disconnects cancels the call. A slow client slows the stream: a message is read from the
 server only after the previous one was written.
+
+Messages that are not JSON (``google.api.HttpBody``) are one body, with the content type of the first message. It has no
+place for a later failure, which therefore breaks the connection.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Protocol
 
@@ -45,6 +48,7 @@ class _Layout(Protocol):
     """Format of the records."""
 
     content_type: str
+    """Empty if the first message has it."""
 
     def message(self, text: bytes, message: Message) -> bytes: ...
 
@@ -93,6 +97,21 @@ class _Events:
         return b"id: " + text.encode() + b"\n" if text else b""
 
 
+class _Contents:
+    """Contents that are not JSON, one behind the other. There are neither heartbeats nor failures among them."""
+
+    content_type = ""
+
+    def message(self, text: bytes, _: Message) -> bytes:
+        return text
+
+    def failure(self, _: bytes) -> bytes:
+        return b""
+
+    def heartbeat(self) -> bytes:
+        return b""
+
+
 class StreamingCalls:
     """Handles server-streaming calls."""
 
@@ -104,6 +123,7 @@ class StreamingCalls:
         stamp: Stamp,
         unwritten: Backpressure,
         most: int,
+        new_response: Callable[[Mapping[str, str]], web.StreamResponse],
         of_success: ResponseHeaders | None = None,
     ) -> None:
         """Create the handler.
@@ -115,11 +135,13 @@ class StreamingCalls:
             stamp: makes the headers that every response has.
             unwritten: counts unread response bytes.
             most: maximum number of open streams.
+            new_response: makes a response with headers.
             of_success: makes the headers of successful responses from metadata; None: there are none.
         """
         self._upstream = upstream
         self._unwritten = unwritten
         self._most = most
+        self._new_response = new_response
         self._failures = failures
         self._heartbeat_seconds = heartbeat_seconds
         self._stamp = stamp
@@ -143,8 +165,9 @@ class StreamingCalls:
             RequestFailed: 503, too many streams are open.
         """
         layout = _layout(call)
-        fixed = {"Content-Type": layout.content_type, "Cache-Control": "no-store"}
-        response = web.StreamResponse(headers={**fixed, **self._stamp(call.request, call.request_id)})
+        fixed = {"Content-Type": layout.content_type} if layout.content_type else {}
+        stamped = self._stamp(call.request, call.request_id)
+        response = self._new_response({**fixed, "Cache-Control": "no-store", **stamped})
         if call.request.method == "HEAD":
             return response
         if len(self._open) >= self._most:
@@ -158,7 +181,11 @@ class StreamingCalls:
                     return failure
                 cause = {"reason": failure.reason or None, "cause": failure.cause or None}
                 self._log.warning("stream failed", status=failure.status, **cause, request_id=call.request_id)
-                await self._write(call, response, layout.failure(failure.body))
+                last = layout.failure(failure.body)
+                if not last:
+                    # Only a missing end can show the failure to the client.
+                    raise ConnectionResetError("the stream failed") from error
+                await self._write(call, response, last)
             await response.write_eof()
         return response
 
@@ -188,12 +215,13 @@ class StreamingCalls:
         is_there = await stream.until_message(self._heartbeat_seconds)
         if self._of_success is not None:
             add_sent(response.headers, self._of_success.of(await stream.initial_metadata()))
-        if not is_there:
+        if not is_there and layout.content_type:
             await response.prepare(call.request)
-            await response.write(b"")  # sends the headers
         while (message := await stream.read(self._heartbeat_seconds)) is not NoMessage.MORE:
-            piece = layout.heartbeat() if message is NoMessage.YET else _record(call, message, layout)
+            piece = layout.heartbeat() if message is NoMessage.YET else _record(call, message, layout, response)
             if not response.prepared:
+                if message is NoMessage.YET:
+                    continue
                 await response.prepare(call.request)
             await self._write(call, response, piece)
         if not response.prepared:
@@ -225,6 +253,8 @@ def check_accepts_stream(accepted: headers.Headers) -> None:
 
 
 def _layout(call: UpstreamCall) -> _Layout:
+    if call.endpoint.write_content is not None:
+        return _Contents()
     asked = call.request.headers
     if headers.preference(asked, EVENTS) > _preference_for_lines(asked):
         return _Events(call.endpoint.method.mapping.event_id_field)
@@ -237,9 +267,14 @@ def _preference_for_lines(accepted: headers.Headers) -> tuple[float, int]:
     return by_name if by_name[1] == headers.BY_NAME else max(by_name, headers.preference(accepted, headers.JSON))
 
 
-def _record(call: UpstreamCall, serialized: bytes, layout: _Layout) -> bytes:
+def _record(call: UpstreamCall, serialized: bytes, layout: _Layout, response: web.StreamResponse) -> bytes:
     try:
         message = call.endpoint.method.response_class.FromString(serialized)
+        if call.endpoint.write_content is not None:
+            content = call.endpoint.write_content(message)
+            if not response.prepared:
+                response.headers.update(content.headers)
+            return layout.message(content.data, message)
         return layout.message(dumps(call.write(message)), message)
     except (DecodeError, ValueError) as error:
         raise RequestFailed(502, "The server's answer cannot be read.") from error

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import grpc
 from google.protobuf.message import DecodeError
 
@@ -60,16 +62,20 @@ class UnaryCalls:
         if reply.code is not grpc.StatusCode.OK:
             return self._failures.of_reply(reply, call.request_id, call.uncertainty)
         request_id = self._request_ids.of_server(reply.metadata, call.request_id)
-        body = self._json(call, reply.response)
-        sent = () if self._of_success is None else self._of_success.of(reply.metadata)
+        body, headers = self._content(call, reply.response)
         if method.mapping.empty_body:
-            return HttpResponse(200, request_id=request_id, sent=sent)
-        return HttpResponse(200, body, JSON, request_id=request_id, sent=sent)
+            body, headers = b"", {}
+        sent = () if self._of_success is None else self._of_success.of(reply.metadata)
+        return HttpResponse(200, body, headers, request_id=request_id, sent=sent)
 
-    def _json(self, call: UpstreamCall, response: bytes) -> bytes:
+    def _content(self, call: UpstreamCall, response: bytes) -> tuple[bytes, Mapping[str, str]]:
+        """Return the body for a response message, and its headers."""
         endpoint = call.endpoint
         try:
             message = endpoint.method.response_class.FromString(response)
+            if endpoint.write_content is not None:
+                content = endpoint.write_content(message)
+                return content.data, content.headers
             value = call.write(message)
         except (DecodeError, ValueError) as error:
             # 502 tells clients that a retry is safe, which holds for a read; a change has been made already.
@@ -78,4 +84,4 @@ class UnaryCalls:
         if endpoint.pager is not None and isinstance(value, dict):
             url = self._forwarded.base(call.request) + call.path
             endpoint.pager.add_link(value, call.message, message, url, call.query)
-        return dumps(value)
+        return dumps(value), JSON

@@ -11,20 +11,28 @@ from pathlib import Path
 
 import grpc
 
+from backupsharing.client.target import BadTarget, grpc_target, is_local
+
 LONGEST_ANSWER = 128 << 20
 """Maximum bytes of a response: more than a page of 1000 sharings of the largest backups. gRPC's default is 4 MiB."""
 
-OPTIONS: Sequence[tuple[str, int]] = (
+OPTIONS: Sequence[tuple[str, int | str]] = (
     ("grpc.max_receive_message_length", LONGEST_ANSWER),
     # Reconnect to a restarted server within one or two pauses between retries; gRPC's default is two minutes.
     ("grpc.max_reconnect_backoff_ms", 2000),
+    # Take turns between all addresses of the target; gRPC's default uses the first that answers for all calls.
+    ("grpc.lb_policy_name", "round_robin"),
 )
 
 File = str | os.PathLike[str]
 
 
 class BadDoor(ValueError):
-    """The TLS files do not belong together, cannot be read or are not PEM; or the token has invalid characters."""
+    """The connection is refused before it is made: TLS files or the target are invalid, or TLS is missing.
+
+    TLS files do not belong together, cannot be read or are not PEM; the token has invalid characters; or plain text to
+    another machine was not allowed.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +44,14 @@ class Door:
     """
 
     target: str
-    """``HOST:PORT``, ``unix:PATH``, or another gRPC target."""
+    """``HOST:PORT``, ``unix:PATH``, or another gRPC target; ``IP:PORT,IP:PORT`` for several servers."""
     ca: File | None = None
     """PEM file with the CA of the server's certificate; None: plain text, no TLS."""
     certificate: File | None = None
     """PEM file with the client's certificate, together with `key`."""
     key: File | None = None
+    insecure: bool = False
+    """Whether plain text may be used to other machines: everybody between can then read the token."""
 
     def channel(self) -> grpc.Channel:
         """Open a channel for blocking calls.
@@ -51,8 +61,8 @@ class Door:
         """
         credentials = self.credentials()
         if credentials is None:
-            return grpc.insecure_channel(self.target, options=OPTIONS)
-        return grpc.secure_channel(self.target, credentials, options=OPTIONS)
+            return grpc.insecure_channel(self._target(), options=OPTIONS)
+        return grpc.secure_channel(self._target(), credentials, options=OPTIONS)
 
     def aio_channel(self) -> grpc.aio.Channel:
         """Open a channel for asyncio on the running event loop.
@@ -70,18 +80,24 @@ class Door:
         """
         credentials = self.credentials()
         if credentials is None:
-            return partial(grpc.aio.insecure_channel, self.target, options=OPTIONS)
-        return partial(grpc.aio.secure_channel, self.target, credentials, options=OPTIONS)
+            return partial(grpc.aio.insecure_channel, self._target(), options=OPTIONS)
+        return partial(grpc.aio.secure_channel, self._target(), credentials, options=OPTIONS)
 
     def credentials(self) -> grpc.ChannelCredentials | None:
         """Return the TLS credentials; None means plain text.
 
         Raises:
-            BadDoor: a file is missing, cannot be read or is not PEM, or the key does not match the certificate.
+            BadDoor: a file is missing, cannot be read or is not PEM, the key does not match the certificate, or plain
+                text to another machine was not allowed.
         """
         if self.ca is None:
             if self.certificate or self.key:
                 raise BadDoor("certificate and key need ca as well")
+            if not (self.insecure or is_local(self.target)):
+                raise BadDoor(
+                    f"{self.target}: the token would be sent in plain text to another machine; give ca, the CA of the"
+                    " server's certificate, or insecure to allow that"
+                )
             return None
         if bool(self.certificate) != bool(self.key):
             raise BadDoor("certificate and key belong together")
@@ -91,6 +107,12 @@ class Door:
         if self.certificate and self.key:
             _check_pair(self.certificate, self.key)
         return grpc.ssl_channel_credentials(ca, key, certificate)
+
+    def _target(self) -> str:
+        try:
+            return grpc_target(self.target)
+        except BadTarget as error:
+            raise BadDoor(str(error)) from None
 
 
 def metadata_of(token: str) -> tuple[tuple[str, str], ...]:

@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError, Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
+from backupsharing.client.connecting import explained
 from backupsharing.v2.error_reason_pb2 import ErrorReason
 from restmap.reasons import Reason, reasons_of
 
@@ -36,6 +37,9 @@ _UNCERTAIN = (
 _REASONS: Mapping[str, Reason] = reasons_of(ErrorReason.DESCRIPTOR)
 _CERTAIN = frozenset(name for name, reason in _REASONS.items() if reason.nothing_done)
 """Reasons of failures that stored nothing, whatever the status is."""
+
+_OF_GRPC_ITSELF = "Deadline Exceeded"
+"""Message of a call that gRPC ended at its deadline."""
 
 _DETAILS = "grpc-status-details-bin"
 
@@ -184,10 +188,21 @@ REASONS: Mapping[str, type[BackupSharingError]] = {
 """The exception of each reason."""
 
 
-def failure_of(error: grpc.RpcError, idempotency_key: str) -> BackupSharingError:
-    """Return the exception for a failed gRPC call of either kind of channel."""
+def failure_of(error: grpc.RpcError, idempotency_key: str, timeout: float, target: str) -> BackupSharingError:
+    """Return the exception for a failed gRPC call of either kind of channel.
+
+    Args:
+        error: the failure.
+        idempotency_key: key of the call; empty if it had none.
+        timeout: seconds that the call had in all, for the message.
+        target: address of the server, for the message.
+    """
     status = error.code()
     message = error.details() or status.name
+    if status is grpc.StatusCode.DEADLINE_EXCEEDED and message == _OF_GRPC_ITSELF:
+        message = _not_within(timeout)
+    elif status is grpc.StatusCode.UNAVAILABLE:
+        message = explained(message, target)
     known = Told(message=message, status=status, idempotency_key=idempotency_key)
     for name, value in cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ()):
         if name == _DETAILS and isinstance(value, bytes):
@@ -197,8 +212,12 @@ def failure_of(error: grpc.RpcError, idempotency_key: str) -> BackupSharingError
 
 def too_late(timeout: float, idempotency_key: str) -> DeadlineExceeded:
     """Return the exception for a call whose timeout passed before the call was sent."""
-    message = f"The call was not done within {timeout:g} s."
+    message = _not_within(timeout)
     return DeadlineExceeded(Told(message, status=grpc.StatusCode.DEADLINE_EXCEEDED, idempotency_key=idempotency_key))
+
+
+def _not_within(timeout: float) -> str:
+    return f"The call was not done within {timeout:g} s."
 
 
 def closed(idempotency_key: str) -> BackupSharingError:

@@ -65,6 +65,11 @@ class Attempts:
         self._failed = 0
         self._uncertain: BackupSharingError | None = None
 
+    @property
+    def timeout(self) -> float:
+        """Seconds for all attempts and the pauses between them."""
+        return self._timeout
+
     def remaining(self) -> float:
         """Return the seconds left for the next attempt.
 

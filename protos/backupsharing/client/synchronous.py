@@ -41,6 +41,7 @@ class Client:
         ca: File | None = None,
         certificate: File | None = None,
         key: File | None = None,
+        insecure: bool = False,
         channel: grpc.Channel | None = None,
         timeout: float = TIMEOUT,
         retrying: Retrying = Retrying(),  # noqa: B008 - it is frozen
@@ -48,25 +49,27 @@ class Client:
         """Create a client. The first call connects.
 
         Args:
-            target: ``HOST:PORT`` of the server.
+            target: ``HOST:PORT`` of the server, or ``unix:PATH``. Calls take turns between all addresses of a name;
+                ``IP:PORT,IP:PORT`` names several servers.
             project: id of the project that shares, cancels and lists; not needed for calls about backups.
             token: the caller's token, or a function that returns one. The function is called before each attempt.
-            ca: PEM file with the CA of the server's certificate; None: plain text, no TLS.
+            ca: PEM file with the CA of the server's certificate; None: plain text, only to this machine.
             certificate: PEM file with the client's certificate, together with ``key``.
             key: PEM file with the key of ``certificate``.
+            insecure: whether to allow plain text to other machines; everybody between can then read the token.
             channel: a channel to use instead of ``target``. The client does not close it.
             timeout: default timeout of a call in seconds.
             retrying: number of attempts, and pauses between them.
 
         Raises:
-            BadDoor: the files do not belong together, or cannot be read.
+            BadDoor: the files do not belong together or cannot be read, or plain text is not allowed.
         """
         if bool(target) == (channel is not None):
             raise ValueError("expected is either a target or a channel")
         self._is_closed = False
         self._project, self._token, self._timeout, self._retrying = project, token, timeout, retrying
-        self._is_own = channel is None
-        self._channel = channel or Door(target, ca, certificate, key).channel()
+        self._target, self._is_own = target, channel is None
+        self._channel = channel or Door(target, ca, certificate, key, insecure).channel()
 
     def __enter__(self) -> Self:
         """Return the client; the end of the context closes it."""
@@ -258,7 +261,7 @@ class Client:
             try:
                 answer = send(request, timeout=attempts.remaining(), metadata=metadata)
             except grpc.RpcError as error:
-                failure = failure_of(error, call.idempotency_key)
+                failure = failure_of(error, call.idempotency_key, attempts.timeout, self._target)
             except ValueError:
                 # The channel raises this if another thread has just closed it.
                 if not self._is_closed:

@@ -15,6 +15,7 @@ from typing import Any, Concatenate, ParamSpec
 import click
 
 from backupsharing.client import BackupSharingError, BadDoor, Client
+from backupsharing.client.target import is_local
 from backupsharing.commands.login import CannotLogIn, NobodyKnown, identify
 from backupsharing.commands.text import visible
 
@@ -42,7 +43,9 @@ _DOOR = (
     click.option("--server", envvar="BACKUP_SHARING_SERVER", default="127.0.0.1:50051", show_envvar=True,
                  callback=not_empty, help="HOST:PORT of the server's gRPC port."),
     click.option("--ca", envvar="BACKUP_SHARING_CA", type=_FILE, show_envvar=True,
-                 help="PEM file with the CA of the server's certificate. Without it: plain text, no TLS."),
+                 help="PEM file with the CA of the server's certificate. Without it: plain text, on this machine."),
+    click.option("--insecure", is_flag=True, envvar="BACKUP_SHARING_INSECURE", show_envvar=True,
+                 help="Allow plain text to other machines; everybody between can then read the token."),
     click.option("--certificate", envvar="BACKUP_SHARING_CERTIFICATE", type=_FILE, show_envvar=True,
                  help="PEM file with the client's certificate."),
     click.option("--key", envvar="BACKUP_SHARING_KEY", type=_FILE, show_envvar=True,
@@ -59,7 +62,10 @@ _CALLER = (
 
 
 def door_options(command: Command) -> Command:
-    """Add ``--server``, ``--ca``, ``--certificate`` and ``--key`` to a command. Reject incomplete sets of files."""
+    """Add ``--server``, ``--ca``, ``--insecure``, ``--certificate`` and ``--key`` to a command.
+
+    Reject incomplete sets of files, and plain text to other machines unless it is allowed.
+    """
 
     @functools.wraps(command)
     def checked(*args: Any, **options: Any) -> None:  # noqa: ANN401 -- click checks them
@@ -68,6 +74,10 @@ def door_options(command: Command) -> Command:
             raise click.UsageError("--certificate and --key belong together")
         if certificate and not ca:
             raise click.UsageError("--ca is missing: --certificate and --key need --ca")
+        if not (ca or options["insecure"] or is_local(options["server"])):
+            raise click.UsageError(
+                f"--ca is missing: the token would be sent to {options['server']} in plain text; --insecure allows that"
+            )
         command(*args, **options)
 
     return functools.reduce(lambda decorated, option: option(decorated), reversed(_DOOR), checked)
@@ -78,7 +88,7 @@ def with_client(command: Callable[Concatenate[Client, P], None]) -> Command:
 
     @functools.wraps(command)
     def run(*args: Any, server: str, **options: Any) -> None:  # noqa: ANN401 -- click checks them
-        files = {name: options.pop(name) for name in ("ca", "certificate", "key")}
+        files = {name: options.pop(name) for name in ("ca", "insecure", "certificate", "key")}
         project, token, timeout = (options.pop(name) for name in ("project", "token", "timeout"))
         # gRPC's own output is for its developers; the exception has all that users need.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -87,9 +97,7 @@ def with_client(command: Callable[Concatenate[Client, P], None]) -> Command:
             # Names come from other projects, and may have characters that this terminal cannot write.
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
-            known = identify(
-                project, token, os.environ, has_certificate=files["certificate"] is not None, timeout=timeout
-            )
+            known = identify(project, token, has_certificate=files["certificate"] is not None, timeout=timeout)
             with Client(server, project=known.project, token=known.token, timeout=timeout, **files) as client:
                 command(client, *args, **options)
         except NobodyKnown as error:
@@ -97,7 +105,7 @@ def with_client(command: Callable[Concatenate[Client, P], None]) -> Command:
         except (CannotLogIn, BadDoor) as error:
             raise click.ClickException(visible(str(error))) from None
         except BackupSharingError as failure:
-            raise click.ClickException(visible(_line(failure, server, speaks_tls=files["ca"] is not None))) from None
+            raise click.ClickException(visible(_line(failure, server))) from None
         except OSError as error:
             if error.errno == errno.EPIPE:
                 raise  # click handles a closed pipe without a message
@@ -113,14 +121,12 @@ def _refuse_bytes(given: Iterable[object]) -> None:
                 raise click.UsageError(f"{text.encode(errors='surrogateescape')!r} is not UTF-8 text")
 
 
-def _line(failure: BackupSharingError, server: str, *, speaks_tls: bool) -> str:
+def _line(failure: BackupSharingError, server: str) -> str:
     if failure.reason:
         traced = f" ({failure.request_id})" if failure.request_id else ""
         line = f"{failure.reason} {failure.code}: {failure.message}{traced}"
     else:
         line = f"{server}: {failure.status.name}: {failure.message}"
-        if not speaks_tls and "Socket closed" in failure.message:
-            line += " (if the server uses TLS, --ca is missing)"
     if failure.idempotency_key and failure.may_be_stored:
         line += f"; the change may be stored; to make sure, repeat it with --idempotency-key {failure.idempotency_key}"
     return line

@@ -8,6 +8,11 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
+try:
+    import wcwidth
+except ImportError:  # the extra `commands` is not installed
+    wcwidth = None  # type: ignore[assignment]
+
 Cell = str | int | None
 
 
@@ -41,8 +46,20 @@ def fits(text: str, columns: int) -> bool:
 
 
 def visible(text: str) -> str:
-    """Escape characters that are not printable (``\\x1b``), because names come from other projects."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in text)
+    """Escape characters that are not printable (``\\x1b``), because names come from other projects.
+
+    Joiners within emoji and within scripts that need them stay.
+    """
+    return "".join(
+        one if one.isprintable() or _joins(text, place) else one.encode("unicode_escape").decode("ascii")
+        for place, one in enumerate(text)
+    )
+
+
+def _joins(text: str, place: int) -> bool:
+    # Between ASCII characters a joiner would only make two names look the same.
+    before, after = text[place - 1 : place], text[place + 1 : place + 2]
+    return text[place] in "\u200c\u200d" and bool(before and after) and not (before.isascii() or after.isascii())
 
 
 def writes_unicode() -> bool:
@@ -61,10 +78,16 @@ def _shown(cell: Cell) -> str:
 
 
 def _width(text: str) -> int:
+    """Return the columns of a text in a terminal."""
+    if text.isascii():
+        return len(text)
+    if wcwidth is not None and (columns := wcwidth.wcswidth(text)) >= 0:
+        return int(columns)
     return sum(_columns(one) for one in text)
 
 
 def _columns(one: str) -> int:
+    """Return the columns of a character, without regard to its neighbours: an emoji of several characters is wider."""
     if unicodedata.category(one) in ("Mn", "Me"):
         return 0
     return 2 if unicodedata.east_asian_width(one) in "WF" else 1

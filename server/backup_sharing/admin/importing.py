@@ -50,7 +50,13 @@ class CannotImport(Exception):
 @click.option("--token", envvar="BACKUP_SHARING_TOKEN", default="", show_default=False, show_envvar=True,
               help="Token with the role service; not needed with a certificate that has this role.")  # fmt: skip
 def import_(
-    file: IO[bytes], server: str, token: str, ca: Path | None, certificate: Path | None, key: Path | None
+    file: IO[bytes],
+    server: str,
+    token: str,
+    ca: Path | None,
+    insecure: bool,
+    certificate: Path | None,
+    key: Path | None,
 ) -> None:
     """Import backups into a running server from a file with one JSON object per line.
 
@@ -61,7 +67,7 @@ def import_(
     if not token and certificate is None:
         raise click.UsageError("--token (BACKUP_SHARING_TOKEN) is missing, and there is no --certificate")
     try:
-        failed = asyncio.run(import_backups(file, Door(server, ca, certificate, key), token))
+        failed = asyncio.run(import_backups(file, Door(server, ca, certificate, key, insecure), token))
     except CannotImport as error:
         raise click.ClickException(str(error)) from None
     sys.exit(1 if failed else 0)

@@ -233,7 +233,8 @@ class Pipeline:
         deadline = now + self._max_seconds if call.deadline is None else min(call.deadline, now + self._max_seconds)
         if deadline <= now:
             raise DeadlineTooClose
-        margin = min(self._commit_margin, (deadline - now) * _MARGIN_SHARE)
+        seconds = deadline - now
+        margin = min(self._commit_margin, seconds * _MARGIN_SHARE)
         self._gate.enter()
         # A change that has not reached the store by then cannot be committed; the margin leaves time to report that.
         limit = Deadline(self._timers, deadline - margin if method.changes else deadline)
@@ -248,8 +249,13 @@ class Pipeline:
                 return await self._in_turn(method, caller, request, limit)
             finally:
                 self._gate.leave_project(principal.project_id)
-        except asyncio.CancelledError as cancelled:
-            raise limit.failure(cancelled) from None
+        except asyncio.CancelledError:
+            if limit.has_cancelled():
+                raise DeadlineTooClose(seconds, margin if method.changes else 0.0) from None
+            raise
+        except DeadlineTooClose:
+            # The store knows until when, but not since when.
+            raise DeadlineTooClose(seconds, margin) from None
         finally:
             limit.lift()
             self._gate.leave()

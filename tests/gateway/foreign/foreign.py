@@ -48,7 +48,7 @@ class Foreign:
         self.pool = DescriptorPool()
         for file in FileDescriptorSet.FromString(descriptor_set.read_bytes()).file:
             self.pool.Add(file)
-        address = house.gateway(descriptor_set=descriptor_set, docs=False, **settings)
+        address = house.gateway(descriptor_set=descriptor_set, **({"docs": False} | settings))
         host, _, port = address.rpartition(":")
         self._connection = http.client.HTTPConnection(host, int(port), timeout=PATIENCE)
 

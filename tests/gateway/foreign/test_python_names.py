@@ -100,13 +100,19 @@ STREAM = "/SerializeToString.ListFields.__init__/ListFields"
 
 
 @pytest.fixture(scope="module")
-def names(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foreign]:
+def house() -> Iterator[House]:
+    with closing(House(frozenset({STREAM}))) as house:
+        yield house
+
+
+@pytest.fixture(scope="module")
+def names(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foreign]:
     """Return a gateway, with its descriptions, for a proto whose names are all attributes."""
     folder = tmp_path_factory.mktemp("names")
     (folder / "names.proto").write_text(PROTO)
     descriptor_set = compiled(folder / "set.binpb", "names.proto", folder=folder)
     assert b"__getattribute__" in dumps(describe(load(descriptor_set.read_bytes()), version=None, server_url=None))
-    with closing(House(frozenset({STREAM}))) as house, closing(Foreign(house, descriptor_set)) as foreign:
+    with closing(Foreign(house, descriptor_set)) as foreign:
         yield foreign
 
 

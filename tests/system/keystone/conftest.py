@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -64,15 +65,23 @@ class Pair:
     """Server and gateway that authenticate through Keystone only."""
 
     def __init__(
-        self, programs: Programs, folder: Path, cloud: Cloud, rest_address: str, *arguments: str, through: str = ""
+        self,
+        programs: Programs,
+        folder: Path,
+        cloud: Cloud,
+        rest_address: str,
+        *arguments: str,
+        through: str = "",
+        grpc_address: str = "",
     ) -> None:
         """Start both; ``through`` is the URL of a proxy in front of Keystone."""
         self.cloud = cloud
-        self.grpc_address = free_address()
+        self.grpc_address = grpc_address or free_address()
         self.server: Program = programs.start(
             "server",
             *("--grpc-listen", self.grpc_address, "--database", str(folder / "sharings.db"), "--stop-on-stdin-close"),
             *("--keystone-url", through or cloud.keystone.url, "--token-cache-seconds", str(CACHE_SECONDS)),
+            *("--keystone-timeout", "30"),  # this Keystone may share its machine with other tests
             *("--keystone-service-project", cloud.services, *arguments),
         )
         self.server.wait_for('"event":"serving"')
@@ -116,6 +125,15 @@ def user(request: pytest.FixtureRequest, tmp_path: Path) -> Sequence[str]:
 @pytest.fixture
 def pair(user: Sequence[str], programs: Programs, tmp_path: Path, cloud: Cloud, rest_address: str) -> Pair:
     return Pair(programs, tmp_path, cloud, rest_address, *user)
+
+
+@pytest.fixture
+def pair_on_socket(
+    user: Sequence[str], programs: Programs, tmp_path: Path, cloud: Cloud, rest_address: str
+) -> Iterator[Pair]:
+    """Server and gateway that are connected by a Unix socket, so that the server trusts the gateway."""
+    with tempfile.TemporaryDirectory() as folder:  # the path of a socket has at most 107 bytes
+        yield Pair(programs, tmp_path, cloud, rest_address, *user, grpc_address=f"unix:{folder}/grpc")
 
 
 @pytest.fixture

@@ -83,7 +83,25 @@ class RealKeystone:
             "methods": ["password"],
             "password": {"user": {"name": user, "domain": {"id": "default"}, "password": password}},
         }
-        _, headers = self._call("POST", "/auth/tokens", {"auth": {"identity": identity, "scope": scope}}, token=None)
+        return self._logged_in({"identity": identity, "scope": scope})
+
+    def token_of_credential(self, identifier: str, secret: str) -> str:
+        """Log in with an application credential."""
+        credential = {"id": identifier, "secret": secret}
+        return self._logged_in(
+            {"identity": {"methods": ["application_credential"], "application_credential": credential}}
+        )
+
+    def application_credential(self, token: str, name: str, **members: object) -> str:
+        """Create an application credential of a token's user with the secret ``s3cret``; return its id."""
+        body, _ = self._call("GET", "/auth/tokens", token=token, headers={"X-Subject-Token": token})
+        wanted = {"name": name, "secret": "s3cret", **members}
+        path = f"/users/{body['token']['user']['id']}/application_credentials"
+        made, _ = self._call("POST", path, {"application_credential": wanted}, token=token)
+        return str(made["application_credential"]["id"])
+
+    def _logged_in(self, auth: object) -> str:
+        _, headers = self._call("POST", "/auth/tokens", {"auth": auth}, token=None)
         return str(headers["X-Subject-Token"])
 
     def of_project(self, name: str) -> dict[str, Any]:

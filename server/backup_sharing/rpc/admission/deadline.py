@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from backup_sharing.errors import DeadlineTooClose
 from backup_sharing.timers import Timers
 
 
@@ -29,11 +28,9 @@ class Deadline:
             self._timers.cancel(self._tick, self)
             self._tick = None
 
-    def failure(self, cancelled: asyncio.CancelledError) -> DeadlineTooClose | asyncio.CancelledError:
-        """Return the exception to raise for a cancellation: `DeadlineTooClose` only if the deadline caused it."""
-        if self._has_passed and self._task.uncancel() <= self._requests:
-            return DeadlineTooClose()
-        return cancelled
+    def has_cancelled(self) -> bool:
+        """Return whether the deadline alone caused the cancellation that the task has got."""
+        return self._has_passed and self._task.uncancel() <= self._requests
 
     def time_is_up(self) -> None:
         """Cancel the task."""

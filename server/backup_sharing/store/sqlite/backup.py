@@ -14,8 +14,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
+from backup_sharing.store.file_system import cause_of, is_there
 from backup_sharing.store.progress import Bar
-from backup_sharing.store.sqlite.connection import connect
+from backup_sharing.store.sqlite.connection import Unlocked, connect
 from backup_sharing.store.sqlite.file import why
 from backup_sharing.store.sqlite.start import sync_folder
 from backup_sharing.store.unusable import UnusableDatabase
@@ -34,7 +35,7 @@ def back_up(source: Path, target: Path, *, replace: bool, bar: Bar) -> int:
     name.
     Raises UnusableDatabase.
     """
-    if not source.exists():
+    if not is_there(source):
         raise UnusableDatabase(source, "there is no such file")
     _refuse(source, target, replace=replace)
     partial = target.with_name(f"{target.name}.partial")
@@ -48,7 +49,7 @@ def back_up(source: Path, target: Path, *, replace: bool, bar: Bar) -> int:
             sync_folder(target.parent)
             return os.fstat(descriptor).st_size
     except OSError as error:
-        raise UnusableDatabase(target, f"cannot be written: {error.strerror}") from error
+        raise UnusableDatabase(target, f"cannot be written: {cause_of(target) or error.strerror}") from error
 
 
 def _refuse(source: Path, target: Path, *, replace: bool) -> None:
@@ -96,6 +97,7 @@ def _exclusive(partial: Path) -> Iterator[int]:
 
 
 def _copy(source: Path, partial: Path, bar: Bar) -> None:
+    unlocked = Unlocked(source)
     with _unusable_on_error(source), closing(connect(source, busy_timeout=_PATIENCE)) as reader:
         reader.execute("BEGIN")
         reader.execute("SELECT name FROM sqlite_schema LIMIT 1").fetchall()  # the first read determines the state
@@ -111,6 +113,7 @@ def _copy(source: Path, partial: Path, bar: Bar) -> None:
                     done = of - left
 
                 reader.backup(writer, pages=_PAGES, progress=progress)
+    unlocked.check()
 
 
 def _check(source: Path, partial: Path) -> None:
@@ -126,4 +129,4 @@ def _unusable_on_error(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise UnusableDatabase(path, why(error)) from error
+        raise UnusableDatabase(path, why(path, error)) from error

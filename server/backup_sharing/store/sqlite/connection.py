@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from backup_sharing.errors import StoredDataUnreadable, Unavailable
+from backup_sharing.store.file_system import is_read_only
+from backup_sharing.store.sqlite.log import log_use
+from backup_sharing.store.unusable import UnusableDatabase
 
 _log = logging.getLogger(__name__)
 
@@ -31,19 +34,22 @@ _UNAVAILABLE: Final = frozenset(
 )
 _FAILED_SYNC: Final = frozenset({sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC})
 _FAILING: Final = frozenset({sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL})
+_NO_ACCESS: Final = frozenset({sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
 _UNREADABLE: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
 def connect(path: Path, *, busy_timeout: float, query_only: bool = False) -> sqlite3.Connection:
     """Open the existing database at ``path``; the caller begins and ends transactions.
 
+    A database on a read-only file system can be read: see `is_unlocked`.
     Statements wait up to ``busy_timeout`` seconds for a lock. A commit is on the disk when it returns. SQLite makes no
     checkpoint by itself, except when the last connection to the database is closed: see
     `backup_sharing.store.sqlite.checkpoint`.
     Raises sqlite3.Error.
     """
+    access = "mode=ro&immutable=1" if is_unlocked(path) else "mode=rw"
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw",
+        f"{path.absolute().as_uri()}?{access}",
         uri=True,
         timeout=busy_timeout,
         isolation_level=None,
@@ -59,6 +65,42 @@ def connect(path: Path, *, busy_timeout: float, query_only: bool = False) -> sql
         connection.close()
         raise
     return connection
+
+
+def is_unlocked(path: Path) -> bool:
+    """Return whether a database has to be read without locks, as SQLite can create no files beside it.
+
+    That is so on a read-only file system. It is safe if all data is in the file itself, and nobody writes to it. A
+    process that has it open keeps a log and its index beside it: then SQLite itself reads those, with locks. Whoever
+    reads for long must look afterwards whether anybody wrote by another mount: see `Unlocked`.
+    """
+    if not is_read_only(path):
+        return False
+    log, index, journal = (path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-shm", "-journal"))
+    if (log.exists() and index.exists()) or (journal.exists() and journal.stat().st_size):
+        return False
+    return log_use(log).frames == 0
+
+
+class Unlocked:
+    """The state of a database that is read without locks."""
+
+    def __init__(self, path: Path) -> None:
+        """Remember the state; a database that is read with locks needs none."""
+        self._path = path
+        self._before = _state(path) if is_unlocked(path) else None
+
+    def check(self) -> None:
+        """Raise UnusableDatabase if the database has changed since."""
+        if self._before is not None and (_state(self._path) != self._before or not is_unlocked(self._path)):
+            raise UnusableDatabase(
+                self._path, "it was changed by another mount of its file system while it was read; nothing of it counts"
+            )
+
+
+def _state(path: Path) -> tuple[int, int, int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def connect_to_write(path: Path, *, busy_timeout: float) -> sqlite3.Connection:
@@ -110,6 +152,11 @@ def is_failing(error: sqlite3.Error) -> bool:
 def is_full(error: sqlite3.Error) -> bool:
     """Return whether the disk is full."""
     return _primary_code(error) == sqlite3.SQLITE_FULL
+
+
+def is_no_access(error: sqlite3.Error) -> bool:
+    """Return whether a file cannot be opened or written; the file system knows why."""
+    return _primary_code(error) in _NO_ACCESS
 
 
 def is_no_database(error: sqlite3.Error) -> bool:

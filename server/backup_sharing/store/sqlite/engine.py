@@ -16,12 +16,12 @@ from backup_sharing.store.engine import Query, Reads
 from backup_sharing.store.migrations import MIGRATIONS, Migration
 from backup_sharing.store.sqlite import file, reads
 from backup_sharing.store.sqlite.checkpointer import Checkpointer, LogBounds
-from backup_sharing.store.sqlite.connection import connect, connect_to_write, is_failing
+from backup_sharing.store.sqlite.connection import connect, connect_to_write
 from backup_sharing.store.sqlite.probe import Probe
 from backup_sharing.store.sqlite.readers import Readers
 from backup_sharing.store.sqlite.start import sync_folder
 from backup_sharing.store.sqlite.writer import Writer
-from backup_sharing.store.unusable import FailingDatabase, UnusableDatabase
+from backup_sharing.store.unusable import FailingDatabase
 
 T = TypeVar("T")
 
@@ -207,7 +207,7 @@ def _connect(path: Path, read_threads: int, busy_timeout: float) -> list[sqlite3
             connections[0].execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall()  # creates the log file
             sync_folder(path.absolute().parent)
         except sqlite3.Error as error:
-            raise (FailingDatabase if is_failing(error) else UnusableDatabase)(path, file.why(error)) from error
+            raise file.unusable(path, error) from error
         except OSError as error:
             raise FailingDatabase(path, f"its folder cannot be synced: {error.strerror}") from error
         opened.pop_all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -13,8 +14,18 @@ from typing import Final
 from sqlite_utils import Database
 from sqlite_utils.migrations import Migrations
 
+from backup_sharing.store.file_system import FULL, READ_ONLY, cause_of, is_there
 from backup_sharing.store.migrations import MIGRATIONS, Migration, SchemaStatus, status_of
-from backup_sharing.store.sqlite.connection import LOCK_POLL, connect, is_failing, is_locked, is_no_database
+from backup_sharing.store.sqlite.connection import (
+    LOCK_POLL,
+    connect,
+    is_failing,
+    is_full,
+    is_locked,
+    is_no_access,
+    is_no_database,
+)
+from backup_sharing.store.sqlite.log import log_path, log_use
 from backup_sharing.store.sqlite.start import settle
 from backup_sharing.store.unusable import FailingDatabase, UnusableDatabase
 
@@ -23,6 +34,14 @@ MIGRATION_SET: Final = "backup-sharing"
 
 OLDEST_SQLITE: Final = (3, 38, 0)
 """First version with STRICT tables, RETURNING and the JSON operators."""
+
+_WITH_LOG: Final = (
+    "and its write-ahead log has changes that the file itself lacks: copy both"
+    " files, the database and its -wal file, to another file system"
+)
+
+_PASSING: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
+"""Error numbers of a disk that is full or fails, which may be temporary."""
 
 
 def prepare(path: Path, *, busy_timeout: float, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
@@ -48,7 +67,7 @@ def look(path: Path, *, busy_timeout: float, known: Sequence[Migration] = MIGRAT
 
     Raises UnusableDatabase.
     """
-    if not path.exists():
+    if not is_there(path):
         return status_of((), known)
     return _worked_on(path, busy_timeout, lambda: _look(path, known), create=False)
 
@@ -74,9 +93,10 @@ def _worked_on(
             _create(path)
         return _retry_while_locked(action, time.monotonic() + busy_timeout)
     except OSError as error:
-        raise UnusableDatabase(path, f"the file cannot be created: {error.strerror}") from error
+        cause = cause_of(path) or f"the file cannot be created: {error.strerror}"
+        raise (FailingDatabase if error.errno in _PASSING else UnusableDatabase)(path, cause) from error
     except sqlite3.Error as error:
-        raise (FailingDatabase if is_failing(error) else UnusableDatabase)(path, why(error)) from error
+        raise unusable(path, error) from error
 
 
 def _create(path: Path) -> None:
@@ -101,13 +121,16 @@ def _make_ready(path: Path, known: Sequence[Migration], *, every: bool) -> Schem
         connection = opened.enter_context(closing(connect(path, busy_timeout=0)))
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
-            raise UnusableDatabase(path, f"its file system allows no write-ahead log, only the journal mode '{mode}'")
+            cause = cause_of(path) or f"its file system allows no write-ahead log, only the journal mode '{mode}'"
+            raise UnusableDatabase(path, cause)
         try:
             settle(connection, path)
         except (OSError, sqlite3.Error) as error:
             if isinstance(error, sqlite3.Error) and not is_failing(error):
                 raise
             opened.pop_all()
+            if cause_of(path) == READ_ONLY:
+                raise UnusableDatabase(path, READ_ONLY) from error
             raise FailingDatabase(path, f"its write-ahead log cannot be settled: {error}", connection) from error
         connection.execute("BEGIN IMMEDIATE")
         database = Database(connection, execute_plugins=False)
@@ -143,10 +166,22 @@ def _migrations(known: Sequence[Migration]) -> Migrations:
     return migrations
 
 
-def why(error: sqlite3.Error) -> str:
+def unusable(path: Path, error: sqlite3.Error) -> UnusableDatabase:
+    """Return the exception for a database that cannot be used; FailingDatabase if the cause may be temporary."""
+    reason = why(path, error)
+    is_temporary = reason == FULL or (is_failing(error) and not cause_of(path))
+    return (FailingDatabase if is_temporary else UnusableDatabase)(path, reason)
+
+
+def why(path: Path, error: sqlite3.Error) -> str:
     """Return the reason why a database cannot be used, for its operator."""
     if is_no_database(error):
         return "the file is not a SQLite database, or it is damaged"
     if is_locked(error):
         return "the database is locked by another process"
-    return f"the database cannot be used: {error}"
+    if is_full(error):
+        return FULL
+    cause = cause_of(path) if is_no_access(error) or is_failing(error) else ""
+    if cause == READ_ONLY and path.exists() and log_use(log_path(path)).frames:
+        return f"{cause}, {_WITH_LOG}"
+    return cause or f"the database cannot be used: {error} ({getattr(error, 'sqlite_errorname', 'no code')})"

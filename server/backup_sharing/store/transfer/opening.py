@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
 from backup_sharing.model import Micros
+from backup_sharing.store.file_system import is_there
 from backup_sharing.store.migrations import SchemaStatus
 from backup_sharing.store.opening import file_of, migrate, open_side, schema_status, shown
 from backup_sharing.store.transfer.transfer import Transfer
@@ -19,7 +20,7 @@ def open_transfer(source: str, target: str, now: Micros) -> Iterator[Transfer]:
     Raises UnusableDatabase.
     """
     file = file_of(source)
-    if file is not None and not file.exists():
+    if file is not None and not is_there(file):
         raise UnusableDatabase(shown(source), "there is no such file")
     status = schema_status(source)
     if status.is_empty:

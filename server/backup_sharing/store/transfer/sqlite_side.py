@@ -10,7 +10,7 @@ from typing import Final
 
 from backup_sharing.store.rows import Row
 from backup_sharing.store.sqlite.checkpoint import checkpoint
-from backup_sharing.store.sqlite.connection import connect
+from backup_sharing.store.sqlite.connection import Unlocked, connect
 from backup_sharing.store.sqlite.file import why
 from backup_sharing.store.sqlite.log import log_path, log_use
 from backup_sharing.store.transfer.side import Batch
@@ -36,6 +36,7 @@ class SqliteSide:
     def __init__(self, path: Path) -> None:
         """Open an existing file with its tables. Raises UnusableDatabase."""
         self._path = path
+        self._unlocked = Unlocked(path)
         with self._unusable_on_error():
             self._connection = connect(path, busy_timeout=_PATIENCE)
             self._connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
@@ -98,9 +99,11 @@ class SqliteSide:
                 raise
 
     def close(self) -> None:
+        """See `Side`. Raises UnusableDatabase, also if the file was read without locks and changed meanwhile."""
         with self._unusable_on_error():
             self._guard.close()
             self._connection.close()
+        self._unlocked.check()
 
     def _shorten_log(self) -> None:
         """Copy a long log, so that it restarts with the next batch."""
@@ -116,7 +119,7 @@ class SqliteSide:
         try:
             yield
         except sqlite3.Error as error:
-            raise UnusableDatabase(self._path, why(error)) from error
+            raise UnusableDatabase(self._path, why(self._path, error)) from error
 
 
 def _marks(count: int) -> str:

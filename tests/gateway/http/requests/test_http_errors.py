@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.gateway.http.conftest import LogLine
+from tests.gateway.http.conftest import LogLine, StartGateway
 from tests.gateway.http.foreign import ForeignServer
 from tests.gateway.http.gateways import Gateway
-from tests.support.malformed import CHUNKS, NOT_HTTP
+from tests.support.malformed import CHUNKS, NOT_HTTP, OTHER_CODINGS
 from tests.support.wire import Answer, assert_failure, connected, exchange, get, head_of, post
 
 READING = "/v1/stations/berlin/reading"
 READINGS = "/v1/readings"
+WATCH = "/v1/stations/berlin:watch"
 
 
 async def refused(gateway: Gateway, sent: bytes) -> Answer:
@@ -29,6 +30,89 @@ async def test_what_is_not_http_is_400_and_closes_the_connection(
 ) -> None:
     assert_failure(await refused(gateway, sent), 400, "INVALID_ARGUMENT")
     assert foreign.seen == []
+
+
+@pytest.mark.parametrize("sent", OTHER_CODINGS.values(), ids=OTHER_CODINGS)
+async def test_a_transfer_coding_not_decoded_here_is_501(foreign: ForeignServer, gateway: Gateway, sent: bytes) -> None:
+    calling = sent.replace(b" / ", f" {READINGS} ".encode(), 1).replace(
+        b"Host: h\r\n", b"Host: h\r\nContent-Type: application/json\r\n"
+    )
+    for request in (sent, calling):
+        assert_failure(await refused(gateway, request), 501, "UNIMPLEMENTED", "Transfer-Encoding")
+    assert foreign.seen == []
+
+
+SLOWLY = {
+    **{name: (sent, 501) for name, sent in OTHER_CODINGS.items()},
+    **{
+        name: (sent, 400)
+        for name, sent in NOT_HTTP.items()
+        if "host" in name or "target '" in name or "HTTP/1.0" in name
+    },
+    "129 headers": (NOT_HTTP["129 headers"], 400),
+}
+
+
+@pytest.mark.parametrize(("sent", "status"), SLOWLY.values(), ids=SLOWLY)
+async def test_the_parser_for_any_method_refuses_the_same(
+    foreign: ForeignServer, start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch, sent: bytes, status: int
+) -> None:
+    monkeypatch.setattr("restmap_gateway.http.server.are_all_common", lambda _methods: False)
+    gateway = await start_gateway()
+    assert (await refused(gateway, sent)).status == status
+    assert foreign.seen == []
+
+
+@pytest.mark.parametrize("coding", ["chunked", "Chunked", "CHUNKED", " chunked ", "\tchunked"])
+async def test_chunks_are_read_however_they_are_spelled(foreign: ForeignServer, gateway: Gateway, coding: str) -> None:
+    head = head_of("POST", READINGS, "Content-Type: application/json", f"Transfer-Encoding:{coding}")
+    assert (await exchange(gateway.address, head + b"2\r\n{}\r\n0\r\n\r\n")).status == 200
+    assert len(foreign.seen) == 1
+
+
+@pytest.mark.parametrize("target", [READING, f"http://h{READING}"])
+@pytest.mark.parametrize(
+    "host",
+    ["h", "h:80", "h:", "h.example.", "10.0.0.1:8080", "[::1]", "[2001:db8::1.2.3.4]:443", "a_b-c~d!$%41", "h:65535"],
+)
+async def test_a_host_is_a_name_or_an_address_and_a_port(gateway: Gateway, host: str, target: str) -> None:
+    sent = f"GET {target.replace('//h', f'//{host}')} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode()
+    assert (await exchange(gateway.address, sent)).status == 200
+
+
+@pytest.mark.parametrize("line", ["", "Host:\r\n", "Host: h\r\n"])
+async def test_http_1_0_needs_no_host(gateway: Gateway, line: str) -> None:
+    sent = f"GET {READING} HTTP/1.0\r\n{line}\r\n".encode()
+    assert (await exchange(gateway.address, sent)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (f"GET {READING} HTTP/1.0\r\n\r\n", 200),
+        (f"GET {READING} HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 200),
+        (f"HEAD {READING} HTTP/1.0\r\n\r\n", 200),
+        (f"GET {WATCH} HTTP/1.0\r\n\r\n", 200),
+        ("GET /nothing HTTP/1.0\r\n\r\n", 404),
+        ("GET / HTTP/2.0\r\nHost: h\r\n\r\n", 400),
+        ("GET / HTTP/0.9\r\n\r\n", 400),
+        ("GET / HTTP/9.9\r\nHost: h\r\n\r\n", 400),
+        ("nonsense\r\n\r\n", 400),
+        ("CONNECT h:1 HTTP/1.0\r\n\r\n", 404),
+    ],
+)
+async def test_the_status_line_has_the_version_of_the_server(gateway: Gateway, sent: str, status: int) -> None:
+    async with connected(gateway.address) as connection:
+        connection.send(sent.encode())
+        head = await connection.head()
+    assert (head.version, head.status) == ("HTTP/1.1", status)
+
+
+async def test_a_request_may_have_128_headers(gateway: Gateway) -> None:
+    lines = [f"X-{number}: y" for number in range(127)]  # and Host
+    assert (await exchange(gateway.address, get(READING, *lines))).status == 200
+    answer = await exchange(gateway.address, get(READING, *lines, "X-One: more"))
+    assert_failure(answer, 400, "INVALID_ARGUMENT", "more than 128 headers")
 
 
 @pytest.mark.parametrize("chunks", CHUNKS.values(), ids=CHUNKS)

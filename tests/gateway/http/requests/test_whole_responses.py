@@ -8,11 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 from aiohttp import web
 
-from restmap_gateway.http.response import WholeResponse, plain, whole
+from restmap_gateway.http.response import whole
 
 HEADERS = {"Content-Type": "application/json", "X-Weather-Id": "wx-1", "Server": "gateway"}
-
-made: list[web.StreamResponse] = []
 
 
 @pytest.fixture
@@ -23,9 +21,12 @@ async def connection() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.Stre
         _, status, body = request.path.split("/")
         headers = {**HEADERS, **{name: value for name, value in request.headers.items() if name == "Connection"}}
         if "plain" in request.query:
-            return plain(int(status), headers, body.encode())
-        made.append(whole(request, int(status), headers, body.encode()))
-        return made[-1]
+            response = web.Response(status=int(status), body=body.encode() or None, headers=headers)
+            if headers.get("Connection") == "close":
+                response.force_close()
+            return response
+        odd = {"X-Odd": "a\r\nEvil: é"} if body == "break" else {}
+        return whole(request, int(status), {**headers, **odd}, body.encode())
 
     runner = web.ServerRunner(web.Server(answer))
     await runner.setup()
@@ -50,30 +51,38 @@ async def asked(
 
 
 @pytest.mark.parametrize("body", ["", "{}", "é"])
-@pytest.mark.parametrize("status", [200, 400, 401, 404, 409, 503])
+@pytest.mark.parametrize("status", [200, 400, 401, 404, 409, 499, 503, 599])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_a_whole_response_is_that_of_aiohttp(
-    connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], status: int, body: str
+    connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], method: str, status: int, body: str
 ) -> None:
     target = f"/{status}/{body.encode().hex()}"
-    quick = await asked(connection, f"GET {target} HTTP/1.1")
-    assert isinstance(made[-1], WholeResponse)
-    assert quick == await asked(connection, f"GET {target}?plain HTTP/1.1")
+    quick = await asked(connection, f"{method} {target} HTTP/1.1")
+    assert quick == await asked(connection, f"{method} {target}?plain HTTP/1.1")
 
 
-@pytest.mark.parametrize(
-    "request_line",
-    ["HEAD /200/x HTTP/1.1", "GET /200/x HTTP/1.0", "GET /499/x HTTP/1.1", "GET /200/x HTTP/1.1\r\nConnection: close"],
-)
-async def test_what_is_out_of_the_ordinary_is_left_to_aiohttp(
-    connection: tuple[asyncio.StreamReader, asyncio.StreamWriter], request_line: str
+async def test_a_response_says_that_it_is_the_last(
+    connection: tuple[asyncio.StreamReader, asyncio.StreamWriter],
 ) -> None:
-    await asked(connection, request_line)
-    assert not isinstance(made[-1], WholeResponse)
+    status, headers, body = await asked(connection, "GET /200/x HTTP/1.1\r\nConnection: close")
+    assert (status, body) == (b"HTTP/1.1 200 OK", b"x")
+    assert b"Connection: close" in headers
+    assert await connection[0].read() == b""
 
 
-async def test_a_header_with_a_line_break_is_never_written() -> None:
-    class Request:
-        version, keep_alive, method = (1, 1), True, "GET"
+async def test_a_client_of_http_1_0_is_told_whether_to_go_on(
+    connection: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+) -> None:
+    status, headers, _ = await asked(connection, "GET /200/x HTTP/1.0\r\nConnection: keep-alive")
+    assert status == b"HTTP/1.1 200 OK"
+    assert b"Connection: keep-alive" in headers
+    _, headers, _ = await asked(connection, "GET /200/x HTTP/1.0")
+    assert b"Connection: close" in headers
 
-    response = whole(Request(), 200, {"Allow": "GET\r\nEvil: yes"}, b"")  # type: ignore[arg-type]  # the only members that are read
-    assert not isinstance(response, WholeResponse)
+
+async def test_a_line_break_in_a_header_is_written_as_blanks(
+    connection: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+) -> None:
+    status, headers, _ = await asked(connection, "GET /200/break HTTP/1.1")
+    assert status == b"HTTP/1.1 200 OK"
+    assert "X-Odd: a  Evil: é".encode() in headers

@@ -139,10 +139,10 @@ def test_a_repeated_parameter_is_given_several_times(search: Json) -> None:
     assert subjects["schema"] == {"type": "array", "items": {"$ref": "#/components/schemas/Subject"}}
 
 
-def test_an_alias_is_a_deprecated_optional_parameter(search: Json) -> None:
-    alias = parameters(search, "query")["titel"]
-    assert (alias["deprecated"], alias["required"]) == (True, False)
-    assert alias["description"] == "Another name of `title`."
+def test_an_alias_is_told_of_in_words(search: Json) -> None:
+    found = parameters(search, "query")
+    assert "titel" not in found
+    assert found["title"]["description"] == "Part of the title.\n\nCan also be named `titel`."
 
 
 def test_well_known_messages_with_a_text_are_parameters(search: Json) -> None:

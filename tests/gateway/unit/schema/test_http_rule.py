@@ -33,9 +33,9 @@ ONE, REMAINING = Wildcard.ONE, Wildcard.REMAINING
         ("/v1/:x", 5, "expected a literal"),
         ("/v1/***", 7, "'*' is not expected here"),
         ("/v1/a*", 6, "'*' is not expected here"),
-        ("/v1/**/x", 7, "'**' must be the last segment"),
-        ("/v1/{a=**}/x", 11, "'**' must be the last segment"),
-        ("/v1/{a=**/x}", 10, "'**' must be the last segment"),
+        ("/v1/**/x/**", 10, "a second '**'"),
+        ("/v1/{a=**}/x/{b=**}", 17, "a second '**'"),
+        ("/v1/{a=**/x/**}", 13, "a second '**'"),
         ("/v1/{}", 6, "expected the name of a field, found '}'"),
         ("/v1/{1a}", 6, "expected the name of a field"),
         ("/v1/{a.}", 8, "expected the name of a field"),
@@ -85,6 +85,16 @@ def test_a_template_that_breaks_the_grammar_shows_its_column(template: str, colu
             (Variable(("a",), 1, 3), Variable(("b",), 3, 4)),
             "z",
         ),
+        ("/v1/**/x:y", ("v1", REMAINING, "x"), (), "y"),
+        ("/v1/{a=**}/x", ("v1", REMAINING, "x"), (Variable(("a",), 1, -1),), ""),
+        ("/v1/{a=**/x}", ("v1", REMAINING, "x"), (Variable(("a",), 1, None),), ""),
+        ("/{a}/**/{b}", (ONE, REMAINING, ONE), (Variable(("a",), 0, 1), Variable(("b",), -1, None)), ""),
+        (
+            "/v1/{a=x/*/**}/{b=y/*}/{c}:go",
+            ("v1", "x", ONE, REMAINING, "y", ONE, ONE),
+            (Variable(("a",), 1, -3), Variable(("b",), -3, -1), Variable(("c",), -1, None)),
+            "go",
+        ),
         ("/v1/a%3Ab%2Fc/ä%C3%A4", ("v1", "a:b/c", "ää"), (), ""),
         ("/v1/a-._~!$&'()+,;=@", ("v1", "a-._~!$&'()+,;=@"), (), ""),
         ("/v1/%2A", ("v1", "*"), (), ""),
@@ -100,7 +110,20 @@ def test_a_template_is_read_into_segments_variables_and_verb(
 
 @pytest.mark.parametrize(
     ("template", "multi"),
-    [("/{a}", False), ("/{a=*}", False), ("/{a=x}", False), ("/{a=x/*}", True), ("/{a=**}", True)],
+    [
+        ("/{a}", False),
+        ("/{a=*}", False),
+        ("/{a=x}", False),
+        ("/{a=x/*}", True),
+        ("/{a=**}", True),
+        ("/{a=**}/x", True),
+        ("/{a=**/x}", True),
+        ("/{a}/**", False),
+        ("/**/{a}", False),
+        ("/**/{a}/x", False),
+        ("/**/{a=*/x}", True),
+        ("/**/{a=*/x}/y", True),
+    ],
 )
 def test_a_variable_is_multi_segment_when_it_may_hold_a_slash(template: str, multi: bool) -> None:
     assert parse(template).variables[0].is_multi_segment is multi
@@ -115,7 +138,7 @@ def test_any_text_is_a_template_or_a_template_error(text: str) -> None:
     else:
         column = 1
         assert template.segments or text == "/"
-        assert Wildcard.REMAINING not in template.segments[:-1]
+        assert template.segments.count(Wildcard.REMAINING) <= 1
     assert 1 <= column <= len(text) + 1
 
 

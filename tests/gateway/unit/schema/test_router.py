@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,6 +55,12 @@ def found(routes: Router[str], request: str) -> tuple[str, dict[str, str]]:
         ("/v1/{id}:go", "/v1/a:stop"),
         ("/v1/{id}:go", "/v1/a%3Ago"),
         ("/v1/{id}:go", "/v1/a:%zz"),
+        ("/v1/**/x", "/v1"),
+        ("/v1/**/x", "/v1/a"),
+        ("/v1/**/x", "/v1/x/a"),
+        ("/v1/**/x", "/v1/x:go"),
+        ("/v1/*/**/x", "/v1/x"),
+        ("/v1/**/*/*", "/v1/a"),
         ("/v1/**", "/v1/"),
         ("/v1/**", "/v1/a//b"),
         ("/v1/**", "/v1/a/"),
@@ -104,6 +112,7 @@ def test_a_method_the_path_does_not_serve_answers_those_it_does(
         ("GET /v1/{a}", "GET /v1/{b=*}"),
         ("GET /v1/{name=x/*}", "GET /v1/x/{id}"),
         ("GET /v1/**", "GET /v1/{rest=**}"),
+        ("GET /v1/{a=x/**}/y", "GET /v1/x/{b=**/y}"),
         ("GET /v1/{a}:go", "GET /v1/*:go"),
         ("GET /v1/%78", "GET /v1/x"),
         ("* /v1/x", "* /v1/x"),
@@ -150,6 +159,15 @@ def test_the_most_literal_rule_wins_in_any_order(rules: list[str]) -> None:
         (["GET /{n=s/*/b/**}"], "GET /s/1/b", "GET /{n=s/*/b/**}", {"n": "s/1/b"}),
         (["GET /{n=s/*}/{m}"], "GET /s/1/2", "GET /{n=s/*}/{m}", {"n": "s/1", "m": "2"}),
         (["PUT /a/b", "* /a/b", "GET /a/*"], "GET /a/b", "* /a/b", {}),
+        (["GET /{n=a/**}/x"], "GET /a/x", "GET /{n=a/**}/x", {"n": "a"}),
+        (["GET /{n=a/**}/x"], "GET /a/x/x", "GET /{n=a/**}/x", {"n": "a/x"}),
+        (["GET /{n=a/**}/{m=x/*}"], "GET /a/b/c/x/d", "GET /{n=a/**}/{m=x/*}", {"n": "a/b/c", "m": "x/d"}),
+        (["GET /{n=**/x/*}/{m}"], "GET /x/1/2", "GET /{n=**/x/*}/{m}", {"n": "x/1", "m": "2"}),
+        (["GET /**/x", "GET /**/*"], "GET /a/y", "GET /**/*", {}),
+        (["GET /**/a/x", "GET /**/x", "GET /**"], "GET /b/x", "GET /**/x", {}),
+        (["GET /**/a/x", "GET /**/x", "GET /**"], "GET /a/b", "GET /**", {}),
+        (["POST /**/x", "GET /**"], "GET /a/x", "GET /**", {}),
+        (["GET /{n=**}/x:go", "GET /{n=**}/x"], "GET /a/b/x:go", "GET /{n=**}/x:go", {"n": "a/b"}),
     ],
 )
 def test_matching_goes_back_to_a_less_literal_rule(
@@ -205,6 +223,38 @@ def test_the_last_colon_splits_a_verb_only_where_a_rule_has_it(
 
 def test_a_verb_may_follow_no_segment_at_all() -> None:
     assert found(router("POST /**:go"), "POST /:go") == ("POST /**:go", {})
+
+
+SEGMENTS = st.lists(st.sampled_from(["a", "b", "*"]), max_size=3)
+ANY_TEMPLATE = st.tuples(SEGMENTS, st.sampled_from([[], ["**"]]), SEGMENTS).map(
+    lambda parts: [*parts[0], *parts[1], *parts[2]]
+)
+TEMPLATES = ANY_TEMPLATE.filter(bool)
+
+
+@given(st.sets(TEMPLATES.map(tuple), min_size=1), st.lists(st.sampled_from("abc"), min_size=1, max_size=5))
+def test_the_preferred_of_all_matching_rules_is_found(templates: set[tuple[str, ...]], path: list[str]) -> None:
+    routes = router(*(f"GET /{'/'.join(template)}" for template in templates))
+    matching = [template for template in templates if _matches(template, path)]
+    match = routes.match("GET", f"/{'/'.join(path)}")
+    if not matching:
+        assert match == NotFound()
+    else:
+        assert isinstance(match, Match)
+        assert match.target == f"GET /{'/'.join(min(matching, key=_rank))}"
+
+
+def _matches(template: tuple[str, ...], path: list[str]) -> bool:
+    patterns = {"*": "/[^/]+", "**": "(/[^/]+)*"}
+    pattern = "".join(patterns.get(segment, f"/{segment}") for segment in template)
+    return re.fullmatch(pattern, "".join(f"/{segment}" for segment in path)) is not None
+
+
+def _rank(template: tuple[str, ...]) -> list[int]:
+    """Return a key that sorts by preference: from the left to ``**``, then from the right."""
+    ranks = [("*", "**").index(segment) + 1 if "*" in segment else 0 for segment in template]
+    rest = ranks.index(2) + 1 if 2 in ranks else len(ranks)
+    return [*ranks[:rest], *reversed(ranks[rest:]), 2]
 
 
 def test_head_is_served_by_get_unless_it_has_a_rule_of_its_own() -> None:

@@ -15,7 +15,7 @@ import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from openapi_spec_validator import validate
+from openapi_spec_validator import OpenAPIV30SpecValidator, validate
 from schemathesis import Case, GenerationMode, checks
 
 from backupsharing.v2.backup_sharing_pb2 import BackupRecipients, ShareBackupRequest
@@ -122,6 +122,14 @@ def likely(draw: st.DrawFn, operation: Any, world: World) -> Case:  # noqa: ANN4
 
 def test_what_the_gateway_says_of_itself_is_valid(description: dict[str, Any]) -> None:
     validate(description)
+
+
+def test_the_gateway_also_describes_itself_in_openapi_3_0(house: House, description: dict[str, Any]) -> None:
+    with urlopen(f"http://{house.rest.address}/openapi-3.0.json", timeout=PATIENCE) as answer:
+        older = json.load(answer)
+    OpenAPIV30SpecValidator(older).validate()
+    assert (older["openapi"], older["info"], older["tags"]) == ("3.0.3", description["info"], description["tags"])
+    assert older["paths"].keys() == description["paths"].keys()
 
 
 @pytest.mark.parametrize("name", OPERATIONS)

@@ -49,6 +49,18 @@ async def count(browser: Browser, project: Project) -> str:
     return str(await browser.until(f"document.querySelector('{COUNT} {status}')?.firstChild.textContent")).strip()
 
 
+@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+async def test_the_page_fits_any_screen(browser: Browser, width: int, tmp_path: Path) -> None:
+    await browser.command(
+        "Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 1000
+    )
+    await browser.picture(tmp_path / "docs.png", whole=True)  # for manual inspection; pytest keeps it for some runs
+    assert await browser.run("document.documentElement.scrollWidth") <= width
+    description = "document.querySelector('.opblock-tag small').getBoundingClientRect()"
+    assert await browser.run(f"{description}.width") > min(width * 0.6, 600)
+    assert await browser.run(f"{description}.height") < 400
+
+
 async def test_without_a_token_a_call_is_401_on_the_page(browser: Browser, giver: Project) -> None:
     assert await count(browser, giver) == "401"
 
