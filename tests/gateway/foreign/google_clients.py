@@ -108,10 +108,11 @@ def descriptor_set(methods: list[ClientMethod]) -> bytes:
         for of in (method.request, method.response):
             _add(message_class(of).DESCRIPTOR.file, files)
     _add(annotations_pb2.DESCRIPTOR, files)
+    imported = list(files)  # no other service: the gateway would take one that a file imports for a part of that file
     for name, of_service in services.items():
         package, _, short = name.rpartition(".")
         file = FileDescriptorProto(name=f"services/{name}.proto", package=package, syntax="proto3")
-        file.dependency.extend(list(files))
+        file.dependency.extend(imported)
         service_proto = file.service.add(name=short)
         for method in of_service.values():
             request, response = (message_class(of).DESCRIPTOR for of in (method.request, method.response))
