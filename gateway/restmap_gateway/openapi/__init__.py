@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from google.protobuf.descriptor import FieldDescriptor
 
 from restmap.v1.restmap_pb2 import SecurityScheme
+from restmap_gateway.json_map.line_form import line_form
 from restmap_gateway.openapi.comments import Comments
 from restmap_gateway.openapi.examples import example_of, example_of_field
 from restmap_gateway.openapi.failures import (
@@ -20,6 +21,7 @@ from restmap_gateway.openapi.failures import (
 from restmap_gateway.openapi.parameters import Parameters
 from restmap_gateway.openapi.paths import Path, path_of
 from restmap_gateway.openapi.schemas import Schemas, Side, inside, reference
+from restmap_gateway.openapi.streams import stream_content
 from restmap_gateway.openapi.values import Json
 from restmap_gateway.schema.schema import Method, Rule, Schema, needs_body
 
@@ -181,14 +183,9 @@ class _Operations:
         return schema | {"properties": members | {method.mapping.offset_paging.links_member: _links()}}
 
     def _stream(self, method: Method, rule: Rule) -> Json:
-        # OpenAPI 3.1 has no keyword for the items of a stream; OpenAPI 3.2 has itemSchema.
-        item: Json = {"anyOf": [self._answer(method, rule), reference("schemas", BODY)]}
-        lines = "Each line is a JSON document with one message; if the call fails, the last line is the failure."
-        events = "The `data` of each event is a JSON document: one message, or in the event `error` the final failure."
-        return {
-            "application/x-ndjson": {"schema": {"type": "string", "description": lines}, "x-itemSchema": item},
-            "text/event-stream": {"schema": {"type": "string", "description": events}, "x-itemSchema": item},
-        }
+        whole = method.response.fields_by_name[rule.response_body] if rule.response_body else None
+        form = line_form(method.response, whole)
+        return stream_content(self._answer(method, rule), reference("schemas", BODY), error_schema(self._id_form), form)
 
 
 class _Names:

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 
 from restmap_gateway.json_map import JsonMap, Writer
 from restmap_gateway.json_map.fields import field_mapping
+from restmap_gateway.json_map.line_form import PLAIN, LineForm, line_form
 from restmap_gateway.json_map.reader import UnknownMember
 from restmap_gateway.schema.router import Router
 from restmap_gateway.schema.schema import Method, Rule, Schema
@@ -32,6 +33,8 @@ class Endpoint:
     """Whether the method changes nothing, or nothing more when called again."""
     key_field: FieldDescriptor | None
     """Field that makes any call repeatable if it is set, such as an idempotency key."""
+    lines: LineForm = PLAIN
+    """Form of the lines of a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +101,20 @@ def compile_routes(schema: Schema, depth: int, values: int, on_unknown: UnknownM
                 pager=_pager(method),
                 is_safe=method.is_idempotent or rule.http_method == "GET",
                 key_field=next(filter(_is_key, method.request.fields), None),
+                lines=line_form(method.response, _response_field(method, rule)),
             )
             router.add(rule.http_method, rule.template, endpoint)
     return router
 
 
 def _writer(method: Method, rule: Rule, json_map: JsonMap) -> Writer:
-    if rule.response_body:
-        return json_map.field_writer(method.response.fields_by_name[rule.response_body])
-    return json_map.writer(method.response)
+    field = _response_field(method, rule)
+    return json_map.writer(method.response) if field is None else json_map.field_writer(field)
+
+
+def _response_field(method: Method, rule: Rule) -> FieldDescriptor | None:
+    """Return the field that is the body of a response; None: it is the whole message."""
+    return method.response.fields_by_name[rule.response_body] if rule.response_body else None
 
 
 def _is_key(field: FieldDescriptor) -> bool:

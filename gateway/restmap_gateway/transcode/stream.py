@@ -1,8 +1,8 @@
 """Methods with many response messages: as NDJSON, one JSON text per line, or as server-sent events.
 
 A failure before the first message has its own HTTP status; a later failure is the last record, because the status is
-already sent. A client that disconnects cancels the call. A slow client slows the stream: a message is read from the
-server only after the previous one was written.
+already sent: an event with the name ``error``, or a line as in `line_form`. A client that disconnects cancels the call.
+A slow client slows the stream: a message is read from the server only after the previous one was written.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError, Message
 
 from restmap_gateway.errors import RequestFailed
 from restmap_gateway.json_map import dumps
+from restmap_gateway.json_map.line_form import LineForm
 from restmap_gateway.transcode import headers
 from restmap_gateway.transcode.endpoint import Endpoint, UpstreamCall
 from restmap_gateway.transcode.failures import Failures
@@ -27,6 +28,9 @@ from restmap_gateway.upstream.upstream import Backend
 
 NDJSON = "application/x-ndjson"
 EVENTS = "text/event-stream"
+
+_LINES = (NDJSON, "application/ndjson", "application/jsonl")
+"""Media types of lines, the default first."""
 
 
 class Backpressure(Protocol):
@@ -55,13 +59,15 @@ class _Layout(Protocol):
 class _Lines:
     """NDJSON. There are no heartbeats, because NDJSON has no comments."""
 
-    content_type = NDJSON
+    def __init__(self, content_type: str, form: LineForm) -> None:
+        self.content_type = content_type
+        self._form = form
 
     def message(self, text: bytes, _: Message) -> bytes:
-        return text + b"\n"
+        return self._form.message_line(text)
 
     def failure(self, text: bytes) -> bytes:
-        return text + b"\n"
+        return self._form.failure_line(text)
 
     def heartbeat(self) -> bytes:
         return b""
@@ -142,7 +148,8 @@ class StreamingCalls:
             RequestFailed: 503, too many streams are open.
         """
         layout = _layout(call)
-        fixed = {"Content-Type": layout.content_type, "Cache-Control": "no-store"}
+        # The last header is for nginx, which otherwise keeps records until it has many.
+        fixed = {"Content-Type": layout.content_type, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         response = self._new_response({**fixed, **self._stamp(call.request, call.request_id)})
         if call.request.method == "HEAD":
             return response
@@ -214,21 +221,28 @@ def check_accepts_stream(accepted: headers.Headers) -> None:
     Raises:
         RequestFailed: 406.
     """
-    if _preference_for_lines(accepted)[0] <= 0 and headers.quality(accepted, EVENTS) <= 0:
+    (quality, _), _ = _preferred_lines(accepted)
+    if quality <= 0 and headers.quality(accepted, EVENTS) <= 0:
         raise RequestFailed(406, f"The answer is {NDJSON} or {EVENTS}, which 'Accept' rules out.")
 
 
 def _layout(call: UpstreamCall) -> _Layout:
     asked = call.request.headers
-    if headers.preference(asked, EVENTS) > _preference_for_lines(asked):
+    rank, lines = _preferred_lines(asked)
+    if headers.preference(asked, EVENTS) > rank:
         return _Events(call.endpoint.method.mapping.event_id_field)
-    return _Lines()
+    return _Lines(lines, call.endpoint.lines)
 
 
-def _preference_for_lines(accepted: headers.Headers) -> tuple[float, int]:
+def _preferred_lines(accepted: headers.Headers) -> tuple[tuple[float, int], str]:
+    """Return the rank of lines in ``Accept``, and their media type."""
+    ranks = {media: headers.preference(accepted, media) for media in _LINES}
+    named = [media for media in _LINES if ranks[media][1] == headers.BY_NAME]
+    best = max(named, key=ranks.__getitem__, default=NDJSON)
+    if named and (ranks[best][0] > 0 or NDJSON in named):
+        return ranks[best], best
     # A client that accepts JSON gets NDJSON, unless Accept names NDJSON itself.
-    by_name = headers.preference(accepted, NDJSON)
-    return by_name if by_name[1] == headers.BY_NAME else max(by_name, headers.preference(accepted, headers.JSON))
+    return max(ranks[NDJSON], headers.preference(accepted, headers.JSON)), NDJSON
 
 
 def _record(endpoint: Endpoint, serialized: bytes, layout: _Layout) -> bytes:
