@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from functools import lru_cache
 from typing import Final
 
 from aiohttp import HttpVersion11
@@ -68,6 +69,7 @@ def _refused(message: str) -> RequestFailed:
     return RequestFailed(400, message, _CLOSE)
 
 
+@lru_cache(maxsize=256)
 def _is_host(text: str) -> bool:
     match = _HOST.fullmatch(text)
     if match is None:

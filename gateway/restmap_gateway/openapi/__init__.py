@@ -10,6 +10,7 @@ from google.protobuf.descriptor import FieldDescriptor
 
 from restmap.v1.restmap_pb2 import SecurityScheme
 from restmap_gateway.json_map.content import is_content
+from restmap_gateway.json_map.line_form import line_form
 from restmap_gateway.openapi.beside import Beside
 from restmap_gateway.openapi.comments import Comments
 from restmap_gateway.openapi.components import Components
@@ -20,6 +21,7 @@ from restmap_gateway.openapi.not_served import not_served
 from restmap_gateway.openapi.parameters import Parameters
 from restmap_gateway.openapi.paths import Path, path_of
 from restmap_gateway.openapi.schemas import Schemas, Side, inside
+from restmap_gateway.openapi.streams import stream_content
 from restmap_gateway.openapi.values import Json
 from restmap_gateway.schema.schema import Method, Rule, Schema, needs_body
 
@@ -122,7 +124,7 @@ class _Operations:
         failures = FailureResponses(schema, components, self._beside)
         self._failures = failures.references()
         self._headers = failures.headers()
-        self._failure = failures.body()
+        self._failure, self._error = failures.body(), failures.error()
         self._names = names
 
     def tags(self) -> list[Json]:
@@ -198,14 +200,9 @@ class _Operations:
         return self._answers.page(method.response, method.mapping.offset_paging.links_member)
 
     def _stream(self, method: Method, rule: Rule) -> Json:
-        # OpenAPI 3.1 has no keyword for the items of a stream; OpenAPI 3.2 has itemSchema.
-        item: Json = {"anyOf": [self._answer(method, rule), self._failure]}
-        lines = "Each line is a JSON document with one message; if the call fails, the last line is the failure."
-        events = "The `data` of each event is a JSON document: one message, or in the event `error` the final failure."
-        return {
-            "application/x-ndjson": {"schema": {"type": "string", "description": lines}, "x-itemSchema": item},
-            "text/event-stream": {"schema": {"type": "string", "description": events}, "x-itemSchema": item},
-        }
+        whole = method.response.fields_by_name[rule.response_body] if rule.response_body else None
+        form = line_form(method.response, whole)
+        return stream_content(self._answer(method, rule), self._failure, self._error, form)
 
 
 def _place(same_shape: list[_PathItem], path: Path, http_method: str) -> _PathItem:

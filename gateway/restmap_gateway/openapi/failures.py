@@ -98,6 +98,10 @@ class FailureResponses:
         """Return a reference to the schema of the body of every failure."""
         return error_body(self._components, self._form, self._details)
 
+    def error(self) -> Json:
+        """Return a reference to the schema of the one member of that body."""
+        return error_description(self._components, self._form, self._details)
+
     def references(self) -> Json:
         """Return the responses that all operations have, by status."""
         statuses = sorted({*self._known, *self._asked})
@@ -143,9 +147,15 @@ def error_body(components: Components, form: RequestIdForm, shown: restmap_pb2.E
     """Return a reference to the schema of the body of every failure; this schema and its parts become components."""
 
     def body() -> Json:
-        error = components.own("schemas", content, "ErrorDescription", "GatewayErrorDescription")
+        error = error_description(components, form, shown)
         description = "The body of every failure."
         return {"type": "object", "properties": {"error": error}, "required": ["error"], "description": description}
+
+    return components.own("schemas", body, "ErrorResponse", "GatewayErrorResponse")
+
+
+def error_description(components: Components, form: RequestIdForm, shown: restmap_pb2.ErrorDetails.ValueType) -> Json:
+    """Return a reference to the schema of the description of a failure; this schema becomes a component."""
 
     def content() -> Json:
         details: Json = {"description": "All invalid members of the request."}
@@ -164,7 +174,7 @@ def error_body(components: Components, form: RequestIdForm, shown: restmap_pb2.E
         required = ["code", "message", "request_id"]
         return {"type": "object", "properties": members, "required": required, "description": "A failure."}
 
-    return components.own("schemas", body, "ErrorResponse", "GatewayErrorResponse")
+    return components.own("schemas", content, "ErrorDescription", "GatewayErrorDescription")
 
 
 def _violation() -> Json:

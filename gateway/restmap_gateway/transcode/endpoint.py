@@ -15,6 +15,7 @@ from restmap_gateway.crossing.system_parameters import SystemQuery
 from restmap_gateway.json_map import JsonMap, Writer
 from restmap_gateway.json_map.content import WriteContent, content_writer
 from restmap_gateway.json_map.fields import field_mapping
+from restmap_gateway.json_map.line_form import PLAIN, LineForm, line_form
 from restmap_gateway.json_map.reader import UnknownMember
 from restmap_gateway.schema.router import RouteConflict, Router
 from restmap_gateway.schema.schema import Method, Rule, Schema, Unserved
@@ -43,6 +44,8 @@ class Endpoint:
     """Whether the method changes nothing, or nothing more when called again."""
     key_field: FieldDescriptor | None
     """Field that makes any call repeatable if it is set, such as an idempotency key."""
+    lines: LineForm = PLAIN
+    """Form of the lines of a stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +127,7 @@ def compile_routes(
                 pager=_pager(method),
                 is_safe=method.is_idempotent or rule.http_method == "GET",
                 key_field=next(filter(_is_key, method.request.fields), None),
+                lines=line_form(method.response, _response_field(method, rule)),
             )
             router.add(rule.http_method, rule.template, endpoint)
     for one in schema.unserved:
@@ -134,9 +138,13 @@ def compile_routes(
 
 
 def _writer(method: Method, rule: Rule, json_map: JsonMap) -> Writer:
-    if rule.response_body:
-        return json_map.field_writer(method.response.fields_by_name[rule.response_body])
-    return json_map.writer(method.response)
+    field = _response_field(method, rule)
+    return json_map.writer(method.response) if field is None else json_map.field_writer(field)
+
+
+def _response_field(method: Method, rule: Rule) -> FieldDescriptor | None:
+    """Return the field that is the body of a response; None: it is the whole message."""
+    return method.response.fields_by_name[rule.response_body] if rule.response_body else None
 
 
 def _when_needed(compiled: Callable[[], Writer]) -> Writer:

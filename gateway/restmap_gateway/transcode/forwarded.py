@@ -37,7 +37,7 @@ class Forwarded:
         """Return ``scheme://host`` of the request, without a slash at the end."""
         if self._public_url:
             return self._public_url
-        scheme, host = request.scheme, request.headers.get("Host", "")
+        scheme, host = request.scheme, _host(request)
         if self._is_trusted(request.remote):
             # A chain of proxies appends values; the first one is from the client.
             forwarded_scheme = request.headers.get("X-Forwarded-Proto", "").partition(",")[0].strip().lower()
@@ -68,3 +68,10 @@ class Forwarded:
         except ValueError:
             return False
         return any(address in network for network in self._trusted_proxies)
+
+
+def _host(request: BaseRequest) -> str:
+    """Return the host of a target in absolute form, which is preferred to ``Host`` (RFC 9112, 3.2.2), else ``Host``."""
+    target = request.raw_path
+    _, is_absolute, rest = ("", "", "") if target.startswith("/") else target.partition("://")
+    return re.split("[/?#]", rest, maxsplit=1)[0] if is_absolute else request.headers.get("Host", "")

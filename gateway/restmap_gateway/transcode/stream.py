@@ -1,8 +1,8 @@
 """Methods with many response messages: as NDJSON, one JSON text per line, or as server-sent events.
 
 A failure before the first message has its own HTTP status; a later failure is the last record, because the status is
-already sent. A client that disconnects cancels the call. A slow client slows the stream: a message is read from the
-server only after the previous one was written.
+already sent: an event with the name ``error``, or a line as in `line_form`. A client that disconnects cancels the call.
+A slow client slows the stream: a message is read from the server only after the previous one was written.
 
 Messages that are not JSON (``google.api.HttpBody``) are one body, with the content type of the first message. It has no
 place for a later failure, which therefore breaks the connection.
@@ -22,6 +22,7 @@ from google.protobuf.message import DecodeError, Message
 from restmap_gateway.crossing.outward import ResponseHeaders, add_sent
 from restmap_gateway.errors import RequestFailed
 from restmap_gateway.json_map import dumps
+from restmap_gateway.json_map.line_form import LineForm
 from restmap_gateway.transcode import headers
 from restmap_gateway.transcode.endpoint import UpstreamCall
 from restmap_gateway.transcode.failures import Failures
@@ -31,6 +32,9 @@ from restmap_gateway.upstream.upstream import Backend
 
 NDJSON = "application/x-ndjson"
 EVENTS = "text/event-stream"
+
+_LINES = (NDJSON, "application/ndjson", "application/jsonl")
+"""Media types of lines, the default first."""
 
 
 class Backpressure(Protocol):
@@ -60,13 +64,15 @@ class _Layout(Protocol):
 class _Lines:
     """NDJSON. There are no heartbeats, because NDJSON has no comments."""
 
-    content_type = NDJSON
+    def __init__(self, content_type: str, form: LineForm) -> None:
+        self.content_type = content_type
+        self._form = form
 
     def message(self, text: bytes, _: Message) -> bytes:
-        return text + b"\n"
+        return self._form.message_line(text)
 
     def failure(self, text: bytes) -> bytes:
-        return text + b"\n"
+        return self._form.failure_line(text)
 
     def heartbeat(self) -> bytes:
         return b""
@@ -165,9 +171,10 @@ class StreamingCalls:
             RequestFailed: 503, too many streams are open.
         """
         layout = _layout(call)
-        fixed = {"Content-Type": layout.content_type} if layout.content_type else {}
-        stamped = self._stamp(call.request, call.request_id)
-        response = self._new_response({**fixed, "Cache-Control": "no-store", **stamped})
+        # The last header is for nginx, which otherwise keeps records until it has many.
+        fixed = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        fixed |= {"Content-Type": layout.content_type} if layout.content_type else {}
+        response = self._new_response({**fixed, **self._stamp(call.request, call.request_id)})
         if call.request.method == "HEAD":
             return response
         if len(self._open) >= self._most:
@@ -248,7 +255,8 @@ def check_accepts_stream(accepted: headers.Headers) -> None:
     Raises:
         RequestFailed: 406.
     """
-    if _preference_for_lines(accepted)[0] <= 0 and headers.quality(accepted, EVENTS) <= 0:
+    (quality, _), _ = _preferred_lines(accepted)
+    if quality <= 0 and headers.quality(accepted, EVENTS) <= 0:
         raise RequestFailed(406, f"The answer is {NDJSON} or {EVENTS}, which 'Accept' rules out.")
 
 
@@ -256,15 +264,21 @@ def _layout(call: UpstreamCall) -> _Layout:
     if call.endpoint.write_content is not None:
         return _Contents()
     asked = call.request.headers
-    if headers.preference(asked, EVENTS) > _preference_for_lines(asked):
+    rank, lines = _preferred_lines(asked)
+    if headers.preference(asked, EVENTS) > rank:
         return _Events(call.endpoint.method.mapping.event_id_field)
-    return _Lines()
+    return _Lines(lines, call.endpoint.lines)
 
 
-def _preference_for_lines(accepted: headers.Headers) -> tuple[float, int]:
+def _preferred_lines(accepted: headers.Headers) -> tuple[tuple[float, int], str]:
+    """Return the rank of lines in ``Accept``, and their media type."""
+    ranks = {media: headers.preference(accepted, media) for media in _LINES}
+    named = [media for media in _LINES if ranks[media][1] == headers.BY_NAME]
+    best = max(named, key=ranks.__getitem__, default=NDJSON)
+    if named and (ranks[best][0] > 0 or NDJSON in named):
+        return ranks[best], best
     # A client that accepts JSON gets NDJSON, unless Accept names NDJSON itself.
-    by_name = headers.preference(accepted, NDJSON)
-    return by_name if by_name[1] == headers.BY_NAME else max(by_name, headers.preference(accepted, headers.JSON))
+    return max(ranks[NDJSON], headers.preference(accepted, headers.JSON)), NDJSON
 
 
 def _record(call: UpstreamCall, serialized: bytes, layout: _Layout, response: web.StreamResponse) -> bytes:

@@ -12,7 +12,13 @@ from tests.gateway.foreign.foreign import Foreign
 from tests.gateway.foreign.house import House
 from tests.support.protoc import compiled
 
-STREAMS = frozenset({"/foreign.v1.Answers/Watch"})
+STREAMED = ["Failing", "LikeFailure", "Custom", "Any", "Struct", "Value", "ListValue", "Time", "Empty", "Holder"]
+STREAMS = frozenset(
+    {
+        "/foreign.v1.Answers/Watch",
+        *(f"/foreign.streams.v1.StreamsService/Watch{name}" for name in STREAMED),
+    }
+)
 
 NewForeign = Callable[..., Foreign]
 

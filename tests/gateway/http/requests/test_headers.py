@@ -261,6 +261,12 @@ async def test_a_host_that_is_none_does_not_reach_a_link(start_gateway: StartGat
 
 
 @pytest.mark.usefixtures("paged")
+async def test_the_host_of_an_absolute_target_is_preferred_to_host(gateway: Gateway) -> None:
+    answer = await exchange(gateway.address, get(f"http://other.example:8080{READINGS}?limit=1"))
+    assert answer.json["readings_links"][0]["href"] == "http://other.example:8080/v1/readings?limit=1&offset=1"
+
+
+@pytest.mark.usefixtures("paged")
 async def test_a_public_url_wins_over_what_any_header_says(start_gateway: StartGateway) -> None:
     gateway = await start_gateway(trusted_proxy=["127.0.0.0/8"], public_url="https://api.example.com/vbs/")
     assert await next_link(gateway, *FORWARDED) == "https://api.example.com/vbs/v1/readings?limit=1&offset=1"

@@ -34,6 +34,15 @@ async def test_a_stream_without_an_acceptable_layout_is_406(
         ("application/*", "application/x-ndjson"),
         ("application/json", "application/x-ndjson"),
         ("application/x-ndjson", "application/x-ndjson"),
+        ("application/jsonl", "application/jsonl"),
+        ("application/ndjson", "application/ndjson"),
+        ("Application/JSONL;q=0.5", "application/jsonl"),
+        ("application/jsonl, application/x-ndjson", "application/x-ndjson"),
+        ("application/jsonl;q=0.9, application/ndjson;q=0.8, */*;q=0.7", "application/jsonl"),
+        ("application/x-ndjson;q=0, application/jsonl", "application/jsonl"),
+        ("application/jsonl;q=0, */*", "application/x-ndjson"),
+        ("application/json, application/jsonl;q=0.5", "application/jsonl"),
+        ("text/event-stream;q=0.5, application/jsonl;q=0.6", "application/jsonl"),
         ("application/x-ndjson, text/event-stream", "application/x-ndjson"),
         ("text/event-stream;q=0.5, application/x-ndjson;q=0.6", "application/x-ndjson"),
         ("text/event-stream;q=0.5, */*", "application/x-ndjson"),
@@ -45,6 +54,7 @@ async def test_a_stream_without_an_acceptable_layout_is_406(
         ("text/event-stream, */*;q=0.5", "text/event-stream"),
         ("text/event-stream;q=0.6, application/x-ndjson;q=0.5", "text/event-stream"),
         ("application/x-ndjson;q=0, */*", "text/event-stream"),
+        ("text/event-stream;q=0.6, application/jsonl;q=0.5", "text/event-stream"),
         ("application/x-ndjson;q=0, application/json, */*;q=0.1", "text/event-stream"),
     ],
 )
@@ -105,6 +115,12 @@ async def test_a_stream_is_not_cached_and_has_its_request_id(foreign: ForeignSer
     assert foreign.seen[0].values("x-weather-id") == [answer.headers["X-Weather-Id"]]
 
 
+@pytest.mark.parametrize("accept", ["application/x-ndjson", "text/event-stream"])
+async def test_a_proxy_is_asked_to_pass_records_on_at_once(gateway: Gateway, accept: str) -> None:
+    answer = await exchange(gateway.address, get(WATCH, f"Accept: {accept}"))
+    assert answer.headers["X-Accel-Buffering"] == "no"
+
+
 async def test_last_event_id_reaches_the_field_that_is_bound_to_it(foreign: ForeignServer, gateway: Gateway) -> None:
     await exchange(gateway.address, get(WATCH, EVENTS, "Last-Event-ID: 41"))
     assert (foreign.seen[0].request.station, foreign.seen[0].request.after) == ("berlin", "41")
@@ -137,14 +153,16 @@ async def test_head_of_a_stream_has_gets_headers_and_calls_nothing(
         assert headed.headers.get(name) == got.headers.get(name)
 
 
+@pytest.mark.parametrize("lines", [(), ("Connection: keep-alive",), ("Connection: close",)])
 async def test_a_stream_to_an_http_1_0_client_ends_with_its_connection(
-    foreign: ForeignServer, gateway: Gateway, weather: Weather
+    foreign: ForeignServer, gateway: Gateway, weather: Weather, lines: tuple[str, ...]
 ) -> None:
     foreign.stream = sending(weather.reading("warm"), weather.reading("cold"))
     async with connected(gateway.address) as connection:
-        connection.send(head_of("GET", WATCH, version="1.0"))
+        connection.send(head_of("GET", WATCH, *lines, version="1.0"))
         head = await connection.head()
         assert "Transfer-Encoding" not in head.headers
+        assert head.headers["Connection"] == "close"
         assert await connection.ended() == b'{"note":"warm"}\n{"note":"cold"}\n'
 
 
