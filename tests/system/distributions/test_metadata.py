@@ -67,6 +67,13 @@ def test_the_client_needs_five_distributions() -> None:
     assert required(ROOT / "protos") == {"grpcio", "protobuf", "googleapis-common-protos", "click", "restmap"}
 
 
+def test_the_client_has_everything_else_as_extras(tmp_path: Path) -> None:
+    extras = project(ROOT / "protos")["optional-dependencies"]
+    names = {extra: {re.split(r"[\[<>=;]", one)[0] for one in needed} for extra, needed in extras.items()}
+    assert names == {"commands": {"keystoneauth1", "openstacksdk", "wcwidth"}, "status": {"grpcio-status"}}
+    assert "backupsharing/service_config.json" in files(build(ROOT / "protos", "wheel", tmp_path))
+
+
 @pytest.mark.parametrize("target", ["wheel", "sdist"])
 @BY_NAME
 def test_a_wheel_has_its_packages_and_nothing_else(root: Path, target: str, tmp_path: Path) -> None:
