@@ -11,7 +11,7 @@ from datetime import datetime
 try:
     import wcwidth
 except ImportError:  # the extra `commands` is not installed
-    wcwidth = None
+    wcwidth = None  # type: ignore[assignment] # so that users of the name need no second one
 
 Cell = str | int | None
 
