@@ -134,9 +134,9 @@ def test_tls_trouble_is_told(caller: Caller, tmp_path: Path) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*ours.issue("server", "127.0.0.1"))
     with web_server(context) as address:
-        assert "not signed by the CA in ca" in failed(caller, address, ca=theirs.ca)
+        assert "not signed by the CA in ca (--ca)" in failed(caller, address, ca=theirs.ca)
         assert "this is the REST port" in failed(caller, address, ca=ours.ca)
-        assert "ca is missing" in failed(caller, address)
+        assert "ca (--ca) is missing" in failed(caller, address)
     with web_server() as address:
         assert "does not use TLS" in failed(caller, address, ca=ours.ca)
 

@@ -12,15 +12,18 @@ _SENTENCES: Sequence[tuple[Sequence[str], str]] = (
     (("Failed parsing HTTP/2",), "{target} does not answer with gRPC: this is not the server's gRPC port."),
     (("Connection refused", "No such file or directory"), "Nothing listens at {target}: the connection was refused."),
     (("DNS resolution failed",), "The name of {target} cannot be resolved to an address."),
-    (("WRONG_VERSION_NUMBER",), "{target} does not use TLS, or it is not the server's gRPC port; leave out ca."),
+    (("WRONG_VERSION_NUMBER",), "{target} does not use TLS, or it is not the server's gRPC port; leave out ca (--ca)."),
     (
         ("Hostname Verification Check failed", "is not in peer certificate"),
         "The certificate of {target} is for another name.",
     ),
-    (("CERTIFICATE_VERIFY_FAILED",), "The certificate of {target} is not signed by the CA in ca, or it has expired."),
+    (
+        ("CERTIFICATE_VERIFY_FAILED",),
+        "The certificate of {target} is not signed by the CA in ca (--ca), or it has expired.",
+    ),
     (
         ("last error: UNAVAILABLE", "Socket closed"),
-        "{target} closed the connection without an answer; if the server uses TLS, ca is missing.",
+        "{target} closed the connection without an answer; if the server uses TLS, ca (--ca) is missing.",
     ),
 )
 """Sentences by the texts in gRPC's description of a failure; the first whose text is there counts.

@@ -16,6 +16,7 @@ from click.termui import progressbar
 
 from backup_sharing.admin.backup_line import LONGEST_LINE, parse_line
 from backupsharing.client.door import BadDoor, Door, metadata_of
+from backupsharing.client.errors import failure_of
 from backupsharing.commands.options import door_options
 from backupsharing.v2 import backup_catalog_pb2, backup_catalog_pb2_grpc
 from backupsharing.v2.backup_pb2 import Backup
@@ -154,4 +155,4 @@ async def _greet(stub: _Stub, metadata: _Metadata, server: str) -> None:
         request = backup_catalog_pb2.ListBackupsRequest(limit=1)
         await stub.ListBackups(request, metadata=metadata, timeout=CALL_SECONDS)
     except grpc.aio.AioRpcError as error:
-        raise CannotImport(f"{server}: {error.details() or error.code().name}") from None
+        raise CannotImport(f"{server}: {failure_of(error, '', server).message}") from None

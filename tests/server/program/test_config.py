@@ -150,6 +150,8 @@ def test_beyond_loopback_it_needs_tls_or_the_word_insecure(refused: Refused, add
         ((*TLS, "--gateway-peer", "n"), ["--client-ca"]),
         (("--proxy-credentials", "p"), ["--gateway-peer"]),
         (("--keystone-url", "http://keystone.example.org:5000"), ["--keystone-url"]),
+        (("--keystone-ca", "c"), ["--keystone-url"]),
+        (("--keystone-url", "http://127.0.0.1:5000", "--keystone-ca", "c"), ["--keystone-url"]),
     ],
 )
 def test_what_is_half_set_is_refused_with_all_that_is_missing(

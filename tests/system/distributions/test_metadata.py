@@ -37,9 +37,10 @@ def project(root: Path) -> dict[str, Any]:
     return found
 
 
-def required(root: Path) -> set[str]:
-    names = {re.split(r"[\[<>=;]", one)[0] for one in project(root)["dependencies"]}
-    return {name.lower() for name in names}
+def required(root: Path, *extras: str) -> set[str]:
+    optional = project(root).get("optional-dependencies", {})
+    wanted = [*project(root)["dependencies"], *(one for extra in extras for one in optional.get(extra, ()))]
+    return {re.split(r"[\[<>=;]", one)[0].lower() for one in wanted}
 
 
 def files(wheel: Path) -> dict[str, bytes]:
@@ -65,6 +66,13 @@ def test_each_has_the_license_and_a_short_readme(root: Path) -> None:
 
 def test_the_client_needs_five_distributions() -> None:
     assert required(ROOT / "protos") == {"grpcio", "protobuf", "googleapis-common-protos", "click", "restmap"}
+
+
+def test_the_client_has_everything_else_as_extras(tmp_path: Path) -> None:
+    extras = project(ROOT / "protos")["optional-dependencies"]
+    names = {extra: {re.split(r"[\[<>=;]", one)[0] for one in needed} for extra, needed in extras.items()}
+    assert names == {"commands": {"keystoneauth1", "openstacksdk", "wcwidth"}, "status": {"grpcio-status"}}
+    assert "backupsharing/service_config.json" in files(build(ROOT / "protos", "wheel", tmp_path))
 
 
 @pytest.mark.parametrize("target", ["wheel", "sdist"])
@@ -135,7 +143,7 @@ def test_each_requires_what_it_imports_and_nothing_else(root: Path) -> None:
         else:
             found = OURS.get(top) or installed[top][0].lower().replace("_", "-")
             needed.add(PART_OF.get(found, found))
-    assert required(root) - NOT_IMPORTED.get(name, set()) == needed - {name} - NOT_IMPORTED.get(name, set())
+    assert required(root, "commands") - NOT_IMPORTED.get(name, set()) == needed - {name} - NOT_IMPORTED.get(name, set())
 
 
 def test_the_commands_that_the_service_adds_are_there() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import grpc
@@ -13,6 +15,7 @@ import pytest_asyncio
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2.backup_sharing_pb2_grpc import BackupSharingServiceStub
 from tests.identity.keystone_stub import KeystoneStub, answering
+from tests.support.certificates import Certificates
 from tests.support.ports import free_address
 from tests.support.programs import Programs
 from tests.support.rest import Rest, assert_failure, assert_success
@@ -32,19 +35,28 @@ async def keystone() -> AsyncIterator[KeystoneStub]:
 class Doors:
     """Server that accepts only Keystone tokens, with its gateway."""
 
-    def __init__(self, programs: Programs, folder: Path, keystone: KeystoneStub) -> None:
+    def __init__(
+        self,
+        programs: Programs,
+        folder: Path,
+        keystone: KeystoneStub,
+        *arguments: str,
+        grpc_address: str = "",
+        to_server: Sequence[str] = (),
+    ) -> None:
+        """Start both; ``arguments`` are the server's, ``to_server`` those of the gateway about its connection."""
         password = folder / "password"
         password.write_text(f"{keystone.password}\n")
-        self.grpc_address = free_address()
+        self.grpc_address = grpc_address or free_address()
         self.server = programs.start(
             "server",
             *("--grpc-listen", self.grpc_address, "--database", str(folder / "sharings.db"), "--stop-on-stdin-close"),
             *("--keystone-url", keystone.url, "--keystone-user", keystone.user, "--keystone-project", "service"),
-            *("--keystone-password-file", str(password), "--token-cache-seconds", "600"),
+            *("--keystone-password-file", str(password), "--token-cache-seconds", "600", *arguments),
         )
         self.server.wait_for('"event":"serving"')
         self.rest = Rest(free_address())
-        self.gateway = programs.gateway(self.rest.address, self.grpc_address)
+        self.gateway = programs.gateway(self.rest.address, self.grpc_address, *to_server)
 
     async def count(self, token: str) -> grpc.StatusCode:
         async with grpc.aio.insecure_channel(self.grpc_address) as channel:
@@ -117,3 +129,59 @@ async def test_no_token_or_password_is_in_what_the_programs_print(doors: Doors, 
     assert "CountSharings" in printed
     assert "token-that" not in printed
     assert keystone.password not in printed
+
+
+async def test_keystone_may_have_a_private_ca_and_another_url(programs: Programs, tmp_path: Path) -> None:
+    certificates, context = Certificates(tmp_path), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificates.issue("keystone", "127.0.0.1"))
+    keystone = KeystoneStub()
+    await keystone.start(tls=context)
+    try:
+        public = ("--keystone-public-url", "https://iam.example.com/v3")
+        trusting = Doors(programs, tmp_path, keystone, "--keystone-ca", str(certificates.ca), *public)
+        assert_success(await trusting.rest.call("GET", f"{PATH}/count", token=keystone.add("good", PROJECT, "reader")))
+        answer = await trusting.rest.call("GET", f"{PATH}/count", token="unknown")
+        assert_failure(answer, 401, "AutoBackup.0003")
+        assert answer.headers["WWW-Authenticate"] == 'Keystone uri="https://iam.example.com/v3"'
+        other = Doors(programs, tmp_path, keystone)
+        assert_failure(await other.rest.call("GET", f"{PATH}/count", token="good"), 503, "VolumeBackup.0041")
+    finally:
+        await keystone.stop()
+
+
+RULES = {"access_rules": [{"id": "1", "service": "backups", "method": "GET", "path": "/v2/{project_id}/**/count"}]}
+SERVICE = ("--keystone-service-type", "backups")
+
+
+async def test_access_rules_count_over_a_gateways_certificate(
+    programs: Programs, tmp_path: Path, keystone: KeystoneStub
+) -> None:
+    certificates = Certificates(tmp_path)
+    server, gateway = certificates.issue("server", "127.0.0.1"), certificates.issue("gateway", "gateway.test")
+    tls = ("--tls-certificate", str(server[0]), "--tls-key", str(server[1]), "--client-ca", str(certificates.ca))
+    named = ("--upstream-certificate", str(gateway[0]), "--upstream-key", str(gateway[1]))
+    to_server = ("--upstream-ca", str(certificates.ca), *named)
+    token = keystone.add("limited", PROJECT, "reader", application_credential=RULES)
+    for peer, status in (("gateway.test", 200), ("other.test", 403)):
+        doors = Doors(programs, tmp_path, keystone, *tls, *SERVICE, "--gateway-peer", peer, to_server=to_server)
+        assert (await doors.rest.call("GET", f"{PATH}/count", token=token)).status == status
+        assert (await doors.rest.call("GET", f"{PATH}/detail", token=token)).status == 403
+
+
+async def test_access_rules_and_service_tokens_count_over_a_socket(
+    programs: Programs, tmp_path: Path, keystone: KeystoneStub
+) -> None:
+    token = keystone.add("limited", PROJECT, "reader", application_credential=RULES)
+    expired = keystone.add("expired", PROJECT, "reader", seconds=-5.0)
+    service = keystone.add("nova", "services", "bot")
+    with tempfile.TemporaryDirectory() as folder:
+        roles = ("--keystone-service-token-role", "bot")
+        doors = Doors(programs, tmp_path, keystone, *SERVICE, *roles, grpc_address=f"unix:{folder}/grpc")
+        assert_success(await doors.rest.call("GET", f"{PATH}/count", token=token))
+        for header in ("X-Forwarded-Path", "x-forwarded-path", "Grpc-Metadata-X-Forwarded-Path"):
+            answer = await doors.rest.call("GET", f"{PATH}/detail", token=token, headers={header: f"{PATH}/count"})
+            assert_failure(answer, 403, "VolumeBackup.0042", f"allows GET {PATH}/detail of the service backups")
+        headers = {"X-Service-Token": service}
+        assert_success(await doors.rest.call("GET", f"{PATH}/detail", token=token, headers=headers))
+        assert_success(await doors.rest.call("GET", f"{PATH}/detail", token=expired, headers=headers))
+        assert_failure(await doors.rest.call("GET", f"{PATH}/detail", token=expired), 401, "AutoBackup.0003")

@@ -289,4 +289,4 @@ def test_tls_is_spoken_with_the_ca_that_is_named(programs: Programs, tmp_path: P
     assert Terminal(address, project, BACKUP_SHARING_CA=str(certificates.ca)).run("count").stdout == "0\n"
     line = only_line(terminal.run("count", "--timeout", "20", fails=1))
     assert "UNAVAILABLE" in line
-    assert "--ca is missing" in line
+    assert "ca (--ca) is missing" in line
