@@ -10,7 +10,6 @@ from functools import partial
 
 import structlog
 from aiohttp import web
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from programkit.garbage import collect_rarely
 from programkit.lifetime import Lifetime
@@ -26,11 +25,9 @@ from restmap_gateway.http.readiness import PATH, Readiness
 from restmap_gateway.http.server import HttpLimits, HttpServer
 from restmap_gateway.http.tls_listener import TlsListener
 from restmap_gateway.http.unwritten import Unwritten
-from restmap_gateway.json_map import dumps
 from restmap_gateway.json_map.fields import field_mapping
 from restmap_gateway.json_map.reader import UnknownMember
-from restmap_gateway.openapi import describe
-from restmap_gateway.openapi.docs_page import pages
+from restmap_gateway.openapi.descriptions import Descriptions, describe_all
 from restmap_gateway.schema.conventions import TRACE_HEADERS
 from restmap_gateway.schema.schema import Problem, Schema, SchemaError, load
 from restmap_gateway.transcode.endpoint import compile_routes
@@ -78,7 +75,10 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
             await upstream.start()
         readiness = Readiness()
         connections = _connections(settings)
-        server = _http_server(settings, schema, upstream, readiness, connections)
+        descriptions = _descriptions(settings, schema)
+        pages = {PATH: readiness.page, **(descriptions.pages if descriptions is not None else {})}
+        server = _http_server(settings, schema, upstream, readiness, connections, pages)
+        del schema  # the files of a large set take more memory than all that is made of them
         runner = web.ServerRunner(server, shutdown_timeout=settings.drain_timeout)
         await runner.setup()
         cleanups.push_async_callback(runner.cleanup)
@@ -93,6 +93,8 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
         collect_rarely()
         log = structlog.get_logger("gateway")
         log.info("serving", listen=settings.listen, upstream=settings.upstream)
+        if descriptions is not None:
+            descriptions.start()
         await lifetime.stopping()
         log.info("draining")
         readiness.drain()
@@ -140,7 +142,12 @@ def _upstream(settings: Settings, tls: UpstreamTls | None, look_up: LookUp) -> U
 
 
 def _http_server(
-    settings: Settings, schema: Schema, upstream: Backend, readiness: Readiness, connections: Connections
+    settings: Settings,
+    schema: Schema,
+    upstream: Backend,
+    readiness: Readiness,
+    connections: Connections,
+    pages: Mapping[str, Callable[[], Page]],
 ) -> HttpServer:
     failures, cors, request_ids = Failures(schema), _cors(settings, schema), RequestIds(schema.conventions.request_id)
     stamp = _stamp(request_ids.header, settings.program.name, cors, readiness)
@@ -151,7 +158,7 @@ def _http_server(
         UnaryCalls(upstream, failures, request_ids, forwarded, settings.timeout),
         streams,
         BodyLimits(settings.max_body, settings.body_timeout),
-        {PATH: readiness.page, **_pages(settings, schema)},
+        pages,
         RequestMetadata(schema.conventions, request_ids, forwarded, proxy_identity=settings.proxy_identity),
     )
     return HttpServer(
@@ -219,18 +226,12 @@ def _cors(settings: Settings, schema: Schema) -> Cors:
     return Cors(settings.cors_origin, schema.http_methods, readable, exposed=id_header)
 
 
-def _pages(settings: Settings, schema: Schema) -> Mapping[str, Callable[[], Page]]:
+def _descriptions(settings: Settings, schema: Schema) -> Descriptions | None:
     if not settings.docs:
-        return {}
+        return None
     version_of = settings.program.api_version
     version = version_of() if version_of is not None else None
-    description = describe(schema, version=version, server_url=settings.public_url)
-    fixed = pages(dumps(description), FileDescriptorSet(file=schema.files).SerializeToString())
-    return {path: partial(_same, page) for path, page in fixed.items()}
-
-
-def _same(page: Page) -> Page:
-    return page
+    return Descriptions(partial(describe_all, schema, version, settings.public_url))
 
 
 def _log_unknown() -> UnknownMember:

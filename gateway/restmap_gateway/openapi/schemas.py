@@ -114,10 +114,11 @@ class Schemas:
             return self.message(field.message_type, excluded, utc_micros=has_utc_micros(owner), is_inner=True)
         if field.enum_type is None:
             return scalar_schema(field)
-        schema = enum_schema(field.enum_type, self._comments)
-        if schema["type"] == "null":
-            return schema
-        self._components.setdefault(field.enum_type.full_name, schema)
+        if field.enum_type.full_name not in self._components:
+            schema = enum_schema(field.enum_type, self._comments)
+            if schema["type"] == "null":
+                return schema
+            self._components[field.enum_type.full_name] = schema
         return reference("schemas", field.enum_type.full_name)
 
     def _property(self, field: FieldDescriptor, excluded: frozenset[str]) -> Json:
@@ -167,7 +168,7 @@ def behavior_of(field: FieldDescriptor) -> Iterable[int]:
 
 def shown_in(fields: Iterable[FieldDescriptor]) -> list[FieldDescriptor]:
     """Return those of `fields` that REST shows."""
-    return [field for field in fields if field.containing_type is None or field in shown_fields(field.containing_type)]
+    return [field for field in fields if not field_mapping(field).grpc_only]
 
 
 def _is_null_when_absent(field: FieldDescriptor) -> bool:
