@@ -7,11 +7,10 @@ import ipaddress
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 
 import structlog
 from aiohttp import web
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from programkit.garbage import collect_rarely
 from programkit.lifetime import Lifetime
@@ -30,13 +29,9 @@ from restmap_gateway.http.response import StreamedResponse
 from restmap_gateway.http.server import HttpLimits, HttpServer
 from restmap_gateway.http.tls_listener import TlsListener
 from restmap_gateway.http.unwritten import Unwritten
-from restmap_gateway.json_map import dumps
 from restmap_gateway.json_map.fields import field_mapping
 from restmap_gateway.json_map.reader import UnknownMember
-from restmap_gateway.openapi import describe
-from restmap_gateway.openapi.docs_page import OLDER_DESCRIPTION_PATH, description_page, pages
-from restmap_gateway.openapi.front_page import front_page
-from restmap_gateway.openapi.openapi30 import to_openapi_30
+from restmap_gateway.openapi.descriptions import Descriptions, describe_all
 from restmap_gateway.schema.conventions import TRACE_HEADERS
 from restmap_gateway.schema.crossing import why_never_out
 from restmap_gateway.schema.schema import Problem, Schema, SchemaError, load
@@ -45,7 +40,7 @@ from restmap_gateway.transcode.failures import Failures
 from restmap_gateway.transcode.forwarded import Forwarded
 from restmap_gateway.transcode.http_response import Stamp
 from restmap_gateway.transcode.metadata import RequestIds, RequestMetadata, allowed_headers
-from restmap_gateway.transcode.pages import Page
+from restmap_gateway.transcode.pages import MakePage
 from restmap_gateway.transcode.rest import BodyLimits, Rest
 from restmap_gateway.transcode.stream import StreamingCalls
 from restmap_gateway.transcode.unary import UnaryCalls
@@ -85,7 +80,11 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
             await upstream.start()
         readiness = Readiness()
         connections = _connections(settings)
-        server = _http_server(settings, schema, upstream, readiness, connections)
+        descriptions = _descriptions(settings, schema)
+        pages = {PATH: readiness.page, **(descriptions.pages if descriptions is not None else {})}
+        front = descriptions.front if descriptions is not None else None
+        server = _http_server(settings, schema, upstream, readiness, connections, pages, front)
+        del schema  # the files of a large set take more memory than all that is made of them
         runner = web.ServerRunner(server, shutdown_timeout=settings.drain_timeout)
         await runner.setup()
         cleanups.push_async_callback(runner.cleanup)
@@ -100,6 +99,8 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
         collect_rarely()
         log = structlog.get_logger("gateway")
         log.info("serving", listen=settings.listen, upstream=settings.upstream)
+        if descriptions is not None:
+            descriptions.start()
         await lifetime.stopping()
         log.info("draining")
         readiness.drain()
@@ -155,12 +156,18 @@ def _upstream(settings: Settings, schema: Schema, tls: UpstreamTls | None, look_
 
 
 def _http_server(
-    settings: Settings, schema: Schema, upstream: Backend, readiness: Readiness, connections: Connections
+    settings: Settings,
+    schema: Schema,
+    upstream: Backend,
+    readiness: Readiness,
+    connections: Connections,
+    pages: Mapping[str, MakePage],
+    front: MakePage | None,
 ) -> HttpServer:
     failures, cors, request_ids = Failures(schema), _cors(settings, schema), RequestIds(schema.conventions.request_id)
     stamp = _stamp(request_ids.header, settings.program.name, cors, readiness)
     unwritten, forwarded = Unwritten(settings.max_buffered), _forwarded(settings)
-    of_success, documents = _of_success(schema), _documents(settings, schema)
+    of_success = _of_success(schema)
     streams = StreamingCalls(
         upstream, failures, settings.heartbeat, stamp, unwritten, settings.max_streams, StreamedResponse, of_success
     )
@@ -169,9 +176,9 @@ def _http_server(
         UnaryCalls(upstream, failures, request_ids, forwarded, settings.timeout, of_success),
         streams,
         BodyLimits(settings.max_body, settings.body_timeout),
-        {PATH: readiness.page, **documents},
+        pages,
         RequestMetadata(schema.conventions, request_ids, forwarded, proxy_identity=settings.proxy_identity),
-        front_page(documents, PATH),
+        front,
     )
     return HttpServer(
         rest.answer,
@@ -248,18 +255,10 @@ def _cors(settings: Settings, schema: Schema) -> Cors:
     return Cors(settings.cors_origin, schema.http_methods, readable, exposed, crosses)
 
 
-def _documents(settings: Settings, schema: Schema) -> Mapping[str, Callable[[], Page]]:
+def _descriptions(settings: Settings, schema: Schema) -> Descriptions | None:
     if not settings.docs:
-        return {}
-    description = describe(schema, version=settings.api_version, server_url=settings.public_url)
-    fixed = pages(dumps(description), FileDescriptorSet(file=schema.files).SerializeToString())
-    # Made when a tool asks for it, because most gateways never need it.
-    older = cache(lambda: description_page(dumps(to_openapi_30(description))))
-    return {OLDER_DESCRIPTION_PATH: older, **{path: partial(_same, page) for path, page in fixed.items()}}
-
-
-def _same(page: Page) -> Page:
-    return page
+        return None
+    return Descriptions(partial(describe_all, schema, settings.api_version, settings.public_url, PATH))
 
 
 def _log_unknown() -> UnknownMember:

@@ -36,7 +36,7 @@ class Readiness:
         """Report from now on that no more requests should be sent here."""
         self.is_draining = True
 
-    def page(self) -> Page:
+    async def page(self) -> Page:
         """Return the page that reports readiness.
 
         Raises:

@@ -26,7 +26,7 @@ def is_required(field: FieldDescriptor) -> bool:
 
 def shown_fields(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
     """Return the fields that REST shows, in the order of the .proto."""
-    return tuple(field for field in descriptor.fields if not field_mapping(field).grpc_only)
+    return tuple(field for field in descriptor.fields if not (field.has_options and field_mapping(field).grpc_only))
 
 
 def has_utc_micros(field: FieldDescriptor) -> bool:

@@ -59,23 +59,32 @@ class Comments:
     def __init__(self, files: Iterable[FileDescriptorProto]) -> None:
         """Read the comments."""
         self._texts: dict[str, str] = {}
+        self._cleaned: dict[str, Comment] = {}
         for file in files:
-            written = {tuple(one.path): one.leading_comments or one.trailing_comments for one in _locations(file)}
-            for name, path in _elements(file):
-                if written.get(path):
-                    self._texts[name] = _cleaned(written[path])
+            written = {tuple(one.path): text for one in _locations(file) if (text := _comment(one))}
+            self._texts.update({name: written[path] for name, path in _elements(file) if path in written})
 
     def of(self, full_name: str) -> Comment:
         """Return the comment of a service, method (``package.Service.Method``), message, field, enum or enum value."""
-        return Comment(self._texts.get(full_name, ""))
+        comment = self._cleaned.get(full_name)
+        if comment is None:
+            comment = self._cleaned[full_name] = Comment(_cleaned(self._texts.get(full_name, "")))
+        return comment
 
 
 def _locations(file: FileDescriptorProto) -> Iterable[FileDescriptorProto.SourceCodeInfo.Location]:  # type: ignore[name-defined]
     return file.source_code_info.location
 
 
+def _comment(location: FileDescriptorProto.SourceCodeInfo.Location) -> str:  # type: ignore[name-defined]
+    text: str = location.leading_comments or location.trailing_comments
+    return text
+
+
 def _cleaned(comment: str) -> str:
     """Remove directives for tools, internal notes, and the space after each ``//``."""
+    if not comment:
+        return comment
     lines = _DIRECTIVE.sub("", _INTERNAL.sub("", comment)).split("\n")
     text = "\n".join(line.removeprefix(" ").rstrip() for line in lines)
     return re.sub("\n{3,}", "\n\n", text).strip("\n")

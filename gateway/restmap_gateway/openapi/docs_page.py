@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
-import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from html import escape
 from importlib import resources
+
+import orjson
 
 from restmap_gateway.transcode.pages import COMPRESS_FROM, Page
 
@@ -31,12 +33,21 @@ _SAFE = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 _FRESH = _SAFE | {"Cache-Control": "no-cache"}
 _KEPT = _SAFE | {"Cache-Control": "public, max-age=3600"}
 
+_LEVEL = 6
+"""Level of gzip; level 9 makes the files of a large API 0.4 % smaller in the double time."""
+
 _ASSETS: Mapping[str, str] = {
     "swagger-ui.css": "text/css; charset=utf-8",
     "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
     "favicon-32x32.png": "image/png",
 }
 """Files that are served from the package, and their content types."""
+
+PATHS = (
+    *(DESCRIPTION_PATH, PROTOS_PATH, PAGE_PATH, f"{PAGE_PATH}/start.js", f"{PAGE_PATH}/start.css"),
+    *(f"{PAGE_PATH}/{name}" for name in _ASSETS),
+)
+"""Paths of all pages."""
 
 # Links are relative, so that the page also works behind a proxy that serves it below another path.
 _PAGE = """<!doctype html>
@@ -105,18 +116,20 @@ def pages(description: bytes, protos: bytes) -> Mapping[str, Page]:
         description: OpenAPI as JSON.
         protos: a serialized ``FileDescriptorSet``, for generating stubs.
     """
-    title = json.loads(description)["info"]["title"]
+    title = orjson.loads(description)["info"]["title"]
     page = _PAGE.format(title=escape(str(title))).encode()
-    assets = {
-        f"{PAGE_PATH}/{name}": _large(content_type, _asset(name), _KEPT) for name, content_type in _ASSETS.items()
+    large = {
+        DESCRIPTION_PATH: ("application/json", description, _FRESH),
+        PROTOS_PATH: ("application/x-protobuf", protos, _FRESH),
+        **{f"{PAGE_PATH}/{name}": (content_type, _asset(name), _KEPT) for name, content_type in _ASSETS.items()},
     }
+    with ThreadPoolExecutor() as threads:  # zlib works without the interpreter's lock
+        compressed = dict(zip(large, threads.map(lambda page: _large(*page), large.values()), strict=True))
     return {
-        DESCRIPTION_PATH: description_page(description),
-        PROTOS_PATH: _large("application/x-protobuf", protos, _FRESH),
+        **compressed,
         PAGE_PATH: Page("text/html; charset=utf-8", page, _FRESH | {"Content-Security-Policy": _POLICY}),
         f"{PAGE_PATH}/start.js": Page("text/javascript; charset=utf-8", _START.encode(), _FRESH),
         f"{PAGE_PATH}/start.css": Page("text/css; charset=utf-8", _STYLE.encode(), _FRESH),
-        **assets,
     }
 
 
@@ -126,7 +139,7 @@ def description_page(description: bytes) -> Page:
 
 
 def _large(content_type: str, body: bytes, headers: Mapping[str, str]) -> Page:
-    gzipped = gzip.compress(body, mtime=0) if len(body) >= COMPRESS_FROM else b""
+    gzipped = gzip.compress(body, _LEVEL, mtime=0) if len(body) >= COMPRESS_FROM else b""
     return Page(content_type, body, headers, gzipped)
 
 

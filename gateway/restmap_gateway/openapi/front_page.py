@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from html import escape
 from typing import Final
 
-from restmap_gateway.openapi.docs_page import DESCRIPTION_PATH, PAGE_PATH, PROTOS_PATH
+import orjson
+
+from restmap_gateway.openapi.docs_page import DESCRIPTION_PATH, OLDER_DESCRIPTION_PATH, PAGE_PATH, PROTOS_PATH
 from restmap_gateway.transcode.pages import Page
 
 _TITLES: Final[Mapping[str, str]] = {
     PAGE_PATH: "Documentation: all calls, to read and to try",
     DESCRIPTION_PATH: "OpenAPI 3.1 description, for tools",
-    "/openapi-3.0.json": "OpenAPI 3.0 description, for older tools",
+    OLDER_DESCRIPTION_PATH: "OpenAPI 3.0 description, for older tools",
     PROTOS_PATH: "Descriptor set of the protos, for gRPC clients",
 }
 """Titles of the documents that people look for."""
@@ -46,17 +47,15 @@ _PAGE = """<!doctype html>
 """
 
 
-def front_page(documents: Mapping[str, Callable[[], Page]], health_path: str) -> Page | None:
-    """Return the page; None if the descriptions of the API are not served.
+def front_page(description: bytes, health_path: str) -> Page:
+    """Return the page.
 
     Args:
-        documents: documentation by path, with the description of the API.
+        description: OpenAPI as JSON.
         health_path: path of the page that reports readiness.
     """
-    if DESCRIPTION_PATH not in documents:
-        return None
-    about = json.loads(documents[DESCRIPTION_PATH]().body)["info"]
-    titles = {path: title for path, title in _TITLES.items() if path in documents} | {health_path: "Health"}
+    about = orjson.loads(description)["info"]
+    titles = {**_TITLES, health_path: "Health"}
     links = (f'<li><a href="{escape(path[1:])}">{escape(title)}</a></li>' for path, title in titles.items())
     body = _PAGE.format(
         title=escape(f"{about['title']} {about['version']}"),

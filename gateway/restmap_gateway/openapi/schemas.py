@@ -10,7 +10,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from restmap_gateway.json_map import fields as json_fields
 from restmap_gateway.json_map.enums import NULL_VALUE
-from restmap_gateway.json_map.fields import has_utc_micros, map_entry, message_mapping, shown_fields
+from restmap_gateway.json_map.fields import field_mapping, has_utc_micros, map_entry, message_mapping, shown_fields
 from restmap_gateway.json_map.scalars import WRAPPERS
 from restmap_gateway.openapi.comments import Comments
 from restmap_gateway.openapi.components import Components, Form
@@ -200,7 +200,7 @@ def behavior_of(field: FieldDescriptor) -> Iterable[int]:
 
 def shown_in(fields: Iterable[FieldDescriptor]) -> list[FieldDescriptor]:
     """Return those of `fields` that REST shows."""
-    return [field for field in fields if field.containing_type is None or field in shown_fields(field.containing_type)]
+    return [field for field in fields if not field_mapping(field).grpc_only]
 
 
 def _is_left_empty(field: FieldDescriptor, excluded: frozenset[str]) -> bool:

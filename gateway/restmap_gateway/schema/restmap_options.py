@@ -102,6 +102,8 @@ def _message_problems(message: Descriptor) -> Iterator[Problem]:
     for enum in message.enum_types:
         yield from _enum_problems(enum)
     for field in message.fields:
+        if not field.GetOptions().HasExtension(restmap_pb2.field):
+            continue
         yield from _newer_options(field, restmap_pb2.field, message.file.name, field.full_name)
         found = (*_alias_problems(message, field), *_header_problems(message, field), *constraint_problems(field))
         for description in found:
@@ -110,6 +112,8 @@ def _message_problems(message: Descriptor) -> Iterator[Problem]:
 
 def _enum_problems(enum: EnumDescriptor) -> Iterator[Problem]:
     for value in enum.values:
+        if not value.GetOptions().HasExtension(restmap_pb2.reason):
+            continue
         element = f"{enum.full_name}.{value.name}"
         yield from _newer_options(value, restmap_pb2.reason, enum.file.name, element)
         for description in _status_problems(of_reason(value)):

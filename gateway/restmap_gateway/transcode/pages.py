@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,3 +20,7 @@ class Page:
     """Headers besides the content type."""
     gzipped: bytes = b""
     """The body as gzip, compressed once and not for each request; empty if compression is not worthwhile."""
+
+
+MakePage = Callable[[], Awaitable[Page]]
+"""Makes a page. Raises `RequestFailed` if there is none now."""

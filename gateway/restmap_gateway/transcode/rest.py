@@ -16,7 +16,7 @@ from restmap_gateway.transcode.body import read_body
 from restmap_gateway.transcode.endpoint import Endpoint, UpstreamCall
 from restmap_gateway.transcode.http_response import HttpResponse
 from restmap_gateway.transcode.metadata import RequestMetadata
-from restmap_gateway.transcode.pages import Page
+from restmap_gateway.transcode.pages import MakePage, Page
 from restmap_gateway.transcode.stream import StreamingCalls, check_accepts_stream
 from restmap_gateway.transcode.target import path_and_query
 from restmap_gateway.transcode.unary import UnaryCalls
@@ -45,9 +45,9 @@ class Rest:
         unary: UnaryCalls,
         streams: StreamingCalls,
         limits: BodyLimits,
-        pages: Mapping[str, Callable[[], Page]],
+        pages: Mapping[str, MakePage],
         metadata: RequestMetadata,
-        front: Page | None = None,
+        front: MakePage | None = None,
     ) -> None:
         """Create the handler.
 
@@ -56,10 +56,10 @@ class Rest:
             unary: handles unary calls.
             streams: handles server-streaming calls.
             limits: limits for the bodies of requests.
-            pages: functions that make a page, by path. A page is preferred to a rule with a wildcard that matches its
+            pages: functions that make pages, by path. A page is preferred to a rule with a wildcard that matches its
                 path too, but not to a rule for exactly this path.
             metadata: makes the metadata of calls.
-            front: page at ``/`` for clients that prefer HTML; None: there is none.
+            front: makes the page at ``/`` for clients that prefer HTML; None: there is none.
         """
         self._metadata = metadata
         self._router = router
@@ -78,7 +78,9 @@ class Rest:
             InvalidRequest, RequestFailed: the gateway refuses the request or finds that it failed.
         """
         path, query = path_and_query(request)
-        match = self._match(request, path)
+        if make_page := self._page_for(request, path):
+            return _page(request, await make_page())
+        match = self._match(request.method, path)
         if isinstance(match, HttpResponse):
             return match
         endpoint = match.target
@@ -105,13 +107,15 @@ class Rest:
         )
         return await (self._streams if streaming else self._unary).answer(call)
 
-    def _match(self, request: BaseRequest, path: str) -> Match[Endpoint | Unserved] | HttpResponse:
-        http_method, page = request.method, self._pages.get(path)
-        if page is not None and http_method in _READING:
-            return _page(request, page())
-        if path == "/" and self._front is not None and http_method in _READING and _prefers_html(request):
-            return _page(request, self._front)
-        of_page = frozenset() if page is None else _READING | {"OPTIONS"}
+    def _page_for(self, request: BaseRequest, path: str) -> MakePage | None:
+        if request.method not in _READING:
+            return None
+        if path == "/" and self._front is not None and _prefers_html(request):
+            return self._front
+        return self._pages.get(path)
+
+    def _match(self, http_method: str, path: str) -> Match[Endpoint | Unserved] | HttpResponse:
+        of_page = _READING | {"OPTIONS"} if path in self._pages else frozenset()
         match self._router.match(http_method, path):
             case Match() as match:
                 return match

@@ -155,4 +155,4 @@ async def _greet(stub: _Stub, metadata: _Metadata, server: str) -> None:
         request = backup_catalog_pb2.ListBackupsRequest(limit=1)
         await stub.ListBackups(request, metadata=metadata, timeout=CALL_SECONDS)
     except grpc.aio.AioRpcError as error:
-        raise CannotImport(f"{server}: {failure_of(error, '', server).message}") from None
+        raise CannotImport(f"{server}: {failure_of(error, '', CALL_SECONDS, server).message}") from None
