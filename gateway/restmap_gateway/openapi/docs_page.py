@@ -87,7 +87,10 @@ _STYLE = """body { margin: 0; }
 .responses-table tr.response:is([data-code^="4"], [data-code^="5"]):not([data-code="400"])
   :is(.response-controls, .model-example, .headers-wrapper) { display: none; }
 .parameter__empty_value_toggle { display: none; }
-.swagger-ui :is(.opblock-tag > a, .opblock-summary-path, .info .title, .info a) { overflow-wrap: anywhere; min-width: 0; }
+.swagger-ui :is(.opblock-tag > a, .opblock-summary-path, .info .title, .info a) {
+  overflow-wrap: anywhere;
+  min-width: 0;
+}
 @media (max-width: 900px) {
   .swagger-ui .opblock-tag { flex-wrap: wrap; font-size: 20px; }
   .swagger-ui .opblock-tag > a { flex: 1; }
