@@ -31,7 +31,7 @@ from restmap_gateway.http.tls_listener import TlsListener
 from restmap_gateway.http.unwritten import Unwritten
 from restmap_gateway.json_map.fields import field_mapping
 from restmap_gateway.json_map.reader import UnknownMember
-from restmap_gateway.openapi.descriptions import Descriptions, describe_all
+from restmap_gateway.openapi.pages.descriptions import Descriptions, describe_all
 from restmap_gateway.schema.conventions import TRACE_HEADERS
 from restmap_gateway.schema.crossing import why_never_out
 from restmap_gateway.schema.schema import Problem, Schema, SchemaError, load

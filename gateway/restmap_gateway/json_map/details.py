@@ -11,7 +11,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2
 
-from restmap_gateway.json_map.any import any_writer
+from restmap_gateway.json_map.well_known.any import any_writer
 from restmap_gateway.json_map.writer import WriterCompiler
 
 _STANDARD = frozenset(one.full_name for one in error_details_pb2.DESCRIPTOR.message_types_by_name.values())

@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from restmap_gateway.json_map.enums import NULL_VALUE
 from restmap_gateway.json_map.refusal import Refused, index, key, member, quote, unexpected
 from restmap_gateway.json_map.scalars import Scalar
-from restmap_gateway.json_map.well_known import TextForm
+from restmap_gateway.json_map.well_known.text_forms import TextForm
 
 ReadInto = Callable[[object, Message], None]
 """Merges a parsed JSON value into a message, or raises `Refused`."""

@@ -11,11 +11,11 @@ from typing import Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from restmap_gateway.json_map.any import ANY
 from restmap_gateway.json_map.fields import map_entry, shown_fields
-from restmap_gateway.json_map.free_form import free_form_reader
 from restmap_gateway.json_map.scalars import WRAPPERS
-from restmap_gateway.json_map.well_known import text_form
+from restmap_gateway.json_map.well_known.any import ANY
+from restmap_gateway.json_map.well_known.free_form import free_form_reader
+from restmap_gateway.json_map.well_known.text_forms import text_form
 
 _BODY_BEGINS: Final = b'{"error":'
 """Beginning of the body of every failure."""

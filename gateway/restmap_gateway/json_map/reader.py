@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
-from restmap_gateway.json_map.any import ANY, any_reader
 from restmap_gateway.json_map.field_readers import (
     Member,
     ReadInto,
@@ -27,9 +26,10 @@ from restmap_gateway.json_map.field_readers import (
     wrapper_reader,
 )
 from restmap_gateway.json_map.fields import field_mapping, has_utc_micros, map_entry, message_mapping, shown_fields
-from restmap_gateway.json_map.free_form import free_form_reader
 from restmap_gateway.json_map.scalars import WRAPPERS, scalar_from_json, scalar_from_text
-from restmap_gateway.json_map.well_known import text_form
+from restmap_gateway.json_map.well_known.any import ANY, any_reader
+from restmap_gateway.json_map.well_known.free_form import free_form_reader
+from restmap_gateway.json_map.well_known.text_forms import text_form
 
 UnknownMember = Callable[[str, str], None]
 """Callback for an ignored member: full name of the message, name of the member."""

@@ -24,7 +24,7 @@ from restmap_gateway.json_map.numbers import (
     integer_from_text,
 )
 from restmap_gateway.json_map.refusal import unexpected, unexpected_text
-from restmap_gateway.json_map.well_known import TextForm, text_form
+from restmap_gateway.json_map.well_known.text_forms import TextForm, text_form
 
 # The value of a scalar field in its message: bool, int, float, str or bytes.
 Scalar = Any

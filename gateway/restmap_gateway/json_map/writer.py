@@ -9,12 +9,12 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from restmap_gateway.json_map.any import ANY, any_writer
 from restmap_gateway.json_map.enums import NULL_VALUE
 from restmap_gateway.json_map.fields import has_utc_micros, map_entry, message_mapping, shown_fields
-from restmap_gateway.json_map.free_form import free_form_writer
 from restmap_gateway.json_map.scalars import WRAPPERS, scalar_to_json
-from restmap_gateway.json_map.well_known import text_form
+from restmap_gateway.json_map.well_known.any import ANY, any_writer
+from restmap_gateway.json_map.well_known.free_form import free_form_writer
+from restmap_gateway.json_map.well_known.text_forms import text_form
 
 WriteFrom = Callable[[Any], object]
 """Returns the JSON of one value of a field: a message, a scalar, or all entries of a repeated field or map."""

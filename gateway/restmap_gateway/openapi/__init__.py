@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from google.protobuf.descriptor import FieldDescriptor
 
 from restmap.v1.restmap_pb2 import SecurityScheme
-from restmap_gateway.json_map.content import is_content
 from restmap_gateway.json_map.line_form import line_form
+from restmap_gateway.json_map.well_known.http_body import is_content
 from restmap_gateway.openapi.beside import Beside
 from restmap_gateway.openapi.comments import Comments
 from restmap_gateway.openapi.components import Components

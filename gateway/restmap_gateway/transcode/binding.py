@@ -9,11 +9,11 @@ from google.protobuf.message import DecodeError, EncodeError, Message
 
 from restmap_gateway.errors import InvalidRequest, Violation
 from restmap_gateway.json_map import JsonMap, Reader
-from restmap_gateway.json_map.content import Headers, content_reader
 from restmap_gateway.json_map.fields import field_mapping
 from restmap_gateway.json_map.reader import UnknownMember
 from restmap_gateway.json_map.text import MOST_VALUES, parse
 from restmap_gateway.json_map.text_field import TextField, field_at, text_field
+from restmap_gateway.json_map.well_known.http_body import Headers, content_reader
 from restmap_gateway.schema.restmap_options import fields_by_json_name
 from restmap_gateway.schema.schema import Method, Rule, needs_body
 from restmap_gateway.transcode.query import QueryReader

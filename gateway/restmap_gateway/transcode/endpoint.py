@@ -13,10 +13,10 @@ from google.protobuf.message import Message
 
 from restmap_gateway.crossing.system_parameters import SystemQuery
 from restmap_gateway.json_map import JsonMap, Writer
-from restmap_gateway.json_map.content import WriteContent, content_writer
 from restmap_gateway.json_map.fields import field_mapping
 from restmap_gateway.json_map.line_form import PLAIN, LineForm, line_form
 from restmap_gateway.json_map.reader import UnknownMember
+from restmap_gateway.json_map.well_known.http_body import WriteContent, content_writer
 from restmap_gateway.schema.router import RouteConflict, Router
 from restmap_gateway.schema.schema import Method, Rule, Schema, Unserved
 from restmap_gateway.transcode.binding import Binding

@@ -79,6 +79,8 @@ class Row:
     """Function that returns the version of the client or its language, for the table."""
     out_of_reach: str = ""
     """Reason why no corruption reaches the client, if ``notices`` is empty."""
+    rarely: bool = False
+    """Whether the client runs only if it is chosen or with ``--all``, because its build takes long."""
 
 
 def command(

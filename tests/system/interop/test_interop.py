@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from tests.system.interop import plugins
+from tests.system.interop import __main__, plugins
 from tests.system.interop.__main__ import BEGIN, END, Result, rows, run, table, unexpected, with_table
 from tests.system.interop.renamed import FIELD, NEW_NAME, renamed
 from tests.system.interop.rows import RENAMED_FIELD, ClientFailed, Place, Row, check_scenario
@@ -56,6 +59,32 @@ def test_a_plugin_is_reinstalled_for_another_release(monkeypatch: pytest.MonkeyP
         releases.write_text(release)
         assert plugins.main() == 0
     assert installed == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [((), ["quick"]), (("--all",), ["quick", "slow"]), (("--only", "slow"), ["slow"])],
+)
+def test_clients_with_long_builds_run_only_on_request(
+    monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], expected: list[str]
+) -> None:
+    built: list[str] = []
+    made = [
+        replace(row(), name=name, rarely=name == "slow", build=partial(built.append, name))
+        for name in ("quick", "slow")
+    ]
+    monkeypatch.setattr(__main__, "rows", lambda: made)
+    monkeypatch.setattr(__main__, "_generated", lambda _: nullcontext())
+    monkeypatch.setattr(__main__, "running_place", lambda _: nullcontext(PLACE))
+    assert __main__.main(arguments) == 0
+    assert built == expected
+
+
+def test_ten_generators_make_clients_and_one_of_them_always() -> None:
+    made = [row for row in rows() if row.what.startswith("generated from OpenAPI")]
+    assert len({row.name.partition(",")[0] for row in made}) >= 10
+    assert len([row for row in made if "OpenAPI 3.0" in row.what]) >= 2
+    assert [row.name for row in made if not row.rarely] == ["openapi-python-client"]
 
 
 def test_the_table_has_a_line_for_each_client() -> None:

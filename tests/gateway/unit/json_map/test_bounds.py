@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from restmap_gateway.errors import MOST_SHOWN, InvalidRequest, Violation
 from restmap_gateway.json_map import text as json_text
 from restmap_gateway.json_map.text import parse
-from restmap_gateway.json_map.well_known import text_form
+from restmap_gateway.json_map.well_known.text_forms import text_form
 from restmap_gateway.transcode.query import split_query
 from tests.support.attacks.http1 import costly_bodies
 

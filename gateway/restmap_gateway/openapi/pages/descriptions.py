@@ -14,9 +14,15 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 
 from restmap_gateway.json_map import dumps
 from restmap_gateway.openapi import describe
-from restmap_gateway.openapi.docs_page import DESCRIPTION_PATH, OLDER_DESCRIPTION_PATH, PATHS, description_page, pages
-from restmap_gateway.openapi.front_page import front_page
 from restmap_gateway.openapi.openapi30 import to_openapi_30
+from restmap_gateway.openapi.pages.docs_page import (
+    DESCRIPTION_PATH,
+    OLDER_DESCRIPTION_PATH,
+    PATHS,
+    description_page,
+    pages,
+)
+from restmap_gateway.openapi.pages.front_page import front_page
 from restmap_gateway.schema.schema import Schema
 from restmap_gateway.transcode.pages import MakePage, Page
 

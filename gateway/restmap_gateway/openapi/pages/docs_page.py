@@ -99,7 +99,8 @@ _STYLE = """body { margin: 0; }
   :is(.response-controls, .model-example, .headers-wrapper) { display: none; }
 .parameter__empty_value_toggle { display: none; }
 .swagger-ui :is(.opblock-tag > a, .opblock-summary-path, .info .title, .info a) {
-  overflow-wrap: anywhere; min-width: 0;
+  overflow-wrap: anywhere;
+  min-width: 0;
 }
 @media (max-width: 900px) {
   .swagger-ui .opblock-tag { flex-wrap: wrap; font-size: 20px; }

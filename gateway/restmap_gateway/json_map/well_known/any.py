@@ -12,10 +12,10 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from restmap_gateway.json_map.field_readers import ReadInto
-from restmap_gateway.json_map.free_form import free_form_reader
 from restmap_gateway.json_map.refusal import Refused, member, quote, unexpected
 from restmap_gateway.json_map.scalars import WRAPPERS, string_from_json
-from restmap_gateway.json_map.well_known import text_form
+from restmap_gateway.json_map.well_known.free_form import free_form_reader
+from restmap_gateway.json_map.well_known.text_forms import text_form
 
 ANY = "google.protobuf.Any"
 

@@ -8,7 +8,7 @@ from typing import Final
 
 import orjson
 
-from restmap_gateway.openapi.docs_page import DESCRIPTION_PATH, OLDER_DESCRIPTION_PATH, PAGE_PATH, PROTOS_PATH
+from restmap_gateway.openapi.pages.docs_page import DESCRIPTION_PATH, OLDER_DESCRIPTION_PATH, PAGE_PATH, PROTOS_PATH
 from restmap_gateway.transcode.pages import Page
 
 _TITLES: Final[Mapping[str, str]] = {

@@ -1,0 +1,1 @@
+"""The messages whose JSON is not an object with their fields."""
