@@ -45,10 +45,6 @@ _BESIDES_CALLS = 512
 
 _LAST_ANSWERS: Final = 1.0
 """Seconds for calls in progress to finish after the store has failed."""
-_LOOK_EVERY: Final = 0.1
-"""Seconds between checks whether calls are in progress while the server stops."""
-_QUIET_LOOKS: Final = 10
-"""Number of successive checks without a call after which no client is waited for any more."""
 
 
 def now() -> Micros:
@@ -113,7 +109,7 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         server = _server(settings, calls, traffic, tls)
         await server.start()
         cleanups.push_async_callback(multiplexer.closed)
-        cleanups.push_async_callback(_stop, server, pipeline, traffic, settings, store)
+        cleanups.push_async_callback(_stop, server, settings, store)
         collect_rarely()
         log.info("serving", grpc_listen=settings.grpc_listen)
         await _first(lifetime.stopping(), store.failed.wait())
@@ -128,21 +124,10 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         raise StoreFailed(store)
 
 
-async def _stop(
-    server: grpc.aio.Server, pipeline: Pipeline, traffic: Traffic, settings: Settings, store: Store
-) -> None:
+async def _stop(server: grpc.aio.Server, settings: Settings, store: Store) -> None:
     """Finish the calls in progress. A failed store answers them at once or never, so it gets `_LAST_ANSWERS`."""
     limit = min(settings.drain_timeout, _LAST_ANSWERS) if store.failed.is_set() else settings.drain_timeout
-    stopping = asyncio.create_task(server.stop(limit))
-    # gRPC also waits until each client has acknowledged the end. A blocking client without a call reads nothing for
-    # up to five seconds, so the wait ends some time after the last answer.
-    quiet = 0
-    while not stopping.done() and quiet < _QUIET_LOOKS:
-        await asyncio.wait((stopping,), timeout=_LOOK_EVERY)
-        quiet = quiet + 1 if pipeline.is_idle and traffic.is_idle else 0
-    if not stopping.done():
-        await server.stop(None)
-    await stopping
+    await server.stop(limit)
 
 
 async def _first(*events: Coroutine[Any, Any, object]) -> None:

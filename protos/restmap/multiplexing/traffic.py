@@ -89,11 +89,6 @@ class Traffic:
         self._held = 0
         self._held_by_peer: Counter[str] = Counter()
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no request of a unary call arrives, and no large message is held."""
-        return not self._calls and not self._held
-
     def receive(self, context: Context) -> Awaitable[bytes | None]:
         """Receive the request of a unary call; None if the client disconnects or sends no request.
 

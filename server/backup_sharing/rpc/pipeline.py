@@ -151,11 +151,6 @@ class Pipeline:
         self._log = structlog.get_logger("server.call")
         self._log_of_strangers = Sparing("server.call", burst=100, per_second=20.0)
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether no call is in progress."""
-        return not self._gate.calls
-
     def serves(self, method: str) -> bool:
         """Return whether the method ``/package.Service/Method`` is served."""
         return method in self._methods
