@@ -148,7 +148,8 @@ ARROWS = {
     "store.file_system": "store.unusable",
     "store.sqlite": f"model errors rules {BELOW_ENGINES} store.file_system store.sqlite",
     "store.postgres": f"model errors rules {BELOW_ENGINES} store.postgres",
-    "store.transfer": f"model {BELOW_ENGINES} store.file_system store.opening store.sqlite store.postgres store.transfer",
+    "store.transfer": f"model {BELOW_ENGINES} store.file_system store.opening store.sqlite store.postgres"
+    " store.transfer",
     "store.opening": "store",
     "store": f"model errors timers rules {BELOW_ENGINES} store.queue store.readiness",
     "identity.configured": "config identity model",

@@ -120,7 +120,7 @@ def test_every_restmap_option_is_documented(name: str) -> None:
 
 ALIEN_FLAGS = {
     *("help", "name", "descriptor_set_out", "include_imports", "include_source_info", "go_opt"),
-    "grpc_out",
+    *("grpc_out", "all"),
 }
 """Flags of other programs that pages mention."""
 

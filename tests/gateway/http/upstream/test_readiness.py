@@ -17,23 +17,23 @@ from tests.support.wire import assert_failure, connected, exchange, get
 CALL = "/v1/stations/berlin/reading"
 
 
-def test_readiness_is_watched_for_a_minute_after_each_request() -> None:
+async def test_readiness_is_watched_for_a_minute_after_each_request() -> None:
     now = 100.0
     readiness = Readiness(lambda: now)
     assert not readiness.is_watched
-    readiness.page()
+    await readiness.page()
     now += 59
     assert readiness.is_watched
     now += 2
     assert not readiness.is_watched
 
 
-def test_readiness_is_over_when_it_drains() -> None:
+async def test_readiness_is_over_when_it_drains() -> None:
     readiness = Readiness()
-    assert json.loads(readiness.page().body) == {"status": "SERVING"}
+    assert json.loads((await readiness.page()).body) == {"status": "SERVING"}
     readiness.drain()
     with pytest.raises(RequestFailed, match="about to stop"):
-        readiness.page()
+        await readiness.page()
 
 
 async def test_a_watched_gateway_serves_on_and_says_that_it_stops(foreign: ForeignServer, weather: Weather) -> None:
