@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -41,7 +41,7 @@ def describe(schema: Schema, *, version: str | None, server_url: str | None) -> 
 
     Args:
         schema: API to describe; its comments become summaries and descriptions.
-        version: version of the API if no file sets one; None: the version in the package of the first service.
+        version: version of the API if no file sets one; None: the first version in a package.
         server_url: base URL of the paths; None: the host that serves the description.
     """
     components, names = Components(), OperationNames(schema.methods)
@@ -69,7 +69,7 @@ def _info(schema: Schema, version: str | None) -> Json:
     )
     info: Json = {
         "title": conventions.api_title or ", ".join(filter(None, packages)) or "API",
-        "version": conventions.api_version or version or _version_in(packages[0]),
+        "version": conventions.api_version or version or _version_in(packages),
         "description": "\n\n".join(filter(None, (conventions.api_description, about + not_served(schema)))),
     }
     for member, option in (("contact", conventions.api_contact), ("license", conventions.api_license)):
@@ -78,10 +78,10 @@ def _info(schema: Schema, version: str | None) -> Json:
     return info
 
 
-def _version_in(package: str) -> str:
-    """Return the version at the end of a package, such as ``v1beta1``; 1 if it has none."""
-    last = package.rpartition(".")[2]
-    return last if _VERSION.fullmatch(last) else "1"
+def _version_in(packages: Iterable[str]) -> str:
+    """Return the first version at the end of a package, such as ``v1beta1``; 1 if none has one."""
+    ends = (package.rpartition(".")[2] for package in packages)
+    return next(filter(_VERSION.fullmatch, ends), "1")
 
 
 def _security(schemes: Sequence[SecurityScheme]) -> tuple[Json, Json]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 from restmap_gateway.openapi.values import Json
 
@@ -18,6 +19,10 @@ _OF_FORMATS: Mapping[str, str] = {
     "uuid": "3f2504e0-4f89-41d3-9a0c-0305e82c33{:02}",
 }
 """Examples of formats, with a place for a number."""
+
+
+_OF_TEXT = frozenset({"minLength", "maxLength", "pattern", "allOf"})
+"""Keywords that a text may not fit."""
 
 
 class NoExample(Exception):
@@ -38,13 +43,13 @@ def fitting(schema: Json, number: int) -> object:
         return fitting(alternatives[0], number)
     examples = schema.get("examples")
     first = examples if isinstance(examples, list) and not number else []
-    for value in (*first, *_candidates(schema, number)):
+    for value in chain(first, _candidates(schema, number)):
         if _fits(schema, value):
             return value
     raise NoExample
 
 
-def _candidates(schema: Json, number: int) -> list[object]:
+def _candidates(schema: Json, number: int) -> Iterable[object]:
     low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema.get("maximum")
     match schema.get("type"):
         case "boolean":
@@ -54,7 +59,7 @@ def _candidates(schema: Json, number: int) -> list[object]:
         case "object":
             return [{}]
         case "string":
-            return [*_texts(schema, number)]
+            return _texts(schema, number)
         case "integer":
             return [
                 number + 1,
@@ -85,6 +90,8 @@ def _fits(schema: Json, value: object) -> bool:
     if isinstance(value, str):
         others = schema.get("allOf")
         patterns = [schema, *(others if isinstance(others, list) else [])]
+        if not schema.keys() & _OF_TEXT:
+            return True
         is_long = whole(schema.get("minLength")) <= len(value) <= whole(schema.get("maxLength", 1 << 20))
         return is_long and all(re.search(str(one.get("pattern", "")), value) for one in patterns)
     if isinstance(value, bool) or not isinstance(value, (int, float)):

@@ -119,8 +119,8 @@ class FileMapping(_message.Message):
     """
     api_version: _builtins.str
     """The version of the API in its description, such as `1.4.0`. At most one file of
-    a descriptor set sets this field. Default: the version in the package of the
-    first service (`v1` of `shop.v1`).
+    a descriptor set sets this field. Default: the first version in a package of the
+    services (`v1` of `shop.v1`), or `1`.
     """
     api_description: _builtins.str
     """Markdown at the beginning of the description of the API. At most one file of a

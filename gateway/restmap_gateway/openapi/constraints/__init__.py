@@ -40,8 +40,10 @@ class Constraints:
 
 def constraints_of(field: FieldDescriptor, *, in_request: bool) -> Constraints:
     """Return the constraints of a field. Those of the option win over validation rules, which are about requests."""
-    mapping = field_mapping(field)
     found = Constraints()
+    if not field.has_options:
+        return found
+    mapping = field_mapping(field)
     if in_request:
         ruled = rules_of(field)
         found = Constraints(ruled.value, ruled.items, ruled.keys, ruled.is_required)

@@ -67,6 +67,10 @@ def test_a_set_without_version_has_that_of_its_package(tmp_path: Path, package: 
     assert packages(tmp_path, {package: shop(package)})["info"]["version"] == version
 
 
+def test_a_package_without_version_hides_no_other(tmp_path: Path) -> None:
+    assert packages(tmp_path, {"longrunning": shop("longrunning"), "kms.v1": shop("kms")})["info"]["version"] == "v1"
+
+
 def test_the_file_options_say_who_made_the_api(tmp_path: Path) -> None:
     options = """option (restmap.v1.file) = {
       api_version: "2.5" api_description: "Sells things."

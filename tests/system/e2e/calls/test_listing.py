@@ -238,8 +238,10 @@ async def test_forwarded_headers_of_anybody_are_ignored(rest: Rest, two_shared: 
 
 @pytest.mark.parametrize("host", ["", "evil.example/path?", "a b", '"><script>', "user@evil.example", "h:99999999"])
 async def test_a_host_that_is_none_does_not_get_into_a_link(rest: Rest, two_shared: Project, host: str) -> None:
-    request = f"GET {two_shared.path}/detail?limit=1 HTTP/1.1\r\nHost: {host}\r\nX-Auth-Token: {two_shared.token}\r\n\r\n"
-    assert_failure(await rest.exchange(request.encode()), 400, "VolumeBackup.0001", "Host")
+    request = (
+        f"GET {two_shared.path}/detail?limit=1 HTTP/1.1\r\nHost: {host}\r\nX-Auth-Token: {two_shared.token}\r\n\r\n"
+    )
+    assert_failure(await rest.exchange(request.encode()), 400, "VolumeBackup.0002", "Host")
 
 
 async def test_without_a_host_links_go_where_the_gateway_listens(rest: Rest, two_shared: Project) -> None:
