@@ -26,6 +26,8 @@ from tests.store.engines import PostgresEngine
 from tests.store.faults import SLACK, opened, stored_once, until
 from tests.support.postgres.proxy import TcpProxy
 
+pytestmark = pytest.mark.resilience
+
 Change = Callable[[Store], Awaitable[object]]
 
 CHANGES: dict[str, tuple[Change, list[str]]] = {

@@ -23,6 +23,8 @@ from backupsharing.v2.backup_sharing_pb2 import BackupRecipients, ShareBackupReq
 from tests.support.house import ADMIN_TOKEN, House, Project
 from tests.support.programs import PATIENCE
 
+pytestmark = pytest.mark.outside
+
 OPERATIONS = ("ShareBackup", "CancelSharing", "ListSharings", "CountSharings", "GetSharing")
 CHECKS = (
     checks.not_a_server_error,

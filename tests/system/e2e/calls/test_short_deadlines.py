@@ -11,6 +11,8 @@ from backupsharing.client import AsyncClient, Client, DeadlineExceeded
 from tests.support.house import House, new_id
 from tests.support.programs import Programs
 
+pytestmark = pytest.mark.resilience
+
 MARGIN = ("--commit-margin", "60")
 
 

@@ -20,6 +20,8 @@ from tests.support.ports import free_address
 from tests.support.programs import Programs
 from tests.support.rest import Rest, assert_failure, assert_success
 
+pytestmark = pytest.mark.outside
+
 PROJECT = "c13f5220dc1949b0b741ea81a7cd5554"
 PATH = f"/v2/{PROJECT}/os-vendor-backup-sharing"
 

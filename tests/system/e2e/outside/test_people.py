@@ -21,6 +21,8 @@ from tests.support.ports import free_address
 from tests.support.programs import PATIENCE, Programs
 from tests.support.stub_server import StubServer
 
+pytestmark = pytest.mark.outside
+
 JSON = ("--format", "json")
 IDS = ("--format", "id")
 
