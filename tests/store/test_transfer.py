@@ -79,6 +79,7 @@ def assert_same(found: list[Checked]) -> None:
         assert (each.source_rows, each.source_digest) == (each.target_rows, each.target_digest)
 
 
+@pytest.mark.resilience
 def test_twenty_thousand_rows_of_all_values_arrive_unchanged(pair: tuple[str, str]) -> None:
     content = rows(20_000)
     source, target = make(pair[0], content), pair[1]
