@@ -145,10 +145,17 @@ async def compressed(body: bytes) -> bytes:
     return await asyncio.get_running_loop().run_in_executor(None, _gzip, body)
 
 
-def with_sent(headers: Mapping[str, str], sent: Sequence[tuple[str, str]]) -> MutableMapping[str, str]:
-    """Return the headers of a response and those from metadata of the server; names may repeat."""
-    both = CIMultiDict(headers)
+def with_sent(
+    headers: Mapping[str, str], sent: Sequence[tuple[str, str]], stamp: Mapping[str, str]
+) -> MutableMapping[str, str]:
+    """Return the headers of a response, those from metadata of the server, and those of every response, in this order.
+
+    Names of the second may repeat; none of them replaces another header.
+    """
+    both = CIMultiDict({**headers, **stamp})
     add_sent(both, sent)
+    for name in stamp:
+        both.add(name, both.pop(name))
     return both
 
 

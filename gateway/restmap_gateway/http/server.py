@@ -179,9 +179,9 @@ class HttpServer(web.Server):
             except RequestFailed as failure:
                 answer = self._failures.of_request(failure, request_id)
         body = answer.body
-        stamped: MutableMapping[str, str] = {**answer.headers, **self._stamp(request, answer.request_id or request_id)}
-        if answer.sent:
-            stamped = with_sent(stamped, answer.sent)
+        stamp = self._stamp(request, answer.request_id or request_id)
+        stamped: MutableMapping[str, str]
+        stamped = with_sent(answer.headers, answer.sent, stamp) if answer.sent else {**answer.headers, **stamp}
         if "Content-Encoding" in answer.headers:
             stamped["Vary"] = varying(stamped)
         elif len(body) >= COMPRESS_FROM and headers.accepts_gzip(request.headers):

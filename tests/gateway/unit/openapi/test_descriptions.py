@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import structlog
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from restmap_gateway.openapi.pages.docs_page import PATHS, pages
 
 from restmap_gateway.openapi.pages.descriptions import Descriptions, describe_all
+from restmap_gateway.openapi.pages.docs_page import PATHS, pages
 from restmap_gateway.schema.schema import load
 from restmap_gateway.transcode.pages import Page
 from tests.gateway.unit.descriptions import compiled

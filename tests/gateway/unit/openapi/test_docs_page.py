@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest
 from aiohttp import ClientSession, web
-from restmap_gateway.openapi.pages.docs_page import pages
 from yarl import URL
 
+from restmap_gateway.openapi.pages.docs_page import pages
 from restmap_gateway.transcode.pages import Page
 
 DESCRIPTION = json.dumps({"openapi": "3.1.0", "info": {"title": "Bread & <Butter>", "version": "1"}}).encode()
