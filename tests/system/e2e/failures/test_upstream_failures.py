@@ -167,6 +167,8 @@ async def test_the_server_gets_token_trace_and_request_id_and_no_more(stub: Stub
         "Cookie": "a=b",
         "X-Forwarded-For": "1.2.3.4",
         "Grpc-Metadata-Role": "admin",
+        "X-Forwarded-Method": "DELETE",
+        "X-Forwarded-Path": "/elsewhere",
     }
     answer = await stub_rest.call("GET", f"{PATH}/count", headers=given)
     assert_success(answer)
@@ -176,7 +178,10 @@ async def test_the_server_gets_token_trace_and_request_id_and_no_more(stub: Stub
     passed["x-client-request-id"] = given["X-Openstack-Request-Id"]
     assert {name: metadata.get(name) for name in passed} == passed
     assert metadata["x-openstack-request-id"] not in ("", given["X-Openstack-Request-Id"])
-    assert set(metadata) == {*passed, "x-openstack-request-id", "user-agent", "x-forwarded-for"}
+    # The rules of a token's access are about the request that the gateway got, whatever a client writes into headers.
+    assert (metadata["x-forwarded-method"], metadata["x-forwarded-path"]) == ("GET", f"{PATH}/count")
+    forwarded = {"x-forwarded-for", "x-forwarded-method", "x-forwarded-path"}
+    assert set(metadata) == {*passed, *forwarded, "x-openstack-request-id", "user-agent"}
 
 
 @pytest.fixture(scope="session")

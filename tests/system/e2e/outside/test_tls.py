@@ -177,7 +177,7 @@ def shown_at(address: str) -> str:
     [
         (("--ca", "ca.pem", "--certificate", "service.pem", "--key", "service.key"), "1 imported, 0 failed"),
         (("--ca", "ca.pem", "--certificate", "gateway.pem", "--key", "gateway.key"), "carries no token"),
-        (("--ca", "ca.pem", "--token", "service"), "UNAVAILABLE"),
+        (("--ca", "ca.pem", "--token", "service"), "closed the connection"),
         (("--ca", "ca.pem", "--certificate", "service.pem"), "--certificate and --key belong together"),
         (("--certificate", "service.pem", "--key", "service.key"), "--ca is missing"),
         (("--ca", "no.pem", "--token", "service"), "no.pem: cannot be read"),
