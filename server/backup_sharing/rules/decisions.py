@@ -21,7 +21,7 @@ from backup_sharing.errors import (
 from backup_sharing.model import AVAILABLE, Sharing
 from backup_sharing.rules.commands import Cancel, CancelAll, Cause, Command, OnConflict, PutBackup, RemoveBackup, Share
 from backup_sharing.rules.outcome import Made, NotMade, Outcome
-from backup_sharing.rules.state import EarlierCall, Needs, State, key_of
+from backup_sharing.rules.state import Needs, State, key_of
 
 
 def needs_of(commands: Iterable[Command]) -> Needs:
@@ -74,7 +74,8 @@ def decide(state: State, command: Command) -> Sequence[Sharing]:
 
 def _share(state: State, command: Share) -> Sequence[Sharing]:
     backup_id = command.backup_id
-    if (earlier := _earlier_call(state, command, backup_id, command.from_project_id)) is not None:
+    _check_owner(state, backup_id, command.from_project_id)
+    if (earlier := state.earlier_call(command.cause, command.idempotency)) is not None:
         return earlier.answer()
     if (status := state.status_of(backup_id)) != AVAILABLE:
         raise BackupNotAvailable(backup_id, status)
@@ -113,7 +114,8 @@ def _cancel(state: State, command: Cancel) -> Sequence[Sharing]:
 
 
 def _cancel_all(state: State, command: CancelAll) -> Sequence[Sharing]:
-    if (earlier := _earlier_call(state, command, command.backup_id, command.project_id)) is not None:
+    _check_owner(state, command.backup_id, command.project_id)
+    if (earlier := state.earlier_call(command.cause, command.idempotency)) is not None:
         return earlier.answer()
     ended = _end_all(state, command.backup_id, command.cause)
     state.remember(command.cause, command.idempotency, ended)
@@ -138,15 +140,9 @@ def _remove_backup(state: State, command: RemoveBackup) -> Sequence[Sharing]:
     return ended
 
 
-def _earlier_call(state: State, command: Share | CancelAll, backup_id: str, owner: str) -> EarlierCall | None:
-    """Return the earlier call with the same key; a retry gets its answer even if the backup was removed since.
-
-    Raises BackupNotFound for any other call if the project has no such backup.
-    """
-    earlier = state.earlier_call(command.cause, command.idempotency)
-    if (earlier is None or not earlier.same) and state.owner_of(backup_id) != owner:
+def _check_owner(state: State, backup_id: str, project_id: str) -> None:
+    if state.owner_of(backup_id) != project_id:
         raise BackupNotFound(backup_id)
-    return earlier
 
 
 def _end_all(state: State, backup_id: str, cause: Cause) -> list[Sharing]:

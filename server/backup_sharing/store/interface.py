@@ -107,8 +107,7 @@ class Store(Protocol):
     With an `Idempotency` (``share``, ``cancel``, ``cancel_all``):
 
     - The first success must be stored with its key in one transaction; a failure must not be stored.
-    - The same key and fingerprint must return the first result again, even if the sharing was cancelled since, or the
-      backup removed.
+    - The same key and fingerprint must return the first result again, even if the sharing was cancelled since.
     - The same key with another fingerprint must raise `IdempotencyKeyReused`.
     - A second call during the first must wait for the first and return its result.
     - An expired key must count as never used.
@@ -125,11 +124,11 @@ class Store(Protocol):
     async def share(self, command: Share) -> Sequence[Sharing]:
         """Share a backup; return one sharing per recipient, in the order of the request.
 
-        Checks in this order: a stored result of the same request; must raise `BackupNotFound` for an unknown backup or
-        one of another project; then an idempotency key of another request; must raise `BackupNotAvailable` unless the
-        backup's status is available; must raise `AlreadyShared` with exactly the recipients that have an active
-        sharing (with `OnConflict.RETURN`, must return their existing sharings instead); must raise `QuotaUsedUp` if new
-        sharings would give the backup more than ``max_active`` active ones.
+        Checks in this order: must raise `BackupNotFound` for an unknown backup or one of another project; then the
+        idempotency key; must raise `BackupNotAvailable` unless the backup's status is available; must raise
+        `AlreadyShared` with exactly the recipients that have an active sharing (with `OnConflict.RETURN`, must return
+        their existing sharings instead); must raise `QuotaUsedUp` if new sharings would give the backup more than
+        ``max_active`` active ones.
         A recipient whose sharing was cancelled must get a new one with a new id.
         """
         ...
@@ -148,10 +147,8 @@ class Store(Protocol):
     async def cancel_all(self, command: CancelAll) -> Sequence[Sharing]:
         """Cancel every active sharing of a backup; return the sharings in their new state, ordered by id.
 
-        Must raise `BackupNotFound` for an unknown backup or one of another project; must return nothing for a backup
-        without active sharings.
-        A stored result of the same request must take precedence over `BackupNotFound`; a key of another request is
-        refused only after this check.
+        Must raise `BackupNotFound` for an unknown backup or one of another project, before the check of the idempotency
+        key; must return nothing for a backup without active sharings.
         """
         ...
 

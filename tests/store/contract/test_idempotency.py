@@ -7,12 +7,11 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 
-from backup_sharing.errors import AlreadyShared, BackupNotFound, IdempotencyKeyReused, SharingNotFound
+from backup_sharing.errors import AlreadyShared, IdempotencyKeyReused
 from backup_sharing.model import Sharing
-from backup_sharing.rules.commands import Idempotency, PutBackup, RemoveBackup
+from backup_sharing.rules.commands import Idempotency, PutBackup
 from backup_sharing.store.interface import Store
 from tests.store.commands import (
-    BACKUP_ID,
     NOW,
     OTHER,
     RECIPIENT,
@@ -66,14 +65,6 @@ async def test_the_first_answer_must_come_again_after_a_cancel(shared: Store) ->
     first = await shared.share(share(OTHER, idempotency=key()))
     await shared.cancel_all(cancel_all())
     assert await shared.share(share(OTHER, idempotency=key())) == first
-
-
-async def test_the_first_answer_must_come_after_the_backup_is_removed(shared: Store, call: Call) -> None:
-    first = await call(shared, key())
-    await shared.remove_backup(RemoveBackup(BACKUP_ID, cause()))
-    assert await call(shared, key()) == first
-    with pytest.raises((BackupNotFound, SharingNotFound)):
-        await call(shared, key(fingerprint=b"another"))
 
 
 async def test_another_fingerprint_must_raise_idempotency_key_reused(shared: Store) -> None:
