@@ -18,7 +18,7 @@ from random import Random
 
 import uvloop
 
-from tests.system.fuzz.answers import complaint, made, read_answer
+from tests.system.fuzz.answers import complaint, ends_connection, made, read_answer
 from tests.system.fuzz.pair import Pair, Project, running_pair
 from tests.system.fuzz.requests import GENERATORS, Generator, Request
 
@@ -53,7 +53,7 @@ class Run:
     def check(self, request: Request, status: int, head: bytes, body: bytes, kind: str) -> None:
         """Count a response, and record a complaint if the response violates the contract."""
         self.statuses[str(status)] += 1
-        found = complaint(status, head, body, is_head=request.is_head)
+        found = complaint(status, head, body, request.sent, is_head=request.is_head)
         if found:
             self.complain(f"{kind}: {found}", request, head + body)
 
@@ -69,8 +69,8 @@ async def _pipelining(run: Run, kind: str, generate: Generator, random: Random, 
         run.sent += len(batch)
         writer.write(b"".join(request.sent for request in batch))
         async with asyncio.timeout(_PATIENCE):
-            answered = await _answers(run, kind, batch, reader, project)
-        if answered < len(batch):
+            answered, stays_open = await _answers(run, kind, batch, reader, project)
+        if not stays_open:
             run.statuses["unanswered"] += len(batch) - answered
             writer.close()
             reader, writer = await _connect(run.pair.address)
@@ -79,19 +79,21 @@ async def _pipelining(run: Run, kind: str, generate: Generator, random: Random, 
 
 async def _answers(
     run: Run, kind: str, batch: Sequence[Request], reader: asyncio.StreamReader, project: Project
-) -> int:
-    """Read the responses to a batch; return their number."""
+) -> tuple[int, bool]:
+    """Read the responses to a batch; return their number, and whether the connection stays open."""
     status = 0
     for number, request in enumerate(batch):
         try:
             status, head, body = await read_answer(reader, is_head=request.is_head)
         except (EOFError, ConnectionError):
             run.complain(f"{kind}: no answer", request, b"")
-            return number
+            return number, False
         run.check(request, status, head, body, kind)
         if status == 200 and request.sent.startswith(b"POST "):
             project.acknowledged.extend(made(body))
-    return len(batch)
+        if ends_connection(head):
+            return number + 1, False
+    return len(batch), True
 
 
 async def _one_by_one(run: Run, kind: str, generate: Generator, random: Random, project: Project) -> None:

@@ -34,9 +34,16 @@ async def read_answer(reader: asyncio.StreamReader, *, is_head: bool) -> tuple[i
     return status, head, await reader.readexactly(int(found[1]))
 
 
-def complaint(status: int, head: bytes, body: bytes, *, is_head: bool) -> str:
-    """Return the violation of a response; empty if there is none."""
-    if status not in CONTRACT or status in NEVER:
+def ends_connection(head: bytes) -> bool:
+    """Return whether the connection closes after a response, so that the requests behind it get none."""
+    return b"\r\nConnection: close\r\n" in head
+
+
+def complaint(status: int, head: bytes, body: bytes, sent: bytes, *, is_head: bool) -> str:
+    """Return the violation of a response to the request ``sent``; empty if there is none."""
+    # 501 is for codings that the gateway does not decode.
+    is_never = status in NEVER and not (status == 501 and b"transfer-encoding:" in sent.lower())
+    if status not in CONTRACT or is_never:
         return f"status {status}"
     if not _REQUEST_ID.search(head):
         return "no request id"
