@@ -27,8 +27,11 @@ def _install() -> None:
     built = folder / "dist"
     for root in DISTRIBUTIONS:
         command(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(built), cwd=root)
-    # One command for all wheels, because no index has them.
-    command(str(_PYTHON), "-m", "pip", "install", "--quiet", "-c", constraints, *map(str, built.glob("*.whl")))
+    # One command for all wheels, because no index has them. Commands log in to Keystone with the extra of the client.
+    wheels = [
+        f"{one}[commands]" if one.name.startswith("backupsharing_client") else str(one) for one in built.glob("*.whl")
+    ]
+    command(str(_PYTHON), "-m", "pip", "install", "--quiet", "-c", constraints, *wheels)
 
 
 def _run_client(place: Place) -> None:
