@@ -148,7 +148,7 @@ def _upstream(settings: Settings, schema: Schema, tls: UpstreamTls | None, look_
     resolver = Resolver(settings.upstream, look_up)
     is_one = len(settings.upstream) == 1 and not resolver.asks_dns
     options = channel_options(settings.keepalive, pings=not is_one)
-    reads_all = _of_success(schema) is not None
+    reads_all = bool(schema.conventions.headers_of_success)
     link = Link(settings.commit_margin, settings.multiplex, tls, options, initial_metadata=reads_all)
     if is_one:
         return Upstream(ServerAddress(settings.upstream[0]), link)
@@ -198,9 +198,8 @@ def _http_server(
 
 def _of_success(schema: Schema) -> ResponseHeaders | None:
     """Return what makes headers from metadata of successful calls; None if nothing does."""
-    conventions = schema.conventions
-    mappings = [mapping for mapping in conventions.response_headers if mapping.on_success]
-    return ResponseHeaders(mappings, conventions.request_id.header) if mappings else None
+    mappings = schema.conventions.headers_of_success
+    return ResponseHeaders(mappings, schema.conventions.request_id.header) if mappings else None
 
 
 def _stamp(id_header: str, program: str, cors: Cors, readiness: Readiness) -> Stamp:

@@ -126,7 +126,7 @@ class KeystoneStub:
             return failed(403) if self.is_service_forbidden else failed(401)
         if subject not in self.tokens or (self._is_over(subject) and "allow_expired" not in request.query):
             return failed(404)
-        # As Keystone does: a service that does not say that it enforces access rules does not see such tokens.
+        # Keystone shows such tokens only to services that say that they enforce access rules.
         has_rules = self.tokens[subject].get("application_credential", {}).get("access_rules")
         if has_rules and request.headers.get("OpenStack-Identity-Access-Rules") != "1.0":
             return failed(404)

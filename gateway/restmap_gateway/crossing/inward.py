@@ -53,7 +53,7 @@ class AllowedHeaders:
                 continue
             if key in found:
                 raise InvalidRequest(Violation(name, f"the metadata {key!r} is given more than once, expected once"))
-            found[key] = _binary(name, value) if key.endswith(_BINARY) else _text(name, value)
+            found[key] = _binary(name, value) if key.endswith(_BINARY) else text_value(name, value)
         return list(found.items())
 
     def _find_key(self, name: str) -> str:
@@ -78,7 +78,12 @@ def _named_by_connection(headers: CIMultiDictProxy[str]) -> frozenset[str]:
     return frozenset(name.strip().lower() for name in ",".join(values).split(","))
 
 
-def _text(name: str, value: str) -> str:
+def text_value(name: str, value: str) -> str:
+    """Return the value of a header as metadata.
+
+    Raises:
+        InvalidRequest: it has characters that are not allowed in metadata.
+    """
     if not _PRINTABLE.fullmatch(value):
         raise InvalidRequest(Violation(name, "the header holds characters that are not printable ASCII"))
     return value

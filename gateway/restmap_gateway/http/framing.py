@@ -11,6 +11,7 @@ from aiohttp import HttpVersion11
 from aiohttp.web import BaseRequest
 
 from restmap_gateway.errors import RequestFailed, shortened
+from restmap_gateway.transcode.forwarded import absolute_form
 
 OTHER_CODING: Final = (
     "The header 'Transfer-Encoding' has another coding than one 'chunked'; send the body as it is, or in chunks."
@@ -42,9 +43,8 @@ def check_framing(request: BaseRequest) -> None:
     host = request.headers.get("Host", "")  # the parser refuses HTTP/1.1 without the header, and two of them
     if not _is_host(host) and (host or request.version >= HttpVersion11):
         raise _refused(f"Host: {shortened(host)!r} is no host, expected a name or an address, and perhaps a port")
-    target = request.raw_path
-    if not target.startswith("/") and "://" in target:
-        _check_absolute(target)
+    if absolute := absolute_form(request):
+        _check_absolute(*absolute)
 
 
 def _check_coding(request: BaseRequest) -> None:
@@ -57,9 +57,7 @@ def _check_coding(request: BaseRequest) -> None:
         raise RequestFailed(501, OTHER_CODING, _CLOSE)
 
 
-def _check_absolute(target: str) -> None:
-    scheme, _, rest = target.partition("://")
-    authority = re.split("[/?#]", rest, maxsplit=1)[0]
+def _check_absolute(scheme: str, authority: str) -> None:
     if scheme.lower() not in ("http", "https") or not _is_host(authority):
         # The target is not quoted: a user before the host has a password.
         raise _refused("The target of the request is no URL with http or https and a host without a user.")

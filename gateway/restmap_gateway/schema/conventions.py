@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Final
@@ -103,6 +103,11 @@ class Conventions:
     """Query parameters of every call that are not fields of the request."""
     error_details: restmap_pb2.ErrorDetails.ValueType = restmap_pb2.ERROR_DETAILS_DOCUMENTED
     """Details of a failed call in the error body."""
+
+    @property
+    def headers_of_success(self) -> Sequence[CrossingHeader]:
+        """Return the response headers that are made from metadata of successful calls too."""
+        return [one for one in self.response_headers if one.on_success]
 
     @property
     def own_keys(self) -> frozenset[str]:
@@ -298,19 +303,17 @@ def _key_of(mapping: restmap_pb2.HeaderMapping) -> str:
     return crossing_header(mapping.header, mapping.metadata_key).metadata_key
 
 
+_SET_ONCE: Final = frozenset(
+    {
+        *("api_contact", "api_description", "api_license", "api_title", "api_version", "error_details"),
+        *("http_method_metadata_key", "path_metadata_key", "request_id", "system_parameters"),
+    }
+)
+"""Options that only one file of a set may set."""
+
+
 def _set_once(option: restmap_pb2.FileMapping) -> Iterator[str]:
-    if option.HasField("request_id"):
-        yield "request_id"
-    yield from (name for name in ("api_title", "api_version", "api_description") if getattr(option, name))
-    yield from (name for name in ("api_contact", "api_license") if option.HasField(name))
-    if option.HasField("system_parameters"):
-        yield "system_parameters"
-    if option.error_details:
-        yield "error_details"
-    if option.http_method_metadata_key:
-        yield "http_method_metadata_key"
-    if option.path_metadata_key:
-        yield "path_metadata_key"
+    yield from (one.name for one, _ in option.ListFields() if one.name in _SET_ONCE)
     for mapping in (*option.request_headers, *option.proxy_headers):
         yield f"the request header {mapping.header.lower()!r}"
         yield f"the metadata {_key_of(mapping)!r}"

@@ -70,8 +70,13 @@ class Forwarded:
         return any(address in network for network in self._trusted_proxies)
 
 
+def absolute_form(request: BaseRequest) -> tuple[str, str] | None:
+    """Return scheme and authority of a target in absolute form, as sent; None for a target in another form."""
+    scheme, is_absolute, rest = request.raw_path.partition("://")
+    return (scheme, re.split("[/?#]", rest, maxsplit=1)[0]) if is_absolute and not scheme.startswith("/") else None
+
+
 def _host(request: BaseRequest) -> str:
     """Return the host of a target in absolute form, which is preferred to ``Host`` (RFC 9112, 3.2.2), else ``Host``."""
-    target = request.raw_path
-    _, is_absolute, rest = ("", "", "") if target.startswith("/") else target.partition("://")
-    return re.split("[/?#]", rest, maxsplit=1)[0] if is_absolute else request.headers.get("Host", "")
+    absolute = absolute_form(request)
+    return request.headers.get("Host", "") if absolute is None else absolute[1]

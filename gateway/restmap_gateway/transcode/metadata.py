@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import uuid_utils
 from aiohttp.web import BaseRequest
 
-from restmap_gateway.crossing.inward import AllowedHeaders
+from restmap_gateway.crossing.inward import AllowedHeaders, text_value
 from restmap_gateway.errors import InvalidRequest, Violation
 from restmap_gateway.schema.conventions import (
     CLIENT_ADDRESS,
@@ -130,9 +130,7 @@ def crossing(headers: Headers, names: Sequence[tuple[str, str]]) -> list[tuple[s
             continue
         if len(values) > 1:
             raise InvalidRequest(Violation(name, f"the header is given {len(values)} times, expected once"))
-        if not _PRINTABLE.fullmatch(values[0]):
-            raise InvalidRequest(Violation(name, "the header holds characters that are not printable ASCII"))
-        metadata.append((key, values[0]))
+        metadata.append((key, text_value(name, values[0])))
     return metadata
 
 

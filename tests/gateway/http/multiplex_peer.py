@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Sequence
 
 import grpc
+import pytest
 
 from multiplex.v1 import multiplex_pb2 as pb
 from restmap_gateway.upstream.multiplex import METHOD
-from tests.gateway.http.foreign import Context
+from tests.gateway.http.foreign import Context, ForeignServer
 from tests.support.programs import PATIENCE
 
 
@@ -63,3 +64,10 @@ class Peer(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library has no 
         while isinstance(frame := await context.read(), bytes):
             self.sizes.append(len(frame))
             self.frames.put_nowait(pb.MultiplexRequest.FromString(frame))
+
+
+def peer_beside(foreign: ForeignServer, monkeypatch: pytest.MonkeyPatch) -> Peer:
+    """Add multiplex streams to the foreign server for one test."""
+    peer, service = Peer(), foreign.service
+    monkeypatch.setattr(ForeignServer, "service", lambda self, details: peer.service(details) or service(details))
+    return peer

@@ -10,7 +10,7 @@ from typing import Final
 
 from backup_sharing.errors import StoredDataUnreadable, Unavailable
 from backup_sharing.store.file_system import is_read_only
-from backup_sharing.store.sqlite.log import log_use
+from backup_sharing.store.sqlite.log import log_path, log_use
 from backup_sharing.store.unusable import UnusableDatabase
 
 _log = logging.getLogger(__name__)
@@ -76,7 +76,8 @@ def is_unlocked(path: Path) -> bool:
     """
     if not is_read_only(path):
         return False
-    log, index, journal = (path.with_name(f"{path.name}{suffix}") for suffix in ("-wal", "-shm", "-journal"))
+    log = log_path(path)
+    index, journal = (path.with_name(f"{path.name}{suffix}") for suffix in ("-shm", "-journal"))
     if (log.exists() and index.exists()) or (journal.exists() and journal.stat().st_size):
         return False
     return log_use(log).frames == 0

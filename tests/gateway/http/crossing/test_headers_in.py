@@ -10,7 +10,7 @@ from multiplex.v1 import multiplex_pb2 as pb
 from tests.gateway.http.conftest import StartGateway
 from tests.gateway.http.foreign import ForeignServer
 from tests.gateway.http.gateways import Gateway
-from tests.gateway.http.multiplex_peer import Peer
+from tests.gateway.http.multiplex_peer import peer_beside
 from tests.support.wire import assert_failure, exchange, get, head_of
 
 READING = "/v1/stations/berlin/reading"
@@ -124,8 +124,7 @@ async def test_a_preflight_allows_the_headers_that_cross(start_gateway: StartGat
 async def test_multiplexed_calls_have_the_same_metadata(
     foreign: ForeignServer, start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    peer, service = Peer(), foreign.service
-    monkeypatch.setattr(ForeignServer, "service", lambda self, details: peer.service(details) or service(details))
+    peer = peer_beside(foreign, monkeypatch)
     gateway = await start_gateway(header_in=["grpc-metadata-*"], multiplex=True)
     await exchange(gateway.address, get(READING))
     stream = await peer.stream()

@@ -17,7 +17,7 @@ from restmap_gateway.schema.schema import SchemaError
 from tests.gateway.http.conftest import StartGateway
 from tests.gateway.http.foreign import Context, ForeignServer, Stream, Unary, Weather, sending
 from tests.gateway.http.gateways import Gateway
-from tests.gateway.http.multiplex_peer import Peer
+from tests.gateway.http.multiplex_peer import peer_beside
 from tests.support.wire import Answer, connected, exchange, get, head_of
 
 READING = "/v1/stations/berlin/reading"
@@ -226,8 +226,7 @@ async def test_a_line_break_in_metadata_writes_no_header(
     foreign: ForeignServer, start_gateway: StartGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only a multiplexed answer can have one: gRPC refuses to send it."""
-    peer, service = Peer(), foreign.service
-    monkeypatch.setattr(ForeignServer, "service", lambda self, details: peer.service(details) or service(details))
+    peer = peer_beside(foreign, monkeypatch)
     gateway = await start_gateway(header_out=["X-*"], multiplex=True)
     await exchange(gateway.address, get(READING))
     stream = await peer.stream()

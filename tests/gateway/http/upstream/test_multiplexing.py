@@ -15,7 +15,7 @@ from restmap_gateway.upstream.multiplex import FRAME_BYTES
 from tests.gateway.http.conftest import StartGateway
 from tests.gateway.http.foreign import Context, ForeignServer, Weather
 from tests.gateway.http.gateways import Gateway
-from tests.gateway.http.multiplex_peer import Peer
+from tests.gateway.http.multiplex_peer import Peer, peer_beside
 from tests.support.wire import assert_failure, connected, exchange, get, post
 
 READING = "/v1/stations/{}/reading"
@@ -25,8 +25,7 @@ READINGS = "/v1/readings"
 @pytest_asyncio.fixture
 async def peer(foreign: ForeignServer, weather: Weather, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Peer]:
     """Add multiplex streams to the foreign server; unary calls reply with the requested station or note."""
-    peer, service = Peer(), foreign.service
-    monkeypatch.setattr(ForeignServer, "service", lambda self, details: peer.service(details) or service(details))
+    peer = peer_beside(foreign, monkeypatch)
 
     async def echo(request: Message, _: Context) -> bytes:
         return weather.reading("unary:" + (getattr(request, "station", "") or getattr(request, "note", "")))
