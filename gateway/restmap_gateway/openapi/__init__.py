@@ -61,7 +61,7 @@ def describe(schema: Schema, *, version: str | None, server_url: str | None) -> 
 
 
 def _info(schema: Schema, version: str | None) -> Json:
-    packages = list(dict.fromkeys(_service(method).rpartition(".")[0] for method in schema.methods))
+    packages = list(dict.fromkeys(method.service.rpartition(".")[0] for method in schema.methods))
     conventions = schema.conventions
     about = (
         f"Every response has `{conventions.request_id.header}`, the id of the request in the logs. "
@@ -130,7 +130,7 @@ class _Operations:
     def tags(self) -> list[Json]:
         """Return a tag for each service."""
         found: list[Json] = []
-        for service in dict.fromkeys(_service(method) for method in self._schema.methods):
+        for service in dict.fromkeys(method.service for method in self._schema.methods):
             text = self._comments.of(service).text
             tag: Json = {"name": self._names.tag(service)}
             found.append(tag | ({"description": text} if text else {}))
@@ -159,7 +159,7 @@ class _Operations:
         operation: Json = {"operationId": self._names.operation(method, number)}
         operation |= {"summary": comment.summary} if comment.summary else {}
         operation |= {"description": text} if not comment.is_one_sentence or cut else {}
-        operation |= {"tags": [self._names.tag(_service(method))]}
+        operation |= {"tags": [self._names.tag(method.service)]}
         operation |= {"parameters": parameters} if parameters else {}
         operation |= {"requestBody": self._request_body(method, rule)} if rule.body else {}
         options = self._schema.pool.FindMethodByName(_full_name(method)).GetOptions()
@@ -228,10 +228,6 @@ def _cut_note(cut: list[str]) -> str:
     names = ", ".join(f"`{name}`" for name in cut[:_MOST_NAMED])
     others = " and others" if len(cut) > _MOST_NAMED else ""
     return f"The query may also name fields inside of {names}{others}, each behind a dot."
-
-
-def _service(method: Method) -> str:
-    return method.full_name.strip("/").partition("/")[0]
 
 
 def _full_name(method: Method) -> str:

@@ -38,7 +38,7 @@ class OperationNames:
 
     def __init__(self, methods: Sequence[Method]) -> None:
         """Name all rules of the methods."""
-        services = dict.fromkeys(_service(method) for method in methods)
+        services = dict.fromkeys(method.service for method in methods)
         short = Counter(_key(service.rpartition(".")[2]) for service in services)
         self._tags = {
             service: name if short[_key(name := service.rpartition(".")[2])] == 1 else service for service in services
@@ -61,7 +61,7 @@ class OperationNames:
         names, found = Names(), {}
         # First rules first, so that a further rule never takes the name of a method.
         for method in methods:
-            tag = self._tags[_service(method)].replace(".", "_")
+            tag = self._tags[method.service].replace(".", "_")
             found[method.full_name, 1] = names.take(f"{tag}_{method.full_name.rpartition('/')[2]}")
         for method in methods:
             for number in range(2, len(method.bindings) + 1):
@@ -101,7 +101,3 @@ def _upper(word: str) -> str:
 
 def _key(name: str) -> str:
     return re.sub(r"[^0-9a-z]", "", name.lower())
-
-
-def _service(method: Method) -> str:
-    return method.full_name.strip("/").partition("/")[0]

@@ -71,6 +71,11 @@ class Method:
     mapping: restmap_pb2.MethodMapping
     """REST options of the method; read-only."""
 
+    @property
+    def service(self) -> str:
+        """Return the full name of the service: ``package.Service``."""
+        return self.full_name.strip("/").partition("/")[0]
+
 
 @dataclass(frozen=True, slots=True)
 class Schema:

@@ -2,40 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from google.protobuf.descriptor import FieldDescriptor
 
 from restmap.v1 import restmap_pb2
 from restmap_gateway.json_map.fields import field_mapping
-from restmap_gateway.openapi.constraints.rules import Keywords, rules_of
+from restmap_gateway.openapi.constraints.rules import Constraints, Keywords, rules_of
 
 __all__ = ["Constraints", "constraints_of"]
-
-_OF_LISTS = ("minItems", "maxItems", "uniqueItems")
-_OF_MAPS: Mapping[str, str] = {"minItems": "minProperties", "maxItems": "maxProperties"}
-
-
-@dataclass(frozen=True, slots=True)
-class Constraints:
-    """The values of a field, as keywords of JSON Schema."""
-
-    value: Keywords = field(default_factory=dict)
-    """Keywords of one value: of the field, of each item of a list, or of each value of a map."""
-    items: Keywords = field(default_factory=dict)
-    """Keywords of a list: ``minItems``, ``maxItems``, ``uniqueItems``."""
-    keys: Keywords = field(default_factory=dict)
-    """Keywords of the keys of a map."""
-    is_required: bool = False
-    """Whether requests must have the field."""
-    is_always_set: bool = False
-    """Whether responses always have the field."""
-
-    @property
-    def of_map(self) -> Keywords:
-        """Return the keywords of a map that are like those of a list."""
-        return {_OF_MAPS[name]: value for name, value in self.items.items() if name in _OF_MAPS}
 
 
 def constraints_of(field: FieldDescriptor, *, in_request: bool) -> Constraints:
@@ -45,8 +20,7 @@ def constraints_of(field: FieldDescriptor, *, in_request: bool) -> Constraints:
         return found
     mapping = field_mapping(field)
     if in_request:
-        ruled = rules_of(field)
-        found = Constraints(ruled.value, ruled.items, ruled.keys, ruled.is_required)
+        found = rules_of(field)
         if mapping.max_items:
             found = replace(found, items={**found.items, "maxItems": mapping.max_items})
     if not mapping.HasField("constraints"):

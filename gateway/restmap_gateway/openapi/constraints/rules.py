@@ -49,22 +49,34 @@ _BOUNDS = {"gt": "exclusiveMinimum", "gte": "minimum", "lt": "exclusiveMaximum",
 _ITEMS = {"min_items": "minItems", "max_items": "maxItems", "min_pairs": "minItems", "max_pairs": "maxItems"}
 _LOWER = frozenset({"minLength", "minimum", "exclusiveMinimum", "minItems", "pattern", "allOf", "format", "enum"})
 """Keywords that an empty value may not fulfil."""
+_OF_MAPS: Mapping[str, str] = {"minItems": "minProperties", "maxItems": "maxProperties"}
 _WHOLE = frozenset(
     {"int32", "int64", "uint32", "uint64", "sint32", "sint64", "fixed32", "fixed64", "sfixed32", "sfixed64"}
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Ruled:
-    """Keywords for a field."""
+class Constraints:
+    """The values of a field, as keywords of JSON Schema."""
 
     value: Keywords = field(default_factory=dict)
+    """Keywords of one value: of the field, of each item of a list, or of each value of a map."""
     items: Keywords = field(default_factory=dict)
+    """Keywords of a list: ``minItems``, ``maxItems``, ``uniqueItems``."""
     keys: Keywords = field(default_factory=dict)
+    """Keywords of the keys of a map."""
     is_required: bool = False
+    """Whether requests must have the field."""
+    is_always_set: bool = False
+    """Whether responses always have the field."""
+
+    @property
+    def of_map(self) -> Keywords:
+        """Return the keywords of a map that are like those of a list."""
+        return {_OF_MAPS[name]: value for name, value in self.items.items() if name in _OF_MAPS}
 
 
-def rules_of(field: FieldDescriptor) -> Ruled:
+def rules_of(field: FieldDescriptor) -> Constraints:
     """Return the keywords of the rules of a field; none without rules."""
     for number, names in _KINDS:
         content = b"".join(
@@ -78,27 +90,27 @@ def rules_of(field: FieldDescriptor) -> Ruled:
             except KeyError:
                 continue
             return _ruled(field, _set_in(GetMessageClass(kind).FromString(content)))
-    return Ruled()
+    return Constraints()
 
 
 def _set_in(message: Message) -> _Rules:
     return {field.name: value for field, value in message.ListFields()}
 
 
-def _ruled(field: FieldDescriptor, rules: _Rules) -> Ruled:
+def _ruled(field: FieldDescriptor, rules: _Rules) -> Constraints:
     if rules.get("ignore") == _NEVER or rules.get("skipped"):
-        return Ruled()
+        return Constraints()
     found = _of_kinds(rules, _enum_of(field))
     is_required = bool(rules.get("required") or _needs_value(rules))
     if rules.get("ignore") in _UNLESS_SET or _ignores_empty(rules):
-        return Ruled(_upper(found.value), _upper(found.items), found.keys)
+        return Constraints(_upper(found.value), _upper(found.items), found.keys)
     is_never_empty = not field.has_presence and (
         found.value.get("minLength", 0) != 0 if not field.is_repeated else "minItems" in found.items
     )
     if is_required and field.cpp_type == FieldDescriptor.CPPTYPE_STRING and not field.is_repeated:
         # A required text without presence must not be empty.
-        found = Ruled({"minLength": 1, **found.value} if not field.has_presence else found.value)
-    return Ruled(found.value, found.items, found.keys, is_required or is_never_empty)
+        found = Constraints({"minLength": 1, **found.value} if not field.has_presence else found.value)
+    return Constraints(found.value, found.items, found.keys, is_required or is_never_empty)
 
 
 def _needs_value(rules: _Rules) -> bool:
@@ -114,24 +126,24 @@ def _upper(keywords: Keywords) -> Keywords:
     return {name: value for name, value in keywords.items() if name not in _LOWER}
 
 
-def _of_kinds(rules: _Rules, enum: EnumDescriptor | None) -> Ruled:
+def _of_kinds(rules: _Rules, enum: EnumDescriptor | None) -> Constraints:
     """Return the keywords of the rules for the type of a field, whose values may be of an enum."""
     for kind, message in rules.items():
         if not isinstance(message, Message):
             continue
         given = _set_in(message)
         if kind == "string":
-            return Ruled(_of_text(given))
+            return Constraints(_of_text(given))
         if kind in _WHOLE or kind in ("float", "double"):
-            return Ruled(_of_number(given))
+            return Constraints(_of_number(given))
         if kind == "enum" and enum is not None:
-            return Ruled(_of_enum(given, enum))
+            return Constraints(_of_enum(given, enum))
         if kind == "repeated":
             unique: Keywords = {"uniqueItems": True} if given.get("unique") else {}
-            return Ruled(_inner(given, "items", enum), {**_renamed(given, _ITEMS), **unique})
+            return Constraints(_inner(given, "items", enum), {**_renamed(given, _ITEMS), **unique})
         if kind == "map":
-            return Ruled(_inner(given, "values", enum), _renamed(given, _ITEMS), _inner(given, "keys", None))
-    return Ruled()
+            return Constraints(_inner(given, "values", enum), _renamed(given, _ITEMS), _inner(given, "keys", None))
+    return Constraints()
 
 
 def _inner(rules: _Rules, name: str, enum: EnumDescriptor | None) -> Keywords:
