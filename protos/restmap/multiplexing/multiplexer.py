@@ -25,6 +25,7 @@ from restmap.multiplexing.frames import (
 )
 from restmap.multiplexing.peer import Peer, peer_of
 from restmap.multiplexing.places import StreamSlots
+from restmap.multiplexing.stream import begin_stream
 from restmap.multiplexing.traffic import Traffic
 
 SERVICE = pb.DESCRIPTOR.services_by_name["MultiplexService"].full_name
@@ -104,6 +105,7 @@ class Multiplexer:
         if self._admission.refusal is not None and (why := self._admission.refusal(peer)):
             # UNIMPLEMENTED, as without this service: a gateway that lacks the permission then sends separate calls.
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, why)
+        await begin_stream(context)
         try:
             with self._places.taken(peer):
                 await self._run(_Stream(self._carrier, context, peer, self._max_in_flight, self._traffic))

@@ -60,7 +60,7 @@ def resident_bytes() -> int:
 class _Arrival:
     """An arriving message, and the task that waits for it."""
 
-    __slots__ = ("is_busy", "is_given_up", "resident", "since", "task")
+    __slots__ = ("is_busy", "is_given_up", "is_spared", "resident", "since", "task")
 
     def __init__(
         self, task: asyncio.Task[Any] | None, since: float, resident: int, is_busy: Callable[[], bool] | None
@@ -71,6 +71,22 @@ class _Arrival:
         self.is_busy = is_busy
         """Returns whether a stream, which may be idle for any time, has calls in progress. None: a unary call."""
         self.is_given_up = False
+        self.is_spared = False
+
+    def is_late(self, now: float, seconds: float) -> bool:
+        """Return whether a unary call's message has taken longer than ``seconds``."""
+        return self.is_busy is None and now - self.since > seconds
+
+    def may_be_spared(self) -> bool:
+        """Return whether this is a stream with calls in progress that was not spared before."""
+        return self.is_busy is not None and not self.is_spared and self.is_busy()
+
+    def spare(self, resident: int) -> None:
+        """Measure the growth of memory from now on: other messages are rejected first, and may be the cause.
+
+        Memory that they free may stay resident, so this must not count as growth later.
+        """
+        self.is_spared, self.resident = True, resident
 
 
 class Traffic:
@@ -162,9 +178,12 @@ class Traffic:
         self._looking = loop.call_later(TICK_SECONDS, self._look)
         now, self._resident_now = loop.time(), self._resident()
         for arrival in (*self._calls, *self._frames):
-            growth, bound = self._resident_now - arrival.resident, self._bounds.growth
-            is_late = arrival.is_busy is None and now - arrival.since > self._bounds.arrival_seconds
-            if is_late or growth > bound * (2 if arrival.is_busy is not None and arrival.is_busy() else 1):
+            if self._resident_now - arrival.resident <= self._bounds.growth:
+                if arrival.is_late(now, self._bounds.arrival_seconds):
+                    self._give_up(arrival)
+            elif arrival.may_be_spared():
+                arrival.spare(self._resident_now)
+            else:
                 self._give_up(arrival)
 
     def _give_up(self, arrival: _Arrival) -> None:

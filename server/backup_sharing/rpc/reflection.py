@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from restmap.multiplexing.carrier import NoRoom
 from restmap.multiplexing.peer import peer_of
 from restmap.multiplexing.places import StreamSlots
+from restmap.multiplexing.stream import begin_stream
 from restmap.multiplexing.traffic import Context, Traffic
 
 NAME: str = reflection.SERVICE_NAME
@@ -33,6 +34,7 @@ def handler(services: Sequence[str], traffic: Traffic) -> grpc.GenericRpcHandler
     places = StreamSlots("streams of reflection", _STREAMS_OF_PEER, _STREAMS)
 
     async def serve(_: object, context: Context) -> None:
+        await begin_stream(context)
         try:
             with places.taken(peer_of(context)):
                 async with asyncio.timeout(_SECONDS):

@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 import pytest
@@ -19,13 +20,20 @@ from backup_sharing.rules.commands import Share
 from backup_sharing.store.interface import Store
 from backupsharing.v2.backup_sharing_pb2 import CountSharingsRequest, CountSharingsResponse
 from multiplex.v1 import multiplex_pb2 as pb
-from restmap.multiplexing.multiplexer import Multiplexer
+from restmap.multiplexing.multiplexer import SERVICE, Multiplexer
 from restmap.multiplexing.traffic import Traffic
 from tests.server.cast import GIVER
 from tests.server.doors import COUNT, SHARE, channel_to, share_message
-from tests.server.multiplexing import PATIENCE, Client, Desk, asked, multiplexing, said
+from tests.server.multiplexing import PATIENCE, STREAM, Client, Desk, asked, multiplexing, said
 
 pytestmark = pytest.mark.usefixtures("quiet")
+
+
+class _Details(NamedTuple):
+    """The details with which gRPC looks up a method in a generic handler."""
+
+    method: str
+    invocation_metadata: tuple[()] = ()
 
 
 async def test_a_cancel_ends_its_call_and_no_other(client: Client, desk: Desk) -> None:
@@ -123,6 +131,9 @@ async def test_a_drain_that_begins_while_the_server_writes_is_told(
 
         def __init__(self) -> None:
             self.frames = iter([pb.MultiplexRequest(calls=[asked(1)]).SerializeToString()])
+
+        async def send_initial_metadata(self, metadata: Sequence[tuple[str, str]]) -> None:
+            pass
 
         async def read(self) -> object:
             if (frame := next(self.frames, None)) is None:
@@ -227,3 +238,34 @@ def held_by(stream: object) -> dict[str, int]:
     """Return the size of each container attribute of a stream, so of everything that it keeps about calls."""
     containers = (dict, set, list, deque)
     return {name: len(kept) for name, kept in vars(stream).items() if isinstance(kept, containers)}
+
+
+class _FrameFirst:
+    """A context whose first frame is there at once, so that the server's first message is still being written."""
+
+    def __init__(self, context: grpc.aio.ServicerContext[bytes, pb.MultiplexResponse], frame: bytes) -> None:
+        self._context = context
+        self._frame = frame
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._context, name)
+
+    async def read(self) -> bytes:
+        return self._frame
+
+
+async def test_a_stream_that_is_refused_while_it_begins_has_a_status(pipeline: Pipeline) -> None:
+    multiplexer = Multiplexer(pipeline)
+    begun = multiplexer.handler().service(_Details(STREAM))  # type: ignore[arg-type] # the part that is used
+    assert begun is not None
+
+    async def serve(requests: object, context: grpc.aio.ServicerContext[bytes, pb.MultiplexResponse]) -> None:
+        await begun.stream_stream(requests, _FrameFirst(context, b"not a frame"))  # type: ignore[misc, arg-type] # as above
+
+    method = grpc.stream_stream_rpc_method_handler(serve, None, pb.MultiplexResponse.SerializeToString)
+    handler = grpc.method_handlers_generic_handler(SERVICE, {"Multiplex": method})
+    async with channel_to(lambda server: server.add_generic_rpc_handlers((handler,))) as channel:
+        client = Client(channel)
+        with pytest.raises(grpc.aio.AioRpcError, match="not a serialized"):
+            while await client.frame() is not None:
+                pass

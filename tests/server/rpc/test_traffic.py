@@ -101,8 +101,20 @@ async def test_an_idle_stream_is_given_up_before_a_busy_one(resident: Resident) 
     resident.bytes += MIB + 1
     await refusal(idle)
     assert not busy.done()
-    resident.bytes += MIB
+    resident.bytes += MIB + 1
     await refusal(busy)
+
+
+async def test_what_others_made_memory_grow_does_not_end_a_busy_stream(resident: Resident) -> None:
+    traffic, context = Traffic(Bounds(growth=MIB), resident), Context()
+    busy, others = frame_of(traffic, context, busy=True), [received(traffic, Context()) for _ in range(5)]
+    await asyncio.sleep(0)
+    resident.bytes += 50 * MIB
+    for other in others:
+        await refusal(other)
+    await refusal(received(Traffic(Bounds(arrival_seconds=0.01)), Context()))  # some checks later
+    context.message.set_result(b"frame")
+    assert await busy == b"frame"
 
 
 async def test_a_stream_may_be_silent_for_any_time() -> None:
