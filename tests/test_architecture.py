@@ -121,6 +121,14 @@ def test_engines_are_known_only_where_databases_are_opened(name: str) -> None:
 SPEAKS_GRPC = ("rpc", "app", "admin.importing", "admin.demo", "admin.demo_example", "admin.backup_line")
 
 
+def test_checkpoints_and_connections_are_made_in_one_place_each() -> None:
+    files = (ROOT / "server").rglob("*.py")
+    lines = [(path.name, line) for path in files for line in path.read_text("utf-8").splitlines()]
+    assert {name for name, line in lines if "PRAGMA wal_checkpoint" in line} == {"checkpoint.py"}
+    opened = {name for name, line in lines if re.search(r'sqlite3\.connect\((?!":memory:")', line)}
+    assert opened == {"connection.py"}
+
+
 @pytest.mark.parametrize("name", SERVER)
 def test_grpc_and_stubs_are_imported_only_in_rpc_and_clients(name: str) -> None:
     if within(_in_server(name), *SPEAKS_GRPC):
