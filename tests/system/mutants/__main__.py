@@ -17,13 +17,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
 
 ROOT = Path(__file__).parents[3]
 MADE = ROOT / "mutants"
+_SOURCE = ROOT / "src"
 _LOG = ROOT / "build" / "mutmut.log"
 EQUIVALENT = Path(__file__).with_name("equivalent.txt")
 
@@ -42,6 +43,22 @@ def main() -> int:
     seed = os.environ.get("MUTANTS_SEED") or datetime.datetime.now(datetime.UTC).date().isoformat()
     only = os.environ.get("MUTANTS_ONLY", "*")
     _say(f"MUTANTS_SEED={seed}")
+    with _source_as_mutmut_expects_it():
+        return _try(until, seed, only)
+
+
+@contextmanager
+def _source_as_mutmut_expects_it() -> Iterator[None]:
+    """Link ``src`` to the folder of the server's package while mutmut runs: it finds packages only there."""
+    _SOURCE.unlink(missing_ok=True)
+    _SOURCE.symlink_to("server")
+    try:
+        yield
+    finally:
+        _SOURCE.unlink()
+
+
+def _try(until: float, seed: str, only: str) -> int:
     _mutmut(["run", "--max-children", "1", _FIRST], until)
     if not any(code is not None for code in _outcomes().values()):
         _say(f"no mutant was tried; check that the tests pass in time without a mutant: {_LOG}")
