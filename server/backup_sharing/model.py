@@ -46,7 +46,7 @@ class Backup:
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """A backup shared with one project. A sharing is active until cancelled, and then kept as history."""
+    """A backup shared with one project. A sharing is active until cancelled or expired, and then kept as history."""
 
     id: str
     backup_id: str
@@ -57,7 +57,9 @@ class Sharing:
     created_at: Micros
     updated_at: Micros | None = None
     deleted_at: Micros | None = None
-    """Time of the cancellation; None while the sharing is active."""
+    """Time of the cancellation or of the recorded end; None before."""
+    expires_at: Micros | None = None
+    """Time when the sharing ends by itself, recorded or not; None: never."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ SHARING_FIELDS: Final = (
     "created_at",
     "updated_at",
     "deleted_at",
+    "expires_at",
 )
 """Members of `Sharing`, in their order; the columns have the same names."""
 

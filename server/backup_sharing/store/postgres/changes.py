@@ -77,7 +77,9 @@ _END: Final = """
 """
 _ADD: Final = f"""
     INSERT INTO sharings ({", ".join(SHARING_FIELDS)})
-    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[])
+    SELECT * FROM unnest(
+        %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]
+    )
 """
 _REMOVE_BACKUPS: Final = "DELETE FROM backups WHERE id = ANY(%s)"
 _PUT_BACKUP: Final = f"""

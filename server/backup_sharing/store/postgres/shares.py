@@ -45,7 +45,9 @@ _LOCK_AS_ASSUMED: Final = f"""
 _ADD: Final = f"""
     WITH added AS (
         INSERT INTO sharings ({", ".join(SHARING_FIELDS)})
-        SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[])
+        SELECT * FROM unnest(
+            %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]
+        )
     ),
     marked AS (INSERT INTO batches (id) VALUES (%s))
     INSERT INTO sharing_events ({", ".join(EVENT_FIELDS)})
