@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner, Result
@@ -47,3 +49,12 @@ def test_where_nothing_listens_is_one_plain_line() -> None:
     result = run("count", *CALLER, "--server", address, "--timeout", "5")
     (line,) = result.output.splitlines()
     assert line == f"Error: {address}: UNAVAILABLE: Nothing listens at {address}: the connection was refused."
+
+
+def test_what_libraries_log_is_not_on_the_terminal() -> None:
+    noisy = (
+        "import logging; from backupsharing.commands.program import main;"
+        "main.command('noisy')(lambda: logging.getLogger('library').warning('noise')); main(['noisy'])"
+    )
+    done = subprocess.run([sys.executable, "-c", noisy], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")

@@ -5,7 +5,6 @@ Needs the extra ``commands``. openstacksdk reads ``clouds.yaml`` and the variabl
 
 from __future__ import annotations
 
-import logging
 import os
 import ssl
 import warnings
@@ -72,9 +71,6 @@ def log_in(project: str, token: str, timeout: float) -> Identity:
         NobodyKnown: the configuration is incomplete.
         CannotLogIn: the configuration cannot be read, or Keystone gives no token.
     """
-    # The libraries log what they raise as well.
-    for name in ("keystoneauth", "openstack", "urllib3"):
-        logging.getLogger(name).addHandler(logging.NullHandler())
     region = _region(project, token)
     auth = region.config["auth"]
     url = str(auth.get("auth_url", ""))

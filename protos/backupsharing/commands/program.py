@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Final
@@ -60,6 +61,9 @@ def main() -> None:
     backup-sharing is installed, there are also commands to try and to administer the service.
     The programs backup-sharing-server and backup-sharing-gateway run the service.
     """
+    # Libraries log what they raise as well, and Python would write that to the terminal.
+    if not logging.root.handlers:
+        logging.root.addHandler(logging.NullHandler())
 
 
 for _command in COMMANDS:
