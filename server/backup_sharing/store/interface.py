@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from backup_sharing.model import Backup, Page, Sharing, SharingDetail
+from backup_sharing.model import Backup, Micros, Page, Sharing, SharingDetail
 from backup_sharing.rules.commands import Cancel, CancelAll, PutBackup, RemoveBackup, Share
+from backup_sharing.rules.state import Event
 
 PAGE_BYTES = 1024 * 1024
 """Maximum bytes of the items of a page, as far as they vary: `Store.list_sharings`, `Store.list_backups`."""
@@ -82,6 +83,78 @@ class SharingQuery:
     filter: SharingFilter
     part: Slice
     order: SharingOrder = field(default_factory=SharingOrder)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Facts that decide whether a project may read a backup."""
+
+    owner_project_id: str | None
+    """Owner of the backup; None: there is no such backup."""
+    sharing: Sharing | None
+    """Active sharing of the backup with the project; None: there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event with its place in the order of all events."""
+
+    position: int
+    """Dense: 1, 2, 3 and so on, the same for every reader."""
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class LogBounds:
+    """The events that a store keeps."""
+
+    store_id: str
+    """Identifies the data: 16 characters of ``[0-9a-f]``; a copy of all data has the same."""
+    oldest: int
+    """Position before the oldest event that is kept; 0: all events are kept."""
+    newest: int
+    """Position of the newest event; ``oldest`` if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Selection of events. A filter that is None matches everything."""
+
+    project_id: str | None = None
+    """Only events of sharings that this project gave or received, and of its backups."""
+    backup_id: str | None = None
+    sharing_id: str | None = None
+    other_project_id: str | None = None
+    """Only events of sharings that this project gave or received."""
+    kind: str | None = None
+    since: Micros | None = None
+    """Only events at this time or later."""
+    before: Micros | None = None
+    """Only events before this time."""
+
+
+class EventLog(Protocol):
+    """The part of a `Store` that reads events in their order. No event is skipped or repeated."""
+
+    async def log_bounds(self) -> LogBounds:
+        """Return the bounds of the log; every change acknowledged before this call must be at or before ``newest``."""
+        ...
+
+    async def events_after(self, position: int, limit: int) -> Sequence[StoredEvent]:
+        """Return at most ``limit`` events after a position, the oldest first.
+
+        Every change acknowledged before this call must be among these events, if they are fewer than ``limit``.
+        """
+        ...
+
+    async def list_events(
+        self, filter: EventFilter, limit: int, offset: int, after: int | None, *, descending: bool
+    ) -> Page[StoredEvent]:
+        """Return a page of events in their order, or in the reverse order, beyond the position ``after``.
+
+        Must include every change acknowledged before this call. A page may be cut short; then more remain.
+        """
+        ...
 
 
 class Store(Protocol):
