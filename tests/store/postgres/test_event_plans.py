@@ -80,8 +80,8 @@ def test_a_page_of_history_is_read_from_its_index_in_its_order(
     session: psycopg.Connection[tuple[Any, ...]], name: str, descending: bool
 ) -> None:
     members, wanted = WANTED[name]
-    for filter in with_others(**members):
-        nodes = plan(session, list_statement(filter, EVENTS.dialect, descending=descending))
+    for wanted_events in with_others(**members):
+        nodes = plan(session, list_statement(wanted_events, EVENTS.dialect, descending=descending))
         probes_only(nodes)
         # Two ranges are sorted after the limit of each.
         assert not kinds(nodes) & (SORTS - {"Sort"} if name in ("project", "other") else SORTS)
@@ -89,8 +89,8 @@ def test_a_page_of_history_is_read_from_its_index_in_its_order(
 
 
 def test_the_history_between_two_projects_is_read_in_order(session: psycopg.Connection[tuple[Any, ...]]) -> None:
-    for filter in with_others(project_id="p", other_project_id="o"):
-        nodes = plan(session, list_statement(filter, EVENTS.dialect, descending=True))
+    for wanted_events in with_others(project_id="p", other_project_id="o"):
+        nodes = plan(session, list_statement(wanted_events, EVENTS.dialect, descending=True))
         probes_only(nodes)
         assert sorted(indexes(nodes)) == ["sharing_events_given", "sharing_events_received"]
 

@@ -51,12 +51,12 @@ class Follower:
         """Read what is new; check that each way to read the history gives the same."""
         new = await self._store.events_after(self.seen[-1].position if self.seen else 0, 1000)
         self.seen += new
-        for filter in (EventFilter(), EventFilter(GIVER)):
+        for wanted_events in (EventFilter(), EventFilter(GIVER)):
             for descending in (False, True):
                 paged: list[StoredEvent] = []
                 while True:
                     after = paged[-1].position if paged else None
-                    page = await self._store.list_events(filter, 2, 0, after, descending=descending)
+                    page = await self._store.list_events(wanted_events, 2, 0, after, descending=descending)
                     paged += page.items
                     if not page.more:
                         break
@@ -183,7 +183,7 @@ async def test_a_process_killed_in_a_round_leaves_no_trace(database_url: str) ->
 async def _until_somebody_waits(url: str) -> None:
     waits = "SELECT 1 FROM pg_locks AS l JOIN pg_stat_activity AS a USING (pid) WHERE NOT l.granted"
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        while await (await connection.execute(waits)).fetchone() is None:
+        while await (await connection.execute(waits)).fetchone() is None:  # noqa: ASYNC110 -- of another process
             await asyncio.sleep(0.01)
 
 

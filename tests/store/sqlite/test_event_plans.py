@@ -58,9 +58,9 @@ def test_a_page_of_history_is_read_from_its_index_in_its_order(
 ) -> None:
     members, wanted = WANTED[name]
     for kind, since, before in product([None, "shared"], [None, 1], [None, 2]):
-        filter = EventFilter(**members, kind=kind, since=since, before=before)  # type: ignore[arg-type]
-        statement = list_statement(filter, EVENTS.dialect, descending=descending)
-        found = plan(connection, statement, parameters_of(filter, 10, 0, None, descending=descending))
+        wanted_events = EventFilter(**members, kind=kind, since=since, before=before)  # type: ignore[arg-type]
+        statement = list_statement(wanted_events, EVENTS.dialect, descending=descending)
+        found = plan(connection, statement, parameters_of(wanted_events, 10, 0, None, descending=descending))
         assert found == [step.replace("%", beyond) for step in wanted]
 
 
