@@ -17,7 +17,7 @@ from backup_sharing.identity.configured import providers
 from backup_sharing.identity.interface import IdentityProvider, Links
 from backup_sharing.listening import CannotListen, check_free
 from backup_sharing.model import Micros
-from backup_sharing.rpc import catalog_service, health, reflection, sharing_service, unary
+from backup_sharing.rpc import access_service, catalog_service, health, reflection, sharing_service, unary
 from backup_sharing.rpc.admission.limits import Limits
 from backup_sharing.rpc.admission.turns import Turns, turns_for
 from backup_sharing.rpc.health import Health
@@ -29,7 +29,9 @@ from backup_sharing.rules.commands import OnConflict
 from backup_sharing.store.interface import Store
 from backup_sharing.store.opening import Tuning, file_of, open_store
 from backup_sharing.usecases import policy
+from backup_sharing.usecases.access import Accesses
 from backup_sharing.usecases.catalog import Catalog
+from backup_sharing.usecases.history import History
 from backup_sharing.usecases.sharing import SharingLimits, Sharings
 from programkit.garbage import collect_rarely
 from programkit.lifetime import Lifetime
@@ -38,7 +40,7 @@ from restmap.multiplexing.multiplexer import SERVICE as MULTIPLEX
 from restmap.multiplexing.peer import peer_of, unnamed_peer_of
 from restmap.multiplexing.traffic import Traffic
 
-SERVICES = (sharing_service.SERVICE, catalog_service.SERVICE)
+SERVICES = (sharing_service.SERVICE, catalog_service.SERVICE, access_service.SERVICE)
 
 _BESIDES_CALLS = 512
 """Calls that gRPC accepts beyond ``max_concurrent_calls``: streams, watches, and requests still being received."""
@@ -72,7 +74,8 @@ def methods(store: Store, settings: Settings) -> Sequence[ServedMethod]:
     )
     sharings = sharing_service.SharingService(Sharings(store, limits, now, new_sharing_id))
     catalog = catalog_service.CatalogService(Catalog(store, now))
-    return [*sharings.methods(), *catalog.methods()]
+    access = access_service.AccessService(Accesses(store), History(store))
+    return [*sharings.methods(), *catalog.methods(), *access.methods()]
 
 
 class StoreFailed(Exception):
