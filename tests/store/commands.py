@@ -51,10 +51,23 @@ def share(
     max_active: int = 0,
     because: Cause | None = None,
     idempotency: Idempotency | None = None,
+    expires_at: int | None = None,
+    validate_only: bool = False,
 ) -> Share:
     to = to_project_ids or (RECIPIENT,)
     ids = [str(uuid4()) for _ in to] if sharing_ids is None else sharing_ids
-    return Share(backup_id, giver, to, ids, on_conflict, max_active, because or cause(), idempotency)
+    return Share(
+        backup_id,
+        giver,
+        to,
+        ids,
+        on_conflict,
+        max_active,
+        because or cause(),
+        idempotency,
+        expires_at,
+        validate_only=validate_only,
+    )
 
 
 def cancel(

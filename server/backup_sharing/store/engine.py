@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from backup_sharing.model import Backup, Page, SharingDetail
+from backup_sharing.model import Backup, Micros, Page, SharingDetail
 from backup_sharing.store.change import Change
 from backup_sharing.store.interface import SharingFilter, SharingQuery
 from backup_sharing.store.listing import Parameters
@@ -16,14 +17,31 @@ from backup_sharing.store.rows import Row
 T = TypeVar("T")
 
 
+def system_clock() -> Micros:
+    """Return the current time of the system clock."""
+    return time.time_ns() // 1000
+
+
 @dataclass(frozen=True, slots=True)
 class Query(Generic[T]):
-    """A read of one statement, which therefore sees one state of the data."""
+    """A read of one statement, which therefore sees one state of the data.
+
+    The statement may use the parameter ``now`` of `backup_sharing.store.listing.Dialect.now`: the engine sets it.
+    """
 
     statement: str
     parameters: Parameters
     answer: Callable[[Iterable[Row]], T]
     """Converts the rows to the result, reading no more rows than necessary, or raises a `Failure`."""
+
+
+class Ending(NamedTuple):
+    """A sharing that ends by itself, and whose end is not recorded."""
+
+    backup_id: str
+    sharing_id: str
+    left: Micros
+    """Microseconds until its end at the store's clock; 0 or less: the sharing is due."""
 
 
 class Reads(Protocol):
@@ -39,6 +57,10 @@ class Reads(Protocol):
 
     def count_sharings(self, filter: SharingFilter) -> Query[int]:
         """Return the query of `Store.count_sharings`."""
+        ...
+
+    def ending(self, limit: int) -> Query[Sequence[Ending]]:
+        """Return the query for the ``limit`` sharings that end first, in the order of their ends, then by id."""
         ...
 
     def get_backup(self, backup_id: str) -> Query[Backup]:

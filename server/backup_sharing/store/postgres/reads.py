@@ -8,9 +8,9 @@ from typing import Final
 from backup_sharing.errors import BackupNotFound, SharingNotFound
 from backup_sharing.model import Backup, Page, SharingDetail
 from backup_sharing.store import listing
-from backup_sharing.store.engine import Query
+from backup_sharing.store.engine import Ending, Query
 from backup_sharing.store.interface import PAGE_BYTES, SharingFilter, SharingQuery
-from backup_sharing.store.postgres.rows import stored_backup, stored_detail, text_in
+from backup_sharing.store.postgres.rows import store_time, stored_backup, stored_detail, text_in
 from backup_sharing.store.rows import BACKUP_COLUMNS, BACKUP_FIELDS, SHARING_FIELDS, Row, details_of
 
 POSTGRES: Final = listing.Dialect(
@@ -20,6 +20,7 @@ POSTGRES: Final = listing.Dialect(
     # PostgreSQL's text cannot.
     name_contains=lambda name: f"position(%({name})s::bytea IN b.name_folded) > 0",
     not_by_index="",
+    now=store_time("%(now)s"),
 )
 """SQL fragments of PostgreSQL."""
 
@@ -65,6 +66,11 @@ def list_statement(query: SharingQuery) -> tuple[str, listing.Parameters]:
 def count_sharings(filter: SharingFilter) -> Query[int]:
     """Return the query of `Store.count_sharings`."""
     return Query(*listing.count_statement(filter, POSTGRES), listing.only_number)
+
+
+def ending(limit: int) -> Query[Sequence[Ending]]:
+    """Return the query of `Reads.ending`."""
+    return Query(listing.ending_statement(POSTGRES), {"rows": limit}, lambda rows: [Ending(*row) for row in rows])
 
 
 def get_backup(backup_id: str) -> Query[Backup]:

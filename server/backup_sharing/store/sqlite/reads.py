@@ -5,14 +5,14 @@ Tables are joined in the written order (CROSS JOIN), so that the index on a proj
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Final
 
 from backup_sharing.errors import BackupNotFound, SharingNotFound
 from backup_sharing.model import Backup, Page, SharingDetail
 from backup_sharing.store import listing
-from backup_sharing.store.engine import Query
+from backup_sharing.store.engine import Ending, Query
 from backup_sharing.store.interface import SharingFilter, SharingQuery, SortKey
 from backup_sharing.store.rows import (
     BACKUP_COLUMNS,
@@ -30,6 +30,7 @@ SQLITE: Final = listing.Dialect(
     with_backup="sharings AS s CROSS JOIN backups AS b ON b.id = s.backup_id",
     name_contains=lambda name: f"instr(b.name_folded, :{name}) > 0",
     not_by_index="+",
+    now=":now",
 )
 """SQL fragments of SQLite."""
 
@@ -74,6 +75,11 @@ def list_statement(query: SharingQuery) -> tuple[str, listing.Parameters]:
 def count_sharings(filter: SharingFilter) -> Query[int]:
     """Return the query of `Store.count_sharings`."""
     return Query(*listing.count_statement(filter, SQLITE), listing.only_number)
+
+
+def ending(limit: int) -> Query[Sequence[Ending]]:
+    """Return the query of `Reads.ending`."""
+    return Query(listing.ending_statement(SQLITE), {"rows": limit}, lambda rows: [Ending(*row) for row in rows])
 
 
 def get_backup(backup_id: str) -> Query[Backup]:
