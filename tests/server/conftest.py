@@ -54,8 +54,8 @@ def caller() -> Caller:
 
 
 @pytest_asyncio.fixture
-async def empty_store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = await open_sqlite(tmp_path / "sharings.db")
+async def empty_store(tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
+    store = await open_sqlite(tmp_path / "sharings.db", clock=clock)
     yield store
     await store.close()
 

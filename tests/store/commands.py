@@ -71,9 +71,14 @@ def share(
 
 
 def cancel(
-    sharing_id: str, project_id: str = GIVER, because: Cause | None = None, idempotency: Idempotency | None = None
+    sharing_id: str,
+    project_id: str = GIVER,
+    because: Cause | None = None,
+    idempotency: Idempotency | None = None,
+    *,
+    validate_only: bool = False,
 ) -> Cancel:
-    return Cancel(sharing_id, project_id, because or cause(NOW + SECOND), idempotency)
+    return Cancel(sharing_id, project_id, because or cause(NOW + SECOND), idempotency, validate_only)
 
 
 def cancel_all(
@@ -81,8 +86,10 @@ def cancel_all(
     project_id: str = GIVER,
     because: Cause | None = None,
     idempotency: Idempotency | None = None,
+    *,
+    validate_only: bool = False,
 ) -> CancelAll:
-    return CancelAll(backup_id, project_id, because or cause(NOW + SECOND), idempotency)
+    return CancelAll(backup_id, project_id, because or cause(NOW + SECOND), idempotency, validate_only)
 
 
 def given(**members: object) -> SharingFilter:

@@ -41,7 +41,7 @@ class Sweeper:
                     _log.warning("the ends of sharings cannot be recorded now: %s Retrying.", failure.message)
                 is_failing = True
                 pause = self.interval
-            except Exception:  # a defect must not end the task: later sweeps may succeed
+            except Exception:  # noqa: BLE001 -- a defect must not end the task: later sweeps may succeed
                 _log.exception("the ends of sharings cannot be recorded because of a defect; retrying")
                 pause = self.interval
             await self.sleep(pause)
