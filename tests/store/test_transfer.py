@@ -185,7 +185,7 @@ def test_what_was_changed_in_the_source_since_is_repaired(pair: tuple[str, str])
 @pytest.mark.usefixtures("small_pages")
 def test_a_cancelled_sharing_makes_room_for_the_next_by_any_id(pair: tuple[str, str]) -> None:
     old, new = (f"z{number:03}" for number in range(20)), (f"a{number:03}" for number in range(20))
-    before = [(name, name[1:], "giver", "recipient", 1, None, None) for name in old]
+    before = [(name, name[1:], "giver", "recipient", 1, None, None, 8) for name in old]
     make(pair[0], {SHARINGS: before})
     copied(*pair)
     change(pair[0], replace={SHARINGS: [(*row[:5], 2, 2, *row[7:]) for row in before]})
