@@ -44,7 +44,8 @@ def rows(number: int, seed: int = 0) -> dict[Table, list[Row]]:
 
     def sharing() -> Row:
         ended = drawn.choice((None, -1, 0, 2**50))
-        return (uuid(), uuid(), text_of_ids(drawn), uuid(), drawn.choice(NUMBERS[1:]), ended, ended)
+        end = drawn.choice(NUMBERS)
+        return (uuid(), uuid(), text_of_ids(drawn), uuid(), drawn.choice(NUMBERS[1:]), ended, ended, end)
 
     def key() -> Row:
         name = "".join(drawn.choices("!~aZ09/", k=5))

@@ -185,11 +185,11 @@ def test_what_was_changed_in_the_source_since_is_repaired(pair: tuple[str, str])
 @pytest.mark.usefixtures("small_pages")
 def test_a_cancelled_sharing_makes_room_for_the_next_by_any_id(pair: tuple[str, str]) -> None:
     old, new = (f"z{number:03}" for number in range(20)), (f"a{number:03}" for number in range(20))
-    before = [(name, name[1:], "giver", "recipient", 1, None, None) for name in old]
+    before = [(name, name[1:], "giver", "recipient", 1, None, None, 8) for name in old]
     make(pair[0], {SHARINGS: before})
     copied(*pair)
-    change(pair[0], replace={SHARINGS: [(*row[:5], 2, 2) for row in before]})
-    change(pair[0], {SHARINGS: [(name, name[1:], "giver", "recipient", 3, None, None) for name in new]})
+    change(pair[0], replace={SHARINGS: [(*row[:5], 2, 2, *row[7:]) for row in before]})
+    change(pair[0], {SHARINGS: [(name, name[1:], "giver", "recipient", 3, None, None, 9) for name in new]})
     written, found = copied(*pair)
     assert written == 40
     assert_same(found)
@@ -224,7 +224,7 @@ KEY = ("p", "m", "k", b"", "[]", NEVER)
 EVENT = (1, "backup_put", 1, "p", "u", "r", BACKUP_ID, "p", None, None)
 OTHER_DATA = {
     "backup": (BACKUPS, (BACKUP_ID, "p", "available", *[None] * 16)),
-    "sharing": (SHARINGS, ("s", "b", "p", "q", 1, None, None)),
+    "sharing": (SHARINGS, ("s", "b", "p", "q", 1, None, None, 9)),
     "key that is good": (IDEMPOTENCY_KEYS, KEY),
     "event": (SHARING_EVENTS, (1000, *EVENT[1:])),
     "event of the same number": (SHARING_EVENTS, EVENT),
