@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Final
 
 from backup_sharing.errors import CursorExpired, Violation
@@ -104,8 +105,13 @@ def _filter(checks: Checks, request: EventsRequest) -> EventFilter:
     }
     since, before = request.since, request.before
     if since is not None and before is not None and since >= before:
-        checks.violate("end_time", "The value of end_time is incorrect: it is not later than start_time.")
+        text = f"The value of end_time is incorrect: {_shown(before)} is not later than start_time, {_shown(since)}."
+        checks.violate("end_time", text)
     return EventFilter(request.project_id or None, **given, since=since, before=before)
+
+
+def _shown(time: Micros) -> str:
+    return f"{datetime(1970, 1, 1) + timedelta(microseconds=time):%Y-%m-%dT%H:%M:%S.%f}Z"  # noqa: DTZ001 -- in UTC
 
 
 def _position(checks: Checks, request: EventsRequest, of: object) -> Position | None:
