@@ -118,6 +118,14 @@ def test_engines_are_known_only_where_databases_are_opened(name: str) -> None:
     assert not [found for found in imports(SERVER[name]) if within(found, *engines)]
 
 
+def test_checkpoints_and_connections_are_made_in_one_place_each() -> None:
+    files = (ROOT / "server").rglob("*.py")
+    lines = [(path.name, line) for path in files for line in path.read_text("utf-8").splitlines()]
+    assert {name for name, line in lines if "PRAGMA wal_checkpoint" in line} == {"checkpoint.py"}
+    opened = {name for name, line in lines if re.search(r'sqlite3\.connect\((?!":memory:")', line)}
+    assert opened == {"connection.py"}
+
+
 SPEAKS_GRPC = ("rpc", "app", "admin.importing", "admin.demo", "admin.demo_example", "admin.backup_line")
 
 
