@@ -31,8 +31,8 @@ from backup_sharing.rpc.watching.slots import WatchSlots
 from backup_sharing.rpc.watching.streams import Streams
 from backup_sharing.rpc.watching.watch_service import WatchEncoding, WatchService
 from backup_sharing.rules.commands import OnConflict
-from backup_sharing.store.interface import Store
 from backup_sharing.store.batched import BatchedStore
+from backup_sharing.store.interface import Store
 from backup_sharing.store.opening import Tuning, file_of, open_store
 from backup_sharing.timers import later
 from backup_sharing.usecases import policy

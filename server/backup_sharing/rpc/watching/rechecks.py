@@ -113,21 +113,22 @@ class Rechecks:
         asked_at = self._monotonic()
         try:
             principal = await self._identity.identify_again(check.credentials)
-        except (IdentityUnavailable, Overloaded) as unanswered:
-            failure: Failure = unanswered
+        except (IdentityUnavailable, Overloaded):
+            pass
         except Failure as refused:
-            _end(check, _no_longer(refused))
+            for ending in check.calls:
+                ending.end(_no_longer(refused))
             return
         except Exception:  # noqa: BLE001 - a defect is like an identity service that does not answer
             _log.exception("a caller could not be identified again because of a defect")
-            failure = IdentityUnavailable()
         else:
             check.good_at = asked_at
             _confirm(check, principal)
             self._set_timer(check)
             return
         if asked_at >= check.good_at + UNCHECKED_SECONDS:
-            _end(check, failure)
+            for ending in check.calls:
+                ending.end(IdentityUnavailable())
         else:
             self._set_timer(check)
 
@@ -142,11 +143,6 @@ def _confirm(check: _Check, principal: Principal) -> None:
 
 def _no_longer(refused: Failure) -> Failure:
     return TokenInvalid(f"The token of the watch is no longer accepted: {refused.message}")
-
-
-def _end(check: _Check, failure: Failure) -> None:
-    for ending in check.calls:
-        ending.end(failure)
 
 
 def _stop(check: _Check) -> None:

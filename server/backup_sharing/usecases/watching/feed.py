@@ -175,7 +175,10 @@ class Feed:
                 events = await self._log.events_after(self._head, _PAGE)
             except Exception as error:  # noqa: BLE001 -- a defect must end the watches, not leave them silent
                 failures += 1
-                self._read_failed(error, failures)
+                if not isinstance(error, Failure):
+                    _log.exception("reading the log of events failed because of a defect")
+                if failures >= _FAILURES:
+                    self._end_all()
                 await self._pause(_PAUSE_AFTER_FAILURE)
                 continue
             failures = 0
@@ -185,16 +188,11 @@ class Feed:
                 if (soon := began + _SPACING - loop.time()) > 0:
                     await asyncio.sleep(soon)
 
-    def _read_failed(self, error: Exception, failures: int) -> None:
-        if not isinstance(error, Failure):
-            _log.error("reading the log of events failed because of a defect", exc_info=error)
-        elif failures < _FAILURES:
-            return
-        else:
-            error = Unavailable("The events cannot be read at present; continue with the last cursor.")
+    def _end_all(self) -> None:
+        """End all waiting watches; the others notice by themselves that the log cannot be read, or wait later."""
         for watch in [watch for waiting in self._waiting.values() for watch in waiting]:
             self.forget(watch)
-            watch.fail(error)
+            watch.fail(Unavailable("The events cannot be read at present; continue with the last cursor."))
 
     async def _pause(self, seconds: float) -> None:
         """Wait for a hint, at most ``seconds``."""
