@@ -16,7 +16,16 @@ from backup_sharing.rules.commands import (
     RemoveBackup,
     Share,
 )
-from backup_sharing.store.interface import Position, SharingFilter, SharingOrder, SharingQuery, Slice, SortKey, Store
+from backup_sharing.store.interface import (
+    EventFilter,
+    Position,
+    SharingFilter,
+    SharingOrder,
+    SharingQuery,
+    Slice,
+    SortKey,
+    Store,
+)
 
 GIVER = "a" * 32
 RECIPIENT = "b" * 32
@@ -100,6 +109,10 @@ def every_call(store: Store) -> Sequence[Awaitable[object]]:
         store.put_backup(PutBackup(backup(), cause())),
         store.get_backup(BACKUP_ID),
         store.list_backups(None, 1, None),
+        store.check_access([(BACKUP_ID, RECIPIENT)]),
+        store.log_bounds(),
+        store.events_after(0, 1),
+        store.list_events(EventFilter(), 1, 0, None, descending=True),
         store.remove_backup(RemoveBackup(BACKUP_ID, cause())),
         store.ping(),
     )

@@ -57,6 +57,14 @@ class Engine(ABC):
         columns = ", ".join(Sharing.__slots__)
         return [Sharing(*row) for row in self._rows(f"SELECT {columns} FROM sharings ORDER BY id")]  # noqa: S608 -- constants
 
+    @property
+    def is_sqlite(self) -> bool:
+        return isinstance(self, SqliteEngine)
+
+    @abstractmethod
+    def write(self, statement: str) -> None:
+        """Change the stored data."""
+
     @abstractmethod
     def locked(self) -> AbstractContextManager[object]:
         """Block every writer."""
@@ -94,6 +102,10 @@ class SqliteEngine(Engine):
             file.seek((root - 1) * size)
             file.write(b"\xff" * size)
 
+    def write(self, statement: str) -> None:
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            connection.execute(statement)
+
     def _rows(self, statement: str) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.path)) as connection:
             return connection.execute(statement).fetchall()
@@ -129,6 +141,9 @@ class PostgresEngine(Engine):
         self.server.stop()
         (Path(folder) / place).write_bytes(b"\xff" * size)
         self.server.start()
+
+    def write(self, statement: str) -> None:
+        self._rows(statement)
 
     def _rows(self, statement: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url, autocommit=True) as connection:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from backup_sharing.model import Backup, Page, SharingDetail
+from backup_sharing.model import Backup, Micros, Page, SharingDetail
 from backup_sharing.store.change import Change
-from backup_sharing.store.interface import SharingFilter, SharingQuery
+from backup_sharing.store.interface import Checked, EventFilter, LogBounds, SharingFilter, SharingQuery, StoredEvent
 from backup_sharing.store.listing import Parameters
 from backup_sharing.store.rows import Row
 
@@ -24,6 +24,8 @@ class Query(Generic[T]):
     parameters: Parameters
     answer: Callable[[Iterable[Row]], T]
     """Converts the rows to the result, reading no more rows than necessary, or raises a `Failure`."""
+    in_order: bool = False
+    """Whether the result must contain every event committed before the query, each with its position."""
 
 
 class Reads(Protocol):
@@ -49,6 +51,24 @@ class Reads(Protocol):
         """Return the query of `Store.list_backups`."""
         ...
 
+    def check_access(self, pairs: Sequence[tuple[str, str]], now: Micros | None) -> Query[Checked]:
+        """Return the query of `Store.check_access`; ``now`` None: the time of the database's clock."""
+        ...
+
+    def log_bounds(self) -> Query[LogBounds]:
+        """Return the query of `EventLog.log_bounds`."""
+        ...
+
+    def events_after(self, position: int, limit: int) -> Query[Sequence[StoredEvent]]:
+        """Return the query of `EventLog.events_after`."""
+        ...
+
+    def list_events(
+        self, filter: EventFilter, limit: int, offset: int, after: int | None, *, descending: bool
+    ) -> Query[Page[StoredEvent]]:
+        """Return the query of `EventLog.list_events`."""
+        ...
+
 
 class Engine(Protocol):
     """One database, used by one store on one event loop. No exception of a driver may leave it."""
@@ -56,6 +76,11 @@ class Engine(Protocol):
     @property
     def reads(self) -> Reads:
         """Builds the queries for `query`."""
+        ...
+
+    @property
+    def clock(self) -> Callable[[], Micros] | None:
+        """Returns the time that decides whether a sharing is due; None: the database's clock decides."""
         ...
 
     @property

@@ -117,6 +117,18 @@ class LogBounds:
 
 
 @dataclass(frozen=True, slots=True)
+class Checked:
+    """Answers to questions of access, all from one committed state."""
+
+    accesses: Sequence[Access]
+    """One for each question, in their order."""
+    store_id: str
+    """See `LogBounds.store_id`."""
+    position: int
+    """A position of this state: every event that is not in this state has a larger position."""
+
+
+@dataclass(frozen=True, slots=True)
 class EventFilter:
     """Selection of events. A filter that is None matches everything."""
 
@@ -157,7 +169,7 @@ class EventLog(Protocol):
         ...
 
 
-class Store(Protocol):
+class Store(EventLog, Protocol):
     """Durable storage of backups, sharings and their history.
 
     - An acknowledged change must survive the death of the process and of the machine.
@@ -238,6 +250,13 @@ class Store(Protocol):
 
     async def count_sharings(self, filter: SharingFilter) -> int:
         """Return the number of sharings on all pages of `list_sharings` with the same filter."""
+        ...
+
+    async def check_access(self, pairs: Sequence[tuple[str, str]]) -> Checked:
+        """Return the access to each pair of a backup's id and a project's id, at most 1000 pairs.
+
+        Must read one committed state, and must not regard a sharing as active once it is due.
+        """
         ...
 
     async def put_backup(self, command: PutBackup) -> Backup:

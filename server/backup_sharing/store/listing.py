@@ -14,7 +14,7 @@ from backup_sharing.store.rows import BACKUP_COLUMNS, SHARING_COLUMNS, Row
 
 # ruff: noqa: S608 -- statements are put together from the constants of this program only
 
-Parameters = dict[str, str | int | bytes | None]
+Parameters = dict[str, str | int | bytes | Sequence[str] | None]
 
 
 @dataclass(frozen=True, slots=True)

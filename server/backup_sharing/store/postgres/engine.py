@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar, cast
 
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from backup_sharing.errors import Unavailable
+from backup_sharing.model import Micros
 from backup_sharing.store.change import Change
 from backup_sharing.store.engine import Query, Reads
 from backup_sharing.store.migrations import MIGRATIONS, Migration
@@ -22,6 +23,7 @@ from backup_sharing.store.postgres.lane import Lane
 from backup_sharing.store.postgres.pooling import PreparedStatements, alone
 from backup_sharing.store.postgres.probe import Probe
 from backup_sharing.store.postgres.schema import prepare
+from backup_sharing.store.postgres.sequencer import place_all
 from backup_sharing.store.postgres.session import Session
 
 T = TypeVar("T")
@@ -66,6 +68,7 @@ class PostgresEngine:
         patience: float = 5.0,
         prepared: PreparedStatements = "auto",
         known: Sequence[Migration] = MIGRATIONS,
+        clock: Callable[[], Micros] | None = None,
     ) -> None:
         """Use the database at ``url``; the first `look` connects.
 
@@ -74,12 +77,14 @@ class PostgresEngine:
         ``patience``: seconds to wait for the database, and for locks of others, before a call raises `Unavailable`.
         ``prepared``: whether to prepare statements.
         ``known``: migrations that the program needs.
+        ``clock``: returns the time that decides whether a sharing is due; None: the database's clock.
 
         Raises UnusableDatabase if the URL cannot be used.
         """
         conninfo = connection_string(url)
         self._url = url
         self._known = known
+        self.clock = clock
         self.patience = patience
         self.lanes = write_connections
         self.failed = asyncio.Event()
@@ -181,6 +186,8 @@ class PostgresEngine:
             try:
                 async with self._pool.connection(timeout=min(_SLICE, max(left, 0.01))) as connection:
                     with within(connection, give_up_at - time.monotonic() + _STOPPED_WITHIN):
+                        if query.in_order:
+                            await place_all(connection)
                         rows = await alone(connection, query.statement, reads.as_stored(query.parameters))
                         return query.answer(await rows.fetchall())
             except (PoolTimeout, PoolClosed) as error:

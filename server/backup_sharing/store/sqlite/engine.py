@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, TypeVar
 
 from backup_sharing.errors import Unavailable
+from backup_sharing.model import Micros
 from backup_sharing.store.breakdown import Breakdown
 from backup_sharing.store.change import Change
 from backup_sharing.store.engine import Query, Reads
@@ -33,6 +35,10 @@ _BATCH_SECONDS: Final = 1.0
 of the two may wait for the lock of another process."""
 
 
+def _system_clock() -> Micros:
+    return time.time_ns() // 1000
+
+
 class SqliteEngine:
     """A `backup_sharing.store.engine.Engine` on a file in an existing folder; a missing file is created."""
 
@@ -48,6 +54,7 @@ class SqliteEngine:
         log_bounds: LogBounds | None = None,
         known: Sequence[Migration] = MIGRATIONS,
         every: bool = False,
+        clock: Callable[[], Micros] = _system_clock,
     ) -> None:
         """Use the file at ``path``, on the running event loop; the first `look` opens the file.
 
@@ -56,6 +63,7 @@ class SqliteEngine:
         ``log_bounds``: limits of the size of the write-ahead log; None: the measured optimum.
         ``known``: migrations that the program needs.
         ``every``: whether to migrate tables of an older version.
+        ``clock``: returns the time that decides whether a sharing is due.
         """
         self._path = Path(path)
         self._read_threads = read_threads
@@ -63,6 +71,7 @@ class SqliteEngine:
         self._log_bounds = log_bounds
         self._known = known
         self._every = every
+        self.clock = clock
         self._breakdown = Breakdown()
         self._parts: Parts | None = None
         self._kept: sqlite3.Connection | None = None

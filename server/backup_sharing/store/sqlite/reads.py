@@ -5,15 +5,18 @@ Tables are joined in the written order (CROSS JOIN), so that the index on a proj
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Final
 
 from backup_sharing.errors import BackupNotFound, SharingNotFound
-from backup_sharing.model import Backup, Page, SharingDetail
+from backup_sharing.model import Backup, Micros, Page, SharingDetail
 from backup_sharing.store import listing
 from backup_sharing.store.engine import Query
-from backup_sharing.store.interface import SharingFilter, SharingQuery, SortKey
+from backup_sharing.store.history.queries import EventQueries
+from backup_sharing.store.history.statements import EventDialect
+from backup_sharing.store.interface import Checked, SharingFilter, SharingQuery, SortKey
 from backup_sharing.store.rows import (
     BACKUP_COLUMNS,
     BACKUP_FIELDS,
@@ -35,6 +38,35 @@ SQLITE: Final = listing.Dialect(
 
 _GET_SHARING: Final = listing.get_statement(SQLITE)
 _GET_BACKUP: Final = f"SELECT {BACKUP_COLUMNS} FROM backups AS b WHERE b.id = :id"  # noqa: S608 -- constants
+
+# The number survives the deletion of all events.
+_NEWEST: Final = "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'sharing_events'), 0)"
+
+EVENTS: Final = EventQueries(
+    EventDialect(parameter=lambda name: f":{name}", position="seq", not_by_index="+"),
+    bounds=f"""
+        SELECT id, coalesce((SELECT min(seq) - 1 FROM sharing_events), {_NEWEST}), {_NEWEST} FROM store
+    """,  # noqa: S608 -- constants
+    accesses=f"""
+        SELECT (SELECT id FROM store), {_NEWEST},
+            (SELECT b.project_id FROM backups AS b WHERE b.id = asked.value ->> 0), {SHARING_COLUMNS}
+        FROM json_each(:pairs) AS asked LEFT JOIN sharings AS s
+        ON s.backup_id = asked.value ->> 0 AND s.to_project_id = asked.value ->> 1 AND s.deleted_at IS NULL
+            AND (s.expires_at IS NULL OR s.expires_at > :now)
+        ORDER BY asked.key
+    """,  # noqa: S608 -- constants
+    original=lambda value: value,
+)
+"""The queries of events; the position of an event is its number, as one writer assigns the numbers."""
+
+log_bounds: Final = EVENTS.log_bounds
+events_after: Final = EVENTS.events_after
+list_events: Final = EVENTS.list_events
+
+
+def check_access(pairs: Sequence[tuple[str, str]], now: Micros | None) -> Query[Checked]:
+    """Return the query of `Store.check_access`."""
+    return EVENTS.check_access({"pairs": json.dumps(pairs), "now": now})
 
 
 def get_sharing(project_id: str, sharing_id: str) -> Query[SharingDetail]:
