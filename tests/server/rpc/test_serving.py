@@ -121,6 +121,7 @@ async def test_reflection_lists_the_services(channel: grpc.aio.Channel) -> None:
     assert listed == {
         "backupsharing.v2.BackupSharingService",
         "backupsharing.v2.BackupCatalogService",
+        "backupsharing.v2.BackupAccessService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",
     }
