@@ -17,7 +17,7 @@ from backup_sharing.identity.configured import providers
 from backup_sharing.identity.interface import IdentityProvider, Links
 from backup_sharing.listening import CannotListen, check_free
 from backup_sharing.model import Micros
-from backup_sharing.rpc import catalog_service, health, reflection, sharing_service, unary
+from backup_sharing.rpc import access_service, catalog_service, health, reflection, sharing_service, unary
 from backup_sharing.rpc.admission.limits import Limits
 from backup_sharing.rpc.admission.turns import Turns, turns_for
 from backup_sharing.rpc.health import Health
@@ -25,7 +25,7 @@ from backup_sharing.rpc.multiplexing import admission
 from backup_sharing.rpc.options import server_options
 from backup_sharing.rpc.pipeline import Pipeline, ServedMethod
 from backup_sharing.rpc.tls import CertificateFiles
-from backup_sharing.rpc.watching import streams, watch_service
+from backup_sharing.rpc.watching import streams
 from backup_sharing.rpc.watching.rechecks import Rechecks
 from backup_sharing.rpc.watching.slots import WatchSlots
 from backup_sharing.rpc.watching.streams import Streams
@@ -36,7 +36,9 @@ from backup_sharing.store.interface import Store
 from backup_sharing.store.opening import Tuning, file_of, open_store
 from backup_sharing.timers import later
 from backup_sharing.usecases import policy
+from backup_sharing.usecases.access import Accesses
 from backup_sharing.usecases.catalog import Catalog
+from backup_sharing.usecases.history import History
 from backup_sharing.usecases.sharing import SharingLimits, Sharings
 from backup_sharing.usecases.watching.feed import Feed
 from backup_sharing.usecases.watching.watches import Watches
@@ -47,7 +49,7 @@ from restmap.multiplexing.multiplexer import SERVICE as MULTIPLEX
 from restmap.multiplexing.peer import peer_of, unnamed_peer_of
 from restmap.multiplexing.traffic import Traffic
 
-SERVICES = (sharing_service.SERVICE, catalog_service.SERVICE, watch_service.SERVICE)
+SERVICES = (sharing_service.SERVICE, catalog_service.SERVICE, access_service.SERVICE)
 
 _BESIDES_CALLS = 512
 """Calls that gRPC accepts beyond ``max_concurrent_calls`` and ``max_watches``: other streams, and requests still being
@@ -82,7 +84,8 @@ def methods(store: Store, settings: Settings) -> Sequence[ServedMethod]:
     )
     sharings = sharing_service.SharingService(Sharings(store, limits, now, new_sharing_id))
     catalog = catalog_service.CatalogService(Catalog(store, now))
-    return [*sharings.methods(), *catalog.methods()]
+    access = access_service.AccessService(Accesses(store), History(store))
+    return [*sharings.methods(), *catalog.methods(), *access.methods()]
 
 
 class StoreFailed(Exception):

@@ -31,6 +31,7 @@ EXAMPLES: tuple[Failure, ...] = (
     errors.IdentityUnavailable(),
     errors.DeadlineTooClose(),
     errors.StoredDataUnreadable("unreadable"),
+    errors.CursorExpired("5f1c9a0e7b3d2846:1042"),
 )
 
 SPECIFIC_REASONS = ("BACKUP_ID_MISSING", "BACKUP_ID_MALFORMED", "SHARING_ID_MALFORMED")

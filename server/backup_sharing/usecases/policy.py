@@ -18,15 +18,17 @@ class Permission(Enum):
     """Share a project's backups and cancel its sharings."""
     CATALOG = "catalog"
     """Maintain the backup catalogue of all projects."""
+    CHECK = "check"
+    """Ask which projects may read a backup, see `sees_all`."""
     EVENTS = "events"
     """Read and watch the events of a project, see `sees_all`."""
 
 
 ROLES: Mapping[str, frozenset[Permission]] = {
-    "reader": frozenset({Permission.READ, Permission.EVENTS}),
-    "member": frozenset({Permission.READ, Permission.SHARE, Permission.EVENTS}),
-    "admin": frozenset({Permission.READ, Permission.SHARE, Permission.EVENTS}),
-    "service": frozenset({Permission.CATALOG, Permission.EVENTS}),
+    "reader": frozenset({Permission.READ, Permission.CHECK, Permission.EVENTS}),
+    "member": frozenset({Permission.READ, Permission.SHARE, Permission.CHECK, Permission.EVENTS}),
+    "admin": frozenset({Permission.READ, Permission.SHARE, Permission.CHECK, Permission.EVENTS}),
+    "service": frozenset({Permission.CATALOG, Permission.CHECK, Permission.EVENTS}),
 }
 
 _ALLOWED: Mapping[Permission, frozenset[str]] = {
@@ -39,7 +41,7 @@ ANY_PROJECT = "admin"
 """The role that may act for a project other than its own."""
 
 _SEE_ALL = frozenset({"admin", "service"})
-"""The roles that read the events of all projects, in full."""
+"""The roles that read the events of all projects, in full, and may ask about the access of every project."""
 
 METHODS: Mapping[str, Permission] = {
     "/backupsharing.v2.BackupSharingService/ShareBackup": Permission.SHARE,
@@ -51,6 +53,9 @@ METHODS: Mapping[str, Permission] = {
     "/backupsharing.v2.BackupCatalogService/GetBackup": Permission.CATALOG,
     "/backupsharing.v2.BackupCatalogService/ListBackups": Permission.CATALOG,
     "/backupsharing.v2.BackupCatalogService/RemoveBackup": Permission.CATALOG,
+    "/backupsharing.v2.BackupAccessService/CheckAccess": Permission.CHECK,
+    "/backupsharing.v2.BackupAccessService/BatchCheckAccess": Permission.CHECK,
+    "/backupsharing.v2.BackupAccessService/ListSharingEvents": Permission.EVENTS,
     "/backupsharing.v2.BackupAccessService/WatchSharings": Permission.EVENTS,
 }
 """The permission that each method requires. A method without an entry cannot be served."""
@@ -84,7 +89,7 @@ def table() -> Iterator[tuple[str, str]]:
 
 
 def sees_all(principal: Principal) -> bool:
-    """Return whether the caller may read the events of every project, in full, and of all projects together."""
+    """Return whether the caller may read all events in full, and ask about the access of every project."""
     return not _SEE_ALL.isdisjoint(principal.roles)
 
 

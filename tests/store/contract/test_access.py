@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 
+from backup_sharing.model import Sharing
 from backup_sharing.rules.commands import PutBackup, RemoveBackup
 from backup_sharing.store.batched import BatchedStore
 from backup_sharing.store.interface import Access, Store
@@ -29,6 +31,11 @@ from tests.store.engines import Engine
 LONG_AFTER_ALL_TESTS = 4_102_444_800_000_000
 """2100-01-01, in microseconds."""
 NOTHING = Access(None, None)
+
+
+def ends(at: int, sharing: Sharing) -> str:
+    """Return the statement that gives a sharing an end."""
+    return f"UPDATE sharings SET expires_at = {at} WHERE id = '{sharing.id}'"  # noqa: S608 -- our own values
 
 
 async def checked(store: Store, *pairs: tuple[str, str]) -> Sequence[Access]:
@@ -59,8 +66,8 @@ async def test_a_removed_backup_gives_no_access(store: Store) -> None:
 
 async def test_a_due_sharing_gives_no_access(store: Store, engine: Engine) -> None:
     due, lasting = await store.share(share(RECIPIENT, OTHER))
-    engine.write(f"UPDATE sharings SET expires_at = {NOW} WHERE id = '{due.id}'")
-    engine.write(f"UPDATE sharings SET expires_at = {LONG_AFTER_ALL_TESTS} WHERE id = '{lasting.id}'")
+    engine.write(ends(NOW, due))
+    engine.write(ends(LONG_AFTER_ALL_TESTS, lasting))
     first, second = await checked(store, (BACKUP_ID, RECIPIENT), (BACKUP_ID, OTHER))
     assert first == Access(GIVER, None)
     assert second.sharing is not None
@@ -70,7 +77,7 @@ async def test_a_due_sharing_gives_no_access(store: Store, engine: Engine) -> No
 @pytest.mark.parametrize(("now", "is_active"), [(NOW - 1, True), (NOW, False), (NOW + 1, False)])
 async def test_a_sharing_is_due_at_its_very_end(store: Store, engine: Engine, now: int, is_active: bool) -> None:
     (sharing,) = await store.share(share(RECIPIENT))
-    engine.write(f"UPDATE sharings SET expires_at = {NOW} WHERE id = '{sharing.id}'")
+    engine.write(ends(NOW, sharing))
     assert isinstance(store, BatchedStore)
     found = await store._engine.query(store._engine.reads.check_access([(BACKUP_ID, RECIPIENT)], now))
     assert (found.accesses[0].sharing is not None) == is_active
@@ -116,6 +123,6 @@ async def test_all_answers_of_a_check_are_from_one_state(empty_store: Store) -> 
     for _ in range(100):
         found = [each.sharing is not None for each in await checked(empty_store, *pairs)]
         # One at a time from the first to the last: shared up to some place, or cancelled up to some place.
-        assert sum(one != other for one, other in zip(found, found[1:], strict=False)) <= 1
+        assert sum(one != other for one, other in pairwise(found)) <= 1
     stop.set()
     await changing

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 from itertools import pairwise, product
 
 import pytest
@@ -88,9 +87,9 @@ async def test_pages_by_position_hold_every_event_once(
     empty_store: Store, world: None, page: int, descending: bool
 ) -> None:
     every = await empty_store.events_after(0, 1000)
-    for filter in (ALL, EventFilter(GIVER), EventFilter(RECIPIENT), EventFilter(backup_id=BACKUP_ID)):
-        expected = [each for each in every if matches(filter, each)]
-        found = await listed(empty_store, filter, page=page, descending=descending)
+    for wanted in (ALL, EventFilter(GIVER), EventFilter(RECIPIENT), EventFilter(backup_id=BACKUP_ID)):
+        expected = [each for each in every if matches(wanted, each)]
+        found = await listed(empty_store, wanted, page=page, descending=descending)
         assert found == (expected[::-1] if descending else expected)
 
 
@@ -117,7 +116,7 @@ def matches(filter: EventFilter, stored: StoredEvent) -> bool:
 
 
 @pytest.fixture
-async def world(empty_store: Store) -> AsyncIterator[None]:
+async def world(empty_store: Store) -> None:
     """Make events of two backups among four projects, one second after the other."""
     at = iter(range(NOW, NOW + 1000 * SECOND, SECOND))
     given: list[Sharing] = []
@@ -132,7 +131,6 @@ async def world(empty_store: Store) -> AsyncIterator[None]:
             cancel(sharing.id, sharing.from_project_id, because=cause(next(at), sharing.from_project_id))
         )
     await empty_store.remove_backup(RemoveBackup(SECOND_BACKUP, cause(next(at))))
-    yield
 
 
 async def test_every_combination_of_filters_selects_exactly(empty_store: Store, world: None) -> None:
@@ -149,11 +147,11 @@ async def test_every_combination_of_filters_selects_exactly(empty_store: Store, 
     ):
         *members, span = combination
         since, before = span or (None, None)
-        filter = EventFilter(*members, since=since, before=before)
-        if filter.project_id == filter.other_project_id is not None:
+        wanted = EventFilter(*members, since=since, before=before)
+        if wanted.project_id == wanted.other_project_id is not None:
             continue
-        found = await empty_store.list_events(filter, 1000, 0, None, descending=False)
-        assert list(found.items) == [each for each in every if matches(filter, each)], filter
+        found = await empty_store.list_events(wanted, 1000, 0, None, descending=False)
+        assert list(found.items) == [each for each in every if matches(wanted, each)], wanted
 
 
 async def test_a_project_with_itself_as_the_other_has_no_events(empty_store: Store, world: None) -> None:

@@ -15,7 +15,7 @@ from backup_sharing.store.interface import Position, SharingFilter, SortKey
 from backup_sharing.store.postgres import changes as postgres_changes
 from backup_sharing.store.postgres import shares as postgres_shares
 from backup_sharing.store.postgres.pooling import settings_statement
-from backup_sharing.store.postgres.reads import _GET_BACKUP, _GET_SHARING, POSTGRES, list_statement
+from backup_sharing.store.postgres.reads import _GET_BACKUP, _GET_SHARING, EVENTS, POSTGRES, list_statement
 from backup_sharing.store.postgres.schema import prepare
 from tests.store.commands import GIVER, OTHER, given, page
 from tests.support.postgres.databases import drop_database, new_database
@@ -131,6 +131,16 @@ def test_a_count_reads_nothing_but_the_index(
 def test_single_rows_are_looked_up(session: psycopg.Connection[tuple[Any, ...]]) -> None:
     for statement in (_GET_SHARING, _GET_BACKUP):
         probes_only(plan(session, statement))
+
+
+def test_each_pair_of_a_check_is_looked_up(session: psycopg.Connection[tuple[Any, ...]]) -> None:
+    nodes = plan(session, EVENTS.accesses)
+    for node in nodes:
+        if node.get("Relation Name") in {"backups", "sharings"}:
+            assert "Index Cond" in node
+    names = {node["Index Name"] for node in nodes if "Index Name" in node}
+    assert names <= {"backups_pkey", "sharings_active", "sharings_received"}
+    assert not kinds(nodes) & {"Hash Join", "Merge Join"}
 
 
 CHANGES = {

@@ -23,7 +23,7 @@ from backup_sharing.store.postgres.lane import Lane
 from backup_sharing.store.postgres.pooling import PreparedStatements, alone
 from backup_sharing.store.postgres.probe import Probe
 from backup_sharing.store.postgres.schema import prepare
-from backup_sharing.store.postgres.sequencer import place_all
+from backup_sharing.store.postgres.sequencer import read_in_order
 from backup_sharing.store.postgres.session import Session
 
 T = TypeVar("T")
@@ -186,9 +186,10 @@ class PostgresEngine:
             try:
                 async with self._pool.connection(timeout=min(_SLICE, max(left, 0.01))) as connection:
                     with within(connection, give_up_at - time.monotonic() + _STOPPED_WITHIN):
+                        parameters = reads.as_stored(query.parameters)
                         if query.in_order:
-                            await place_all(connection)
-                        rows = await alone(connection, query.statement, reads.as_stored(query.parameters))
+                            return query.answer(await read_in_order(connection, query.statement, parameters))
+                        rows = await alone(connection, query.statement, parameters)
                         return query.answer(await rows.fetchall())
             except (PoolTimeout, PoolClosed) as error:
                 if self._stopped or time.monotonic() >= give_up_at:

@@ -41,7 +41,13 @@ _GET_SHARING: Final = listing.get_statement(POSTGRES)
 _GET_BACKUP: Final = f"SELECT {BACKUP_COLUMNS} FROM backups AS b WHERE b.id = %(id)s"  # noqa: S608 -- constants
 
 EVENTS: Final = EventQueries(
-    EventDialect(parameter=lambda name: f"%({name})s", position="position", not_by_index=""),
+    EventDialect(
+        parameter=lambda name: f"%({name})s",
+        position="position",
+        not_by_index="",
+        collation=' COLLATE "default"',
+        is_selected_by_rows=True,
+    ),
     # The number in `event_order` survives the deletion of all events.
     bounds="""
         SELECT (SELECT id FROM store), coalesce((SELECT min(position) - 1 FROM sharing_events), last), last
@@ -50,7 +56,8 @@ EVENTS: Final = EventQueries(
     # Each pair is looked up in subqueries that cannot become joins, as in `backup_sharing.store.postgres.changes`.
     accesses=f"""
         SELECT (SELECT id FROM store), (SELECT last FROM event_order),
-            (SELECT b.project_id FROM backups AS b WHERE b.id = asked.backup_id), s.*
+            -- The status keeps PostgreSQL from reading the whole index of (project_id, id) instead of the row.
+            (SELECT CASE WHEN b.status <> '' THEN b.project_id END FROM backups AS b WHERE b.id = asked.backup_id), s.*
         FROM unnest(%(backup_ids)s::text[], %(project_ids)s::text[]) WITH ORDINALITY AS asked (backup_id, project_id, n)
         LEFT JOIN LATERAL (
             SELECT {SHARING_COLUMNS} FROM sharings AS s

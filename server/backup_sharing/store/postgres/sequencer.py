@@ -12,18 +12,26 @@ position after its commit, in a round:
 So positions are dense, a visible position is never below a visible one that a reader has passed, and changes of one
 backup keep their order: each is committed before the next one begins to write.
 
-Every reader of positions runs rounds first, until no event that was committed before the read is without a position.
+Every read of positions is made once no event that was committed before it is without a position.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from backup_sharing.store.postgres.connection import Connection
-from backup_sharing.store.postgres.pooling import alone, begin
+from backup_sharing.store.postgres.pooling import begin
 
 MOST_PER_ROUND: Final = 4096
 """Maximum events of a round, which therefore takes a fraction of a second."""
+
+# Without the size of a page, which is a parameter, PostgreSQL would rather read and sort the whole history.
+BY_INDEX: Final = """
+    SELECT set_config('enable_sort', 'off', true), set_config('enable_bitmapscan', 'off', true),
+        set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)
+"""
+"""Settings, until the end of the transaction, with which events are read from indexes in their order."""
 
 WITHOUT_POSITION: Final = "SELECT EXISTS (SELECT 1 FROM sharing_events WHERE position IS NULL)"
 """Whether a committed event has no position."""
@@ -46,21 +54,36 @@ PLACE: Final = f"""
 """Gives positions to the next events; returns the number of these events."""
 
 
-async def place_all(connection: Connection) -> None:
-    """Give a position to every event that was committed before this call. Raises psycopg.Error.
+async def read_in_order(
+    connection: Connection, statement: str, parameters: Mapping[str, object]
+) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement that reads positions, of every event that was committed before this call.
 
-    The connection must be in no transaction.
+    The connection must be in no transaction. Raises psycopg.Error.
     """
-    if not await _is_any_without(connection):
-        return
+    is_complete, rows = await _read(connection, statement, parameters)
+    if is_complete:
+        return rows
     # A smaller round has seen every event that was committed before it.
     while await _round(connection) == MOST_PER_ROUND:
         pass
+    _, rows = await _read(connection, statement, parameters)
+    return rows
 
 
-async def _is_any_without(connection: Connection) -> bool:
-    rows = await alone(connection, WITHOUT_POSITION)
-    return await rows.fetchone() == (True,)
+async def _read(
+    connection: Connection, statement: str, parameters: Mapping[str, object]
+) -> tuple[bool, list[tuple[Any, ...]]]:
+    """Return whether every event committed before has a position, and the rows, in one round trip."""
+    # The statements of a pipeline are one transaction, but each sees what was committed before it.
+    async with connection.pipeline():
+        if connection.transaction_settings:
+            await connection.execute(connection.transaction_settings)
+        await connection.execute(BY_INDEX)
+        without = await connection.execute(WITHOUT_POSITION)
+        found = await connection.execute(statement, parameters)
+        is_complete = await without.fetchone() == (False,)
+        return is_complete, await found.fetchall()
 
 
 async def _round(connection: Connection) -> int:
@@ -68,6 +91,7 @@ async def _round(connection: Connection) -> int:
     # One round trip: a client that pauses within a round would hold up all others.
     async with connection.pipeline():
         await begin(connection)
+        await connection.execute(BY_INDEX)
         await connection.execute(LOCK)
         placed = await connection.execute(PLACE)
         await connection.execute("COMMIT", prepare=False)

@@ -43,7 +43,9 @@ _GET_BACKUP: Final = f"SELECT {BACKUP_COLUMNS} FROM backups AS b WHERE b.id = :i
 _NEWEST: Final = "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'sharing_events'), 0)"
 
 EVENTS: Final = EventQueries(
-    EventDialect(parameter=lambda name: f":{name}", position="seq", not_by_index="+"),
+    EventDialect(
+        parameter=lambda name: f":{name}", position="seq", not_by_index="+", collation="", is_selected_by_rows=False
+    ),
     bounds=f"""
         SELECT id, coalesce((SELECT min(seq) - 1 FROM sharing_events), {_NEWEST}), {_NEWEST} FROM store
     """,  # noqa: S608 -- constants

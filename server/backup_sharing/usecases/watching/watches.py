@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from backup_sharing.errors import CursorExpired
 from backup_sharing.model import Principal
@@ -11,12 +10,10 @@ from backup_sharing.store.interface import EventFilter, LogBounds
 from backup_sharing.timers import Later, later
 from backup_sharing.usecases import cursor, policy
 from backup_sharing.usecases.checks import Checks, shown
+from backup_sharing.usecases.history import KINDS
 from backup_sharing.usecases.watching.entry import Encoding
 from backup_sharing.usecases.watching.feed import Feed
 from backup_sharing.usecases.watching.watch import Watch
-
-KINDS: Final = ("shared", "cancelled", "expired", "backup_put", "backup_removed")
-"""The kinds of events."""
 
 
 @dataclass(frozen=True, slots=True)
