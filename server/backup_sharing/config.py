@@ -243,6 +243,27 @@ class Settings(ProgramSettings):
         description="maximum multiplexed streams per peer address or certificate name; a gateway opens one; if the"
         " stream is refused, the gateway makes unary calls",
     )
+    max_watches: int = Field(
+        10_000, ge=1, description="maximum open watches of events; further watches are refused as overload"
+    )
+    max_project_watches: int = Field(
+        1000,
+        ge=0,
+        description="maximum open watches by the callers of one project; callers without a project count together;"
+        " 0: no limit",
+    )
+    watch_checkpoint: float = Field(
+        30.0,
+        gt=0,
+        description="seconds without an event after which a watch sends its cursor, so that the client knows that the"
+        " watch is alive",
+    )
+    max_watch_seconds: float = Field(
+        300.0,
+        gt=0,
+        description="maximum duration in seconds of a watch whose caller was named by an authenticating proxy; other"
+        " callers are identified again once per minute instead",
+    )
     max_waiting_changes: int = Field(
         10_000, ge=1, description="maximum changes waiting for the database; further changes are refused"
     )

@@ -6,7 +6,7 @@ Times are whole microseconds since 1970-01-01 UTC; identifiers are in canonical 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 Micros = int
@@ -81,6 +81,8 @@ class Principal:
     """The caller's name in logs and events; never a secret."""
     domain_id: str = ""
     """Id of the project's domain; empty if the identity provider does not know it."""
+    can_be_identified_again: bool = field(default=True, compare=False)
+    """Whether the same credentials still prove the caller's identity later, see `IdentityProvider.identify_again`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from backup_sharing.errors import Failure, Unavailable
@@ -42,6 +42,7 @@ class BatchedStore:
         self._readiness = Readiness(engine.look)
         self._lanes: Sequence[asyncio.Task[None]] = ()
         self._closed = False
+        self._committed: Callable[[], None] | None = None
 
     @classmethod
     async def open(
@@ -74,6 +75,10 @@ class BatchedStore:
     def failed(self) -> asyncio.Event:
         """Set once only a new process can find out what is stored; then close nothing before the process ends."""
         return self._engine.failed
+
+    def hint_to(self, committed: Callable[[], None]) -> None:
+        """Call ``committed`` soon after each commit of this store; it must be quick and raise nothing."""
+        self._committed = committed
 
     async def share(self, command: Share) -> Sequence[Sharing]:
         return await self._make(command)
@@ -174,6 +179,8 @@ class BatchedStore:
             except Exception as error:  # noqa: BLE001 -- a defect must reach the callers, not end the lane
                 _log.exception("a batch of changes failed because of a defect")
                 _fail(batch, error)
+            if self._committed is not None:
+                self._committed()
 
 
 def _fail(batch: Sequence[Change], failure: Exception) -> None:
