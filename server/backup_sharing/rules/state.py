@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from backup_sharing.errors import IdempotencyKeyReused, StoredDataUnreadable
-from backup_sharing.model import Backup, Micros, Sharing
+from backup_sharing.model import Backup, Event, Micros, Sharing
 from backup_sharing.rules.commands import NOBODY, Cause, Idempotency
 
 Key = tuple[str, str, str]
@@ -48,20 +48,6 @@ class StoredKey(NamedTuple):
     answer: Sequence[Sharing] | None
     """Sharings returned by the first successful call; None: unreadable."""
     expires_at: Micros
-
-
-class Event(NamedTuple):
-    """Record of a change: its kind, its cause and its object."""
-
-    kind: str
-    at: Micros
-    by_project_id: str
-    by_user_id: str
-    request_id: str
-    backup_id: str
-    from_project_id: str
-    sharing_id: str | None
-    to_project_id: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from backup_sharing.model import Backup, Micros, Page, Sharing, SharingDetail
+from backup_sharing.model import Backup, Event, Micros, Page, Sharing, SharingDetail
 from backup_sharing.rules.commands import Cancel, CancelAll, PutBackup, RemoveBackup, Share
-from backup_sharing.rules.state import Event
 
 PAGE_BYTES = 1024 * 1024
 """Maximum bytes of the items of a page, as far as they vary: `Store.list_sharings`, `Store.list_backups`."""

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from backup_sharing.model import Backup, Sharing, SharingDetail
-from backup_sharing.rules.state import Event, Key, StoredKey
+from backup_sharing.model import Backup, Event, Sharing, SharingDetail
+from backup_sharing.rules.state import Key, StoredKey
 
 SHARING_FIELDS: Final = (
     "id",
