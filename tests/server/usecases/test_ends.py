@@ -74,9 +74,10 @@ async def test_a_wrong_end_is_told_with_the_other_violations(sharings: Sharings,
 
 
 async def test_an_end_beyond_the_limit_is_refused(limited: Sharings, caller: Caller) -> None:
-    with pytest.raises(InvalidArgument, match="expected is a time until 2023-11-21T22:13:20Z") as refused:
-        await limited.share(caller, ending(at=NOW + 7 * DAY + 1))
-    assert [violation.field for violation in refused.value.violations] == ["expire_time"]
+    for key in (None, "k"):
+        with pytest.raises(InvalidArgument, match="expected is a time until 2023-11-21T22:13:20Z") as refused:
+            await limited.share(caller, ending(at=NOW + 7 * DAY + 1, key=key))
+        assert [violation.field for violation in refused.value.violations] == ["expire_time"]
     (given,) = await limited.share(caller, ending(at=NOW + 7 * DAY))
     assert given.expires_at == NOW + 7 * DAY
 

@@ -89,6 +89,12 @@ async def test_share_makes_every_check(shared: Store, asked: Share, failure: typ
         await shared.share(replace(asked, validate_only=True))
 
 
+async def test_share_finds_conflicts_also_if_nothing_is_due(store: Store) -> None:
+    await store.share(share())
+    with pytest.raises(AlreadyShared):
+        await store.share(share(validate_only=True))
+
+
 async def test_share_checks_the_state_of_the_backup(store: Store) -> None:
     await store.put_backup(PutBackup(backup(status="error"), cause()))
     with pytest.raises(BackupNotAvailable):

@@ -13,7 +13,7 @@ import pytest
 
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from tests.support.house import House, Project
-from tests.support.programs import Programs
+from tests.support.programs import PATIENCE, Programs
 from tests.support.rest import assert_failure, assert_success
 from tests.support.wire import Answer
 
@@ -128,6 +128,23 @@ async def test_nothing_shows_a_sharing_after_its_end(house: House, giver: Projec
     assert house.events(backup_id) == {"backup_put": 1, "shared": 2, "expired": 1}
 
 
+def test_a_call_that_only_checks_stores_nothing(house: House, giver: Project, backup_id: str) -> None:
+    metadata = [("x-auth-token", giver.token)]
+    shared = pb.BackupRecipients(backup_id=backup_id, to_project_ids=["one", "two"])
+    request = pb.ShareBackupRequest(project_id=giver.id, shared=shared, validate_only=True, idempotency_key="k")
+    request.expire_time.FromDatetime(FAR)
+    answer = house.sharings.ShareBackup(request, metadata=metadata)
+    assert [(each.id, each.expire_time.ToDatetime(UTC)) for each in answer.shared] == [("", FAR), ("", FAR)]
+    assert (house.rows(backup_id), house.events(backup_id)) == ([], {"backup_put": 1})
+    request.validate_only = False
+    stored = house.sharings.ShareBackup(request, metadata=metadata).shared
+    cancel = pb.CancelSharingRequest(project_id=giver.id, id=backup_id, is_backup_id=True, validate_only=True)
+    assert [each.id for each in house.sharings.CancelSharing(cancel, metadata=metadata).shared] == [
+        each.id for each in stored
+    ]
+    assert house.events(backup_id) == {"backup_put": 1, "shared": 2}
+
+
 async def test_the_server_records_ends_and_sets_them(programs: Programs, tmp_path: Path) -> None:
     house = House(tmp_path, programs, 1, "--sweep-interval", "0.05", "--max-sharing-lifetime", "7")
     giver = house.new_project()
@@ -138,7 +155,8 @@ async def test_the_server_records_ends_and_sets_them(programs: Programs, tmp_pat
     other = house.put_backup(giver)
     assert_failure(await ending(house, giver, other, FAR.isoformat()), 400, "VolumeBackup.0002", "expire_time")
     let_end(house, backup_id)
-    while "expired" not in house.events(backup_id):  # noqa: ASYNC110 -- another process records it
-        await asyncio.sleep(PAUSE)
+    async with asyncio.timeout(PATIENCE):
+        while "expired" not in house.events(backup_id):  # noqa: ASYNC110 -- another process records it
+            await asyncio.sleep(PAUSE)
     assert house.rows(backup_id) == [(sharing["id"], "recipient", 1)]
     house.close()
