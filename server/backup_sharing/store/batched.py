@@ -12,7 +12,14 @@ from backup_sharing.model import Backup, Page, Sharing, SharingDetail
 from backup_sharing.rules.commands import Cancel, CancelAll, Command, PutBackup, RemoveBackup, Share
 from backup_sharing.store.change import Change
 from backup_sharing.store.engine import Engine, Query
-from backup_sharing.store.interface import Checked, EventFilter, LogBounds, SharingFilter, SharingQuery, StoredEvent
+from backup_sharing.store.interface import (
+    CheckedAccess,
+    EventFilter,
+    LogBounds,
+    SharingFilter,
+    SharingQuery,
+    StoredEvent,
+)
 from backup_sharing.store.queue import ChangeQueue
 from backup_sharing.store.readiness import Readiness
 from backup_sharing.store.unusable import UnusableDatabase
@@ -98,7 +105,7 @@ class BatchedStore:
     async def list_backups(self, project_id: str | None, limit: int, after_id: str | None) -> Page[Backup]:
         return await self._answer(self._engine.reads.list_backups(project_id, limit, after_id))
 
-    async def check_access(self, pairs: Sequence[tuple[str, str]]) -> Checked:
+    async def check_access(self, pairs: Sequence[tuple[str, str]]) -> CheckedAccess:
         now = None if self._engine.clock is None else self._engine.clock()
         return await self._answer(self._engine.reads.check_access(pairs, now))
 

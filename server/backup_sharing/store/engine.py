@@ -9,7 +9,14 @@ from typing import Generic, Protocol, TypeVar
 
 from backup_sharing.model import Backup, Micros, Page, SharingDetail
 from backup_sharing.store.change import Change
-from backup_sharing.store.interface import Checked, EventFilter, LogBounds, SharingFilter, SharingQuery, StoredEvent
+from backup_sharing.store.interface import (
+    CheckedAccess,
+    EventFilter,
+    LogBounds,
+    SharingFilter,
+    SharingQuery,
+    StoredEvent,
+)
 from backup_sharing.store.listing import Parameters
 from backup_sharing.store.rows import Row
 
@@ -51,7 +58,7 @@ class Reads(Protocol):
         """Return the query of `Store.list_backups`."""
         ...
 
-    def check_access(self, pairs: Sequence[tuple[str, str]], now: Micros | None) -> Query[Checked]:
+    def check_access(self, pairs: Sequence[tuple[str, str]], now: Micros | None) -> Query[CheckedAccess]:
         """Return the query of `Store.check_access`; ``now`` None: the time of the database's clock."""
         ...
 
