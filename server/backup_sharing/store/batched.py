@@ -13,7 +13,7 @@ from backup_sharing.rules.commands import Cancel, CancelAll, Command, EndDue, Pu
 from backup_sharing.store.change import Change
 from backup_sharing.store.engine import Engine, Query
 from backup_sharing.store.interface import (
-    Checked,
+    CheckedAccess,
     EventFilter,
     LogBounds,
     SharingFilter,
@@ -124,7 +124,7 @@ class BatchedStore:
     async def list_backups(self, project_id: str | None, limit: int, after_id: str | None) -> Page[Backup]:
         return await self._answer(self._engine.reads.list_backups(project_id, limit, after_id))
 
-    async def check_access(self, pairs: Sequence[tuple[str, str]]) -> Checked:
+    async def check_access(self, pairs: Sequence[tuple[str, str]]) -> CheckedAccess:
         return await self._answer(self._engine.reads.check_access(pairs))
 
     async def log_bounds(self) -> LogBounds:

@@ -10,7 +10,14 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from backup_sharing.model import Backup, Micros, Page, SharingDetail
 from backup_sharing.store.change import Change
-from backup_sharing.store.interface import Checked, EventFilter, LogBounds, SharingFilter, SharingQuery, StoredEvent
+from backup_sharing.store.interface import (
+    CheckedAccess,
+    EventFilter,
+    LogBounds,
+    SharingFilter,
+    SharingQuery,
+    StoredEvent,
+)
 from backup_sharing.store.listing import Parameters
 from backup_sharing.store.rows import Row
 
@@ -73,7 +80,7 @@ class Reads(Protocol):
         """Return the query of `Store.list_backups`."""
         ...
 
-    def check_access(self, pairs: Sequence[tuple[str, str]]) -> Query[Checked]:
+    def check_access(self, pairs: Sequence[tuple[str, str]]) -> Query[CheckedAccess]:
         """Return the query of `Store.check_access`."""
         ...
 

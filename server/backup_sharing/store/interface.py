@@ -116,7 +116,7 @@ class LogBounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
+class CheckedAccess:
     """Answers to questions of access, all from one committed state."""
 
     accesses: Sequence[Access]
@@ -277,7 +277,7 @@ class Store(EventLog, Protocol):
         """Return the number of sharings on all pages of `list_sharings` with the same filter."""
         ...
 
-    async def check_access(self, pairs: Sequence[tuple[str, str]]) -> Checked:
+    async def check_access(self, pairs: Sequence[tuple[str, str]]) -> CheckedAccess:
         """Return the access to each pair of a backup's id and a project's id, at most 1000 pairs.
 
         Must read one committed state, and must not regard a sharing as active once it is due.

@@ -11,7 +11,7 @@ from backup_sharing.store import listing
 from backup_sharing.store.engine import Ending, Query
 from backup_sharing.store.history.queries import EventQueries
 from backup_sharing.store.history.statements import EventDialect
-from backup_sharing.store.interface import PAGE_BYTES, Checked, SharingFilter, SharingQuery
+from backup_sharing.store.interface import PAGE_BYTES, CheckedAccess, SharingFilter, SharingQuery
 from backup_sharing.store.postgres.rows import store_time, stored_backup, stored_detail, text_in, text_out
 from backup_sharing.store.rows import (
     BACKUP_COLUMNS,
@@ -77,7 +77,7 @@ events_after: Final = EVENTS.events_after
 list_events: Final = EVENTS.list_events
 
 
-def check_access(pairs: Sequence[tuple[str, str]]) -> Query[Checked]:
+def check_access(pairs: Sequence[tuple[str, str]]) -> Query[CheckedAccess]:
     """Return the query of `Store.check_access`."""
     backup_ids, project_ids = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     return EVENTS.check_access({"backup_ids": backup_ids, "project_ids": project_ids})

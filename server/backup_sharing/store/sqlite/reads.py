@@ -16,7 +16,7 @@ from backup_sharing.store import listing
 from backup_sharing.store.engine import Ending, Query
 from backup_sharing.store.history.queries import EventQueries
 from backup_sharing.store.history.statements import EventDialect
-from backup_sharing.store.interface import Checked, SharingFilter, SharingQuery, SortKey
+from backup_sharing.store.interface import CheckedAccess, SharingFilter, SharingQuery, SortKey
 from backup_sharing.store.rows import (
     BACKUP_COLUMNS,
     BACKUP_FIELDS,
@@ -67,7 +67,7 @@ events_after: Final = EVENTS.events_after
 list_events: Final = EVENTS.list_events
 
 
-def check_access(pairs: Sequence[tuple[str, str]]) -> Query[Checked]:
+def check_access(pairs: Sequence[tuple[str, str]]) -> Query[CheckedAccess]:
     """Return the query of `Store.check_access`."""
     return EVENTS.check_access({"pairs": json.dumps(pairs)})
 
