@@ -229,7 +229,7 @@ def test_a_watch_prints_resumes_and_ends_by_ctrl_c(stub: StubServer) -> None:
         assert streams.held.wait(PATIENCE)
         code, rest, notes = interrupted(process)
     assert (code, rest) == (130, "")
-    assert notes == ["broken; reconnecting", "Connected again.", "To continue here: --cursor s:2"]
+    assert notes == ["Reconnecting: broken", "Connected again.", "To continue here: --cursor s:2"]
     assert streams.asked == ["newest1", "s:0", "s:1"]
 
 

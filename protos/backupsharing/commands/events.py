@@ -144,7 +144,7 @@ class _Notes:
 
     def lost(self, failure: BackupSharingError, _: float) -> None:
         if not self._is_lost:
-            click.echo(f"{visible(failure.message).removesuffix('.')}; reconnecting", err=True)
+            click.echo(f"Reconnecting: {visible(failure.message)}", err=True)
         self._is_lost = True
 
     def connected(self) -> None:
