@@ -21,7 +21,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class Sharing(_message.Message):
     """A sharing makes one backup visible to one other project. A sharing is active
-    until it is cancelled. A cancelled sharing never becomes active again: sharing
+    until it is cancelled or ends by itself. It never becomes active again: sharing
     the backup once more creates a new sharing.
     """
 
