@@ -6,8 +6,8 @@ Times are whole microseconds since 1970-01-01 UTC; identifiers are in canonical 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
 
 Micros = int
 """A point in time: microseconds since 1970-01-01T00:00:00 UTC, negative before."""
@@ -62,6 +62,20 @@ class Sharing:
     """Time when the sharing ends by itself, recorded or not; None: never."""
 
 
+class Event(NamedTuple):
+    """Record of a change: its kind, its cause and its object."""
+
+    kind: str
+    at: Micros
+    by_project_id: str
+    by_user_id: str
+    request_id: str
+    backup_id: str
+    from_project_id: str
+    sharing_id: str | None
+    to_project_id: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class SharingDetail:
     """An active sharing with its backup."""
@@ -81,6 +95,8 @@ class Principal:
     """The caller's name in logs and events; never a secret."""
     domain_id: str = ""
     """Id of the project's domain; empty if the identity provider does not know it."""
+    can_be_identified_again: bool = field(default=True, compare=False)
+    """Whether the same credentials still prove the caller's identity later, see `IdentityProvider.identify_again`."""
 
 
 @dataclass(frozen=True, slots=True)

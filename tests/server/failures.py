@@ -24,6 +24,7 @@ EXAMPLES: tuple[Failure, ...] = (
     errors.AlreadyShared(BACKUP, [RECIPIENT]),
     errors.IdempotencyKeyReused(),
     errors.QuotaUsedUp(BACKUP, 1000),
+    errors.CursorExpired("0123456789abcdef:5"),
     errors.Overloaded("too many"),
     errors.Unavailable("closed"),
     errors.OutcomeUnknown(),

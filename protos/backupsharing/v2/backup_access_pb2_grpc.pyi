@@ -68,8 +68,9 @@ class BackupAccessServiceStub:
     """Sends events as they happen, in their order, none skipped. After a broken
     stream, continue with the last received cursor: each event comes once.
 
-    On a quiet store, responses without an event tell that the stream is alive and
-    how far it has come. The stream ends with UNAVAILABLE and a
+    Responses without an event tell that the stream is alive and how far it has
+    come: one at the beginning, unless there are past events to send, and then one
+    whenever no event came for a while. The stream ends with UNAVAILABLE and a
     `google.rpc.RetryInfo` if the server drains, and with UNAUTHENTICATED if the
     token is no longer valid. Fails with CURSOR_EXPIRED if the server no longer
     keeps the events after `cursor`, and with OVERLOADED if there are too many
@@ -116,8 +117,9 @@ class BackupAccessServiceAsyncStub(BackupAccessServiceStub):
     """Sends events as they happen, in their order, none skipped. After a broken
     stream, continue with the last received cursor: each event comes once.
 
-    On a quiet store, responses without an event tell that the stream is alive and
-    how far it has come. The stream ends with UNAVAILABLE and a
+    Responses without an event tell that the stream is alive and how far it has
+    come: one at the beginning, unless there are past events to send, and then one
+    whenever no event came for a while. The stream ends with UNAVAILABLE and a
     `google.rpc.RetryInfo` if the server drains, and with UNAUTHENTICATED if the
     token is no longer valid. Fails with CURSOR_EXPIRED if the server no longer
     keeps the events after `cursor`, and with OVERLOADED if there are too many
@@ -185,8 +187,9 @@ class BackupAccessServiceServicer(metaclass=_abc_1.ABCMeta):
         """Sends events as they happen, in their order, none skipped. After a broken
         stream, continue with the last received cursor: each event comes once.
 
-        On a quiet store, responses without an event tell that the stream is alive and
-        how far it has come. The stream ends with UNAVAILABLE and a
+        Responses without an event tell that the stream is alive and how far it has
+        come: one at the beginning, unless there are past events to send, and then one
+        whenever no event came for a while. The stream ends with UNAVAILABLE and a
         `google.rpc.RetryInfo` if the server drains, and with UNAUTHENTICATED if the
         token is no longer valid. Fails with CURSOR_EXPIRED if the server no longer
         keeps the events after `cursor`, and with OVERLOADED if there are too many

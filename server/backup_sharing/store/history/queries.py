@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from backup_sharing.model import Page
-from backup_sharing.rules.state import Event
+from backup_sharing.model import Event, Page
 from backup_sharing.store.engine import Query
 from backup_sharing.store.history.statements import EventDialect, after_statement, list_statement, parameters_of
 from backup_sharing.store.interface import Access, CheckedAccess, EventFilter, LogBounds, StoredEvent
