@@ -40,6 +40,7 @@ from backup_sharing.usecases.access import Accesses
 from backup_sharing.usecases.catalog import Catalog
 from backup_sharing.usecases.history import History
 from backup_sharing.usecases.sharing import SharingLimits, Sharings
+from backup_sharing.usecases.sweeper import Sweeper
 from backup_sharing.usecases.watching.feed import Feed
 from backup_sharing.usecases.watching.watches import Watches
 from programkit.garbage import collect_rarely
@@ -54,6 +55,9 @@ SERVICES = (sharing_service.SERVICE, catalog_service.SERVICE, access_service.SER
 _BESIDES_CALLS = 512
 """Calls that gRPC accepts beyond ``max_concurrent_calls`` and ``max_watches``: other streams, and requests still being
 received."""
+
+_DAY: Final = 24 * 3600 * 1_000_000
+"""Microseconds of a day."""
 
 _LAST_ANSWERS: Final = 1.0
 """Seconds for calls in progress to finish after the store has failed."""
@@ -81,6 +85,7 @@ def methods(store: Store, settings: Settings) -> Sequence[ServedMethod]:
         max_active=settings.max_active_sharings,
         on_conflict=OnConflict(settings.on_conflict),
         key_lifetime=round(settings.idempotency_key_lifetime * 1_000_000),
+        max_lifetime=round(settings.max_sharing_lifetime * _DAY),
     )
     sharings = sharing_service.SharingService(Sharings(store, limits, now, new_sharing_id))
     catalog = catalog_service.CatalogService(Catalog(store, now))
@@ -123,6 +128,7 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         calls = (*unaries, *watches, multiplexer.handler(), health.handler(serving, traffic))
         server = _server(settings, calls, traffic, tls)
         await server.start()
+        cleanups.push_async_callback(_ended, asyncio.create_task(Sweeper(store, settings.sweep_interval).run()))
         cleanups.push_async_callback(multiplexer.closed)
         cleanups.push_async_callback(watching.closed)
         cleanups.push_async_callback(_stop, server, settings, store)
@@ -145,6 +151,12 @@ async def _stop(server: grpc.aio.Server, settings: Settings, store: Store) -> No
     """Finish the calls in progress. A failed store answers them at once or never, so it gets `_LAST_ANSWERS`."""
     limit = min(settings.drain_timeout, _LAST_ANSWERS) if store.failed.is_set() else settings.drain_timeout
     await server.stop(limit)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Cancel a background task, and wait for its end."""
+    task.cancel()
+    await asyncio.wait((task,))
 
 
 async def _first(*events: Coroutine[Any, Any, object]) -> None:

@@ -199,6 +199,20 @@ class Settings(ProgramSettings):
         "refuse",
         description="if a recipient already has the backup: refuse the call, or return the existing sharing",
     )
+    max_sharing_lifetime: float = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="maximum days until a new sharing ends by itself; a sharing without an end then gets this one;"
+        " 0: no limit, and sharings without an end do not end",
+    )
+    sweep_interval: float = Field(
+        10.0,
+        gt=0,
+        le=86_400,
+        description="maximum seconds between two looks for sharings that have ended, to record their ends and the"
+        " events of these; no call shows a sharing after its time, recorded or not",
+    )
     idempotency_key_lifetime: float = Field(86400, gt=0, description="seconds to keep an idempotency key")
     commit_margin: float = Field(
         1.0,

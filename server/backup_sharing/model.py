@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 Micros = int
 """A point in time: microseconds since 1970-01-01T00:00:00 UTC, negative before."""
@@ -60,6 +60,20 @@ class Sharing:
     """Time of the cancellation or of the recorded end; None before."""
     expires_at: Micros | None = None
     """Time when the sharing ends by itself, recorded or not; None: never."""
+
+
+class Event(NamedTuple):
+    """Record of a change: its kind, its cause and its object."""
+
+    kind: str
+    at: Micros
+    by_project_id: str
+    by_user_id: str
+    request_id: str
+    backup_id: str
+    from_project_id: str
+    sharing_id: str | None
+    to_project_id: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,8 +57,8 @@ def caller() -> Caller:
 
 
 @pytest_asyncio.fixture
-async def empty_store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = await open_sqlite(tmp_path / "sharings.db")
+async def empty_store(tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
+    store = await open_sqlite(tmp_path / "sharings.db", clock=clock)
     yield store
     await store.close()
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from backup_sharing.model import Event
 from backup_sharing.rpc import mapping
-from backup_sharing.rules.state import Event
 from backup_sharing.store.interface import StoredEvent
 from backup_sharing.usecases import cursor
 from backupsharing.v2 import backup_access_pb2 as pb

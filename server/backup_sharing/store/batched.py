@@ -9,10 +9,18 @@ from typing import Final, TypeVar
 
 from backup_sharing.errors import Failure, Unavailable
 from backup_sharing.model import Backup, Page, Sharing, SharingDetail
-from backup_sharing.rules.commands import Cancel, CancelAll, Command, PutBackup, RemoveBackup, Share
+from backup_sharing.rules.commands import Cancel, CancelAll, Command, EndDue, PutBackup, RemoveBackup, Share
 from backup_sharing.store.change import Change
 from backup_sharing.store.engine import Engine, Query
-from backup_sharing.store.interface import Checked, EventFilter, LogBounds, SharingFilter, SharingQuery, StoredEvent
+from backup_sharing.store.interface import (
+    CheckedAccess,
+    EventFilter,
+    LogBounds,
+    SharingFilter,
+    SharingQuery,
+    StoredEvent,
+    Swept,
+)
 from backup_sharing.store.queue import ChangeQueue
 from backup_sharing.store.readiness import Readiness
 from backup_sharing.store.unusable import UnusableDatabase
@@ -81,6 +89,19 @@ class BatchedStore:
     async def cancel_all(self, command: CancelAll) -> Sequence[Sharing]:
         return await self._make(command)
 
+    async def end_due(self, limit: int) -> Swept:
+        # One more than the limit: the next one to end.
+        ending = await self._answer(self._engine.reads.ending(limit + 1))
+        due: dict[str, list[str]] = {}
+        for each in ending[:limit]:
+            if each.left <= 0:
+                due.setdefault(each.backup_id, []).append(each.sharing_id)
+        made = [asyncio.ensure_future(self._make(EndDue(*of_backup))) for of_backup in due.items()]
+        await asyncio.gather(*made, return_exceptions=True)
+        ended = sum(len(each.result()) for each in made)
+        following = ending[sum(map(len, due.values())) :]
+        return Swept(ended, following[0].left if following else None)
+
     async def put_backup(self, command: PutBackup) -> Backup:
         await self._make(command)
         return command.backup
@@ -103,9 +124,8 @@ class BatchedStore:
     async def list_backups(self, project_id: str | None, limit: int, after_id: str | None) -> Page[Backup]:
         return await self._answer(self._engine.reads.list_backups(project_id, limit, after_id))
 
-    async def check_access(self, pairs: Sequence[tuple[str, str]]) -> Checked:
-        now = None if self._engine.clock is None else self._engine.clock()
-        return await self._answer(self._engine.reads.check_access(pairs, now))
+    async def check_access(self, pairs: Sequence[tuple[str, str]]) -> CheckedAccess:
+        return await self._answer(self._engine.reads.check_access(pairs))
 
     async def log_bounds(self) -> LogBounds:
         return await self._answer(self._engine.reads.log_bounds())

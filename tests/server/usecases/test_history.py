@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from backup_sharing.errors import CursorExpired, InvalidArgument
-from backup_sharing.model import Page
-from backup_sharing.rules.state import Event
+from backup_sharing.model import Event, Page
 from backup_sharing.store.interface import EventFilter, LogBounds, Store, StoredEvent
 from backup_sharing.usecases.history import EventPage, EventsRequest, History
 from backup_sharing.usecases.sharing import Caller, Sharings

@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 
 from backup_sharing.errors import Failure
 from backup_sharing.fair_queue import FairQueue
-from backup_sharing.model import Page
+from backup_sharing.model import Event, Page
 from backup_sharing.rpc.watching.watch_service import WatchEncoding
-from backup_sharing.rules.state import Event
 from backup_sharing.store.interface import EventFilter, LogBounds, StoredEvent
 from backup_sharing.usecases.watching.entry import matches
 from backup_sharing.usecases.watching.feed import Feed

@@ -10,7 +10,6 @@ import pytest
 
 from backup_sharing.model import Sharing
 from backup_sharing.rules.commands import PutBackup, RemoveBackup
-from backup_sharing.store.batched import BatchedStore
 from backup_sharing.store.interface import Access, Store
 from tests.store.commands import (
     BACKUP_ID,
@@ -78,9 +77,9 @@ async def test_a_due_sharing_gives_no_access(store: Store, engine: Engine) -> No
 async def test_a_sharing_is_due_at_its_very_end(store: Store, engine: Engine, now: int, is_active: bool) -> None:
     (sharing,) = await store.share(share(RECIPIENT))
     engine.write(ends(NOW, sharing))
-    assert isinstance(store, BatchedStore)
-    found = await store._engine.query(store._engine.reads.check_access([(BACKUP_ID, RECIPIENT)], now))
-    assert (found.accesses[0].sharing is not None) == is_active
+    engine.now = now
+    (found,) = await checked(store, (BACKUP_ID, RECIPIENT))
+    assert (found.sharing is not None) == is_active
 
 
 async def test_a_thousand_pairs_are_answered_in_their_order(store: Store) -> None:

@@ -65,7 +65,7 @@ class Follower:
         return list(new)
 
 
-async def test_an_event_that_commits_late_is_neither_missed_nor_repeated(database_url: str) -> None:
+async def test_an_event_that_commits_late_is_in_its_place_once(database_url: str) -> None:
     store = await open_postgres(database_url)
     try:
         follower = Follower(store)

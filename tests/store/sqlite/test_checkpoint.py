@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sqlite3
 import subprocess
 import sys
@@ -18,8 +17,6 @@ from backup_sharing.store.sqlite.connection import connect
 from backup_sharing.store.sqlite.log import log_path, log_use
 from tests.store import log_reset_process
 from tests.store.faulty_disk import build
-
-SERVER = Path(__file__).parents[3] / "server"
 
 
 def has_the_race(version: tuple[int, ...]) -> bool:
@@ -48,13 +45,6 @@ def test_a_log_that_begins_again_in_a_checkpoint_loses_nothing(library: Path, tm
 @pytest.mark.skipif(not has_the_race(sqlite3.sqlite_version_info), reason="this SQLite does not have the race")
 def test_without_a_guard_it_does(library: Path, tmp_path: Path) -> None:
     assert race(library, tmp_path / "commits.db", "unguarded") == "some are lost"
-
-
-def test_checkpoints_and_connections_are_made_in_one_place_each() -> None:
-    lines = [(path.name, line) for path in SERVER.rglob("*.py") for line in path.read_text("utf-8").splitlines()]
-    assert {name for name, line in lines if "PRAGMA wal_checkpoint" in line} == {"checkpoint.py"}
-    opened = {name for name, line in lines if re.search(r'sqlite3\.connect\((?!":memory:")', line)}
-    assert opened == {"connection.py"}
 
 
 @pytest.fixture

@@ -76,7 +76,7 @@ def test_the_bounds_are_looked_up(connection: sqlite3.Connection) -> None:
 
 
 def test_each_pair_of_a_check_is_looked_up(connection: sqlite3.Connection) -> None:
-    query = check_access([("b", "p")], 1)
-    found = plan(connection, query.statement, query.parameters)
+    query = check_access([("b", "p")])
+    found = plan(connection, query.statement, {**query.parameters, "now": 1})
     assert "SEARCH s USING INDEX sharings_active (backup_id=? AND to_project_id=?) LEFT-JOIN" in found
     assert "SEARCH b USING INDEX sqlite_autoindex_backups_1 (id=?)" in found

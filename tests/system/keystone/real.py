@@ -31,6 +31,9 @@ key_repository = {folder}/fernet
 key_repository = {folder}/credential
 [cache]
 enabled = false
+[identity]
+# The fewest rounds: each login would take a quarter of a second.
+password_hash_rounds = 4
 """
 
 

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from backup_sharing.model import Page
-from backup_sharing.rules.state import Event
+from backup_sharing.model import Event, Page
 from backup_sharing.store.engine import Query
 from backup_sharing.store.history.statements import EventDialect, after_statement, list_statement, parameters_of
-from backup_sharing.store.interface import Access, Checked, EventFilter, LogBounds, StoredEvent
+from backup_sharing.store.interface import Access, CheckedAccess, EventFilter, LogBounds, StoredEvent
 from backup_sharing.store.listing import Parameters
 from backup_sharing.store.rows import Row, sharing_of
 
@@ -50,7 +49,7 @@ class EventQueries:
         parameters = parameters_of(filter, limit + 1, offset, after, descending=descending)
         return Query(statement, parameters, answer, in_order=True)
 
-    def check_access(self, parameters: Parameters) -> Query[Checked]:
+    def check_access(self, parameters: Parameters) -> Query[CheckedAccess]:
         """Return the query of `Store.check_access` with the parameters of `accesses`."""
         return Query(self.accesses, parameters, _checked)
 
@@ -68,8 +67,8 @@ def _bounds_of(rows: Iterable[Row]) -> LogBounds:
     return LogBounds(store_id, oldest, newest)
 
 
-def _checked(rows: Iterable[Row]) -> Checked:
+def _checked(rows: Iterable[Row]) -> CheckedAccess:
     found = list(rows)
     accesses = [Access(row[2], None if row[3] is None else sharing_of(row[3:])) for row in found]
     store_id, position = found[0][:2]
-    return Checked(accesses, store_id, position)
+    return CheckedAccess(accesses, store_id, position)

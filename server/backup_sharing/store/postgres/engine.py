@@ -66,31 +66,32 @@ class PostgresEngine:
         read_connections: int = 4,
         write_connections: int = 1,
         patience: float = 5.0,
+        clock: Callable[[], Micros] | None = None,
         prepared: PreparedStatements = "auto",
         known: Sequence[Migration] = MIGRATIONS,
-        clock: Callable[[], Micros] | None = None,
     ) -> None:
         """Use the database at ``url``; the first `look` connects.
 
         ``read_connections``: number of concurrent reads.
         ``write_connections``: number of concurrent transactions that change data.
         ``patience``: seconds to wait for the database, and for locks of others, before a call raises `Unavailable`.
+        ``clock``: tells the time at which sharings end; None: the database does, which is the same for all servers.
         ``prepared``: whether to prepare statements.
         ``known``: migrations that the program needs.
-        ``clock``: returns the time that decides whether a sharing is due; None: the database's clock.
 
         Raises UnusableDatabase if the URL cannot be used.
         """
         conninfo = connection_string(url)
         self._url = url
         self._known = known
-        self.clock = clock
+        self._now: Callable[[], Micros | None] = clock or (lambda: None)
         self.patience = patience
         self.lanes = write_connections
         self.failed = asyncio.Event()
         """Never set: whatever happens to the database, another connection finds out what the database holds."""
         connect = partial(connect_to_write, conninfo, patience, prepared)
-        self._lanes = [Lane(Session(connect, patience + _SILENT)) for _ in range(write_connections)]
+        sessions = [Session(connect, patience + _SILENT) for _ in range(write_connections)]
+        self._lanes = [Lane(session, self._now) for session in sessions]
         self._idle = list(self._lanes)
         self._pool: _Pool = AsyncConnectionPool(
             conninfo,
@@ -186,7 +187,7 @@ class PostgresEngine:
             try:
                 async with self._pool.connection(timeout=min(_SLICE, max(left, 0.01))) as connection:
                     with within(connection, give_up_at - time.monotonic() + _STOPPED_WITHIN):
-                        parameters = reads.as_stored(query.parameters)
+                        parameters = reads.as_stored({**query.parameters, "now": self._now()})
                         if query.in_order:
                             return query.answer(await read_in_order(connection, query.statement, parameters))
                         rows = await alone(connection, query.statement, parameters)

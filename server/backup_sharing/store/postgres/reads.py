@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from backup_sharing.errors import BackupNotFound, SharingNotFound
-from backup_sharing.model import Backup, Micros, Page, SharingDetail
+from backup_sharing.model import Backup, Page, SharingDetail
 from backup_sharing.store import listing
-from backup_sharing.store.engine import Query
+from backup_sharing.store.engine import Ending, Query
 from backup_sharing.store.history.queries import EventQueries
 from backup_sharing.store.history.statements import EventDialect
-from backup_sharing.store.interface import PAGE_BYTES, Checked, SharingFilter, SharingQuery
-from backup_sharing.store.postgres.rows import stored_backup, stored_detail, text_in, text_out
+from backup_sharing.store.interface import PAGE_BYTES, CheckedAccess, SharingFilter, SharingQuery
+from backup_sharing.store.postgres.rows import store_time, stored_backup, stored_detail, text_in, text_out
 from backup_sharing.store.rows import (
     BACKUP_COLUMNS,
     BACKUP_FIELDS,
@@ -29,6 +29,7 @@ POSTGRES: Final = listing.Dialect(
     # PostgreSQL's text cannot.
     name_contains=lambda name: f"position(%({name})s::bytea IN b.name_folded) > 0",
     not_by_index="",
+    now=store_time("%(now)s"),
 )
 """SQL fragments of PostgreSQL."""
 
@@ -62,8 +63,7 @@ EVENTS: Final = EventQueries(
         LEFT JOIN LATERAL (
             SELECT {SHARING_COLUMNS} FROM sharings AS s
             WHERE s.backup_id = asked.backup_id AND s.to_project_id = asked.project_id AND s.deleted_at IS NULL
-                AND (s.expires_at IS NULL OR s.expires_at > coalesce(
-                    %(now)s::bigint, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint))
+                AND (s.expires_at IS NULL OR s.expires_at > {POSTGRES.now})
             LIMIT 1
         ) AS s ON TRUE
         ORDER BY asked.n
@@ -77,10 +77,10 @@ events_after: Final = EVENTS.events_after
 list_events: Final = EVENTS.list_events
 
 
-def check_access(pairs: Sequence[tuple[str, str]], now: Micros | None) -> Query[Checked]:
+def check_access(pairs: Sequence[tuple[str, str]]) -> Query[CheckedAccess]:
     """Return the query of `Store.check_access`."""
     backup_ids, project_ids = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    return EVENTS.check_access({"backup_ids": backup_ids, "project_ids": project_ids, "now": now})
+    return EVENTS.check_access({"backup_ids": backup_ids, "project_ids": project_ids})
 
 
 def get_sharing(project_id: str, sharing_id: str) -> Query[SharingDetail]:
@@ -116,6 +116,11 @@ def list_statement(query: SharingQuery) -> tuple[str, listing.Parameters]:
 def count_sharings(filter: SharingFilter) -> Query[int]:
     """Return the query of `Store.count_sharings`."""
     return Query(*listing.count_statement(filter, POSTGRES), listing.only_number)
+
+
+def ending(limit: int) -> Query[Sequence[Ending]]:
+    """Return the query of `Reads.ending`."""
+    return Query(listing.ending_statement(POSTGRES), {"rows": limit}, lambda rows: [Ending(*row) for row in rows])
 
 
 def get_backup(backup_id: str) -> Query[Backup]:

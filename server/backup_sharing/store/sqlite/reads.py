@@ -11,12 +11,12 @@ from operator import itemgetter
 from typing import Final
 
 from backup_sharing.errors import BackupNotFound, SharingNotFound
-from backup_sharing.model import Backup, Micros, Page, SharingDetail
+from backup_sharing.model import Backup, Page, SharingDetail
 from backup_sharing.store import listing
-from backup_sharing.store.engine import Query
+from backup_sharing.store.engine import Ending, Query
 from backup_sharing.store.history.queries import EventQueries
 from backup_sharing.store.history.statements import EventDialect
-from backup_sharing.store.interface import Checked, SharingFilter, SharingQuery, SortKey
+from backup_sharing.store.interface import CheckedAccess, SharingFilter, SharingQuery, SortKey
 from backup_sharing.store.rows import (
     BACKUP_COLUMNS,
     BACKUP_FIELDS,
@@ -33,6 +33,7 @@ SQLITE: Final = listing.Dialect(
     with_backup="sharings AS s CROSS JOIN backups AS b ON b.id = s.backup_id",
     name_contains=lambda name: f"instr(b.name_folded, :{name}) > 0",
     not_by_index="+",
+    now=":now",
 )
 """SQL fragments of SQLite."""
 
@@ -54,7 +55,7 @@ EVENTS: Final = EventQueries(
             (SELECT b.project_id FROM backups AS b WHERE b.id = asked.value ->> 0), {SHARING_COLUMNS}
         FROM json_each(:pairs) AS asked LEFT JOIN sharings AS s
         ON s.backup_id = asked.value ->> 0 AND s.to_project_id = asked.value ->> 1 AND s.deleted_at IS NULL
-            AND (s.expires_at IS NULL OR s.expires_at > :now)
+            AND (s.expires_at IS NULL OR s.expires_at > {SQLITE.now})
         ORDER BY asked.key
     """,  # noqa: S608 -- constants
     original=lambda value: value,
@@ -66,9 +67,9 @@ events_after: Final = EVENTS.events_after
 list_events: Final = EVENTS.list_events
 
 
-def check_access(pairs: Sequence[tuple[str, str]], now: Micros | None) -> Query[Checked]:
+def check_access(pairs: Sequence[tuple[str, str]]) -> Query[CheckedAccess]:
     """Return the query of `Store.check_access`."""
-    return EVENTS.check_access({"pairs": json.dumps(pairs), "now": now})
+    return EVENTS.check_access({"pairs": json.dumps(pairs)})
 
 
 def get_sharing(project_id: str, sharing_id: str) -> Query[SharingDetail]:
@@ -108,6 +109,11 @@ def list_statement(query: SharingQuery) -> tuple[str, listing.Parameters]:
 def count_sharings(filter: SharingFilter) -> Query[int]:
     """Return the query of `Store.count_sharings`."""
     return Query(*listing.count_statement(filter, SQLITE), listing.only_number)
+
+
+def ending(limit: int) -> Query[Sequence[Ending]]:
+    """Return the query of `Reads.ending`."""
+    return Query(listing.ending_statement(SQLITE), {"rows": limit}, lambda rows: [Ending(*row) for row in rows])
 
 
 def get_backup(backup_id: str) -> Query[Backup]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from backup_sharing.rules.state import Event
+from backup_sharing.model import Event
 from backup_sharing.store.interface import EventFilter, StoredEvent
 
 

@@ -14,8 +14,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
 
 from backup_sharing.errors import CursorExpired, Failure, Unavailable
-from backup_sharing.model import Page
-from backup_sharing.rules.state import Event
+from backup_sharing.model import Event, Page
 from backup_sharing.store.interface import EventFilter, EventLog, LogBounds, StoredEvent
 from backup_sharing.timers import Later, later
 from backup_sharing.usecases import cursor

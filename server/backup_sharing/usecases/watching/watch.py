@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from backup_sharing.rules.state import Event
+from backup_sharing.model import Event
 from backup_sharing.store.interface import EventFilter
 from backup_sharing.timers import Later
 from backup_sharing.usecases.watching.entry import Encoding, Entry, matches
