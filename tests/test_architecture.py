@@ -176,6 +176,9 @@ ARROWS = {
     "admin.backup_line": "",
     "admin.importing": "admin.backup_line",
     "admin.migrating": "store.opening store.migrations store.unusable",
+    "admin.events": (
+        "errors model admin.migrating store.batched store.interface store.opening store.unusable usecases.cursor"
+    ),
     "admin.moving": "store.opening store.transfer admin.migrating store.progress store.sqlite.backup store.unusable",
 }
 """Allowed imports of each part of the server; the first match counts. App, command line and ``__main__`` use all."""
