@@ -92,6 +92,9 @@ class Streams:
         gone = threading.Event()
         context.add_callback(gone.set)
         responses, end = self._acts.pop(0) if self._acts else ((), None)
+        # Not after the responses: gRPC leaves a generator whose caller has gone.
+        if end is None and not context.add_callback(self.gone.set):
+            self.gone.set()
         for response in responses:
             yield response if isinstance(response, bytes) else response.SerializeToString()
         if end is not None:
@@ -99,7 +102,6 @@ class Streams:
             return
         self.held.set()
         gone.wait(PATIENCE)
-        self.gone.set()
 
 
 def taken(watch: Watch | AsyncWatch, count: int) -> Any:  # noqa: ANN401 -- the cursors of the events, or an awaitable

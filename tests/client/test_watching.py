@@ -294,13 +294,40 @@ async def test_a_watch_can_be_closed_by_another_task(streams: Streams, where: st
         assert where != "waiting" or await asyncio.to_thread(streams.gone.wait, PATIENCE)
 
 
+def test_a_watch_closed_while_its_stream_opens_ends(streams: Streams) -> None:
+    def closing() -> str:
+        watch.close()
+        return "t"
+
+    with Client(streams.stub.address, project=PROJECT, token=closing) as client, ThreadPoolExecutor(1) as pool:
+        watch = client.watch(cursor="s:0", idle_timeout=PATIENCE * 2)
+        got = pool.submit(list, watch)
+        try:
+            assert got.result(PATIENCE) == []
+        finally:
+            watch.close()
+
+
+async def test_an_async_watch_closed_while_its_stream_opens_ends(streams: Streams) -> None:
+    async def closing() -> str:
+        await watch.close()
+        return "t"
+
+    async with AsyncClient(streams.stub.address, project=PROJECT, token=closing) as client:
+        watch = client.watch(cursor="s:0", idle_timeout=PATIENCE * 2)
+        with pytest.raises(StopAsyncIteration):
+            await asyncio.wait_for(anext(watch), PATIENCE)
+
+
 def test_closing_the_client_is_a_failure_of_its_watches(streams: Streams) -> None:
     with Client(streams.stub.address, project=PROJECT) as client, ThreadPoolExecutor(1) as pool:
-        got = pool.submit(next, client.watch(cursor="s:0"))
+        told: list[object] = []
+        got = pool.submit(next, client.watch(cursor="s:0", on_reconnect=lambda *about: told.append(about)))
         assert streams.held.wait(PATIENCE)
         client.close()
         with pytest.raises(BackupSharingError, match=r"^The client was closed\.$"):
             got.result(PATIENCE)
+        assert told == []
 
 
 async def test_closing_the_async_client_is_a_failure_too(streams: Streams) -> None:

@@ -118,7 +118,8 @@ def _first_event(options: Sequence[str], variables: dict[str, str]) -> dict[str,
     """Watch until the first event; then end the command as Ctrl-C does."""
     words = [str(_PYTHON.with_name("backup-sharing")), "watch", "--format", "json", *options]
     given = {**_without_ours(), **variables}
-    with subprocess.Popen(words, cwd=BUILD, env=given, stdout=subprocess.PIPE, text=True) as process:
+    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(words, cwd=BUILD, env=given, stdout=pipe, stderr=nothing, text=True) as process:
         assert process.stdout is not None
         # A watch without an event would go on for ever.
         timer = threading.Timer(120, process.kill)
