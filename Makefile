@@ -6,8 +6,8 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check 
 # Install all distributions in one command: their names are not registered on any index; pip must not search for them.
 DISTRIBUTIONS := protos/restmap protos gateway server
 PROTOS := $(sort $(wildcard protos/*/*/*.proto))
-SERVICES := protos/backupsharing/v2/backup_catalog.proto protos/backupsharing/v2/backup_sharing.proto \
-	protos/multiplex/v1/multiplex.proto
+SERVICES := protos/backupsharing/v2/backup_access.proto protos/backupsharing/v2/backup_catalog.proto \
+	protos/backupsharing/v2/backup_sharing.proto protos/multiplex/v1/multiplex.proto
 IMAGE := protos/backupsharing/image.binpb
 # Include the messages of error details, so that clients in any language need only the image.
 FAILURES := google/rpc/error_details.proto google/rpc/status.proto

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from bench import envoy, memory, postgres_filling, postgres_server, report, rows, sqlite_filling
+from bench.access import measure_access
 from bench.conditions import conditions
 from bench.conversion import measure_conversion
 from bench.doors import measure_alone, measure_close, measure_doors
@@ -22,6 +23,7 @@ from bench.outcome import Outcome, Setting
 from bench.processes import BUILD, choose_cores
 from bench.progress import tell
 from bench.reads import measure_reads
+from bench.watching import measure_watching
 
 SECTIONS: Mapping[str, Callable[[Setting], Outcome]] = {
     "doors": measure_doors,
@@ -29,6 +31,8 @@ SECTIONS: Mapping[str, Callable[[Setting], Outcome]] = {
     "half-load": measure_half_load,
     "close": measure_close,
     "reads": measure_reads,
+    "access": measure_access,
+    "watching": measure_watching,
     "engines": measure_engines,
     "rows": rows.measure_rows,
     "group-commit": measure_group_commit,

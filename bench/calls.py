@@ -7,6 +7,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from backupsharing.v2 import backup_access_pb2 as access
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from bench.job import LISTED, OWNER, STUB_RECIPIENT, TOKEN, Job, backup_id, owned_backup
 
@@ -14,6 +15,9 @@ PAGE = 100
 LISTED_SHARINGS = 500
 
 SERVICE = "/backupsharing.v2.BackupSharingService/"
+ACCESS = "/backupsharing.v2.BackupAccessService/"
+BATCH = 100
+"""Questions of one batch."""
 ECHO = "/bench.Echo/Echo"
 _REST = f"/v2/{OWNER}/os-vendor-backup-sharing"
 _REST_LISTED = f"/v2/{LISTED}/os-vendor-backup-sharing"
@@ -182,6 +186,36 @@ def _grpc_one(job: Job) -> Asked:
     return Asked(requests, is_right)
 
 
+def _checks(job: Job) -> list[access.CheckAccessRequest]:
+    """The questions of a job, whose values are a backup, a slash and a project that it is shared with."""
+    parts = [value.partition("/") for value in job.values]
+    return [access.CheckAccessRequest(backup_id=backup, project_id=project) for backup, _, project in parts]
+
+
+def _grpc_check(job: Job) -> Asked:
+    requests = [one.SerializeToString() for one in _checks(job)]
+    return Asked(requests, lambda _, answer: access.CheckAccessResponse.FromString(answer).allowed)
+
+
+def _grpc_batch(job: Job) -> Asked:
+    request = access.BatchCheckAccessRequest(checks=_checks(job)[:BATCH])
+
+    def is_right(_: int, answer: bytes) -> bool:
+        results = access.BatchCheckAccessResponse.FromString(answer).results
+        return len(results) == BATCH and all(result.allowed for result in results)
+
+    return Asked([request.SerializeToString()], is_right)
+
+
+def _grpc_history(job: Job) -> Asked:
+    request = access.ListSharingEventsRequest(project_id=job.values[0], limit=PAGE)
+
+    def is_right(_: int, answer: bytes) -> bool:
+        return len(access.ListSharingEventsResponse.FromString(answer).events) == PAGE
+
+    return Asked([request.SerializeToString()], is_right)
+
+
 def _echo(_: Job) -> Asked:
     request = b"x" * 120
     return Asked([request], lambda _, answer: answer == request)
@@ -200,6 +234,9 @@ _GRPC_CALLS: Mapping[str, tuple[str, Callable[[Job], Call]]] = {
     "next page": (f"{SERVICE}ListSharings", _grpc_page),
     "count": (f"{SERVICE}CountSharings", _grpc_count),
     "get": (f"{SERVICE}GetSharing", _grpc_one),
+    "check": (f"{ACCESS}CheckAccess", _grpc_check),
+    "batch": (f"{ACCESS}BatchCheckAccess", _grpc_batch),
+    "history": (f"{ACCESS}ListSharingEvents", _grpc_history),
     "echo": (ECHO, _echo),
 }
 

@@ -139,7 +139,7 @@ def test_grpc_and_stubs_are_imported_only_in_rpc_and_clients(name: str) -> None:
 
 BELOW_ENGINES = (
     "store.interface store.engine store.change store.waiter store.rows store.listing store.migrations store.progress"
-    " store.breakdown store.unusable"
+    " store.breakdown store.unusable store.history"
 )
 """Modules that all engines share."""
 
@@ -162,7 +162,7 @@ ARROWS = {
     "store": f"model errors timers rules {BELOW_ENGINES} store.queue store.readiness",
     "identity.configured": "config identity model",
     "identity": "model errors fair_queue identity",
-    "usecases": "model errors rules store.interface usecases",
+    "usecases": "model errors timers rules store.interface usecases",
     "rpc": "model errors rules.commands store.interface identity.interface usecases fair_queue timers rpc",
     "password_advice": "",
     "config": "usecases.policy store.opening password_advice",
@@ -176,6 +176,9 @@ ARROWS = {
     "admin.backup_line": "",
     "admin.importing": "admin.backup_line",
     "admin.migrating": "store.opening store.migrations store.unusable",
+    "admin.events": (
+        "errors model admin.migrating store.batched store.interface store.opening store.unusable usecases.cursor"
+    ),
     "admin.moving": "store.opening store.transfer admin.migrating store.progress store.sqlite.backup store.unusable",
 }
 """Allowed imports of each part of the server; the first match counts. App, command line and ``__main__`` use all."""
@@ -251,6 +254,14 @@ ALLOWED = {
     "limit": "what the option offset_paging is about",
     "id": "what traces a request",
     "size": "of a body",
+    "request_id": "the id that a gateway gives to each request",
+    "time": "of a clock",
+    "event": "a server-sent event, and of asyncio",
+    "events": "server-sent events",
+    "kind": "of a field or a failure",
+    "allowed": "the only values of a field, an option of restmap",
+    "watch": "to look at certificates, servers or connections again and again",
+    "checks": "of a request or a schema",
     "INTERNAL": "a gRPC code",
     "UNAVAILABLE": "a gRPC code",
 }

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "backupsharing/v2/backup_access.grpc.pb.h"
 #include "backupsharing/v2/backup_catalog.grpc.pb.h"
 #include "backupsharing/v2/backup_sharing.grpc.pb.h"
 #include "google/rpc/error_details.pb.h"
@@ -88,7 +89,7 @@ ErrorInfo ExpectFailure(grpc::StatusCode code, const grpc::Status& status) {
 class Example {
  public:
   explicit Example(const std::shared_ptr<grpc::Channel>& channel)
-      : catalog_(channel), sharings_(channel) {}
+      : access_(channel), catalog_(channel), sharings_(channel) {}
 
   void Run() {
     const std::string run = "cpp-" + NewId();
@@ -122,6 +123,9 @@ class Example {
     if (theirs == shared.end()) {
       throw std::runtime_error("no sharing with the recipient");
     }
+    const auto cursor = CheckAccess(first, theirs->id());
+    Step("checked yes", "checked yes");
+
     Step("cancelled 1", "cancelled " + std::to_string(Cancel(theirs->id())));
 
     api::GetSharingRequest request;
@@ -131,9 +135,12 @@ class Example {
     const auto got = Call(sharings_, &Sharings::GetSharing, giver_token_, request, response);
     Step("gone SHARING_NOT_FOUND",
          "gone " + ExpectFailure(grpc::StatusCode::NOT_FOUND, got).reason());
+
+    Step("watched cancelled", "watched " + FirstEvent(first, cursor).kind());
   }
 
  private:
+  using Access = api::BackupAccessService::Stub;
   using Catalog = api::BackupCatalogService::Stub;
   using Sharings = api::BackupSharingService::Stub;
 
@@ -196,6 +203,43 @@ class Example {
          "listed " + std::to_string(seen.size()) + " in " + std::to_string(pages) + " pages");
   }
 
+  /// Asks, as the recipient, whether it may read a backup because of a sharing.
+  ///
+  /// Returns the cursor of the answer.
+  std::string CheckAccess(const std::string& backup, const std::string& sharing) {
+    api::CheckAccessRequest request;
+    request.set_backup_id(backup);
+    request.set_project_id(recipient_);
+    api::CheckAccessResponse response;
+    Check(Call(access_, &Access::CheckAccess, recipient_token_, request, response));
+    if (!response.allowed() || response.sharing_id() != sharing) {
+      throw std::runtime_error("no access by " + sharing);
+    }
+    return response.cursor();
+  }
+
+  /// Watches a backup, as the recipient, until its first event after a cursor.
+  api::SharingEvent FirstEvent(const std::string& backup, const std::string& cursor) {
+    api::WatchSharingsRequest request;
+    request.set_project_id(recipient_);
+    request.set_backup_id(backup);
+    request.set_cursor(cursor);
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(10));
+    context.AddMetadata("x-auth-token", recipient_token_);
+    const auto stream = access_.WatchSharings(&context, request);
+    api::WatchSharingsResponse response;
+    while (stream->Read(&response)) {
+      // A response without an event only tells how far the watch has come.
+      if (response.has_event()) {
+        context.TryCancel();
+        return response.event();
+      }
+    }
+    Check(stream->Finish());
+    throw std::runtime_error("the watch ended without an event");
+  }
+
   int Cancel(const std::string& id) {
     api::CancelSharingRequest request;
     request.set_project_id(giver_);
@@ -205,6 +249,7 @@ class Example {
     return response.shared_size();
   }
 
+  Access access_;
   Catalog catalog_;
   Sharings sharings_;
   const std::string giver_ = Environment("BACKUP_SHARING_PROJECT");

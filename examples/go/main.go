@@ -45,6 +45,7 @@ func run() error {
 	e := &example{
 		catalog:        pb.NewBackupCatalogServiceClient(connection),
 		sharings:       pb.NewBackupSharingServiceClient(connection),
+		access:         pb.NewBackupAccessServiceClient(connection),
 		serviceToken:   os.Getenv("BACKUP_SHARING_SERVICE_TOKEN"),
 		giver:          os.Getenv("BACKUP_SHARING_PROJECT"),
 		giverToken:     os.Getenv("BACKUP_SHARING_TOKEN"),
@@ -60,6 +61,7 @@ func run() error {
 type example struct {
 	catalog  pb.BackupCatalogServiceClient
 	sharings pb.BackupSharingServiceClient
+	access   pb.BackupAccessServiceClient
 
 	serviceToken              string
 	giver, giverToken         string
@@ -103,6 +105,12 @@ func (e *example) run(ctx context.Context) error {
 	fmt.Println("listed", listed, "in", pages, "pages")
 
 	sharing := shared[0].GetId()
+	cursor, err := e.check(ctx, first, sharing)
+	if err != nil {
+		return fmt.Errorf("check: %w", err)
+	}
+	fmt.Println("checked yes")
+
 	cancelled, err := e.cancel(ctx, sharing)
 	if err != nil {
 		return fmt.Errorf("cancel: %w", err)
@@ -114,6 +122,15 @@ func (e *example) run(ctx context.Context) error {
 		return fmt.Errorf("gone: %w", err)
 	}
 	fmt.Println("gone", gone.Reason)
+
+	event, err := e.watch(ctx, first, cursor)
+	if err != nil {
+		return fmt.Errorf("watch: %w", err)
+	}
+	if event.GetSharingId() != sharing {
+		return fmt.Errorf("watch: instead of the end of %s: %v", sharing, event)
+	}
+	fmt.Println("watched", event.GetKind())
 	return nil
 }
 
@@ -210,6 +227,45 @@ func (e *example) page(ctx context.Context, request *pb.ListSharingsRequest) (*p
 	ctx, cancel := as(ctx, e.recipientToken)
 	defer cancel()
 	return e.sharings.ListSharings(ctx, request)
+}
+
+// check asks, as the recipient, whether it may read a backup because of a sharing. It returns the cursor of the answer.
+func (e *example) check(ctx context.Context, backup, sharing string) (string, error) {
+	ctx, cancel := as(ctx, e.recipientToken)
+	defer cancel()
+	answer, err := e.access.CheckAccess(ctx, &pb.CheckAccessRequest{BackupId: backup, ProjectId: e.recipient})
+	if err != nil {
+		return "", err
+	}
+	if !answer.GetAllowed() || answer.GetSharingId() != sharing {
+		return "", fmt.Errorf("instead of access by %s: %v", sharing, answer)
+	}
+	return answer.GetCursor(), nil
+}
+
+// watch watches a backup, as the recipient, and returns the first event after a cursor. The end of the context ends
+// the stream.
+func (e *example) watch(ctx context.Context, backup, cursor string) (*pb.SharingEvent, error) {
+	ctx, cancel := as(ctx, e.recipientToken)
+	defer cancel()
+	stream, err := e.access.WatchSharings(ctx, &pb.WatchSharingsRequest{
+		ProjectId: e.recipient,
+		BackupId:  proto.String(backup),
+		Cursor:    proto.String(cursor),
+	})
+	if err != nil {
+		return nil, err
+	}
+	for {
+		answer, err := stream.Recv()
+		if err != nil {
+			return nil, err
+		}
+		// A response without an event only tells how far the watch has come.
+		if event := answer.GetEvent(); event != nil {
+			return event, nil
+		}
+	}
 }
 
 // cancel cancels a sharing, and returns the number of cancelled sharings.

@@ -57,6 +57,11 @@ def main() -> None:
             sys.exit(f"the recipient sees {listed}")
         print("listed", len(listed), "in", pages.count, "pages")
 
+        access = receiver.check_access(first, recipient)
+        if access.sharing_id != shared[0].id:
+            sys.exit(f"the recipient may read the backup because of {access}")
+        print("checked", "yes" if access else "no")
+
         ended = giver.cancel(shared[0].id)
         print("cancelled", 0 if ended.is_active else 1)
 
@@ -65,6 +70,9 @@ def main() -> None:
             sys.exit("a cancelled sharing is still there")
         except SharingNotFound as failure:
             print("gone", failure.reason)
+
+        with receiver.watch(backup_id=first, cursor=access.cursor) as events:
+            print("watched", next(events).kind)
 
 
 if __name__ == "__main__":

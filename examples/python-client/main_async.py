@@ -59,6 +59,11 @@ async def main() -> None:
             sys.exit(f"the recipient sees {listed}")
         print("listed", len(listed), "in", pages.count, "pages")
 
+        access = await receiver.check_access(first, recipient)
+        if access.sharing_id != shared[0].id:
+            sys.exit(f"the recipient may read the backup because of {access}")
+        print("checked", "yes" if access else "no")
+
         ended = await giver.cancel(shared[0].id)
         print("cancelled", 0 if ended.is_active else 1)
 
@@ -67,6 +72,9 @@ async def main() -> None:
             sys.exit("a cancelled sharing is still there")
         except SharingNotFound as failure:
             print("gone", failure.reason)
+
+        async with receiver.watch(backup_id=first, cursor=access.cursor) as events:
+            print("watched", (await anext(events)).kind)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,14 @@ from collections.abc import Callable, Sequence
 import grpc
 from google.rpc import error_details_pb2, status_pb2
 
-from backupsharing.v2 import backup_catalog_pb2, backup_catalog_pb2_grpc, backup_pb2, sharing_pb2
+from backupsharing.v2 import (
+    backup_access_pb2,
+    backup_access_pb2_grpc,
+    backup_catalog_pb2,
+    backup_catalog_pb2_grpc,
+    backup_pb2,
+    sharing_pb2,
+)
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2 import backup_sharing_pb2_grpc as rpc
 
@@ -53,6 +60,28 @@ def received(sharings: rpc.BackupSharingServiceStub, name: str) -> list[Sequence
     return pages
 
 
+def check(
+    access: backup_access_pb2_grpc.BackupAccessServiceStub, backup_id: str
+) -> backup_access_pb2.CheckAccessResponse:
+    """Ask whether the recipient may read a backup."""
+    request = backup_access_pb2.CheckAccessRequest(backup_id=backup_id, project_id=RECIPIENT)
+    return access.CheckAccess(request, timeout=DEADLINE, metadata=AS_RECIPIENT)
+
+
+def first_event(
+    access: backup_access_pb2_grpc.BackupAccessServiceStub, backup_id: str, cursor: str
+) -> backup_access_pb2.SharingEvent:
+    """Watch a backup, as the recipient, until its first event after a cursor."""
+    request = backup_access_pb2.WatchSharingsRequest(project_id=RECIPIENT, backup_id=backup_id, cursor=cursor)
+    stream = access.WatchSharings(request, timeout=DEADLINE, metadata=AS_RECIPIENT)
+    for response in stream:
+        # A response without an event only tells how far the watch has come.
+        if response.HasField("event"):
+            stream.cancel()
+            return response.event
+    sys.exit("the watch ended without an event")
+
+
 def refused(code: grpc.StatusCode, call: Callable[[], object]) -> error_details_pb2.ErrorInfo:
     """Make a call that must fail, and return the `ErrorInfo` from its trailing metadata."""
     try:
@@ -76,6 +105,7 @@ def main(channel: grpc.Channel) -> None:
     """Run all steps, and print a line for each."""
     catalog = backup_catalog_pb2_grpc.BackupCatalogServiceStub(channel)
     sharings = rpc.BackupSharingServiceStub(channel)
+    access = backup_access_pb2_grpc.BackupAccessServiceStub(channel)
     name = f"python-{uuid.uuid4()}"
     first, *others = backups = [str(uuid.uuid4()) for _ in range(3)]
 
@@ -96,6 +126,10 @@ def main(channel: grpc.Channel) -> None:
     expect({sharing.backup_id for page in pages for sharing in page}, set(backups))
     print("listed", sum(map(len, pages)), "in", len(pages), "pages")
 
+    checked = check(access, first)
+    expect(checked.sharing_id, given[0].id)
+    print("checked", "yes" if checked.allowed else "no")
+
     cancel = pb.CancelSharingRequest(project_id=GIVER, id=given[0].id)
     ended = sharings.CancelSharing(cancel, timeout=DEADLINE, metadata=AS_GIVER).shared
     expect([sharing.deleted for sharing in ended], ["true"])
@@ -104,6 +138,10 @@ def main(channel: grpc.Channel) -> None:
     get = pb.GetSharingRequest(project_id=GIVER, id=given[0].id)
     gone = refused(grpc.StatusCode.NOT_FOUND, lambda: sharings.GetSharing(get, timeout=DEADLINE, metadata=AS_GIVER))
     print("gone", gone.reason)
+
+    event = first_event(access, first, checked.cursor)
+    expect(event.sharing_id, given[0].id)
+    print("watched", event.kind)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import { randomUUID } from "node:crypto";
 import { type CallOptions, Code, ConnectError, createClient } from "@connectrpc/connect";
 import { createGrpcTransport } from "@connectrpc/connect-node";
+import { BackupAccessService, type SharingEvent } from "./stubs/backupsharing/v2/backup_access_pb.js";
 import { BackupCatalogService } from "./stubs/backupsharing/v2/backup_catalog_pb.js";
 import { BackupSharingService } from "./stubs/backupsharing/v2/backup_sharing_pb.js";
 import { type ErrorInfo, ErrorInfoSchema } from "./stubs/google/rpc/error_details_pb.js";
@@ -11,6 +12,7 @@ import { type ErrorInfo, ErrorInfoSchema } from "./stubs/google/rpc/error_detail
 const transport = createGrpcTransport({ baseUrl: `http://${environment("BACKUP_SHARING_GRPC")}` });
 const catalog = createClient(BackupCatalogService, transport);
 const sharings = createClient(BackupSharingService, transport);
+const access = createClient(BackupAccessService, transport);
 
 const giver = environment("BACKUP_SHARING_PROJECT");
 const recipient = environment("BACKUP_SHARING_RECIPIENT");
@@ -47,11 +49,20 @@ async function main(): Promise<void> {
   if (id === undefined) {
     throw new Error("no sharing with the recipient");
   }
+  const checked = await access.checkAccess({ backupId: first, projectId: recipient }, asRecipient);
+  if (checked.sharingId !== id) {
+    throw new Error(`the recipient may read the backup because of ${checked.sharingId}`);
+  }
+  step("checked yes", `checked ${checked.allowed ? "yes" : "no"}`);
+
   const cancelled = await sharings.cancelSharing({ projectId: giver, id }, asGiver);
   step("cancelled 1", `cancelled ${cancelled.shared.length}`);
 
   const gone = await expectFailure(Code.NotFound, sharings.getSharing({ projectId: giver, id }, asGiver));
   step("gone SHARING_NOT_FOUND", `gone ${gone.reason}`);
+
+  const event = await firstEvent(first, checked.cursor);
+  step("watched cancelled", `watched ${event.kind}`);
 }
 
 async function putBackup(id: string, name: string): Promise<void> {
@@ -80,6 +91,18 @@ async function listReceived(name: string, expected: string[]): Promise<void> {
     throw new Error(`listed the backups ${seen}, expected ${expected}`);
   }
   step("listed 3 in 2 pages", `listed ${seen.length} in ${pages} pages`);
+}
+
+/** Watches a backup, as the recipient, until its first event after a cursor. */
+async function firstEvent(backupId: string, cursor: string): Promise<SharingEvent> {
+  // The return from the loop ends the stream.
+  for await (const { event } of access.watchSharings({ projectId: recipient, backupId, cursor }, asRecipient)) {
+    // A response without an event only tells how far the watch has come.
+    if (event !== undefined) {
+      return event;
+    }
+  }
+  throw new Error("the watch ended without an event");
 }
 
 /** Awaits a call that must fail with this code, and returns its ErrorInfo. */

@@ -17,7 +17,7 @@ from backup_sharing.identity.configured import providers
 from backup_sharing.identity.interface import IdentityProvider, Links
 from backup_sharing.listening import CannotListen, check_free
 from backup_sharing.model import Micros
-from backup_sharing.rpc import catalog_service, health, reflection, sharing_service, unary
+from backup_sharing.rpc import access_service, catalog_service, health, reflection, sharing_service, unary
 from backup_sharing.rpc.admission.limits import Limits
 from backup_sharing.rpc.admission.turns import Turns, turns_for
 from backup_sharing.rpc.health import Health
@@ -25,12 +25,24 @@ from backup_sharing.rpc.multiplexing import admission
 from backup_sharing.rpc.options import server_options
 from backup_sharing.rpc.pipeline import Pipeline, ServedMethod
 from backup_sharing.rpc.tls import CertificateFiles
+from backup_sharing.rpc.watching import streams
+from backup_sharing.rpc.watching.rechecks import Rechecks
+from backup_sharing.rpc.watching.slots import WatchSlots
+from backup_sharing.rpc.watching.streams import Streams
+from backup_sharing.rpc.watching.watch_service import WatchEncoding, WatchService
 from backup_sharing.rules.commands import OnConflict
+from backup_sharing.store.batched import BatchedStore
 from backup_sharing.store.interface import Store
 from backup_sharing.store.opening import Tuning, file_of, open_store
+from backup_sharing.timers import later
 from backup_sharing.usecases import policy
+from backup_sharing.usecases.access import Accesses
 from backup_sharing.usecases.catalog import Catalog
+from backup_sharing.usecases.history import History
 from backup_sharing.usecases.sharing import SharingLimits, Sharings
+from backup_sharing.usecases.sweeper import Sweeper
+from backup_sharing.usecases.watching.feed import Feed
+from backup_sharing.usecases.watching.watches import Watches
 from programkit.garbage import collect_rarely
 from programkit.lifetime import Lifetime
 from restmap.multiplexing.multiplexer import MAX_IN_FLIGHT, Multiplexer
@@ -38,10 +50,14 @@ from restmap.multiplexing.multiplexer import SERVICE as MULTIPLEX
 from restmap.multiplexing.peer import peer_of, unnamed_peer_of
 from restmap.multiplexing.traffic import Traffic
 
-SERVICES = (sharing_service.SERVICE, catalog_service.SERVICE)
+SERVICES = (sharing_service.SERVICE, catalog_service.SERVICE, access_service.SERVICE)
 
 _BESIDES_CALLS = 512
-"""Calls that gRPC accepts beyond ``max_concurrent_calls``: streams, watches, and requests still being received."""
+"""Calls that gRPC accepts beyond ``max_concurrent_calls`` and ``max_watches``: other streams, and requests still being
+received."""
+
+_DAY: Final = 24 * 3600 * 1_000_000
+"""Microseconds of a day."""
 
 _LAST_ANSWERS: Final = 1.0
 """Seconds for calls in progress to finish after the store has failed."""
@@ -69,10 +85,12 @@ def methods(store: Store, settings: Settings) -> Sequence[ServedMethod]:
         max_active=settings.max_active_sharings,
         on_conflict=OnConflict(settings.on_conflict),
         key_lifetime=round(settings.idempotency_key_lifetime * 1_000_000),
+        max_lifetime=round(settings.max_sharing_lifetime * _DAY),
     )
     sharings = sharing_service.SharingService(Sharings(store, limits, now, new_sharing_id))
     catalog = catalog_service.CatalogService(Catalog(store, now))
-    return [*sharings.methods(), *catalog.methods()]
+    access = access_service.AccessService(Accesses(store), History(store))
+    return [*sharings.methods(), *catalog.methods(), *access.methods()]
 
 
 class StoreFailed(Exception):
@@ -105,10 +123,14 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         multiplexer = _multiplexer(settings, pipeline, gateways, traffic)
         peers = peer_of if settings.client_ca else unnamed_peer_of
         unaries = unary.handlers(pipeline, served, traffic, peers)
-        calls = (*unaries, multiplexer.handler(), health.handler(serving, traffic))
+        watching = Streams(pipeline.reception, *_watch_limits(settings, identity))
+        watches = streams.handlers(watching, _watches(settings, store, pipeline).methods(), traffic, peers)
+        calls = (*unaries, *watches, multiplexer.handler(), health.handler(serving, traffic))
         server = _server(settings, calls, traffic, tls)
         await server.start()
+        cleanups.push_async_callback(_ended, asyncio.create_task(Sweeper(store, settings.sweep_interval).run()))
         cleanups.push_async_callback(multiplexer.closed)
+        cleanups.push_async_callback(watching.closed)
         cleanups.push_async_callback(_stop, server, settings, store)
         collect_rarely()
         log.info("serving", grpc_listen=settings.grpc_listen)
@@ -117,6 +139,7 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         is_watched = serving.is_watched and not store.failed.is_set()
         serving.drain()
         multiplexer.drain()
+        watching.drain()
         if is_watched:
             # gRPC drops calls that arrive while it stops. Watchers may send calls until they see the new status.
             await _first(asyncio.sleep(settings.drain_notice), store.failed.wait())
@@ -130,6 +153,12 @@ async def _stop(server: grpc.aio.Server, settings: Settings, store: Store) -> No
     await server.stop(limit)
 
 
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Cancel a background task, and wait for its end."""
+    task.cancel()
+    await asyncio.wait((task,))
+
+
 async def _first(*events: Coroutine[Any, Any, object]) -> None:
     """Wait until one of the events is done."""
     waiting = [asyncio.ensure_future(event) for event in events]
@@ -140,7 +169,7 @@ async def _first(*events: Coroutine[Any, Any, object]) -> None:
             task.cancel()
 
 
-async def _store(settings: Settings) -> Store:
+async def _store(settings: Settings) -> BatchedStore:
     tuning = Tuning(
         max_waiting=settings.max_waiting_changes,
         patience=settings.busy_timeout,
@@ -166,6 +195,17 @@ def _pipeline(
         _turns(settings),
         settings.max_call_seconds,
     )
+
+
+def _watches(settings: Settings, store: BatchedStore, pipeline: Pipeline) -> WatchService:
+    feed = Feed(store, pipeline.turns.reads.turn)
+    store.hint_to(feed.hint)
+    return WatchService(Watches(feed, WatchEncoding(), settings.watch_checkpoint))
+
+
+def _watch_limits(settings: Settings, identity: IdentityProvider) -> tuple[WatchSlots, Rechecks]:
+    slots = WatchSlots(settings.max_watches, settings.max_project_watches)
+    return slots, Rechecks(identity, later, time.monotonic, max_seconds=settings.max_watch_seconds)
 
 
 def _multiplexer(settings: Settings, pipeline: Pipeline, gateways: Links, traffic: Traffic) -> Multiplexer:
@@ -201,7 +241,7 @@ def _server(
     tls: CertificateFiles | None,
 ) -> grpc.aio.Server:
     # The pipeline refuses excess calls with a proper error; gRPC's own limit is only a fallback.
-    most = settings.max_concurrent_calls + _BESIDES_CALLS
+    most = settings.max_concurrent_calls + settings.max_watches + _BESIDES_CALLS
     server = grpc.aio.server(maximum_concurrent_rpcs=most, options=server_options(settings.max_connections))
     names = (*SERVICES, health.NAME, reflection.NAME)
     server.add_generic_rpc_handlers((*calls, reflection.handler(names, traffic)))

@@ -199,6 +199,20 @@ class Settings(ProgramSettings):
         "refuse",
         description="if a recipient already has the backup: refuse the call, or return the existing sharing",
     )
+    max_sharing_lifetime: float = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="maximum days until a new sharing ends by itself; a sharing without an end then gets this one;"
+        " 0: no limit, and sharings without an end do not end",
+    )
+    sweep_interval: float = Field(
+        10.0,
+        gt=0,
+        le=86_400,
+        description="maximum seconds between two looks for sharings that have ended, to record their ends and the"
+        " events of these; no call shows a sharing after its time, recorded or not",
+    )
     idempotency_key_lifetime: float = Field(86400, gt=0, description="seconds to keep an idempotency key")
     commit_margin: float = Field(
         1.0,
@@ -228,6 +242,27 @@ class Settings(ProgramSettings):
         ge=1,
         description="maximum multiplexed streams per peer address or certificate name; a gateway opens one; if the"
         " stream is refused, the gateway makes unary calls",
+    )
+    max_watches: int = Field(
+        10_000, ge=1, description="maximum open watches of events; further watches are refused as overload"
+    )
+    max_project_watches: int = Field(
+        1000,
+        ge=0,
+        description="maximum open watches by the callers of one project; callers without a project count together;"
+        " 0: no limit",
+    )
+    watch_checkpoint: float = Field(
+        30.0,
+        gt=0,
+        description="seconds without an event after which a watch sends its cursor, so that the client knows that the"
+        " watch is alive",
+    )
+    max_watch_seconds: float = Field(
+        300.0,
+        gt=0,
+        description="maximum duration in seconds of a watch whose caller was named by an authenticating proxy; other"
+        " callers are identified again once per minute instead",
     )
     max_waiting_changes: int = Field(
         10_000, ge=1, description="maximum changes waiting for the database; further changes are refused"

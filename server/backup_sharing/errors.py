@@ -182,6 +182,18 @@ class QuotaUsedUp(Failure):
         )
 
 
+class CursorExpired(Failure):
+    """The events after a cursor are no longer kept."""
+
+    reason = "CURSOR_EXPIRED"
+
+    def __init__(self, oldest_cursor: str) -> None:
+        super().__init__(
+            f"The events after the cursor are no longer kept; the oldest cursor that can be used is {oldest_cursor}.",
+            oldest_cursor=oldest_cursor,
+        )
+
+
 class Overloaded(Failure):
     """A limit on waiting calls, connections or rates is exceeded; the call stored nothing."""
 

@@ -6,8 +6,8 @@ Times are whole microseconds since 1970-01-01 UTC; identifiers are in canonical 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field
+from typing import Generic, NamedTuple, TypeVar
 
 Micros = int
 """A point in time: microseconds since 1970-01-01T00:00:00 UTC, negative before."""
@@ -46,7 +46,7 @@ class Backup:
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """A backup shared with one project. A sharing is active until cancelled, and then kept as history."""
+    """A backup shared with one project. A sharing is active until cancelled or expired, and then kept as history."""
 
     id: str
     backup_id: str
@@ -57,7 +57,23 @@ class Sharing:
     created_at: Micros
     updated_at: Micros | None = None
     deleted_at: Micros | None = None
-    """Time of the cancellation; None while the sharing is active."""
+    """Time of the cancellation or of the recorded end; None before."""
+    expires_at: Micros | None = None
+    """Time when the sharing ends by itself, recorded or not; None: never."""
+
+
+class Event(NamedTuple):
+    """Record of a change: its kind, its cause and its object."""
+
+    kind: str
+    at: Micros
+    by_project_id: str
+    by_user_id: str
+    request_id: str
+    backup_id: str
+    from_project_id: str
+    sharing_id: str | None
+    to_project_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +95,8 @@ class Principal:
     """The caller's name in logs and events; never a secret."""
     domain_id: str = ""
     """Id of the project's domain; empty if the identity provider does not know it."""
+    can_be_identified_again: bool = field(default=True, compare=False)
+    """Whether the same credentials still prove the caller's identity later, see `IdentityProvider.identify_again`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Final, Protocol
 
 TICK_SECONDS: Final = 0.01
 """Maximum delay of a timer in seconds, on an idle event loop. All timers share one timer of the event loop."""
+
+
+class Timer(Protocol):
+    """A single timer of the event loop."""
+
+    def cancel(self) -> None:
+        """Cancel the timer; do nothing if it has expired."""
+
+
+Later = Callable[[float, Callable[[], None]], Timer]
+"""Calls a function after some seconds; tests pass one that they control."""
+
+
+def later(seconds: float, callback: Callable[[], None]) -> Timer:
+    """Call a function after ``seconds``, on the running event loop. For rare, long timers."""
+    return asyncio.get_running_loop().call_later(seconds, callback)
 
 
 class Timed(Protocol):

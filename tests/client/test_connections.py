@@ -21,7 +21,7 @@ from grpc_status import rpc_status
 from backupsharing.client import AsyncClient, BadDoor, Client, Retrying, Unavailable
 from backupsharing.client.connecting import explained
 from backupsharing.client.target import is_local
-from backupsharing.v2 import backup_catalog_pb2, backup_sharing_pb2
+from backupsharing.v2 import backup_access_pb2, backup_catalog_pb2, backup_sharing_pb2
 from backupsharing.v2.backup_sharing_pb2_grpc import BackupSharingServiceStub
 from tests.client.callers import PROJECT, Caller
 from tests.support.certificates import Certificates
@@ -163,7 +163,7 @@ def test_the_service_config_retries_reads_and_nothing_else() -> None:
 
 
 def services() -> list[ServiceDescriptor]:
-    modules = (backup_catalog_pb2, backup_sharing_pb2)
+    modules = (backup_access_pb2, backup_catalog_pb2, backup_sharing_pb2)
     return [service for module in modules for service in module.DESCRIPTOR.services_by_name.values()]
 
 

@@ -44,6 +44,7 @@ EXPECTED = {
     "AlreadyShared": "ALREADY_SHARED",
     "IdempotencyKeyReused": "IDEMPOTENCY_KEY_REUSED",
     "QuotaUsedUp": "SHARING_QUOTA_USED_UP",
+    "CursorExpired": "CURSOR_EXPIRED",
     "Unavailable": "OVERLOADED UNAVAILABLE OUTCOME_UNKNOWN IDENTITY_UNAVAILABLE",
     "DeadlineExceeded": "DEADLINE_TOO_CLOSE",
     "ServerFault": "STORED_DATA_UNREADABLE INTERNAL",

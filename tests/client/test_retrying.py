@@ -15,6 +15,7 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from backupsharing.client import Backup, BackupSharingError, DeadlineExceeded, Retrying, Unavailable
 from backupsharing.client.errors import Told
 from backupsharing.client.retrying import Attempts
+from backupsharing.v2.backup_access_pb2 import BatchCheckAccessResponse, CheckAccessResponse
 from backupsharing.v2.backup_catalog_pb2 import GetBackupResponse
 from backupsharing.v2.backup_pb2 import Backup as PutBackup
 from backupsharing.v2.backup_sharing_pb2 import (
@@ -42,10 +43,14 @@ READS: dict[str, Callable[[Any], Any]] = {
     "count": lambda client: client.count(),
     "get backup": lambda client: client.get_backup("b"),
     "list backups": lambda client: client.list_backups(),
+    "check access": lambda client: client.check_access("b", "p"),
+    "check access of many": lambda client: client.check_access_many([("b", "p")]),
+    "history": lambda client: client.history(),
 }
 ANSWERS = {
     "get": GetSharingResponse(shared=SharingDetail(id="s")).SerializeToString(),
     "get backup": GetBackupResponse(backup=PutBackup(id="b")).SerializeToString(),
+    "check access of many": BatchCheckAccessResponse(results=[CheckAccessResponse()]).SerializeToString(),
 }
 CHANGES: dict[str, Callable[[Any], Any]] = {
     "share": lambda client: client.share("b", ["p"]),

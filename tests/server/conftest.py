@@ -15,12 +15,15 @@ import pytest_asyncio
 import structlog
 
 from backup_sharing import logs
+from backup_sharing.rpc.access_service import AccessService
 from backup_sharing.rpc.catalog_service import CatalogService
 from backup_sharing.rpc.pipeline import Pipeline, ServedMethod
 from backup_sharing.rpc.sharing_service import SharingService
 from backup_sharing.rules.commands import Cause, PutBackup
 from backup_sharing.store.interface import Store
+from backup_sharing.usecases.access import Accesses
 from backup_sharing.usecases.catalog import Catalog
+from backup_sharing.usecases.history import History
 from backup_sharing.usecases.sharing import Caller, SharingLimits, Sharings
 from tests.server.cast import (
     MADE_REQUEST_ID,
@@ -54,8 +57,8 @@ def caller() -> Caller:
 
 
 @pytest_asyncio.fixture
-async def empty_store(tmp_path: Path) -> AsyncIterator[Store]:
-    store = await open_sqlite(tmp_path / "sharings.db")
+async def empty_store(tmp_path: Path, clock: Clock) -> AsyncIterator[Store]:
+    store = await open_sqlite(tmp_path / "sharings.db", clock=clock)
     yield store
     await store.close()
 
@@ -96,8 +99,9 @@ def catalog(store: Store, clock: Clock) -> Catalog:
 
 
 @pytest.fixture
-def methods(sharings: Sharings, catalog: Catalog) -> Sequence[ServedMethod]:
-    return [*SharingService(sharings).methods(), *CatalogService(catalog).methods()]
+def methods(sharings: Sharings, catalog: Catalog, store: Store) -> Sequence[ServedMethod]:
+    access = AccessService(Accesses(store), History(store))
+    return [*SharingService(sharings).methods(), *CatalogService(catalog).methods(), *access.methods()]
 
 
 @pytest.fixture

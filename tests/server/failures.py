@@ -24,12 +24,14 @@ EXAMPLES: tuple[Failure, ...] = (
     errors.AlreadyShared(BACKUP, [RECIPIENT]),
     errors.IdempotencyKeyReused(),
     errors.QuotaUsedUp(BACKUP, 1000),
+    errors.CursorExpired("0123456789abcdef:5"),
     errors.Overloaded("too many"),
     errors.Unavailable("closed"),
     errors.OutcomeUnknown(),
     errors.IdentityUnavailable(),
     errors.DeadlineTooClose(),
     errors.StoredDataUnreadable("unreadable"),
+    errors.CursorExpired("5f1c9a0e7b3d2846:1042"),
 )
 
 SPECIFIC_REASONS = ("BACKUP_ID_MISSING", "BACKUP_ID_MALFORMED", "SHARING_ID_MALFORMED")

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from backup_sharing.store.interface import Store
+from tests.store.commands import NOW
 from tests.store.engines import Engine, PostgresEngine, SqliteEngine
 from tests.store.opened import open_postgres, open_sqlite
 
@@ -21,12 +22,17 @@ class Both:
 
     def __init__(self, path: Path, url: str) -> None:
         self._path, self.url = path, url
+        self.now = NOW
+        """Time at which sharings end, for both stores."""
         self.runner = asyncio.Runner()
         self.stores: Sequence[Store] = self.runner.run(self._open())
         self.engines: Sequence[Engine] = SqliteEngine(path), PostgresEngine(url, None)
 
     async def _open(self) -> Sequence[Store]:
-        return await open_sqlite(self._path), await open_postgres(self.url)
+        return await open_sqlite(self._path, clock=self._clock), await open_postgres(self.url, clock=self._clock)
+
+    def _clock(self) -> int:
+        return self.now
 
     def empty(self) -> None:
         with closing(sqlite3.connect(self._path)) as connection:

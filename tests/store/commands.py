@@ -16,7 +16,16 @@ from backup_sharing.rules.commands import (
     RemoveBackup,
     Share,
 )
-from backup_sharing.store.interface import Position, SharingFilter, SharingOrder, SharingQuery, Slice, SortKey, Store
+from backup_sharing.store.interface import (
+    EventFilter,
+    Position,
+    SharingFilter,
+    SharingOrder,
+    SharingQuery,
+    Slice,
+    SortKey,
+    Store,
+)
 
 GIVER = "a" * 32
 RECIPIENT = "b" * 32
@@ -51,16 +60,34 @@ def share(
     max_active: int = 0,
     because: Cause | None = None,
     idempotency: Idempotency | None = None,
+    expires_at: int | None = None,
+    validate_only: bool = False,
 ) -> Share:
     to = to_project_ids or (RECIPIENT,)
     ids = [str(uuid4()) for _ in to] if sharing_ids is None else sharing_ids
-    return Share(backup_id, giver, to, ids, on_conflict, max_active, because or cause(), idempotency)
+    return Share(
+        backup_id,
+        giver,
+        to,
+        ids,
+        on_conflict,
+        max_active,
+        because or cause(),
+        idempotency,
+        expires_at,
+        validate_only=validate_only,
+    )
 
 
 def cancel(
-    sharing_id: str, project_id: str = GIVER, because: Cause | None = None, idempotency: Idempotency | None = None
+    sharing_id: str,
+    project_id: str = GIVER,
+    because: Cause | None = None,
+    idempotency: Idempotency | None = None,
+    *,
+    validate_only: bool = False,
 ) -> Cancel:
-    return Cancel(sharing_id, project_id, because or cause(NOW + SECOND), idempotency)
+    return Cancel(sharing_id, project_id, because or cause(NOW + SECOND), idempotency, validate_only)
 
 
 def cancel_all(
@@ -68,8 +95,10 @@ def cancel_all(
     project_id: str = GIVER,
     because: Cause | None = None,
     idempotency: Idempotency | None = None,
+    *,
+    validate_only: bool = False,
 ) -> CancelAll:
-    return CancelAll(backup_id, project_id, because or cause(NOW + SECOND), idempotency)
+    return CancelAll(backup_id, project_id, because or cause(NOW + SECOND), idempotency, validate_only)
 
 
 def given(**members: object) -> SharingFilter:
@@ -100,6 +129,10 @@ def every_call(store: Store) -> Sequence[Awaitable[object]]:
         store.put_backup(PutBackup(backup(), cause())),
         store.get_backup(BACKUP_ID),
         store.list_backups(None, 1, None),
+        store.check_access([(BACKUP_ID, RECIPIENT)]),
+        store.log_bounds(),
+        store.events_after(0, 1),
+        store.list_events(EventFilter(), 1, 0, None, descending=True),
         store.remove_backup(RemoveBackup(BACKUP_ID, cause())),
         store.ping(),
     )

@@ -15,6 +15,7 @@ import pytest
 
 from backup_sharing.model import Sharing
 from backup_sharing.store.interface import Store
+from tests.store.commands import NOW
 from tests.store.opened import open_postgres, open_sqlite
 from tests.support.postgres.pgbouncer import PgBouncer
 from tests.support.postgres.server import PostgresServer
@@ -36,6 +37,11 @@ class Event:
 class Engine(ABC):
     def __init__(self) -> None:
         self._opened: list[Store] = []
+        self.now = NOW
+        """Time at which sharings end, for all stores."""
+
+    def clock(self) -> int:
+        return self.now
 
     async def open(self, *, max_waiting: int = 10_000, busy_timeout: float = 5.0) -> Store:
         """Open one more store on the same data; `close` closes it."""
@@ -56,6 +62,14 @@ class Engine(ABC):
         """Return all sharings by id, including cancelled ones."""
         columns = ", ".join(Sharing.__slots__)
         return [Sharing(*row) for row in self._rows(f"SELECT {columns} FROM sharings ORDER BY id")]  # noqa: S608 -- constants
+
+    @property
+    def is_sqlite(self) -> bool:
+        return isinstance(self, SqliteEngine)
+
+    @abstractmethod
+    def write(self, statement: str) -> None:
+        """Change the stored data."""
 
     @abstractmethod
     def locked(self) -> AbstractContextManager[object]:
@@ -78,7 +92,7 @@ class SqliteEngine(Engine):
         self.path = path
 
     async def _open(self, max_waiting: int, busy_timeout: float) -> Store:
-        return await open_sqlite(self.path, max_waiting=max_waiting, busy_timeout=busy_timeout)
+        return await open_sqlite(self.path, max_waiting=max_waiting, busy_timeout=busy_timeout, clock=self.clock)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -94,6 +108,10 @@ class SqliteEngine(Engine):
             file.seek((root - 1) * size)
             file.write(b"\xff" * size)
 
+    def write(self, statement: str) -> None:
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            connection.execute(statement)
+
     def _rows(self, statement: str) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.path)) as connection:
             return connection.execute(statement).fetchall()
@@ -107,7 +125,7 @@ class PostgresEngine(Engine):
         self.server = server
 
     async def _open(self, max_waiting: int, busy_timeout: float) -> Store:
-        return await open_postgres(self.url_of_stores, max_waiting=max_waiting, patience=busy_timeout)
+        return await open_postgres(self.url_of_stores, max_waiting=max_waiting, patience=busy_timeout, clock=self.clock)
 
     @property
     def url_of_stores(self) -> str:
@@ -129,6 +147,9 @@ class PostgresEngine(Engine):
         self.server.stop()
         (Path(folder) / place).write_bytes(b"\xff" * size)
         self.server.start()
+
+    def write(self, statement: str) -> None:
+        self._rows(statement)
 
     def _rows(self, statement: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url, autocommit=True) as connection:

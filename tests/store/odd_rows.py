@@ -44,7 +44,8 @@ def rows(number: int, seed: int = 0) -> dict[Table, list[Row]]:
 
     def sharing() -> Row:
         ended = drawn.choice((None, -1, 0, 2**50))
-        return (uuid(), uuid(), text_of_ids(drawn), uuid(), drawn.choice(NUMBERS[1:]), ended, ended)
+        end = drawn.choice(NUMBERS)
+        return (uuid(), uuid(), text_of_ids(drawn), uuid(), drawn.choice(NUMBERS[1:]), ended, ended, end)
 
     def key() -> Row:
         name = "".join(drawn.choices("!~aZ09/", k=5))
@@ -59,7 +60,7 @@ def rows(number: int, seed: int = 0) -> dict[Table, list[Row]]:
         BACKUPS: [backup() for _ in range(each)],
         SHARINGS: [sharing() for _ in range(each)],
         IDEMPOTENCY_KEYS: [key() for _ in range(each)],
-        # Sequence numbers have gaps, as in PostgreSQL.
+        # Positions have gaps, as in a file that was copied from PostgreSQL before there were positions.
         SHARING_EVENTS: [event(seq) for seq in drawn.sample(range(1, number + 1), number - 3 * each)],
     }
     return {table: sorted(found, key=table.key) for table, found in made.items()}
@@ -93,6 +94,7 @@ def change(
 def held(database: str) -> dict[Table, list[Row]]:
     """Return all rows of a database."""
     with closing(open_side(database)) as side:
+        side.place_events()
         return {table: list(side.page(table, None, 10**6)) for table in TABLES}
 
 
@@ -101,4 +103,5 @@ def plain_rows(path: Path) -> Iterator[list[Row]]:
     with closing(connect(path, busy_timeout=0)) as connection:
         for table in TABLES:
             columns, key = ", ".join(table.columns), ", ".join(table.key_columns)
+            columns, key = columns.replace("position", "seq"), key.replace("position", "seq")
             yield connection.execute(f"SELECT {columns} FROM {table.name} ORDER BY {key}").fetchall()  # noqa: S608 -- constants

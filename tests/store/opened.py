@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from backup_sharing.store.batched import BatchedStore
+from backup_sharing.store.engine import system_clock
 from backup_sharing.store.interface import Store
 from backup_sharing.store.postgres.engine import PostgresEngine
 from backup_sharing.store.postgres.lane import Lane
@@ -21,9 +23,10 @@ async def open_sqlite(
     commit_delay: float = 0.001,
     busy_timeout: float = 5.0,
     log_bounds: LogBounds | None = None,
+    clock: Callable[[], int] = system_clock,
 ) -> BatchedStore:
     """Open a store on a file."""
-    engine = SqliteEngine(path, busy_timeout=busy_timeout, log_bounds=log_bounds)
+    engine = SqliteEngine(path, busy_timeout=busy_timeout, log_bounds=log_bounds, clock=clock)
     return await BatchedStore.open(engine, max_waiting=max_waiting, max_batch=max_batch, commit_delay=commit_delay)
 
 
@@ -35,6 +38,7 @@ async def open_postgres(
     read_connections: int = 4,
     write_connections: int = 1,
     prepared: PreparedStatements = "auto",
+    clock: Callable[[], int] | None = None,
 ) -> BatchedStore:
     """Open a store on a database."""
     engine = PostgresEngine(
@@ -43,6 +47,7 @@ async def open_postgres(
         read_connections=read_connections,
         write_connections=write_connections,
         prepared=prepared,
+        clock=clock,
     )
     return await BatchedStore.open(engine, max_waiting=max_waiting)
 

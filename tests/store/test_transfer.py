@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
-import psycopg
 import pytest
 
 from backup_sharing.rules.commands import PutBackup
+from backup_sharing.store.interface import LogBounds, StoredEvent
 from backup_sharing.store.migrations import MIGRATIONS, Migration
 from backup_sharing.store.opening import migrate, open_store, schema_status
 from backup_sharing.store.progress import Advance, Bar
@@ -25,7 +25,7 @@ from backup_sharing.store.transfer.sqlite_side import SqliteSide
 from backup_sharing.store.transfer.tables import BACKUPS, IDEMPOTENCY_KEYS, SHARING_EVENTS, SHARINGS, TABLES, Table
 from backup_sharing.store.transfer.transfer import Checked
 from backup_sharing.store.unusable import UnreachableDatabase, UnusableDatabase
-from tests.store.commands import BACKUP_ID, RECIPIENT, backup, cause, given, page, share
+from tests.store.commands import BACKUP_ID, RECIPIENT, backup, backup_id, cause, given, page, share
 from tests.store.odd_rows import NEVER, change, held, make, plain_rows, rows
 from tests.support.postgres.databases import drop_database, new_database
 from tests.support.postgres.proxy import TcpProxy
@@ -74,7 +74,7 @@ def copied(source: str, target: str, carried: Bar = bar) -> tuple[int, list[Chec
 
 
 def assert_same(found: list[Checked]) -> None:
-    assert [each.first for each in found] == [""] * len(TABLES)
+    assert [each.first for each in found] == [""] * (len(TABLES) + 1)
     for each in found:
         assert (each.source_rows, each.source_digest) == (each.target_rows, each.target_digest)
 
@@ -105,7 +105,9 @@ def test_every_column_of_every_table_is_copied(new: Databases) -> None:
             for name in names
             if not name.startswith(("sqlite_", "_sqlite_"))
         }
-    assert there == {table.name: set(table.columns) for table in TABLES}
+    # The number of an event is its position, and the store's id is carried by itself.
+    there["sharing_events"] = there["sharing_events"] - {"seq"} | {"position"}
+    assert there == {table.name: set(table.columns) for table in TABLES} | {"store": {"id"}}
 
 
 async def test_a_store_on_the_target_goes_on_with_what_the_other_had(pair: tuple[str, str]) -> None:
@@ -185,11 +187,11 @@ def test_what_was_changed_in_the_source_since_is_repaired(pair: tuple[str, str])
 @pytest.mark.usefixtures("small_pages")
 def test_a_cancelled_sharing_makes_room_for_the_next_by_any_id(pair: tuple[str, str]) -> None:
     old, new = (f"z{number:03}" for number in range(20)), (f"a{number:03}" for number in range(20))
-    before = [(name, name[1:], "giver", "recipient", 1, None, None) for name in old]
+    before = [(name, name[1:], "giver", "recipient", 1, None, None, 8) for name in old]
     make(pair[0], {SHARINGS: before})
     copied(*pair)
-    change(pair[0], replace={SHARINGS: [(*row[:5], 2, 2) for row in before]})
-    change(pair[0], {SHARINGS: [(name, name[1:], "giver", "recipient", 3, None, None) for name in new]})
+    change(pair[0], replace={SHARINGS: [(*row[:5], 2, 2, *row[7:]) for row in before]})
+    change(pair[0], {SHARINGS: [(name, name[1:], "giver", "recipient", 3, None, None, 9) for name in new]})
     written, found = copied(*pair)
     assert written == 40
     assert_same(found)
@@ -224,7 +226,7 @@ KEY = ("p", "m", "k", b"", "[]", NEVER)
 EVENT = (1, "backup_put", 1, "p", "u", "r", BACKUP_ID, "p", None, None)
 OTHER_DATA = {
     "backup": (BACKUPS, (BACKUP_ID, "p", "available", *[None] * 16)),
-    "sharing": (SHARINGS, ("s", "b", "p", "q", 1, None, None)),
+    "sharing": (SHARINGS, ("s", "b", "p", "q", 1, None, None, 9)),
     "key that is good": (IDEMPOTENCY_KEYS, KEY),
     "event": (SHARING_EVENTS, (1000, *EVENT[1:])),
     "event of the same number": (SHARING_EVENTS, EVENT),
@@ -356,13 +358,65 @@ def test_a_disk_that_is_full_is_told_and_the_next_copy_goes_on(new: Databases, m
     assert_same(found)
 
 
-def test_a_number_postgres_gave_is_not_given_by_a_later_copy(new: Databases) -> None:
-    source, target = make(new("sqlite"), {SHARING_EVENTS: [EVENT]}), make(new("postgres"))
-    with psycopg.connect(target, autocommit=True) as connection:
-        connection.execute("SELECT nextval(pg_get_serial_sequence('sharing_events', 'seq')) FROM generate_series(1, 9)")
-        copied(source, target)
-        found = connection.execute("SELECT nextval(pg_get_serial_sequence('sharing_events', 'seq'))").fetchall()
-    assert found == [(10,)]
+async def written(database: str) -> tuple[LogBounds, list[StoredEvent]]:
+    """Share some backups; return the bounds of the log, and all events."""
+    store = await open_store(database)
+    for number in range(1, 4):
+        await store.put_backup(PutBackup(backup(backup_id(number), name="\x00"), cause()))
+        await store.share(share(backup_id=backup_id(number)))
+    bounds = await store.log_bounds()
+    events = list(await store.events_after(0, 1000))
+    await store.close()
+    return bounds, events
+
+
+async def test_a_cursor_of_the_source_is_one_of_the_target(pair: tuple[str, str]) -> None:
+    bounds, events = await written(pair[0])
+    assert_same(copied(*pair)[1])
+    store = await open_store(pair[1])
+    assert await store.log_bounds() == bounds
+    assert await store.events_after(2, 1000) == events[2:]
+    await store.put_backup(PutBackup(backup(status="error"), cause()))
+    assert [each.position for each in await store.events_after(bounds.newest, 1000)] == [bounds.newest + 1]
+    await store.close()
+
+
+async def test_events_nobody_has_read_yet_are_copied_too(pair: tuple[str, str]) -> None:
+    store = await open_store(pair[0])
+    await store.put_backup(PutBackup(backup(), cause()))
+    await store.close()
+    assert_same(copied(*pair)[1])
+    assert [row[:2] for row in held(pair[1])[SHARING_EVENTS]] == [(1, "backup_put")]
+
+
+async def test_a_position_is_not_given_again_after_all_are_gone(pair: tuple[str, str]) -> None:
+    bounds, events = await written(pair[0])
+    change(pair[0], remove={SHARING_EVENTS: [(each.position,) for each in events]})
+    assert_same(copied(*pair)[1])
+    store = await open_store(pair[1])
+    assert await store.log_bounds() == replace(bounds, oldest=bounds.newest)
+    await store.put_backup(PutBackup(backup(status="error"), cause()))
+    assert [each.position for each in await store.events_after(0, 1000)] == [bounds.newest + 1]
+    await store.close()
+
+
+async def test_what_the_source_no_longer_keeps_is_deleted(pair: tuple[str, str]) -> None:
+    _, events = await written(pair[0])
+    copied(*pair)
+    change(pair[0], remove={SHARING_EVENTS: [(each.position,) for each in events[:4]]})
+    assert_same(copied(*pair)[1])
+    assert [row[0] for row in held(pair[1])[SHARING_EVENTS]] == [5, 6]
+
+
+async def test_a_target_that_has_gone_further_is_refused(pair: tuple[str, str]) -> None:
+    await written(pair[0])
+    copied(*pair)
+    store = await open_store(pair[1])
+    await store.put_backup(PutBackup(backup(status="error"), cause()))
+    await store.close()
+    change(pair[1], remove={SHARING_EVENTS: [(7,)]})
+    with pytest.raises(UnusableDatabase, match="such as sharing_events position 7; nothing was written"):
+        copied(*pair)
 
 
 def test_a_page_is_read_by_its_index_without_statistics(new: Databases) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -16,6 +16,9 @@ from tests.support.programs import PATIENCE
 
 Context = grpc.ServicerContext
 Behaviour = Callable[[Context], bytes]
+Streaming = Callable[[bytes, Context], Iterator[bytes]]
+WATCH = "/backupsharing.v2.BackupAccessService/WatchSharings"
+"""The only method with a stream of responses."""
 DETAILS = "grpc-status-details-bin"
 PROBED = "/grpc.health.v1.Health/Check"
 """The gateway calls this method to probe for gRPC."""
@@ -38,6 +41,7 @@ class StubServer(grpc.GenericRpcHandler):  # type: ignore[misc] # the library ha
     def __init__(self) -> None:
         self.seen: list[Seen] = []
         self._behaviour: Behaviour | None = None
+        self._streaming: Streaming | None = None
         self._held = threading.Event()
         self._waiting: list[threading.Event] = []
         self._server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.so_reuseport", 0)])
@@ -54,6 +58,7 @@ class StubServer(grpc.GenericRpcHandler):  # type: ignore[misc] # the library ha
         self.seen.clear()
         self._held.clear()
         self._waiting.clear()
+        self._streaming = None
         self.answers(b"")
 
     def answers(self, response: bytes) -> None:
@@ -69,6 +74,10 @@ class StubServer(grpc.GenericRpcHandler):  # type: ignore[misc] # the library ha
     def behaves(self, behaviour: Behaviour) -> None:
         """Run this function for each call."""
         self._behaviour = behaviour
+
+    def streams(self, streaming: Streaming) -> None:
+        """Run this generator for each watch; it gets the request."""
+        self._streaming = streaming
 
     def fails_first(self, times: int, code: grpc.StatusCode, *details: Message, then: bytes = b"") -> None:
         """Fail ``times`` calls, then succeed with these bytes."""
@@ -118,12 +127,22 @@ class StubServer(grpc.GenericRpcHandler):  # type: ignore[misc] # the library ha
 
         def handle(request: bytes, context: Context) -> bytes:
             if details.method != PROBED:
-                metadata = dict(context.invocation_metadata())
-                self.seen.append(Seen(details.method, request, metadata, context.time_remaining()))
+                self._note(details, request, context)
             assert self._behaviour is not None
             return self._behaviour(context)
 
+        def stream(request: bytes, context: Context) -> Iterator[bytes]:
+            self._note(details, request, context)
+            assert self._streaming is not None
+            yield from self._streaming(request, context)
+
+        if details.method == WATCH and self._streaming is not None:
+            return grpc.unary_stream_rpc_method_handler(stream)
         return grpc.unary_unary_rpc_method_handler(handle)
+
+    def _note(self, details: grpc.HandlerCallDetails, request: bytes, context: Context) -> None:
+        metadata = dict(context.invocation_metadata())
+        self.seen.append(Seen(details.method, request, metadata, context.time_remaining()))
 
 
 def _failing(code: grpc.StatusCode, message: str, metadata: Sequence[tuple[str, str | bytes]]) -> Behaviour:

@@ -140,7 +140,7 @@ def has_any(project_id: str) -> Call[bool]:
             "    def count(self",
             """
     def has_any(self, *, timeout: float | None = None) -> bool:
-        return self._do(calls.has_any(self._project), timeout)
+        return self._sender.do(calls.has_any(self._project), timeout)
 """,
             before=True,
         )
@@ -150,7 +150,7 @@ def has_any(project_id: str) -> Call[bool]:
             "    async def count(self",
             """
     async def has_any(self, *, timeout: float | None = None) -> bool:
-        return await self._do(calls.has_any(self._project), timeout)
+        return await self._sender.do(calls.has_any(self._project), timeout)
 """,
             before=True,
         )

@@ -12,6 +12,7 @@ use tonic::{Code, Request, Response, Status};
 use tonic_types::{ErrorInfo, StatusExt};
 use uuid::Uuid;
 
+use pb::backup_access_service_client::BackupAccessServiceClient;
 use pb::backup_catalog_service_client::BackupCatalogServiceClient;
 use pb::backup_sharing_service_client::BackupSharingServiceClient;
 
@@ -41,7 +42,8 @@ async fn run() -> Outcome<()> {
     let channel = Endpoint::from_shared(server)?.connect_lazy();
     let mut example = Example {
         catalog: BackupCatalogServiceClient::new(channel.clone()),
-        sharings: BackupSharingServiceClient::new(channel),
+        sharings: BackupSharingServiceClient::new(channel.clone()),
+        access: BackupAccessServiceClient::new(channel),
         service_token: variable("BACKUP_SHARING_SERVICE_TOKEN")?,
         giver: variable("BACKUP_SHARING_PROJECT")?,
         giver_token: variable("BACKUP_SHARING_TOKEN")?,
@@ -78,17 +80,27 @@ async fn run() -> Outcome<()> {
     println!("listed {} in {pages} pages", listed.len());
 
     let sharing = &shared[0].id;
+    let cursor = example.check(first, sharing).await?;
+    println!("checked yes");
+
     let cancelled = example.cancel(sharing).await?;
     println!("cancelled {cancelled}");
 
     let gone = example.gone(sharing).await?;
     println!("gone {}", gone.reason);
+
+    let event = example.watch(first, cursor).await?;
+    if event.sharing_id() != sharing {
+        return Err(format!("instead of the end of {sharing}: {event:?}").into());
+    }
+    println!("watched {}", event.kind);
     Ok(())
 }
 
 struct Example {
     catalog: BackupCatalogServiceClient<Channel>,
     sharings: BackupSharingServiceClient<Channel>,
+    access: BackupAccessServiceClient<Channel>,
     service_token: String,
     giver: String,
     giver_token: String,
@@ -169,6 +181,39 @@ impl Example {
             }
             request.page_token = page.next_page_token;
         }
+    }
+
+    /// Asks, as the recipient, whether it may read a backup because of a sharing. Returns the cursor of the answer.
+    async fn check(&mut self, backup: &str, sharing: &str) -> Outcome<String> {
+        let request = pb::CheckAccessRequest {
+            backup_id: backup.to_owned(),
+            project_id: self.recipient.clone(),
+        };
+        let request = call(request, &self.recipient_token)?;
+        let answer = self.access.check_access(request).await?.into_inner();
+        if !answer.allowed || answer.sharing_id() != sharing {
+            return Err(format!("instead of access by {sharing}: {answer:?}").into());
+        }
+        Ok(answer.cursor)
+    }
+
+    /// Watches a backup, as the recipient, until its first event after a cursor. Dropping the stream ends it.
+    async fn watch(&mut self, backup: &str, cursor: String) -> Outcome<pb::SharingEvent> {
+        let request = pb::WatchSharingsRequest {
+            project_id: self.recipient.clone(),
+            backup_id: Some(backup.to_owned()),
+            cursor: Some(cursor),
+            ..Default::default()
+        };
+        let request = call(request, &self.recipient_token)?;
+        let mut stream = self.access.watch_sharings(request).await?.into_inner();
+        while let Some(answer) = stream.message().await? {
+            // A response without an event only tells how far the watch has come.
+            if let Some(event) = answer.event {
+                return Ok(event);
+            }
+        }
+        Err("the watch ended without an event".into())
     }
 
     /// Cancels a sharing, and returns the number of cancelled sharings.

@@ -147,6 +147,8 @@ def _alias_problems(message: Descriptor, field: FieldDescriptor) -> Iterator[str
 def _header_problems(message: Descriptor, field: FieldDescriptor) -> Iterator[str]:
     header = field_mapping(field).header
     if not header:
+        if field_mapping(field).header_wins:
+            yield "header_wins is set, but no header"
         return
     if not HEADER_NAME.fullmatch(header):
         yield f"{header!r} is not the name of a header"

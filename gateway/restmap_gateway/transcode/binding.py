@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, EncodeError, Message
@@ -91,7 +91,7 @@ class Binding:
             in_query, wrong = self._query.read(query, request, self._report_unknown if self._on_unknown else None)
             given |= in_query
             violations += wrong
-        violations += self._headers.read(headers, request, given)
+        violations += self._headers.read(headers, request, self._in_path, given)
         if violations:
             raise InvalidRequest(*violations)
         self._check_whole(request, query, body)
@@ -192,28 +192,30 @@ class _HeaderReader:
 
     def __init__(self, request: Descriptor) -> None:
         bound = [
-            (field_mapping(field).header, text_field((field,)))
+            (mapping.header, text_field((field,)), mapping.header_wins)
             for field in request.fields
-            if field_mapping(field).header
+            if (mapping := field_mapping(field)).header
         ]
         self._fields = tuple(bound)
 
-    def read(self, headers: Headers, request: Message, given: set[str]) -> list[Violation]:
+    def read(self, headers: Headers, request: Message, in_path: frozenset[str], given: set[str]) -> list[Violation]:
         """Fill the request; `given` holds the original names of the fields set by path, body or query."""
         violations: list[Violation] = []
-        for header, field in self._fields:
+        for header, field, wins in self._fields:
             values = headers.getall(header, [])
-            if not values:
+            if not any(values) if wins else not values:
                 continue
             try:
-                _refuse_more(field.name, len(values), given)
+                _refuse_more(field.name, len(values), in_path if wins else given)
+                if wins:
+                    request.ClearField(field.name)
                 field.set(request, values)
             except ValueError as error:
                 violations.append(Violation(header, str(error)))
         return violations
 
 
-def _refuse_more(name: str, count: int, given: set[str]) -> None:
+def _refuse_more(name: str, count: int, given: Set[str]) -> None:
     if count > 1:
         raise ValueError(f"the header is given {count} times, expected once")
     if name in given:

@@ -17,6 +17,7 @@ from restmap_gateway.upstream.probe import Probe
 from restmap_gateway.upstream.reply import Metadata, Reply
 from restmap_gateway.upstream.server_address import ServerAddress
 from restmap_gateway.upstream.server_stream import ServerStream
+from restmap_gateway.upstream.stream_channels import StreamChannels
 from restmap_gateway.upstream.tls import UpstreamTls
 
 _CHANNEL_OPTIONS = (
@@ -101,18 +102,22 @@ class Upstream:
         self._connect()
 
     def _connect(self) -> None:
+        self._channel = self._new_channel()
+        own = (("grpc.use_local_subchannel_pool", 1),)  # channels of the same pool share a connection
+        self._streaming = StreamChannels(self._channel, lambda: self._new_channel(own))
+        self._multiplexing = Multiplexing(self._channel) if self._link.multiplex else None
+        self._multicallables: dict[str, grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
+
+    def _new_channel(self, more: Sequence[tuple[str, int]] = ()) -> grpc.aio.Channel:
         target, tls, found_as = self._address.target, self._link.tls, self._address.found_as
-        options: list[tuple[str, str | int]] = [*_CHANNEL_OPTIONS, *self._link.options]
+        options: list[tuple[str, str | int]] = [*_CHANNEL_OPTIONS, *self._link.options, *more]
         if tls is None:
             if found_as:
                 options.append(("grpc.default_authority", found_as))
-            self._channel = grpc.aio.insecure_channel(target, options=options)
-        else:
-            if name := tls.name or (found_as and self._address.host):
-                options.append(("grpc.ssl_target_name_override", name))
-            self._channel = grpc.aio.secure_channel(target, tls.credentials, options=options)
-        self._multiplexing = Multiplexing(self._channel) if self._link.multiplex else None
-        self._multicallables: dict[str, grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
+            return grpc.aio.insecure_channel(target, options=options)
+        if name := tls.name or (found_as and self._address.host):
+            options.append(("grpc.ssl_target_name_override", name))
+        return grpc.aio.secure_channel(target, tls.credentials, options=options)
 
     @property
     def channel(self) -> grpc.aio.Channel:
@@ -126,7 +131,7 @@ class Upstream:
 
     def reconnect(self) -> None:
         """Make all further calls over a new channel; calls in progress end on the old one."""
-        retired = asyncio.create_task(_retire(self._channel, self._multiplexing))
+        retired = asyncio.create_task(_retire(self._channel, self._multiplexing, self._streaming))
         self._retiring.add(retired)
         retired.add_done_callback(self._retiring.discard)
         self._connect()
@@ -208,14 +213,15 @@ class Upstream:
             metadata: metadata of the call.
             seconds: time until its deadline; None: no deadline.
         """
-        multicallable: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(method)
-        # gRPC would treat a deadline that is centuries away as expired.
-        timeout = None if seconds is None else min(seconds, _MOST_SECONDS)
-        stream = ServerStream(multicallable(request, metadata=tuple(metadata), timeout=timeout), self.failure)
-        try:
-            yield stream
-        finally:
-            stream.cancel()
+        async with self._streaming.one() as channel:
+            multicallable: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(method)
+            # gRPC would treat a deadline that is centuries away as expired.
+            timeout = None if seconds is None else min(seconds, _MOST_SECONDS)
+            stream = ServerStream(multicallable(request, metadata=tuple(metadata), timeout=timeout), self.failure)
+            try:
+                yield stream
+            finally:
+                stream.cancel()
 
     async def failure(self, error: grpc.aio.AioRpcError) -> Reply:
         """Return the reply of a failed call.
@@ -243,15 +249,17 @@ class Upstream:
         await asyncio.gather(*self._retiring, return_exceptions=True)
         if self._multiplexing is not None:
             self._multiplexing.close()
+        await self._streaming.close()
         await self._channel.close()
 
 
-async def _retire(channel: grpc.aio.Channel, multiplexing: Multiplexing | None) -> None:
+async def _retire(channel: grpc.aio.Channel, multiplexing: Multiplexing | None, streaming: StreamChannels) -> None:
     try:
         await asyncio.sleep(RETIRE_SECONDS)
     finally:
         if multiplexing is not None:
             multiplexing.close()
+        await streaming.close()
         await channel.close()
 
 

@@ -17,6 +17,7 @@ from backupsharing.client.errors import (
     BackupNotFound,
     BackupOwnerFixed,
     BackupSharingError,
+    CursorExpired,
     DeadlineExceeded,
     IdempotencyKeyReused,
     InvalidRequest,
@@ -28,13 +29,31 @@ from backupsharing.client.errors import (
     Unavailable,
     Violation,
 )
-from backupsharing.client.model import Backup, OnConflict, Sharing, SharingDetail, SharingFilter, SortDir, SortKey
+from backupsharing.client.model import (
+    Access,
+    AccessBasis,
+    Backup,
+    EventFilter,
+    EventKind,
+    OnConflict,
+    Sharing,
+    SharingDetail,
+    SharingEvent,
+    SharingFilter,
+    SortDir,
+    SortKey,
+)
 from backupsharing.client.retrying import Retrying
 from backupsharing.client.synchronous import Client
+from backupsharing.client.watching.awaited import AsyncWatch
+from backupsharing.client.watching.blocking import Watch
 
 __all__ = [
+    "Access",
+    "AccessBasis",
     "AlreadyShared",
     "AsyncClient",
+    "AsyncWatch",
     "Backup",
     "BackupNotAvailable",
     "BackupNotFound",
@@ -42,8 +61,11 @@ __all__ = [
     "BackupSharingError",
     "BadDoor",
     "Client",
+    "CursorExpired",
     "DeadlineExceeded",
     "Door",
+    "EventFilter",
+    "EventKind",
     "IdempotencyKeyReused",
     "InvalidRequest",
     "NotAllowed",
@@ -54,10 +76,12 @@ __all__ = [
     "ServerFault",
     "Sharing",
     "SharingDetail",
+    "SharingEvent",
     "SharingFilter",
     "SharingNotFound",
     "SortDir",
     "SortKey",
     "Unavailable",
     "Violation",
+    "Watch",
 ]

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import Self, Unpack
 
 import grpc
 
-from backupsharing.client import calls
-from backupsharing.client.calls import PAGE_SIZE, Call, Page
-from backupsharing.client.door import Door, File, metadata_of
-from backupsharing.client.errors import closed, failure_of
-from backupsharing.client.model import Backup, OnConflict, Sharing, SharingDetail, SharingFilter, SortDir, SortKey
-from backupsharing.client.retrying import TIMEOUT, Attempts, Retrying
-
-Result = TypeVar("Result")
-Item = TypeVar("Item")
+from backupsharing.client import access, calls
+from backupsharing.client.calls import PAGE_SIZE
+from backupsharing.client.door import Door, File
+from backupsharing.client.errors import BackupSharingError
+from backupsharing.client.model import (
+    Access,
+    Backup,
+    EventFilter,
+    EventKind,
+    OnConflict,
+    Sharing,
+    SharingDetail,
+    SharingEvent,
+    SharingFilter,
+    SortDir,
+    SortKey,
+)
+from backupsharing.client.retrying import TIMEOUT, Retrying
+from backupsharing.client.sending.awaited import AsyncSender
+from backupsharing.client.watching.awaited import AsyncWatch
+from backupsharing.client.watching.progress import IDLE_TIMEOUT, Course
 
 
 class AsyncClient:
@@ -67,12 +79,10 @@ class AsyncClient:
         """
         if bool(target) == (channel is not None):
             raise ValueError("expected is either a target or a channel")
-        self._is_closed = False
-        self._project, self._token, self._timeout, self._retrying = project, token, timeout, retrying
-        self._target, self._is_own = target, channel is None
-        self._channel = channel
+        self._project = project
         # Bad files raise here; the channel is opened later, because it belongs to a running loop.
-        self._open = Door(target, ca, certificate, key, insecure or channel is not None).aio_opener()
+        opener = Door(target, ca, certificate, key, insecure or channel is not None).aio_opener()
+        self._sender = AsyncSender(channel, opener, target=target, token=token, timeout=timeout, retrying=retrying)
 
     async def __aenter__(self) -> Self:
         """Return the client; the end of the context closes it."""
@@ -89,9 +99,7 @@ class AsyncClient:
 
         >>> await AsyncClient(target).close()
         """
-        self._is_closed = True
-        if self._is_own and self._channel is not None:
-            await self._channel.close()
+        await self._sender.close()
 
     async def share(
         self,
@@ -100,6 +108,8 @@ class AsyncClient:
         *,
         idempotency_key: str | None = None,
         on_conflict: OnConflict | None = None,
+        expires_at: datetime | timedelta | None = None,
+        validate_only: bool = False,
         timeout: float | None = None,
     ) -> tuple[Sharing, ...]:
         """See `Client.share`.
@@ -108,10 +118,17 @@ class AsyncClient:
         >>> sharing.to_project_id == recipient
         True
         """
-        return await self._do(calls.share(self._project, backup_id, project_ids, idempotency_key, on_conflict), timeout)
+        end = calls.expiry(expires_at, idempotency_key)
+        share = calls.share(self._project, backup_id, project_ids, idempotency_key, on_conflict, end, validate_only)
+        return await self._sender.do(share, timeout)
 
     async def cancel(
-        self, sharing_id: str, *, idempotency_key: str | None = None, timeout: float | None = None
+        self,
+        sharing_id: str,
+        *,
+        idempotency_key: str | None = None,
+        validate_only: bool = False,
+        timeout: float | None = None,
     ) -> Sharing:
         """See `Client.cancel`.
 
@@ -119,17 +136,24 @@ class AsyncClient:
         >>> (await client.cancel(sharing.id)).is_active
         False
         """
-        return await self._do(calls.cancel(self._project, sharing_id, idempotency_key), timeout)
+        return await self._sender.do(calls.cancel(self._project, sharing_id, idempotency_key, validate_only), timeout)
 
     async def cancel_all(
-        self, backup_id: str, *, idempotency_key: str | None = None, timeout: float | None = None
+        self,
+        backup_id: str,
+        *,
+        idempotency_key: str | None = None,
+        validate_only: bool = False,
+        timeout: float | None = None,
     ) -> tuple[Sharing, ...]:
         """See `Client.cancel_all`.
 
         >>> await client.cancel_all(backup_id)
         ()
         """
-        return await self._do(calls.cancel_all(self._project, backup_id, idempotency_key), timeout)
+        return await self._sender.do(
+            calls.cancel_all(self._project, backup_id, idempotency_key, validate_only), timeout
+        )
 
     async def get(self, sharing_id: str, *, timeout: float | None = None) -> SharingDetail:
         """See `Client.get`.
@@ -138,7 +162,7 @@ class AsyncClient:
         >>> (await client.get(sharing.id)).backup.status
         'available'
         """
-        return await self._do(calls.get(self._project, sharing_id), timeout)
+        return await self._sender.do(calls.get(self._project, sharing_id), timeout)
 
     def list(
         self,
@@ -155,7 +179,7 @@ class AsyncClient:
         >>> [sharing.backup_id == backup_id async for sharing in client.list(backup_id=backup_id, page_size=1)]
         [True, True]
         """
-        return self._all(calls.list_sharings(self._project, which, sort_key, sort_dir, page_size), timeout)
+        return self._sender.all(calls.list_sharings(self._project, which, sort_key, sort_dir, page_size), timeout)
 
     async def count(self, *, timeout: float | None = None, **which: Unpack[SharingFilter]) -> int:
         """See `Client.count`.
@@ -163,7 +187,64 @@ class AsyncClient:
         >>> await client.count(received=True, status="available")
         0
         """
-        return await self._do(calls.count(self._project, which), timeout)
+        return await self._sender.do(calls.count(self._project, which), timeout)
+
+    async def check_access(self, backup_id: str, project_id: str, *, timeout: float | None = None) -> Access:
+        """See `Client.check_access`.
+
+        >>> (await client.check_access(backup_id, recipient)).allowed
+        False
+        """
+        return await self._sender.do(access.check_access(backup_id, project_id), timeout)
+
+    async def check_access_many(
+        self, pairs: Iterable[tuple[str, str]], *, timeout: float | None = None
+    ) -> tuple[Access, ...]:
+        """See `Client.check_access_many`.
+
+        >>> [access.allowed for access in await client.check_access_many([(backup_id, giver), (new_backup_id, giver)])]
+        [True, False]
+        """
+        return await self._sender.do(access.check_access_many(pairs), timeout)
+
+    def history(
+        self,
+        *,
+        sort_dir: SortDir | None = None,
+        page_size: int = PAGE_SIZE,
+        timeout: float | None = None,
+        **which: Unpack[EventFilter],
+    ) -> AsyncIterator[SharingEvent]:
+        """See `Client.history`.
+
+        >>> sharings = await client.share(backup_id, [recipient, other])
+        >>> [event.kind async for event in client.history(kind="shared", page_size=1)]
+        ['shared', 'shared']
+        """
+        return self._sender.all(access.history(self._project, which, sort_dir, page_size), timeout)
+
+    def watch(
+        self,
+        *,
+        cursor: str | None = None,
+        from_beginning: bool = False,
+        backup_id: str | None = None,
+        kind: EventKind | None = None,
+        on_checkpoint: Callable[[str], None] | None = None,
+        on_reconnect: Callable[[BackupSharingError, float], None] | None = None,
+        idle_timeout: float = IDLE_TIMEOUT,
+    ) -> AsyncWatch:
+        """See `Client.watch`.
+
+        >>> async with client.watch(backup_id=backup_id) as watch:
+        ...     sharing, = await client.share(backup_id, [recipient])
+        ...     (await anext(watch)).sharing_id == sharing.id
+        True
+        """
+        return AsyncWatch(
+            self._sender,
+            Course(self._project, cursor, from_beginning, backup_id, kind, idle_timeout, on_checkpoint, on_reconnect),
+        )
 
     async def put_backup(self, backup: Backup, *, timeout: float | None = None) -> Backup:
         """See `Client.put_backup`.
@@ -171,7 +252,7 @@ class AsyncClient:
         >>> (await service.put_backup(Backup(id=new_backup_id, project_id=giver, status="creating"))).status
         'creating'
         """
-        return await self._do(calls.put_backup(backup), timeout)
+        return await self._sender.do(calls.put_backup(backup), timeout)
 
     async def get_backup(self, backup_id: str, *, timeout: float | None = None) -> Backup:
         """See `Client.get_backup`.
@@ -179,7 +260,7 @@ class AsyncClient:
         >>> (await service.get_backup(backup_id)).project_id == giver
         True
         """
-        return await self._do(calls.get_backup(backup_id), timeout)
+        return await self._sender.do(calls.get_backup(backup_id), timeout)
 
     def list_backups(
         self, project_id: str = "", *, page_size: int = PAGE_SIZE, timeout: float | None = None
@@ -189,7 +270,7 @@ class AsyncClient:
         >>> [backup.id == backup_id async for backup in service.list_backups(giver)]
         [True]
         """
-        return self._all(calls.list_backups(project_id, page_size), timeout)
+        return self._sender.all(calls.list_backups(project_id, page_size), timeout)
 
     async def remove_backup(self, backup_id: str, *, timeout: float | None = None) -> tuple[Sharing, ...]:
         """See `Client.remove_backup`.
@@ -197,60 +278,4 @@ class AsyncClient:
         >>> await service.remove_backup(backup_id)
         ()
         """
-        return await self._do(calls.remove_backup(backup_id), timeout)
-
-    async def _all(self, page_of: Callable[[str], Call[Page[Item]]], timeout: float | None) -> AsyncIterator[Item]:
-        token, is_last = "", False
-        while not is_last:
-            page = await self._do(page_of(token), timeout)
-            for item in page.items:
-                yield item
-            token, is_last = page.next_token, not page.next_token
-
-    async def _do(self, call: Call[Result], timeout: float | None) -> Result:
-        attempts = Attempts(
-            self._retrying,
-            self._timeout if timeout is None else timeout,
-            is_repeatable=call.is_repeatable,
-            idempotency_key=call.idempotency_key,
-        )
-        request = call.request.SerializeToString()
-        while True:
-            metadata = metadata_of(await self._fresh_token(attempts))
-            if self._is_closed:
-                raise closed(call.idempotency_key)
-            if self._channel is None:
-                self._channel = self._open()
-            send: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(call.method)
-            try:
-                answer = await send(request, timeout=attempts.remaining(), metadata=metadata)
-            except grpc.RpcError as error:
-                failure = failure_of(error, call.idempotency_key, attempts.timeout, self._target)
-            except asyncio.CancelledError:
-                # Closing the channel also cancels its calls, although nobody cancelled their tasks.
-                if not self._is_closed or _is_cancelled():
-                    raise
-                raise closed(call.idempotency_key) from None
-            else:
-                return call.result(answer)
-            await asyncio.sleep(attempts.pause_after(failure))
-
-    async def _fresh_token(self, attempts: Attempts) -> str:
-        if isinstance(self._token, str):
-            return self._token
-        token = self._token()
-        if isinstance(token, str):
-            return token
-        try:
-            async with asyncio.timeout(attempts.remaining()) as scope:
-                return await token
-        except TimeoutError:
-            if not scope.expired():
-                # The token function raised this TimeoutError itself.
-                raise
-            raise attempts.too_late() from None
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+        return await self._sender.do(calls.remove_backup(backup_id), timeout)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from google.protobuf.message import DecodeError, Message
@@ -75,8 +76,34 @@ class Page(Generic[Item]):
     """Token for the next page; empty on the last page."""
 
 
+def expiry(
+    at: datetime | timedelta | None, key: str | None, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> datetime | None:
+    """Return the time at which a sharing is to end.
+
+    Raises:
+        ValueError: ``at`` is a timedelta although there is an idempotency key, or leads beyond the year 9999.
+    """
+    if not isinstance(at, timedelta):
+        return at
+    if key is not None:
+        raise ValueError(
+            "expires_at is a timedelta, so its time differs in each call; with idempotency_key, a datetime"
+        )
+    try:
+        return now() + at
+    except OverflowError:
+        raise ValueError(f"expires_at is {at} from now, which is after the year 9999") from None
+
+
 def share(
-    project_id: str, backup_id: str, recipients: Sequence[str], key: str | None, on_conflict: OnConflict | None
+    project_id: str,
+    backup_id: str,
+    recipients: Sequence[str],
+    key: str | None,
+    on_conflict: OnConflict | None,
+    expires_at: datetime | None = None,
+    validate_only: bool = False,
 ) -> Call[tuple[Sharing, ...]]:
     """Share a backup."""
     if isinstance(recipients, str):
@@ -84,8 +111,10 @@ def share(
     request = sharing.ShareBackupRequest(
         project_id=_given(project_id),
         shared=sharing.BackupRecipients(backup_id=backup_id, to_project_ids=recipients),
-        idempotency_key=_key(key),
+        idempotency_key=_key(key, validate_only),
         conflict_policy=_POLICIES[on_conflict],
+        expire_time=None if expires_at is None else mapping.timestamp("expires_at", expires_at),
+        validate_only=validate_only,
     )
     return Call(
         f"{_SHARINGS}/ShareBackup",
@@ -96,15 +125,17 @@ def share(
     )
 
 
-def cancel(project_id: str, sharing_id: str, key: str | None) -> Call[Sharing]:
+def cancel(project_id: str, sharing_id: str, key: str | None, validate_only: bool = False) -> Call[Sharing]:
     """Cancel one sharing."""
-    request = _cancel_request(project_id, sharing_id, key)
+    request = _cancel_request(project_id, sharing_id, key, validate_only)
     return _cancelling(request, lambda answer: mapping.sharing(answer.shared[0]))
 
 
-def cancel_all(project_id: str, backup_id: str, key: str | None) -> Call[tuple[Sharing, ...]]:
+def cancel_all(
+    project_id: str, backup_id: str, key: str | None, validate_only: bool = False
+) -> Call[tuple[Sharing, ...]]:
     """Cancel all sharings of a backup."""
-    request = _cancel_request(project_id, backup_id, key)
+    request = _cancel_request(project_id, backup_id, key, validate_only)
     request.is_backup_id = True
     return _cancelling(request, lambda answer: mapping.sharings(answer.shared))
 
@@ -204,8 +235,15 @@ def remove_backup(backup_id: str) -> Call[tuple[Sharing, ...]]:
     )
 
 
-def _cancel_request(project_id: str, identifier: str, key: str | None) -> sharing.CancelSharingRequest:
-    return sharing.CancelSharingRequest(project_id=_given(project_id), id=identifier, idempotency_key=_key(key))
+def _cancel_request(
+    project_id: str, identifier: str, key: str | None, validate_only: bool
+) -> sharing.CancelSharingRequest:
+    return sharing.CancelSharingRequest(
+        project_id=_given(project_id),
+        id=identifier,
+        idempotency_key=_key(key, validate_only),
+        validate_only=validate_only,
+    )
 
 
 def _cancelling(request: Message, read: Callable[[Any], Result]) -> Call[Result]:
@@ -229,10 +267,11 @@ def _given(project_id: str) -> str:
     return project_id
 
 
-def _key(given: str | None) -> str:
+def _key(given: str | None, validate_only: bool) -> str | None:
     if given == "":
         raise ValueError("idempotency_key is empty; expected 1 to 255 characters, or None for a new key")
-    return str(uuid.uuid4()) if given is None else given
+    # A call that stores nothing can be repeated without a key.
+    return str(uuid.uuid4()) if given is None and not validate_only else given
 
 
 def _present(answer: Message, name: str) -> Any:  # noqa: ANN401 -- the message in that field

@@ -146,6 +146,15 @@ class QuotaUsedUp(BackupSharingError):
     """The backup would have more active sharings than the service allows; nothing was stored."""
 
 
+class CursorExpired(BackupSharingError):
+    """The server no longer keeps all events after the cursor, so a watch or history from there would have a gap."""
+
+    @property
+    def oldest_cursor(self) -> str:
+        """The oldest cursor from which nothing is missing; empty if the service gave none."""
+        return self.metadata.get("oldest_cursor", "")
+
+
 class Unavailable(BackupSharingError):
     """The service cannot be reached, or is not available now; see `retry_after` and `may_be_stored`."""
 
@@ -178,6 +187,7 @@ _OF_ONE_REASON: Mapping[str, type[BackupSharingError]] = {
     "IDEMPOTENCY_KEY_REUSED": IdempotencyKeyReused,
     "SHARING_QUOTA_USED_UP": QuotaUsedUp,
     "OVERLOADED": Unavailable,
+    "CURSOR_EXPIRED": CursorExpired,
 }
 """Exceptions of reasons that are more specific than their gRPC status."""
 

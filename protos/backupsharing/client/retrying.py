@@ -94,7 +94,7 @@ class Attempts:
         self._failed += 1
         if failure.may_be_stored:
             self._uncertain = failure
-        if not (self._is_repeatable and _may_pass(failure)) or self._failed >= self._retrying.attempts:
+        if not (self._is_repeatable and may_pass(failure)) or self._failed >= self._retrying.attempts:
             raise self._final(failure)
         pause = self._retrying.pause(self._failed, failure.retry_after)
         if self._clock() + pause >= self._until:
@@ -103,12 +103,13 @@ class Attempts:
 
     def _final(self, failure: BackupSharingError) -> BackupSharingError:
         # An earlier attempt may have made the change, even if the last attempt certainly did not.
-        if self._uncertain is not None and (_may_pass(failure) or isinstance(failure, DeadlineExceeded)):
+        if self._uncertain is not None and (may_pass(failure) or isinstance(failure, DeadlineExceeded)):
             return self._uncertain
         return failure
 
 
-def _may_pass(failure: BackupSharingError) -> bool:
+def may_pass(failure: BackupSharingError) -> bool:
+    """Return whether a failure is transient: the same call may succeed later."""
     if failure.status is grpc.StatusCode.RESOURCE_EXHAUSTED:
         # A failure without retry_after is a used-up quota, for which a retry is useless.
         return failure.retry_after is not None

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Self, TypeVar, Unpack
+from typing import Self, Unpack
 
 import grpc
 
-from backupsharing.client import calls
-from backupsharing.client.calls import PAGE_SIZE, Call, Page
-from backupsharing.client.door import Door, File, metadata_of
-from backupsharing.client.errors import closed, failure_of
-from backupsharing.client.model import Backup, OnConflict, Sharing, SharingDetail, SharingFilter, SortDir, SortKey
-from backupsharing.client.retrying import TIMEOUT, Attempts, Retrying
-
-Result = TypeVar("Result")
-Item = TypeVar("Item")
+from backupsharing.client import access, calls
+from backupsharing.client.calls import PAGE_SIZE
+from backupsharing.client.door import Door, File
+from backupsharing.client.errors import BackupSharingError
+from backupsharing.client.model import (
+    Access,
+    Backup,
+    EventFilter,
+    EventKind,
+    OnConflict,
+    Sharing,
+    SharingDetail,
+    SharingEvent,
+    SharingFilter,
+    SortDir,
+    SortKey,
+)
+from backupsharing.client.retrying import TIMEOUT, Retrying
+from backupsharing.client.sending.blocking import Sender
+from backupsharing.client.watching.blocking import Watch
+from backupsharing.client.watching.progress import IDLE_TIMEOUT, Course
 
 
 class Client:
@@ -66,10 +78,15 @@ class Client:
         """
         if bool(target) == (channel is not None):
             raise ValueError("expected is either a target or a channel")
-        self._is_closed = False
-        self._project, self._token, self._timeout, self._retrying = project, token, timeout, retrying
-        self._target, self._is_own = target, channel is None
-        self._channel = channel or Door(target, ca, certificate, key, insecure).channel()
+        self._project = project
+        self._sender = Sender(
+            channel or Door(target, ca, certificate, key, insecure).channel(),
+            is_own=channel is None,
+            target=target,
+            token=token,
+            timeout=timeout,
+            retrying=retrying,
+        )
 
     def __enter__(self) -> Self:
         """Return the client; the end of the context closes it."""
@@ -86,9 +103,7 @@ class Client:
 
         >>> Client(target).close()
         """
-        self._is_closed = True
-        if self._is_own:
-            self._channel.close()
+        self._sender.close()
 
     def share(
         self,
@@ -97,6 +112,8 @@ class Client:
         *,
         idempotency_key: str | None = None,
         on_conflict: OnConflict | None = None,
+        expires_at: datetime | timedelta | None = None,
+        validate_only: bool = False,
         timeout: float | None = None,
     ) -> tuple[Sharing, ...]:
         """Share a backup with projects, all or nothing. Return a sharing for each project, in the same order.
@@ -108,20 +125,36 @@ class Client:
                 a new key.
             on_conflict: for recipients that already have the backup, ``return`` the existing sharings, or ``refuse``
                 the call. Default: the setting of the server.
+            expires_at: the time when the new sharings end by themselves, or the time from now until then. Default: the
+                setting of the server.
+            validate_only: make all checks, and store nothing. New sharings then have an empty id.
             timeout: seconds.
 
         Raises:
             AlreadyShared: recipients already have the backup, and the call does not return existing sharings.
             BackupNotFound: the project has no such backup.
+            ValueError: ``expires_at`` has no time zone; or it is a timedelta although there is an idempotency key,
+                with which a second call must have the same time.
 
         >>> sharing, = client.share(backup_id, [recipient])
         >>> sharing.to_project_id == recipient
         True
         """
-        return self._do(calls.share(self._project, backup_id, project_ids, idempotency_key, on_conflict), timeout)
+        end = calls.expiry(expires_at, idempotency_key)
+        share = calls.share(self._project, backup_id, project_ids, idempotency_key, on_conflict, end, validate_only)
+        return self._sender.do(share, timeout)
 
-    def cancel(self, sharing_id: str, *, idempotency_key: str | None = None, timeout: float | None = None) -> Sharing:
+    def cancel(
+        self,
+        sharing_id: str,
+        *,
+        idempotency_key: str | None = None,
+        validate_only: bool = False,
+        timeout: float | None = None,
+    ) -> Sharing:
         """Cancel a sharing that the project gave. Return the cancelled sharing.
+
+        With ``validate_only``, make all checks, store nothing, and return the sharing as it would be.
 
         Raises:
             SharingNotFound: no active sharing has this id.
@@ -131,12 +164,17 @@ class Client:
         >>> client.cancel(sharing.id).is_active
         False
         """
-        return self._do(calls.cancel(self._project, sharing_id, idempotency_key), timeout)
+        return self._sender.do(calls.cancel(self._project, sharing_id, idempotency_key, validate_only), timeout)
 
     def cancel_all(
-        self, backup_id: str, *, idempotency_key: str | None = None, timeout: float | None = None
+        self,
+        backup_id: str,
+        *,
+        idempotency_key: str | None = None,
+        validate_only: bool = False,
+        timeout: float | None = None,
     ) -> tuple[Sharing, ...]:
-        """Cancel all active sharings of a backup. Return the cancelled sharings.
+        """Cancel all active sharings of a backup. Return the cancelled sharings. ``validate_only``: see `cancel`.
 
         Raises:
             BackupNotFound: the project has no such backup.
@@ -144,7 +182,7 @@ class Client:
         >>> client.cancel_all(backup_id)
         ()
         """
-        return self._do(calls.cancel_all(self._project, backup_id, idempotency_key), timeout)
+        return self._sender.do(calls.cancel_all(self._project, backup_id, idempotency_key, validate_only), timeout)
 
     def get(self, sharing_id: str, *, timeout: float | None = None) -> SharingDetail:
         """Get an active sharing that the project gave or received.
@@ -156,7 +194,7 @@ class Client:
         >>> client.get(sharing.id).backup.status
         'available'
         """
-        return self._do(calls.get(self._project, sharing_id), timeout)
+        return self._sender.do(calls.get(self._project, sharing_id), timeout)
 
     def list(
         self,
@@ -180,7 +218,7 @@ class Client:
         >>> [sharing.backup_id == backup_id for sharing in client.list(backup_id=backup_id, page_size=1)]
         [True, True]
         """
-        return self._all(calls.list_sharings(self._project, which, sort_key, sort_dir, page_size), timeout)
+        return self._sender.all(calls.list_sharings(self._project, which, sort_key, sort_dir, page_size), timeout)
 
     def count(self, *, timeout: float | None = None, **which: Unpack[SharingFilter]) -> int:
         """Count the sharings that `list` returns with the same filters.
@@ -188,7 +226,102 @@ class Client:
         >>> client.count(received=True, status="available")
         0
         """
-        return self._do(calls.count(self._project, which), timeout)
+        return self._sender.do(calls.count(self._project, which), timeout)
+
+    def check_access(self, backup_id: str, project_id: str, *, timeout: float | None = None) -> Access:
+        """Return whether a project may read a backup: it owns the backup, or has an active sharing of it.
+
+        "No" is an answer, also for a backup that does not exist. Projects may ask about themselves and about backups
+        that they own; for other questions the answer is "no", except for the roles ``service`` and ``admin``.
+
+        >>> sharing, = client.share(backup_id, [recipient])
+        >>> access = client.check_access(backup_id, recipient)
+        >>> bool(access), access.basis, access.sharing_id == sharing.id
+        (True, 'sharing', True)
+        """
+        return self._sender.do(access.check_access(backup_id, project_id), timeout)
+
+    def check_access_many(
+        self, pairs: Iterable[tuple[str, str]], *, timeout: float | None = None
+    ) -> tuple[Access, ...]:
+        """Check 1 to 1000 pairs of a backup id and a project id, in one call and from one state, in their order.
+
+        >>> owned, other_backup = client.check_access_many([(backup_id, giver), (new_backup_id, giver)])
+        >>> owned.basis, other_backup.allowed
+        ('owner', False)
+        """
+        return self._sender.do(access.check_access_many(pairs), timeout)
+
+    def history(
+        self,
+        *,
+        sort_dir: SortDir | None = None,
+        page_size: int = PAGE_SIZE,
+        timeout: float | None = None,
+        **which: Unpack[EventFilter],
+    ) -> Iterator[SharingEvent]:
+        """List past events, by default the newest first. Pages are fetched during the iteration.
+
+        A project gets the events of what it gave, and of what it received. Without a project, the roles ``service``
+        and ``admin`` get the events of all projects.
+
+        Args:
+            sort_dir: ``asc`` for the oldest event first.
+            page_size: number of events in a page, at most 1000.
+            timeout: seconds for each page.
+            which: filters, see `EventFilter`.
+
+        Raises:
+            CursorExpired: the server deleted events during the iteration.
+            ValueError: a time has no time zone.
+
+        >>> sharings = client.share(backup_id, [recipient, other])
+        >>> [event.to_project_id == recipient for event in client.history(kind="shared", sort_dir="asc")]
+        [True, False]
+        """
+        return self._sender.all(access.history(self._project, which, sort_dir, page_size), timeout)
+
+    def watch(
+        self,
+        *,
+        cursor: str | None = None,
+        from_beginning: bool = False,
+        backup_id: str | None = None,
+        kind: EventKind | None = None,
+        on_checkpoint: Callable[[str], None] | None = None,
+        on_reconnect: Callable[[BackupSharingError, float], None] | None = None,
+        idle_timeout: float = IDLE_TIMEOUT,
+    ) -> Watch:
+        """Watch events as they happen, of the same projects as `history`. Return an iterator that never ends by itself.
+
+        When the stream breaks, the watch opens another one from its last cursor, for as long as it takes. It fails as
+        any call does while there was no response yet, and later with failures that do not pass.
+
+        Args:
+            cursor: begin after this place. Default: only events from now on.
+            from_beginning: begin with the oldest event that the server keeps.
+            backup_id: only events of this backup.
+            kind: only events of this kind.
+            on_checkpoint: function that is called with the cursor of each response without an event.
+            on_reconnect: function that is called after the stream broke, with the failure and the seconds until the
+                next attempt. An exception of a function ends the iteration.
+            idle_timeout: seconds without a response after which the watch opens another stream; more than the server's
+                time between checkpoints.
+
+        Raises:
+            CursorExpired: the server no longer keeps all events after the cursor.
+            NotAuthenticated: the token is no longer valid. A token function is asked once for another token.
+
+        >>> with client.watch(backup_id=backup_id) as watch:
+        ...     sharing, = client.share(backup_id, [recipient])
+        ...     event = next(watch)
+        >>> event.kind, event.sharing_id == sharing.id, event.cursor == watch.cursor
+        ('shared', True, True)
+        """
+        return Watch(
+            self._sender,
+            Course(self._project, cursor, from_beginning, backup_id, kind, idle_timeout, on_checkpoint, on_reconnect),
+        )
 
     def put_backup(self, backup: Backup, *, timeout: float | None = None) -> Backup:
         """Create a backup, or replace all its fields. Needs the role ``service``. Never retried automatically.
@@ -200,7 +333,7 @@ class Client:
         >>> service.put_backup(Backup(id=new_backup_id, project_id=giver, status="creating")).status
         'creating'
         """
-        return self._do(calls.put_backup(backup), timeout)
+        return self._sender.do(calls.put_backup(backup), timeout)
 
     def get_backup(self, backup_id: str, *, timeout: float | None = None) -> Backup:
         """Get a backup of any project. Needs the role ``service``.
@@ -211,7 +344,7 @@ class Client:
         >>> service.get_backup(backup_id).project_id == giver
         True
         """
-        return self._do(calls.get_backup(backup_id), timeout)
+        return self._sender.do(calls.get_backup(backup_id), timeout)
 
     def list_backups(
         self, project_id: str = "", *, page_size: int = PAGE_SIZE, timeout: float | None = None
@@ -223,7 +356,7 @@ class Client:
         >>> [backup.id == backup_id for backup in service.list_backups(giver)]
         [True]
         """
-        return self._all(calls.list_backups(project_id, page_size), timeout)
+        return self._sender.all(calls.list_backups(project_id, page_size), timeout)
 
     def remove_backup(self, backup_id: str, *, timeout: float | None = None) -> tuple[Sharing, ...]:
         """Remove a backup. Return the sharings that ended. Needs the role ``service``.
@@ -236,40 +369,4 @@ class Client:
         >>> service.remove_backup(backup_id)
         ()
         """
-        return self._do(calls.remove_backup(backup_id), timeout)
-
-    def _all(self, page_of: Callable[[str], Call[Page[Item]]], timeout: float | None) -> Iterator[Item]:
-        token, is_last = "", False
-        while not is_last:
-            page = self._do(page_of(token), timeout)
-            yield from page.items
-            token, is_last = page.next_token, not page.next_token
-
-    def _do(self, call: Call[Result], timeout: float | None) -> Result:
-        attempts = Attempts(
-            self._retrying,
-            self._timeout if timeout is None else timeout,
-            is_repeatable=call.is_repeatable,
-            idempotency_key=call.idempotency_key,
-        )
-        send: grpc.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(call.method)
-        request = call.request.SerializeToString()
-        while True:
-            metadata = metadata_of(self._token if isinstance(self._token, str) else self._token())
-            if self._is_closed:
-                raise closed(call.idempotency_key)
-            try:
-                answer = send(request, timeout=attempts.remaining(), metadata=metadata)
-            except grpc.RpcError as error:
-                failure = failure_of(error, call.idempotency_key, attempts.timeout, self._target)
-            except ValueError:
-                # The channel raises this if another thread has just closed it.
-                if not self._is_closed:
-                    raise
-                raise closed(call.idempotency_key) from None
-            else:
-                return call.result(answer)
-            # Outside of the handler, so that the raised failure has no other exception as its context.
-            if self._is_closed and failure.status is grpc.StatusCode.CANCELLED:
-                raise closed(call.idempotency_key)
-            time.sleep(attempts.pause_after(failure))
+        return self._sender.do(calls.remove_backup(backup_id), timeout)

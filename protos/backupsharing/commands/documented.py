@@ -1,4 +1,4 @@
-"""Sharings in the JSON of the documented REST API."""
+"""Sharings and events in the JSON of the REST API, access in that of the gRPC message."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from backupsharing.client import Sharing, SharingDetail
-from backupsharing.commands.text import writes_unicode
+from backupsharing.client import Access, Sharing, SharingDetail, SharingEvent
+from backupsharing.commands.text import rfc3339, writes_unicode
 
 _BACKUP = (
     *("availability_zone", "container", "created_at", "data_timestamp", "description", "fail_reason"),
@@ -16,6 +16,10 @@ _BACKUP = (
     *("updated_at", "volume_id", "service_metadata"),
 )
 _DETAIL = ("backup_id", "created_at", "from_project_id", "id", "to_project_id", "updated_at")
+_EVENT = (
+    *("cursor", "kind", "time", "sharing_id", "backup_id", "from_project_id", "to_project_id", "by_project_id"),
+    *("by_user_id", "request_id"),
+)
 
 
 def sharings(values: Sequence[Sharing]) -> str:
@@ -36,6 +40,37 @@ def detail(value: SharingDetail) -> str:
 def count(value: int) -> str:
     """Return the JSON of a response with a count."""
     return _text({"count": value})
+
+
+def access(value: Access) -> str:
+    """Return the JSON of an answer to an access check."""
+    given = {
+        "basis": value.basis,
+        "sharing_id": value.sharing_id,
+        "owner_project_id": value.owner,
+        "expire_time": None if value.expires_at is None else rfc3339(value.expires_at),
+        "cursor": value.cursor,
+    }
+    return _text({"allowed": value.allowed, **_set(given)})
+
+
+def events(values: Sequence[SharingEvent]) -> str:
+    """Return the JSON of a page of events."""
+    return _text({"events": [_event(value) for value in values]})
+
+
+def event(value: SharingEvent) -> str:
+    """Return the JSON of one event, in one line."""
+    return _text(_event(value), indent=None)
+
+
+def _event(value: SharingEvent) -> dict[str, Any]:
+    return _set({name: getattr(value, name) for name in _EVENT} | {"time": rfc3339(value.time)})
+
+
+def _set(members: dict[str, Any]) -> dict[str, Any]:
+    # As in the JSON of all protos, a member without a value is left out.
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def _sharing(value: Sharing) -> dict[str, Any]:
@@ -61,7 +96,7 @@ def _plain(value: object) -> object:
     return value.replace(tzinfo=None).isoformat(timespec="microseconds") if isinstance(value, datetime) else value
 
 
-def _text(document: object) -> str:
+def _text(document: object, indent: int | None = 2) -> str:
     # Names come from other projects. They must not control the terminal, and not every terminal can write them.
-    text = json.dumps(document, indent=2, ensure_ascii=not writes_unicode())
+    text = json.dumps(document, indent=indent, ensure_ascii=not writes_unicode())
     return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)

@@ -29,7 +29,9 @@ class Identity:
         return f"Identity({self.project!r})"
 
 
-def identify(project: str, token: str, *, has_certificate: bool, timeout: float = TIMEOUT) -> Identity:
+def identify(
+    project: str, token: str, *, has_certificate: bool, needs_project: bool = True, timeout: float = TIMEOUT
+) -> Identity:
     """Return the identity of the caller. Without a token, or with a token but no project, log in to Keystone.
 
     A login uses the cloud that ``OS_CLOUD`` names in ``clouds.yaml``, or ``OS_AUTH_URL`` and the other variables of
@@ -40,6 +42,7 @@ def identify(project: str, token: str, *, has_certificate: bool, timeout: float 
         project: project id; empty if none was given.
         token: token; empty if none was given.
         has_certificate: whether the caller presents a certificate to the server.
+        needs_project: whether the call is about a project of the caller.
         timeout: maximum seconds to wait for each response of Keystone.
 
     Raises:
@@ -47,11 +50,11 @@ def identify(project: str, token: str, *, has_certificate: bool, timeout: float 
         CannotLogIn: Keystone gives no token.
     """
     can_log_in = bool(os.environ.get("OS_CLOUD") or os.environ.get("OS_AUTH_URL"))
-    if project and token:
+    if token and (project or not needs_project):
         return Identity(project, token)
     if not can_log_in:
         if token or has_certificate:
-            if not project:
+            if not project and needs_project:
                 raise NobodyKnown("--project (OS_PROJECT_ID) is missing")
             return Identity(project, token)
         raise NobodyKnown("--token (OS_TOKEN) is missing, and also OS_CLOUD or OS_AUTH_URL for a login to Keystone")

@@ -19,6 +19,9 @@ from backupsharing.client.target import is_local
 from backupsharing.commands.login import CannotLogIn, NobodyKnown, identify
 from backupsharing.commands.text import visible
 
+_INTERRUPTED = 130
+"""Exit code of a program that ends by Ctrl-C."""
+
 P = ParamSpec("P")
 Command = Callable[..., None]
 
@@ -83,13 +86,17 @@ def door_options(command: Command) -> Command:
     return functools.reduce(lambda decorated, option: option(decorated), reversed(_DOOR), checked)
 
 
-def with_client(command: Callable[Concatenate[Client, P], None]) -> Command:
-    """Pass a client to a command, made from options and environment. A failure becomes one line and exit code 1."""
+def with_client(command: Callable[Concatenate[Client, P], None], *, needs_project: bool = True) -> Command:
+    """Pass a client to a command, made from options and environment. A failure becomes one line and exit code 1.
+
+    Without ``needs_project``, or with an option ``all_projects`` of the command, no project has to be known.
+    """
 
     @functools.wraps(command)
     def run(*args: Any, server: str, **options: Any) -> None:  # noqa: ANN401 -- click checks them
         files = {name: options.pop(name) for name in ("ca", "insecure", "certificate", "key")}
         project, token, timeout = (options.pop(name) for name in ("project", "token", "timeout"))
+        of_all = options.pop("all_projects", False)
         # gRPC's own output is for its developers; the exception has all that users need.
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")
         _refuse_bytes((server, project, token, *options.values()))
@@ -97,8 +104,15 @@ def with_client(command: Callable[Concatenate[Client, P], None]) -> Command:
             # Names come from other projects, and may have characters that this terminal cannot write.
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
-            known = identify(project, token, has_certificate=files["certificate"] is not None, timeout=timeout)
-            with Client(server, project=known.project, token=known.token, timeout=timeout, **files) as client:
+            known = identify(
+                project,
+                token,
+                has_certificate=files["certificate"] is not None,
+                needs_project=needs_project and not of_all,
+                timeout=timeout,
+            )
+            of = "" if of_all else known.project
+            with Client(server, project=of, token=known.token, timeout=timeout, **files) as client:
                 command(client, *args, **options)
         except NobodyKnown as error:
             raise click.UsageError(str(error)) from None
@@ -112,6 +126,19 @@ def with_client(command: Callable[Concatenate[Client, P], None]) -> Command:
             raise click.ClickException(f"the output cannot be written: {error.strerror}") from None
 
     return door_options(functools.reduce(lambda decorated, option: option(decorated), reversed(_CALLER), run))
+
+
+def interruptible(command: Command) -> Command:
+    """End with the exit code of a shell after Ctrl-C, without a message."""
+
+    @functools.wraps(command)
+    def run(*args: Any, **options: Any) -> None:  # noqa: ANN401 -- click checks them
+        try:
+            command(*args, **options)
+        except KeyboardInterrupt:
+            click.get_current_context().exit(_INTERRUPTED)
+
+    return run
 
 
 def _refuse_bytes(given: Iterable[object]) -> None:

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import functools
-import shutil
-import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from itertools import islice
 from typing import Any, Literal, get_args
 
 import click
 
-from backupsharing.client import Client, OnConflict, Sharing, SharingDetail, SharingFilter, SortDir, SortKey
+from backupsharing.client import (
+    BackupSharingError,
+    Client,
+    OnConflict,
+    Sharing,
+    SharingDetail,
+    SharingFilter,
+    SortDir,
+    SortKey,
+)
 from backupsharing.client.calls import PAGE_SIZE
 from backupsharing.commands import documented
 from backupsharing.commands.options import Command, not_empty, with_client
-from backupsharing.commands.text import Cell, fits, moment, records, table
+from backupsharing.commands.text import Cell, fits, moment, records, rfc3339, table, terminal_columns
+from backupsharing.commands.times import Span, time_option
 
 Format = Literal["table", "json", "id"]
 
@@ -36,6 +45,8 @@ _KEY = click.option(
     help="Makes the command safe to repeat: the same key returns the first result again.",
 )
 
+_DRY_RUN = click.option("--dry-run", is_flag=True, help="Make all checks and show the result, but store nothing.")
+
 
 def _format(*kinds: Format) -> Callable[[Command], Command]:
     what = "Output: a table, the documented JSON, or only ids, one per line." if "id" in kinds else "Output format."
@@ -48,6 +59,31 @@ def _filtered(command: Command) -> Command:
     return command
 
 
+def _has_one_end(command: Command) -> Command:
+    """Turn a span into a time, once for all attempts; reject it where a later command must have the same time."""
+
+    @functools.wraps(command)
+    def checked(
+        *,
+        expires: datetime | Span | None,
+        dry_run: bool,
+        shape: Format,
+        idempotency_key: str | None,
+        **options: Any,  # noqa: ANN401 -- click checks them
+    ) -> None:
+        if isinstance(expires, Span):
+            if idempotency_key:
+                raise click.UsageError(
+                    f"--expires {expires.text} is another time in each command; with --idempotency-key, give a time"
+                )
+            expires = expires.from_now()
+        if dry_run and shape == "id":
+            raise click.UsageError("--dry-run creates no ids; expected another --format")
+        command(expires=expires, dry_run=dry_run, shape=shape, idempotency_key=idempotency_key, **options)
+
+    return checked
+
+
 @click.command()
 @click.argument("backup_id", metavar="BACKUP")
 @click.argument("project_ids", metavar="PROJECT...", nargs=-1, required=True)
@@ -56,8 +92,11 @@ def _filtered(command: Command) -> Command:
     type=click.Choice(get_args(OnConflict)),
     help="For projects that already have the backup: refuse the command, or return their existing sharings.",
 )
+@time_option("--expires", "Time when the new sharings end by themselves; a span counts from now.")
+@_DRY_RUN
 @_KEY
 @_format("table", "json", "id")
+@_has_one_end
 @with_client
 def share(
     client: Client,
@@ -65,12 +104,26 @@ def share(
     backup_id: str,
     project_ids: tuple[str, ...],
     on_conflict: OnConflict | None,
+    expires: datetime | None,
+    dry_run: bool,
     idempotency_key: str | None,
     shape: Format,
 ) -> None:
     """Share a backup with projects: with all of them or with none."""
-    shared = client.share(backup_id, project_ids, on_conflict=on_conflict, idempotency_key=idempotency_key)
-    _show(shared, shape)
+    try:
+        shared = client.share(
+            backup_id,
+            project_ids,
+            on_conflict=on_conflict,
+            expires_at=expires,
+            validate_only=dry_run,
+            idempotency_key=idempotency_key,
+        )
+    except BackupSharingError as failure:
+        if expires is not None and failure.idempotency_key and failure.may_be_stored:
+            click.echo(f"To repeat the command, give the same end: --expires {rfc3339(expires)}", err=True)
+        raise
+    _show(shared, shape, dry_run)
 
 
 def _one_or_all(command: Command) -> Command:
@@ -88,18 +141,26 @@ def _one_or_all(command: Command) -> Command:
 @click.command()
 @click.argument("sharing_id", metavar="[SHARING]", required=False)
 @click.option("--backup", "backup_id", help="Cancel all sharings of this backup instead.")
+@_DRY_RUN
 @_KEY
 @_format("table", "json", "id")
 @_one_or_all
 @with_client
 def cancel(
-    client: Client, /, sharing_id: str | None, backup_id: str | None, idempotency_key: str | None, shape: Format
+    client: Client,
+    /,
+    sharing_id: str | None,
+    backup_id: str | None,
+    dry_run: bool,
+    idempotency_key: str | None,
+    shape: Format,
 ) -> None:
     """Cancel a sharing that the project gave, or all sharings of a backup. Show the cancelled sharings."""
     if sharing_id:
-        _show([client.cancel(sharing_id, idempotency_key=idempotency_key)], shape)
+        cancelled = client.cancel(sharing_id, idempotency_key=idempotency_key, validate_only=dry_run)
+        _show([cancelled], shape, dry_run)
     elif backup_id:
-        _show(client.cancel_all(backup_id, idempotency_key=idempotency_key), shape)
+        _show(client.cancel_all(backup_id, idempotency_key=idempotency_key, validate_only=dry_run), shape, dry_run)
 
 
 @click.command("list")
@@ -161,14 +222,20 @@ def _given(received: bool, which: dict[str, str | None]) -> SharingFilter:
     return given
 
 
-def _show(sharings: Sequence[Sharing], shape: Format) -> None:
+def _show(sharings: Sequence[Sharing], shape: Format, dry_run: bool) -> None:
+    if dry_run:
+        click.echo("Dry run: nothing is stored.", err=True)
     if shape == "json":
         click.echo(documented.sharings(sharings))
         return
     rows = [
-        (one.id, one.backup_id, one.to_project_id, moment(one.created_at), moment(one.deleted_at)) for one in sharings
+        (
+            *(one.id, one.backup_id, one.to_project_id),
+            *(moment(at) for at in (one.created_at, one.expires_at, one.deleted_at)),
+        )
+        for one in sharings
     ]
-    _print(rows, ("SHARING", "BACKUP", "TO", "SHARED (UTC)", "CANCELLED (UTC)"), shape)
+    _print(rows, ("SHARING", "BACKUP", "TO", "SHARED (UTC)", "ENDS (UTC)", "CANCELLED (UTC)"), shape)
 
 
 def _print(rows: Sequence[Sequence[Cell]], titles: Sequence[str], shape: Format) -> None:
@@ -184,19 +251,18 @@ def _print(rows: Sequence[Sequence[Cell]], titles: Sequence[str], shape: Format)
 
 
 def _laid_out(titles: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    as_table = table(titles, rows)
-    if sys.stdout is not None and sys.stdout.isatty() and not fits(as_table, shutil.get_terminal_size().columns):
-        return records(titles, rows)
-    return as_table
+    as_table, columns = table(titles, rows), terminal_columns()
+    return as_table if columns is None or fits(as_table, columns) else records(titles, rows)
 
 
 def _titles(received: bool) -> Sequence[str]:
-    return ("BACKUP", "NAME", "STATUS", "GIB", "FROM" if received else "TO", "SHARED (UTC)")
+    return ("BACKUP", "NAME", "STATUS", "GIB", "FROM" if received else "TO", "SHARED (UTC)", "ENDS (UTC)")
 
 
 def _row(sharing: SharingDetail, received: bool) -> Sequence[Cell]:
     backup, other = sharing.backup, sharing.from_project_id if received else sharing.to_project_id
-    return sharing.id, backup.id, backup.name, backup.status, backup.size, other, moment(sharing.created_at)
+    times = moment(sharing.created_at), moment(sharing.expires_at)
+    return sharing.id, backup.id, backup.name, backup.status, backup.size, other, *times
 
 
 def _described(sharing: SharingDetail) -> str:
@@ -207,6 +273,7 @@ def _described(sharing: SharingDetail) -> str:
         ("TO", sharing.to_project_id),
         ("SHARED (UTC)", moment(sharing.created_at)),
         ("CHANGED (UTC)", moment(sharing.updated_at)),
+        ("ENDS (UTC)", moment(sharing.expires_at)),
         ("BACKUP", backup.id),
         ("NAME", backup.name),
         ("STATUS", backup.status),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import codecs
+import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
 try:
     import wcwidth
@@ -40,6 +41,28 @@ def records(titles: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
     return "\n\n".join(blocks)
 
 
+def flowed(parts: Sequence[str], columns: int | None) -> str:
+    """Join the parts of an entry by two spaces, in as few lines as fit into ``columns``; later lines are indented.
+
+    A part is never broken, so that it can be copied. None: one line, for files and other programs.
+    """
+    lines = [""]
+    for part in parts:
+        longer = f"{lines[-1]}  {part}" if lines[-1] else part
+        if columns is None or not lines[-1] or _width(longer) <= columns:
+            lines[-1] = longer
+        else:
+            lines.append(f"    {part}")
+    return "\n".join(lines)
+
+
+def terminal_columns() -> int | None:
+    """Return the width of the terminal; None if standard output is not a terminal."""
+    if sys.stdout is None or not sys.stdout.isatty():
+        return None
+    return shutil.get_terminal_size().columns
+
+
 def fits(text: str, columns: int) -> bool:
     """Return whether all lines fit into ``columns`` columns of a terminal."""
     return all(_width(line) <= columns for line in text.splitlines())
@@ -71,6 +94,11 @@ def writes_unicode() -> bool:
 def moment(at: datetime | None) -> str:
     """Format a time for people, in UTC, with a precision of seconds."""
     return "" if at is None else at.replace(tzinfo=None).isoformat(" ", "seconds")
+
+
+def rfc3339(at: datetime) -> str:
+    """Format a time for programs, in UTC."""
+    return at.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
 
 
 def _shown(cell: Cell) -> str:

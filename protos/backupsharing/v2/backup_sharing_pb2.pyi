@@ -7,6 +7,7 @@ from backupsharing.v2 import sharing_pb2 as _sharing_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
@@ -87,6 +88,8 @@ class ShareBackupRequest(_message.Message):
     SHARED_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
     CONFLICT_POLICY_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """The giver."""
     idempotency_key: _builtins.str
@@ -101,9 +104,21 @@ class ShareBackupRequest(_message.Message):
     """
     conflict_policy: Global___ConflictPolicy.ValueType
     """The behaviour if recipients already have an active sharing of the backup."""
+    validate_only: _builtins.bool
+    """True: check the request against the stored data, and store nothing. The
+    response is that of the call, but new sharings have no id.
+    """
     @_builtins.property
     def shared(self) -> Global___BackupRecipients:
         """The backup and its recipients."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """The time when the new sharings end by themselves, in the future. A setting of
+        the server may limit the time, and end sharings without this field. Existing
+        sharings that the call returns keep their own end. Over REST: the header
+        `X-Sharing-Expire-Time`, in RFC 3339 with `Z` or an offset.
+        """
 
     def __init__(
         self,
@@ -112,13 +127,20 @@ class ShareBackupRequest(_message.Message):
         shared: Global___BackupRecipients | None = ...,
         idempotency_key: _builtins.str | None = ...,
         conflict_policy: Global___ConflictPolicy.ValueType = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "idempotency_key", b"idempotency_key", "shared", b"shared"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expire_time", b"_expire_time", "_idempotency_key", b"_idempotency_key", "expire_time", b"expire_time", "idempotency_key", b"idempotency_key", "shared", b"shared"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "conflict_policy", b"conflict_policy", "idempotency_key", b"idempotency_key", "project_id", b"project_id", "shared", b"shared"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expire_time", b"_expire_time", "_idempotency_key", b"_idempotency_key", "conflict_policy", b"conflict_policy", "expire_time", b"expire_time", "idempotency_key", b"idempotency_key", "project_id", b"project_id", "shared", b"shared", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expire_time: _TypeAlias = _typing.Literal["expire_time"]  # noqa: Y015
+    _WhichOneofArgType__expire_time: _TypeAlias = _typing.Literal["_expire_time", b"_expire_time"]  # noqa: Y015
     _WhichOneofReturnType__idempotency_key: _TypeAlias = _typing.Literal["idempotency_key"]  # noqa: Y015
     _WhichOneofArgType__idempotency_key: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expire_time) -> _WhichOneofReturnType__expire_time | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__idempotency_key) -> _WhichOneofReturnType__idempotency_key | None: ...
 
 Global___ShareBackupRequest: _TypeAlias = ShareBackupRequest  # noqa: Y015
@@ -157,6 +179,7 @@ class CancelSharingRequest(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     IS_BACKUP_ID_FIELD_NUMBER: _builtins.int
     IDEMPOTENCY_KEY_FIELD_NUMBER: _builtins.int
+    VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
     project_id: _builtins.str
     """The giver."""
     id: _builtins.str
@@ -167,6 +190,10 @@ class CancelSharingRequest(_message.Message):
     """
     idempotency_key: _builtins.str
     """Makes a retry safe, as in `ShareBackupRequest`."""
+    validate_only: _builtins.bool
+    """True: check the request against the stored data, and store nothing. The
+    response is that of the call.
+    """
     def __init__(
         self,
         *,
@@ -174,10 +201,11 @@ class CancelSharingRequest(_message.Message):
         id: _builtins.str = ...,
         is_backup_id: _builtins.bool | None = ...,
         idempotency_key: _builtins.str | None = ...,
+        validate_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "_is_backup_id", b"_is_backup_id", "idempotency_key", b"idempotency_key", "is_backup_id", b"is_backup_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "_is_backup_id", b"_is_backup_id", "id", b"id", "idempotency_key", b"idempotency_key", "is_backup_id", b"is_backup_id", "project_id", b"project_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key", "_is_backup_id", b"_is_backup_id", "id", b"id", "idempotency_key", b"idempotency_key", "is_backup_id", b"is_backup_id", "project_id", b"project_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__idempotency_key: _TypeAlias = _typing.Literal["idempotency_key"]  # noqa: Y015
     _WhichOneofArgType__idempotency_key: _TypeAlias = _typing.Literal["_idempotency_key", b"_idempotency_key"]  # noqa: Y015

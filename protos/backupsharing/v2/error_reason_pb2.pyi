@@ -118,6 +118,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     not allow the request, or the call did not come through a gateway that the
     server knows, so that its HTTP method and path are unknown.
     """
+    ERROR_REASON_CURSOR_EXPIRED: _ErrorReason.ValueType  # 26
+    """OUT_OF_RANGE: the events after the cursor are no longer kept. Metadata:
+    `oldest_cursor`, the first cursor from which all events can be read.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """The reason why a call failed. `google.rpc.ErrorInfo.reason` is the name of a
@@ -237,5 +241,9 @@ ERROR_REASON_ACCESS_RULE_MISSING: ErrorReason.ValueType  # 25
 """PERMISSION_DENIED: the access rules of the token's application credential do
 not allow the request, or the call did not come through a gateway that the
 server knows, so that its HTTP method and path are unknown.
+"""
+ERROR_REASON_CURSOR_EXPIRED: ErrorReason.ValueType  # 26
+"""OUT_OF_RANGE: the events after the cursor are no longer kept. Metadata:
+`oldest_cursor`, the first cursor from which all events can be read.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -28,7 +28,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from restmap.v1 import restmap_pb2 as restmap_dot_v1_dot_restmap__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x62\x61\x63kupsharing/v2/sharing.proto\x12\x10\x62\x61\x63kupsharing.v2\x1a\x1d\x62\x61\x63kupsharing/v2/backup.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18restmap/v1/restmap.proto\"\xf3\x02\n\x07Sharing\x12\x1b\n\tbackup_id\x18\x01 \x01(\tB\x08\xe2\x8c\xcf\xd7\x08\x02\x08\x01\x12%\n\x07\x64\x65leted\x18\x02 \x01(\tB\x0f\xb2\xe1\x18\x0b\xa2\x01\x08*\x06^true$H\x00\x88\x01\x01\x12\x39\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\t\xb2\xe1\x18\x05\xa2\x01\x02X\x01\x12\x33\n\nupdated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12\x15\n\rto_project_id\x18\x05 \x01(\t\x12\x17\n\x0f\x66rom_project_id\x18\x06 \x01(\t\x12\x33\n\ndeleted_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x02\x88\x01\x01\x12\x19\n\x02id\x18\x08 \x01(\tB\r\xb2\xe1\x18\t\xa2\x01\x06R\x04uuid:\n\xb2\xe1\x18\x06\x08\x01\x10\x01\x18\x01\x42\n\n\x08_deletedB\r\n\x0b_updated_atB\r\n\x0b_deleted_at\"\xb7\x02\n\rSharingDetail\x12\x33\n\x06\x62\x61\x63kup\x18\x01 \x01(\x0b\x32\x18.backupsharing.v2.BackupB\t\xb2\xe1\x18\x05\xa2\x01\x02X\x01\x12\x1b\n\tbackup_id\x18\x02 \x01(\tB\x08\xe2\x8c\xcf\xd7\x08\x02\x08\x01\x12\x39\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\t\xb2\xe1\x18\x05\xa2\x01\x02X\x01\x12\x17\n\x0f\x66rom_project_id\x18\x04 \x01(\t\x12\x19\n\x02id\x18\x05 \x01(\tB\r\xb2\xe1\x18\t\xa2\x01\x06R\x04uuid\x12\x15\n\rto_project_id\x18\x06 \x01(\t\x12\x33\n\nupdated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01:\n\xb2\xe1\x18\x06\x08\x01\x10\x01\x18\x01\x42\r\n\x0b_updated_atB\xa0\x01\n\x10\x62\x61\x63kupsharing.v2B\x0cSharingProtoP\x01Z<backupsharing.example/stubs/backupsharing/v2;backupsharingv2\xa2\x02\x03\x42SH\xaa\x02\x10\x42\x61\x63kupSharing.V2\xca\x02\x10\x42\x61\x63kupSharing\\V2\xea\x02\x11\x42\x61\x63kupSharing::V2b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x62\x61\x63kupsharing/v2/sharing.proto\x12\x10\x62\x61\x63kupsharing.v2\x1a\x1d\x62\x61\x63kupsharing/v2/backup.proto\x1a\x1bgoogle/api/field_info.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18restmap/v1/restmap.proto\"\xc1\x03\n\x07Sharing\x12\x1b\n\tbackup_id\x18\x01 \x01(\tB\x08\xe2\x8c\xcf\xd7\x08\x02\x08\x01\x12%\n\x07\x64\x65leted\x18\x02 \x01(\tB\x0f\xb2\xe1\x18\x0b\xa2\x01\x08*\x06^true$H\x00\x88\x01\x01\x12\x39\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\t\xb2\xe1\x18\x05\xa2\x01\x02X\x01\x12\x33\n\nupdated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x01\x88\x01\x01\x12\x15\n\rto_project_id\x18\x05 \x01(\t\x12\x17\n\x0f\x66rom_project_id\x18\x06 \x01(\t\x12\x33\n\ndeleted_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x02\x88\x01\x01\x12\x19\n\x02id\x18\x08 \x01(\tB\r\xb2\xe1\x18\t\xa2\x01\x06R\x04uuid\x12<\n\x0b\x65xpire_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xb2\xe1\x18\x02\x18\x01H\x03\x88\x01\x01:\n\xb2\xe1\x18\x06\x08\x01\x10\x01\x18\x01\x42\n\n\x08_deletedB\r\n\x0b_updated_atB\r\n\x0b_deleted_atB\x0e\n\x0c_expire_time\"\x85\x03\n\rSharingDetail\x12\x33\n\x06\x62\x61\x63kup\x18\x01 \x01(\x0b\x32\x18.backupsharing.v2.BackupB\t\xb2\xe1\x18\x05\xa2\x01\x02X\x01\x12\x1b\n\tbackup_id\x18\x02 \x01(\tB\x08\xe2\x8c\xcf\xd7\x08\x02\x08\x01\x12\x39\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\t\xb2\xe1\x18\x05\xa2\x01\x02X\x01\x12\x17\n\x0f\x66rom_project_id\x18\x04 \x01(\t\x12\x19\n\x02id\x18\x05 \x01(\tB\r\xb2\xe1\x18\t\xa2\x01\x06R\x04uuid\x12\x15\n\rto_project_id\x18\x06 \x01(\t\x12\x33\n\nupdated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x88\x01\x01\x12<\n\x0b\x65xpire_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xb2\xe1\x18\x02\x18\x01H\x01\x88\x01\x01:\n\xb2\xe1\x18\x06\x08\x01\x10\x01\x18\x01\x42\r\n\x0b_updated_atB\x0e\n\x0c_expire_timeB\xa0\x01\n\x10\x62\x61\x63kupsharing.v2B\x0cSharingProtoP\x01Z<backupsharing.example/stubs/backupsharing/v2;backupsharingv2\xa2\x02\x03\x42SH\xaa\x02\x10\x42\x61\x63kupSharing.V2\xca\x02\x10\x42\x61\x63kupSharing\\V2\xea\x02\x11\x42\x61\x63kupSharing::V2b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -44,6 +44,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SHARING'].fields_by_name['created_at']._serialized_options = b'\262\341\030\005\242\001\002X\001'
   _globals['_SHARING'].fields_by_name['id']._loaded_options = None
   _globals['_SHARING'].fields_by_name['id']._serialized_options = b'\262\341\030\t\242\001\006R\004uuid'
+  _globals['_SHARING'].fields_by_name['expire_time']._loaded_options = None
+  _globals['_SHARING'].fields_by_name['expire_time']._serialized_options = b'\262\341\030\002\030\001'
   _globals['_SHARING']._loaded_options = None
   _globals['_SHARING']._serialized_options = b'\262\341\030\006\010\001\020\001\030\001'
   _globals['_SHARINGDETAIL'].fields_by_name['backup']._loaded_options = None
@@ -54,10 +56,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SHARINGDETAIL'].fields_by_name['created_at']._serialized_options = b'\262\341\030\005\242\001\002X\001'
   _globals['_SHARINGDETAIL'].fields_by_name['id']._loaded_options = None
   _globals['_SHARINGDETAIL'].fields_by_name['id']._serialized_options = b'\262\341\030\t\242\001\006R\004uuid'
+  _globals['_SHARINGDETAIL'].fields_by_name['expire_time']._loaded_options = None
+  _globals['_SHARINGDETAIL'].fields_by_name['expire_time']._serialized_options = b'\262\341\030\002\030\001'
   _globals['_SHARINGDETAIL']._loaded_options = None
   _globals['_SHARINGDETAIL']._serialized_options = b'\262\341\030\006\010\001\020\001\030\001'
   _globals['_SHARING']._serialized_start=172
-  _globals['_SHARING']._serialized_end=543
-  _globals['_SHARINGDETAIL']._serialized_start=546
-  _globals['_SHARINGDETAIL']._serialized_end=857
+  _globals['_SHARING']._serialized_end=621
+  _globals['_SHARINGDETAIL']._serialized_start=624
+  _globals['_SHARINGDETAIL']._serialized_end=1013
 # @@protoc_insertion_point(module_scope)

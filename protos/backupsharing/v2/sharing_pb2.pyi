@@ -21,7 +21,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 @_typing.final
 class Sharing(_message.Message):
     """A sharing makes one backup visible to one other project. A sharing is active
-    until it is cancelled. A cancelled sharing never becomes active again: sharing
+    until it is cancelled or ends by itself. It never becomes active again: sharing
     the backup once more creates a new sharing.
     """
 
@@ -35,6 +35,7 @@ class Sharing(_message.Message):
     FROM_PROJECT_ID_FIELD_NUMBER: _builtins.int
     DELETED_AT_FIELD_NUMBER: _builtins.int
     ID_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     backup_id: _builtins.str
     """The id of the shared backup."""
     deleted: _builtins.str
@@ -61,6 +62,10 @@ class Sharing(_message.Message):
         the sharing is active.
         """
 
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """The time when the sharing ends by itself; unset if it does not."""
+
     def __init__(
         self,
         *,
@@ -72,21 +77,26 @@ class Sharing(_message.Message):
         from_project_id: _builtins.str = ...,
         deleted_at: _timestamp_pb2.Timestamp | None = ...,
         id: _builtins.str = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_deleted", b"_deleted", "_deleted_at", b"_deleted_at", "_updated_at", b"_updated_at", "created_at", b"created_at", "deleted", b"deleted", "deleted_at", b"deleted_at", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_deleted", b"_deleted", "_deleted_at", b"_deleted_at", "_expire_time", b"_expire_time", "_updated_at", b"_updated_at", "created_at", b"created_at", "deleted", b"deleted", "deleted_at", b"deleted_at", "expire_time", b"expire_time", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_deleted", b"_deleted", "_deleted_at", b"_deleted_at", "_updated_at", b"_updated_at", "backup_id", b"backup_id", "created_at", b"created_at", "deleted", b"deleted", "deleted_at", b"deleted_at", "from_project_id", b"from_project_id", "id", b"id", "to_project_id", b"to_project_id", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_deleted", b"_deleted", "_deleted_at", b"_deleted_at", "_expire_time", b"_expire_time", "_updated_at", b"_updated_at", "backup_id", b"backup_id", "created_at", b"created_at", "deleted", b"deleted", "deleted_at", b"deleted_at", "expire_time", b"expire_time", "from_project_id", b"from_project_id", "id", b"id", "to_project_id", b"to_project_id", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__deleted: _TypeAlias = _typing.Literal["deleted"]  # noqa: Y015
     _WhichOneofArgType__deleted: _TypeAlias = _typing.Literal["_deleted", b"_deleted"]  # noqa: Y015
     _WhichOneofReturnType__deleted_at: _TypeAlias = _typing.Literal["deleted_at"]  # noqa: Y015
     _WhichOneofArgType__deleted_at: _TypeAlias = _typing.Literal["_deleted_at", b"_deleted_at"]  # noqa: Y015
+    _WhichOneofReturnType__expire_time: _TypeAlias = _typing.Literal["expire_time"]  # noqa: Y015
+    _WhichOneofArgType__expire_time: _TypeAlias = _typing.Literal["_expire_time", b"_expire_time"]  # noqa: Y015
     _WhichOneofReturnType__updated_at: _TypeAlias = _typing.Literal["updated_at"]  # noqa: Y015
     _WhichOneofArgType__updated_at: _TypeAlias = _typing.Literal["_updated_at", b"_updated_at"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__deleted) -> _WhichOneofReturnType__deleted | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__deleted_at) -> _WhichOneofReturnType__deleted_at | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expire_time) -> _WhichOneofReturnType__expire_time | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__updated_at) -> _WhichOneofReturnType__updated_at | None: ...
 
@@ -105,6 +115,7 @@ class SharingDetail(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     TO_PROJECT_ID_FIELD_NUMBER: _builtins.int
     UPDATED_AT_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     backup_id: _builtins.str
     """The backup's id."""
     from_project_id: _builtins.str
@@ -125,6 +136,10 @@ class SharingDetail(_message.Message):
     def updated_at(self) -> _timestamp_pb2.Timestamp:
         """The time of the sharing's last change; unset if the sharing never changed."""
 
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """The time when the sharing ends by itself; unset if it does not."""
+
     def __init__(
         self,
         *,
@@ -135,13 +150,19 @@ class SharingDetail(_message.Message):
         id: _builtins.str = ...,
         to_project_id: _builtins.str = ...,
         updated_at: _timestamp_pb2.Timestamp | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_updated_at", b"_updated_at", "backup", b"backup", "created_at", b"created_at", "updated_at", b"updated_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expire_time", b"_expire_time", "_updated_at", b"_updated_at", "backup", b"backup", "created_at", b"created_at", "expire_time", b"expire_time", "updated_at", b"updated_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_updated_at", b"_updated_at", "backup", b"backup", "backup_id", b"backup_id", "created_at", b"created_at", "from_project_id", b"from_project_id", "id", b"id", "to_project_id", b"to_project_id", "updated_at", b"updated_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expire_time", b"_expire_time", "_updated_at", b"_updated_at", "backup", b"backup", "backup_id", b"backup_id", "created_at", b"created_at", "expire_time", b"expire_time", "from_project_id", b"from_project_id", "id", b"id", "to_project_id", b"to_project_id", "updated_at", b"updated_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__expire_time: _TypeAlias = _typing.Literal["expire_time"]  # noqa: Y015
+    _WhichOneofArgType__expire_time: _TypeAlias = _typing.Literal["_expire_time", b"_expire_time"]  # noqa: Y015
     _WhichOneofReturnType__updated_at: _TypeAlias = _typing.Literal["updated_at"]  # noqa: Y015
     _WhichOneofArgType__updated_at: _TypeAlias = _typing.Literal["_updated_at", b"_updated_at"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expire_time) -> _WhichOneofReturnType__expire_time | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__updated_at) -> _WhichOneofReturnType__updated_at | None: ...
 
 Global___SharingDetail: _TypeAlias = SharingDetail  # noqa: Y015

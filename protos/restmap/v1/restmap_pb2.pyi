@@ -760,6 +760,7 @@ class FieldMapping(_message.Message):
     MAKES_REPEATABLE_FIELD_NUMBER: _builtins.int
     SATURATES_FIELD_NUMBER: _builtins.int
     MAX_ITEMS_FIELD_NUMBER: _builtins.int
+    HEADER_WINS_FIELD_NUMBER: _builtins.int
     CONSTRAINTS_FIELD_NUMBER: _builtins.int
     header: _builtins.str
     """The request header that carries this field. If the field is also `grpc_only`,
@@ -782,6 +783,12 @@ class FieldMapping(_message.Message):
     map, in a request; a request with more is rejected before any value is read.
     0: no maximum except the gateway's limits for a whole request.
     """
+    header_wins: _builtins.bool
+    """If the query or the body sets this field too, the value of `header` counts. An
+    empty header counts as absent. Without this option, a request with both values
+    is rejected. For `Last-Event-ID`: after a reconnect, a browser sends this header
+    together with the old query.
+    """
     @_builtins.property
     def query_aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Further names of this field in a query. A query with two names of the same
@@ -803,11 +810,12 @@ class FieldMapping(_message.Message):
         makes_repeatable: _builtins.bool = ...,
         saturates: _builtins.bool = ...,
         max_items: _builtins.int = ...,
+        header_wins: _builtins.bool = ...,
         constraints: Global___Constraints | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["constraints", b"constraints"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["constraints", b"constraints", "grpc_only", b"grpc_only", "header", b"header", "makes_repeatable", b"makes_repeatable", "max_items", b"max_items", "query_aliases", b"query_aliases", "saturates", b"saturates"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["constraints", b"constraints", "grpc_only", b"grpc_only", "header", b"header", "header_wins", b"header_wins", "makes_repeatable", b"makes_repeatable", "max_items", b"max_items", "query_aliases", b"query_aliases", "saturates", b"saturates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -15,3 +15,4 @@ def policy_command() -> None:
     for method, roles in rows:
         click.echo(f"{method:<{width}}  {roles}")
     click.echo(f"\nOnly the role '{policy.ANY_PROJECT}' may act for a project other than its own.")
+    click.echo("The role 'service' may check the access and read the events of every project.")

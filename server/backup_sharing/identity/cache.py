@@ -96,7 +96,13 @@ class TokenCache:
         self._pending: dict[bytes, _Pending] = {}
 
     async def accepted(
-        self, token: str, client: str = "", *, is_suspect: bool = False, service_token: str = ""
+        self,
+        token: str,
+        client: str = "",
+        *,
+        is_suspect: bool = False,
+        service_token: str = "",
+        past_cache: bool = False,
     ) -> Verdict:
         """Return the verdict about an accepted token; its ``principal`` is never None.
 
@@ -106,6 +112,7 @@ class TokenCache:
             is_suspect: whether the client sent too many invalid tokens.
             service_token: an accepted token of a service that acts for the caller; the caller's token may then have
                 expired since the caller sent it to that service. Empty: there is none.
+            past_cache: whether to validate the token now, whatever the cache has.
 
         Raises:
             TokenInvalid: the token is unknown, revoked or expired.
@@ -115,7 +122,7 @@ class TokenCache:
         tokens = (token, service_token)
         # A line break is in no token, so it separates the two.
         digest = hmac.digest(self._key, "\n".join(filter(None, tokens)).encode(), "sha256")
-        verdict = self._kept(digest)
+        verdict = None if past_cache else self._kept(digest)
         if verdict is None and digest in self._good:
             verdict = await self._answer(digest, tokens, self._lanes.known(digest.hex()))
         elif verdict is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from backup_sharing.errors import TokenInvalid, TokenMissing
 from backup_sharing.identity.interface import CHALLENGE, Credentials, IdentityProvider
@@ -28,12 +28,20 @@ class Chain:
 
     async def identify(self, credentials: Credentials) -> Principal:
         """Return the caller from the first provider that knows it."""
-        refusal: TokenMissing | TokenInvalid | None = None
-        for provider in self._providers:
-            try:
-                return await provider.identify(credentials)
-            except TokenMissing as missing:
-                refusal = refusal or missing
-            except TokenInvalid as invalid:
-                refusal = invalid
-        raise refusal or TokenMissing("No identity provider is configured.")
+        return await _first([provider.identify for provider in self._providers], credentials)
+
+    async def identify_again(self, credentials: Credentials) -> Principal:
+        """Return the caller from the first provider that still knows it."""
+        return await _first([provider.identify_again for provider in self._providers], credentials)
+
+
+async def _first(asked: Sequence[Callable[[Credentials], Awaitable[Principal]]], credentials: Credentials) -> Principal:
+    refusal: TokenMissing | TokenInvalid | None = None
+    for identify in asked:
+        try:
+            return await identify(credentials)
+        except TokenMissing as missing:
+            refusal = refusal or missing
+        except TokenInvalid as invalid:
+            refusal = invalid
+    raise refusal or TokenMissing("No identity provider is configured.")

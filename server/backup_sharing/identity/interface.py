@@ -89,3 +89,10 @@ class IdentityProvider(Protocol):
             Overloaded: too many calls wait for the identity service.
         """
         ...
+
+    async def identify_again(self, credentials: Credentials) -> Principal:
+        """Return the caller of a call that `identify` accepted before, by asking the identity service past any cache.
+
+        A caller with ``can_be_identified_again`` false is returned as the call named it. Raises as `identify` does.
+        """
+        ...

@@ -46,6 +46,13 @@ class KeystoneTokens:
             IdentityUnavailable: Keystone cannot be reached.
             Overloaded: too many validations are waiting.
         """
+        return await self._identified(credentials, past_cache=False)
+
+    async def identify_again(self, credentials: Credentials) -> Principal:
+        """Return the caller, validating its token and service token now."""
+        return await self._identified(credentials, past_cache=True)
+
+    async def _identified(self, credentials: Credentials, *, past_cache: bool) -> Principal:
         token = credentials.token
         if not token:
             raise TokenMissing("The request carries no token; X-Auth-Token is expected.")
@@ -53,8 +60,8 @@ class KeystoneTokens:
             raise TokenInvalid("The token is unknown or has expired.")
         service_token = credentials.metadata.get(SERVICE_TOKEN, "")
         if service_token:
-            await self._check_service(service_token, credentials)
-        verdict = await self._accepted(token, credentials, service_token)
+            await self._check_service(service_token, credentials, past_cache=past_cache)
+        verdict = await self._accepted(token, credentials, service_token, past_cache=past_cache)
         if verdict.access_rules is not None and not service_token:
             is_by_gateway = self._links.includes(credentials.peer)
             metadata = credentials.metadata
@@ -62,7 +69,7 @@ class KeystoneTokens:
                 raise AccessRuleMissing(why)
         return cast("Principal", verdict.principal)
 
-    async def _check_service(self, service_token: str, credentials: Credentials) -> None:
+    async def _check_service(self, service_token: str, credentials: Credentials, *, past_cache: bool) -> None:
         """Return if the token may be used as a service token.
 
         Raises:
@@ -71,7 +78,7 @@ class KeystoneTokens:
         try:
             if not is_token(service_token):
                 raise TokenInvalid("")
-            verdict = await self._accepted(service_token, credentials)
+            verdict = await self._accepted(service_token, credentials, past_cache=past_cache)
         except (TokenInvalid, ProjectForbidden):
             raise TokenInvalid("The service token (X-Service-Token) is unknown or has expired.") from None
         if not verdict.is_service or verdict.access_rules is not None:
@@ -79,6 +86,13 @@ class KeystoneTokens:
                 "The service token (X-Service-Token) has none of the roles of a service, or access rules."
             )
 
-    async def _accepted(self, token: str, credentials: Credentials, service_token: str = "") -> Verdict:
-        client, is_suspect = credentials.client, credentials.is_suspect
-        return await self._cache.accepted(token, client, is_suspect=is_suspect, service_token=service_token)
+    async def _accepted(
+        self, token: str, credentials: Credentials, service_token: str = "", *, past_cache: bool
+    ) -> Verdict:
+        return await self._cache.accepted(
+            token,
+            credentials.client,
+            is_suspect=credentials.is_suspect,
+            service_token=service_token,
+            past_cache=past_cache,
+        )

@@ -36,3 +36,7 @@ class Certificates:
         if known is None:
             raise TokenMissing("The request carries no token, and no certificate of a known service.")
         return self._known[known]
+
+    async def identify_again(self, credentials: Credentials) -> Principal:
+        """Return the caller with this certificate, as long as its connection stands."""
+        return await self.identify(credentials)

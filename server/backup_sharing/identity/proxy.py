@@ -71,7 +71,11 @@ class ProxyIdentity:
             raise TokenInvalid("The authenticating proxy names a user or a domain that cannot be one.")
         names = [role.strip() for role in metadata.get("x-roles", "").split(",") if role.strip()]
         roles = self._rules.roles(project_id, names)
-        return Principal(project_id, roles, user_id, domain_id)
+        return Principal(project_id, roles, user_id, domain_id, can_be_identified_again=False)
+
+    async def identify_again(self, credentials: Credentials) -> Principal:
+        """Return the caller that the proxy named at the time of the call."""
+        return await self.identify(credentials)
 
     def _is_proof(self, value: str) -> bool:
         scheme, _, encoded = value.partition(" ")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from backup_sharing.rpc.status import REASONS
 
@@ -10,6 +11,19 @@ _LONGEST = 64
 """Maximum characters of a value: the length of the longest id."""
 
 _MOST_LISTED = 20
+
+_REFUSALS = ("UNAUTHENTICATED", "PERMISSION_DENIED")
+
+About = Callable[[Any], Mapping[str, object]]
+"""Returns the objects that a request would change."""
+
+
+def outcome_of_call(about: About | None, code: str, reason: str, request: object) -> Mapping[str, object]:
+    """Return additional log values for a change or a refusal: the objects of the request; None: it is not parsed."""
+    if about is None and code not in _REFUSALS:
+        return {}
+    what = about(request) if about is not None and request is not None else {}
+    return {"audit": outcome_of_change(code, reason), **what}
 
 
 def outcome_of_change(code: str, reason: str) -> str:

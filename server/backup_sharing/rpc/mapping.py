@@ -60,6 +60,8 @@ def sharing(value: Sharing) -> sharing_pb2.Sharing:
     if value.deleted_at is not None:
         _set_time(message.deleted_at, value.deleted_at)
         message.deleted = "true"
+    if value.expires_at is not None:
+        _set_time(message.expire_time, value.expires_at)
     return message
 
 
@@ -96,6 +98,8 @@ def _detail(given: Sharing, of: backup_pb2.Backup) -> sharing_pb2.SharingDetail:
     _set_time(message.created_at, given.created_at)
     if given.updated_at is not None:
         _set_time(message.updated_at, given.updated_at)
+    if given.expires_at is not None:
+        _set_time(message.expire_time, given.expires_at)
     return message
 
 

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from backup_sharing.errors import Violation
+from backup_sharing.errors import InvalidArgument, Violation
+from backup_sharing.model import Micros
 from backup_sharing.rpc import mapping
 from backup_sharing.rpc.admission.turns import COST_OF_ALL, cost_of
 from backup_sharing.rpc.audit import recipients, shown
@@ -28,6 +29,9 @@ SERVICE = pb.DESCRIPTOR.services_by_name["BackupSharingService"].full_name
 
 _AT_ONCE = 100
 """Items of a page that are serialized before other tasks may run."""
+
+_VALIDATED = {"validate_only": True}
+"""Log values of a change that was only checked."""
 
 _ON_CONFLICT = {
     pb.CONFLICT_POLICY_UNSPECIFIED: None,
@@ -73,7 +77,7 @@ class SharingService:
 
     async def share(self, caller: Caller, request: pb.ShareBackupRequest) -> pb.ShareBackupResponse:
         """Carry out ``ShareBackup``."""
-        misread = []
+        misread: list[Violation] = []
         if request.conflict_policy not in _ON_CONFLICT:
             text = f"The value of conflict_policy is incorrect: {request.conflict_policy} is no ConflictPolicy."
             misread.append(Violation("conflict_policy", text))
@@ -85,6 +89,8 @@ class SharingService:
                 shared=shared if request.HasField("shared") else None,
                 idempotency_key=request.idempotency_key if request.HasField("idempotency_key") else None,
                 on_conflict=_ON_CONFLICT.get(request.conflict_policy),
+                expires_at=_expires_at(request, misread),
+                validate_only=request.validate_only,
                 misread=misread,
             ),
         )
@@ -99,6 +105,7 @@ class SharingService:
                 id=request.id,
                 is_backup_id=request.is_backup_id,
                 idempotency_key=request.idempotency_key if request.HasField("idempotency_key") else None,
+                validate_only=request.validate_only,
             ),
         )
         return pb.CancelSharingResponse(shared=mapping.sharings(ended))
@@ -132,6 +139,17 @@ class SharingService:
         return pb.GetSharingResponse(shared=mapping.detail(found))
 
 
+def _expires_at(request: pb.ShareBackupRequest, misread: list[Violation]) -> Micros | None:
+    """Return the time when the sharings end, if the request has one; add the violation of one that is none."""
+    if not request.HasField("expire_time"):
+        return None
+    try:
+        return mapping.micros("expire_time", request.expire_time)
+    except InvalidArgument as refused:
+        misread += refused.violations
+        return None
+
+
 def _filter(request: pb.ListSharingsRequest | pb.CountSharingsRequest) -> FilterRequest:
     # An empty value means not given, over REST and gRPC alike.
     given = {field.name: value for field, value in request.ListFields() if field.name in FILTERS and value != ""}
@@ -139,11 +157,16 @@ def _filter(request: pb.ListSharingsRequest | pb.CountSharingsRequest) -> Filter
 
 
 def _about_share(request: pb.ShareBackupRequest) -> Mapping[str, object]:
-    return {"backup_id": shown(request.shared.backup_id), **recipients(request.shared.to_project_ids)}
+    about: dict[str, object] = {
+        "backup_id": shown(request.shared.backup_id),
+        **recipients(request.shared.to_project_ids),
+    }
+    return about | _VALIDATED if request.validate_only else about
 
 
 def _about_cancel(request: pb.CancelSharingRequest) -> Mapping[str, object]:
-    return {"backup_id" if request.is_backup_id else "sharing_id": shown(request.id)}
+    about: dict[str, object] = {"backup_id" if request.is_backup_id else "sharing_id": shown(request.id)}
+    return about | _VALIDATED if request.validate_only else about
 
 
 def _cost_of_share(request: pb.ShareBackupRequest) -> int:

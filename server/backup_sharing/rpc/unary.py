@@ -42,24 +42,49 @@ def handlers(
 
 def _handler(pipeline: Pipeline, method: str, traffic: Traffic, peer_of: Callable[[Context], Peer]) -> UnaryHandler:
     async def handle(_: object, context: Context) -> bytes:
-        remaining = context.time_remaining()
-        deadline = None if remaining is None else time.monotonic() + remaining
-        metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
-        peer = peer_of(context)
         try:
-            request = await traffic.receive(context)
-            if request is None:
-                return _no_request(context)
-            held = traffic.hold(peer.address, len(request))
+            call = await received(method, context, traffic, peer_of)
+            if call is None:
+                return b""
+            peer = call.peer.address
+            held = traffic.hold(peer, len(call.request))
         except NoRoom as no_room:
-            return _refuse(context, no_room)
+            return refuse(context, no_room)
         try:
-            answer = await pipeline.carry_out(UnaryCall(method, request, metadata, deadline, peer))
+            answer = await pipeline.carry_out(call)
         finally:
-            traffic.release(peer.address, held)
-        return _answer(context, answer, peer.address, traffic)
+            traffic.release(peer, held)
+        return _answer(context, answer, peer, traffic)
 
     return handle
+
+
+async def received(
+    method: str, context: Context, traffic: Traffic, peer_of: Callable[[Context], Peer]
+) -> UnaryCall | None:
+    """Receive the request of a call; None if there is none, which the context then reports.
+
+    Raises:
+        NoRoom: the request took too long or exceeds a limit.
+    """
+    remaining = context.time_remaining()
+    deadline = None if remaining is None else time.monotonic() + remaining
+    metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+    peer = peer_of(context)
+    request = await traffic.receive(context)
+    if request is None:
+        context.set_code(grpc.StatusCode.INVALID_ARGUMENT)
+        context.set_details("The call has no request message.")
+        return None
+    return UnaryCall(method, request, metadata, deadline, peer)
+
+
+def end(context: Context, answer: PipelineResult) -> None:
+    """Set the status and the trailing metadata of a call."""
+    context.set_trailing_metadata(tuple(answer.trailers))
+    if answer.status is not None:
+        context.set_code(answer.status.code)
+        context.set_details(answer.status.message)
 
 
 def _answer(context: Context, answer: PipelineResult, peer: str, traffic: Traffic) -> bytes:
@@ -73,22 +98,14 @@ def _answer(context: Context, answer: PipelineResult, peer: str, traffic: Traffi
         return b""
     if held:
         context.add_done_callback(lambda _: traffic.release(peer, held))  # type: ignore[arg-type] # its annotation is a class
-    context.set_trailing_metadata(tuple(answer.trailers))
-    if answer.status is not None:
-        context.set_code(answer.status.code)
-        context.set_details(answer.status.message)
+    end(context, answer)
     return answer.response
 
 
-def _refuse(context: Context, no_room: NoRoom) -> bytes:
+def refuse(context: Context, no_room: NoRoom) -> bytes:
+    """Refuse a call that did not start."""
     refused = status.of_failure(Overloaded(no_room.message), "")  # no request id: the call did not start
     context.set_trailing_metadata((("grpc-status-details-bin", refused.details),))
     context.set_code(refused.code)
     context.set_details(refused.message)
-    return b""
-
-
-def _no_request(context: Context) -> bytes:
-    context.set_code(grpc.StatusCode.INVALID_ARGUMENT)
-    context.set_details("The call has no request message.")
     return b""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
+from backup_sharing.errors import Failure
 from backup_sharing.model import Backup, Micros
 
 
@@ -60,6 +61,12 @@ class Share:
     """Maximum active sharings of the backup after the call; 0: no limit."""
     cause: Cause
     idempotency: Idempotency | None = None
+    expires_at: Micros | None = None
+    """Time when the new sharings end by themselves; None: never."""
+    unless_repeated: Failure | None = None
+    """Failure of the call, unless its idempotency key has a result already; None: none."""
+    validate_only: bool = False
+    """Check everything and store nothing; new sharings in the result have an empty id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +77,8 @@ class Cancel:
     project_id: str
     cause: Cause
     idempotency: Idempotency | None = None
+    validate_only: bool = False
+    """Check everything and store nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +89,8 @@ class CancelAll:
     project_id: str
     cause: Cause
     idempotency: Idempotency | None = None
+    validate_only: bool = False
+    """Check everything and store nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,5 +109,18 @@ class RemoveBackup:
     cause: Cause
 
 
-Command: TypeAlias = Share | Cancel | CancelAll | PutBackup | RemoveBackup
+NOBODY: Final = Cause(project_id="", user_id="", request_id="", at=0)
+"""Cause of a change that no caller asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndDue:
+    """Record the end of sharings of one backup whose time has come; other sharings stay as they are."""
+
+    backup_id: str
+    sharing_ids: Sequence[str]
+    cause: Cause = NOBODY
+
+
+Command: TypeAlias = Share | Cancel | CancelAll | PutBackup | RemoveBackup | EndDue
 """Any command that changes data."""

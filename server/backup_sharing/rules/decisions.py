@@ -14,14 +14,26 @@ from backup_sharing.errors import (
     BackupNotFound,
     BackupOwnerFixed,
     Failure,
+    InvalidArgument,
     NotTheGiver,
     QuotaUsedUp,
     SharingNotFound,
 )
 from backup_sharing.model import AVAILABLE, Sharing
-from backup_sharing.rules.commands import Cancel, CancelAll, Cause, Command, OnConflict, PutBackup, RemoveBackup, Share
+from backup_sharing.rules.commands import (
+    Cancel,
+    CancelAll,
+    Cause,
+    Command,
+    EndDue,
+    OnConflict,
+    PutBackup,
+    RemoveBackup,
+    Share,
+)
+from backup_sharing.rules.ends import wrong_end
 from backup_sharing.rules.outcome import Made, NotMade, Outcome
-from backup_sharing.rules.state import Needs, State, key_of
+from backup_sharing.rules.state import Needs, State, cancelled, key_of
 
 
 def needs_of(commands: Iterable[Command]) -> Needs:
@@ -32,6 +44,7 @@ def needs_of(commands: Iterable[Command]) -> Needs:
             case Share():
                 needs.owners[command.backup_id] = None
                 needs.pairs.update(dict.fromkeys((command.backup_id, to) for to in command.to_project_ids))
+                needs.due[command.backup_id] = None
                 if command.max_active:
                     needs.counted[command.backup_id] = None
             case Cancel():
@@ -41,6 +54,9 @@ def needs_of(commands: Iterable[Command]) -> Needs:
                 needs.all_of[command.backup_id] = None
             case PutBackup():
                 needs.backups[command.backup.id] = None
+            case EndDue():
+                needs.owners[command.backup_id] = None
+                needs.sharings.update(dict.fromkeys(command.sharing_ids))
         if isinstance(command, Share | Cancel | CancelAll) and command.idempotency is not None:
             needs.keys[key_of(command.cause, command.idempotency)] = None
     return needs
@@ -70,6 +86,8 @@ def decide(state: State, command: Command) -> Sequence[Sharing]:
             return _put_backup(state, command)
         case RemoveBackup():
             return _remove_backup(state, command)
+        case EndDue():
+            return _end_due(state, command)
 
 
 def _share(state: State, command: Share) -> Sequence[Sharing]:
@@ -77,6 +95,7 @@ def _share(state: State, command: Share) -> Sequence[Sharing]:
     _check_owner(state, backup_id, command.from_project_id)
     if (earlier := state.earlier_call(command.cause, command.idempotency)) is not None:
         return earlier.answer()
+    _check_end(state, command)
     if (status := state.status_of(backup_id)) != AVAILABLE:
         raise BackupNotAvailable(backup_id, status)
     active = state.standing(backup_id)
@@ -84,15 +103,25 @@ def _share(state: State, command: Share) -> Sequence[Sharing]:
     if already and command.on_conflict is OnConflict.REFUSE:
         raise AlreadyShared(backup_id, already)
     new = [
-        Sharing(sharing_id, backup_id, command.from_project_id, project_id, command.cause.at)
+        Sharing(
+            "" if command.validate_only else sharing_id,
+            backup_id,
+            command.from_project_id,
+            project_id,
+            command.cause.at,
+            expires_at=command.expires_at,
+        )
         for project_id, sharing_id in zip(command.to_project_ids, command.sharing_ids, strict=True)
         if project_id not in active
     ]
     if new and command.max_active and state.count(backup_id) + len(new) > command.max_active:
         raise QuotaUsedUp(backup_id, command.max_active)
+    added = {sharing.to_project_id: sharing for sharing in new}
+    answer = [added.get(project_id) or active[project_id] for project_id in command.to_project_ids]
+    if command.validate_only:
+        return answer
+    state.expire(state.due(backup_id))
     state.add(new, command.cause)
-    active = state.standing(backup_id)
-    answer = [active[project_id] for project_id in command.to_project_ids]
     state.remember(command.cause, command.idempotency, answer)
     return answer
 
@@ -108,6 +137,8 @@ def _cancel(state: State, command: Cancel) -> Sequence[Sharing]:
         raise SharingNotFound(command.sharing_id)
     if earlier is not None:
         return earlier.answer()
+    if command.validate_only:
+        return cancelled([sharing], command.cause.at)
     ended = state.end([sharing], command.cause)
     state.remember(command.cause, command.idempotency, ended)
     return ended
@@ -117,6 +148,8 @@ def _cancel_all(state: State, command: CancelAll) -> Sequence[Sharing]:
     _check_owner(state, command.backup_id, command.project_id)
     if (earlier := state.earlier_call(command.cause, command.idempotency)) is not None:
         return earlier.answer()
+    if command.validate_only:
+        return cancelled(_active(state, command.backup_id), command.cause.at)
     ended = _end_all(state, command.backup_id, command.cause)
     state.remember(command.cause, command.idempotency, ended)
     return ended
@@ -140,10 +173,30 @@ def _remove_backup(state: State, command: RemoveBackup) -> Sequence[Sharing]:
     return ended
 
 
+def _end_due(state: State, command: EndDue) -> Sequence[Sharing]:
+    wanted = frozenset(command.sharing_ids)
+    return state.expire([sharing for sharing in state.due(command.backup_id) if sharing.id in wanted])
+
+
+def _check_end(state: State, command: Share) -> None:
+    if command.unless_repeated is not None:
+        raise command.unless_repeated
+    if command.expires_at is not None and state.now is not None:
+        wrong = wrong_end(command.expires_at, state.now)
+        if wrong is not None:
+            raise InvalidArgument([wrong])
+
+
 def _check_owner(state: State, backup_id: str, project_id: str) -> None:
     if state.owner_of(backup_id) != project_id:
         raise BackupNotFound(backup_id)
 
 
 def _end_all(state: State, backup_id: str, cause: Cause) -> list[Sharing]:
-    return state.end(sorted(state.standing(backup_id).values(), key=lambda sharing: sharing.id), cause)
+    """Record the end of the due sharings, then cancel the active ones; return only the cancelled ones."""
+    state.expire(state.due(backup_id))
+    return state.end(_active(state, backup_id), cause)
+
+
+def _active(state: State, backup_id: str) -> list[Sharing]:
+    return sorted(state.standing(backup_id).values(), key=lambda sharing: sharing.id)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from backup_sharing.errors import IdempotencyKeyReused, StoredDataUnreadable
-from backup_sharing.model import Backup, Micros, Sharing
-from backup_sharing.rules.commands import Cause, Idempotency
+from backup_sharing.model import Backup, Event, Micros, Sharing
+from backup_sharing.rules.commands import NOBODY, Cause, Idempotency
 
 Key = tuple[str, str, str]
 """Project, method and key of an idempotency key."""
@@ -33,8 +33,10 @@ class Needs:
     """Ids of active sharings."""
     all_of: dict[str, None] = field(default_factory=dict)
     """Ids of backups whose active sharings are all needed."""
+    due: dict[str, None] = field(default_factory=dict)
+    """Ids of backups whose due sharings are all needed; each backup is also in ``pairs``."""
     counted: dict[str, None] = field(default_factory=dict)
-    """Ids of backups whose active sharings must be counted."""
+    """Ids of backups whose sharings without a recorded end must be counted."""
     keys: dict[Key, None] = field(default_factory=dict)
     """Idempotency keys."""
 
@@ -46,20 +48,6 @@ class StoredKey(NamedTuple):
     answer: Sequence[Sharing] | None
     """Sharings returned by the first successful call; None: unreadable."""
     expires_at: Micros
-
-
-class Event(NamedTuple):
-    """Record of a change: its kind, its cause and its object."""
-
-    kind: str
-    at: Micros
-    by_project_id: str
-    by_user_id: str
-    request_id: str
-    backup_id: str
-    from_project_id: str
-    sharing_id: str | None
-    to_project_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +73,7 @@ class Edits:
     """Rows to write, each in its final state. Apply them in the order of the members."""
 
     ended: dict[str, Sharing] = field(default_factory=dict)
-    """Stored sharings to cancel, by id."""
+    """Stored sharings that were cancelled or have expired, by id."""
     added: dict[str, Sharing] = field(default_factory=dict)
     """New sharings by id; some may already be cancelled."""
     backups: dict[str, Backup | None] = field(default_factory=dict)
@@ -103,16 +91,25 @@ class Edits:
 
 
 class State:
-    """The known stored data, with the edits of all changes decided so far."""
+    """The known stored data, with the edits of all changes decided so far.
 
-    def __init__(self) -> None:
+    A sharing that ends at ``now`` or before is due: it is not active, whether or not its end is recorded.
+    """
+
+    def __init__(self, now: Micros | None = None) -> None:
+        """Know nothing yet; ``now`` is the store's time, which must be known before the sharings."""
         self.edits = Edits()
+        self.now = now
+        """The store's time; None: not known, and no sharing is due."""
         self._owners: dict[str, tuple[str, str]] = {}
         self._backups: dict[str, Backup] = {}
         self._active: dict[str, dict[str, Sharing]] = {}
         """Active sharings by backup id, then by recipient."""
         self._by_id: dict[str, Sharing] = {}
+        self._due: dict[str, dict[str, Sharing]] = {}
+        """Due sharings by backup id, then by id."""
         self._counts: dict[str, int] = {}
+        """Sharings without a recorded end, by backup id."""
         self._keys: dict[Key, StoredKey] = {}
         self._stored: set[str] = set()
         """Ids of backups that were stored before the first change."""
@@ -130,12 +127,12 @@ class State:
             self._stored.add(backup.id)
 
     def know_active(self, sharings: Iterable[Sharing]) -> None:
-        """Record stored active sharings."""
+        """Record stored sharings without a recorded end; some may be due."""
         for sharing in sharings:
             self._set_active(sharing)
 
     def know_counts(self, rows: Iterable[tuple[str, int]]) -> None:
-        """Record the number of active sharings of each backup."""
+        """Record the number of sharings without a recorded end of each backup; its due ones must be known."""
         self._counts.update(rows)
 
     def know_key(self, key: Key, stored: StoredKey) -> None:
@@ -169,7 +166,11 @@ class State:
 
     def count(self, backup_id: str) -> int:
         """Return the number of active sharings of a backup."""
-        return self._counts.get(backup_id, 0)
+        return self._counts.get(backup_id, 0) - len(self._due.get(backup_id, ()))
+
+    def due(self, backup_id: str) -> list[Sharing]:
+        """Return the known due sharings of a backup, ordered by their end, then by id."""
+        return sorted(self._due.get(backup_id, {}).values(), key=_end_of)
 
     def earlier_call(self, cause: Cause, idempotency: Idempotency | None) -> EarlierCall | None:
         """Return the earlier call with this key; None if there was none, or if the key has expired at ``cause.at``."""
@@ -191,15 +192,23 @@ class State:
 
     def end(self, sharings: Iterable[Sharing], cause: Cause) -> list[Sharing]:
         """Cancel active sharings; return them in their new state."""
-        ended = [replace(sharing, updated_at=cause.at, deleted_at=cause.at) for sharing in sharings]
+        ended = cancelled(sharings, cause.at)
         for sharing in ended:
             del self._by_id[sharing.id]
             del self._active[sharing.backup_id][sharing.to_project_id]
-            if sharing.backup_id in self._counts:
-                self._counts[sharing.backup_id] -= 1
-            rows = self.edits.added if sharing.id in self.edits.added else self.edits.ended
-            rows[sharing.id] = sharing
+            self._set_ended(sharing)
             self._add_event("cancelled", sharing.backup_id, sharing.from_project_id, cause, sharing)
+        return ended
+
+    def expire(self, sharings: Iterable[Sharing]) -> list[Sharing]:
+        """Record the end of due sharings, each at its own time; return them in their new state."""
+        ended = []
+        for sharing in sharings:
+            del self._due[sharing.backup_id][sharing.id]
+            end = sharing.expires_at or 0  # a due sharing has an end
+            ended.append(replace(sharing, updated_at=end, deleted_at=end))
+            self._set_ended(ended[-1])
+            self._add_event("expired", sharing.backup_id, sharing.from_project_id, replace(NOBODY, at=end), sharing)
         return ended
 
     def put(self, backup: Backup, cause: Cause) -> None:
@@ -229,13 +238,31 @@ class State:
         self._owners[backup.id] = backup.project_id, backup.status
 
     def _set_active(self, sharing: Sharing) -> None:
+        if self.now is not None and sharing.expires_at is not None and sharing.expires_at <= self.now:
+            self._due.setdefault(sharing.backup_id, {})[sharing.id] = sharing
+            return
         self._active.setdefault(sharing.backup_id, {})[sharing.to_project_id] = sharing
         self._by_id[sharing.id] = sharing
+
+    def _set_ended(self, sharing: Sharing) -> None:
+        if sharing.backup_id in self._counts:
+            self._counts[sharing.backup_id] -= 1
+        rows = self.edits.added if sharing.id in self.edits.added else self.edits.ended
+        rows[sharing.id] = sharing
 
     def _add_event(self, kind: str, backup_id: str, owner: str, cause: Cause, about: Sharing | None = None) -> None:
         of = (about.id, about.to_project_id) if about else (None, None)
         by = (cause.project_id, cause.user_id, cause.request_id)
         self.edits.events.append(Event(kind, cause.at, *by, backup_id, owner, *of))
+
+
+def cancelled(sharings: Iterable[Sharing], at: Micros) -> list[Sharing]:
+    """Return active sharings as they are after a cancellation."""
+    return [replace(sharing, updated_at=at, deleted_at=at) for sharing in sharings]
+
+
+def _end_of(sharing: Sharing) -> tuple[Micros, str]:
+    return sharing.expires_at or 0, sharing.id
 
 
 def key_of(cause: Cause, idempotency: Idempotency) -> Key:

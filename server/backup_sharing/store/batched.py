@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from backup_sharing.errors import Failure, Unavailable
 from backup_sharing.model import Backup, Page, Sharing, SharingDetail
-from backup_sharing.rules.commands import Cancel, CancelAll, Command, PutBackup, RemoveBackup, Share
+from backup_sharing.rules.commands import Cancel, CancelAll, Command, EndDue, PutBackup, RemoveBackup, Share
 from backup_sharing.store.change import Change
 from backup_sharing.store.engine import Engine, Query
-from backup_sharing.store.interface import SharingFilter, SharingQuery
+from backup_sharing.store.interface import (
+    CheckedAccess,
+    EventFilter,
+    LogBounds,
+    SharingFilter,
+    SharingQuery,
+    StoredEvent,
+    Swept,
+)
 from backup_sharing.store.queue import ChangeQueue
 from backup_sharing.store.readiness import Readiness
 from backup_sharing.store.unusable import UnusableDatabase
@@ -34,6 +42,7 @@ class BatchedStore:
         self._readiness = Readiness(engine.look)
         self._lanes: Sequence[asyncio.Task[None]] = ()
         self._closed = False
+        self._committed: Callable[[], None] | None = None
 
     @classmethod
     async def open(
@@ -67,6 +76,10 @@ class BatchedStore:
         """Set once only a new process can find out what is stored; then close nothing before the process ends."""
         return self._engine.failed
 
+    def hint_to(self, committed: Callable[[], None]) -> None:
+        """Call ``committed`` soon after each commit of this store; it must be quick and raise nothing."""
+        self._committed = committed
+
     async def share(self, command: Share) -> Sequence[Sharing]:
         return await self._make(command)
 
@@ -75,6 +88,19 @@ class BatchedStore:
 
     async def cancel_all(self, command: CancelAll) -> Sequence[Sharing]:
         return await self._make(command)
+
+    async def end_due(self, limit: int) -> Swept:
+        # One more than the limit: the next one to end.
+        ending = await self._answer(self._engine.reads.ending(limit + 1))
+        due: dict[str, list[str]] = {}
+        for each in ending[:limit]:
+            if each.left <= 0:
+                due.setdefault(each.backup_id, []).append(each.sharing_id)
+        made = [asyncio.ensure_future(self._make(EndDue(*of_backup))) for of_backup in due.items()]
+        await asyncio.gather(*made, return_exceptions=True)
+        ended = sum(len(each.result()) for each in made)
+        following = ending[sum(map(len, due.values())) :]
+        return Swept(ended, following[0].left if following else None)
 
     async def put_backup(self, command: PutBackup) -> Backup:
         await self._make(command)
@@ -97,6 +123,20 @@ class BatchedStore:
 
     async def list_backups(self, project_id: str | None, limit: int, after_id: str | None) -> Page[Backup]:
         return await self._answer(self._engine.reads.list_backups(project_id, limit, after_id))
+
+    async def check_access(self, pairs: Sequence[tuple[str, str]]) -> CheckedAccess:
+        return await self._answer(self._engine.reads.check_access(pairs))
+
+    async def log_bounds(self) -> LogBounds:
+        return await self._answer(self._engine.reads.log_bounds())
+
+    async def events_after(self, position: int, limit: int) -> Sequence[StoredEvent]:
+        return await self._answer(self._engine.reads.events_after(position, limit))
+
+    async def list_events(
+        self, filter: EventFilter, limit: int, offset: int, after: int | None, *, descending: bool
+    ) -> Page[StoredEvent]:
+        return await self._answer(self._engine.reads.list_events(filter, limit, offset, after, descending=descending))
 
     async def ping(self) -> None:
         self._check()
@@ -139,6 +179,8 @@ class BatchedStore:
             except Exception as error:  # noqa: BLE001 -- a defect must reach the callers, not end the lane
                 _log.exception("a batch of changes failed because of a defect")
                 _fail(batch, error)
+            if self._committed is not None:
+                self._committed()
 
 
 def _fail(batch: Sequence[Change], failure: Exception) -> None:

@@ -3,27 +3,54 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
-from backup_sharing.model import Backup, Page, SharingDetail
+from backup_sharing.model import Backup, Micros, Page, SharingDetail
 from backup_sharing.store.change import Change
-from backup_sharing.store.interface import SharingFilter, SharingQuery
+from backup_sharing.store.interface import (
+    CheckedAccess,
+    EventFilter,
+    LogBounds,
+    SharingFilter,
+    SharingQuery,
+    StoredEvent,
+)
 from backup_sharing.store.listing import Parameters
 from backup_sharing.store.rows import Row
 
 T = TypeVar("T")
 
 
+def system_clock() -> Micros:
+    """Return the current time of the system clock."""
+    return time.time_ns() // 1000
+
+
 @dataclass(frozen=True, slots=True)
 class Query(Generic[T]):
-    """A read of one statement, which therefore sees one state of the data."""
+    """A read of one statement, which therefore sees one state of the data.
+
+    The statement may use the parameter ``now`` of `backup_sharing.store.listing.Dialect.now`: the engine sets it.
+    """
 
     statement: str
     parameters: Parameters
     answer: Callable[[Iterable[Row]], T]
     """Converts the rows to the result, reading no more rows than necessary, or raises a `Failure`."""
+    in_order: bool = False
+    """Whether the result must contain every event committed before the query, each with its position."""
+
+
+class Ending(NamedTuple):
+    """A sharing that ends by itself, and whose end is not recorded."""
+
+    backup_id: str
+    sharing_id: str
+    left: Micros
+    """Microseconds until its end at the store's clock; 0 or less: the sharing is due."""
 
 
 class Reads(Protocol):
@@ -41,12 +68,34 @@ class Reads(Protocol):
         """Return the query of `Store.count_sharings`."""
         ...
 
+    def ending(self, limit: int) -> Query[Sequence[Ending]]:
+        """Return the query for the ``limit`` sharings that end first, in the order of their ends, then by id."""
+        ...
+
     def get_backup(self, backup_id: str) -> Query[Backup]:
         """Return the query of `Store.get_backup`."""
         ...
 
     def list_backups(self, project_id: str | None, limit: int, after_id: str | None) -> Query[Page[Backup]]:
         """Return the query of `Store.list_backups`."""
+        ...
+
+    def check_access(self, pairs: Sequence[tuple[str, str]]) -> Query[CheckedAccess]:
+        """Return the query of `Store.check_access`."""
+        ...
+
+    def log_bounds(self) -> Query[LogBounds]:
+        """Return the query of `EventLog.log_bounds`."""
+        ...
+
+    def events_after(self, position: int, limit: int) -> Query[Sequence[StoredEvent]]:
+        """Return the query of `EventLog.events_after`."""
+        ...
+
+    def list_events(
+        self, filter: EventFilter, limit: int, offset: int, after: int | None, *, descending: bool
+    ) -> Query[Page[StoredEvent]]:
+        """Return the query of `EventLog.list_events`."""
         ...
 
 

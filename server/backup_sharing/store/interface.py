@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Protocol
 
-from backup_sharing.model import Backup, Page, Sharing, SharingDetail
+from backup_sharing.model import Backup, Event, Micros, Page, Sharing, SharingDetail
 from backup_sharing.rules.commands import Cancel, CancelAll, PutBackup, RemoveBackup, Share
 
 PAGE_BYTES = 1024 * 1024
@@ -84,7 +84,101 @@ class SharingQuery:
     order: SharingOrder = field(default_factory=SharingOrder)
 
 
-class Store(Protocol):
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Facts that decide whether a project may read a backup."""
+
+    owner_project_id: str | None
+    """Owner of the backup; None: there is no such backup."""
+    sharing: Sharing | None
+    """Active sharing of the backup with the project; None: there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """An event with its place in the order of all events."""
+
+    position: int
+    """Dense: 1, 2, 3 and so on, the same for every reader."""
+    event: Event
+
+
+@dataclass(frozen=True, slots=True)
+class LogBounds:
+    """The events that a store keeps."""
+
+    store_id: str
+    """Identifies the data: 16 characters of ``[0-9a-f]``; a copy of all data has the same."""
+    oldest: int
+    """Position before the oldest event that is kept; 0: all events are kept."""
+    newest: int
+    """Position of the newest event; ``oldest`` if there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedAccess:
+    """Answers to questions of access, all from one committed state."""
+
+    accesses: Sequence[Access]
+    """One for each question, in their order."""
+    store_id: str
+    """See `LogBounds.store_id`."""
+    position: int
+    """A position of this state: every event that is not in this state has a larger position."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Selection of events. A filter that is None matches everything."""
+
+    project_id: str | None = None
+    """Only events of sharings that this project gave or received, and of its backups."""
+    backup_id: str | None = None
+    sharing_id: str | None = None
+    other_project_id: str | None = None
+    """Only events of sharings that this project gave or received."""
+    kind: str | None = None
+    since: Micros | None = None
+    """Only events at this time or later."""
+    before: Micros | None = None
+    """Only events before this time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """The result of `Store.end_due`."""
+
+    ended: int
+    """Number of sharings whose end this call recorded."""
+    next_in: Micros | None
+    """Microseconds until the next sharing ends, at the store's time; 0 or less: more are due; None: none ends."""
+
+
+class EventLog(Protocol):
+    """The part of a `Store` that reads events in their order. No event is skipped or repeated."""
+
+    async def log_bounds(self) -> LogBounds:
+        """Return the bounds of the log; every change acknowledged before this call must be at or before ``newest``."""
+        ...
+
+    async def events_after(self, position: int, limit: int) -> Sequence[StoredEvent]:
+        """Return at most ``limit`` events after a position, the oldest first.
+
+        Every change acknowledged before this call must be among these events, if they are fewer than ``limit``.
+        """
+        ...
+
+    async def list_events(
+        self, filter: EventFilter, limit: int, offset: int, after: int | None, *, descending: bool
+    ) -> Page[StoredEvent]:
+        """Return a page of events in their order, or in the reverse order, beyond the position ``after``.
+
+        Must include every change acknowledged before this call. A page may be cut short; then more remain.
+        """
+        ...
+
+
+class Store(EventLog, Protocol):
     """Durable storage of backups, sharings and their history.
 
     - An acknowledged change must survive the death of the process and of the machine.
@@ -100,6 +194,12 @@ class Store(Protocol):
     - A failing change must not affect the other changes of its transaction. The store may make all waiting changes in
       one transaction, and shares without an idempotency key by the same statements, if the result is the same.
     - When the limit of waiting changes is reached, a change must raise `Overloaded`.
+    - A sharing that ends at the store's time or before is *due*: no read may show or count it, and every change must
+      treat it as ended, whether or not its end is recorded. The store's time is the clock that was passed to it, or
+      else the clock of the database, which is the same for all servers.
+    - The end of a due sharing must be recorded once: ``deleted_at`` and ``updated_at`` become ``expires_at``, and an
+      event of kind ``expired`` has that time and no cause.
+    - A command with ``validate_only`` must make every check on one state, store nothing, and return what it would.
     - A store that is unreachable, locked or full must raise `Unavailable`; unreadable data must raise
       `StoredDataUnreadable`; no exception of a driver may leave a store.
     - A change must raise `OutcomeUnknown` if its commit failed but may be stored.
@@ -125,18 +225,20 @@ class Store(Protocol):
         """Share a backup; return one sharing per recipient, in the order of the request.
 
         Checks in this order: must raise `BackupNotFound` for an unknown backup or one of another project; then the
-        idempotency key; must raise `BackupNotAvailable` unless the backup's status is available; must raise
+        idempotency key; then ``unless_repeated``, and `InvalidArgument` if the new sharings would be due at once; must
+        raise `BackupNotAvailable` unless the backup's status is available; must raise
         `AlreadyShared` with exactly the recipients that have an active sharing (with `OnConflict.RETURN`, must return
         their existing sharings instead); must raise `QuotaUsedUp` if new sharings would give the backup more than
-        ``max_active`` active ones.
-        A recipient whose sharing was cancelled must get a new one with a new id.
+        ``max_active`` active ones. An existing sharing must keep its end.
+        A recipient whose sharing was cancelled or has ended must get a new one with a new id. The ends of the backup's
+        due sharings must be recorded in the same transaction, before the new sharings.
         """
         ...
 
     async def cancel(self, command: Cancel) -> Sequence[Sharing]:
         """Cancel one active sharing; return it in its new state.
 
-        Must set ``deleted_at`` and ``updated_at`` to ``cause.at``. An unknown or cancelled sharing, or one between
+        Must set ``deleted_at`` and ``updated_at`` to ``cause.at``. An unknown, cancelled or due sharing, or one between
         other projects, must raise `SharingNotFound`; a call of the recipient must raise `NotTheGiver`. The cancelled
         row must stay as history.
         A stored result of the same request must take precedence over `SharingNotFound`; a key of another request is
@@ -148,7 +250,15 @@ class Store(Protocol):
         """Cancel every active sharing of a backup; return the sharings in their new state, ordered by id.
 
         Must raise `BackupNotFound` for an unknown backup or one of another project, before the check of the idempotency
-        key; must return nothing for a backup without active sharings.
+        key; must return nothing for a backup without active sharings. Must record the ends of due sharings, but not
+        return them.
+        """
+        ...
+
+    async def end_due(self, limit: int) -> Swept:
+        """Record the ends of at most ``limit`` due sharings, the earliest ends first.
+
+        Several servers may do so at once. Raises like a change; then some of the ends may be recorded.
         """
         ...
 
@@ -165,6 +275,13 @@ class Store(Protocol):
 
     async def count_sharings(self, filter: SharingFilter) -> int:
         """Return the number of sharings on all pages of `list_sharings` with the same filter."""
+        ...
+
+    async def check_access(self, pairs: Sequence[tuple[str, str]]) -> CheckedAccess:
+        """Return the access to each pair of a backup's id and a project's id, at most 1000 pairs.
+
+        Must read one committed state, and must not regard a sharing as active once it is due.
+        """
         ...
 
     async def put_backup(self, command: PutBackup) -> Backup:
@@ -189,7 +306,7 @@ class Store(Protocol):
     async def remove_backup(self, command: RemoveBackup) -> Sequence[Sharing]:
         """Remove a backup and cancel its active sharings in one transaction; return them, ordered by id.
 
-        Must raise `BackupNotFound` for an unknown backup.
+        Must raise `BackupNotFound` for an unknown backup. Must record the ends of due sharings, but not return them.
         """
         ...
 

@@ -14,7 +14,7 @@ from backup_sharing.store.rows import BACKUP_COLUMNS, SHARING_COLUMNS, Row
 
 # ruff: noqa: S608 -- statements are put together from the constants of this program only
 
-Parameters = dict[str, str | int | bytes | None]
+Parameters = dict[str, str | int | bytes | Sequence[str] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,8 @@ class Dialect:
     """Returns the condition that ``b.name_folded`` contains a named parameter."""
     not_by_index: str
     """Prefix that prevents a column from selecting the index; may be empty."""
+    now: str
+    """Expression for the store's time in microseconds; it may use the parameter ``now``, which the engine sets."""
 
 
 ROW_BYTES: Final = 512
@@ -57,13 +59,27 @@ def get_statement(dialect: Dialect) -> str:
     sharing_id, project_id = dialect.parameter("id"), dialect.parameter("project_id")
     return f"""
         SELECT {SHARING_COLUMNS}, {BACKUP_COLUMNS} FROM {dialect.with_backup}
-        WHERE s.id = {sharing_id} AND s.deleted_at IS NULL AND {project_id} IN (s.from_project_id, s.to_project_id)
+        WHERE s.id = {sharing_id} AND {project_id} IN (s.from_project_id, s.to_project_id) AND {is_active(dialect)}
+    """
+
+
+def is_active(dialect: Dialect) -> str:
+    """Return the condition that a sharing ``s`` is active: neither cancelled nor due."""
+    return f"s.deleted_at IS NULL AND (s.expires_at IS NULL OR s.expires_at > {dialect.now})"
+
+
+def ending_statement(dialect: Dialect) -> str:
+    """Return the statement for the ``rows`` sharings that end first: backup, id, and microseconds until the end."""
+    return f"""
+        SELECT s.backup_id, s.id, s.expires_at - {dialect.now} FROM sharings AS s
+        WHERE s.deleted_at IS NULL AND s.expires_at IS NOT NULL
+        ORDER BY s.expires_at, s.id LIMIT {dialect.parameter("rows")}
     """
 
 
 def list_statement(query: SharingQuery, dialect: Dialect, columns: str) -> tuple[str, Parameters]:
     """Return the statement of a list and its parameters; one extra row shows whether more rows remain."""
-    conditions = _conditions(query.filter, dialect)
+    conditions = [is_active(dialect), *_conditions(query.filter, dialect)]
     parameters = _parameters(query.filter)
     after = query.part.after
     if after is not None:
@@ -103,10 +119,21 @@ def cut(rows: Iterable[Row], limit: int, size_of: Callable[[Row], int]) -> tuple
 
 
 def count_statement(filter: SharingFilter, dialect: Dialect) -> tuple[str, Parameters]:
-    """Return the counting statement and its parameters. An active sharing always has its backup."""
+    """Return the counting statement and its parameters. An active sharing always has its backup.
+
+    The indexes of a project do not have the end of a sharing, so the due sharings are counted by another index, and
+    subtracted: they are few, as their end is soon recorded.
+    """
     by_backup = any(getattr(filter, name) is not None for name in ("name", *(name for name, _ in _OF_BACKUP)))
     tables = dialect.with_backup if by_backup else "sharings AS s"
-    return f"SELECT count(*) FROM {tables} WHERE {' AND '.join(_conditions(filter, dialect))}", _parameters(filter)
+    standing = ["s.deleted_at IS NULL", *_conditions(filter, dialect)]
+    of_project = dialect.not_by_index if filter.backup_id is None else ""
+    due = ["s.deleted_at IS NULL", f"s.expires_at <= {dialect.now}", *_conditions(filter, dialect, of_project)]
+    statement = f"""
+        SELECT (SELECT count(*) FROM {tables} WHERE {" AND ".join(standing)})
+            - (SELECT count(*) FROM {tables} WHERE {" AND ".join(due)})
+    """
+    return statement, _parameters(filter)
 
 
 def only_number(rows: Iterable[Row]) -> int:
@@ -128,14 +155,16 @@ def backups_statement(project_id: str | None, after_id: str | None, dialect: Dia
     """
 
 
-def _conditions(filter: SharingFilter, dialect: Dialect) -> list[str]:
+def _conditions(filter: SharingFilter, dialect: Dialect, of_project: str = "") -> list[str]:
+    """Return the conditions of a filter; the prefix ``of_project`` is for conditions on a project."""
     # A project may have far more sharings than a backup, so a filter on the backup must select the index.
-    either = dialect.not_by_index if filter.backup_id is not None else ""
+    either = dialect.not_by_index if filter.backup_id is not None else of_project
     whose = "s.to_project_id" if filter.received else "s.from_project_id"
-    conditions = ["s.deleted_at IS NULL", f"{either}{whose} = {dialect.parameter('project_id')}"]
+    conditions = [f"{either}{whose} = {dialect.parameter('project_id')}"]
     for name, column in (*_OF_SHARING, *_OF_BACKUP):
         if getattr(filter, name) is not None:
-            kept = either if name == "from_project_id" else ""
+            kept = of_project or (either if name == "from_project_id" else "")
+            kept = kept if name in ("from_project_id", "to_project_id") else ""
             conditions.append(f"{kept}{column} = {dialect.parameter(name)}")
     if filter.name is not None:
         conditions.append(dialect.name_contains("name"))

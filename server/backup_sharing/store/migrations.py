@@ -181,6 +181,43 @@ _POSTGRES: Final = (
     """,
 )
 
+# The index of a column ends with the row's number, and so with the place of its event.
+_SQLITE_ENDS_AND_CURSORS: Final = (
+    "ALTER TABLE sharings ADD COLUMN expires_at INTEGER",
+    "CREATE INDEX sharings_ending ON sharings (expires_at) WHERE deleted_at IS NULL AND expires_at IS NOT NULL",
+    """
+    CREATE INDEX sharings_ending_of_backup ON sharings (backup_id, expires_at)
+    WHERE deleted_at IS NULL AND expires_at IS NOT NULL
+    """,
+    "CREATE TABLE store (id TEXT NOT NULL) STRICT",
+    "INSERT INTO store (id) VALUES (lower(hex(randomblob(8))))",
+    "CREATE INDEX sharing_events_given ON sharing_events (from_project_id)",
+    "CREATE INDEX sharing_events_received ON sharing_events (to_project_id) WHERE to_project_id IS NOT NULL",
+    "CREATE INDEX sharing_events_of_backup ON sharing_events (backup_id)",
+)
+
+_POSTGRES_ENDS_AND_CURSORS: Final = (
+    "ALTER TABLE sharings ADD COLUMN expires_at BIGINT",
+    "CREATE INDEX sharings_ending ON sharings (expires_at) WHERE deleted_at IS NULL AND expires_at IS NOT NULL",
+    """
+    CREATE INDEX sharings_ending_of_backup ON sharings (backup_id, expires_at)
+    WHERE deleted_at IS NULL AND expires_at IS NOT NULL
+    """,
+    'CREATE TABLE store (id TEXT COLLATE "C" NOT NULL)',
+    "INSERT INTO store (id) VALUES (substr(md5(random()::text || clock_timestamp()::text), 1, 16))",
+    # Assigned after the commit, see `backup_sharing.store.postgres.sequencer`.
+    "ALTER TABLE sharing_events ADD COLUMN position BIGINT",
+    "CREATE UNIQUE INDEX sharing_events_in_order ON sharing_events (position)",
+    "CREATE INDEX sharing_events_without_position ON sharing_events (seq) WHERE position IS NULL",
+    "CREATE INDEX sharing_events_given ON sharing_events (from_project_id, position)",
+    """
+    CREATE INDEX sharing_events_received ON sharing_events (to_project_id, position) WHERE to_project_id IS NOT NULL
+    """,
+    "CREATE INDEX sharing_events_of_backup ON sharing_events (backup_id, position)",
+    "CREATE TABLE event_order (last BIGINT NOT NULL)",
+    "INSERT INTO event_order (last) VALUES (0)",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Migration:
@@ -201,12 +238,23 @@ def _backups_and_sharings(database: Database) -> None:
         database.execute(statement)
 
 
+def _ends_and_cursors(database: Database) -> None:
+    for statement in _SQLITE_ENDS_AND_CURSORS:
+        database.execute(statement)
+
+
 MIGRATIONS: Final = (
     Migration(
         "0001_backups_and_sharings",
         "Backups, sharings, idempotency keys and the events of every change",
         _backups_and_sharings,
         _POSTGRES,
+    ),
+    Migration(
+        "0002_ends_and_cursors",
+        "Sharings that end by themselves, and a cursor for each event",
+        _ends_and_cursors,
+        _POSTGRES_ENDS_AND_CURSORS,
     ),
 )
 """Every migration known to this program, in the order of application."""

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from backup_sharing.model import Backup, Sharing, SharingDetail
-from backup_sharing.rules.state import Event, Key, StoredKey
+from backup_sharing.model import Backup, Event, Sharing, SharingDetail
+from backup_sharing.rules.state import Key, StoredKey
 
 SHARING_FIELDS: Final = (
     "id",
@@ -17,6 +17,7 @@ SHARING_FIELDS: Final = (
     "created_at",
     "updated_at",
     "deleted_at",
+    "expires_at",
 )
 """Members of `Sharing`, in their order; the columns have the same names."""
 
@@ -100,8 +101,15 @@ def backup_values(backup: Backup) -> dict[str, object]:
 
 
 def answer_text(sharings: Sequence[Sharing]) -> str:
-    """Return the sharings as JSON for storage."""
-    return json.dumps([{name: getattr(sharing, name) for name in SHARING_FIELDS} for sharing in sharings])
+    """Return the sharings as JSON for storage. Without an end, servers of the previous version can read it too."""
+    return json.dumps([_members_of(sharing) for sharing in sharings])
+
+
+def _members_of(sharing: Sharing) -> dict[str, object]:
+    members: dict[str, object] = {name: getattr(sharing, name) for name in SHARING_FIELDS}
+    if sharing.expires_at is None:
+        del members["expires_at"]
+    return members
 
 
 def answer_of(text: str) -> Sequence[Sharing] | None:

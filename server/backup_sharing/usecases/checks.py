@@ -48,6 +48,15 @@ class Checks:
         """Add a violation of one member."""
         self._violations.append(Violation(field, description, reason))
 
+    @property
+    def has_violations(self) -> bool:
+        """Whether any violation was found so far."""
+        return bool(self._violations)
+
+    def add(self, violation: Violation) -> None:
+        """Add a violation found elsewhere."""
+        self._violations.append(violation)
+
     def uuid(self, field: str, value: str, kind: str) -> str:
         """Return a required UUID in canonical form; ``kind`` is ``BACKUP`` or ``SHARING``, the object with this id."""
         if _UUID.fullmatch(value):

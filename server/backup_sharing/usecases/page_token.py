@@ -18,8 +18,11 @@ from backup_sharing.store.interface import Position
 _LONGEST = 16_384
 """Maximum characters of a token: more than three times the longest text in a sort column."""
 
-_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """An identifier in canonical form."""
+
+STORE_ID = re.compile(r"[0-9a-f]{16}")
+"""See `backup_sharing.store.interface.LogBounds`."""
 
 
 class Kinds(Flag):
@@ -46,13 +49,14 @@ def encode(position: Position, of: object) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def decode(token: str, of: object, kinds: Kinds) -> Position | None:
+def decode(token: str, of: object, kinds: Kinds, ids: re.Pattern[str] = UUID) -> Position | None:
     """Return the position in a token; None if the token is invalid, of another list, or has an impossible value.
 
     Args:
         token: a token from a caller, possibly forged.
         of: description of the list, as given to `encode`.
         kinds: allowed types of the sort value.
+        ids: form of the position's id; by default a UUID.
     """
     if len(token) > _LONGEST:
         return None
@@ -63,7 +67,7 @@ def decode(token: str, of: object, kinds: Kinds) -> Position | None:
         return None
     if digest != _digest(of) or not _kind_of(value) & kinds:
         return None
-    if not isinstance(identifier, str) or not _UUID.fullmatch(identifier):
+    if not isinstance(identifier, str) or not ids.fullmatch(identifier):
         return None
     return Position(value, identifier)
 

@@ -6,9 +6,10 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from backup_sharing.errors import Violation
+from backup_sharing.errors import InvalidArgument, Violation
 from backup_sharing.model import Micros, Page, Principal, Sharing, SharingDetail
 from backup_sharing.rules.commands import Cancel, CancelAll, Cause, Idempotency, OnConflict, Share
+from backup_sharing.rules.ends import wrong_end
 from backup_sharing.store.interface import Position, SharingFilter, SharingOrder, SharingQuery, Slice, SortKey, Store
 from backup_sharing.usecases import page_token
 from backup_sharing.usecases.checks import ID_LENGTH, Checks
@@ -76,6 +77,8 @@ class SharingLimits:
     """Default for calls without a conflict policy."""
     key_lifetime: Micros = 24 * 3600 * 1_000_000
     """Lifetime of an idempotency key in microseconds; default 24 hours."""
+    max_lifetime: Micros = 0
+    """Maximum microseconds until a new sharing ends, and the default of calls without an end; 0: no limit, no end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +97,9 @@ class ShareRequest:
     shared: Recipients | None
     idempotency_key: str | None = None
     on_conflict: OnConflict | None = None
+    expires_at: Micros | None = None
+    """Time when the new sharings end; None: not given."""
+    validate_only: bool = False
     misread: Sequence[Violation] = ()
     """Violations found while reading the request."""
 
@@ -106,6 +112,7 @@ class CancelRequest:
     id: str
     is_backup_id: bool = False
     idempotency_key: str | None = None
+    validate_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,38 +148,41 @@ class Sharings:
     """Returns a new sharing id, larger than all earlier ids."""
 
     async def share(self, caller: Caller, request: ShareRequest) -> Sequence[Sharing]:
-        """Share a backup with all recipients or none; return the sharings in the order of the request."""
-        checks = Checks(request.misread)
-        giver = checks.project_id("project_id", request.project_id)
-        key = checks.idempotency_key("idempotency_key", request.idempotency_key)
-        if request.shared is None:
-            checks.violate("shared", "The value of shared is missing; an object is expected.")
-            checks.done()
-        shared = request.shared or Recipients("", ())
-        backup_id = checks.uuid("shared.backup_id", shared.backup_id, "BACKUP")
-        recipients = checks.recipients(
-            "shared.to_project_ids", shared.to_project_ids, giver, self.limits.max_recipients
-        )
-        checks.done()
-        on_conflict = request.on_conflict or self.limits.on_conflict
-        # The policy in the request, not the effective policy: an idempotency key outlives a change of the setting.
-        asked_on_conflict = request.on_conflict.value if request.on_conflict else ""
-        cause = self._cause(caller, giver)
+        """Share a backup with all recipients or none; return the sharings in the order of the request.
+
+        With ``validate_only``, nothing is stored, and new sharings have an empty id.
+        """
+        cause = self._cause(caller, request.project_id)
+        late = self._wrong_end(request, cause.at)
+        shared, key = self._checked(request, late)
+        # The values in the request, not the effective ones: an idempotency key outlives a change of the settings. A
+        # request without an end has the fingerprint of the versions that knew no end.
+        asked = [request.on_conflict.value if request.on_conflict else ""]
+        asked += [] if request.expires_at is None else [f"ends {request.expires_at}"]
         return await self.store.share(
             Share(
-                backup_id=backup_id,
-                from_project_id=giver,
-                to_project_ids=recipients,
-                sharing_ids=[self.new_id() for _ in recipients],
-                on_conflict=on_conflict,
+                backup_id=shared.backup_id,
+                from_project_id=request.project_id,
+                to_project_ids=shared.to_project_ids,
+                sharing_ids=[self.new_id() for _ in shared.to_project_ids],
+                on_conflict=request.on_conflict or self.limits.on_conflict,
                 max_active=self.limits.max_active,
                 cause=cause,
-                idempotency=self._idempotency(key, "ShareBackup", cause, backup_id, *recipients, asked_on_conflict),
+                idempotency=self._idempotency(
+                    key, "ShareBackup", cause, shared.backup_id, *shared.to_project_ids, *asked
+                ),
+                expires_at=self._end(request, cause.at),
+                # The first result of a key comes again, even when the time is over that the request names.
+                unless_repeated=None if late is None else InvalidArgument([late]),
+                validate_only=request.validate_only,
             )
         )
 
     async def cancel(self, caller: Caller, request: CancelRequest) -> Sequence[Sharing]:
-        """Cancel one sharing, or all sharings of a backup; return the cancelled sharings."""
+        """Cancel one sharing, or all sharings of a backup; return the cancelled sharings.
+
+        With ``validate_only``, nothing is stored.
+        """
         checks = Checks()
         giver = checks.project_id("project_id", request.project_id)
         key = checks.idempotency_key("idempotency_key", request.idempotency_key)
@@ -182,8 +192,12 @@ class Sharings:
         kind = "backup" if request.is_backup_id else "sharing"
         idempotency = self._idempotency(key, "CancelSharing", cause, kind, identifier)
         if request.is_backup_id:
-            return await self.store.cancel_all(CancelAll(identifier, giver, cause, idempotency))
-        return await self.store.cancel(Cancel(identifier, giver, cause, idempotency))
+            return await self.store.cancel_all(
+                CancelAll(identifier, giver, cause, idempotency, validate_only=request.validate_only)
+            )
+        return await self.store.cancel(
+            Cancel(identifier, giver, cause, idempotency, validate_only=request.validate_only)
+        )
 
     async def list(self, request: ListRequest) -> tuple[Page[SharingDetail], str]:
         """Return one page, and the next page's token, empty on the last page."""
@@ -227,6 +241,38 @@ class Sharings:
             caller.commit_by,
             caller.answer_by,
         )
+
+    def _checked(self, request: ShareRequest, late: Violation | None) -> tuple[Recipients, str | None]:
+        """Return the checked backup and recipients, and the idempotency key.
+
+        ``late``: what is wrong with the end of the sharings. A request with a key may be a repetition, so this alone
+        does not refuse it.
+        """
+        checks = Checks(request.misread)
+        giver = checks.project_id("project_id", request.project_id)
+        key = checks.idempotency_key("idempotency_key", request.idempotency_key)
+        if request.shared is None:
+            checks.violate("shared", "The value of shared is missing; an object is expected.")
+            checks.done()
+        shared = request.shared or Recipients("", ())
+        backup_id = checks.uuid("shared.backup_id", shared.backup_id, "BACKUP")
+        recipients = checks.recipients(
+            "shared.to_project_ids", shared.to_project_ids, giver, self.limits.max_recipients
+        )
+        if late is not None and (key is None or checks.has_violations):
+            checks.add(late)
+        checks.done()
+        return Recipients(backup_id, recipients), key
+
+    def _wrong_end(self, request: ShareRequest, now: Micros) -> Violation | None:
+        if request.expires_at is None:
+            return None
+        return wrong_end(request.expires_at, now, self.limits.max_lifetime)
+
+    def _end(self, request: ShareRequest, now: Micros) -> Micros | None:
+        if request.expires_at is None and self.limits.max_lifetime:
+            return now + self.limits.max_lifetime
+        return request.expires_at
 
     def _idempotency(self, key: str | None, method: str, cause: Cause, *asked: str) -> Idempotency | None:
         if key is None:

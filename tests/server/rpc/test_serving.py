@@ -120,6 +120,7 @@ async def test_reflection_lists_the_services(channel: grpc.aio.Channel) -> None:
         listed = {service.name for service in answer.list_services_response.service}
     assert listed == {
         "backupsharing.v2.BackupSharingService",
+        "backupsharing.v2.BackupAccessService",
         "backupsharing.v2.BackupCatalogService",
         "grpc.health.v1.Health",
         "grpc.reflection.v1alpha.ServerReflection",

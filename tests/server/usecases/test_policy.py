@@ -10,7 +10,7 @@ from backup_sharing.errors import ProjectForbidden, RoleMissing
 from backup_sharing.model import Principal
 from backup_sharing.usecases import policy
 from backup_sharing.usecases.policy import Permission, authorize
-from backupsharing.v2 import backup_catalog_pb2, backup_sharing_pb2
+from backupsharing.v2 import backup_access_pb2, backup_catalog_pb2, backup_sharing_pb2
 from tests.server.cast import GIVER, OTHER
 
 READ, SHARE, CATALOG = Permission.READ, Permission.SHARE, Permission.CATALOG
@@ -76,7 +76,7 @@ def test_a_caller_of_no_project_is_not_of_the_empty_project() -> None:
 def test_every_method_has_its_permission_and_no_other_has_one() -> None:
     served = [
         f"/{service.full_name}/{method.name}"
-        for file in (backup_sharing_pb2.DESCRIPTOR, backup_catalog_pb2.DESCRIPTOR)
+        for file in (backup_sharing_pb2.DESCRIPTOR, backup_catalog_pb2.DESCRIPTOR, backup_access_pb2.DESCRIPTOR)
         for service in file.services_by_name.values()
         for method in service.methods
     ]

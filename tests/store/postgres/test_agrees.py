@@ -19,7 +19,7 @@ from backup_sharing.rules.commands import Cancel, CancelAll, Command, PutBackup,
 from backup_sharing.store.interface import Position, SharingFilter, SortKey, Store
 from tests.store import commands
 from tests.store.both import Both
-from tests.store.drawn import BACKUPS, STANDING, changes
+from tests.store.drawn import BACKUPS, LATER, STANDING, changes
 from tests.store.engines import PostgresEngine
 from tests.store.opened import open_postgres
 
@@ -42,20 +42,28 @@ async def make(store: Store, command: Command) -> object:
         return type(failure), str(failure)
 
 
-async def outcomes(store: Store, wanted: Sequence[Command]) -> tuple[object, ...]:
-    """Store the initial rows, send the changes at once, and return their results and the stored backups."""
+async def outcomes(both: Both, store: Store, wanted: Sequence[Command]) -> tuple[object, ...]:
+    """Store the initial rows, send the changes at once, and return their results and what is stored.
+
+    Some of the initial sharings are due by then.
+    """
+    both.now = commands.NOW
     for before in (*(PutBackup(backup, commands.cause()) for backup in BACKUPS), *STANDING):
         await make(store, before)
+    both.now = LATER
     tasks = [asyncio.create_task(make(store, command)) for command in wanted]
     made = await asyncio.gather(*tasks)
-    return made, (await store.list_backups(None, 1000, None)).items
+    active = (await store.list_sharings(commands.page(key=SortKey.ID))).items
+    counted = await store.count_sharings(commands.given())
+    assert counted == len(active)
+    return made, active, (await store.list_backups(None, 1000, None)).items, await store.end_due(100)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
 @given(changes)
 def test_simultaneous_changes_come_to_the_same_on_both_engines(both: Both, wanted: list[Command]) -> None:
     both.empty()
-    sqlite, postgres = (both.runner.run(outcomes(store, wanted)) for store in both.stores)
+    sqlite, postgres = (both.runner.run(outcomes(both, store, wanted)) for store in both.stores)
     assert postgres == sqlite
     assert both.engines[1].history() == both.engines[0].history()
     assert both.engines[1].events() == both.engines[0].events()

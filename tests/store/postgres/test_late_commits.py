@@ -32,12 +32,12 @@ SLOW = f"""
 
 
 async def in_one_round_trip(connection: Connection, seconds: float) -> None:
-    await Assumed([share()]).write(connection, str(uuid4()), [], seconds)
+    await Assumed([share()], None).write(connection, str(uuid4()), [], seconds)
 
 
 async def after_reading(connection: Connection, seconds: float) -> None:
     known, commands = Known(), [share()]
-    await known.read(connection, needs_of(commands))
+    await known.read(connection, needs_of(commands), None)
     decide_all(known.state, commands)
     await write(connection, known.state.edits, known.state, str(uuid4()), [], seconds)
 

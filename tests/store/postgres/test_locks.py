@@ -65,5 +65,5 @@ async def test_a_backup_inserted_after_our_locks_is_not_changed(
     interrupted: Interrupted, commands: Sequence[Command]
 ) -> None:
     known = Known()
-    await known.read(interrupted, needs_of(commands))  # type: ignore[arg-type]  # has what read uses
+    await known.read(interrupted, needs_of(commands), None)  # type: ignore[arg-type]  # has what read uses
     assert [known.is_busy(command) for command in commands] == [True] * len(commands)

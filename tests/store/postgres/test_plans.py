@@ -15,7 +15,7 @@ from backup_sharing.store.interface import Position, SharingFilter, SortKey
 from backup_sharing.store.postgres import changes as postgres_changes
 from backup_sharing.store.postgres import shares as postgres_shares
 from backup_sharing.store.postgres.pooling import settings_statement
-from backup_sharing.store.postgres.reads import _GET_BACKUP, _GET_SHARING, POSTGRES, list_statement
+from backup_sharing.store.postgres.reads import _GET_BACKUP, _GET_SHARING, EVENTS, POSTGRES, ending, list_statement
 from backup_sharing.store.postgres.schema import prepare
 from tests.store.commands import GIVER, OTHER, given, page
 from tests.support.postgres.databases import drop_database, new_database
@@ -27,9 +27,10 @@ FILL = """
     INSERT INTO backups (id, project_id, status, name, name_folded)
     SELECT 'backup-' || n, CASE WHEN n % 2 = 0 THEN '{giver}' ELSE '{other}' END, 'available', 'name', 'name'
     FROM generate_series(1, 2000) AS n;
-    INSERT INTO sharings (id, backup_id, from_project_id, to_project_id, created_at, deleted_at)
+    INSERT INTO sharings (id, backup_id, from_project_id, to_project_id, created_at, deleted_at, expires_at)
     SELECT 'sharing-' || n, 'backup-' || n % 2000, CASE WHEN n % 10 = 0 THEN '{giver}' ELSE 'from-' || n % 500 END,
-        CASE WHEN n % 4 = 1 AND n < 2000 THEN '{giver}' ELSE 'to-' || n END, n, CASE WHEN n % 7 = 0 THEN n END
+        CASE WHEN n % 4 = 1 AND n < 2000 THEN '{giver}' ELSE 'to-' || n END, n, CASE WHEN n % 7 = 0 THEN n END,
+        CASE WHEN n % 3 = 0 THEN n END
     FROM generate_series(1, 20000) AS n;
     INSERT INTO idempotency_keys
     SELECT 'project', 'Share', 'key-' || n, '', '[]', n FROM generate_series(1, 20000) AS n;
@@ -125,12 +126,27 @@ def test_a_count_reads_nothing_but_the_index(
 ) -> None:
     nodes = plan(session, listing.count_statement(filter, POSTGRES)[0])
     probes_only(nodes)
-    assert {node["Index Name"] for node in nodes if "Index Name" in node} <= LIST_INDEXES
+    assert {node["Index Name"] for node in nodes if "Index Name" in node} <= {*LIST_INDEXES, "sharings_ending"}
+
+
+def test_the_next_sharings_to_end_are_read_in_their_order(session: psycopg.Connection[tuple[Any, ...]]) -> None:
+    names = [node.get("Index Name") for node in plan(session, ending(10).statement) if "Index Name" in node]
+    assert names == ["sharings_ending"]
 
 
 def test_single_rows_are_looked_up(session: psycopg.Connection[tuple[Any, ...]]) -> None:
     for statement in (_GET_SHARING, _GET_BACKUP):
         probes_only(plan(session, statement))
+
+
+def test_each_pair_of_a_check_is_looked_up(session: psycopg.Connection[tuple[Any, ...]]) -> None:
+    nodes = plan(session, EVENTS.accesses)
+    for node in nodes:
+        if node.get("Relation Name") in {"backups", "sharings"}:
+            assert "Index Cond" in node
+    names = {node["Index Name"] for node in nodes if "Index Name" in node}
+    assert names <= {"backups_pkey", "sharings_active", "sharings_received"}
+    assert not kinds(nodes) & {"Hash Join", "Merge Join"}
 
 
 CHANGES = {
@@ -146,7 +162,9 @@ def test_what_a_change_asks_for_is_looked_up(session: psycopg.Connection[tuple[A
     probes_only(plan(session, CHANGES[name]))
 
 
-@pytest.mark.parametrize("name", ["_ACTIVE_PAIRS", "_ACTIVE_BY_ID", "_BACKUPS", "_COUNTS", "_KEYS"])
+@pytest.mark.parametrize(
+    "name", ["_ACTIVE_PAIRS", "_ACTIVE_BY_ID", "_BACKUPS", "_COUNTS", "_DUE_OF", "_CHECK", "_KEYS"]
+)
 def test_what_a_change_asks_for_is_looked_up_row_by_row(
     session: psycopg.Connection[tuple[Any, ...]], name: str
 ) -> None:

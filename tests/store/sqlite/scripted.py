@@ -13,7 +13,7 @@ from backup_sharing.store.change import Change
 from backup_sharing.store.engine import Query
 from backup_sharing.store.sqlite import changes
 from backup_sharing.store.waiter import Waiters
-from tests.store.commands import cause
+from tests.store.commands import NOW, cause
 
 T = TypeVar("T")
 
@@ -40,20 +40,20 @@ def change(run: Callable[[sqlite3.Connection], object], commit_by: float | None 
     return Change(Waiters(PATIENCE), scripted(run, commit_by))
 
 
-def make_scripted(connection: sqlite3.Connection, commands: Sequence[Any]) -> Sequence[Outcome]:
+def make_scripted(connection: sqlite3.Connection, commands: Sequence[Any], now: int) -> Sequence[Outcome]:
     """Replace `changes.make`; exceptions of scripted commands pass through."""
     outcomes: list[Outcome] = []
     for command in commands:
         if isinstance(command, Scripted):
             outcomes.append(Made(command.run(connection)))  # type: ignore[arg-type]  # any type
         else:
-            outcomes += changes.make(connection, [command])
+            outcomes += changes.make(connection, [command], now)
     return outcomes
 
 
 def make(connection: sqlite3.Connection, command: Command) -> object:
     """Make one change; return its answer, or raise its failure."""
-    (outcome,) = changes.make(connection, [command])
+    (outcome,) = changes.make(connection, [command], NOW)
     if isinstance(outcome, NotMade):
         raise outcome.failure
     return outcome.answer
@@ -61,4 +61,4 @@ def make(connection: sqlite3.Connection, command: Command) -> object:
 
 def ask(connection: sqlite3.Connection, query: Query[T]) -> T:
     """Return the answer to a query."""
-    return query.answer(connection.execute(query.statement, query.parameters))
+    return query.answer(connection.execute(query.statement, {**query.parameters, "now": NOW}))

@@ -15,6 +15,7 @@ import pytest
 from backup_sharing.errors import DeadlineTooClose, OutcomeUnknown, Unavailable
 from backup_sharing.rules.outcome import Made
 from backup_sharing.store.change import Change
+from backup_sharing.store.engine import system_clock
 from backup_sharing.store.sqlite import batch as sqlite_batch
 from backup_sharing.store.sqlite.batch import carry_out
 from backup_sharing.store.sqlite.commit import Commits
@@ -93,7 +94,7 @@ async def kinds(
 ) -> list[type | None]:
     """Carry out the changes; return Made, the type of the caller's failure, or None for a caller that has gone."""
     batch = [each if isinstance(each, Change) else change(each) for each in changes]
-    outcomes = carry_out(connection, batch, busy_timeout, Commits(connection, lambda _: None))
+    outcomes = carry_out(connection, batch, busy_timeout, Commits(connection, lambda _: None), system_clock)
     for each, outcome in outcomes.items():
         each.settle(outcome)
     told = await asyncio.gather(*(each.answered for each in batch), return_exceptions=True)

@@ -38,7 +38,7 @@ def made_and_stored(connection: sqlite3.Connection, wanted: Sequence[Command], a
         outcomes = [
             outcome
             for first in range(0, len(wanted), at_once)
-            for outcome in make_all(connection, wanted[first : first + at_once])
+            for outcome in make_all(connection, wanted[first : first + at_once], commands.NOW)
         ]
         tables = [
             connection.execute(f"SELECT * FROM {table} ORDER BY 1, 2, 3").fetchall()  # noqa: S608 -- constants

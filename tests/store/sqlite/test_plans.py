@@ -12,10 +12,11 @@ import pytest
 
 from backup_sharing.store import listing
 from backup_sharing.store.interface import Position, SharingFilter, SortKey
+from backup_sharing.store.sqlite.changes import _look_up
 from backup_sharing.store.sqlite.connection import connect
 from backup_sharing.store.sqlite.file import prepare
-from backup_sharing.store.sqlite.reads import SQLITE, list_statement
-from tests.store.commands import GIVER, given, page
+from backup_sharing.store.sqlite.reads import SQLITE, ending, list_statement
+from tests.store.commands import GIVER, NOW, given, page
 
 RECEIVED = SharingFilter(GIVER, received=True)
 
@@ -29,11 +30,18 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
 
 def plan(connection: sqlite3.Connection, statement: tuple[str, listing.Parameters]) -> list[str]:
     sql, parameters = statement
-    return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)]
+    return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", {**parameters, "now": NOW})]
 
 
-def count_statement(filter: SharingFilter) -> tuple[str, listing.Parameters]:
-    return listing.count_statement(filter, SQLITE)
+FILTERS = ("from_project_id", "to_project_id", "volume_id", "availability_zone", "status", "name")
+
+
+def counts(connection: sqlite3.Connection, filter: SharingFilter) -> list[list[str]]:
+    """Return the plans of a count: of the sharings without a recorded end, and of the due ones among them."""
+    steps = plan(connection, listing.count_statement(filter, SQLITE))
+    second = steps.index("SCALAR SUBQUERY 2")
+    assert steps[:2] == ["SCAN CONSTANT ROW", "SCALAR SUBQUERY 1"]
+    return [steps[2:second], steps[second + 1 :]]
 
 
 BACKUP = "SEARCH b USING INDEX sqlite_autoindex_backups_1 (id=?)"
@@ -89,7 +97,30 @@ def test_a_page_by_position_starts_at_its_position_in_the_index(
 def test_a_count_reads_nothing_but_the_index(
     connection: sqlite3.Connection, filter: SharingFilter, search: str
 ) -> None:
-    assert plan(connection, count_statement(filter)) == [search]
+    assert counts(connection, filter) == [[search], ["SEARCH s USING INDEX sharings_ending (expires_at<?)"]]
+
+
+@pytest.mark.parametrize("received", [False, True])
+def test_no_filters_make_a_count_read_due_sharings_by_project(connection: sqlite3.Connection, received: bool) -> None:
+    for wanted in product([None, "x"], repeat=len(FILTERS)):
+        which = SharingFilter(GIVER, received=received, **dict(zip(FILTERS, wanted, strict=True)))
+        _, (search, *others) = counts(connection, which)
+        assert search == "SEARCH s USING INDEX sharings_ending (expires_at<?)"
+        assert set(others) <= {BACKUP}
+
+
+def test_the_next_sharings_to_end_are_read_in_their_order(connection: sqlite3.Connection) -> None:
+    query = ending(10)
+    assert plan(connection, (query.statement, query.parameters)) == [
+        "SEARCH s USING INDEX sharings_ending (expires_at>?)"
+    ]
+
+
+def test_a_change_finds_due_sharings_by_their_backup(connection: sqlite3.Connection) -> None:
+    found = connection.execute(f"EXPLAIN QUERY PLAN {_look_up(1)}", [None] * 3).fetchall()
+    steps = {row[3] for row in found}
+    assert "SEARCH s USING INDEX sharings_ending_of_backup (backup_id=? AND expires_at<?)" in steps
+    assert not [step for step in steps if step.startswith("SCAN s")]
 
 
 @pytest.mark.parametrize("whose", [given(backup_id="b"), SharingFilter(GIVER, received=True, backup_id="b")])
@@ -98,9 +129,6 @@ def test_the_sharings_of_one_backup_are_found_by_the_backup(
 ) -> None:
     search, *_ = sorted_plan(connection, list_statement(page(whose)))
     assert search.startswith("SEARCH s USING INDEX sharings_active (backup_id=?")
-
-
-FILTERS = ("from_project_id", "to_project_id", "volume_id", "availability_zone", "status", "name")
 
 
 @pytest.mark.parametrize("descending", [False, True])
@@ -126,9 +154,11 @@ def test_with_a_backup_only_its_sharings_are_read(connection: sqlite3.Connection
         assert search.startswith("SEARCH s USING INDEX sharings_active (backup_id=?")
         # A sort is fine: a backup has at most `--max-active-sharings` sharings, or one with the recipient.
         assert set(others) <= {BACKUP, BACKUP_ID, SORT}
-        search, *others = plan(connection, count_statement(which))
+        (search, *others), (due, *more) = counts(connection, which)
         assert search.startswith("SEARCH s USING INDEX sharings_active (backup_id=?")
-        assert set(others) <= {BACKUP}
+        assert due.startswith("SEARCH s USING INDEX sharings_")
+        assert "(backup_id=?" in due
+        assert {*others, *more} <= {BACKUP}
 
 
 @pytest.mark.parametrize("key", [key for key in SortKey if key is not SortKey.CREATED_AT])

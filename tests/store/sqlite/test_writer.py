@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 import pytest_asyncio
@@ -20,7 +20,6 @@ from backup_sharing.store.interface import Store
 from backup_sharing.store.sqlite import batch as sqlite_batch
 from backup_sharing.store.sqlite import engine as sqlite_engine
 from backup_sharing.store.sqlite import writer as sqlite_writer
-from backup_sharing.store.sqlite.commit import Commits
 from tests.store.opened import open_sqlite, parts
 from tests.store.sqlite.scripted import change as made_up
 from tests.store.sqlite.scripted import make_scripted, scripted
@@ -258,11 +257,9 @@ async def patient_writer(path: Path, batches: list[int], monkeypatch: pytest.Mon
     """Yield a store that waits for expected changes longer than any test runs."""
     made = sqlite_writer.carry_out
 
-    def counted(
-        connection: sqlite3.Connection, changes: Sequence[Change], busy_timeout: float, commits: Commits
-    ) -> object:
+    def counted(connection: sqlite3.Connection, changes: Sequence[Change], *arguments: Any) -> object:  # noqa: ANN401 -- passed through
         batches.append(len(changes))
-        return made(connection, changes, busy_timeout, commits)
+        return made(connection, changes, *arguments)
 
     monkeypatch.setattr(sqlite_writer, "carry_out", counted)
     store = await open_sqlite(path, max_waiting=1000, max_batch=4, commit_delay=3600)

@@ -18,7 +18,8 @@ from random import Random
 
 from tests.support.programs import ROOT, environment
 from tests.system.chaos.callers import Callers, Journal
-from tests.system.chaos.cluster import Cluster, Process
+from tests.system.chaos.cluster import SERVICE_TOKEN, Cluster, Process
+from tests.system.chaos.watcher import Watcher
 
 _CALLERS = 32
 _BETWEEN = (0.2, 3.0)
@@ -85,6 +86,8 @@ async def _shake(cluster: Cluster, seconds: float, seed: int) -> int:
     await cluster.until_ready()
     journal = Journal(cluster.folder / "journal.jsonl")
     callers = Callers(cluster.addresses, cluster.projects, journal, seed)
+    watcher = Watcher(cluster.grpc_addresses, SERVICE_TOKEN)
+    watching = asyncio.create_task(watcher.run())
     calling = asyncio.create_task(callers.run(_CALLERS))
     chaos = Chaos(cluster, Random(seed))  # noqa: S311 -- no secret
     await chaos.run(time.monotonic() + seconds)
@@ -92,14 +95,23 @@ async def _shake(cluster: Cluster, seconds: float, seed: int) -> int:
     callers.stopping.set()
     await calling
     journal.close()
+    missed = await watcher.problems(cluster.url)
+    watching.cancel()
+    (ended,) = await asyncio.gather(watching, return_exceptions=True)
     died = [process.name for process in cluster.processes if not process.is_running]
     _say(f"seed {seed}, {seconds:.0f} s: {_counts(chaos.done)}")
     _say(f"responses: {_counts(journal.told)}")
+    _say(f"watcher: {len(watcher.seen)} events, resumed {watcher.resumed} times, {len(missed)} problems")
+    for problem in missed[:50]:
+        _say(f"FAILED {problem}")
+    if not isinstance(ended, asyncio.CancelledError):
+        _say(f"FAILED the watch ended: {ended!r}")
+        missed = [*missed, "ended"]
     for name in died:
         _say(f"FAILED {name} exited unexpectedly")
     check = (sys.executable, "-m", "tests.system.chaos.check", cluster.url, str(journal.path))
     fits = await asyncio.create_subprocess_exec(*check, cwd=ROOT, env=environment())
-    failed = await fits.wait() != 0 or bool(died)
+    failed = await fits.wait() != 0 or bool(died) or bool(missed)
     if failed:
         _say(cluster.logs())
     return int(failed)

@@ -23,7 +23,7 @@ from tests.support.postgres.databases import new_database
 from tests.support.postgres.server import PostgresServer
 from tests.support.programs import PACKAGES, ROOT, environment
 
-_SERVICE_TOKEN = "service"
+SERVICE_TOKEN = "service"
 PATIENCE = 60.0
 """Seconds within which everything must work again after the last kill."""
 
@@ -124,7 +124,7 @@ class Cluster:
             for project in self.projects:
                 for identifier in project.backups:
                     backup = Backup(id=identifier, project_id=project.id, status="available", name="chaos", size=1)
-                    metadata = [("x-auth-token", _SERVICE_TOKEN)]
+                    metadata = [("x-auth-token", SERVICE_TOKEN)]
                     stub.PutBackup(PutBackupRequest(backup=backup), metadata=metadata, wait_for_ready=True)
 
     def logs(self) -> str:
@@ -159,7 +159,7 @@ class Cluster:
 
     def _write_tokens(self) -> None:
         path = self.folder / "tokens.json"
-        add_token(path, "", ["service"], "catalogue", None, token=_SERVICE_TOKEN)
+        add_token(path, "", ["service"], "catalogue", None, token=SERVICE_TOKEN)
         for project in self.projects:
             add_token(path, project.id, ["member"], "member", None, token=project.token)
 

@@ -126,8 +126,10 @@ def check_scenario(printed: str) -> None:
         "shared 2",
         "conflict ALREADY_SHARED BackupSharing.0002",
         "listed 3 in 2 pages",
+        "checked yes",
         "cancelled 1",
         "gone SHARING_NOT_FOUND",
+        "watched cancelled",
     )
     if not lines or not lines[0].startswith("put ") or tuple(lines[1:]) != expected:
         raise ClientFailed(f"printed {printed!r}, expected put ID and then {expected}")

@@ -22,8 +22,10 @@ SCENARIO = """put 066b1e37-9305-4057-97e5-2e99b21fc71d
 shared 2
 conflict ALREADY_SHARED BackupSharing.0002
 listed 3 in 2 pages
+checked yes
 cancelled 1
 gone SHARING_NOT_FOUND
+watched cancelled
 """
 
 

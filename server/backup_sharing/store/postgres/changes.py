@@ -14,12 +14,19 @@ from typing import Any, Final
 
 import psycopg
 
-from backup_sharing.model import Sharing
+from backup_sharing.model import Micros, Sharing
 from backup_sharing.rules.commands import Cancel, Command, PutBackup
 from backup_sharing.rules.state import Edits, Needs, State
 from backup_sharing.store.postgres.connection import Connection
 from backup_sharing.store.postgres.pooling import begin
-from backup_sharing.store.postgres.rows import BACKUP_PARAMETERS, backup_row, columns_of, stored_backup, text_in
+from backup_sharing.store.postgres.rows import (
+    BACKUP_PARAMETERS,
+    backup_row,
+    columns_of,
+    store_time,
+    stored_backup,
+    text_in,
+)
 from backup_sharing.store.rows import BACKUP_COLUMNS, EVENT_FIELDS, SHARING_COLUMNS, SHARING_FIELDS, key_row, stored_key
 
 # ruff: noqa: S608 -- statements are put together from the constants of this program only
@@ -30,7 +37,7 @@ and no call pays for many."""
 
 # Each row is looked up in a subquery that cannot become a join: while a table has no statistics, PostgreSQL takes its
 # partial indexes for tiny, and would rather read a whole index than look into it 64 times.
-_LOCK: Final = """
+_LOCK: Final = f"""
     WITH wanted AS (
         SELECT id FROM unnest(%s::text[]) AS asked (id)
         UNION SELECT (SELECT s.backup_id FROM sharings AS s WHERE s.id = asked.id) FROM unnest(%s::text[]) AS asked (id)
@@ -40,7 +47,7 @@ _LOCK: Final = """
             SELECT id, project_id, status FROM backups WHERE id = w.id FOR UPDATE SKIP LOCKED
         ) AS b
     )
-    SELECT w.id, l.project_id, l.status FROM wanted AS w LEFT JOIN locked AS l ON l.id = w.id
+    SELECT w.id, l.project_id, l.status, {store_time("%s")} FROM wanted AS w LEFT JOIN locked AS l ON l.id = w.id
     WHERE l.id IS NOT NULL OR (SELECT TRUE FROM backups AS b WHERE b.id = w.id)
 """
 _BACKUPS: Final = f"""
@@ -57,6 +64,13 @@ _ACTIVE_PAIRS: Final = f"""
 _ACTIVE_BY_ID: Final = f"""
     SELECT s.* FROM unnest(%s::text[]) AS wanted (id) CROSS JOIN LATERAL (
         SELECT {SHARING_COLUMNS} FROM sharings AS s WHERE s.id = wanted.id AND s.deleted_at IS NULL LIMIT 1
+    ) AS s
+"""
+_DUE_OF: Final = f"""
+    SELECT s.* FROM unnest(%s::text[]) AS wanted (backup_id) CROSS JOIN LATERAL (
+        SELECT {SHARING_COLUMNS} FROM sharings AS s
+        WHERE s.backup_id = wanted.backup_id AND s.deleted_at IS NULL AND s.expires_at <= {store_time("%s")}
+        OFFSET 0
     ) AS s
 """
 _ACTIVE_OF: Final = f"SELECT {SHARING_COLUMNS} FROM sharings AS s WHERE backup_id = ANY(%s) AND deleted_at IS NULL"
@@ -77,7 +91,9 @@ _END: Final = """
 """
 _ADD: Final = f"""
     INSERT INTO sharings ({", ".join(SHARING_FIELDS)})
-    SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[])
+    SELECT * FROM unnest(
+        %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]
+    )
 """
 _REMOVE_BACKUPS: Final = "DELETE FROM backups WHERE id = ANY(%s)"
 _PUT_BACKUP: Final = f"""
@@ -147,8 +163,13 @@ class Known:
             case _:
                 return command.backup_id in self._busy
 
-    async def read(self, connection: Connection, needs: Needs) -> None:
-        """Begin a transaction, lock the backups of the commands, and read the data. Raises psycopg.Error."""
+    async def read(self, connection: Connection, needs: Needs, now: Micros | None) -> None:
+        """Begin a transaction, lock the backups of the commands, and read the data.
+
+        ``now``: time at which sharings end; None: the time of the database.
+
+        Raises psycopg.Error.
+        """
         pending: list[_Pending] = []
 
         async def ask(statement: str, parameters: Sequence[object], take: Callable[[_Rows], None]) -> None:
@@ -157,13 +178,13 @@ class Known:
 
         async with connection.pipeline():
             await begin(connection)
-            await self._ask(needs, ask)
+            await self._ask(needs, now, ask)
             for cursor, take in pending:
                 take(await cursor.fetchall())
 
-    async def _ask(self, needs: Needs, ask: Callable[..., Awaitable[None]]) -> None:
+    async def _ask(self, needs: Needs, now: Micros | None, ask: Callable[..., Awaitable[None]]) -> None:
         ids, sharings, state = list({**needs.owners, **needs.backups}), list(needs.sharings), self.state
-        await ask(_LOCK, (ids, sharings), self._take_locked)
+        await ask(_LOCK, (ids, sharings, now), self._take_locked)
         if needs.backups:
             await ask(_BACKUPS, (list(needs.backups),), self._take_backups)
         if needs.pairs:
@@ -172,13 +193,16 @@ class Known:
             await ask(_ACTIVE_BY_ID, (sharings,), self._take_active)
         if needs.all_of:
             await ask(_ACTIVE_OF, (list(needs.all_of),), self._take_active)
+        if needs.due:
+            await ask(_DUE_OF, (list(needs.due), now), self._take_active)
         if needs.counted:
             await ask(_COUNTS, (list(needs.counted),), state.know_counts)
         if needs.keys:
             await ask(_KEYS, columns_of(needs.keys, 3), self._take_keys)
 
     def _take_locked(self, rows: Iterable[Any]) -> None:
-        for backup_id, owner, status in rows:
+        for backup_id, owner, status, now in rows:
+            self.state.now = now
             if owner is None:
                 self._busy.add(backup_id)
             else:

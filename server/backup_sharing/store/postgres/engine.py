@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar, cast
 
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from backup_sharing.errors import Unavailable
+from backup_sharing.model import Micros
 from backup_sharing.store.change import Change
 from backup_sharing.store.engine import Query, Reads
 from backup_sharing.store.migrations import MIGRATIONS, Migration
@@ -22,6 +23,7 @@ from backup_sharing.store.postgres.lane import Lane
 from backup_sharing.store.postgres.pooling import PreparedStatements, alone
 from backup_sharing.store.postgres.probe import Probe
 from backup_sharing.store.postgres.schema import prepare
+from backup_sharing.store.postgres.sequencer import read_in_order
 from backup_sharing.store.postgres.session import Session
 
 T = TypeVar("T")
@@ -64,6 +66,7 @@ class PostgresEngine:
         read_connections: int = 4,
         write_connections: int = 1,
         patience: float = 5.0,
+        clock: Callable[[], Micros] | None = None,
         prepared: PreparedStatements = "auto",
         known: Sequence[Migration] = MIGRATIONS,
     ) -> None:
@@ -72,6 +75,7 @@ class PostgresEngine:
         ``read_connections``: number of concurrent reads.
         ``write_connections``: number of concurrent transactions that change data.
         ``patience``: seconds to wait for the database, and for locks of others, before a call raises `Unavailable`.
+        ``clock``: tells the time at which sharings end; None: the database does, which is the same for all servers.
         ``prepared``: whether to prepare statements.
         ``known``: migrations that the program needs.
 
@@ -80,12 +84,14 @@ class PostgresEngine:
         conninfo = connection_string(url)
         self._url = url
         self._known = known
+        self._now: Callable[[], Micros | None] = clock or (lambda: None)
         self.patience = patience
         self.lanes = write_connections
         self.failed = asyncio.Event()
         """Never set: whatever happens to the database, another connection finds out what the database holds."""
         connect = partial(connect_to_write, conninfo, patience, prepared)
-        self._lanes = [Lane(Session(connect, patience + _SILENT)) for _ in range(write_connections)]
+        sessions = [Session(connect, patience + _SILENT) for _ in range(write_connections)]
+        self._lanes = [Lane(session, self._now) for session in sessions]
         self._idle = list(self._lanes)
         self._pool: _Pool = AsyncConnectionPool(
             conninfo,
@@ -181,7 +187,10 @@ class PostgresEngine:
             try:
                 async with self._pool.connection(timeout=min(_SLICE, max(left, 0.01))) as connection:
                     with within(connection, give_up_at - time.monotonic() + _STOPPED_WITHIN):
-                        rows = await alone(connection, query.statement, reads.as_stored(query.parameters))
+                        parameters = reads.as_stored({**query.parameters, "now": self._now()})
+                        if query.in_order:
+                            return query.answer(await read_in_order(connection, query.statement, parameters))
+                        rows = await alone(connection, query.statement, parameters)
                         return query.answer(await rows.fetchall())
             except (PoolTimeout, PoolClosed) as error:
                 if self._stopped or time.monotonic() >= give_up_at:

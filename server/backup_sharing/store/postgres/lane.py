@@ -14,6 +14,7 @@ from typing import Final, cast
 
 import psycopg
 
+from backup_sharing.model import Micros
 from backup_sharing.rules.commands import Share
 from backup_sharing.rules.decisions import decide_all, needs_of
 from backup_sharing.rules.outcome import Outcome
@@ -54,8 +55,10 @@ _Write = Callable[[str, Sequence[str], float], Awaitable[None]]
 class Lane:
     """One connection that changes data, for one batch at a time."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, now: Callable[[], Micros | None] = lambda: None) -> None:
+        """Use a session; ``now`` returns the time at which sharings end, None for the time of the database."""
         self._session = session
+        self._now = now
         self._busy: list[Change] = []
         """Changes of the running batch that others block."""
         self._stopped = False
@@ -138,7 +141,7 @@ class Lane:
     async def _transaction(self, connection: Connection, batch: Sequence[Change]) -> bool:
         """Make a batch in one transaction; return False for a retry. Raises psycopg.Error: nothing is made."""
         if not self._to_read_first and can_be_assumed(change.command for change in batch) and not batch[0].pause:
-            assumed = Assumed([cast("Share", change.command) for change in batch])
+            assumed = Assumed([cast("Share", change.command) for change in batch], self._now())
             if assumed.can_be_told:
                 return await self._assume(connection, batch, assumed)
         self._to_read_first = max(self._to_read_first - 1, 0)
@@ -168,7 +171,7 @@ class Lane:
         """Make changes after reading the data they need; return False for a retry."""
         known, began = Known(), time.monotonic()
         with self._session.answering(connection):
-            await known.read(connection, needs_of(change.command for change in batch))
+            await known.read(connection, needs_of(change.command for change in batch), self._now())
         ready = [change for change in batch if not known.is_busy(change.command)]
         outcomes = decide_all(known.state, (change.command for change in ready))
         edits = known.state.edits

@@ -8,10 +8,19 @@ from typing import Final
 from backup_sharing.errors import BackupNotFound, SharingNotFound
 from backup_sharing.model import Backup, Page, SharingDetail
 from backup_sharing.store import listing
-from backup_sharing.store.engine import Query
-from backup_sharing.store.interface import PAGE_BYTES, SharingFilter, SharingQuery
-from backup_sharing.store.postgres.rows import stored_backup, stored_detail, text_in
-from backup_sharing.store.rows import BACKUP_COLUMNS, BACKUP_FIELDS, SHARING_FIELDS, Row, details_of
+from backup_sharing.store.engine import Ending, Query
+from backup_sharing.store.history.queries import EventQueries
+from backup_sharing.store.history.statements import EventDialect
+from backup_sharing.store.interface import PAGE_BYTES, CheckedAccess, SharingFilter, SharingQuery
+from backup_sharing.store.postgres.rows import store_time, stored_backup, stored_detail, text_in, text_out
+from backup_sharing.store.rows import (
+    BACKUP_COLUMNS,
+    BACKUP_FIELDS,
+    SHARING_COLUMNS,
+    SHARING_FIELDS,
+    Row,
+    details_of,
+)
 
 POSTGRES: Final = listing.Dialect(
     parameter=lambda name: f"%({name})s",
@@ -20,6 +29,7 @@ POSTGRES: Final = listing.Dialect(
     # PostgreSQL's text cannot.
     name_contains=lambda name: f"position(%({name})s::bytea IN b.name_folded) > 0",
     not_by_index="",
+    now=store_time("%(now)s"),
 )
 """SQL fragments of PostgreSQL."""
 
@@ -30,6 +40,47 @@ _BACKUP_NAMES: Final = ", ".join(f"b_{name}" for name in BACKUP_FIELDS)
 
 _GET_SHARING: Final = listing.get_statement(POSTGRES)
 _GET_BACKUP: Final = f"SELECT {BACKUP_COLUMNS} FROM backups AS b WHERE b.id = %(id)s"  # noqa: S608 -- constants
+
+EVENTS: Final = EventQueries(
+    EventDialect(
+        parameter=lambda name: f"%({name})s",
+        position="position",
+        not_by_index="",
+        collation=' COLLATE "default"',
+        is_selected_by_rows=True,
+    ),
+    # The number in `event_order` survives the deletion of all events.
+    bounds="""
+        SELECT (SELECT id FROM store), coalesce((SELECT min(position) - 1 FROM sharing_events), last), last
+        FROM event_order
+    """,
+    # Each pair is looked up in subqueries that cannot become joins, as in `backup_sharing.store.postgres.changes`.
+    accesses=f"""
+        SELECT (SELECT id FROM store), (SELECT last FROM event_order),
+            -- The status keeps PostgreSQL from reading the whole index of (project_id, id) instead of the row.
+            (SELECT CASE WHEN b.status <> '' THEN b.project_id END FROM backups AS b WHERE b.id = asked.backup_id), s.*
+        FROM unnest(%(backup_ids)s::text[], %(project_ids)s::text[]) WITH ORDINALITY AS asked (backup_id, project_id, n)
+        LEFT JOIN LATERAL (
+            SELECT {SHARING_COLUMNS} FROM sharings AS s
+            WHERE s.backup_id = asked.backup_id AND s.to_project_id = asked.project_id AND s.deleted_at IS NULL
+                AND (s.expires_at IS NULL OR s.expires_at > {POSTGRES.now})
+            LIMIT 1
+        ) AS s ON TRUE
+        ORDER BY asked.n
+    """,  # noqa: S608 -- constants
+    original=text_out,
+)
+"""The queries of events; `backup_sharing.store.postgres.sequencer` assigns their positions."""
+
+log_bounds: Final = EVENTS.log_bounds
+events_after: Final = EVENTS.events_after
+list_events: Final = EVENTS.list_events
+
+
+def check_access(pairs: Sequence[tuple[str, str]]) -> Query[CheckedAccess]:
+    """Return the query of `Store.check_access`."""
+    backup_ids, project_ids = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    return EVENTS.check_access({"backup_ids": backup_ids, "project_ids": project_ids})
 
 
 def get_sharing(project_id: str, sharing_id: str) -> Query[SharingDetail]:
@@ -65,6 +116,11 @@ def list_statement(query: SharingQuery) -> tuple[str, listing.Parameters]:
 def count_sharings(filter: SharingFilter) -> Query[int]:
     """Return the query of `Store.count_sharings`."""
     return Query(*listing.count_statement(filter, POSTGRES), listing.only_number)
+
+
+def ending(limit: int) -> Query[Sequence[Ending]]:
+    """Return the query of `Reads.ending`."""
+    return Query(listing.ending_statement(POSTGRES), {"rows": limit}, lambda rows: [Ending(*row) for row in rows])
 
 
 def get_backup(backup_id: str) -> Query[Backup]:

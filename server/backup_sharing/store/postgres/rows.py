@@ -18,6 +18,13 @@ _ESCAPED: Final = (("\x01", "\x01\x03"), ("\x00", "\x01\x02"))
 BACKUP_PARAMETERS: Final = (*BACKUP_FIELDS, "name_folded")
 
 
+def store_time(given: str) -> str:
+    """Return the expression for the time at which sharings end: the parameter ``given``, or if that is NULL, the time
+    of the database. The expression is stable, so an index can be searched with it.
+    """
+    return f"coalesce({given}::bigint, (extract(epoch FROM statement_timestamp()) * 1000000)::bigint)"
+
+
 def text_in(value: Any) -> Any:  # noqa: ANN401 - any value of a column
     """Return a value in its stored form."""
     if isinstance(value, str) and ("\x00" in value or "\x01" in value):

@@ -2,8 +2,8 @@
 
 Most shares meet no obstacle. So they are decided before anything is read, on these assumptions: each backup exists,
 belongs to the giver, is available and not locked; no recipient has it already; no idempotency key is used; the limit on
-active sharings is far. A wrong assumption fails the transaction, and the batch is made again by
-`backup_sharing.store.postgres.changes`, which reads first.
+active sharings is far; no sharing of the backup is due, nor will a new one be at once. A wrong assumption fails the
+transaction, and the batch is made again by `backup_sharing.store.postgres.changes`, which reads first.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Final
 
 import psycopg
 
-from backup_sharing.model import AVAILABLE
+from backup_sharing.model import AVAILABLE, Micros
 from backup_sharing.rules.commands import Command, OnConflict, Share
 from backup_sharing.rules.decisions import decide_all
 from backup_sharing.rules.outcome import Made, Outcome
@@ -28,6 +28,7 @@ from backup_sharing.store.postgres.changes import (
 )
 from backup_sharing.store.postgres.connection import Connection
 from backup_sharing.store.postgres.pooling import begin
+from backup_sharing.store.postgres.rows import store_time
 from backup_sharing.store.rows import EVENT_FIELDS, SHARING_FIELDS
 
 # ruff: noqa: S608 -- statements are put together from the constants of this program only
@@ -45,7 +46,9 @@ _LOCK_AS_ASSUMED: Final = f"""
 _ADD: Final = f"""
     WITH added AS (
         INSERT INTO sharings ({", ".join(SHARING_FIELDS)})
-        SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[])
+        SELECT * FROM unnest(
+            %s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], %s::bigint[], %s::bigint[]
+        )
     ),
     marked AS (INSERT INTO batches (id) VALUES (%s))
     INSERT INTO sharing_events ({", ".join(EVENT_FIELDS)})
@@ -55,13 +58,19 @@ _ADD: Final = f"""
 """
 # A separate statement after the lock and the inserts, so that it sees both. The database's own clock measures the time
 # of the transaction, whatever time that clock shows.
-_CHECK: Final = """
+_CHECK: Final = f"""
     SELECT 1 / CASE
         WHEN clock_timestamp() - now() > %s * INTERVAL '1 millisecond' THEN 0
         WHEN EXISTS (
             SELECT 1 FROM unnest(%s::text[], %s::bigint[]) AS bound (backup_id, most)
             WHERE (SELECT count(*) FROM sharings AS s
                    WHERE s.backup_id = bound.backup_id AND s.deleted_at IS NULL) > bound.most
+        ) THEN 0
+        WHEN EXISTS (
+            SELECT 1 FROM unnest(%s::text[]) AS assumed (id) CROSS JOIN LATERAL (
+                SELECT 1 FROM sharings AS s
+                WHERE s.backup_id = assumed.id AND s.deleted_at IS NULL AND s.expires_at <= {store_time("%s")} LIMIT 1
+            ) AS due
         ) THEN 0
         ELSE 1
     END
@@ -71,8 +80,12 @@ _CHECK: Final = """
 class Assumed:
     """A batch of shares, decided on assumptions before anything is read."""
 
-    def __init__(self, shares: Sequence[Share]) -> None:
-        """Decide the shares, for which `can_be_assumed` must be true."""
+    def __init__(self, shares: Sequence[Share], now: Micros | None) -> None:
+        """Decide the shares, for which `can_be_assumed` must be true.
+
+        ``now``: time at which sharings end; None: the time of the database.
+        """
+        self._now = now
         state = State()
         self._givers = {share.backup_id: share.from_project_id for share in shares}
         state.know_owners((backup_id, giver, AVAILABLE) for backup_id, giver in self._givers.items())
@@ -108,7 +121,7 @@ class Assumed:
             if unmarked:
                 await connection.execute(UNMARK, (unmarked,))
             bounds = (list(self._bounds), list(self._bounds.values()))
-            await connection.execute(_CHECK, (round(seconds * 1000), *bounds))
+            await connection.execute(_CHECK, (round(seconds * 1000), *bounds, backups, self._now))
             await connection.execute("COMMIT", prepare=False)
 
 
@@ -116,7 +129,7 @@ def can_be_assumed(commands: Iterable[Command]) -> bool:
     """Return whether these commands are shares that can be decided before anything is read."""
     givers: dict[str, str] = {}
     for command in commands:
-        if not isinstance(command, Share) or command.on_conflict is not OnConflict.REFUSE:
+        if not isinstance(command, Share) or command.on_conflict is not OnConflict.REFUSE or command.validate_only:
             return False
         if givers.setdefault(command.backup_id, command.from_project_id) != command.from_project_id:
             return False

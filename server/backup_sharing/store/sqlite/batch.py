@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from backup_sharing.errors import OutcomeUnknown, Unavailable
+from backup_sharing.model import Micros
 from backup_sharing.rules.outcome import Made, NotMade, Outcome
 from backup_sharing.store.change import Change
 from backup_sharing.store.sqlite.changes import make
@@ -27,13 +28,15 @@ def carry_out(
     changes: Sequence[Change],
     busy_timeout: float,
     commits: Commits,
+    clock: Callable[[], Micros],
 ) -> Mapping[Change, Outcome]:
     """Make the changes in order in one transaction; return when it is on the disk.
 
-    Waits up to ``busy_timeout`` seconds for the write lock. Returns the outcome of each change, except for changes that
-    were given up before the commit or were late for it. Raises no error of SQLite.
+    ``clock`` decides which sharings are due. Waits up to ``busy_timeout`` seconds for the write lock. Returns the
+    outcome of each change, except for changes that were given up before the commit or were late for it. Raises no
+    error of SQLite.
     """
-    batch = _Batch(connection, changes, commits)
+    batch = _Batch(connection, changes, commits, clock)
     try:
         batch.run(time.monotonic() + busy_timeout)
     except sqlite3.Error as error:
@@ -44,9 +47,16 @@ def carry_out(
 class _Batch:
     """One batch on its way to a commit."""
 
-    def __init__(self, connection: sqlite3.Connection, changes: Sequence[Change], commits: Commits) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        changes: Sequence[Change],
+        commits: Commits,
+        clock: Callable[[], Micros],
+    ) -> None:
         self._connection = connection
         self._commits = commits
+        self._clock = clock
         self._waiting = list(changes)
         self.outcomes: dict[Change, Outcome] = {}
 
@@ -84,7 +94,7 @@ class _Batch:
         """Make all changes; return None if one of several failed."""
         wanted = _wanted(self._waiting)
         try:
-            outcomes = make(self._connection, [change.command for change in wanted])
+            outcomes = make(self._connection, [change.command for change in wanted], self._clock())
         except Exception as error:
             if isinstance(error, sqlite3.Error) and (is_failed_sync(error) or len(wanted) == 1):
                 raise
@@ -102,7 +112,7 @@ class _Batch:
 
     def _make_or_undo(self, change: Change) -> Outcome:
         try:
-            (outcome,) = make(self._connection, [change.command])
+            (outcome,) = make(self._connection, [change.command], self._clock())
         except Exception as error:
             if not self._connection.in_transaction:
                 raise  # SQLite itself rolls back when, for instance, the disk is full

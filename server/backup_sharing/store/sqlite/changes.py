@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import orjson
 
-from backup_sharing.model import Backup, Sharing
+from backup_sharing.model import Backup, Micros, Sharing
 from backup_sharing.rules.commands import Command
 from backup_sharing.rules.decisions import decide_all, needs_of
 from backup_sharing.rules.outcome import Outcome
@@ -75,21 +75,22 @@ _REMEMBER: Final = """
 _Row = Sequence[object]
 
 
-def make(connection: sqlite3.Connection, commands: Sequence[Command]) -> Sequence[Outcome]:
-    """Make changes as if one after another; return the outcome of each."""
-    state = _known(connection, needs_of(commands))
+def make(connection: sqlite3.Connection, commands: Sequence[Command], now: Micros) -> Sequence[Outcome]:
+    """Make changes at the time ``now``, as if one after another; return the outcome of each."""
+    state = _known(connection, needs_of(commands), now)
     outcomes = decide_all(state, commands)
     if state.edits:
         _write(connection, state.edits)
     return outcomes
 
 
-def _known(connection: sqlite3.Connection, needs: Needs) -> State:
-    state = State()
+def _known(connection: sqlite3.Connection, needs: Needs, now: Micros) -> State:
+    state = State(now)
     for pairs in _chunks(list(needs.pairs)):
-        owners, active = connection.execute(_look_up(len(pairs)), _flat(pairs)).fetchone()
+        owners, *sharings = connection.execute(_look_up(len(pairs)), [*_flat(pairs), now]).fetchone()
         state.know_owners(orjson.loads(owners))
-        state.know_active(Sharing(*values) for values in orjson.loads(active))
+        for found in sharings:
+            state.know_active(Sharing(*values) for values in orjson.loads(found))
     for ids in _chunks([(backup_id,) for backup_id in needs.counted]):
         (counts,) = connection.execute(_count_active(len(ids)), _flat(ids)).fetchone()
         state.know_counts(orjson.loads(counts))
@@ -160,7 +161,11 @@ def _values(rows: int, columns: int) -> str:
 
 @lru_cache(maxsize=_MOST_ROWS)
 def _look_up(rows: int) -> str:
-    """Return the statement for one row: the wanted backups and active sharings, each as a JSON list of lists."""
+    """Return the statement for one row of three JSON lists of lists.
+
+    The lists are the wanted backups, their active sharings with the wanted projects, and all their sharings that are
+    due at the time of the last parameter.
+    """
     return f"""
         WITH wanted (backup_id, to_project_id) AS ({_values(rows, 2)})
         SELECT
@@ -168,7 +173,10 @@ def _look_up(rows: int) -> str:
              FROM backups AS b WHERE b.id IN (SELECT backup_id FROM wanted)),
             (SELECT json_group_array(json_array({SHARING_COLUMNS}))
              FROM wanted CROSS JOIN sharings AS s
-             ON s.backup_id = wanted.backup_id AND s.to_project_id = wanted.to_project_id AND s.deleted_at IS NULL)
+             ON s.backup_id = wanted.backup_id AND s.to_project_id = wanted.to_project_id AND s.deleted_at IS NULL),
+            (SELECT json_group_array(json_array({SHARING_COLUMNS}))
+             FROM sharings AS s INDEXED BY sharings_ending_of_backup
+             WHERE s.backup_id IN (SELECT backup_id FROM wanted) AND s.deleted_at IS NULL AND s.expires_at <= ?)
     """
 
 

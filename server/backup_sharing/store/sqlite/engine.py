@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, TypeVar
 
 from backup_sharing.errors import Unavailable
+from backup_sharing.model import Micros
 from backup_sharing.store.breakdown import Breakdown
 from backup_sharing.store.change import Change
-from backup_sharing.store.engine import Query, Reads
+from backup_sharing.store.engine import Query, Reads, system_clock
 from backup_sharing.store.migrations import MIGRATIONS, Migration
 from backup_sharing.store.sqlite import file, reads
 from backup_sharing.store.sqlite.checkpointer import Checkpointer, LogBounds
@@ -44,6 +45,7 @@ class SqliteEngine:
         path: Path | str,
         *,
         read_threads: int = 2,
+        clock: Callable[[], Micros] = system_clock,
         busy_timeout: float = 5.0,
         log_bounds: LogBounds | None = None,
         known: Sequence[Migration] = MIGRATIONS,
@@ -52,6 +54,7 @@ class SqliteEngine:
         """Use the file at ``path``, on the running event loop; the first `look` opens the file.
 
         ``read_threads``: number of concurrent reads.
+        ``clock``: tells the time at which sharings end.
         ``busy_timeout``: seconds to wait for other processes before a call raises `Unavailable`.
         ``log_bounds``: limits of the size of the write-ahead log; None: the measured optimum.
         ``known``: migrations that the program needs.
@@ -59,6 +62,7 @@ class SqliteEngine:
         """
         self._path = Path(path)
         self._read_threads = read_threads
+        self._clock = clock
         self._busy_timeout = busy_timeout
         self._log_bounds = log_bounds
         self._known = known
@@ -107,7 +111,7 @@ class SqliteEngine:
         self._breakdown.check()
 
         def ask(connection: sqlite3.Connection) -> T:
-            rows = connection.execute(query.statement, query.parameters)
+            rows = connection.execute(query.statement, {**query.parameters, "now": self._clock()})
             try:
                 return query.answer(rows)
             finally:
@@ -142,7 +146,7 @@ class SqliteEngine:
         make_ready = file.migrate if self._every else file.prepare
         await asyncio.to_thread(make_ready, self._path, busy_timeout=self._busy_timeout, known=self._known)
         connections = await asyncio.to_thread(_connect, self._path, self._read_threads, self._busy_timeout)
-        self._parts = Parts(connections, self._path, self._busy_timeout, self._log_bounds, self._breakdown)
+        self._parts = Parts(connections, self._path, self._busy_timeout, self._log_bounds, self._breakdown, self._clock)
         if self._kept is not None:
             self._kept.close()
             self._kept = None
@@ -173,6 +177,7 @@ class Parts:
         busy_timeout: float,
         log_bounds: LogBounds | None,
         breakdown: Breakdown,
+        clock: Callable[[], Micros],
     ) -> None:
         """Take over the connections of `_connect`."""
         writing, probing, copying, guard, *reading = connections
@@ -180,6 +185,7 @@ class Parts:
         self.writer = Writer(
             writing,
             busy_timeout=busy_timeout,
+            clock=clock,
             after_batch=self.checkpointer.after_batch,
             breakdown=breakdown.report,
         )

@@ -5,15 +5,18 @@ Tables are joined in the written order (CROSS JOIN), so that the index on a proj
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Sequence
 from operator import itemgetter
 from typing import Final
 
 from backup_sharing.errors import BackupNotFound, SharingNotFound
 from backup_sharing.model import Backup, Page, SharingDetail
 from backup_sharing.store import listing
-from backup_sharing.store.engine import Query
-from backup_sharing.store.interface import SharingFilter, SharingQuery, SortKey
+from backup_sharing.store.engine import Ending, Query
+from backup_sharing.store.history.queries import EventQueries
+from backup_sharing.store.history.statements import EventDialect
+from backup_sharing.store.interface import CheckedAccess, SharingFilter, SharingQuery, SortKey
 from backup_sharing.store.rows import (
     BACKUP_COLUMNS,
     BACKUP_FIELDS,
@@ -30,11 +33,43 @@ SQLITE: Final = listing.Dialect(
     with_backup="sharings AS s CROSS JOIN backups AS b ON b.id = s.backup_id",
     name_contains=lambda name: f"instr(b.name_folded, :{name}) > 0",
     not_by_index="+",
+    now=":now",
 )
 """SQL fragments of SQLite."""
 
 _GET_SHARING: Final = listing.get_statement(SQLITE)
 _GET_BACKUP: Final = f"SELECT {BACKUP_COLUMNS} FROM backups AS b WHERE b.id = :id"  # noqa: S608 -- constants
+
+# The number survives the deletion of all events.
+_NEWEST: Final = "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'sharing_events'), 0)"
+
+EVENTS: Final = EventQueries(
+    EventDialect(
+        parameter=lambda name: f":{name}", position="seq", not_by_index="+", collation="", is_selected_by_rows=False
+    ),
+    bounds=f"""
+        SELECT id, coalesce((SELECT min(seq) - 1 FROM sharing_events), {_NEWEST}), {_NEWEST} FROM store
+    """,  # noqa: S608 -- constants
+    accesses=f"""
+        SELECT (SELECT id FROM store), {_NEWEST},
+            (SELECT b.project_id FROM backups AS b WHERE b.id = asked.value ->> 0), {SHARING_COLUMNS}
+        FROM json_each(:pairs) AS asked LEFT JOIN sharings AS s
+        ON s.backup_id = asked.value ->> 0 AND s.to_project_id = asked.value ->> 1 AND s.deleted_at IS NULL
+            AND (s.expires_at IS NULL OR s.expires_at > {SQLITE.now})
+        ORDER BY asked.key
+    """,  # noqa: S608 -- constants
+    original=lambda value: value,
+)
+"""The queries of events; the position of an event is its number, as one writer assigns the numbers."""
+
+log_bounds: Final = EVENTS.log_bounds
+events_after: Final = EVENTS.events_after
+list_events: Final = EVENTS.list_events
+
+
+def check_access(pairs: Sequence[tuple[str, str]]) -> Query[CheckedAccess]:
+    """Return the query of `Store.check_access`."""
+    return EVENTS.check_access({"pairs": json.dumps(pairs)})
 
 
 def get_sharing(project_id: str, sharing_id: str) -> Query[SharingDetail]:
@@ -74,6 +109,11 @@ def list_statement(query: SharingQuery) -> tuple[str, listing.Parameters]:
 def count_sharings(filter: SharingFilter) -> Query[int]:
     """Return the query of `Store.count_sharings`."""
     return Query(*listing.count_statement(filter, SQLITE), listing.only_number)
+
+
+def ending(limit: int) -> Query[Sequence[Ending]]:
+    """Return the query of `Reads.ending`."""
+    return Query(listing.ending_statement(SQLITE), {"rows": limit}, lambda rows: [Ending(*row) for row in rows])
 
 
 def get_backup(backup_id: str) -> Query[Backup]:

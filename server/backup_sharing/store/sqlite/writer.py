@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from queue import SimpleQueue
 
 from backup_sharing.errors import OutcomeUnknown, Unavailable
+from backup_sharing.model import Micros
 from backup_sharing.rules.outcome import NotMade, Outcome
 from backup_sharing.store.change import Change
+from backup_sharing.store.engine import system_clock
 from backup_sharing.store.sqlite.batch import carry_out
 from backup_sharing.store.sqlite.commit import Commits
 
@@ -22,6 +24,7 @@ class Writer:
     """Makes batches of changes, one after another, on its own connection, which it owns from now on.
 
     The connection should not wait for locks by itself: a batch waits, up to ``busy_timeout`` seconds.
+    ``clock`` tells the time at which sharings end.
     ``after_batch`` is called with the connection when the outcomes of a batch are known; it must not raise.
     ``breakdown`` is called with the error after which nothing more may be written; `stop` should follow.
     """
@@ -31,12 +34,14 @@ class Writer:
         connection: sqlite3.Connection,
         *,
         busy_timeout: float,
+        clock: Callable[[], Micros] = system_clock,
         after_batch: Callable[[sqlite3.Connection], None] | None = None,
         breakdown: Callable[[Exception], None] = lambda _: None,
     ) -> None:
         self._connection = connection
         self._commits = Commits(connection, breakdown)
         self._busy_timeout = busy_timeout
+        self._clock = clock
         self._after_batch = after_batch
         self._batches = 0
         self._stopped = False
@@ -112,7 +117,7 @@ class Writer:
 
     def _carry_out(self, batch: Sequence[Change]) -> Mapping[Change, Outcome]:
         try:
-            return carry_out(self._connection, batch, self._busy_timeout, self._commits)
+            return carry_out(self._connection, batch, self._busy_timeout, self._commits, self._clock)
         except Exception as error:  # noqa: BLE001 -- a defect must reach the callers, not end the thread
             _log.exception("a batch of changes failed because of a defect")
             return {change: NotMade(error) for change in batch}

@@ -9,9 +9,12 @@ from typing import Any, Final
 import psycopg
 from psycopg.pq import TransactionStatus
 
+from backup_sharing.store.interface import LogBounds
 from backup_sharing.store.postgres.connection import connection_string, said, shown
 from backup_sharing.store.postgres.faults import is_gone
+from backup_sharing.store.postgres.reads import EVENTS
 from backup_sharing.store.postgres.rows import text_in, text_out
+from backup_sharing.store.postgres.sequencer import LOCK, MOST_PER_ROUND, PLACE, WITHOUT_POSITION
 from backup_sharing.store.rows import Row
 from backup_sharing.store.transfer.side import Batch
 from backup_sharing.store.transfer.tables import BACKUPS, SHARING_EVENTS, Key, Table
@@ -33,11 +36,8 @@ _IDENTITY: Final = """
     WHERE d.datname = current_database()
 """
 _REMOVED: Final = "SELECT backup_id FROM sharing_events WHERE kind = 'backup_removed' AND backup_id = ANY(%s)"
-# Never backwards: a number is never assigned twice.
-_ADVANCE_SEQUENCE: Final = """
-    SELECT setval(s.name, greatest(%s, coalesce(pg_sequence_last_value(s.name), 1)))
-    FROM (SELECT pg_get_serial_sequence('sharing_events', 'seq')::regclass AS name) AS s
-"""
+# Never backwards: a position is never assigned twice.
+_CONTINUE: Final = "UPDATE event_order SET last = greatest(last, %s)"
 
 _Change = Callable[[Any], Any]
 
@@ -87,6 +87,27 @@ class PostgresSide:
         except psycopg.Error:
             return "postgresql", self.shown
 
+    def place_events(self) -> None:
+        with self._unusable_on_error():
+            if self._connection.execute(WITHOUT_POSITION).fetchall() == [(False,)]:
+                return
+            placed = MOST_PER_ROUND
+            while placed == MOST_PER_ROUND:
+                with self._connection.transaction():
+                    self._connection.execute(_SETTINGS)
+                    self._connection.execute(LOCK)
+                    ((placed,),) = self._connection.execute(PLACE).fetchall()
+
+    def log(self) -> LogBounds:
+        with self._transaction():
+            ((store_id, oldest, newest),) = self._connection.execute(EVENTS.bounds).fetchall()
+        return LogBounds(store_id, oldest, newest)
+
+    def continue_log(self, log: LogBounds) -> None:
+        with self._transaction():
+            self._connection.execute("UPDATE store SET id = %s", (log.store_id,))
+            self._connection.execute(_CONTINUE, (log.newest,))
+
     def hold(self) -> None:
         """Begin a transaction that reads one snapshot."""
         with self._unusable_on_error():
@@ -104,7 +125,8 @@ class PostgresSide:
 
     def page(self, table: Table, after: Key | None, limit: int) -> Sequence[Row]:
         key = ", ".join(table.key_columns)
-        behind = f"WHERE ({key}) > ({_marks(table.key_width)})" if after else ""
+        # Without a position: written since `place_events`, and so not part of this copy.
+        behind = f"WHERE ({key}) > ({_marks(table.key_width)})" if after else f"WHERE {table.columns[0]} IS NOT NULL"
         statement = f"SELECT {', '.join(table.columns)} FROM {table.name} {behind} ORDER BY {key} LIMIT %s"
         parameters = (*_stored_key(table, after or ()), limit)
         with self._transaction():
@@ -140,7 +162,7 @@ class PostgresSide:
             for row in _stored(table, rows):
                 copy.write_row(row)
         if table == SHARING_EVENTS:
-            cursor.execute(_ADVANCE_SEQUENCE, (max(1, rows[-1][0]),))
+            cursor.execute(_CONTINUE, (rows[-1][0],))
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from backup_sharing.store.interface import LogBounds
 from backup_sharing.store.rows import Row
 from backup_sharing.store.transfer.tables import Key, Table
 
@@ -33,6 +34,18 @@ class Side(Protocol):
         """Return a value that is equal for two sides on the same database, whatever their names are."""
         ...
 
+    def place_events(self) -> None:
+        """Give every event its position, if one has none."""
+        ...
+
+    def log(self) -> LogBounds:
+        """Return the bounds of the events."""
+        ...
+
+    def continue_log(self, log: LogBounds) -> None:
+        """Take over the id of a store, and its newest position unless a larger one is recorded."""
+        ...
+
     def hold(self) -> None:
         """Read one state of the data from now on, until `release`."""
         ...
@@ -54,7 +67,7 @@ class Side(Protocol):
         ...
 
     def write(self, table: Table, batch: Batch) -> None:
-        """Make all changes or none; later events must get numbers above the numbers of the rows."""
+        """Make all changes or none; later events must get positions above those of the rows."""
         ...
 
     def close(self) -> None:

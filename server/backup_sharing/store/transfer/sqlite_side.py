@@ -8,13 +8,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from backup_sharing.store.interface import LogBounds
 from backup_sharing.store.rows import Row
 from backup_sharing.store.sqlite.checkpoint import checkpoint
 from backup_sharing.store.sqlite.connection import Unlocked, connect
 from backup_sharing.store.sqlite.file import why
 from backup_sharing.store.sqlite.log import log_path, log_use
+from backup_sharing.store.sqlite.reads import EVENTS
 from backup_sharing.store.transfer.side import Batch
-from backup_sharing.store.transfer.tables import Key, Table
+from backup_sharing.store.transfer.tables import SHARING_EVENTS, Key, Table
 from backup_sharing.store.unusable import UnusableDatabase
 
 # ruff: noqa: S608 -- statements are put together from the constants of this program only
@@ -28,6 +30,10 @@ written twice."""
 
 _COPY_FROM: Final = 4 * 1024 * 1024
 """Bytes of the write-ahead log in use from which the log is copied."""
+
+# AUTOINCREMENT itself records the largest number here.
+_ADVANCE: Final = "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'sharing_events'"
+_BEGIN_NUMBERS: Final = "INSERT INTO sqlite_sequence (name, seq) VALUES ('sharing_events', ?)"
 
 
 class SqliteSide:
@@ -51,6 +57,19 @@ class SqliteSide:
         found = self._path.stat()
         return "sqlite", found.st_dev, found.st_ino
 
+    def place_events(self) -> None:
+        """Do nothing: an event has its position from the beginning."""
+
+    def log(self) -> LogBounds:
+        ((store_id, oldest, newest),) = self._rows(EVENTS.bounds)
+        return LogBounds(store_id, oldest, newest)
+
+    def continue_log(self, log: LogBounds) -> None:
+        with self._transaction():
+            self._connection.execute("UPDATE store SET id = ?", (log.store_id,))
+            if self._connection.execute(_ADVANCE, (log.newest,)).rowcount == 0:
+                self._connection.execute(_BEGIN_NUMBERS, (log.newest,))
+
     def hold(self) -> None:
         """Begin a read transaction."""
         with self._unusable_on_error():
@@ -67,9 +86,9 @@ class SqliteSide:
         return int(count)
 
     def page(self, table: Table, after: Key | None, limit: int) -> Sequence[Row]:
-        key = ", ".join(table.key_columns)
+        key = ", ".join(_columns(table)[: table.key_width])
         behind = f"WHERE ({key}) > ({_marks(table.key_width)})" if after else ""
-        statement = f"SELECT {', '.join(table.columns)} FROM {table.name} {behind} ORDER BY {key} LIMIT ?"
+        statement = f"SELECT {', '.join(_columns(table))} FROM {table.name} {behind} ORDER BY {key} LIMIT ?"
         return self._rows(statement, (*(after or ()), limit))
 
     def removed(self, backup_ids: Collection[str]) -> set[str]:
@@ -81,22 +100,14 @@ class SqliteSide:
 
     def write(self, table: Table, batch: Batch) -> None:
         """See `Side`; AUTOINCREMENT itself stores the largest number."""
-        is_key = " AND ".join(f"{name} = ?" for name in table.key_columns)
-        insert = f"INSERT INTO {table.name} ({', '.join(table.columns)}) VALUES ({_marks(len(table.columns))})"
-        update = f"UPDATE {table.name} SET {', '.join(f'{name} = ?' for name in table.columns)} WHERE {is_key}"
-        with self._unusable_on_error():
-            try:
-                self._connection.execute("BEGIN IMMEDIATE")
-                self._connection.executemany(f"DELETE FROM {table.name} WHERE {is_key}", batch.remove)
-                self._connection.executemany(update, [(*row, *table.key(row)) for row in batch.replace])
-                self._connection.executemany(insert, batch.add)
-                self._connection.execute("COMMIT")
-                self._shorten_log()
-            except BaseException:
-                # SQLite itself has rolled back if the disk is full.
-                with suppress(sqlite3.Error):
-                    self._connection.execute("ROLLBACK")
-                raise
+        columns = _columns(table)
+        is_key = " AND ".join(f"{name} = ?" for name in columns[: table.key_width])
+        insert = f"INSERT INTO {table.name} ({', '.join(columns)}) VALUES ({_marks(len(columns))})"
+        update = f"UPDATE {table.name} SET {', '.join(f'{name} = ?' for name in columns)} WHERE {is_key}"
+        with self._transaction():
+            self._connection.executemany(f"DELETE FROM {table.name} WHERE {is_key}", batch.remove)
+            self._connection.executemany(update, [(*row, *table.key(row)) for row in batch.replace])
+            self._connection.executemany(insert, batch.add)
 
     def close(self) -> None:
         """See `Side`. Raises UnusableDatabase, also if the file was read without locks and changed meanwhile."""
@@ -104,6 +115,21 @@ class SqliteSide:
             self._guard.close()
             self._connection.close()
         self._unlocked.check()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Make all changes or none."""
+        with self._unusable_on_error():
+            try:
+                self._connection.execute("BEGIN IMMEDIATE")
+                yield
+                self._connection.execute("COMMIT")
+                self._shorten_log()
+            except BaseException:
+                # SQLite itself has rolled back if the disk is full.
+                with suppress(sqlite3.Error):
+                    self._connection.execute("ROLLBACK")
+                raise
 
     def _shorten_log(self) -> None:
         """Copy a long log, so that it restarts with the next batch."""
@@ -120,6 +146,11 @@ class SqliteSide:
             yield
         except sqlite3.Error as error:
             raise UnusableDatabase(self._path, why(self._path, error)) from error
+
+
+def _columns(table: Table) -> Sequence[str]:
+    """Return the columns of a table; the position of an event is its number."""
+    return ("seq", *table.columns[1:]) if table == SHARING_EVENTS else table.columns
 
 
 def _marks(count: int) -> str:

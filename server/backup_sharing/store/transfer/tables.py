@@ -2,7 +2,7 @@
 
 A row has the values that SQLite stores: text as text, booleans as 0 or 1. So the same row of two engines is equal. The
 table `batches` is not copied, as it is of no use elsewhere: a running server looks up there which of its transactions
-were committed.
+were committed. The id of the store and its newest position, in tables of other forms, are copied at the end.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ SHARINGS: Final = Table("sharings", SHARING_FIELDS)
 IDEMPOTENCY_KEYS: Final = Table(
     "idempotency_keys", ("project_id", "method", "key", "fingerprint", "answer", "expires_at"), key_width=3
 )
-SHARING_EVENTS: Final = Table("sharing_events", ("seq", *EVENT_FIELDS))
+SHARING_EVENTS: Final = Table("sharing_events", ("position", *EVENT_FIELDS))
+"""Events by position, which is the column ``seq`` of SQLite; PostgreSQL's ``seq`` means nothing elsewhere."""
 
 TABLES: Final = (SHARING_EVENTS, BACKUPS, SHARINGS, IDEMPOTENCY_KEYS)
 """Tables in the order of copying."""

@@ -7,7 +7,8 @@ The target itself shows which rows are copied already, so an interrupted copy is
 2. Existing rows that differ, or that the source has removed since, are brought up to date. This comes first, because a
    sharing that was cancelled since makes room for a new one of the same backup with the same project.
 3. Missing rows are added, one transaction per batch.
-4. The source is read anew, and both sides are compared row by row, which shows changes made meanwhile.
+4. The target takes over the id of the source's store and its newest position, so that cursors stay valid.
+5. The source is read anew, and both sides are compared row by row, which shows changes made meanwhile.
 """
 
 from __future__ import annotations
@@ -54,12 +55,18 @@ class Transfer:
         self._target = target
         self._now = now
         self._differs: set[Table] = set()
+        source.place_events()
+        target.place_events()
         source.hold()
+        self._log = source.log()
         self._counts = {table: source.count(table) for table in TABLES}
         self._filled = [table for table in TABLES if target.page(table, None, 1)]
 
     def refuse_other_data(self, bar: Bar) -> None:
         """Raise UnusableDatabase if the source never had a row of the target. Writes nothing."""
+        target = self._target.log()
+        if target.newest > self._log.newest:
+            self._refuse(SHARING_EVENTS, (target.newest,))
         with bar("Reading the target", sum(self._counts[table] for table in self._filled)) as advance:
             for table in self._filled:
                 unknown: list[Row] = []
@@ -69,7 +76,7 @@ class Transfer:
                     self._differs.add(table)
                     if difference.source is None:
                         unknown.append(difference.target)
-                    if table == SHARING_EVENTS:
+                    elif table == SHARING_EVENTS:
                         self._refuse(table, difference.target)  # an event never changes
                     if len(unknown) == PAGE:
                         self._refuse_unless_outdated(table, unknown)
@@ -89,14 +96,16 @@ class Transfer:
                 for table, batch in batches:
                     self._target.write(table, batch)
                     written += len(batch.add) + len(batch.replace) + len(batch.remove)
+        self._target.continue_log(self._log)
         return written
 
     def check(self, bar: Bar) -> list[Checked]:
         """Compare both sides in their current state."""
         self._source.release()
+        self._source.place_events()
         self._source.hold()
         with bar("Checking", sum(self._source.count(table) for table in TABLES)) as advance:
-            return [self._check(table, advance) for table in TABLES]
+            return [*(self._check(table, advance) for table in TABLES), self._check_log()]
 
     def _corrections(self, table: Table, advance: Advance) -> Iterator[tuple[Table, Batch]]:
         replace: list[Row] = []
@@ -137,6 +146,12 @@ class Transfer:
             count += 1
         return Checked(table.name, ours.rows, theirs.rows, ours.text, theirs.text, count, first)
 
+    def _check_log(self) -> Checked:
+        ours, theirs = self._source.log(), self._target.log()
+        source, target = (f"{log.store_id}:{log.newest}" for log in (ours, theirs))
+        first = "" if source == target else f"the newest cursor is {source} in the source, and {target} in the target"
+        return Checked("store", 1, 1, source, target, int(source != target), first)
+
     def _differences(self, table: Table, advance: Advance) -> Iterator[Difference]:
         source = read(self._source, table, lambda page: advance(len(page)))
         return differences(table, source, read(self._target, table, lambda _: None))
@@ -148,6 +163,8 @@ class Transfer:
         if table == BACKUPS:
             removed = self._source.removed([row[0] for row in rows])
             rows = [row for row in rows if row[0] not in removed]
+        elif table == SHARING_EVENTS:
+            rows = [row for row in rows if row[0] > self._log.oldest]
         elif table == IDEMPOTENCY_KEYS:
             rows = [row for row in rows if row[table.columns.index("expires_at")] > self._now]
         if rows:

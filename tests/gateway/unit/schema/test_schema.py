@@ -236,6 +236,7 @@ def test_offset_paging_that_names_the_wrong_fields_is_refused(
             "the header 'X-A' cannot carry it: it is repeated or a message",
         ),
         ('Item a = 1 [(restmap.v1.field).header = "X-A"];', "shop.v1.Odd.a", "cannot carry it"),
+        ("string a = 1 [(restmap.v1.field).header_wins = true];", "shop.v1.Odd.a", "header_wins is set, but no header"),
         ('string a = 1 [(restmap.v1.field).header = "X A"];', "shop.v1.Odd.a", "'X A' is not the name of a header"),
         (
             'string a = 1; string b = 2 [(restmap.v1.field).query_aliases = "a"];',

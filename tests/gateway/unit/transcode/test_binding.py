@@ -70,6 +70,7 @@ message Find {
   int32 quota = 22 [(restmap.v1.field) = { header: "X-Quota" grpc_only: true }];
   int64 big = 23;
   repeated google.protobuf.Timestamp times = 24;
+  optional string place = 25 [(restmap.v1.field) = { header: "X-Place" header_wins: true }];
 }
 
 message Strict {
@@ -422,6 +423,7 @@ def test_a_rule_says_whether_it_takes_a_body(schema: Schema) -> None:
         ),
         ("POST /owned/a", b'{"lang": ""}', [("Accept-Book", "")], "Accept-Book: the header and the request both give"),
         ("PUT /text", b'"de"', [("Accept-Book", "de")], "Accept-Book: the header and the request both give lang"),
+        ("GET /find?place=a", None, [("X-Place", "b"), ("X-Place", "c")], "X-Place: the header is given 2 times"),
     ],
 )
 def test_a_header_that_does_not_fit_is_named(
@@ -437,6 +439,10 @@ def test_a_header_that_does_not_fit_is_named(
         ("GET /find", None, {"x-secret": "s", "ACCEPT-BOOK": "de", "X-Quota": "3"}, 'secret: "s" lang: "de" quota: 3'),
         ("GET /find", None, {"Accept-Book": ""}, 'lang: ""'),
         ("GET /find", None, {"X-Other": "s"}, ""),
+        ("GET /find", None, {"X-Place": "b"}, 'place: "b"'),
+        ("GET /find?place=a", None, {"X-Place": "b"}, 'place: "b"'),
+        ("GET /find?place=a", None, {"X-Place": ""}, 'place: "a"'),
+        ("POST /owned/a", b'{"place": "a"}', {"X-Place": "b"}, 'user: "a" place: "b"'),
         ("POST /owned/a", b'{"lang": null}', {"Accept-Book": "de"}, 'user: "a" lang: "de"'),
         ("POST /touch/a", b"", {"Key": "k"}, 'id: "a" key: "k"'),
     ],

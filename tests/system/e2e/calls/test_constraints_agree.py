@@ -68,6 +68,7 @@ def calls(giver: Project, backup_id: str) -> Iterator[Call]:
     yield Call("GET", f"{SHARINGS}/detail", project)
     yield Call("GET", f"{SHARINGS}/count", project)
     yield Call("GET", f"{SHARINGS}/{{id}}", {**project, "id": ID})
+    yield Call("GET", f"{SHARINGS}-events", project)
     yield Call("DELETE", f"{SHARINGS}/{{id}}", {**project, "id": ID})
 
 

@@ -9,10 +9,13 @@ from dataclasses import dataclass, field
 
 import aiohttp
 import grpc
+from google.protobuf.json_format import MessageToDict
 
+from backupsharing.v2 import backup_access_pb2
 from backupsharing.v2 import backup_sharing_pb2 as pb
+from backupsharing.v2.backup_access_pb2_grpc import BackupAccessServiceStub
 from backupsharing.v2.backup_sharing_pb2_grpc import BackupSharingServiceStub
-from tests.support.house import House, Project
+from tests.support.house import SERVICE_TOKEN, House, Project
 
 CALLS = 2500
 STATUS = {
@@ -33,13 +36,65 @@ class Standing:
     recipient: Project
 
 
+@dataclass(frozen=True)
+class Happened:
+    """Expected event of a sharing or, without a recipient, of a backup."""
+
+    kind: str
+    backup_id: str
+    giver: Project
+    recipient: Project | None = None
+    sharing_id: str | None = None
+
+    def seen_by(self, by: Project) -> Seen:
+        """Return the event as the project must see it: only the giver sees who acted."""
+        return self.kind, self.backup_id, self.sharing_id, self.giver.id, self.to, by == self.giver
+
+    @property
+    def to(self) -> str | None:
+        return self.recipient.id if self.recipient else None
+
+
+Seen = tuple[str, str, str | None, str, str | None, bool]
+"""Kind, backup, sharing, giver, recipient, and whether it is shown who acted."""
+
+
+def seen_of(event: dict[str, str]) -> Seen:
+    acted = {name for name in ("by_project_id", "by_user_id", "request_id") if name in event}
+    sharing_id, to = event.get("sharing_id"), event.get("to_project_id")
+    assert not acted or {"by_user_id", "request_id"} <= acted, event
+    return event["kind"], event["backup_id"], sharing_id, event["from_project_id"], to, bool(acted)
+
+
 @dataclass
 class Model:
-    """Expected sharings, and those visible to each project."""
+    """Expected sharings and events, and those visible to each project."""
 
     owners: dict[str, Project] = field(default_factory=dict)
     standing: dict[str, Standing] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
+    happened: list[Happened] = field(default_factory=list)
+
+    def record(self, kind: str, sharing: Standing) -> None:
+        about = (sharing.backup_id, sharing.giver, sharing.recipient, sharing.id)
+        self.happened.append(Happened(kind, *about))
+
+    def events(self, by: Project) -> list[Seen]:
+        """Return what a project sees, the newest first."""
+        return [each.seen_by(by) for each in reversed(self.happened) if by in (each.giver, each.recipient)]
+
+    def may_read(self, project_id: str, backup_id: str) -> str | None:
+        """Return why a project may read a backup; None: it may not."""
+        owner = self.owners.get(backup_id)
+        if owner is not None and owner.id == project_id:
+            return "OWNER"
+        shared = (each for each in self.standing.values() if each.recipient.id == project_id)
+        return "SHARING" if any(each.backup_id == backup_id for each in shared) else None
+
+    def told(self, by: Project, project_id: str, backup_id: str) -> str | None:
+        """Return what a project is told: only about itself and about its own backups."""
+        own = self.owners.get(backup_id) == by
+        return self.may_read(project_id, backup_id) if own or by.id == project_id else None
 
     def given(self, by: Project) -> set[str]:
         return {sharing.id for sharing in self.standing.values() if sharing.giver == by}
@@ -48,7 +103,7 @@ class Model:
         return {sharing.id for sharing in self.standing.values() if sharing.recipient == by}
 
     def end(self, sharing_id: str) -> None:
-        del self.standing[sharing_id]
+        self.record("cancelled", self.standing.pop(sharing_id))
         self.ended.append(sharing_id)
 
     def recipients(self, backup_id: str) -> set[Project]:
@@ -95,16 +150,28 @@ class Rest:
         status, answered, _ = await self._call("GET", by, f"{at.path}/count{query}")
         return status, int(answered.get("count", -1))  # type: ignore[call-overload]
 
+    async def events(self, by: Project, at: Project, query: dict[str, str]) -> tuple[int, list[Seen]]:
+        """Return the events of all pages."""
+        given = "&".join(f"{name}={value}" for name, value in query.items())
+        target, found, status = f"{at.path}-events?{given}", list[Seen](), 0
+        while target:
+            status, answered, _ = await self._call("GET", by, target)
+            found += [seen_of(event) for event in answered.get("events", [])]  # type: ignore[attr-defined]
+            links: list[dict[str, str]] = answered.get("shared_links", [])  # type: ignore[assignment]
+            target = links[0]["href"].removeprefix(self._base) if links else ""
+        return status, found
+
 
 class Grpc:
     """Calls over gRPC; each returns the same as over REST."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._stub = BackupSharingServiceStub(channel)
+        self._stub, self._access = BackupSharingServiceStub(channel), BackupAccessServiceStub(channel)
 
-    async def _call(self, name: str, by: Project, request: object) -> tuple[int, object, str]:
+    async def _call(self, name: str, by: Project | str, request: object) -> tuple[int, object, str]:
+        stub, token = self._stub if hasattr(self._stub, name) else self._access, by if isinstance(by, str) else by.token
         try:
-            answered = await getattr(self._stub, name)(request, metadata=[("x-auth-token", by.token)])
+            answered = await getattr(stub, name)(request, metadata=[("x-auth-token", token)])
         except grpc.aio.AioRpcError as error:
             return STATUS[error.code()], None, error.details() or ""
         return 200, answered, ""
@@ -135,30 +202,74 @@ class Grpc:
         status, answered, _ = await self._call("CountSharings", by, request)
         return status, getattr(answered, "count", -1)
 
+    async def events(self, by: Project, at: Project, query: dict[str, str]) -> tuple[int, list[Seen]]:
+        """Return the events of all pages."""
+        request = backup_access_pb2.ListSharingEventsRequest(project_id=at.id)
+        for name, value in query.items():
+            setattr(request, name, int(value) if name == "limit" else value)
+        found = list[Seen]()
+        while True:
+            status, answered, _ = await self._call("ListSharingEvents", by, request)
+            page = MessageToDict(answered, preserving_proto_field_name=True) if answered else {}  # type: ignore[arg-type]
+            found += [seen_of(event) for event in page.get("events", [])]
+            request.page_token = page.get("next_page_token", "")
+            if not request.page_token:
+                return status, found
+
+    async def check(self, by: Project | str, backup_id: str, project_id: str) -> str | None:
+        """Return the basis of a project's access; None: no."""
+        request = backup_access_pb2.CheckAccessRequest(backup_id=backup_id, project_id=project_id)
+        status, answered, _ = await self._call("CheckAccess", by, request)
+        assert status == 200
+        assert isinstance(answered, backup_access_pb2.CheckAccessResponse)
+        answered.cursor = ""
+        return basis_of(answered)
+
+    async def check_all(self, by: Project | str, pairs: list[tuple[str, str]]) -> list[str | None]:
+        checks = [backup_access_pb2.CheckAccessRequest(backup_id=one, project_id=other) for one, other in pairs]
+        request = backup_access_pb2.BatchCheckAccessRequest(checks=checks)
+        status, answered, _ = await self._call("BatchCheckAccess", by, request)
+        assert status == 200
+        return [basis_of(each) for each in getattr(answered, "results", ())]
+
+
+def basis_of(answer: backup_access_pb2.CheckAccessResponse) -> str | None:
+    """Return the basis of an answer without cursor; a "no" must tell nothing else."""
+    if not answer.allowed:
+        assert answer == backup_access_pb2.CheckAccessResponse()
+        return None
+    assert answer.owner_project_id
+    assert answer.HasField("sharing_id") == (answer.basis == backup_access_pb2.ACCESS_BASIS_SHARING)
+    return backup_access_pb2.AccessBasis.Name(answer.basis).removeprefix("ACCESS_BASIS_")
+
 
 class Game:
     """Makes random calls and compares the responses with the model."""
 
-    def __init__(self, house: House, doors: list[Rest | Grpc], seed: int) -> None:
+    def __init__(self, house: House, doors: tuple[Rest, Grpc], seed: int) -> None:
         self._random = random.Random(seed)  # noqa: S311 - a game
         self._house = house
         self._doors = doors
+        self._grpc = doors[1]
         self._projects = [house.new_project() for _ in range(4)]
         self._model = Model()
         for project in self._projects:
             for _ in range(3):
-                self._model.owners[house.put_backup(project)] = project
+                backup_id = house.put_backup(project)
+                self._model.owners[backup_id] = project
+                self._model.happened.append(Happened("backup_put", backup_id, project))
         self.seen: dict[tuple[str, int], int] = {}
 
     async def play(self, calls: int) -> None:
         moves: list[Callable[..., object]] = [self._share, self._share, self._get, self._get, self._cancel]
-        moves += [self._cancel_all, self._list, self._count]
+        moves += [self._cancel_all, self._list, self._count, self._events, self._check, self._check_all]
         for _ in range(calls):
             door, by = self._random.choice(self._doors), self._random.choice(self._projects)
             at = by if self._random.random() < 0.9 else self._random.choice(self._projects)
             move = self._random.choice(moves)
             expected, status = await move(door, by, at)  # type: ignore[misc]
-            assert status == (expected if by == at else 403), (move.__name__, by, at)
+            is_of_one_project = move.__name__ not in ("_check", "_check_all")
+            assert status == (expected if by == at or not is_of_one_project else 403), (move.__name__, by, at)
             key = (move.__name__, status)
             self.seen[key] = self.seen.get(key, 0) + 1
 
@@ -181,7 +292,8 @@ class Game:
         status, ids = await door.share(by, at, backup_id, to)
         for project in to if status == 200 else ():
             sharing_id = ids[project.id]
-            self._model.standing[sharing_id] = Standing(sharing_id, backup_id, at, project)
+            sharing = self._model.standing[sharing_id] = Standing(sharing_id, backup_id, at, project)
+            self._model.record("shared", sharing)
         return expected, status
 
     async def _get(self, door: Rest | Grpc, by: Project, at: Project) -> tuple[int, int]:
@@ -211,8 +323,9 @@ class Game:
         expected = 200 if self._model.owners.get(backup_id) == at else 404
         status, message = await door.cancel(by, at, backup_id, of_backup=True)
         if status == 200:
-            for sharing in [each for each in self._model.standing.values() if each.backup_id == backup_id]:
-                self._model.end(sharing.id)
+            ended = [each.id for each in self._model.standing.values() if each.backup_id == backup_id]
+            for sharing_id in sorted(ended):
+                self._model.end(sharing_id)
         if status == 404:
             assert message == f"Backup {backup_id} could not be found."
         return expected, status
@@ -231,15 +344,58 @@ class Game:
             assert count == len(self._model.received(at) if received else self._model.given(at))
         return 200, status
 
+    async def _events(self, door: Rest | Grpc, by: Project, at: Project) -> tuple[int, int]:
+        backup_id, other, sharing_id = self._backup_id(), self._random.choice(self._projects), self._sharing_id()
+        query, expected = self._random.choice(
+            [
+                ({}, self._model.events(at)),
+                ({"limit": "40"}, self._model.events(at)),
+                ({"sort_dir": "asc"}, self._model.events(at)[::-1]),
+                ({"backup_id": backup_id}, [each for each in self._model.events(at) if each[1] == backup_id]),
+                ({"sharing_id": sharing_id}, [each for each in self._model.events(at) if each[2] == sharing_id]),
+                ({"kind": "cancelled"}, [each for each in self._model.events(at) if each[0] == "cancelled"]),
+                (
+                    {"other_project_id": other.id},
+                    [each for each in self._model.events(at) if other != at and other.id in each[3:5]],
+                ),
+            ]
+        )
+        status, found = await door.events(by, at, query)
+        if status == 200:
+            assert found == expected, query
+        return 200, status
+
+    def _pair(self) -> tuple[str, str]:
+        return self._backup_id(), self._random.choice([*self._projects, Project("f" * 32)]).id
+
+    async def _check(self, _door: Rest | Grpc, by: Project, _at: Project) -> tuple[int, int]:
+        backup_id, project_id = self._pair()
+        told = await self._grpc.check(by, backup_id, project_id)
+        assert told == self._model.told(by, project_id, backup_id)
+        assert await self._grpc.check(SERVICE_TOKEN, backup_id, project_id) == self._model.may_read(
+            project_id, backup_id
+        )
+        self.seen["told", 1 if told else 0] = 1
+        return 200, 200
+
+    async def _check_all(self, _door: Rest | Grpc, by: Project, _at: Project) -> tuple[int, int]:
+        pairs = [self._pair() for _ in range(self._random.randint(1, 40))]
+        told = [self._model.told(by, project_id, backup_id) for backup_id, project_id in pairs]
+        assert await self._grpc.check_all(by, pairs) == told
+        every = [self._model.may_read(project_id, backup_id) for backup_id, project_id in pairs]
+        assert await self._grpc.check_all(SERVICE_TOKEN, pairs) == every
+        return 200, 200
+
 
 async def test_random_calls_of_several_projects_leak_nothing(house: House) -> None:
     async with (
         aiohttp.ClientSession() as session,
         grpc.aio.insecure_channel(house.grpc_address) as channel,
     ):
-        game = Game(house, [Rest(house, session), Grpc(channel)], seed=20261124)
+        game = Game(house, (Rest(house, session), Grpc(channel)), seed=20261124)
         await game.play(CALLS)
     every = {("_share", 200), ("_share", 404), ("_share", 409), ("_get", 200), ("_get", 404), ("_cancel", 200)}
     every |= {("_cancel", 403), ("_cancel", 404), ("_cancel_all", 200), ("_cancel_all", 404), ("_list", 200)}
-    every |= {("_count", 200), ("_get", 403), ("_list", 403)}
+    every |= {("_count", 200), ("_get", 403), ("_list", 403), ("_events", 200), ("_events", 403)}
+    every |= {("told", 0), ("told", 1), ("_check_all", 200)}
     assert every <= game.seen.keys()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import uuid
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -70,8 +72,14 @@ def _run_commands(place: Place) -> None:
     of_recipient = next(one["id"] for one in listed if one["backup_id"] == first)
     _expect(of_recipient, shared[0])
     _expect(place.recipient in _command(["show", of_recipient], giver), True)
+    checked = json.loads(_command(["check", first, place.recipient, "--format", "json"], recipient))
+    _expect(checked["sharing_id"], of_recipient)
     _expect(_ids(["cancel", of_recipient], giver), [of_recipient])
     _expect("SHARING_NOT_FOUND" in _command(["show", of_recipient], giver, code=1), True)
+    _command(["check", first, place.recipient], recipient, code=1)
+    history = json.loads(_command(["history", "--backup-id", first, "--format", "json"], recipient))["events"]
+    _expect([one["kind"] for one in history], ["cancelled", "shared"])
+    _expect(_first_event(["--backup-id", first, "--cursor", checked["cursor"]], recipient)["kind"], "cancelled")
 
 
 def _logged_in(place: Place, project: str) -> dict[str, str]:
@@ -91,11 +99,10 @@ def _ids(words: Sequence[str], variables: dict[str, str]) -> list[str]:
 
 def _command(words: Sequence[str], variables: dict[str, str], *, given: str = "", code: int = 0) -> str:
     """Run a command that must end with ``code``; return its output."""
-    outside = {name: text for name, text in os.environ.items() if not name.startswith(("OS_", "BACKUP_SHARING_"))}
     done = subprocess.run(
         [str(_PYTHON.with_name("backup-sharing")), *words],
         cwd=BUILD,
-        env={**outside, **variables},
+        env={**_without_ours(), **variables},
         input=given,
         capture_output=True,
         text=True,
@@ -105,6 +112,30 @@ def _command(words: Sequence[str], variables: dict[str, str], *, given: str = ""
     if done.returncode != code:
         raise ClientFailed(f"{' '.join(words)}: exit code {done.returncode}, not {code}\n{done.stdout}{done.stderr}")
     return done.stdout if code == 0 else done.stderr
+
+
+def _first_event(options: Sequence[str], variables: dict[str, str]) -> dict[str, str]:
+    """Watch until the first event; then end the command as Ctrl-C does."""
+    words = [str(_PYTHON.with_name("backup-sharing")), "watch", "--format", "json", *options]
+    given = {**_without_ours(), **variables}
+    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+    with subprocess.Popen(words, cwd=BUILD, env=given, stdout=pipe, stderr=nothing, text=True) as process:
+        assert process.stdout is not None
+        # A watch without an event would go on for ever.
+        timer = threading.Timer(120, process.kill)
+        timer.start()
+        line = process.stdout.readline()
+        timer.cancel()
+        process.send_signal(signal.SIGINT)
+        process.wait(120)
+    if not line or process.returncode != 130:
+        raise ClientFailed(f"watch printed {line!r} and ended with {process.returncode}, not 130")
+    event: dict[str, str] = json.loads(line)
+    return event
+
+
+def _without_ours() -> dict[str, str]:
+    return {name: text for name, text in os.environ.items() if not name.startswith(("OS_", "BACKUP_SHARING_"))}
 
 
 def _expect(got: object, expected: object) -> None:
@@ -130,6 +161,6 @@ _EXAMPLE = "examples/python-client, backupsharing.client from the wheel"
 ROWS = [
     _row("Python client", _EXAMPLE, _run_client),
     _row("Python client, asyncio", _EXAMPLE, _run_async_client),
-    _row("Command line", "backup-sharing share, list, show, count, cancel, logged in by Keystone", _run_commands),
+    _row("Command line", "backup-sharing, every command for people, logged in by Keystone", _run_commands),
 ]
 """Rows that this module adds to the table."""

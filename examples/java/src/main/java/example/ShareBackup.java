@@ -1,12 +1,16 @@
 package example;
 
 import backupsharing.v2.Backup;
+import backupsharing.v2.BackupAccessServiceGrpc;
+import backupsharing.v2.BackupAccessServiceGrpc.BackupAccessServiceBlockingStub;
 import backupsharing.v2.BackupCatalogServiceGrpc;
 import backupsharing.v2.BackupCatalogServiceGrpc.BackupCatalogServiceBlockingStub;
 import backupsharing.v2.BackupRecipients;
 import backupsharing.v2.BackupSharingServiceGrpc;
 import backupsharing.v2.BackupSharingServiceGrpc.BackupSharingServiceBlockingStub;
 import backupsharing.v2.CancelSharingRequest;
+import backupsharing.v2.CheckAccessRequest;
+import backupsharing.v2.CheckAccessResponse;
 import backupsharing.v2.GetSharingRequest;
 import backupsharing.v2.ListSharingsRequest;
 import backupsharing.v2.ListSharingsResponse;
@@ -14,11 +18,15 @@ import backupsharing.v2.PutBackupRequest;
 import backupsharing.v2.ShareBackupRequest;
 import backupsharing.v2.Sharing;
 import backupsharing.v2.SharingDetail;
+import backupsharing.v2.SharingEvent;
+import backupsharing.v2.WatchSharingsRequest;
+import backupsharing.v2.WatchSharingsResponse;
 import com.google.protobuf.Any;
 import com.google.protobuf.InvalidProtocolBufferException;
 import com.google.rpc.Code;
 import com.google.rpc.ErrorInfo;
 import com.google.rpc.Status;
+import io.grpc.Context;
 import io.grpc.Grpc;
 import io.grpc.InsecureChannelCredentials;
 import io.grpc.ManagedChannel;
@@ -28,6 +36,7 @@ import io.grpc.protobuf.StatusProto;
 import io.grpc.stub.AbstractStub;
 import io.grpc.stub.MetadataUtils;
 import java.util.ArrayList;
+import java.util.Iterator;
 import java.util.List;
 import java.util.Set;
 import java.util.UUID;
@@ -106,6 +115,15 @@ public final class ShareBackup {
             .findFirst()
             .orElseThrow(() -> new Unexpected("no sharing with the recipient"))
             .getId();
+    CheckAccessResponse checked =
+        access()
+            .checkAccess(
+                CheckAccessRequest.newBuilder().setBackupId(first).setProjectId(recipient).build());
+    if (!checked.getSharingId().equals(cancelled)) {
+      throw new Unexpected("the recipient may read the backup because of " + checked);
+    }
+    step("checked yes", "checked " + (checked.getAllowed() ? "yes" : "no"));
+
     int ended =
         sharings("BACKUP_SHARING_TOKEN")
             .cancelSharing(
@@ -124,6 +142,8 @@ public final class ShareBackup {
                             .setId(cancelled)
                             .build()));
     step("gone SHARING_NOT_FOUND", "gone " + gone.getReason());
+
+    step("watched cancelled", "watched " + firstEvent(first, checked.getCursor()).getKind());
   }
 
   private void putBackup(String id, String name) {
@@ -174,6 +194,38 @@ public final class ShareBackup {
       throw new Unexpected("listed the backups " + seen + ", expected " + expected);
     }
     step("listed 3 in 2 pages", "listed " + seen.size() + " in " + pages + " pages");
+  }
+
+  /** Watches a backup, as the recipient, until its first event after a cursor. */
+  private SharingEvent firstEvent(String backup, String cursor) {
+    WatchSharingsRequest request =
+        WatchSharingsRequest.newBuilder()
+            .setProjectId(recipient)
+            .setBackupId(backup)
+            .setCursor(cursor)
+            .build();
+    // The end of the context ends the stream.
+    try (Context.CancellableContext context = Context.current().withCancellation()) {
+      Context before = context.attach();
+      try {
+        Iterator<WatchSharingsResponse> responses = access().watchSharings(request);
+        while (responses.hasNext()) {
+          WatchSharingsResponse response = responses.next();
+          // A response without an event only tells how far the watch has come.
+          if (response.hasEvent()) {
+            return response.getEvent();
+          }
+        }
+      } finally {
+        context.detach(before);
+      }
+    }
+    throw new Unexpected("the watch ended without an event");
+  }
+
+  private BackupAccessServiceBlockingStub access() {
+    return prepared(
+        BackupAccessServiceGrpc.newBlockingStub(channel), "BACKUP_SHARING_RECIPIENT_TOKEN");
   }
 
   private BackupCatalogServiceBlockingStub catalog() {

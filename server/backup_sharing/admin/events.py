@@ -1,0 +1,101 @@
+"""``backup-sharing events``: the history of a database as a file."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import click
+
+from backup_sharing.admin.migrating import database_named
+from backup_sharing.errors import Failure
+from backup_sharing.model import Micros
+from backup_sharing.store.batched import BatchedStore
+from backup_sharing.store.interface import LogBounds, StoredEvent
+from backup_sharing.store.opening import open_store, schema_status, shown
+from backup_sharing.store.unusable import UnusableDatabase
+from backup_sharing.usecases import cursor
+
+_PAGE: Final = 1000
+"""Events read at once."""
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@click.group()
+def events() -> None:
+    """Export the history of a database."""
+
+
+@events.command()
+@click.option(
+    "--database", envvar="BACKUP_SHARING_DATABASE", required=True, show_envvar=True, callback=database_named,
+    help="SQLite file or postgresql://USER@HOST/NAME, as in the server's settings.",
+)  # fmt: skip
+@click.option(
+    "--after", metavar="CURSOR",
+    help="Begin after this cursor: the last one of an earlier export. By default, export all events that are kept.",
+)  # fmt: skip
+def export(database: str, after: str | None) -> None:
+    """Print all events up to now, the oldest first, as one JSON object per line.
+
+    Servers may run meanwhile. To continue an export that was interrupted, delete its last line if it is cut off, and
+    pass the cursor of the last whole line to --after. Exits with 1 if the events after this cursor are no longer kept.
+    """
+    try:
+        if schema_status(database).applied == []:
+            raise click.ClickException(f"{shown(database)}: there are no tables of this program")
+        asyncio.run(_export(database, after))
+    except (UnusableDatabase, Failure) as error:
+        raise click.ClickException(str(error)) from None
+
+
+async def _export(database: str, after: str | None) -> None:
+    store = await open_store(database)
+    try:
+        bounds = await store.log_bounds()
+        async for page in _pages(store, _start(bounds, after), bounds.newest):
+            click.echo("\n".join(_line(bounds.store_id, each) for each in page))
+    finally:
+        await store.close()
+
+
+async def _pages(store: BatchedStore, position: int, newest: int) -> AsyncIterator[Sequence[StoredEvent]]:
+    while position < newest and (page := await store.events_after(position, min(_PAGE, newest - position))):
+        yield page
+        position = page[-1].position
+
+
+def _start(bounds: LogBounds, after: str | None) -> int:
+    """Return the position after which the export begins."""
+    if after is None:
+        return bounds.oldest
+    place = cursor.decode(after)
+    if place is None:
+        raise click.BadParameter(f"{after!r} is not a cursor, such as 5f1c9a0e7b3d2846:1042", param_hint="--after")
+    store_id, position = place
+    if store_id != bounds.store_id:
+        raise click.BadParameter(f"{after} is a cursor of another store than {bounds.store_id}", param_hint="--after")
+    if position > bounds.newest:
+        raise click.BadParameter(f"{after} is beyond the newest event, {bounds.newest}", param_hint="--after")
+    if position < bounds.oldest:
+        oldest = cursor.encode(bounds.store_id, bounds.oldest)
+        raise click.ClickException(f"the events after {after} are no longer kept; the oldest cursor is {oldest}")
+    return position
+
+
+def _line(store_id: str, stored: StoredEvent) -> str:
+    event = stored.event._asdict()
+    members = {
+        "cursor": cursor.encode(store_id, stored.position),
+        "kind": event.pop("kind"),
+        "time": _time(event.pop("at")),
+    }
+    return json.dumps(members | {name: value for name, value in event.items() if value})
+
+
+def _time(at: Micros) -> str:
+    return f"{_EPOCH + timedelta(microseconds=at):%Y-%m-%dT%H:%M:%S.%f}Z"

@@ -1,0 +1,1 @@
+"""Server-streaming calls: their life, their limits, and the watch of events."""

@@ -1,0 +1,1 @@
+"""The history of all changes: statements for every engine."""

@@ -1,0 +1,1 @@
+"""Watching events as they happen."""

@@ -1,0 +1,117 @@
+"""Reads of events and of access read ranges of PostgreSQL's indexes in their order, also while a table is new."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+from typing import Any
+
+import psycopg
+import pytest
+
+from backup_sharing.store.history.statements import after_statement, list_statement
+from backup_sharing.store.interface import EventFilter
+from backup_sharing.store.postgres import sequencer
+from backup_sharing.store.postgres.pooling import settings_statement
+from backup_sharing.store.postgres.reads import EVENTS
+from backup_sharing.store.postgres.schema import prepare
+from tests.store.commands import GIVER
+from tests.store.postgres.test_plans import kinds, plan, probes_only
+from tests.support.postgres.databases import drop_database, new_database
+
+FILL = """
+    INSERT INTO sharing_events (at, kind, sharing_id, backup_id, from_project_id, to_project_id,
+        by_project_id, by_user_id, request_id, position)
+    SELECT n, 'shared', 'sharing-' || n, 'backup-' || n % 50,
+        CASE WHEN n % 2 = 0 THEN '{giver}' ELSE 'from-' || n % 500 END,
+        CASE WHEN n % 4 = 1 THEN '{giver}' ELSE 'to-' || n END, '', '', '',
+        CASE WHEN n <= 19990 THEN n END
+    FROM generate_series(1, 20000) AS n;
+    UPDATE event_order SET last = 19990
+"""
+SORTS = {"Sort", "Incremental Sort", "Bitmap Heap Scan", "Hash Join", "Merge Join"}
+OTHERS = ("kind", "since", "before")
+
+
+@pytest.fixture(scope="module", params=["new", "filled", "analyzed"])
+def session(request: pytest.FixtureRequest, postgres: str) -> Iterator[psycopg.Connection[tuple[Any, ...]]]:
+    """Yield a session with a store's settings, in a database that is new, filled, or filled and analyzed."""
+    url = new_database(postgres)
+    prepare(url)
+    with psycopg.connect(url, autocommit=True) as connection:
+        if request.param != "new":
+            connection.execute("ALTER TABLE sharing_events SET (autovacuum_enabled = off)")
+            connection.execute(FILL.format(giver=GIVER))  # type: ignore[call-overload]  # constants
+        if request.param == "analyzed":
+            connection.execute("VACUUM ANALYZE")
+        connection.execute(settings_statement({}, "false"))  # type: ignore[call-overload]  # constants
+        connection.execute(sequencer.BY_INDEX.replace("true", "false"))  # type: ignore[call-overload]  # constants
+        yield connection
+    drop_database(url)
+
+
+def indexes(nodes: list[dict[str, Any]]) -> list[str]:
+    return [node["Index Name"] for node in nodes if "Index Name" in node]
+
+
+def with_others(**members: str) -> Iterator[EventFilter]:
+    for wanted in product([None, 1], repeat=len(OTHERS)):
+        kind, since, before = wanted
+        yield EventFilter(**members, kind=kind and "shared", since=since, before=before)  # type: ignore[arg-type]
+
+
+WANTED = {
+    "all": ({}, ["sharing_events_in_order"]),
+    "project": ({"project_id": "p"}, ["sharing_events_given", "sharing_events_received"]),
+    "other": ({"other_project_id": "o"}, ["sharing_events_given", "sharing_events_received"]),
+    "backup": ({"backup_id": "b"}, ["sharing_events_of_backup"]),
+    "backup of project": ({"project_id": "p", "backup_id": "b"}, ["sharing_events_of_backup"]),
+    "sharing": ({"sharing_id": "s"}, ["sharing_events_of_backup", *["sharings_pkey"] * 2]),
+    "sharing of project": (
+        {"project_id": "p", "sharing_id": "s"},
+        ["sharing_events_of_backup", *["sharings_pkey"] * 2],
+    ),
+}
+
+
+@pytest.mark.parametrize("descending", [False, True])
+@pytest.mark.parametrize("name", WANTED)
+def test_a_page_of_history_is_read_from_its_index_in_its_order(
+    session: psycopg.Connection[tuple[Any, ...]], name: str, descending: bool
+) -> None:
+    members, wanted = WANTED[name]
+    for wanted_events in with_others(**members):
+        nodes = plan(session, list_statement(wanted_events, EVENTS.dialect, descending=descending))
+        probes_only(nodes)
+        # Two ranges are sorted after the limit of each.
+        assert not kinds(nodes) & (SORTS - {"Sort"} if name in ("project", "other") else SORTS)
+        assert sorted(indexes(nodes)) == wanted
+
+
+def test_the_history_between_two_projects_is_read_in_order(session: psycopg.Connection[tuple[Any, ...]]) -> None:
+    for wanted_events in with_others(project_id="p", other_project_id="o"):
+        nodes = plan(session, list_statement(wanted_events, EVENTS.dialect, descending=True))
+        probes_only(nodes)
+        assert sorted(indexes(nodes)) == ["sharing_events_given", "sharing_events_received"]
+
+
+def test_events_after_a_position_are_read_from_there(session: psycopg.Connection[tuple[Any, ...]]) -> None:
+    nodes = plan(session, after_statement(EVENTS.dialect))
+    probes_only(nodes)
+    assert indexes(nodes) == ["sharing_events_in_order"]
+    assert not kinds(nodes) & SORTS
+
+
+def test_a_round_looks_only_at_events_without_position(session: psycopg.Connection[tuple[Any, ...]]) -> None:
+    nodes = plan(session, sequencer.PLACE)
+    scans = [node for node in nodes if node.get("Relation Name") == "sharing_events" and "Index Name" in node]
+    assert {node["Index Name"] for node in scans} <= {"sharing_events_without_position", "sharing_events_pkey"}
+    assert "Seq Scan" not in {node["Node Type"] for node in nodes if node.get("Relation Name") == "sharing_events"}
+    found = indexes(plan(session, sequencer.WITHOUT_POSITION))
+    assert found in (["sharing_events_without_position"], ["sharing_events_in_order"])  # the latter has the same rows
+
+
+def test_the_bounds_are_looked_up(session: psycopg.Connection[tuple[Any, ...]]) -> None:
+    nodes = plan(session, EVENTS.bounds)
+    assert indexes(nodes) == ["sharing_events_in_order"]
+    assert not kinds(nodes) & SORTS

@@ -1,0 +1,192 @@
+"""Watches through servers, gateways and databases that end: a client that resumes misses nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import psutil
+import pytest
+
+from backupsharing.v2 import backup_access_pb2 as pb
+from backupsharing.v2.backup_access_pb2_grpc import BackupAccessServiceStub
+from tests.support.house import SERVICE_TOKEN, House, Project
+from tests.support.ports import free_address
+from tests.support.postgres.databases import new_database
+from tests.support.postgres.server import PostgresServer
+from tests.support.programs import PATIENCE, Programs
+from tests.support.rest import Rest
+from tests.support.watching import Watching, watching
+
+pytestmark = pytest.mark.resilience
+
+SERVICE = [("x-auth-token", SERVICE_TOKEN)]
+
+
+@pytest.fixture
+def giver(own_house: House) -> Project:
+    return own_house.new_project()
+
+
+@pytest.fixture
+def backup_id(own_house: House, giver: Project) -> str:
+    return own_house.put_backup(giver)
+
+
+async def ended(stream: Watching) -> None:
+    """Wait for the end of the stream; assert that it says that the client can come again."""
+    last = await stream.record()
+    assert last is not None
+    assert last.name == "error"
+    assert last.body["error"]["code"] == "VolumeBackup.0900"
+    assert await stream.record() is None
+
+
+async def test_a_drained_server_ends_a_watch_that_resumes_elsewhere(
+    own_house: House, programs: Programs, giver: Project, backup_id: str
+) -> None:
+    address, rest = free_address(), Rest(free_address())
+    await asyncio.to_thread(own_house.start_another, address)
+    await asyncio.to_thread(programs.gateway, rest.address, f"{own_house.grpc_address},{address}")
+    async with watching(own_house.rest.address, giver.path, giver.token) as stream:
+        assert await stream.record() is not None
+        await own_house.share(giver, backup_id, "one")
+        seen = await stream.event()
+        own_house.server.signal(signal.SIGTERM)
+        await ended(stream)
+    own_house.close()
+    assert await asyncio.to_thread(own_house.server.wait) == 0
+    assert "Traceback" not in own_house.server.printed
+    body = {"shared": {"to_project_ids": ["two"], "backup_id": backup_id}}
+    answer = await rest.call("POST", giver.path, token=giver.token, body=body)
+    assert answer.status == 200, answer
+    async with watching(rest.address, giver.path, giver.token, headers={"Last-Event-ID": seen.id}) as stream:
+        assert (await stream.event()).event["to_project_id"] == "two"
+
+
+async def test_a_killed_server_ends_a_watch_that_resumes_later(
+    own_house: House, giver: Project, backup_id: str
+) -> None:
+    async with watching(own_house.rest.address, giver.path, giver.token, "from_beginning=true") as stream:
+        seen = await stream.event()
+        own_house.server.signal(signal.SIGKILL)
+        await asyncio.to_thread(own_house.server.wait)
+        last = await stream.record()
+        assert last is not None
+        assert last.name == "error"
+    await asyncio.to_thread(own_house.start_server)
+    while (await own_house.share(giver, backup_id, "one")).status != 200:
+        pass
+    async with watching(own_house.rest.address, giver.path, giver.token, f"cursor={seen.id}") as stream:
+        assert (await stream.event()).event["to_project_id"] == "one"
+
+
+async def test_a_drained_gateway_ends_its_watches(own_house: House, giver: Project) -> None:
+    async with watching(own_house.rest.address, giver.path, giver.token) as stream:
+        assert await stream.record() is not None
+        own_house.gateway.signal(signal.SIGTERM)
+        await ended(stream)
+
+
+class Follower:
+    """A client that watches all events, and resumes by its last cursor whenever its watch ends."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self.seen: list[pb.SharingEvent] = []
+        self.resumed = 0
+        self._cursor = ""
+        self.changed = asyncio.Event()
+
+    async def run(self) -> None:
+        while True:
+            async with grpc.aio.insecure_channel(self._address) as channel:
+                try:
+                    await self._follow(BackupAccessServiceStub(channel))
+                except grpc.aio.AioRpcError as error:
+                    if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                        raise
+                    self.resumed += 1
+            await asyncio.sleep(0.1)
+
+    async def _follow(self, stub: BackupAccessServiceStub) -> None:
+        request = pb.WatchSharingsRequest(cursor=self._cursor, from_beginning=True)
+        async for message in stub.WatchSharings(request, metadata=SERVICE, wait_for_ready=True):
+            self._cursor = message.cursor
+            if message.HasField("event"):
+                self.seen.append(message.event)
+            self.changed.set()
+
+    async def until(self, to_project_id: str) -> None:
+        async with asyncio.timeout(PATIENCE):
+            while to_project_id not in [event.to_project_id for event in self.seen]:
+                self.changed.clear()
+                await self.changed.wait()
+
+
+@asynccontextmanager
+async def following(address: str) -> AsyncIterator[Follower]:
+    follower = Follower(address)
+    task = asyncio.create_task(follower.run())
+    try:
+        yield follower
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+@pytest.fixture
+def house_on_postgres(own_postgres: PostgresServer, programs: Programs, tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path, programs, 2, postgres=new_database(own_postgres.url))
+    yield house
+    house.close()
+
+
+async def test_a_restarted_database_costs_a_follower_no_event(
+    house_on_postgres: House, own_postgres: PostgresServer
+) -> None:
+    house = house_on_postgres
+    giver = house.new_project()
+    backup_id = house.put_backup(giver)
+    async with following(house.grpc_address) as follower:
+        for number in range(3):
+            while (await house.share(giver, backup_id, f"before-{number}")).status not in (200, 409):
+                pass
+            await follower.until(f"before-{number}")
+            await asyncio.to_thread(own_postgres.kill)
+            await asyncio.to_thread(own_postgres.start)
+        while (await house.share(giver, backup_id, "last")).status not in (200, 409):
+            pass
+        await follower.until("last")
+    positions = [int(event.cursor.partition(":")[2]) for event in follower.seen]
+    assert positions == list(range(1, len(positions) + 1))
+    assert [event.to_project_id for event in follower.seen if event.kind == "shared"] == [
+        *(f"before-{number}" for number in range(3)),
+        "last",
+    ]
+
+
+WARM_ROUNDS, ROUNDS, AT_ONCE = 4, 20, 90
+MOST_GROWTH = 8 * 1024 * 1024
+"""Bytes; each of the watches would need some kilobytes if it stayed."""
+
+
+async def test_memory_is_flat_after_watches_opened_and_dropped(own_house: House, giver: Project) -> None:
+    process = psutil.Process(own_house.server.pid)
+    sizes = []
+    for _ in range(WARM_ROUNDS + ROUNDS):
+        async with grpc.aio.insecure_channel(own_house.grpc_address) as channel:
+            stub = BackupAccessServiceStub(channel)
+            request = pb.WatchSharingsRequest(project_id=giver.id)
+            calls = [stub.WatchSharings(request, metadata=[("x-auth-token", giver.token)]) for _ in range(AT_ONCE)]
+            for call in calls:
+                async with asyncio.timeout(PATIENCE):
+                    assert not (await call.read()).HasField("event")
+            for call in calls:
+                call.cancel()
+        sizes.append(process.memory_info().rss)
+    assert sizes[-1] - sizes[WARM_ROUNDS] < MOST_GROWTH, sizes
