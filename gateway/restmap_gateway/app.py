@@ -15,7 +15,7 @@ from aiohttp import web
 from programkit.garbage import collect_rarely
 from programkit.lifetime import Lifetime
 from programkit.logs import complaints_of
-from programkit.sparing import Sparing
+from programkit.rate_limited_log import RateLimitedLog
 from restmap.v1 import restmap_pb2
 from restmap_gateway.config import Settings
 from restmap_gateway.crossing.outward import ResponseHeaders
@@ -261,7 +261,7 @@ def _descriptions(settings: Settings, schema: Schema) -> Descriptions | None:
 
 
 def _log_unknown() -> UnknownMember:
-    log = Sparing("gateway", burst=100, per_second=1.0)
+    log = RateLimitedLog("gateway", burst=100, per_second=1.0)
 
     def tell(message: str, member: str) -> None:
         log.warning("ignored", message=message, member=shortened(member))

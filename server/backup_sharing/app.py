@@ -14,7 +14,7 @@ import uuid_utils
 
 from backup_sharing.config import Settings
 from backup_sharing.identity.configured import providers
-from backup_sharing.identity.interface import IdentityProvider, Links
+from backup_sharing.identity.interface import GatewayPeers, IdentityProvider
 from backup_sharing.listening import CannotListen, check_free
 from backup_sharing.model import Micros
 from backup_sharing.rpc import access_service, catalog_service, health, reflection, sharing_service, unary
@@ -117,7 +117,7 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         tls = _tls(settings)
         store = await _store(settings)
         cleanups.push_async_callback(store.close)
-        served, gateways, traffic = methods(store, settings), Links(settings.gateway_peer), Traffic()
+        served, gateways, traffic = methods(store, settings), GatewayPeers(settings.gateway_peer), Traffic()
         pipeline = _pipeline(settings, served, identity, gateways)
         serving = Health(store, SERVICES)
         multiplexer = _multiplexer(settings, pipeline, gateways, traffic)
@@ -183,7 +183,7 @@ async def _store(settings: Settings) -> BatchedStore:
 
 
 def _pipeline(
-    settings: Settings, served: Sequence[ServedMethod], identity: IdentityProvider, gateways: Links
+    settings: Settings, served: Sequence[ServedMethod], identity: IdentityProvider, gateways: GatewayPeers
 ) -> Pipeline:
     return Pipeline(
         served,
@@ -208,7 +208,7 @@ def _watch_limits(settings: Settings, identity: IdentityProvider) -> tuple[Watch
     return slots, Rechecks(identity, later, time.monotonic, max_seconds=settings.max_watch_seconds)
 
 
-def _multiplexer(settings: Settings, pipeline: Pipeline, gateways: Links, traffic: Traffic) -> Multiplexer:
+def _multiplexer(settings: Settings, pipeline: Pipeline, gateways: GatewayPeers, traffic: Traffic) -> Multiplexer:
     admitted = admission(gateways, settings.max_peer_streams, only_gateways=bool(settings.gateway_peer))
     return Multiplexer(pipeline, min(settings.max_concurrent_calls, MAX_IN_FLIGHT), traffic, admitted)
 

@@ -23,7 +23,7 @@ from backupsharing.client import (
     AsyncClient,
     Backup,
     BackupSharingError,
-    BadDoor,
+    BadEndpoint,
     Client,
     DeadlineExceeded,
     Retrying,
@@ -65,7 +65,7 @@ def test_without_a_token_none_is_sent(stub: StubServer, caller: Caller) -> None:
 
 @pytest.mark.parametrize("token", ["secret\n", "sécret", "sec\0ret"])
 def test_a_token_that_cannot_be_one_is_refused_and_not_shown(stub: StubServer, caller: Caller, token: str) -> None:
-    with pytest.raises(BadDoor) as raised:
+    with pytest.raises(BadEndpoint) as raised:
         caller.do(lambda client: client.count(), token=token)
     assert "ret" not in str(raised.value)
     assert stub.seen == []
@@ -267,8 +267,8 @@ def test_bad_files_for_tls_are_reported_when_a_client_is_made(tmp_path: Path, ca
     else:
         files["key"] = tmp_path / "locked.pem"
         files["key"].write_bytes(locked(key.read_bytes()))
-    told = next(str(file) for name, file in files.items() if name == ("ca" if given == "no pem" else "certificate"))
-    with pytest.raises(BadDoor, match=re.escape(told)):
+    reported = next(str(file) for name, file in files.items() if name == ("ca" if given == "no pem" else "certificate"))
+    with pytest.raises(BadEndpoint, match=re.escape(reported)):
         caller.do(lambda client: client.count(), target="127.0.0.1:1", **files)
 
 

@@ -18,7 +18,7 @@ from google.protobuf.descriptor_pb2 import MethodOptions
 from google.rpc.error_details_pb2 import ErrorInfo
 from grpc_status import rpc_status
 
-from backupsharing.client import AsyncClient, BadDoor, Client, Retrying, Unavailable
+from backupsharing.client import AsyncClient, BadEndpoint, Client, Retrying, Unavailable
 from backupsharing.client.connecting import explained
 from backupsharing.client.target import is_local
 from backupsharing.v2 import backup_access_pb2, backup_catalog_pb2, backup_sharing_pb2
@@ -55,7 +55,7 @@ def test_plain_text_on_this_machine_is_allowed(target: str) -> None:
 )
 def test_plain_text_to_another_machine_needs_insecure(target: str, tmp_path: Path) -> None:
     for client in (Client, AsyncClient):
-        with pytest.raises(BadDoor, match="plain text to another machine"):
+        with pytest.raises(BadEndpoint, match="plain text to another machine"):
             client(target, token="t")
     Client(target, token="t", insecure=True).close()
     Client(target, token="t", ca=Certificates(tmp_path).ca).close()
@@ -63,7 +63,7 @@ def test_plain_text_to_another_machine_needs_insecure(target: str, tmp_path: Pat
 
 @pytest.mark.parametrize("target", ["a.example:1,b.example:1", "10.0.0.1:1,[::1]:1", "10.0.0.1:1,"])
 def test_several_names_are_refused_with_the_way_out(target: str) -> None:
-    with pytest.raises(BadDoor, match="one name that resolves to all servers"):
+    with pytest.raises(BadEndpoint, match="one name that resolves to all servers"):
         Client(target, insecure=True)
 
 

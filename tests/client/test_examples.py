@@ -16,7 +16,7 @@ import backupsharing.client
 from backupsharing.client import AsyncClient, Client
 from tests.support.house import SERVICE_TOKEN, House
 
-MODULES = ("asynchronous", "door", "errors", "model", "retrying", "synchronous")
+MODULES = ("asynchronous", "endpoint", "errors", "model", "retrying", "synchronous")
 FOUND = [
     test
     for module in (backupsharing.client, *(import_module(f"backupsharing.client.{name}") for name in MODULES))

@@ -114,8 +114,8 @@ def test_a_check_answered_with_yes_exits_with_0(stub: StubServer) -> None:
         *("ALLOWED     yes", "BASIS       sharing", f"SHARING     {SHARING}", f"OWNER       {GIVER}"),
         "ENDS (UTC)  2026-11-30 19:07:46",
     ]
-    told = json.loads(run(stub, "check", BACKUP, RECIPIENT, "--token", "t", "--format", "json").stdout)
-    assert told["expire_time"] == "2026-11-30T19:07:46Z"
+    reported = json.loads(run(stub, "check", BACKUP, RECIPIENT, "--token", "t", "--format", "json").stdout)
+    assert reported["expire_time"] == "2026-11-30T19:07:46Z"
 
 
 @pytest.mark.parametrize("command", ["history", "watch"])
@@ -237,8 +237,8 @@ def test_a_watch_in_json_is_an_object_in_each_line(stub: StubServer) -> None:
     Streams(stub).then(event(1, **MEMBERS))
     with watching(stub, *CALLER, "--format", "json", "--from-beginning", "--kind", "shared") as process:
         assert process.stdout is not None
-        told = json.loads(process.stdout.readline())
-    assert told == {
+        reported = json.loads(process.stdout.readline())
+    assert reported == {
         **{name: value for name, value in MEMBERS.items() if name != "time"},
         "cursor": "s:1",
         "kind": "shared",

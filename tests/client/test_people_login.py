@@ -19,7 +19,7 @@ import pytest
 import yaml
 from aiohttp import web
 
-from backupsharing.commands.login import CannotLogIn, Identity, NobodyKnown, identify
+from backupsharing.commands.login import CannotLogIn, Identity, NoCredentials, identify
 from tests.support.certificates import Certificates
 from tests.support.ports import free_address
 from tests.support.programs import PATIENCE
@@ -121,7 +121,7 @@ def lets_in(_: web.Request) -> web.Response:
     ],
 )
 def test_what_is_missing_is_named(project: str, token: str, variables: dict[str, str], missing: str) -> None:
-    with pytest.raises(NobodyKnown, match=missing):
+    with pytest.raises(NoCredentials, match=missing):
         identified(variables, project, token)
 
 
@@ -180,18 +180,18 @@ def test_keystone_has_no_longer_to_answer_than_the_call() -> None:
         assert time.monotonic() - began < 10
 
 
-@pytest.mark.parametrize(("content", "told"), [(None, "No such file"), ("no certificate", "not a PEM certificate")])
-def test_a_ca_file_that_will_not_do_is_told(tmp_path: Path, content: str | None, told: str) -> None:
+@pytest.mark.parametrize(("content", "reported"), [(None, "No such file"), ("no certificate", "not a PEM certificate")])
+def test_a_ca_file_that_will_not_do_is_told(tmp_path: Path, content: str | None, reported: str) -> None:
     file = tmp_path / "ca.pem"
     if content is not None:
         file.write_text(content)
     variables = {"OS_AUTH_URL": "https://127.0.0.1:1", "OS_CACERT": str(file), **USER}
-    with pytest.raises(CannotLogIn, match=f"OS_CACERT: {file}: {told}"):
+    with pytest.raises(CannotLogIn, match=f"OS_CACERT: {file}: {reported}"):
         identified(variables)
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "reported"),
     [
         (lambda _: web.json_response({"error": {"message": "wrong password"}}, status=401), "gina: wrong password"),
         (lambda _: web.Response(text="<html>", status=503), "status 503"),
@@ -202,9 +202,9 @@ def test_a_ca_file_that_will_not_do_is_told(tmp_path: Path, content: str | None,
     ],
 )
 def test_an_answer_without_a_token_is_reported_not_the_password(
-    answer: Callable[[web.Request], web.Response], told: str
+    answer: Callable[[web.Request], web.Response], reported: str
 ) -> None:
-    with keystone(answer) as (url, _), pytest.raises(CannotLogIn, match=told) as raised:
+    with keystone(answer) as (url, _), pytest.raises(CannotLogIn, match=reported) as raised:
         identified({"OS_AUTH_URL": url, **USER})
     assert "secret" not in str(raised.value)
 
@@ -343,7 +343,7 @@ def test_secrets_may_be_in_a_file_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reported"),
     [
         ("clouds: {other: {auth: {}}}", "Cloud mine was not found"),
         ("clouds: [", "Cloud mine was not found"),
@@ -352,9 +352,9 @@ def test_secrets_may_be_in_a_file_of_their_own() -> None:
         ("clouds: {mine: {auth: text}}", "cannot be read"),
     ],
 )
-def test_a_cloud_that_will_not_do_is_told(content: str, told: str) -> None:
+def test_a_cloud_that_will_not_do_is_told(content: str, reported: str) -> None:
     Path("clouds.yaml").write_text(content, encoding="utf-8")
-    with pytest.raises((CannotLogIn, NobodyKnown), match=told):
+    with pytest.raises((CannotLogIn, NoCredentials), match=reported):
         identified({"OS_CLOUD": "mine"})
 
 

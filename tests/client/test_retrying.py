@@ -13,7 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 
 from backupsharing.client import Backup, BackupSharingError, DeadlineExceeded, Retrying, Unavailable
-from backupsharing.client.errors import Told
+from backupsharing.client.errors import FailureDetails
 from backupsharing.client.retrying import Attempts
 from backupsharing.v2.backup_access_pb2 import BatchCheckAccessResponse, CheckAccessResponse
 from backupsharing.v2.backup_catalog_pb2 import GetBackupResponse
@@ -260,7 +260,7 @@ def test_pauses_double_up_to_the_longest_and_spread() -> None:
 def test_no_attempt_begins_behind_the_deadline() -> None:
     now = [0.0]
     attempts = Attempts(Retrying(chance=lambda: 0.0), 1.0, is_repeatable=True, clock=lambda: now[0])
-    failure = Unavailable(Told("down", status=UNAVAILABLE))
+    failure = Unavailable(FailureDetails("down", status=UNAVAILABLE))
     now[0] = 0.8
     assert attempts.pause_after(failure) == pytest.approx(0.1)
     now[0] = 0.9

@@ -106,16 +106,17 @@ def test_an_event_that_comes_again_is_not_repeated(streams: Streams, caller: Cal
 
 def test_a_silent_stream_is_given_up(streams: Streams, caller: Caller) -> None:
     streams.then(event(1)).then(event(2))
-    told: list[str] = []
+    reported: list[str] = []
 
     def watch(client: Client) -> object:
         return taken(
-            client.watch(cursor="s:0", idle_timeout=0.2, on_reconnect=lambda failure, _: told.append(str(failure))), 2
+            client.watch(cursor="s:0", idle_timeout=0.2, on_reconnect=lambda failure, _: reported.append(str(failure))),
+            2,
         )
 
     assert caller.do(watch) == ["s:1", "s:2"]
     assert streams.asked[-1] == "s:1"
-    assert set(told) == {"No response for 0.2 s, not even a checkpoint."}
+    assert set(reported) == {"No response for 0.2 s, not even a checkpoint."}
     assert streams.gone.wait(PATIENCE)
 
 
@@ -134,14 +135,14 @@ def test_a_watch_from_the_beginning_begins_once(streams: Streams, caller: Caller
 @pytest.mark.parametrize("cursor", ["s:0", None])
 def test_a_watch_that_cannot_begin_fails_like_any_call(caller: Caller, cursor: str | None) -> None:
     address = free_address()
-    told: list[float] = []
+    reported: list[float] = []
 
     def watch(client: Client) -> object:
-        return taken(client.watch(cursor=cursor, on_reconnect=lambda _, pause: told.append(pause)), 1)
+        return taken(client.watch(cursor=cursor, on_reconnect=lambda _, pause: reported.append(pause)), 1)
 
     with pytest.raises(Unavailable, match="Nothing listens"):
         caller.do(watch, target=address)
-    assert len(told) == QUICK.attempts - 1
+    assert len(reported) == QUICK.attempts - 1
 
 
 def test_a_watch_that_has_begun_outlasts_any_outage(streams: Streams, caller: Caller) -> None:
@@ -321,13 +322,13 @@ async def test_an_async_watch_closed_while_its_stream_opens_ends(streams: Stream
 
 def test_closing_the_client_is_a_failure_of_its_watches(streams: Streams) -> None:
     with Client(streams.stub.address, project=PROJECT) as client, ThreadPoolExecutor(1) as pool:
-        told: list[object] = []
-        got = pool.submit(next, client.watch(cursor="s:0", on_reconnect=lambda *about: told.append(about)))
+        reported: list[object] = []
+        got = pool.submit(next, client.watch(cursor="s:0", on_reconnect=lambda *about: reported.append(about)))
         assert streams.held.wait(PATIENCE)
         client.close()
         with pytest.raises(BackupSharingError, match=r"^The client was closed\.$"):
             got.result(PATIENCE)
-        assert told == []
+        assert reported == []
 
 
 async def test_closing_the_async_client_is_a_failure_too(streams: Streams) -> None:

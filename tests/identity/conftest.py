@@ -10,11 +10,11 @@ import pytest_asyncio
 
 from backup_sharing.identity.breaker import Breaker
 from backup_sharing.identity.cache import TokenCache
-from backup_sharing.identity.interface import Links
+from backup_sharing.identity.interface import GatewayPeers
 from backup_sharing.identity.keystone import KeystoneTokens
 from backup_sharing.identity.keystone_client import KeystoneClient, ServiceUser
-from backup_sharing.identity.lanes import Lanes, Places
 from backup_sharing.identity.roles import RoleRules
+from backup_sharing.identity.validation_queues import ValidationQueues, WaitingLimits
 from tests.identity.clocks import Clocks
 from tests.identity.keystone_stub import KeystoneStub
 
@@ -63,12 +63,12 @@ async def provided(stub: KeystoneStub, clocks: Clocks) -> AsyncIterator[Provided
                 seconds=seconds,
                 refused_seconds=5.0,
                 most=most,
-                lanes=Lanes(at_once, waiting),
-                places=Places(2 * calls, calls),
+                queues=ValidationQueues(at_once, waiting),
+                waiting=WaitingLimits(2 * calls, calls),
                 monotonic=clocks.monotonic,
                 clock=clocks.wall,
             )
             cleanups.push_async_callback(cache.close)
-            return KeystoneTokens(public_url or stub.url, cache, Links(gateways), services)
+            return KeystoneTokens(public_url or stub.url, cache, GatewayPeers(gateways), services)
 
         yield make

@@ -8,7 +8,7 @@ import pytest
 
 from backup_sharing.errors import IdentityUnavailable, TokenInvalid, TokenMissing
 from backup_sharing.identity.chain import Chain
-from backup_sharing.identity.interface import Credentials, Links, Peer
+from backup_sharing.identity.interface import Credentials, GatewayPeers, Peer
 from backup_sharing.identity.mtls import Certificates
 from backup_sharing.identity.proxy import ProxyIdentity
 from backup_sharing.identity.roles import RoleRules
@@ -74,7 +74,7 @@ async def test_a_static_token_expires_under_its_watch(clocks: Clocks) -> None:
 
 async def test_a_chain_asks_the_one_that_knows_the_caller(stub: KeystoneStub, provided: Provided) -> None:
     tokens = StaticTokens({digest("static"): (MEMBER, None)}, lambda: 0.0)
-    chain = Chain([tokens, provided(), Certificates({"cinder": MEMBER}, Links(()))])
+    chain = Chain([tokens, provided(), Certificates({"cinder": MEMBER}, GatewayPeers(()))])
     token = stub.add("good", "other", "reader")
     assert (await chain.identify_again(by("static"))).project_id == "project"
     assert (await chain.identify_again(by(token))).project_id == "other"
@@ -84,7 +84,7 @@ async def test_a_chain_asks_the_one_that_knows_the_caller(stub: KeystoneStub, pr
 
 
 async def test_only_a_caller_named_by_a_proxy_cannot_be_asked_again(stub: KeystoneStub, provided: Provided) -> None:
-    proxy = ProxyIdentity(["apache:secret"], Links(()), RoleRules(), only=True)
+    proxy = ProxyIdentity(["apache:secret"], GatewayPeers(()), RoleRules(), only=True)
     proof = "Basic " + base64.b64encode(b"apache:secret").decode()
     metadata = {"proxy-authorization": proof, "x-project-id": "project", "x-roles": "member"}
     named = await proxy.identify(Credentials(metadata, Peer("unix:/gateway.sock")))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from backup_sharing.errors import TokenInvalid, TokenMissing
-from backup_sharing.identity.interface import Credentials, Links, Peer
+from backup_sharing.identity.interface import Credentials, GatewayPeers, Peer
 from backup_sharing.identity.mtls import Certificates
 from backup_sharing.model import Principal
 
@@ -15,7 +15,7 @@ KNOWN = {"backup.internal": BACKUP_SERVICE, "reports.internal": REPORTS, "both.i
 
 
 def provider() -> Certificates:
-    return Certificates(KNOWN, Links(["gateway.internal", "both.internal"]))
+    return Certificates(KNOWN, GatewayPeers(["gateway.internal", "both.internal"]))
 
 
 def shown(*names: str, address: str = "ipv4:10.0.0.1:5", **metadata: str) -> Credentials:
@@ -51,7 +51,7 @@ async def test_who_brings_a_token_is_judged_by_the_token() -> None:
 
 
 @pytest.mark.parametrize(
-    ("peer", "is_link"),
+    ("peer", "is_gateway"),
     [
         (Peer("unix:/run/sharing.sock"), True),
         (Peer("unix:"), True),
@@ -61,5 +61,5 @@ async def test_who_brings_a_token_is_judged_by_the_token() -> None:
         (Peer(""), False),
     ],
 )
-def test_links_are_unix_sockets_and_gateways(peer: Peer, is_link: bool) -> None:
-    assert Links(["gateway.internal"]).includes(peer) == is_link
+def test_links_are_unix_sockets_and_gateways(peer: Peer, is_gateway: bool) -> None:
+    assert GatewayPeers(["gateway.internal"]).includes(peer) == is_gateway

@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from backup_sharing.errors import ProxyRequired, TokenInvalid, TokenMissing
-from backup_sharing.identity.interface import Credentials, Links, Peer
+from backup_sharing.identity.interface import Credentials, GatewayPeers, Peer
 from backup_sharing.identity.proxy import HEADERS, ProxyIdentity
 from backup_sharing.identity.roles import RoleRules
 from backup_sharing.model import Principal
@@ -30,7 +30,7 @@ def basic(credential: str, scheme: str = "Basic") -> dict[str, str]:
 
 
 def provider(rules: RoleRules = NO_RULES, *, only: bool = False) -> ProxyIdentity:
-    return ProxyIdentity(["front:new-secret", "front:old-secret"], Links(["gateway.internal"]), rules, only=only)
+    return ProxyIdentity(["front:new-secret", "front:old-secret"], GatewayPeers(["gateway.internal"]), rules, only=only)
 
 
 async def identified(metadata: dict[str, str], peer: Peer = GATEWAY, *, only: bool = False) -> Principal:

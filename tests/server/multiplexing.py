@@ -16,8 +16,8 @@ from multiplex.v1 import multiplex_pb2 as pb
 from restmap.multiplexing.frames import FRAME_BYTES
 from restmap.multiplexing.multiplexer import SERVICE, Multiplexer
 from restmap.multiplexing.traffic import Traffic
+from tests.server.calls import GET, GIVERS_TOKEN, channel_to
 from tests.server.cast import GIVER
-from tests.server.doors import GET, GIVERS_TOKEN, channel_to
 
 PATIENCE = 30.0
 STREAM = f"/{SERVICE}/Multiplex"

@@ -21,12 +21,12 @@ LATER = commands.NOW + commands.SECOND
 ENDS = {"1": LATER, "2": LATER + 1}
 """Ends of the initial sharings by the backup's last digit: those of the first backup are due."""
 
-STANDING = [
+EXISTING = [
     commands.share(
         *map(commands.project_id, range(1, 4)),
         backup_id=backup.id,
         giver=backup.project_id,
-        sharing_ids=[f"standing-{backup.id[-1]}-{number}" for number in range(1, 4)],
+        sharing_ids=[f"existing-{backup.id[-1]}-{number}" for number in range(1, 4)],
         expires_at=ENDS.get(backup.id[-1]),
     )
     for backup in BACKUPS
@@ -36,7 +36,7 @@ STANDING = [
 _backup_ids = st.sampled_from([*(backup.id for backup in BACKUPS), BACKUPS[0].id, commands.backup_id(5)])
 _projects = st.sampled_from([commands.GIVER, commands.GIVER, commands.OTHER])
 _recipients = st.lists(st.integers(1, 6), min_size=1, max_size=4, unique=True)
-_sharing_ids = st.sampled_from([f"standing-{backup}-{number}" for backup in (1, 2, 4) for number in (1, 2)])
+_sharing_ids = st.sampled_from([f"existing-{backup}-{number}" for backup in (1, 2, 4) for number in (1, 2)])
 _keys = st.sampled_from([None, None, "one", "two"])
 
 _ends = st.tuples(st.sampled_from([None, None, LATER, LATER + 1, LATER + 9]), st.sampled_from([False, False, True]))
@@ -72,7 +72,7 @@ def _command(number: int, drawn: tuple[object, ...] | str) -> Command:
                 expires_at=end,
                 validate_only=only,
             )
-        case (str() as id, str() as project, key) if id.startswith("standing"):
+        case (str() as id, str() as project, key) if id.startswith("existing"):
             idempotency = commands.key(key, id.encode(), "Cancel") if key else None
             return commands.cancel(id, project, _because(because, project), idempotency)
         case (str() as backup_id, str() as project, key):

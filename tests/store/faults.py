@@ -65,10 +65,10 @@ def stored_once(url: str, acknowledged: Iterable[Sharing]) -> None:
     history = {sharing.id: sharing for sharing in engine.history()}
     lost = [sharing for sharing in acknowledged if sharing.id not in history]
     assert not lost
-    told = Counter((event.kind, event.sharing_id) for event in engine.events() if event.sharing_id)
+    reported = Counter((event.kind, event.sharing_id) for event in engine.events() if event.sharing_id)
     expected = Counter(("shared", shared) for shared in history)
     expected.update(("cancelled", sharing.id) for sharing in history.values() if sharing.deleted_at is not None)
-    assert told == expected
+    assert reported == expected
 
 
 def sessions(url: str) -> int:

@@ -39,7 +39,7 @@ MOST: Final = 400
 """Maximum runs of a scene; no scene makes as many system calls."""
 
 
-class Told:
+class Outcomes:
     """The outcomes that the callers of one process got, in a file that survives the process."""
 
     def __init__(self, path: Path) -> None:
@@ -62,7 +62,7 @@ class Told:
         self._file.write(f"{line}\n")
 
 
-Scene = Callable[[Path, Callable[[], None], Callable[[], None], Told], Awaitable[None]]
+Scene = Callable[[Path, Callable[[], None], Callable[[], None], Outcomes], Awaitable[None]]
 """The actions in one process, with functions that break and mend the disk."""
 
 
@@ -71,130 +71,130 @@ async def _open(path: Path) -> Store:
 
 
 async def _commit(
-    store: Store, break_: Callable[[], None], mend: Callable[[], None], told: Told, recipients: int = 2
+    store: Store, break_: Callable[[], None], mend: Callable[[], None], outcomes: Outcomes, recipients: int = 2
 ) -> None:
     """Send two shares at once, while the disk may fail."""
     break_()
-    words = await asyncio.gather(told.share(store, 2, recipients), told.share(store, 3, recipients))
+    words = await asyncio.gather(outcomes.share(store, 2, recipients), outcomes.share(store, 3, recipients))
     if "OUTCOME_UNKNOWN" in words:
         await store.failed.wait()
     if store.failed.is_set():
-        told.say("failed")
+        outcomes.say("failed")
     else:
-        await _count(store, told)
+        await _count(store, outcomes)
     mend()
 
 
-async def _count(store: Store, told: Told) -> None:
+async def _count(store: Store, outcomes: Outcomes) -> None:
     try:
-        told.say(f"count {await store.count_sharings(given())}")
+        outcomes.say(f"count {await store.count_sharings(given())}")
     except Failure as failure:
-        told.say(f"count {failure.reason}")
+        outcomes.say(f"count {failure.reason}")
 
 
-async def _go_on(store: Store, told: Told) -> None:
+async def _go_on(store: Store, outcomes: Outcomes) -> None:
     """Send one more share, which works unless the store has failed; a failed store can be closed without harm."""
-    await told.share(store, 9)
+    await outcomes.share(store, 9)
     if store.failed.is_set():
         await store.close()
 
 
-async def commit(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
+async def commit(path: Path, break_: Callable[[], None], mend: Callable[[], None], outcomes: Outcomes) -> None:
     """Commit after other commits; the process ends after the commit."""
     store = await _open(path)
-    await told.share(store, 1)
-    await _commit(store, break_, mend, told)
+    await outcomes.share(store, 1)
+    await _commit(store, break_, mend, outcomes)
 
 
-async def commits(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
+async def commits(path: Path, break_: Callable[[], None], mend: Callable[[], None], outcomes: Outcomes) -> None:
     """Commit after other commits, then commit once more."""
     store = await _open(path)
-    await told.share(store, 1)
-    await _commit(store, break_, mend, told)
-    await _go_on(store, told)
+    await outcomes.share(store, 1)
+    await _commit(store, break_, mend, outcomes)
+    await _go_on(store, outcomes)
 
 
-async def first_commit(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
+async def first_commit(path: Path, break_: Callable[[], None], mend: Callable[[], None], outcomes: Outcomes) -> None:
     """Make the first commit in a restarted log, which SQLite then truncates to its usual length."""
     sqlite_connection.LOG_KEPT = 4096  # type: ignore[misc] # longer than any here
     store = await _open(path)
-    await told.share(store, 4, recipients=40)
-    await told.share(store, 1)
+    await outcomes.share(store, 4, recipients=40)
+    await outcomes.share(store, 1)
     assert parts(store).checkpointer._stand_still(parts(store).writer._connection, 1)
-    await _commit(store, break_, mend, told)
-    await _go_on(store, told)
+    await _commit(store, break_, mend, outcomes)
+    await _go_on(store, outcomes)
 
 
-async def large_commit(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
+async def large_commit(path: Path, break_: Callable[[], None], mend: Callable[[], None], outcomes: Outcomes) -> None:
     """Make a commit so large that SQLite writes its first frames before the commit."""
     store = await _open(path)
-    await told.share(store, 1)
+    await outcomes.share(store, 1)
     parts(store).writer._connection.execute("PRAGMA cache_size = 4")
-    await _commit(store, break_, mend, told, recipients=12)
-    await _go_on(store, told)
+    await _commit(store, break_, mend, outcomes, recipients=12)
+    await _go_on(store, outcomes)
 
 
-async def long_log(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
+async def long_log(path: Path, break_: Callable[[], None], mend: Callable[[], None], outcomes: Outcomes) -> None:
     """Make a commit that grows the index of the log; SQLite does that after the frames are on the disk."""
     store = await _open(path)
-    await told.share(store, 1)
+    await outcomes.share(store, 1)
     writing = parts(store).writer._connection
     writing.execute("CREATE TABLE filler (content)")
     writing.execute("INSERT INTO filler VALUES (zeroblob(?))", (4096 * 4030,))
     while log_use(log_path(path)).frames < INDEXED - 4:
         writing.execute("INSERT INTO filler VALUES (1)")
-    await _commit(store, break_, mend, told, recipients=12)
-    await _go_on(store, told)
+    await _commit(store, break_, mend, outcomes, recipients=12)
+    await _go_on(store, outcomes)
 
 
-async def checkpoint(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
+async def checkpoint(path: Path, break_: Callable[[], None], mend: Callable[[], None], outcomes: Outcomes) -> None:
     """Checkpoint committed changes, then commit again."""
     store = await _open(path)
-    await told.share(store, 1)
+    await outcomes.share(store, 1)
     break_()
     checkpointer = parts(store).checkpointer
     checkpointer._attempt(lambda: checkpointer._stand_still(parts(store).writer._connection, 0.1))
-    await _commit(store, lambda: None, mend, told)
-    await _go_on(store, told)
+    await _commit(store, lambda: None, mend, outcomes)
+    await _go_on(store, outcomes)
 
 
-async def close(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
+async def close(path: Path, break_: Callable[[], None], mend: Callable[[], None], outcomes: Outcomes) -> None:
     """Close a store that has frames in its log."""
     store = await _open(path)
-    await told.share(store, 1)
+    await outcomes.share(store, 1)
     break_()
     await store.close()
-    told.say("failed" if store.failed.is_set() else "closed")
+    outcomes.say("failed" if store.failed.is_set() else "closed")
 
 
-async def read(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
+async def read(path: Path, break_: Callable[[], None], mend: Callable[[], None], outcomes: Outcomes) -> None:
     """Read, partly from the log."""
     store = await _open(path)
-    await told.share(store, 1)
+    await outcomes.share(store, 1)
     break_()
     for _ in range(3):
-        await _count(store, told)
+        await _count(store, outcomes)
     mend()
-    await _count(store, told)
-    await _go_on(store, told)
+    await _count(store, outcomes)
+    await _go_on(store, outcomes)
 
 
-async def unclean(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
+async def unclean(path: Path, break_: Callable[[], None], mend: Callable[[], None], outcomes: Outcomes) -> None:
     """Leave a database with a non-empty log for the next process."""
-    await told.share(await _open(path), 1)
+    await outcomes.share(await _open(path), 1)
 
 
-async def start(path: Path, break_: Callable[[], None], mend: Callable[[], None], told: Told) -> None:
+async def start(path: Path, break_: Callable[[], None], mend: Callable[[], None], outcomes: Outcomes) -> None:
     """Start a server on that database; it retries until the disk works, and then the log must be empty."""
     readiness.TRY_EVERY = 0.01  # type: ignore[misc] # as long as the disk is broken
     break_()
     store = await open_store(str(path))
-    told.say("ready" if store._readiness.is_ready else f"not ready {await told.share(store, 2)}")
+    outcomes.say("ready" if store._readiness.is_ready else f"not ready {await outcomes.share(store, 2)}")
     mend()
     while not store._readiness.is_ready:  # noqa: ASYNC110 -- there is no event for it
         await asyncio.sleep(0.01)
-    told.say(f"log {log_path(path).stat().st_size}")
-    await told.share(store, 9)
+    outcomes.say(f"log {log_path(path).stat().st_size}")
+    await outcomes.share(store, 9)
 
 
 SCENES: Final[dict[str, Scene]] = {
@@ -212,11 +212,11 @@ async def _make(path: Path) -> None:
 def _play(scene: Scene, path: Path, disk: FaultyDisk, fault: Fault, skip: int) -> None:
     """Run the scene in a process of its own, and kill that process at the end."""
     if (pid := os.fork()) == 0:
-        told = Told(path.with_name("told"))
+        outcomes = Outcomes(path.with_name("outcomes"))
         try:
-            asyncio.run(_killed(scene(path, lambda: disk.break_(fault, skip), disk.mend, told)))
+            asyncio.run(_killed(scene(path, lambda: disk.break_(fault, skip), disk.mend, outcomes)))
         except BaseException as error:
-            told.say(f"defect {error!r}")
+            outcomes.say(f"defect {error!r}")
             raise
         finally:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -252,8 +252,8 @@ def main(commands: str, folder: str, scene: str, *faults: str) -> None:
             _play(SCENES[scene], path, disk, Fault.read(fault), skip)
             disk.mend()
             failed = disk.failed
-            told = path.with_name("told").read_text().splitlines()
-            case = {"fault": which, "skip": skip, "failed": failed, "told": told, **_stored(path)}
+            outcomes = path.with_name("outcomes").read_text().splitlines()
+            case = {"fault": which, "skip": skip, "failed": failed, "outcomes": outcomes, **_stored(path)}
             sys.stdout.write(json.dumps(case) + "\n")
             shutil.rmtree(path.parent)
             if not failed:

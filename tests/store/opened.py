@@ -9,8 +9,8 @@ from backup_sharing.store.batched import BatchedStore
 from backup_sharing.store.engine import system_clock
 from backup_sharing.store.interface import Store
 from backup_sharing.store.postgres.engine import PostgresEngine
-from backup_sharing.store.postgres.lane import Lane
 from backup_sharing.store.postgres.pooling import PreparedStatements
+from backup_sharing.store.postgres.writer import Writer
 from backup_sharing.store.sqlite.checkpointer import LogBounds
 from backup_sharing.store.sqlite.engine import Parts, SqliteEngine
 
@@ -64,8 +64,8 @@ def parts(store: Store) -> Parts:
     return sqlite_engine(store).parts
 
 
-def lanes(store: Store) -> list[Lane]:
-    """Return the lanes of a store opened by `open_postgres`."""
+def writers(store: Store) -> list[Writer]:
+    """Return the writers of a store opened by `open_postgres`."""
     assert isinstance(store, BatchedStore)
     assert isinstance(store._engine, PostgresEngine)
-    return store._engine._lanes
+    return store._engine._writers

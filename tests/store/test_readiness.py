@@ -40,17 +40,17 @@ def finds(*found: Sequence[str] | Exception) -> Callable[[], Awaitable[Sequence[
 
 async def refusals(readiness: Readiness) -> list[str]:
     """Return the distinct messages that callers get until the database is ready."""
-    told: list[str] = []
+    reported: list[str] = []
     async with asyncio.timeout(30):
         while not readiness.is_ready:
             with pytest.raises(Unavailable) as refused:
                 readiness.check()
-            if str(refused.value) not in told:
-                told.append(str(refused.value))
+            if str(refused.value) not in reported:
+                reported.append(str(refused.value))
             await asyncio.sleep(0)
     readiness.check()
     await readiness.close()
-    return told
+    return reported
 
 
 async def test_a_database_that_is_ready_is_not_looked_at_again() -> None:
@@ -63,8 +63,8 @@ async def test_a_database_that_is_ready_is_not_looked_at_again() -> None:
 async def test_callers_are_told_what_the_database_lacks_by_then() -> None:
     readiness = Readiness(finds(AWAY, AWAY, DISK, ["0002_more"]))
     await readiness.open()
-    told = await refusals(readiness)
-    assert [next(word for word in ("reached", "disk", "migrated") if word in text) for text in told] == [
+    reported = await refusals(readiness)
+    assert [next(word for word in ("reached", "disk", "migrated") if word in text) for text in reported] == [
         "reached",
         "disk",
         "migrated",

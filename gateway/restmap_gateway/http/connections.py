@@ -7,7 +7,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from programkit.sparing import Sparing
+from programkit.rate_limited_log import RateLimitedLog
 
 _MOST_BY_DEFAULT: Final = 10_000
 _RESERVE: Final = 64
@@ -53,7 +53,7 @@ class Connections:
         self._waiting: dict[Closable, None] = {}
         self._unfinished: dict[Closable, int] = {}
         self._unfinished_bytes = 0
-        self._log = Sparing("restmap_gateway.http.connections", burst=20, per_second=1.0)
+        self._log = RateLimitedLog("restmap_gateway.http.connections", burst=20, per_second=1.0)
 
     def opened(self, connection: Closable, client: str, instead_of: Closable | None = None) -> bool:
         """Register a new idle connection; return False if it is over a limit.

@@ -10,7 +10,7 @@ from http import HTTPStatus
 import structlog
 from aiohttp import HttpVersion10, HttpVersion11, web
 
-from programkit.sparing import Sparing
+from programkit.rate_limited_log import RateLimitedLog
 from restmap_gateway.errors import InvalidRequest, RequestFailed, shortened
 from restmap_gateway.http.aiohttp_handler import MOST_HEADERS, Malformed, why_malformed
 from restmap_gateway.http.connection import Connection, HeadersTooLarge, Patience
@@ -98,8 +98,8 @@ class HttpServer(web.Server):
         self._takes_any_method = not are_all_common(methods)
         self._in_flight = InFlight(limits.in_flight, unwritten)
         self._log = structlog.get_logger("gateway.request")
-        self._garbage = Sparing("gateway.request", burst=20, per_second=1.0)
-        self._sparing = Sparing("gateway.request", burst=100, per_second=20.0)
+        self._garbage = RateLimitedLog("gateway.request", burst=20, per_second=1.0)
+        self._rare_log = RateLimitedLog("gateway.request", burst=100, per_second=20.0)
 
     def __call__(self) -> Connection:
         """Create the protocol of one connection."""
@@ -193,7 +193,7 @@ class HttpServer(web.Server):
         self, request: web.BaseRequest, request_id: str, turn: InFlightRequest, answer: HttpResponse, began: float
     ) -> None:
         # Unauthenticated clients could fill the disk: such a line is several times as large as the request.
-        log = self._log if turn.is_for_server and answer.status != _UNAUTHORIZED else self._sparing
+        log = self._log if turn.is_for_server and answer.status != _UNAUTHORIZED else self._rare_log
         log.info(
             "request",
             method=request.method if request.method in self._methods else _UNKNOWN_METHOD,

@@ -8,7 +8,7 @@ from typing import Final
 
 from aiohttp.web import BaseRequest
 
-from programkit.sparing import Sparing
+from programkit.rate_limited_log import RateLimitedLog
 from restmap_gateway.errors import RequestFailed
 from restmap_gateway.http.connection import Connection
 
@@ -33,7 +33,7 @@ class Unwritten:
         self._bytes = 0
         self._writing: dict[Connection, tuple[int, float]] = {}
         """Bytes and start time by connection, the oldest first."""
-        self._log = Sparing("restmap_gateway.http.connections", burst=20, per_second=1.0)
+        self._log = RateLimitedLog("restmap_gateway.http.connections", burst=20, per_second=1.0)
 
     def check_room(self, size: int = 0) -> None:
         """Return if a response of this many bytes (0: of any size) may be written.

@@ -10,7 +10,7 @@ True True
 """
 
 from backupsharing.client.asynchronous import AsyncClient
-from backupsharing.client.door import BadDoor, Door
+from backupsharing.client.endpoint import BadEndpoint, Endpoint
 from backupsharing.client.errors import (
     AlreadyShared,
     BackupNotAvailable,
@@ -59,11 +59,11 @@ __all__ = [
     "BackupNotFound",
     "BackupOwnerFixed",
     "BackupSharingError",
-    "BadDoor",
+    "BadEndpoint",
     "Client",
     "CursorExpired",
     "DeadlineExceeded",
-    "Door",
+    "Endpoint",
     "EventFilter",
     "EventKind",
     "IdempotencyKeyReused",

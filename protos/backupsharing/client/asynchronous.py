@@ -11,7 +11,7 @@ import grpc
 
 from backupsharing.client import access, calls
 from backupsharing.client.calls import PAGE_SIZE
-from backupsharing.client.door import Door, File
+from backupsharing.client.endpoint import Endpoint, File
 from backupsharing.client.errors import BackupSharingError
 from backupsharing.client.model import (
     Access,
@@ -75,13 +75,13 @@ class AsyncClient:
             retrying: number of attempts, and pauses between them.
 
         Raises:
-            BadDoor: the files do not belong together or cannot be read, or plain text is not allowed.
+            BadEndpoint: the files do not belong together or cannot be read, or plain text is not allowed.
         """
         if bool(target) == (channel is not None):
             raise ValueError("expected is either a target or a channel")
         self._project = project
         # Bad files raise here; the channel is opened later, because it belongs to a running loop.
-        opener = Door(target, ca, certificate, key, insecure or channel is not None).aio_opener()
+        opener = Endpoint(target, ca, certificate, key, insecure or channel is not None).aio_opener()
         self._sender = AsyncSender(channel, opener, target=target, token=token, timeout=timeout, retrying=retrying)
 
     async def __aenter__(self) -> Self:

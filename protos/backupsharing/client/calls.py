@@ -23,7 +23,7 @@ Result = TypeVar("Result")
 Item = TypeVar("Item")
 
 PAGE_SIZE = 100
-"""Items in a page of a list: usually a few thousand bytes, and never more than `door.LONGEST_ANSWER`."""
+"""Items in a page of a list: usually a few thousand bytes, and never more than `endpoint.LONGEST_ANSWER`."""
 
 _SHARINGS = "/backupsharing.v2.BackupSharingService"
 _CATALOG = "/backupsharing.v2.BackupCatalogService"

@@ -44,6 +44,6 @@ def explained(description: str, target: str) -> str:
     if any(text in description for text in _CONNECTING):
         for texts, sentence in _SENTENCES:
             if any(text in description for text in texts):
-                told = sentence.format(target=target or "the server")
-                return told[0].upper() + told[1:] if not target else told
+                shown = sentence.format(target=target or "the server")
+                return shown[0].upper() + shown[1:] if not target else shown
     return description

@@ -54,7 +54,7 @@ class Violation:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class FailureDetails:
     """The details of a failure."""
 
     message: str
@@ -70,25 +70,25 @@ class Told:
 class BackupSharingError(Exception):
     """A call failed. Base class of all exceptions for failed calls."""
 
-    def __init__(self, told: Told) -> None:
-        super().__init__(told.message)
-        self._told = told
-        self.message = told.message
-        self.reason = told.reason
+    def __init__(self, details: FailureDetails) -> None:
+        super().__init__(details.message)
+        self._details = details
+        self.message = details.message
+        self.reason = details.reason
         """A value of ``ErrorReason`` without its prefix; empty if the failure did not come from the service."""
-        self.code = told.metadata.get("code", "")
+        self.code = details.metadata.get("code", "")
         """The documented error code, the same as over REST."""
-        self.metadata = told.metadata
+        self.metadata = details.metadata
         """Metadata of the failure, such as ``backup_id``."""
-        self.violations = tuple(told.violations)
+        self.violations = tuple(details.violations)
         """All violations of the request."""
-        self.request_id = told.request_id
+        self.request_id = details.request_id
         """Id of the request in the service's log."""
-        self.retry_after = told.retry_after
+        self.retry_after = details.retry_after
         """Seconds to wait before a retry; None if the service gave none."""
-        self.status = told.status
+        self.status = details.status
         """The gRPC status code."""
-        self.idempotency_key = told.idempotency_key
+        self.idempotency_key = details.idempotency_key
         """Key of the failed change, also if the caller gave none: the change can be repeated with this key."""
 
     @property
@@ -96,9 +96,9 @@ class BackupSharingError(Exception):
         """Whether the outcome of the change is unknown: its response was lost, or did not arrive in time."""
         return self.status in _UNCERTAIN and self.reason not in _CERTAIN
 
-    def __reduce__(self) -> tuple[type[BackupSharingError], tuple[Told]]:
+    def __reduce__(self) -> tuple[type[BackupSharingError], tuple[FailureDetails]]:
         """Pickle all details, for exceptions of worker processes."""
-        return type(self), (self._told,)
+        return type(self), (self._details,)
 
 
 class InvalidRequest(BackupSharingError):
@@ -213,17 +213,19 @@ def failure_of(error: grpc.RpcError, idempotency_key: str, timeout: float, targe
         message = _not_within(timeout)
     elif status is grpc.StatusCode.UNAVAILABLE:
         message = explained(message, target)
-    known = Told(message=message, status=status, idempotency_key=idempotency_key)
+    known = FailureDetails(message=message, status=status, idempotency_key=idempotency_key)
     for name, value in cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata() or ()):
         if name == _DETAILS and isinstance(value, bytes):
-            known = _told(value, known)
+            known = _with_details(value, known)
     return REASONS.get(known.reason, _STATUSES.get(status, BackupSharingError))(known)
 
 
 def too_late(timeout: float, idempotency_key: str) -> DeadlineExceeded:
     """Return the exception for a call whose timeout passed before the call was sent."""
     message = _not_within(timeout)
-    return DeadlineExceeded(Told(message, status=grpc.StatusCode.DEADLINE_EXCEEDED, idempotency_key=idempotency_key))
+    return DeadlineExceeded(
+        FailureDetails(message, status=grpc.StatusCode.DEADLINE_EXCEEDED, idempotency_key=idempotency_key)
+    )
 
 
 def _not_within(timeout: float) -> str:
@@ -232,17 +234,19 @@ def _not_within(timeout: float) -> str:
 
 def closed(idempotency_key: str) -> BackupSharingError:
     """Return the exception for a call whose client was closed before the response arrived."""
-    told = Told("The client was closed.", status=grpc.StatusCode.CANCELLED, idempotency_key=idempotency_key)
-    return BackupSharingError(told)
+    details = FailureDetails(
+        "The client was closed.", status=grpc.StatusCode.CANCELLED, idempotency_key=idempotency_key
+    )
+    return BackupSharingError(details)
 
 
 def unreadable(method: str, idempotency_key: str) -> ServerFault:
     """Return the exception for an unreadable response; the outcome of the call is unknown."""
     message = f"The answer to {method} cannot be read."
-    return ServerFault(Told(message, status=grpc.StatusCode.INTERNAL, idempotency_key=idempotency_key))
+    return ServerFault(FailureDetails(message, status=grpc.StatusCode.INTERNAL, idempotency_key=idempotency_key))
 
 
-def _told(details: bytes, known: Told) -> Told:
+def _with_details(details: bytes, known: FailureDetails) -> FailureDetails:
     info, bad, request, retry = ErrorInfo(), BadRequest(), RequestInfo(), RetryInfo()
     try:
         found = [_unpacked(details, message) for message in (info, bad, request, retry)]

@@ -11,7 +11,7 @@ import grpc
 
 from backupsharing.client import access, calls
 from backupsharing.client.calls import PAGE_SIZE
-from backupsharing.client.door import Door, File
+from backupsharing.client.endpoint import Endpoint, File
 from backupsharing.client.errors import BackupSharingError
 from backupsharing.client.model import (
     Access,
@@ -74,13 +74,13 @@ class Client:
             retrying: number of attempts, and pauses between them.
 
         Raises:
-            BadDoor: the files do not belong together or cannot be read, or plain text is not allowed.
+            BadEndpoint: the files do not belong together or cannot be read, or plain text is not allowed.
         """
         if bool(target) == (channel is not None):
             raise ValueError("expected is either a target or a channel")
         self._project = project
         self._sender = Sender(
-            channel or Door(target, ca, certificate, key, insecure).channel(),
+            channel or Endpoint(target, ca, certificate, key, insecure).channel(),
             is_own=channel is None,
             target=target,
             token=token,

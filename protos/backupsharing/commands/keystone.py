@@ -17,7 +17,7 @@ from keystoneauth1.session import Session
 from openstack.config import OpenStackConfig
 from openstack.exceptions import SDKException
 
-from backupsharing.commands.login import CannotLogIn, Identity, NobodyKnown
+from backupsharing.commands.login import CannotLogIn, Identity, NoCredentials
 
 _PASSWORD = ("password", "v3password")
 _TOKEN = ("token", "v3token")
@@ -68,7 +68,7 @@ def log_in(project: str, token: str, timeout: float) -> Identity:
         timeout: maximum seconds to wait for each response of Keystone.
 
     Raises:
-        NobodyKnown: the configuration is incomplete.
+        NoCredentials: the configuration is incomplete.
         CannotLogIn: the configuration cannot be read, or Keystone gives no token.
     """
     region = _region(project, token)
@@ -82,8 +82,8 @@ def log_in(project: str, token: str, timeout: float) -> Identity:
         session = Session(region.get_auth(), verify=verify, cert=certificate, timeout=timeout)
         got = Identity(str(session.get_project_id() or ""), str(session.get_token() or ""))
     except exceptions.HttpError as error:
-        told = f"status {error.http_status}" if error.http_status >= 500 or not error.message else error.message
-        raise CannotLogIn(f"{url}: rejects the login of {user}: {told}") from None
+        cause = f"status {error.http_status}" if error.http_status >= 500 or not error.message else error.message
+        raise CannotLogIn(f"{url}: rejects the login of {user}: {cause}") from None
     except exceptions.DiscoveryFailure as error:
         # The cause, such as a refused connection, follows the advice of keystoneauth1.
         cause = str(error).partition("auth_url is correct. ")[2] or "unexpected response"
@@ -115,7 +115,7 @@ def _region(project: str, token: str) -> Any:  # noqa: ANN401 - openstack.config
             return _Configuration(project, token).get_one(cloud=os.environ.get("OS_CLOUD") or None)
     except exceptions.MissingRequiredOptions as error:
         missing = " and ".join(f"OS_{option.dest.upper()}" for option in error.options)
-        raise NobodyKnown(f"{missing} missing for a login to Keystone") from None
+        raise NoCredentials(f"{missing} missing for a login to Keystone") from None
     except exceptions.NoMatchingPlugin as error:
         raise CannotLogIn(f"OS_AUTH_TYPE: there is no login of the type {error.name!r}") from None
     except exceptions.ClientException as error:
@@ -143,16 +143,16 @@ def _check(kind: str, auth: Mapping[str, Any]) -> None:
     """Return if the credentials are complete, and the URL is one of HTTP.
 
     Raises:
-        NobodyKnown, CannotLogIn: they are not; the message names the variables.
+        NoCredentials, CannotLogIn: they are not; the message names the variables.
     """
     if kind in _PASSWORD:
         user = () if auth.get("username") or auth.get("user_id") else ("OS_USERNAME",)
         if missing := [*user, *(() if auth.get("password") else ("OS_PASSWORD",))]:
-            raise NobodyKnown(f"{' and '.join(missing)} missing for a login to Keystone")
+            raise NoCredentials(f"{' and '.join(missing)} missing for a login to Keystone")
     if kind in _CREDENTIAL and not auth.get("application_credential_secret"):
-        raise NobodyKnown("OS_APPLICATION_CREDENTIAL_SECRET missing for a login to Keystone")
+        raise NoCredentials("OS_APPLICATION_CREDENTIAL_SECRET missing for a login to Keystone")
     if kind in (*_PASSWORD, *_TOKEN) and not (auth.get("project_id") or auth.get("project_name")):
-        raise NobodyKnown("--project (OS_PROJECT_ID) or OS_PROJECT_NAME is missing for a login to Keystone")
+        raise NoCredentials("--project (OS_PROJECT_ID) or OS_PROJECT_NAME is missing for a login to Keystone")
     url = str(auth.get("auth_url", ""))
     if url and not url.startswith(("http://", "https://")):
         raise CannotLogIn("OS_AUTH_URL does not begin with http:// or https://")

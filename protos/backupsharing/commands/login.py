@@ -9,7 +9,7 @@ TIMEOUT = 30.0
 """Maximum seconds to wait for each response of Keystone."""
 
 
-class NobodyKnown(Exception):
+class NoCredentials(Exception):
     """There is no token, and the credentials for a login are incomplete; the message names the missing options."""
 
 
@@ -46,7 +46,7 @@ def identify(
         timeout: maximum seconds to wait for each response of Keystone.
 
     Raises:
-        NobodyKnown: options or variables are missing.
+        NoCredentials: options or variables are missing.
         CannotLogIn: Keystone gives no token.
     """
     can_log_in = bool(os.environ.get("OS_CLOUD") or os.environ.get("OS_AUTH_URL"))
@@ -55,9 +55,9 @@ def identify(
     if not can_log_in:
         if token or has_certificate:
             if not project and needs_project:
-                raise NobodyKnown("--project (OS_PROJECT_ID) is missing")
+                raise NoCredentials("--project (OS_PROJECT_ID) is missing")
             return Identity(project, token)
-        raise NobodyKnown("--token (OS_TOKEN) is missing, and also OS_CLOUD or OS_AUTH_URL for a login to Keystone")
+        raise NoCredentials("--token (OS_TOKEN) is missing, and also OS_CLOUD or OS_AUTH_URL for a login to Keystone")
     try:
         # Imported here: most calls have a token, and the libraries of OpenStack are slow to import, and optional.
         from backupsharing.commands.keystone import log_in

@@ -14,9 +14,9 @@ from typing import Any, Concatenate, ParamSpec
 
 import click
 
-from backupsharing.client import BackupSharingError, BadDoor, Client
+from backupsharing.client import BackupSharingError, BadEndpoint, Client
 from backupsharing.client.target import is_local
-from backupsharing.commands.login import CannotLogIn, NobodyKnown, identify
+from backupsharing.commands.login import CannotLogIn, NoCredentials, identify
 from backupsharing.commands.text import visible
 
 _INTERRUPTED = 130
@@ -64,7 +64,7 @@ _CALLER = (
 )  # fmt: skip
 
 
-def door_options(command: Command) -> Command:
+def connection_options(command: Command) -> Command:
     """Add ``--server``, ``--ca``, ``--insecure``, ``--certificate`` and ``--key`` to a command.
 
     Reject incomplete sets of files, and plain text to other machines unless it is allowed.
@@ -114,9 +114,9 @@ def with_client(command: Callable[Concatenate[Client, P], None], *, needs_projec
             of = "" if of_all else known.project
             with Client(server, project=of, token=known.token, timeout=timeout, **files) as client:
                 command(client, *args, **options)
-        except NobodyKnown as error:
+        except NoCredentials as error:
             raise click.UsageError(str(error)) from None
-        except (CannotLogIn, BadDoor) as error:
+        except (CannotLogIn, BadEndpoint) as error:
             raise click.ClickException(visible(str(error))) from None
         except BackupSharingError as failure:
             raise click.ClickException(visible(_line(failure, server))) from None
@@ -125,7 +125,7 @@ def with_client(command: Callable[Concatenate[Client, P], None], *, needs_projec
                 raise  # click handles a closed pipe without a message
             raise click.ClickException(f"the output cannot be written: {error.strerror}") from None
 
-    return door_options(functools.reduce(lambda decorated, option: option(decorated), reversed(_CALLER), run))
+    return connection_options(functools.reduce(lambda decorated, option: option(decorated), reversed(_CALLER), run))
 
 
 def interruptible(command: Command) -> Command:

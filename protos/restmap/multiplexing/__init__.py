@@ -1,6 +1,6 @@
 """The server side of ``multiplex.v1`` (many unary calls over one stream) for any server of ``grpc.aio``."""
 
-from restmap.multiplexing.carrier import CallResult, CallStatus, Carrier, NoRoom, UnaryCall
+from restmap.multiplexing.call_handler import CallHandler, CallResult, CallStatus, ResourceExhausted, UnaryCall
 from restmap.multiplexing.handlers import CallContext, Handlers
 from restmap.multiplexing.multiplexer import MAX_IN_FLIGHT, SERVICE, Admission, Multiplexer
 from restmap.multiplexing.peer import Peer
@@ -12,13 +12,13 @@ __all__ = [
     "Admission",
     "Bounds",
     "CallContext",
+    "CallHandler",
     "CallResult",
     "CallStatus",
-    "Carrier",
     "Handlers",
     "Multiplexer",
-    "NoRoom",
     "Peer",
+    "ResourceExhausted",
     "Traffic",
     "UnaryCall",
 ]

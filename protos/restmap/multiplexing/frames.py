@@ -10,7 +10,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from multiplex.v1 import multiplex_pb2 as pb
-from restmap.multiplexing.carrier import CallResult, UnaryCall
+from restmap.multiplexing.call_handler import CallResult, UnaryCall
 from restmap.multiplexing.peer import Peer
 
 FRAME_BYTES = 256 * 1024
@@ -36,7 +36,7 @@ _RESOURCE_EXHAUSTED: int = grpc.StatusCode.RESOURCE_EXHAUSTED.value[0]
 _UNAVAILABLE: int = grpc.StatusCode.UNAVAILABLE.value[0]
 
 
-class Misused(Exception):
+class ProtocolViolation(Exception):
     """The client violated the protocol; the message describes the violation."""
 
 
@@ -54,16 +54,16 @@ def parsed(serialized: bytes) -> pb.MultiplexRequest:
     """Parse a frame of calls.
 
     Raises:
-        Misused: the bytes are not a frame, or the frame is too large.
+        ProtocolViolation: the bytes are not a frame, or the frame is too large.
     """
     if len(serialized) > FRAME_BYTES:
-        raise Misused(f"a frame has {len(serialized)} bytes; expected at most {FRAME_BYTES}")
+        raise ProtocolViolation(f"a frame has {len(serialized)} bytes; expected at most {FRAME_BYTES}")
     try:
         frame = pb.MultiplexRequest.FromString(serialized)
     except DecodeError as error:
-        raise Misused(f"a frame is not a serialized {pb.MultiplexRequest.DESCRIPTOR.full_name}") from error
+        raise ProtocolViolation(f"a frame is not a serialized {pb.MultiplexRequest.DESCRIPTOR.full_name}") from error
     if (entries := max(len(frame.calls), len(frame.cancelled_ids))) > MAX_ENTRIES:
-        raise Misused(f"a frame has {entries} calls or cancelled ids; expected at most {MAX_ENTRIES} of each")
+        raise ProtocolViolation(f"a frame has {entries} calls or cancelled ids; expected at most {MAX_ENTRIES} of each")
     return frame
 
 

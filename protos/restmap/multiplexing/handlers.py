@@ -1,4 +1,4 @@
-"""A `Carrier` for the unary methods of any server of ``grpc.aio``."""
+"""A `CallHandler` for the unary methods of any server of ``grpc.aio``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import grpc
 
-from restmap.multiplexing.carrier import Trailers, UnaryCall
+from restmap.multiplexing.call_handler import Trailers, UnaryCall
 
 _log = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ class CallContext:
 
 
 class Handlers:
-    """The `Carrier` of a `Multiplexer`. Generated code adds services to it, as to a server."""
+    """The `CallHandler` of a `Multiplexer`. Generated code adds services to it, as to a server."""
 
     def __init__(self) -> None:
         self._added: list[grpc.GenericRpcHandler] = []

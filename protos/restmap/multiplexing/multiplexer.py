@@ -11,9 +11,9 @@ from typing import cast
 import grpc
 
 from multiplex.v1 import multiplex_pb2 as pb
-from restmap.multiplexing.carrier import Carrier, NoRoom, UnaryCall
+from restmap.multiplexing.call_handler import CallHandler, ResourceExhausted, UnaryCall
 from restmap.multiplexing.frames import (
-    Misused,
+    ProtocolViolation,
     QueuedAnswer,
     answer_of,
     call_of,
@@ -24,8 +24,8 @@ from restmap.multiplexing.frames import (
     parsed,
 )
 from restmap.multiplexing.peer import Peer, peer_of
-from restmap.multiplexing.places import StreamSlots
 from restmap.multiplexing.stream import begin_stream
+from restmap.multiplexing.stream_slots import StreamSlots
 from restmap.multiplexing.traffic import Traffic
 
 SERVICE = pb.DESCRIPTOR.services_by_name["MultiplexService"].full_name
@@ -61,7 +61,7 @@ class Multiplexer:
 
     def __init__(
         self,
-        carrier: Carrier,
+        call_handler: CallHandler,
         max_in_flight: int = MAX_IN_FLIGHT,
         traffic: Traffic | None = None,
         admission: Admission = ANYBODY,
@@ -69,17 +69,17 @@ class Multiplexer:
         """Create the service.
 
         Args:
-            carrier: carries out the calls.
+            call_handler: carries out the calls.
             max_in_flight: maximum calls of a stream that are in progress or whose answers are not written.
             traffic: receives the frames; None: a new `Traffic` for this service only.
             admission: rules for opening streams.
         """
-        self._carrier = carrier
+        self._call_handler = call_handler
         self._max_in_flight = max_in_flight
         self._traffic = traffic or Traffic()
         self._admission = admission
         self._streams: dict[_Stream, asyncio.Task[None]] = {}
-        self._places = StreamSlots("multiplexed streams", admission.streams_of_peer, _MAX_STREAMS)
+        self._slots = StreamSlots("multiplexed streams", admission.streams_of_peer, _MAX_STREAMS)
         self._draining = False
 
     def handler(self) -> grpc.GenericRpcHandler:
@@ -107,13 +107,13 @@ class Multiplexer:
             await context.abort(grpc.StatusCode.UNIMPLEMENTED, why)
         await begin_stream(context)
         try:
-            with self._places.taken(peer):
-                await self._run(_Stream(self._carrier, context, peer, self._max_in_flight, self._traffic))
+            with self._slots.taken(peer):
+                await self._run(_Stream(self._call_handler, context, peer, self._max_in_flight, self._traffic))
                 return
-        except Misused as misused:
-            code, why = grpc.StatusCode.INVALID_ARGUMENT, str(misused)
-        except NoRoom as no_room:
-            code, why = grpc.StatusCode.RESOURCE_EXHAUSTED, no_room.message
+        except ProtocolViolation as violation:
+            code, why = grpc.StatusCode.INVALID_ARGUMENT, str(violation)
+        except ResourceExhausted as exhausted:
+            code, why = grpc.StatusCode.RESOURCE_EXHAUSTED, exhausted.message
         await context.abort(code, why)
 
     async def _run(self, stream: _Stream) -> None:
@@ -128,8 +128,10 @@ class Multiplexer:
 class _Stream:
     """One stream: a reader that starts calls, and a writer that sends answers."""
 
-    def __init__(self, carrier: Carrier, context: Context, peer: Peer, max_in_flight: int, traffic: Traffic) -> None:
-        self._carrier = carrier
+    def __init__(
+        self, call_handler: CallHandler, context: Context, peer: Peer, max_in_flight: int, traffic: Traffic
+    ) -> None:
+        self._call_handler = call_handler
         self._context = context
         self._peer = peer
         self._traffic = traffic
@@ -154,8 +156,8 @@ class _Stream:
         """Serve until the client has no more calls and all are answered, or until the stream breaks.
 
         Raises:
-            Misused: the client violated the protocol.
-            NoRoom: a frame exceeds the limits of `Traffic`.
+            ProtocolViolation: the client violated the protocol.
+            ResourceExhausted: a frame exceeds the limits of `Traffic`.
         """
         writing, finishing = asyncio.create_task(self._write()), asyncio.create_task(self._finish())
         try:
@@ -194,7 +196,7 @@ class _Stream:
                     task.cancel()
             for call in frame.calls:
                 if call.id in self._in_flight:
-                    raise Misused(f"two calls have the id {call.id}")
+                    raise ProtocolViolation(f"two calls have the id {call.id}")
                 while self._is_full():
                     self._has_room.clear()
                     await self._has_room.wait()
@@ -230,7 +232,7 @@ class _Stream:
         size = entry_bytes(answer)
         try:
             held = self._traffic.hold(self._peer.address, size)
-        except NoRoom:
+        except ResourceExhausted:
             # The call was carried out, so the error must not promise that nothing was done.
             answer, held = lost(answer.id), 0
             size = entry_bytes(answer)
@@ -243,9 +245,9 @@ class _Stream:
     async def _answer(self, call_id: int, call: UnaryCall | pb.Answer) -> pb.Answer:
         if isinstance(call, pb.Answer):
             return call
-        if not self._carrier.serves(call.method):
+        if not self._call_handler.serves(call.method):
             return no_method(call_id, call.method)
-        return answer_of(call_id, await self._carrier.carry_out(call))
+        return answer_of(call_id, await self._call_handler.carry_out(call))
 
     async def _write(self) -> None:
         await self._context.write(pb.MultiplexResponse(max_in_flight=self._max_in_flight))

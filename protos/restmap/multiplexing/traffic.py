@@ -16,7 +16,7 @@ from typing import Any
 
 import grpc
 
-from restmap.multiplexing.carrier import NoRoom
+from restmap.multiplexing.call_handler import ResourceExhausted
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -109,7 +109,7 @@ class Traffic:
         """Receive the request of a unary call; None if the client disconnects or sends no request.
 
         Raises:
-            NoRoom: the request took too long or exceeds a limit.
+            ResourceExhausted: the request took too long or exceeds a limit.
         """
         return self._receive(context, self._calls, None)
 
@@ -121,7 +121,7 @@ class Traffic:
             is_busy: returns whether calls are in progress, which the end of the stream would cancel.
 
         Raises:
-            NoRoom: the message exceeds a limit.
+            ResourceExhausted: the message exceeds a limit.
         """
         return self._receive(context, self._frames, is_busy)
 
@@ -129,12 +129,14 @@ class Traffic:
         """Count a held message of a connection. Return the bytes to `release` later; 0 for a small message.
 
         Raises:
-            NoRoom: the message exceeds a limit.
+            ResourceExhausted: the message exceeds a limit.
         """
         if size <= SMALL:
             return 0
         if self._held + size > self._bounds.held or self._held_by_peer[peer] + size > self._bounds.held_by_peer:
-            raise NoRoom("More bytes of requests and answers are held than the server keeps; try again later.")
+            raise ResourceExhausted(
+                "More bytes of requests and answers are held than the server keeps; try again later."
+            )
         self._held += size
         self._held_by_peer[peer] += size
         return size
@@ -165,7 +167,7 @@ class Traffic:
             # _give_up has cancelled the task; perhaps the client has cancelled the call as well.
             if not arrival.is_given_up or arrival.task is None or arrival.task.uncancel():
                 raise
-            raise NoRoom("The message did not arrive in time; there is no more room for it.") from None
+            raise ResourceExhausted("The message did not arrive in time; there is no more room for it.") from None
         finally:
             arrivals.pop(arrival, None)
 

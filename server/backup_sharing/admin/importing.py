@@ -15,9 +15,9 @@ import grpc
 from click.termui import progressbar
 
 from backup_sharing.admin.backup_line import LONGEST_LINE, parse_line
-from backupsharing.client.door import BadDoor, Door, metadata_of
+from backupsharing.client.endpoint import BadEndpoint, Endpoint, metadata_of
 from backupsharing.client.errors import failure_of
-from backupsharing.commands.options import door_options
+from backupsharing.commands.options import connection_options
 from backupsharing.v2 import backup_catalog_pb2, backup_catalog_pb2_grpc
 from backupsharing.v2.backup_pb2 import Backup
 
@@ -47,7 +47,7 @@ class CannotImport(Exception):
 
 @click.command("import")
 @click.argument("file", type=click.File("rb"))
-@door_options
+@connection_options
 @click.option("--token", envvar="BACKUP_SHARING_TOKEN", default="", show_default=False, show_envvar=True,
               help="Token with the role service; not needed with a certificate that has this role.")  # fmt: skip
 def import_(
@@ -68,25 +68,25 @@ def import_(
     if not token and certificate is None:
         raise click.UsageError("--token (BACKUP_SHARING_TOKEN) is missing, and there is no --certificate")
     try:
-        failed = asyncio.run(import_backups(file, Door(server, ca, certificate, key, insecure), token))
+        failed = asyncio.run(import_backups(file, Endpoint(server, ca, certificate, key, insecure), token))
     except CannotImport as error:
         raise click.ClickException(str(error)) from None
     sys.exit(1 if failed else 0)
 
 
-async def import_backups(file: IO[bytes], door: Door, token: str = "") -> int:
+async def import_backups(file: IO[bytes], endpoint: Endpoint, token: str = "") -> int:
     """Import every line of ``file``; list failed lines on standard error and return their number.
 
     Raises:
         CannotImport: the server cannot be reached, or refuses the token.
     """
     try:
-        metadata, opened = metadata_of(token), door.aio_channel()
-    except BadDoor as error:
+        metadata, opened = metadata_of(token), endpoint.aio_channel()
+    except BadEndpoint as error:
         raise CannotImport(str(error)) from None
     async with opened as channel:
         stub: _Stub = backup_catalog_pb2_grpc.BackupCatalogServiceStub(channel)
-        await _greet(stub, metadata, door.target)
+        await _greet(stub, metadata, endpoint.target)
         imported = failed = 0
         with progressbar(length=_size(file), label="Importing", file=sys.stderr) as bar:
             for batch in _batches(file):

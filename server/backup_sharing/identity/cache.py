@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from backup_sharing.errors import Overloaded, ProjectForbidden, TokenInvalid
 from backup_sharing.fair_queue import Turn
 from backup_sharing.identity.access_rules import AccessRules
-from backup_sharing.identity.lanes import Lanes, Places
+from backup_sharing.identity.validation_queues import ValidationQueues, WaitingLimits
 from backup_sharing.model import Principal
 
 
@@ -62,8 +62,8 @@ class TokenCache:
         seconds: float,
         refused_seconds: float,
         most: int,
-        lanes: Lanes,
-        places: Places,
+        queues: ValidationQueues,
+        waiting: WaitingLimits,
         monotonic: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
@@ -76,8 +76,8 @@ class TokenCache:
                 a revoked token is accepted.
             refused_seconds: lifetime of a refused token in the cache.
             most: maximum number of valid tokens, and of refused tokens; the least recently used is evicted first.
-            lanes: queues for validations.
-            places: limit on calls that wait for the validation of a new token.
+            queues: queues for validations.
+            waiting: limit on calls that wait for the validation of a new token.
             monotonic: monotonic clock in seconds.
             clock: seconds since 1970.
         """
@@ -85,8 +85,8 @@ class TokenCache:
         self._seconds = seconds
         self._refused_seconds = refused_seconds
         self._most = most
-        self._lanes = lanes
-        self._places = places
+        self._queues = queues
+        self._waiting = waiting
         self._monotonic = monotonic
         self._clock = clock
         self._key = secrets.token_bytes(32)
@@ -124,10 +124,10 @@ class TokenCache:
         digest = hmac.digest(self._key, "\n".join(filter(None, tokens)).encode(), "sha256")
         verdict = None if past_cache else self._kept(digest)
         if verdict is None and digest in self._good:
-            verdict = await self._answer(digest, tokens, self._lanes.known(digest.hex()))
+            verdict = await self._answer(digest, tokens, self._queues.known(digest.hex()))
         elif verdict is None:
-            with self._places.one(client):
-                verdict = await self._answer(digest, tokens, self._lanes.new(client, is_suspect=is_suspect))
+            with self._waiting.one(client):
+                verdict = await self._answer(digest, tokens, self._queues.new(client, is_suspect=is_suspect))
         if verdict.refusal:
             raise ProjectForbidden(verdict.refusal)
         is_expired = verdict.expires_at <= self._clock() and not service_token

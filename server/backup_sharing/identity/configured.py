@@ -12,14 +12,14 @@ from backup_sharing.config import Settings
 from backup_sharing.identity.breaker import Breaker
 from backup_sharing.identity.cache import TokenCache
 from backup_sharing.identity.chain import Chain
-from backup_sharing.identity.interface import IdentityProvider, Links
+from backup_sharing.identity.interface import GatewayPeers, IdentityProvider
 from backup_sharing.identity.keystone import KeystoneTokens
 from backup_sharing.identity.keystone_client import KeystoneClient, ServiceUser
-from backup_sharing.identity.lanes import Lanes, Places
 from backup_sharing.identity.mtls import Certificates
 from backup_sharing.identity.proxy import ProxyIdentity
 from backup_sharing.identity.roles import RoleRules
 from backup_sharing.identity.static import StaticTokens
+from backup_sharing.identity.validation_queues import ValidationQueues, WaitingLimits
 from backup_sharing.model import Principal
 
 _REFUSED_SECONDS = 5.0
@@ -52,21 +52,21 @@ def providers(settings: Settings, cleanups: AsyncExitStack) -> IdentityProvider:
         BadTokenFile, CannotIdentify: a file cannot be read.
     """
     found: list[IdentityProvider] = []
-    links = Links(settings.gateway_peer)
+    gateways = GatewayPeers(settings.gateway_peer)
     if settings.tokens is not None:
         found.append(StaticTokens.load(settings.tokens, time.time))
     if settings.keystone_url is not None:
-        found.append(_keystone(settings, settings.keystone_url, links, cleanups))
+        found.append(_keystone(settings, settings.keystone_url, gateways, cleanups))
     if settings.client:
-        found.append(Certificates(dict(map(_client, settings.client)), links))
+        found.append(Certificates(dict(map(_client, settings.client)), gateways))
     if settings.proxy_credentials is not None:
         known = _secret("--proxy-credentials", settings.proxy_credentials).split()
         # First in the chain, so that a call through the proxy always has the identity that the proxy names.
-        found.insert(0, ProxyIdentity(known, links, _rules(settings, {}), only=not found))
+        found.insert(0, ProxyIdentity(known, gateways, _rules(settings, {}), only=not found))
     return found[0] if len(found) == 1 and found[0].challenge else Chain(found)
 
 
-def _keystone(settings: Settings, url: str, links: Links, cleanups: AsyncExitStack) -> KeystoneTokens:
+def _keystone(settings: Settings, url: str, gateways: GatewayPeers, cleanups: AsyncExitStack) -> KeystoneTokens:
     breaker = Breaker(_TRY_AFTER, _TRY_AGAIN_SECONDS, time.monotonic)
     rules = _rules(settings, dict(text.rsplit("=", 1) for text in settings.keystone_role))
     client = KeystoneClient(
@@ -84,13 +84,13 @@ def _keystone(settings: Settings, url: str, links: Links, cleanups: AsyncExitSta
         seconds=settings.token_cache_seconds,
         refused_seconds=min(_REFUSED_SECONDS, settings.token_cache_seconds),
         most=settings.token_cache_size,
-        lanes=Lanes(_AT_ONCE, _WAITING_TOKENS),
-        places=Places(_WAITING_CALLS, _WAITING_CALLS_OF_ONE),
+        queues=ValidationQueues(_AT_ONCE, _WAITING_TOKENS),
+        waiting=WaitingLimits(_WAITING_CALLS, _WAITING_CALLS_OF_ONE),
         monotonic=time.monotonic,
         clock=time.time,
     )
     cleanups.push_async_callback(cache.close)
-    return KeystoneTokens(settings.keystone_public_url or url, cache, links, settings.keystone_service_type)
+    return KeystoneTokens(settings.keystone_public_url or url, cache, gateways, settings.keystone_service_type)
 
 
 def _rules(settings: Settings, names: Mapping[str, str]) -> RoleRules:

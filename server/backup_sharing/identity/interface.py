@@ -30,7 +30,7 @@ PROXY_CHALLENGE = 'Basic realm="backup-sharing"'
 NOBODY = Peer("")
 
 
-class Links:
+class GatewayPeers:
     """Recognizes connections from our gateways, whose metadata about their clients is trusted."""
 
     def __init__(self, gateway_peers: Collection[str]) -> None:

@@ -7,7 +7,7 @@ from typing import cast
 
 from backup_sharing.errors import AccessRuleMissing, ProjectForbidden, TokenInvalid, TokenMissing
 from backup_sharing.identity.cache import TokenCache, Verdict
-from backup_sharing.identity.interface import Credentials, Links, is_token
+from backup_sharing.identity.interface import Credentials, GatewayPeers, is_token
 from backup_sharing.model import Principal
 
 SERVICE_TOKEN = "x-service-token"  # noqa: S105 - a metadata key
@@ -21,18 +21,18 @@ class KeystoneTokens:
     access rules do not count: they limit what a user may ask of the first service, which carries the request on.
     """
 
-    def __init__(self, public_url: str, cache: TokenCache, links: Links, services: Collection[str]) -> None:
+    def __init__(self, public_url: str, cache: TokenCache, gateways: GatewayPeers, services: Collection[str]) -> None:
         """Use ``cache``, which validates tokens with Keystone.
 
         Args:
             public_url: where callers get tokens.
             cache: validates tokens.
-            links: connections from gateways, which set the HTTP method and path of a request.
+            gateways: connections from gateways, which set the HTTP method and path of a request.
             services: service types of this service in access rules.
         """
         self.challenge = f'Keystone uri="{public_url}"'
         self._cache = cache
-        self._links = links
+        self._gateways = gateways
         self._services = services
 
     async def identify(self, credentials: Credentials) -> Principal:
@@ -63,7 +63,7 @@ class KeystoneTokens:
             await self._check_service(service_token, credentials, past_cache=past_cache)
         verdict = await self._accepted(token, credentials, service_token, past_cache=past_cache)
         if verdict.access_rules is not None and not service_token:
-            is_by_gateway = self._links.includes(credentials.peer)
+            is_by_gateway = self._gateways.includes(credentials.peer)
             metadata = credentials.metadata
             if why := verdict.access_rules.refusal(metadata, self._services, is_by_gateway=is_by_gateway):
                 raise AccessRuleMissing(why)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from backup_sharing.errors import TokenInvalid, TokenMissing
-from backup_sharing.identity.interface import Credentials, Links
+from backup_sharing.identity.interface import Credentials, GatewayPeers
 from backup_sharing.model import Principal
 
 
@@ -17,10 +17,10 @@ class Certificates:
 
     challenge = ""
 
-    def __init__(self, known: Mapping[str, Principal], links: Links) -> None:
-        """Accept these names; peers in ``links`` are never callers, whatever other names their certificates have."""
+    def __init__(self, known: Mapping[str, Principal], gateways: GatewayPeers) -> None:
+        """Accept these names; peers in ``gateways`` are never callers, whatever other names their certificates have."""
         self._known = known
-        self._links = links
+        self._gateways = gateways
 
     async def identify(self, credentials: Credentials) -> Principal:
         """Return the caller with this certificate.
@@ -32,7 +32,7 @@ class Certificates:
         if credentials.token:
             raise TokenInvalid("The token is unknown or has expired.")
         peer = credentials.peer
-        known = None if self._links.includes(peer) else next(filter(self._known.__contains__, peer.names), None)
+        known = None if self._gateways.includes(peer) else next(filter(self._known.__contains__, peer.names), None)
         if known is None:
             raise TokenMissing("The request carries no token, and no certificate of a known service.")
         return self._known[known]

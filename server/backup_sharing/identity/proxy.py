@@ -14,7 +14,7 @@ import re
 from collections.abc import Collection
 
 from backup_sharing.errors import ProxyRequired, TokenInvalid, TokenMissing
-from backup_sharing.identity.interface import Credentials, Links
+from backup_sharing.identity.interface import Credentials, GatewayPeers
 from backup_sharing.identity.roles import RoleRules
 from backup_sharing.model import Principal
 
@@ -32,17 +32,17 @@ class ProxyIdentity:
 
     challenge = ""
 
-    def __init__(self, credentials: Collection[str], links: Links, rules: RoleRules, *, only: bool) -> None:
+    def __init__(self, credentials: Collection[str], gateways: GatewayPeers, rules: RoleRules, *, only: bool) -> None:
         """Trust a proxy with one of ``credentials``.
 
         Args:
             credentials: ``NAME:SECRET``; several during a rotation.
-            links: connections over which a proxy is trusted.
+            gateways: connections over which a proxy is trusted.
             rules: mapping of the roles that the proxy sends.
             only: whether this is the only provider, so that a call without the proxy gets `ProxyRequired`.
         """
         self._digests = [_digest(credential.encode()) for credential in credentials]
-        self._links = links
+        self._gateways = gateways
         self._rules = rules
         self._only = only
 
@@ -60,7 +60,7 @@ class ProxyIdentity:
             if self._only:
                 raise ProxyRequired("The request did not come through the authenticating proxy.")
             raise TokenMissing("The request carries no token, and did not come through the authenticating proxy.")
-        if not self._is_proof(proof) or not self._links.includes(credentials.peer):
+        if not self._is_proof(proof) or not self._gateways.includes(credentials.peer):
             raise ProxyRequired("The request names its caller, but did not come through the authenticating proxy.")
         project_id = metadata.get("x-project-id", "")
         is_confirmed = metadata.get("x-identity-status", "Confirmed") == "Confirmed"

@@ -13,9 +13,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from backup_sharing.errors import Failure
 from backup_sharing.store.interface import Store
-from restmap.multiplexing.carrier import NoRoom
+from restmap.multiplexing.call_handler import ResourceExhausted
 from restmap.multiplexing.peer import peer_of
-from restmap.multiplexing.places import StreamSlots
+from restmap.multiplexing.stream_slots import StreamSlots
 from restmap.multiplexing.traffic import Context, Traffic
 
 NAME: str = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
@@ -116,7 +116,7 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # the librar
 
 def handler(health: Health, traffic: Traffic) -> grpc.GenericRpcHandler:
     """Return the handler of the health service; ``traffic`` receives its requests."""
-    places = StreamSlots("watches", _WATCHES_OF_PEER, _WATCHES)
+    slots = StreamSlots("watches", _WATCHES_OF_PEER, _WATCHES)
 
     async def check(_: object, context: Context) -> bytes:
         answer = await health.Check(await _request(context, traffic), context)
@@ -125,11 +125,11 @@ def handler(health: Health, traffic: Traffic) -> grpc.GenericRpcHandler:
     async def watch(_: object, context: Context) -> None:
         request = await _request(context, traffic)
         try:
-            with places.taken(peer_of(context)):
+            with slots.taken(peer_of(context)):
                 async for answer in health.Watch(request, context):
                     await context.write(answer.SerializeToString())
-        except NoRoom as no_room:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, no_room.message)
+        except ResourceExhausted as exhausted:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, exhausted.message)
 
     # On the wire a unary call is a stream of one message. Only stream handlers can receive the request themselves.
     checks: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_unary_rpc_method_handler(check)
@@ -143,8 +143,8 @@ async def _request(context: Context, traffic: Traffic) -> health_pb2.HealthCheck
         if serialized is not None:
             return health_pb2.HealthCheckRequest.FromString(serialized)
         code, why = grpc.StatusCode.INVALID_ARGUMENT, "The call has no request message."
-    except NoRoom as no_room:
-        code, why = grpc.StatusCode.RESOURCE_EXHAUSTED, no_room.message
+    except ResourceExhausted as exhausted:
+        code, why = grpc.StatusCode.RESOURCE_EXHAUSTED, exhausted.message
     except DecodeError:
         code, why = grpc.StatusCode.INVALID_ARGUMENT, "The request is not a serialized HealthCheckRequest."
     await context.abort(code, why)

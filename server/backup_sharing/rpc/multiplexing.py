@@ -6,7 +6,7 @@ import time
 
 import structlog
 
-from backup_sharing.identity.interface import Links
+from backup_sharing.identity.interface import GatewayPeers
 from restmap.multiplexing.multiplexer import Admission
 from restmap.multiplexing.peer import Peer
 
@@ -16,13 +16,13 @@ _WARN_SECONDS = 60.0
 _NAMES_SHOWN = 5
 
 
-def admission(gateways: Links, streams_of_peer: int, *, only_gateways: bool) -> Admission:
+def admission(gateways: GatewayPeers, streams_of_peer: int, *, only_gateways: bool) -> Admission:
     """Return the admission of all peers, or only of gateways; each peer may open ``streams_of_peer`` streams."""
     return Admission(_OnlyGateways(gateways).refusal if only_gateways else None, streams_of_peer)
 
 
 class _OnlyGateways:
-    def __init__(self, gateways: Links) -> None:
+    def __init__(self, gateways: GatewayPeers) -> None:
         self._gateways = gateways
         self._warn_after = 0.0
 

@@ -16,9 +16,9 @@ from typing import Any
 from google.protobuf.message import Message
 
 from backup_sharing.errors import DeadlineTooClose
-from backup_sharing.identity.interface import IdentityProvider, Links
+from backup_sharing.identity.interface import GatewayPeers, IdentityProvider
 from backup_sharing.rpc.admission.deadline import Deadline
-from backup_sharing.rpc.admission.limits import Gate, Limits
+from backup_sharing.rpc.admission.limits import Limiter, Limits
 from backup_sharing.rpc.admission.turns import Turns, turns_for
 from backup_sharing.rpc.audit import About
 from backup_sharing.rpc.reception import Known, Reception, parsed
@@ -30,7 +30,7 @@ from backup_sharing.usecases.sharing import Caller
 
 NO_LIMITS = Limits()
 
-NO_LINKS = Links(())
+NO_GATEWAYS = GatewayPeers(())
 
 _MARGIN_SHARE = 0.25
 """Maximum share of a call's time used as commit margin, so that a short deadline leaves time for the call."""
@@ -70,7 +70,7 @@ class Pipeline:
         commit_margin: float,
         new_request_id: Callable[[], str],
         limits: Limits = NO_LIMITS,
-        links: Links = NO_LINKS,
+        gateways: GatewayPeers = NO_GATEWAYS,
         turns: Turns | None = None,
         max_seconds: float = 30.0,
     ) -> None:
@@ -82,7 +82,7 @@ class Pipeline:
             commit_margin: seconds before a call's deadline in which no commit may begin; less for short deadlines.
             new_request_id: returns the id of a call that does not come through one of our gateways.
             limits: limits beyond which calls are refused as overload.
-            links: connections from gateways, whose metadata about clients is trusted.
+            gateways: connections from gateways, whose metadata about clients is trusted.
             turns: queues for reads and changes; None: reads never wait.
             max_seconds: maximum seconds of a call, whatever its deadline.
 
@@ -93,7 +93,7 @@ class Pipeline:
         if unruled:
             raise ValueError(f"methods without a permission in the policy: {', '.join(unruled)}")
         self._methods = {method.name: (method, policy.METHODS[method.name]) for method in methods}
-        self.reception = Reception(identity, new_request_id, Gate(limits, time.monotonic), links)
+        self.reception = Reception(identity, new_request_id, Limiter(limits, time.monotonic), gateways)
         """Receives the calls; streaming calls use the same."""
         self._commit_margin = commit_margin
         self.turns = turns or turns_for(reads=2 * limits.calls, waiting_of_project=limits.calls)
@@ -111,7 +111,7 @@ class Pipeline:
         return await self.reception.carry_out(call, method.about, partial(self._use_case, method, permission))
 
     async def _use_case(self, method: ServedMethod, permission: policy.Permission, known: Known) -> bytes:
-        call, gate = known.call, self.reception.gate
+        call, limiter = known.call, self.reception.limiter
         # Every call has a deadline, because it holds resources that other calls need.
         now = time.monotonic()
         deadline = now + self._max_seconds if call.deadline is None else min(call.deadline, now + self._max_seconds)
@@ -119,12 +119,12 @@ class Pipeline:
             raise DeadlineTooClose
         seconds = deadline - now
         margin = min(self._commit_margin, seconds * _MARGIN_SHARE)
-        gate.enter()
+        limiter.enter()
         # A change that has not reached the store by then cannot be committed; the margin leaves time to report that.
         limit = Deadline(self._timers, deadline - margin if method.changes else deadline)
         try:
             principal = await self.reception.principal(known)
-            gate.enter_project(principal.project_id)
+            limiter.enter_project(principal.project_id)
             try:
                 request = known.request = parsed(method.request, call.request)
                 project_id = method.project_id(request) if method.project_id else None
@@ -132,7 +132,7 @@ class Pipeline:
                 caller = Caller(principal, known.request_id, deadline - margin, deadline - margin * _ANSWER_SHARE)
                 return await self._in_turn(method, caller, request, limit)
             finally:
-                gate.leave_project(principal.project_id)
+                limiter.leave_project(principal.project_id)
         except asyncio.CancelledError:
             if limit.has_cancelled():
                 raise DeadlineTooClose(seconds, margin if method.changes else 0.0) from None
@@ -142,7 +142,7 @@ class Pipeline:
             raise DeadlineTooClose(seconds, margin) from None
         finally:
             limit.lift()
-            gate.leave()
+            limiter.leave()
 
     async def _in_turn(self, method: ServedMethod, caller: Caller, request: Message, limit: Deadline) -> bytes:
         # The turn's key is the caller's project, not the project of the request.

@@ -13,15 +13,15 @@ import structlog
 from google.protobuf.message import DecodeError, Message
 
 from backup_sharing.errors import Failure, InvalidArgument, ProxyRequired, TokenInvalid, TokenMissing, Violation
-from backup_sharing.identity.interface import PROXY_CHALLENGE, Credentials, IdentityProvider, Links
+from backup_sharing.identity.interface import PROXY_CHALLENGE, Credentials, GatewayPeers, IdentityProvider
 from backup_sharing.model import Principal
 from backup_sharing.rpc import status
-from backup_sharing.rpc.admission.limits import Gate, client_of
+from backup_sharing.rpc.admission.limits import Limiter, client_of
 from backup_sharing.rpc.audit import About, outcome_of_call, shown
 from backup_sharing.rpc.status import Status
-from programkit.sparing import Sparing
-from restmap.multiplexing.carrier import Trailers
-from restmap.multiplexing.carrier import UnaryCall as UnaryCall
+from programkit.rate_limited_log import RateLimitedLog
+from restmap.multiplexing.call_handler import Trailers
+from restmap.multiplexing.call_handler import UnaryCall as UnaryCall
 
 REQUEST_ID = "x-openstack-request-id"
 """Metadata key of the request id, in requests and responses."""
@@ -69,21 +69,23 @@ class Known:
 class Reception:
     """Receives calls: identifies the caller, turns failures into a status, and logs one line for each call."""
 
-    def __init__(self, identity: IdentityProvider, new_request_id: Callable[[], str], gate: Gate, links: Links) -> None:
+    def __init__(
+        self, identity: IdentityProvider, new_request_id: Callable[[], str], limiter: Limiter, links: GatewayPeers
+    ) -> None:
         """Create the reception of a server.
 
         Args:
             identity: provider that identifies callers.
             new_request_id: returns the id of a call that does not come through one of our gateways.
-            gate: limits beyond which calls are refused as overload.
+            limiter: limits beyond which calls are refused as overload.
             links: connections from gateways, whose metadata about clients is trusted.
         """
-        self.gate = gate
+        self.limiter = limiter
         self._identity = identity
         self._new_request_id = new_request_id
         self._links = links
         self._log = structlog.get_logger("server.call")
-        self._log_of_strangers = Sparing("server.call", burst=100, per_second=20.0)
+        self._log_of_strangers = RateLimitedLog("server.call", burst=100, per_second=20.0)
 
     async def carry_out(
         self, call: UnaryCall, about: About | None, work: Callable[[Known], Awaitable[bytes]]
@@ -117,12 +119,12 @@ class Reception:
     async def principal(self, known: Known) -> Principal:
         """Identify the caller; see `IdentityProvider.identify` for the failures."""
         client = client_of(known.client)
-        credentials = Credentials(known.call.metadata, known.call.peer, client, self.gate.is_suspect(client))
+        credentials = Credentials(known.call.metadata, known.call.peer, client, self.limiter.is_suspect(client))
         try:
             known.principal = principal = await self._identity.identify(credentials)
         except (TokenInvalid, ProxyRequired):
             # Count after the check: a valid credential always passes, however many invalid ones its address sent.
-            self.gate.identity_failed(client)
+            self.limiter.identity_failed(client)
             raise
         return principal
 

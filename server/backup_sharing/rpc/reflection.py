@@ -10,10 +10,10 @@ from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
-from restmap.multiplexing.carrier import NoRoom
+from restmap.multiplexing.call_handler import ResourceExhausted
 from restmap.multiplexing.peer import peer_of
-from restmap.multiplexing.places import StreamSlots
 from restmap.multiplexing.stream import begin_stream
+from restmap.multiplexing.stream_slots import StreamSlots
 from restmap.multiplexing.traffic import Context, Traffic
 
 NAME: str = reflection.SERVICE_NAME
@@ -31,18 +31,18 @@ _SECONDS = 60.0
 def handler(services: Sequence[str], traffic: Traffic) -> grpc.GenericRpcHandler:
     """Return the handler of the reflection service for these services; ``traffic`` receives its requests."""
     servicer = reflection.aio.ReflectionServicer(services)
-    places = StreamSlots("streams of reflection", _STREAMS_OF_PEER, _STREAMS)
+    slots = StreamSlots("streams of reflection", _STREAMS_OF_PEER, _STREAMS)
 
     async def serve(_: object, context: Context) -> None:
         await begin_stream(context)
         try:
-            with places.taken(peer_of(context)):
+            with slots.taken(peer_of(context)):
                 async with asyncio.timeout(_SECONDS):
                     async for answer in servicer.ServerReflectionInfo(_requests(context, traffic), context):
                         await context.write(answer.SerializeToString())
                 return
-        except NoRoom as no_room:
-            code, why = grpc.StatusCode.RESOURCE_EXHAUSTED, no_room.message
+        except ResourceExhausted as exhausted:
+            code, why = grpc.StatusCode.RESOURCE_EXHAUSTED, exhausted.message
         except DecodeError:
             code, why = grpc.StatusCode.INVALID_ARGUMENT, "A request is not a serialized ServerReflectionRequest."
         except TimeoutError:

@@ -11,7 +11,7 @@ from backup_sharing.errors import Overloaded
 from backup_sharing.identity.interface import Peer
 from backup_sharing.rpc import status
 from backup_sharing.rpc.pipeline import Pipeline, PipelineResult, ServedMethod, UnaryCall
-from restmap.multiplexing.carrier import NoRoom
+from restmap.multiplexing.call_handler import ResourceExhausted
 from restmap.multiplexing.peer import peer_of
 from restmap.multiplexing.traffic import Context, Traffic
 
@@ -48,8 +48,8 @@ def _handler(pipeline: Pipeline, method: str, traffic: Traffic, peer_of: Callabl
                 return b""
             peer = call.peer.address
             held = traffic.hold(peer, len(call.request))
-        except NoRoom as no_room:
-            return refuse(context, no_room)
+        except ResourceExhausted as exhausted:
+            return refuse(context, exhausted)
         try:
             answer = await pipeline.carry_out(call)
         finally:
@@ -65,7 +65,7 @@ async def received(
     """Receive the request of a call; None if there is none, which the context then reports.
 
     Raises:
-        NoRoom: the request took too long or exceeds a limit.
+        ResourceExhausted: the request took too long or exceeds a limit.
     """
     remaining = context.time_remaining()
     deadline = None if remaining is None else time.monotonic() + remaining
@@ -91,7 +91,7 @@ def _answer(context: Context, answer: PipelineResult, peer: str, traffic: Traffi
     """Return the response to gRPC, and count a large one in ``traffic`` until gRPC has sent it."""
     try:
         held = traffic.hold(peer, len(answer.response))
-    except NoRoom:
+    except ResourceExhausted:
         # The call was carried out, so the status must not imply that nothing was stored.
         context.set_code(grpc.StatusCode.UNAVAILABLE)
         context.set_details("The answer is lost: too many answers wait to be read.")
@@ -102,9 +102,9 @@ def _answer(context: Context, answer: PipelineResult, peer: str, traffic: Traffi
     return answer.response
 
 
-def refuse(context: Context, no_room: NoRoom) -> bytes:
+def refuse(context: Context, exhausted: ResourceExhausted) -> bytes:
     """Refuse a call that did not start."""
-    refused = status.of_failure(Overloaded(no_room.message), "")  # no request id: the call did not start
+    refused = status.of_failure(Overloaded(exhausted.message), "")  # no request id: the call did not start
     context.set_trailing_metadata((("grpc-status-details-bin", refused.details),))
     context.set_code(refused.code)
     context.set_details(refused.message)

@@ -32,7 +32,7 @@ from backup_sharing.rules.commands import (
     Share,
 )
 from backup_sharing.rules.ends import wrong_end
-from backup_sharing.rules.outcome import Made, NotMade, Outcome
+from backup_sharing.rules.outcome import Failed, Outcome, Succeeded
 from backup_sharing.rules.state import Needs, State, cancelled, key_of
 
 
@@ -67,9 +67,9 @@ def decide_all(state: State, commands: Iterable[Command]) -> list[Outcome]:
     outcomes: list[Outcome] = []
     for command in commands:
         try:
-            outcomes.append(Made(decide(state, command)))
+            outcomes.append(Succeeded(decide(state, command)))
         except Failure as failure:
-            outcomes.append(NotMade(failure))
+            outcomes.append(Failed(failure))
     return outcomes
 
 
@@ -98,7 +98,7 @@ def _share(state: State, command: Share) -> Sequence[Sharing]:
     _check_end(state, command)
     if (status := state.status_of(backup_id)) != AVAILABLE:
         raise BackupNotAvailable(backup_id, status)
-    active = state.standing(backup_id)
+    active = state.active_sharings(backup_id)
     already = [project_id for project_id in command.to_project_ids if project_id in active]
     if already and command.on_conflict is OnConflict.REFUSE:
         raise AlreadyShared(backup_id, already)
@@ -199,4 +199,4 @@ def _end_all(state: State, backup_id: str, cause: Cause) -> list[Sharing]:
 
 
 def _active(state: State, backup_id: str) -> list[Sharing]:
-    return sorted(state.standing(backup_id).values(), key=lambda sharing: sharing.id)
+    return sorted(state.active_sharings(backup_id).values(), key=lambda sharing: sharing.id)

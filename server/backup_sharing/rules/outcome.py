@@ -10,7 +10,7 @@ from backup_sharing.model import Sharing
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class Succeeded:
     """The change is committed."""
 
     answer: Sequence[Sharing]
@@ -18,10 +18,10 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True)
-class NotMade:
+class Failed:
     """Nothing of the change is stored."""
 
     failure: Exception
 
 
-Outcome: TypeAlias = Made | NotMade
+Outcome: TypeAlias = Succeeded | Failed

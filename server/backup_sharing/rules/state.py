@@ -156,7 +156,7 @@ class State:
         """Return a backup in its current state; None if it is not known."""
         return self._backups.get(backup_id)
 
-    def standing(self, backup_id: str) -> dict[str, Sharing]:
+    def active_sharings(self, backup_id: str) -> dict[str, Sharing]:
         """Return the known active sharings of a backup, by recipient. The caller must not change the dict."""
         return self._active.get(backup_id, {})
 

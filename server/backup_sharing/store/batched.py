@@ -40,7 +40,7 @@ class BatchedStore:
         self._engine = engine
         self._queue = queue
         self._readiness = Readiness(engine.look)
-        self._lanes: Sequence[asyncio.Task[None]] = ()
+        self._writers: Sequence[asyncio.Task[None]] = ()
         self._closed = False
         self._committed: Callable[[], None] | None = None
 
@@ -68,7 +68,7 @@ class BatchedStore:
         except UnusableDatabase:
             await engine.close()
             raise
-        store._lanes = [asyncio.create_task(store._commit_batches()) for _ in range(engine.lanes)]
+        store._writers = [asyncio.create_task(store._commit_batches()) for _ in range(engine.writers)]
         return store
 
     @property
@@ -148,13 +148,13 @@ class BatchedStore:
         await self._readiness.close()
         self._queue.stop()
         self._engine.stop()
-        if self._lanes:
+        if self._writers:
             patience = 0 if self.failed.is_set() else self._engine.patience + _CLOSE_WITHIN
-            await asyncio.wait(self._lanes, timeout=patience)
+            await asyncio.wait(self._writers, timeout=patience)
         await self._engine.close()
-        for lane in self._lanes:
-            lane.cancel()
-        await asyncio.gather(*self._lanes, return_exceptions=True)
+        for writer in self._writers:
+            writer.cancel()
+        await asyncio.gather(*self._writers, return_exceptions=True)
 
     def _check(self) -> None:
         if self._closed:
@@ -176,7 +176,7 @@ class BatchedStore:
                 self._queue.put_aside(await self._engine.commit(batch))
             except Failure as failure:
                 _fail(batch, failure)
-            except Exception as error:  # noqa: BLE001 -- a defect must reach the callers, not end the lane
+            except Exception as error:  # noqa: BLE001 -- a defect must reach the callers, not end the writer
                 _log.exception("a batch of changes failed because of a defect")
                 _fail(batch, error)
             if self._committed is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backup_sharing.rules.commands import Command
-from backup_sharing.rules.outcome import NotMade, Outcome
+from backup_sharing.rules.outcome import Failed, Outcome
 from backup_sharing.store.waiter import Waiter, Waiters
 
 
@@ -22,7 +22,7 @@ class Change(Waiter):
 
     def settle(self, outcome: Outcome) -> None:
         """Report the outcome to the caller."""
-        if isinstance(outcome, NotMade):
+        if isinstance(outcome, Failed):
             self.fail(outcome.failure)
         else:
             self.answer(outcome.answer)

@@ -108,7 +108,7 @@ class Engine(Protocol):
         ...
 
     @property
-    def lanes(self) -> int:
+    def writers(self) -> int:
         """Maximum number of concurrent commits of batches."""
         ...
 

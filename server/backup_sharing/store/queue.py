@@ -19,7 +19,7 @@ _RETRY_AFTER: Final = (0.001, 0.05)
 
 
 class ChangeQueue:
-    """Changes in the order of their commits, for one event loop and any number of lanes."""
+    """Changes in the order of their commits, for one event loop and any number of writers."""
 
     def __init__(self, *, max_waiting: int, max_batch: int, patience: float, commit_delay: float = 0.0) -> None:
         """Let at most ``max_waiting`` changes wait, each at most ``patience`` seconds for its commit to begin.
@@ -65,7 +65,7 @@ class ChangeQueue:
     async def take(self) -> Sequence[Change]:
         """Wait for changes and take a batch; return nothing once the queue is stopped and all begun changes are done.
 
-        A lane calls this as soon as its last batch is settled, before the callers run again.
+        A writer calls this as soon as its last batch is settled, before the callers run again.
         """
         # Answered callers usually call again, so expect as many; the estimate decays by 1/8 per batch.
         expected = max(self._taken + len(self._waiting), self._expected * 7 // 8)
@@ -94,7 +94,7 @@ class ChangeQueue:
         asyncio.get_running_loop().call_later(seconds, self._put_back, busy)
 
     def stop(self) -> None:
-        """Accept no more changes, and fail the changes that no lane has begun."""
+        """Accept no more changes, and fail the changes that no writer has begun."""
         self._stopped = True
         begun = [change for change in self._waiting if change.pause]
         for change in self._waiting:

@@ -8,8 +8,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from backup_sharing.rpc.access_service import SERVICE
 from backup_sharing.rpc.pipeline import Pipeline
 from backupsharing.v2 import backup_access_pb2 as pb
+from tests.server.calls import SHARE, call, failure, share_message
 from tests.server.cast import BACKUP, GIVER, NOW, OTHER, OUTSIDER, RECIPIENT, REQUEST_ID, UNKNOWN
-from tests.server.doors import SHARE, call, failure, share_message
 
 CHECK, CHECK_ALL = f"/{SERVICE}/CheckAccess", f"/{SERVICE}/BatchCheckAccess"
 EVENTS = f"/{SERVICE}/ListSharingEvents"
@@ -138,5 +138,5 @@ async def test_an_impossible_time_is_named_with_the_other_faults(pipeline: Pipel
     request = pb.ListSharingEventsRequest(
         project_id=GIVER, start_time=Timestamp(nanos=-1), end_time=Timestamp(seconds=2**60), kind="x"
     )
-    told = failure(await pipeline.carry_out(call(EVENTS, request)))
-    assert [field for field, _ in told.violations] == ["start_time", "end_time", "kind"]
+    reported = failure(await pipeline.carry_out(call(EVENTS, request)))
+    assert [field for field, _ in reported.violations] == ["start_time", "end_time", "kind"]

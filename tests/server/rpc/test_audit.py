@@ -18,8 +18,8 @@ from backup_sharing.rpc.pipeline import Pipeline, ServedMethod
 from backup_sharing.usecases.sharing import Caller
 from backupsharing.v2 import backup_catalog_pb2 as catalog_pb
 from backupsharing.v2 import backup_sharing_pb2 as pb
+from tests.server.calls import CANCEL, COUNT, PUT, SHARE, call, cancel_message, put_message, share_message
 from tests.server.cast import BACKUP, GIVER, OTHER, RECIPIENT, REQUEST_ID, SECOND_BACKUP, UNKNOWN, projects
-from tests.server.doors import CANCEL, COUNT, PUT, SHARE, call, cancel_message, put_message, share_message
 
 REMOVE = "/backupsharing.v2.BackupCatalogService/RemoveBackup"
 
@@ -36,10 +36,10 @@ async def logged(pipeline: Pipeline, lines: LogLines, method: str, request: Mess
 
 async def test_a_change_says_who_what_and_to_whom(pipeline: Pipeline, log_lines: LogLines) -> None:
     line = await logged(pipeline, log_lines, SHARE, share_message(RECIPIENT, OTHER), "giver-token")
-    told = {
+    reported = {
         name: line[name] for name in ("audit", "project_id", "user_id", "request_id", "backup_id", "to_project_ids")
     }
-    assert told == {
+    assert reported == {
         "audit": "change",
         "project_id": GIVER,
         "user_id": "gina",

@@ -13,8 +13,8 @@ from backup_sharing.rpc import mapping
 from backup_sharing.rpc.pipeline import Pipeline
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2.sharing_pb2 import Sharing
+from tests.server.calls import CANCEL, COUNT, GET, LIST, SHARE, call, cancel_message, failure, share_message
 from tests.server.cast import BACKUP, GIVER, NOW, RECIPIENT, SECOND, Clock
-from tests.server.doors import CANCEL, COUNT, GET, LIST, SHARE, call, cancel_message, failure, share_message
 
 pytestmark = pytest.mark.usefixtures("store")
 
@@ -58,8 +58,8 @@ async def test_a_sharing_is_not_found_after_its_end(pipeline: Pipeline, clock: C
         (GET, pb.GetSharingRequest(project_id=GIVER, id=sharing.id)),
         (CANCEL, cancel_message(sharing.id)),
     ):
-        told = failure(await pipeline.carry_out(call(method, request)))
-        assert (told.code, told.reason) == (grpc.StatusCode.NOT_FOUND, "SHARING_NOT_FOUND")
+        reported = failure(await pipeline.carry_out(call(method, request)))
+        assert (reported.code, reported.reason) == (grpc.StatusCode.NOT_FOUND, "SHARING_NOT_FOUND")
     assert await counted(pipeline) == 0
 
 
@@ -70,10 +70,10 @@ async def test_a_sharing_is_not_found_after_its_end(pipeline: Pipeline, clock: C
 @pytest.mark.parametrize("key", [None, "k"])
 async def test_a_wrong_end_is_refused_by_name(pipeline: Pipeline, end: Timestamp, key: str | None) -> None:
     request = share_message(expire_time=end, **({"idempotency_key": key} if key else {}))
-    told = failure(await pipeline.carry_out(call(SHARE, request)))
-    assert (told.code, told.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
-    assert told.fields == ["expire_time"]
-    assert "expire_time" in told.message
+    reported = failure(await pipeline.carry_out(call(SHARE, request)))
+    assert (reported.code, reported.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+    assert reported.fields == ["expire_time"]
+    assert "expire_time" in reported.message
     assert await counted(pipeline) == 0
 
 
@@ -88,8 +88,8 @@ async def test_a_share_that_only_checks_has_no_id(pipeline: Pipeline) -> None:
     assert (sharing.id, sharing.to_project_id, sharing.expire_time) == ("", RECIPIENT, END)
     assert await counted(pipeline) == 0
     await shared(pipeline)
-    told = failure(await pipeline.carry_out(call(SHARE, share_message(validate_only=True))))
-    assert told.reason == "ALREADY_SHARED"
+    reported = failure(await pipeline.carry_out(call(SHARE, share_message(validate_only=True))))
+    assert reported.reason == "ALREADY_SHARED"
 
 
 @pytest.mark.parametrize("is_backup_id", [False, True])

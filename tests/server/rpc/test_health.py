@@ -15,7 +15,7 @@ from backup_sharing.errors import Failure, StoredDataUnreadable, Unavailable
 from backup_sharing.rpc import health as rpc_health
 from backup_sharing.rpc.health import Health
 from restmap.multiplexing.traffic import Traffic
-from tests.server.doors import channel_to
+from tests.server.calls import channel_to
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING

@@ -7,14 +7,14 @@ import asyncio
 import pytest
 
 from backup_sharing.errors import Overloaded, TokenInvalid
-from backup_sharing.identity.interface import Credentials, IdentityProvider, Links, Peer
+from backup_sharing.identity.interface import Credentials, GatewayPeers, IdentityProvider, Peer
 from backup_sharing.model import Principal
-from backup_sharing.rpc.admission.limits import Gate, Limits, Rate, client_of
+from backup_sharing.rpc.admission.limits import Limiter, Limits, Rate, client_of
 from backup_sharing.rpc.pipeline import Pipeline, ServedMethod
 from backup_sharing.usecases.sharing import Caller
 from backupsharing.v2 import backup_sharing_pb2 as pb
+from tests.server.calls import COUNT, call, failure
 from tests.server.cast import GIVER, MADE_REQUEST_ID, identity
-from tests.server.doors import COUNT, call, failure
 from tests.support.seconds import Seconds
 
 COUNT_OF_GIVER = pb.CountSharingsRequest(project_id=GIVER)
@@ -66,27 +66,27 @@ def test_a_rate_remembers_so_many_keys_and_no_more(clock: Seconds) -> None:
 
 
 def test_a_project_may_have_so_many_calls_in_progress(clock: Seconds) -> None:
-    gate = Gate(Limits(calls_of_project=2), clock)
-    gate.enter_project("a")
-    gate.enter_project("a")
+    limiter = Limiter(Limits(calls_of_project=2), clock)
+    limiter.enter_project("a")
+    limiter.enter_project("a")
     with pytest.raises(Overloaded, match="2 calls in progress"):
-        gate.enter_project("a")
-    gate.enter_project("b")
-    gate.leave_project("a")
-    gate.enter_project("a")
+        limiter.enter_project("a")
+    limiter.enter_project("b")
+    limiter.leave_project("a")
+    limiter.enter_project("a")
     for project_id in "aab":
-        gate.leave_project(project_id)
-    assert not gate._by_project
+        limiter.leave_project(project_id)
+    assert not limiter._by_project
 
 
 def test_a_project_may_make_so_many_calls_a_second(clock: Seconds) -> None:
-    gate = Gate(Limits(rate_of_project=2), clock)
-    gate.enter_project("a")
-    gate.enter_project("a")
+    limiter = Limiter(Limits(rate_of_project=2), clock)
+    limiter.enter_project("a")
+    limiter.enter_project("a")
     with pytest.raises(Overloaded, match="2 calls a second"):
-        gate.enter_project("a")
+        limiter.enter_project("a")
     clock.now += 0.5
-    gate.enter_project("a")
+    limiter.enter_project("a")
 
 
 def pipeline_with(
@@ -98,7 +98,7 @@ def pipeline_with(
         return pb.CountSharingsResponse(count=7)
 
     method = ServedMethod(COUNT, pb.CountSharingsRequest, lambda request: request.project_id, handle)
-    return Pipeline([method], provider or identity(), 1.0, lambda: MADE_REQUEST_ID, limits, Links(["gateway"]))
+    return Pipeline([method], provider or identity(), 1.0, lambda: MADE_REQUEST_ID, limits, GatewayPeers(["gateway"]))
 
 
 async def test_one_project_with_too_many_calls_keeps_no_others_out() -> None:

@@ -17,7 +17,7 @@ from tests.server.cast import BACKUP, GIVER, NOW, RECIPIENT, backup
 
 EARLIEST = -62_135_596_800 * 1_000_000
 LATEST = 253_402_300_799 * 1_000_000 + 999_999
-STANDING = Sharing("01900000-0000-7000-8000-000000000001", BACKUP, GIVER, RECIPIENT, NOW)
+EXISTING = Sharing("01900000-0000-7000-8000-000000000001", BACKUP, GIVER, RECIPIENT, NOW)
 
 times = st.integers(EARLIEST, LATEST)
 values = {
@@ -91,34 +91,34 @@ def test_the_model_and_the_message_have_the_same_fields() -> None:
 
 
 def test_an_active_sharing_says_nothing_of_an_end() -> None:
-    message = mapping.sharing(STANDING)
+    message = mapping.sharing(EXISTING)
     assert not any(message.HasField(name) for name in ("updated_at", "deleted_at", "deleted"))
 
 
 def test_a_cancelled_sharing_says_so_as_text() -> None:
-    message = mapping.sharing(replace(STANDING, updated_at=NOW + 1, deleted_at=NOW + 1))
+    message = mapping.sharing(replace(EXISTING, updated_at=NOW + 1, deleted_at=NOW + 1))
     assert message.deleted == "true"
     assert message.deleted_at == message.updated_at == mapping.timestamp(NOW + 1)
 
 
 def test_sharings_keep_their_order() -> None:
-    others = [replace(STANDING, to_project_id=name) for name in "zab"]
+    others = [replace(EXISTING, to_project_id=name) for name in "zab"]
     assert [message.to_project_id for message in mapping.sharings(others)] == ["z", "a", "b"]
 
 
 def test_a_detail_has_the_sharing_and_its_backup() -> None:
-    message = mapping.detail(SharingDetail(STANDING, backup(name="n")))
-    assert (message.id, message.backup_id, message.backup.name) == (STANDING.id, BACKUP, "n")
+    message = mapping.detail(SharingDetail(EXISTING, backup(name="n")))
+    assert (message.id, message.backup_id, message.backup.name) == (EXISTING.id, BACKUP, "n")
     assert (message.from_project_id, message.to_project_id) == (GIVER, RECIPIENT)
     assert not message.HasField("updated_at")
 
 
 def test_each_detail_of_a_page_is_written_as_if_it_were_alone() -> None:
     page = [
-        SharingDetail(replace(STANDING, id=str(n)), backup(id=f"backup-{n % 2}", name=f"n{n % 2}")) for n in range(5)
+        SharingDetail(replace(EXISTING, id=str(n)), backup(id=f"backup-{n % 2}", name=f"n{n % 2}")) for n in range(5)
     ]
     assert mapping.details(page) == [mapping.detail(value) for value in page]
 
 
 def test_the_epoch_is_a_time_that_is_there() -> None:
-    assert mapping.sharing(replace(STANDING, created_at=0)).HasField("created_at")
+    assert mapping.sharing(replace(EXISTING, created_at=0)).HasField("created_at")

@@ -10,14 +10,14 @@ from typing import Any
 import grpc
 import pytest
 
-from backup_sharing.identity.interface import Links
+from backup_sharing.identity.interface import GatewayPeers
 from backup_sharing.rpc.multiplexing import admission
 from backup_sharing.rpc.pipeline import Pipeline
 from multiplex.v1 import multiplex_pb2 as pb
 from restmap.multiplexing.frames import FRAME_BYTES, MAX_ENTRIES, MAX_METADATA_BYTES
 from restmap.multiplexing.multiplexer import Admission, Multiplexer
 from restmap.multiplexing.traffic import Bounds, Traffic
-from tests.server.doors import channel_to
+from tests.server.calls import channel_to
 from tests.server.multiplexing import Client, Desk, asked, code_of, multiplexing, said
 
 pytestmark = pytest.mark.usefixtures("quiet")
@@ -36,7 +36,7 @@ async def clients(
 async def test_a_peer_that_is_no_gateway_is_refused_at_once(
     desk_pipeline: Pipeline, log_lines: Callable[[], list[dict[str, Any]]]
 ) -> None:
-    async with clients(desk_pipeline, 3, admission(Links(["gateway"]), 16, only_gateways=True)) as strangers:
+    async with clients(desk_pipeline, 3, admission(GatewayPeers(["gateway"]), 16, only_gateways=True)) as strangers:
         for stranger in strangers:
             assert await stranger.code() is grpc.StatusCode.UNIMPLEMENTED
     assert [line["event"] for line in log_lines()] == ["not_a_gateway"]

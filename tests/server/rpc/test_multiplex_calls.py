@@ -12,10 +12,10 @@ from multiplex.v1 import multiplex_pb2 as pb
 from restmap.multiplexing.frames import FRAME_BYTES
 from restmap.multiplexing.multiplexer import Multiplexer
 from restmap.multiplexing.traffic import Traffic
+from tests.server.calls import GET, GIVERS_TOKEN, LIST, SHARE, share_message
 from tests.server.cast import MADE_REQUEST_ID
-from tests.server.doors import GET, GIVERS_TOKEN, LIST, SHARE, share_message
+from tests.server.failure_details import failure_details
 from tests.server.multiplexing import HUGE, STREAM, Client, Desk, asked, code_of, multiplexing, said
-from tests.server.told import told
 
 pytestmark = pytest.mark.usefixtures("quiet")
 
@@ -82,7 +82,7 @@ async def test_a_failures_trailers_have_its_details_and_request_id(client: Clien
     await client.send(asked(1, token=""))
     answer = (await client.answers(1))[1]
     trailers = {entry.key: entry.value for entry in answer.trailers}
-    assert told(trailers["grpc-status-details-bin"]).request_id == MADE_REQUEST_ID
+    assert failure_details(trailers["grpc-status-details-bin"]).request_id == MADE_REQUEST_ID
     assert trailers["x-openstack-request-id"] == MADE_REQUEST_ID.encode()
     assert b"realm" in trailers["www-authenticate"]
     assert answer.response == b""

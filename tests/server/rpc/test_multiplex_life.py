@@ -22,8 +22,8 @@ from backupsharing.v2.backup_sharing_pb2 import CountSharingsRequest, CountShari
 from multiplex.v1 import multiplex_pb2 as pb
 from restmap.multiplexing.multiplexer import SERVICE, Multiplexer
 from restmap.multiplexing.traffic import Traffic
+from tests.server.calls import COUNT, SHARE, channel_to, share_message
 from tests.server.cast import GIVER
-from tests.server.doors import COUNT, SHARE, channel_to, share_message
 from tests.server.multiplexing import PATIENCE, STREAM, Client, Desk, asked, multiplexing, said
 
 pytestmark = pytest.mark.usefixtures("quiet")

@@ -18,8 +18,7 @@ from backup_sharing.store.interface import SharingFilter, Store
 from backup_sharing.usecases.sharing import Caller
 from backupsharing.v2 import backup_catalog_pb2 as catalog_pb
 from backupsharing.v2 import backup_sharing_pb2 as pb
-from tests.server.cast import GIVER, MADE_REQUEST_ID, OTHER, OUTSIDER, RECIPIENT, REQUEST_ID, TOKENS, identity
-from tests.server.doors import (
+from tests.server.calls import (
     ANYBODY,
     CANCEL,
     COUNT,
@@ -34,6 +33,7 @@ from tests.server.doors import (
     put_message,
     share_message,
 )
+from tests.server.cast import GIVER, MADE_REQUEST_ID, OTHER, OUTSIDER, RECIPIENT, REQUEST_ID, TOKENS, identity
 from tests.server.failures import EXAMPLES
 
 LogLines = Callable[[], list[dict[str, Any]]]
@@ -99,15 +99,15 @@ async def test_only_a_caller_that_is_not_known_is_challenged(error: Failure) -> 
 async def test_a_failure_of_a_use_case_is_what_the_caller_is_told(error: Failure) -> None:
     answer = await pipeline_of(raising(error)).carry_out(call(COUNT, COUNT_OF_GIVER))
     # The pipeline alone knows how much time the call had: as much as the setting gives.
-    told = DeadlineTooClose(30.0, 1.0) if isinstance(error, DeadlineTooClose) else error
-    assert (failure(answer).reason, failure(answer).message) == (told.reason, told.message)
+    reported = DeadlineTooClose(30.0, 1.0) if isinstance(error, DeadlineTooClose) else error
+    assert (failure(answer).reason, failure(answer).message) == (reported.reason, reported.message)
 
 
 async def test_a_defect_is_internal_and_keeps_its_text_to_itself(log_lines: LogLines) -> None:
     answer = await pipeline_of(raising(ZeroDivisionError("secret path"))).carry_out(call(COUNT, COUNT_OF_GIVER))
-    told = failure(answer)
-    assert (told.code.name, told.reason, told.request_id) == ("INTERNAL", "INTERNAL", REQUEST_ID)
-    assert REQUEST_ID in told.message
+    reported = failure(answer)
+    assert (reported.code.name, reported.reason, reported.request_id) == ("INTERNAL", "INTERNAL", REQUEST_ID)
+    assert REQUEST_ID in reported.message
     assert b"secret" not in repr(answer).encode()
     assert b"ZeroDivision" not in repr(answer).encode()
 
@@ -152,9 +152,9 @@ async def test_a_cancelled_call_stays_cancelled_and_is_logged_as_such(log_lines:
 
 @pytest.mark.parametrize("request_", [b"\xff", b"\x0a\x02\xff\xfe", b"\x0a\x7f", b"\x00"])
 async def test_a_request_that_is_no_message_is_an_invalid_argument(pipeline: Pipeline, request_: bytes) -> None:
-    told = failure(await pipeline.carry_out(call(SHARE, request_)))
-    assert (told.code.name, told.reason) == ("INVALID_ARGUMENT", "INVALID_REQUEST")
-    assert told.message == "The request is not a serialized backupsharing.v2.ShareBackupRequest."
+    reported = failure(await pipeline.carry_out(call(SHARE, request_)))
+    assert (reported.code.name, reported.reason) == ("INVALID_ARGUMENT", "INVALID_REQUEST")
+    assert reported.message == "The request is not a serialized backupsharing.v2.ShareBackupRequest."
 
 
 async def test_an_empty_request_is_a_message_of_no_project(pipeline: Pipeline) -> None:
@@ -266,8 +266,8 @@ async def test_refusals_of_strangers_are_counted_when_they_come_fast(log_lines: 
 
 async def test_a_deadline_that_has_passed_stores_nothing(pipeline: Pipeline, store: Store) -> None:
     answer = await pipeline.carry_out(call(SHARE, share_message(), deadline=time.monotonic()))
-    told = failure(answer)
-    assert (told.code.name, told.reason) == ("DEADLINE_EXCEEDED", "DEADLINE_TOO_CLOSE")
+    reported = failure(answer)
+    assert (reported.code.name, reported.reason) == ("DEADLINE_EXCEEDED", "DEADLINE_TOO_CLOSE")
     assert await store.count_sharings(SharingFilter(GIVER)) == 0
 
 
@@ -346,8 +346,8 @@ async def test_a_call_late_before_its_use_case_does_nothing(
         return pb.CountSharingsResponse()
 
     late = call(method, request_message, deadline=time.monotonic() + seconds)
-    told = failure(await of_both_kinds(handle, Stuck()).carry_out(late))
-    assert (told.code.name, told.reason) == ("DEADLINE_EXCEEDED", "DEADLINE_TOO_CLOSE")
+    reported = failure(await of_both_kinds(handle, Stuck()).carry_out(late))
+    assert (reported.code.name, reported.reason) == ("DEADLINE_EXCEEDED", "DEADLINE_TOO_CLOSE")
     assert handled == []
 
 
@@ -359,8 +359,8 @@ async def test_a_deadline_ends_a_read_but_leaves_a_change_to_the_store() -> None
     pipeline = of_both_kinds(handle)
     change = await pipeline.carry_out(call(SHARE, share_message(), deadline=time.monotonic() + SOON))
     assert change.status is None
-    told = failure(await pipeline.carry_out(call(COUNT, COUNT_OF_GIVER, deadline=time.monotonic() + SOON)))
-    assert told.reason == "DEADLINE_TOO_CLOSE"
+    reported = failure(await pipeline.carry_out(call(COUNT, COUNT_OF_GIVER, deadline=time.monotonic() + SOON)))
+    assert reported.reason == "DEADLINE_TOO_CLOSE"
 
 
 async def test_a_caller_that_goes_away_is_not_taken_for_the_deadline() -> None:
@@ -380,8 +380,8 @@ async def test_a_caller_that_goes_away_is_not_taken_for_the_deadline() -> None:
 
 async def test_another_time_out_is_not_taken_for_the_deadline() -> None:
     pipeline = pipeline_of(raising(TimeoutError()))
-    told = failure(await pipeline.carry_out(call(COUNT, COUNT_OF_GIVER, deadline=time.monotonic() + 500)))
-    assert told.code.name == "INTERNAL"
+    reported = failure(await pipeline.carry_out(call(COUNT, COUNT_OF_GIVER, deadline=time.monotonic() + 500)))
+    assert reported.code.name == "INTERNAL"
 
 
 async def test_a_read_needs_no_time_to_commit(pipeline: Pipeline) -> None:

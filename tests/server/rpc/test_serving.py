@@ -26,7 +26,7 @@ from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2 import backup_sharing_pb2_grpc
 from programkit.lifetime import Lifetime
 from tests.server.cast import GIVER
-from tests.server.told import told_by
+from tests.server.failure_details import failure_details_of
 
 PATIENCE = 30.0
 EAGER = (("grpc.initial_reconnect_backoff_ms", 20), ("grpc.min_reconnect_backoff_ms", 20))
@@ -37,14 +37,14 @@ Stub = Any
 
 
 class UntilTold(Lifetime):
-    """A lifetime that ends when the test sets ``told``."""
+    """A lifetime that ends when the test sets ``stop``."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.told = asyncio.Event()
+        self.stop = asyncio.Event()
 
     async def stopping(self) -> None:
-        await self.told.wait()
+        await self.stop.wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ async def serving(settings: Settings) -> AsyncIterator[Served]:
                 await asyncio.wait([asyncio.ensure_future(ready), task], return_when=asyncio.FIRST_COMPLETED)
             yield Served(address, lifetime, task)
         finally:
-            lifetime.told.set()
+            lifetime.stop.set()
             await asyncio.wait_for(task, PATIENCE)
 
 
@@ -147,7 +147,7 @@ async def test_a_long_token_is_refused_like_any_that_is_unknown(channel: grpc.ai
     call = stub.CountSharings(pb.CountSharingsRequest(), metadata=(("x-auth-token", "t" * length),), timeout=PATIENCE)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await call
-    assert told_by(refused.value).reason == "TOKEN_INVALID"
+    assert failure_details_of(refused.value).reason == "TOKEN_INVALID"
 
 
 async def test_a_health_watch_does_not_hold_up_the_end(settings: Settings) -> None:
@@ -155,5 +155,5 @@ async def test_a_health_watch_does_not_hold_up_the_end(settings: Settings) -> No
     async with serving(patient) as served, grpc.aio.insecure_channel(served.address) as channel:
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=10 * PATIENCE)
         await watch.read()
-        served.lifetime.told.set()
+        served.lifetime.stop.set()
         await asyncio.wait_for(served.task, PATIENCE)

@@ -17,8 +17,8 @@ from backup_sharing.usecases.checks import Checks
 from backupsharing.v2 import error_reason_pb2
 from restmap.v1 import restmap_pb2
 from tests.server.cast import BACKUP, GIVER, REQUEST_ID, projects
+from tests.server.failure_details import DETAILS, MOST_TRAILERS, failure_details, size_of_trailers
 from tests.server.failures import EXAMPLES, SPECIFIC_REASONS, kinds
-from tests.server.told import DETAILS, MOST_TRAILERS, size_of_trailers, told
 
 REPO = Path(__file__).parents[3]
 DOCUMENTED_CODES = REPO / "tests" / "contract" / "error_codes.json"
@@ -40,7 +40,7 @@ def test_every_kind_of_failure_has_a_grpc_code_of_failure(kind: type[Failure]) -
 
 @each_failure
 def test_a_failure_tells_its_reason_code_and_request(failure: Failure) -> None:
-    read = told(status.of_failure(failure, REQUEST_ID).details)
+    read = failure_details(status.of_failure(failure, REQUEST_ID).details)
     assert (read.code, read.message) == (status.REASONS[failure.reason].grpc_code, failure.message)
     assert (read.reason, read.domain, read.request_id) == (failure.reason, "backupsharing", REQUEST_ID)
     assert read.metadata == {**failure.metadata, "code": status.REASONS[failure.reason].code}
@@ -49,7 +49,7 @@ def test_a_failure_tells_its_reason_code_and_request(failure: Failure) -> None:
 @each_failure
 def test_the_status_beside_the_details_says_the_same(failure: Failure) -> None:
     beside = status.of_failure(failure, REQUEST_ID)
-    read = told(beside.details)
+    read = failure_details(beside.details)
     assert (beside.code, beside.message, beside.reason) == (read.code, read.message, read.reason)
 
 
@@ -58,31 +58,31 @@ def test_only_what_passes_by_itself_says_when_to_retry(failure: Failure) -> None
     passes = isinstance(
         failure, errors.Overloaded | errors.Unavailable | errors.OutcomeUnknown | errors.IdentityUnavailable
     )
-    read = told(status.of_failure(failure, REQUEST_ID).details)
+    read = failure_details(status.of_failure(failure, REQUEST_ID).details)
     assert read.retry_seconds == (status.RETRY_AFTER_SECONDS if passes else None)
 
 
 @each_failure
 def test_only_a_quota_failure_names_a_subject(failure: Failure) -> None:
     expected = [f"backup:{BACKUP}"] if isinstance(failure, errors.QuotaUsedUp) else None
-    assert told(status.of_failure(failure, REQUEST_ID).details).quota_subjects == expected
+    assert failure_details(status.of_failure(failure, REQUEST_ID).details).quota_subjects == expected
 
 
 @each_failure
 def test_only_an_invalid_argument_has_violations(failure: Failure) -> None:
     expected = [("limit", "too small")] if isinstance(failure, InvalidArgument) else None
-    assert told(status.of_failure(failure, REQUEST_ID).details).violations == expected
+    assert failure_details(status.of_failure(failure, REQUEST_ID).details).violations == expected
 
 
 def test_overload_is_no_quota_although_the_code_is_the_same() -> None:
     overload, quota = errors.Overloaded("too many"), errors.QuotaUsedUp(BACKUP, 1)
     assert status.REASONS[overload.reason].grpc_code is status.REASONS[quota.reason].grpc_code
-    assert told(status.of_failure(overload, REQUEST_ID).details).quota_subjects is None
+    assert failure_details(status.of_failure(overload, REQUEST_ID).details).quota_subjects is None
 
 
 def test_every_violation_is_told_in_order() -> None:
     failure = InvalidArgument([Violation("a", "first"), Violation("b", "second", "BACKUP_ID_MALFORMED")])
-    read = told(status.of_failure(failure, REQUEST_ID).details)
+    read = failure_details(status.of_failure(failure, REQUEST_ID).details)
     assert read.violations == [("a", "first"), ("b", "second")]
     assert (read.reason, read.metadata["code"]) == ("BACKUP_ID_MALFORMED", "VolumeBackup.0204")
 
@@ -90,7 +90,7 @@ def test_every_violation_is_told_in_order() -> None:
 def test_a_defect_tells_nothing_but_its_request() -> None:
     defect = status.of_defect(REQUEST_ID)
     assert defect.reason == "INTERNAL"
-    read = told(defect.details)
+    read = failure_details(defect.details)
     assert (read.code, read.reason, read.request_id) == (grpc.StatusCode.INTERNAL, "INTERNAL", REQUEST_ID)
     assert read.metadata == {"code": "AutoBackup.0009"}
 

@@ -8,7 +8,7 @@ from typing import Any
 import grpc
 import pytest
 
-from restmap.multiplexing.carrier import NoRoom
+from restmap.multiplexing.call_handler import ResourceExhausted
 from restmap.multiplexing.traffic import SMALL, Bounds, Traffic
 
 PATIENCE = 30.0
@@ -55,7 +55,7 @@ def frame_of(traffic: Traffic, context: Context, *, busy: bool) -> asyncio.Task[
 
 async def refusal(task: asyncio.Task[Any]) -> str:
     async with asyncio.timeout(PATIENCE):
-        with pytest.raises(NoRoom) as refused:
+        with pytest.raises(ResourceExhausted) as refused:
             await task
     return refused.value.message
 
@@ -136,10 +136,10 @@ async def test_a_call_that_is_cancelled_is_not_refused() -> None:
 def test_large_messages_are_held_up_to_the_bounds() -> None:
     traffic = Traffic(Bounds(held=5 * MIB, held_by_peer=3 * MIB))
     assert traffic.hold("a", 2 * MIB) == 2 * MIB
-    with pytest.raises(NoRoom):
+    with pytest.raises(ResourceExhausted):
         traffic.hold("a", 2 * MIB)
     assert traffic.hold("b", 3 * MIB) == 3 * MIB
-    with pytest.raises(NoRoom):
+    with pytest.raises(ResourceExhausted):
         traffic.hold("c", MIB)
     traffic.release("b", 3 * MIB)
     assert traffic.hold("c", MIB) == MIB

@@ -19,6 +19,7 @@ from backup_sharing.usecases.sharing import Caller, Sharings
 from backupsharing.v2 import backup_catalog_pb2 as catalog_pb
 from backupsharing.v2 import backup_catalog_pb2_grpc, backup_sharing_pb2_grpc
 from backupsharing.v2 import backup_sharing_pb2 as pb
+from tests.server.calls import SHARE, cancel_message, channel_into, share_message
 from tests.server.cast import (
     BACKUP,
     GIVER,
@@ -31,8 +32,7 @@ from tests.server.cast import (
     projects,
     share,
 )
-from tests.server.doors import SHARE, cancel_message, channel_into, share_message
-from tests.server.told import Told, told_by, trailers_of
+from tests.server.failure_details import FailureDetails, failure_details_of, trailers_of
 
 Stub = Any
 """A generated stub; grpc.aio has no types for it."""
@@ -63,38 +63,38 @@ def by(token: str, *more: tuple[str, str]) -> tuple[tuple[str, str], ...]:
 GIVER_IS = by("giver-token")
 
 
-async def refused(call: grpc.aio.UnaryUnaryCall[Any, Any]) -> tuple[Told, Mapping[str, str | bytes]]:
+async def refused(call: grpc.aio.UnaryUnaryCall[Any, Any]) -> tuple[FailureDetails, Mapping[str, str | bytes]]:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await call
-    return told_by(raised.value), trailers_of(raised.value)
+    return failure_details_of(raised.value), trailers_of(raised.value)
 
 
 @pytest.mark.parametrize("value", ["bad id", "\U0001f600" * 64, "\x01" * 64], ids=["plain", "wide", "escaped"])
 async def test_a_thousand_bad_recipients_are_told_and_not_lost(stub: Stub, value: str) -> None:
     to = [f"{value}{number}" for number in range(1000)]
-    told, _ = await refused(stub.ShareBackup(share_message(*to), metadata=GIVER_IS, timeout=PATIENCE))
-    assert (told.code, told.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
-    assert told.fields[0] == "shared.to_project_ids[0]"
+    reported, _ = await refused(stub.ShareBackup(share_message(*to), metadata=GIVER_IS, timeout=PATIENCE))
+    assert (reported.code, reported.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+    assert reported.fields[0] == "shared.to_project_ids[0]"
 
 
 @pytest.mark.parametrize("length", [32, 64])
 async def test_a_conflict_with_a_thousand_projects_reaches_the_caller(stub: Stub, length: int) -> None:
     request = share_message(*projects(1000, length))
     await stub.ShareBackup(request, metadata=GIVER_IS, timeout=PATIENCE)
-    told, _ = await refused(stub.ShareBackup(request, metadata=GIVER_IS, timeout=PATIENCE))
-    assert (told.code, told.reason) == (grpc.StatusCode.ALREADY_EXISTS, "ALREADY_SHARED")
-    assert told.message.endswith("and 980 more.")
+    reported, _ = await refused(stub.ShareBackup(request, metadata=GIVER_IS, timeout=PATIENCE))
+    assert (reported.code, reported.reason) == (grpc.StatusCode.ALREADY_EXISTS, "ALREADY_SHARED")
+    assert reported.message.endswith("and 980 more.")
 
 
 async def test_a_call_without_a_token_is_challenged(stub: Stub) -> None:
-    told, trailers = await refused(stub.ShareBackup(share_message(), timeout=PATIENCE))
-    assert told.reason == "TOKEN_MISSING"
+    reported, trailers = await refused(stub.ShareBackup(share_message(), timeout=PATIENCE))
+    assert reported.reason == "TOKEN_MISSING"
     assert trailers["www-authenticate"] == 'Token realm="backup-sharing"'
 
 
 async def test_a_call_that_is_refused_otherwise_is_not_challenged(stub: Stub) -> None:
-    told, trailers = await refused(stub.ShareBackup(share_message(by=OTHER), metadata=GIVER_IS, timeout=PATIENCE))
-    assert told.reason == "PROJECT_FORBIDDEN"
+    reported, trailers = await refused(stub.ShareBackup(share_message(by=OTHER), metadata=GIVER_IS, timeout=PATIENCE))
+    assert reported.reason == "PROJECT_FORBIDDEN"
     assert "www-authenticate" not in trailers
 
 
@@ -105,14 +105,14 @@ async def test_of_a_token_given_twice_the_last_one_counts(stub: Stub) -> None:
 
 async def test_a_request_that_is_no_message_is_told_as_such(channel: grpc.aio.Channel) -> None:
     raw = channel.unary_unary(SHARE)
-    told, _ = await refused(raw(b"\xff\xff", metadata=GIVER_IS, timeout=PATIENCE))
-    assert (told.code, told.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+    reported, _ = await refused(raw(b"\xff\xff", metadata=GIVER_IS, timeout=PATIENCE))
+    assert (reported.code, reported.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
 
 
 async def test_a_malformed_request_without_a_token_is_not_looked_at(channel: grpc.aio.Channel) -> None:
     raw = channel.unary_unary(SHARE)
-    told, _ = await refused(raw(b"\xff\xff", timeout=PATIENCE))
-    assert told.code is grpc.StatusCode.UNAUTHENTICATED
+    reported, _ = await refused(raw(b"\xff\xff", timeout=PATIENCE))
+    assert reported.code is grpc.StatusCode.UNAUTHENTICATED
 
 
 async def test_a_method_that_is_not_there_is_unimplemented(channel: grpc.aio.Channel) -> None:
@@ -177,8 +177,8 @@ async def test_the_request_id_comes_back_with_a_success(stub: Stub) -> None:
 
 async def test_binary_metadata_is_nobodys_token(stub: Stub) -> None:
     metadata = (("x-auth-token-bin", b"giver-token"),)
-    told, _ = await refused(stub.ShareBackup(share_message(), metadata=metadata, timeout=PATIENCE))
-    assert told.reason == "TOKEN_MISSING"
+    reported, _ = await refused(stub.ShareBackup(share_message(), metadata=metadata, timeout=PATIENCE))
+    assert reported.reason == "TOKEN_MISSING"
 
 
 async def test_a_share_answers_every_recipient_in_the_order_asked_for(stub: Stub) -> None:
@@ -246,15 +246,15 @@ async def test_the_catalogue_puts_gets_lists_and_removes(catalog_stub: Stub) -> 
     assert stored.backup == got.backup == listed.backups[0] == backup.backup
     gone = catalog_pb.RemoveBackupRequest(backup_id=BACKUP)
     assert not (await catalog_stub.RemoveBackup(gone, metadata=metadata, timeout=PATIENCE)).shared
-    told, _ = await refused(
+    reported, _ = await refused(
         catalog_stub.GetBackup(catalog_pb.GetBackupRequest(backup_id=BACKUP), metadata=metadata, timeout=PATIENCE)
     )
-    assert told.reason == "BACKUP_NOT_FOUND"
+    assert reported.reason == "BACKUP_NOT_FOUND"
 
 
 async def test_identical_shares_at_once_are_one_success_and_conflicts(stub: Stub, store: Store) -> None:
     calls = [stub.ShareBackup(share_message(), metadata=GIVER_IS, timeout=PATIENCE) for _ in range(50)]
     answers = await asyncio.gather(*calls, return_exceptions=True)
     failures = [answer for answer in answers if isinstance(answer, grpc.aio.AioRpcError)]
-    assert [told_by(failure).reason for failure in failures] == ["ALREADY_SHARED"] * 49
+    assert [failure_details_of(failure).reason for failure in failures] == ["ALREADY_SHARED"] * 49
     assert await store.count_sharings(SharingFilter(GIVER)) == 1

@@ -12,6 +12,7 @@ from backup_sharing.rpc.sharing_service import SharingService
 from backup_sharing.usecases.catalog import Catalog
 from backup_sharing.usecases.sharing import Caller, SharingLimits, Sharings
 from backupsharing.v2 import backup_sharing_pb2 as pb
+from tests.server.calls import CANCEL, GET, PUT, SHARE, call, cancel_message, failure, put_message, share_message
 from tests.server.cast import (
     BACKUP,
     MADE_REQUEST_ID,
@@ -24,7 +25,6 @@ from tests.server.cast import (
     identity,
     share,
 )
-from tests.server.doors import CANCEL, GET, PUT, SHARE, call, cancel_message, failure, put_message, share_message
 
 SetStatus = Callable[[str, str], Awaitable[None]]
 
@@ -152,5 +152,5 @@ async def test_another_giver_does_not_learn_what_is_there(
     for sharing_id in (given.id, UNKNOWN):
         request.id = sharing_id
         answer = await pipeline.carry_out(call(GET, request, token="outsider-token"))
-        told = failure(answer)
-        assert (told.reason, told.message) == ("SHARING_NOT_FOUND", f"Sharing {sharing_id} could not be found.")
+        reported = failure(answer)
+        assert (reported.reason, reported.message) == ("SHARING_NOT_FOUND", f"Sharing {sharing_id} could not be found.")

@@ -125,9 +125,9 @@ async def test_a_conflict_of_one_recipient_shares_with_no_other(sharings: Sharin
 
 
 async def test_the_request_may_ask_for_standing_sharings_instead(sharings: Sharings, caller: Caller) -> None:
-    [standing] = await sharings.share(caller, share(RECIPIENT))
+    [existing] = await sharings.share(caller, share(RECIPIENT))
     new, again = await sharings.share(caller, share(OTHER, RECIPIENT, on_conflict=OnConflict.RETURN))
-    assert again == standing
+    assert again == existing
     assert new.to_project_id == OTHER
 
 

@@ -28,9 +28,9 @@ async def first(watch: Watch) -> pb.WatchSharingsResponse:
 
 async def test_a_watch_from_now_first_tells_where_it_is(watchers: Watchers) -> None:
     watchers.log.add(event(), event())
-    told = await first(watchers.open())
-    assert told.cursor.endswith(":2")
-    assert not told.HasField("event")
+    reported = await first(watchers.open())
+    assert reported.cursor.endswith(":2")
+    assert not reported.HasField("event")
 
 
 async def test_a_commit_in_this_process_needs_no_timer(watchers: Watchers) -> None:

@@ -26,10 +26,10 @@ from backup_sharing.usecases.watching.watches import Watches
 from backupsharing.v2 import backup_access_pb2 as pb
 from backupsharing.v2 import backup_access_pb2_grpc
 from restmap.multiplexing.traffic import Traffic
+from tests.server.calls import channel_to
 from tests.server.cast import GIVER, MADE_REQUEST_ID, OTHER, RECIPIENT, identity
-from tests.server.doors import channel_to
+from tests.server.failure_details import FailureDetails, failure_details_of, trailers_of
 from tests.server.rpc.test_unary import by
-from tests.server.told import Told, told_by, trailers_of
 from tests.server.watching.fakes import STORE, Watchers, event
 
 PATIENCE = 60.0
@@ -98,10 +98,10 @@ async def opened(stub: Stub, token: str, **members: object) -> Stub:
     return call
 
 
-async def refused(call: Stub) -> Told:
+async def refused(call: Stub) -> FailureDetails:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await all_of(call)
-    return told_by(raised.value)
+    return failure_details_of(raised.value)
 
 
 async def all_of(call: Stub) -> None:
@@ -134,21 +134,21 @@ async def test_a_watch_that_cannot_begin_says_why(
     served: Served, stub: Stub, token: str, members: dict[str, Any], reason: str
 ) -> None:
     served.watchers.log.purge(2)
-    told = await refused(watch(stub, token, **members))
-    assert (told.reason, told.request_id) == (reason, MADE_REQUEST_ID)
+    reported = await refused(watch(stub, token, **members))
+    assert (reported.reason, reported.request_id) == (reason, MADE_REQUEST_ID)
     assert (served.streams.number, served.watchers.feed.is_idle) == (0, True)
 
 
 async def test_an_expired_cursor_is_out_of_range_with_the_oldest(served: Served, stub: Stub) -> None:
     served.watchers.log.purge(2)
-    told = await refused(watch(stub, "service-token", cursor=f"{STORE}:1"))
-    assert (told.code, told.metadata["oldest_cursor"]) == (grpc.StatusCode.OUT_OF_RANGE, f"{STORE}:2")
+    reported = await refused(watch(stub, "service-token", cursor=f"{STORE}:1"))
+    assert (reported.code, reported.metadata["oldest_cursor"]) == (grpc.StatusCode.OUT_OF_RANGE, f"{STORE}:2")
 
 
 async def test_a_request_that_is_too_long_to_keep_is_refused(stub: Stub) -> None:
-    told = await refused(watch(stub, "service-token", backup_id="x" * 20_000))
-    assert told.code is grpc.StatusCode.INVALID_ARGUMENT
-    assert "at most 16384" in told.message
+    reported = await refused(watch(stub, "service-token", backup_id="x" * 20_000))
+    assert reported.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert "at most 16384" in reported.message
 
 
 @pytest.mark.parametrize(
@@ -204,10 +204,10 @@ async def test_a_watch_too_many_is_overload_until_one_ends(most: int, of_project
     async with channel_to(served.fill) as channel:
         stub = backup_access_pb2_grpc.BackupAccessServiceStub(channel)
         calls = [await opened(stub, "giver-token", project_id=GIVER) for _ in range(2)]
-        told = await refused(watch(stub, "giver-token", project_id=GIVER))
-        assert (told.code, told.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
-        assert said in told.message
-        assert told.retry_seconds
+        reported = await refused(watch(stub, "giver-token", project_id=GIVER))
+        assert (reported.code, reported.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "OVERLOADED")
+        assert said in reported.message
+        assert reported.retry_seconds
         if of_project:
             calls.append(await opened(stub, "recipient-token", project_id=RECIPIENT))
         calls[0].cancel()
@@ -219,10 +219,10 @@ async def test_draining_ends_every_watch_and_takes_no_more(served: Served, stub:
     calls = [await opened(stub, token) for token in ("service-token", "admin-token")]
     served.streams.drain()
     for call in [*calls, watch(stub, "service-token")]:
-        told = await refused(call)
-        assert (told.code, told.reason) == (grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE")
-        assert told.retry_seconds
-        assert "continue at another server with the last cursor" in told.message
+        reported = await refused(call)
+        assert (reported.code, reported.reason) == (grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE")
+        assert reported.retry_seconds
+        assert "continue at another server with the last cursor" in reported.message
     await served.streams.closed()
     assert served.watchers.feed.is_idle
 
@@ -235,8 +235,8 @@ async def test_a_revoked_token_ends_its_watches_and_no_others(served: Served, st
     for call in lost:
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await call.read()
-        told = told_by(raised.value)
-        assert (told.code, told.reason) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID")
+        reported = failure_details_of(raised.value)
+        assert (reported.code, reported.reason) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID")
         assert trailers_of(raised.value)["www-authenticate"] == "Token"
     served.watchers.commit(event())
     assert (await kept.read()).event.kind == "shared"

@@ -51,8 +51,8 @@ async def first(watches: Watches, principal: Principal = SERVICE, **members: obj
 async def test_a_watch_begins_where_the_request_says(
     watches: Watches, members: dict[str, object], position: int, is_event: bool
 ) -> None:
-    told = await first(watches, **members)
-    assert (told.cursor, told.HasField("event")) == (f"{STORE}:{position}", is_event)
+    reported = await first(watches, **members)
+    assert (reported.cursor, reported.HasField("event")) == (f"{STORE}:{position}", is_event)
 
 
 @pytest.mark.parametrize(
@@ -101,9 +101,9 @@ async def test_a_store_that_cannot_be_read_opens_no_watch(watchers: Watchers, wa
 
 @pytest.mark.parametrize(("who", "sees"), [(MEMBER, ""), (SERVICE, "gina"), (ADMIN, "gina")])
 async def test_a_recipient_does_not_see_who_shared(watches: Watches, who: Principal, sees: str) -> None:
-    told = (await first(watches, who, project_id=RECIPIENT, from_beginning=True)).event
-    assert (told.by_user_id, told.from_project_id, told.to_project_id) == (sees, GIVER, RECIPIENT)
-    assert bool(told.by_project_id) is bool(told.request_id) is told.HasField("by_user_id") is bool(sees)
+    reported = (await first(watches, who, project_id=RECIPIENT, from_beginning=True)).event
+    assert (reported.by_user_id, reported.from_project_id, reported.to_project_id) == (sees, GIVER, RECIPIENT)
+    assert bool(reported.by_project_id) is bool(reported.request_id) is reported.HasField("by_user_id") is bool(sees)
 
 
 def test_a_cursor_is_read_as_it_was_written() -> None:

@@ -75,11 +75,11 @@ async def test_share_must_raise_already_shared_naming_the_recipients(store: Stor
 
 
 async def test_share_must_answer_active_sharings_when_asked_to(store: Store, engine: Engine) -> None:
-    (standing,) = await store.share(share(OTHER))
+    (existing,) = await store.share(share(OTHER))
     shared = await store.share(
         share(RECIPIENT, OTHER, on_conflict=OnConflict.RETURN, because=cause(NOW + SECOND), sharing_ids=["x", "y"])
     )
-    assert list(shared) == [Sharing("x", BACKUP_ID, "a" * 32, RECIPIENT, NOW + SECOND), standing]
+    assert list(shared) == [Sharing("x", BACKUP_ID, "a" * 32, RECIPIENT, NOW + SECOND), existing]
     assert [event.to_project_id for event in engine.events() if event.kind == "shared"] == [OTHER, RECIPIENT]
 
 

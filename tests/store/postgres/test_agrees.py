@@ -19,7 +19,7 @@ from backup_sharing.rules.commands import Cancel, CancelAll, Command, PutBackup,
 from backup_sharing.store.interface import Position, SharingFilter, SortKey, Store
 from tests.store import commands
 from tests.store.both import Both
-from tests.store.drawn import BACKUPS, LATER, STANDING, changes
+from tests.store.drawn import BACKUPS, EXISTING, LATER, changes
 from tests.store.engines import PostgresEngine
 from tests.store.opened import open_postgres
 
@@ -48,7 +48,7 @@ async def outcomes(both: Both, store: Store, wanted: Sequence[Command]) -> tuple
     Some of the initial sharings are due by then.
     """
     both.now = commands.NOW
-    for before in (*(PutBackup(backup, commands.cause()) for backup in BACKUPS), *STANDING):
+    for before in (*(PutBackup(backup, commands.cause()) for backup in BACKUPS), *EXISTING):
         await make(store, before)
     both.now = LATER
     tasks = [asyncio.create_task(make(store, command)) for command in wanted]

@@ -37,8 +37,8 @@ CHANGES: dict[str, tuple[Change, list[str]]] = {
         lambda store: store.share(share(OTHER, on_conflict=OnConflict.RETURN)),
         ["shared"],
     ),
-    "cancel": (lambda store: store.cancel(cancel("standing")), ["cancelled"]),
-    "cancel with a key": (lambda store: store.cancel(cancel("standing", idempotency=key())), ["cancelled"]),
+    "cancel": (lambda store: store.cancel(cancel("existing")), ["cancelled"]),
+    "cancel with a key": (lambda store: store.cancel(cancel("existing", idempotency=key())), ["cancelled"]),
     "cancel all": (lambda store: store.cancel_all(cancel_all()), ["cancelled"]),
     "put": (lambda store: store.put_backup(PutBackup(backup(name="other"), cause())), ["backup_put"]),
     "remove": (lambda store: store.remove_backup(RemoveBackup(BACKUP_ID, cause())), ["cancelled", "backup_removed"]),
@@ -53,7 +53,7 @@ async def test_a_change_whose_commit_is_lost_is_made_once_and_answered(
     make, events = CHANGES[change]
     engine = PostgresEngine(database_url, None)
     async with opened(postgres_proxy.through(database_url)) as store:
-        await store.share(share(RECIPIENT, sharing_ids=["standing"]))
+        await store.share(share(RECIPIENT, sharing_ids=["existing"]))
         before = len(engine.events())
         lose = postgres_proxy.swallow_answers if lost == "answer" else postgres_proxy.swallow_requests
         lose(b"COMMIT", times=1)
@@ -118,11 +118,11 @@ async def test_a_caller_hears_before_its_deadline_of_an_unknown_fate(
 async def test_what_is_sent_too_late_for_an_answer_is_never_stored(database_url: str, postgres_proxy: TcpProxy) -> None:
     engine = PostgresEngine(database_url, None)
     async with opened(postgres_proxy.through(database_url)) as store:
-        await store.share(share(RECIPIENT, sharing_ids=["standing"]))
+        await store.share(share(RECIPIENT, sharing_ids=["existing"]))
         before = engine.events()
         postgres_proxy.delay(0.3)  # the reply to the read arrives after the deadline
         with pytest.raises(DeadlineTooClose):
-            await store.cancel(cancel("standing", because=cause(commit_by=time.monotonic() + 0.4)))
+            await store.cancel(cancel("existing", because=cause(commit_by=time.monotonic() + 0.4)))
         await asyncio.sleep(1.5)
         assert engine.events() == before
 
@@ -132,11 +132,11 @@ async def test_a_transaction_held_on_the_way_fails_if_it_arrives_late(
 ) -> None:
     engine = PostgresEngine(database_url, None)
     async with opened(postgres_proxy.through(database_url)) as store:
-        await store.share(share(RECIPIENT, sharing_ids=["standing"]))
+        await store.share(share(RECIPIENT, sharing_ids=["existing"]))
         before = engine.events()
         postgres_proxy.delay(0.2)
         changing = asyncio.create_task(
-            store.cancel(cancel("standing", because=cause(commit_by=time.monotonic() + 0.6)))
+            store.cancel(cancel("existing", because=cause(commit_by=time.monotonic() + 0.6)))
         )
         await asyncio.sleep(0.5)  # the read is done, the write is under way
         postgres_proxy.freeze()

@@ -30,7 +30,7 @@ SECONDS = float(os.environ.get("BACKUP_SHARING_TEST_MISTREATED", "8"))
 
 
 @dataclass(slots=True)
-class Told:
+class Outcomes:
     """The outcomes that callers got."""
 
     acknowledged: list[Sharing] = field(default_factory=list)
@@ -40,33 +40,35 @@ class Told:
     longest: float = 0.0
 
 
-async def call_again_and_again(store: Store, random: random.Random, is_over: Callable[[], bool], told: Told) -> None:
+async def call_again_and_again(
+    store: Store, random: random.Random, is_over: Callable[[], bool], outcomes: Outcomes
+) -> None:
     """Change a few backups until ``is_over``, and record the outcomes."""
     while not is_over():
         about, at, sharing_id = backup_id(random.randrange(1, 6)), cause(NOW + random.randrange(1000)), str(uuid4())
         if random.random() < 0.3:
             at = replace(at, commit_by=time.monotonic() + random.random())
-        standing = [sharing.id for sharing in told.acknowledged if sharing.deleted_at is None] or ["none"]
+        existing = [sharing.id for sharing in outcomes.acknowledged if sharing.deleted_at is None] or ["none"]
         idempotency = key(str(random.randrange(10**6)), b"") if random.random() < 0.5 else None
         match random.randrange(10):
             case 0:
                 call = store.cancel_all(cancel_all(about, because=at))
             case 1 | 2:
-                call = store.cancel(cancel(random.choice(standing), because=at))
+                call = store.cancel(cancel(random.choice(existing), because=at))
             case _:
                 to = project_id(random.randrange(10**6))
                 call = store.share(
                     share(to, backup_id=about, because=at, sharing_ids=[sharing_id], idempotency=idempotency)
                 )
         seconds, outcome = await timed(call)
-        told.longest = max(told.longest, seconds)
+        outcomes.longest = max(outcomes.longest, seconds)
         if isinstance(outcome, list):
-            told.acknowledged += outcome
+            outcomes.acknowledged += outcome
         elif isinstance(outcome, OutcomeUnknown):
-            told.unknown += 1
+            outcomes.unknown += 1
         else:
             assert isinstance(outcome, Failure), outcome
-            told.refused.add(sharing_id)
+            outcomes.refused.add(sharing_id)
         await asyncio.sleep(random.random() / 50)
 
 
@@ -95,7 +97,7 @@ async def mistreat(server: PostgresServer, proxy: TcpProxy, random: random.Rando
 
 
 async def test_whatever_happens_what_is_acknowledged_is_stored_once(own_postgres: PostgresServer) -> None:
-    chance, is_over, told = random.Random(7), False, Told()  # noqa: S311 -- no secret
+    chance, is_over, outcomes = random.Random(7), False, Outcomes()  # noqa: S311 -- no secret
     async with AsyncExitStack() as stack:
         proxy = stack.enter_context(TcpProxy(address_of(own_postgres.url)))
         url = proxy.through(own_postgres.url)
@@ -103,7 +105,7 @@ async def test_whatever_happens_what_is_acknowledged_is_stored_once(own_postgres
         for number in range(1, 6):
             await until(lambda number=number: stores[0].put_backup(PutBackup(backup(backup_id(number)), cause())))
         callers = [
-            asyncio.create_task(call_again_and_again(stores[n % 3], random.Random(n), lambda: is_over, told))  # noqa: S311
+            asyncio.create_task(call_again_and_again(stores[n % 3], random.Random(n), lambda: is_over, outcomes))  # noqa: S311
             for n in range(15)
         ]
         end = asyncio.get_running_loop().time() + SECONDS
@@ -117,12 +119,12 @@ async def test_whatever_happens_what_is_acknowledged_is_stored_once(own_postgres
         )
         is_over = True
         await asyncio.gather(*callers)
-    assert len(told.acknowledged) > 100
+    assert len(outcomes.acknowledged) > 100
     assert max(waits) < 4
-    assert told.longest < 7
-    stored_once(own_postgres.url, told.acknowledged)
+    assert outcomes.longest < 7
+    stored_once(own_postgres.url, outcomes.acknowledged)
     history = {sharing.id: sharing for sharing in PostgresEngine(own_postgres.url, None).history()}
-    assert not told.refused & history.keys()
-    ended = [sharing.id for sharing in told.acknowledged if sharing.deleted_at is not None]
+    assert not outcomes.refused & history.keys()
+    ended = [sharing.id for sharing in outcomes.acknowledged if sharing.deleted_at is not None]
     assert all(history[sharing_id].deleted_at is not None for sharing_id in ended)
     assert "deadlock detected" not in own_postgres.log

@@ -22,7 +22,7 @@ from backup_sharing.store.transfer.opening import open_transfer
 from backup_sharing.store.unusable import UnusableDatabase
 from tests.store.commands import BACKUP_ID, NOW, RECIPIENT, backup, cancel_all, cause, given, page, share
 from tests.store.faults import Load, opened, stored_once
-from tests.store.opened import lanes, open_postgres
+from tests.store.opened import open_postgres, writers
 from tests.support.postgres.databases import drop_database, new_database
 from tests.support.postgres.folder import PATIENCE
 from tests.support.postgres.pgbouncer import PgBouncer
@@ -206,9 +206,9 @@ async def test_a_copy_through_a_pooler_leaves_nothing_behind(
 
 
 async def connected(store: Store) -> Connection:
-    """Return the connection of the first lane, after it has made a change."""
+    """Return the connection of the first writer, after it has made a change."""
     await store.put_backup(PutBackup(backup(), cause()))
-    connection = lanes(store)[0]._session._connection
+    connection = writers(store)[0]._session._connection
     assert connection is not None
     return connection
 

@@ -35,7 +35,7 @@ from tests.store.commands import (
 )
 from tests.store.engines import PostgresEngine
 from tests.store.faults import SLACK, Load, opened, stored_once, timed, until
-from tests.store.opened import lanes, open_postgres
+from tests.store.opened import open_postgres, writers
 from tests.support.postgres import folder
 from tests.support.postgres.server import PostgresServer
 from tests.support.postgres.which import own_server
@@ -234,7 +234,7 @@ async def test_what_is_acknowledged_is_durable_whatever_the_default(database_url
     name = database_url.rpartition("/")[2]
     PostgresEngine(database_url, None)._rows(f"ALTER DATABASE {name} SET synchronous_commit = off")
     async with opened(database_url) as store:
-        connection = await lanes(store)[0]._session.opened(lambda: True)
+        connection = await writers(store)[0]._session.opened(lambda: True)
         assert connection is not None
         assert await (await connection.execute("SHOW synchronous_commit")).fetchall() == [("on",)]
 

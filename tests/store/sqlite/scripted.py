@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from backup_sharing.rules.commands import Cause, Command
-from backup_sharing.rules.outcome import Made, NotMade, Outcome
+from backup_sharing.rules.outcome import Failed, Outcome, Succeeded
 from backup_sharing.store.change import Change
 from backup_sharing.store.engine import Query
 from backup_sharing.store.sqlite import changes
@@ -45,7 +45,7 @@ def make_scripted(connection: sqlite3.Connection, commands: Sequence[Any], now: 
     outcomes: list[Outcome] = []
     for command in commands:
         if isinstance(command, Scripted):
-            outcomes.append(Made(command.run(connection)))  # type: ignore[arg-type]  # any type
+            outcomes.append(Succeeded(command.run(connection)))  # type: ignore[arg-type]  # any type
         else:
             outcomes += changes.make(connection, [command], now)
     return outcomes
@@ -54,7 +54,7 @@ def make_scripted(connection: sqlite3.Connection, commands: Sequence[Any], now: 
 def make(connection: sqlite3.Connection, command: Command) -> object:
     """Make one change; return its answer, or raise its failure."""
     (outcome,) = changes.make(connection, [command], NOW)
-    if isinstance(outcome, NotMade):
+    if isinstance(outcome, Failed):
         raise outcome.failure
     return outcome.answer
 

@@ -62,16 +62,16 @@ def test_a_copy_has_the_same_content_and_is_its_owners_only(source: Path, target
 
 
 def test_the_bar_gets_all_pages(source: Path, target: Path) -> None:
-    told: list[int] = []
+    reported: list[int] = []
 
     @contextmanager
     def counting(_label: str, length: int) -> Iterator[Advance]:
-        told.append(-length)
-        yield told.append
+        reported.append(-length)
+        yield reported.append
 
     back_up(source, target, replace=False, bar=counting)
-    assert told[0] < -100
-    assert sum(told) == 0
+    assert reported[0] < -100
+    assert sum(reported) == 0
 
 
 @pytest.mark.resilience

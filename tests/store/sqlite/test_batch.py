@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from backup_sharing.errors import DeadlineTooClose, OutcomeUnknown, Unavailable
-from backup_sharing.rules.outcome import Made
+from backup_sharing.rules.outcome import Succeeded
 from backup_sharing.store.change import Change
 from backup_sharing.store.engine import system_clock
 from backup_sharing.store.sqlite import batch as sqlite_batch
@@ -92,22 +92,22 @@ def numbers(path: Path) -> list[int]:
 async def kinds(
     changes: Sequence[Change | Run], connection: sqlite3.Connection, busy_timeout: float = 1
 ) -> list[type | None]:
-    """Carry out the changes; return Made, the type of the caller's failure, or None for a caller that has gone."""
+    """Carry out the changes; return Succeeded, the type of the caller's failure, or None for a caller that has gone."""
     batch = [each if isinstance(each, Change) else change(each) for each in changes]
     outcomes = carry_out(connection, batch, busy_timeout, Commits(connection, lambda _: None), system_clock)
     for each, outcome in outcomes.items():
         each.settle(outcome)
-    told = await asyncio.gather(*(each.answered for each in batch), return_exceptions=True)
+    reported = await asyncio.gather(*(each.answered for each in batch), return_exceptions=True)
     for each in batch:
         each.leave()
-    kinds = [type(failure) if isinstance(failure, BaseException) else Made for failure in told]
+    kinds = [type(failure) if isinstance(failure, BaseException) else Succeeded for failure in reported]
     return [None if kind is asyncio.CancelledError else kind for kind in kinds]
 
 
 async def test_changes_share_one_transaction_without_savepoints(
     connection: sqlite3.Connection, path: Path, statements: list[str]
 ) -> None:
-    assert await kinds([insert(n) for n in range(3)], connection) == [Made] * 3
+    assert await kinds([insert(n) for n in range(3)], connection) == [Succeeded] * 3
     assert statements == ["BEGIN", "INSERT", "INSERT", "INSERT", "COMMIT"]
     assert numbers(path) == [0, 1, 2]
 
@@ -116,7 +116,7 @@ async def test_a_failing_change_is_undone_alone(
     connection: sqlite3.Connection, path: Path, statements: list[str]
 ) -> None:
     changes = [insert(1), insert_then_fail(2), insert(2), insert(2), insert(3)]
-    assert await kinds(changes, connection) == [Made, LookupError, Made, RuntimeError, Made]
+    assert await kinds(changes, connection) == [Succeeded, LookupError, Succeeded, RuntimeError, Succeeded]
     assert statements.count("COMMIT") == 1
     assert numbers(path) == [1, 2, 3]
 
@@ -132,7 +132,7 @@ async def test_a_single_failing_change_is_rolled_back_and_made_once(
 
 async def test_a_change_late_before_the_commit_is_left_out_alone(connection: sqlite3.Connection, path: Path) -> None:
     changes = [insert(1), change(insert(2), commit_by=time.monotonic() + 0.03), slow, insert(3)]
-    assert await kinds(changes, connection) == [Made, DeadlineTooClose, Made, Made]
+    assert await kinds(changes, connection) == [Succeeded, DeadlineTooClose, Succeeded, Succeeded]
     assert numbers(path) == [1, 3]
 
 
@@ -140,12 +140,12 @@ async def test_what_failed_because_of_a_late_change_is_made_without_it(
     connection: sqlite3.Connection, path: Path
 ) -> None:
     changes = [change(insert(1), commit_by=time.monotonic() + 0.03), slow, insert(1), insert_then_fail(7)]
-    assert await kinds(changes, connection) == [DeadlineTooClose, Made, Made, LookupError]
+    assert await kinds(changes, connection) == [DeadlineTooClose, Succeeded, Succeeded, LookupError]
     assert numbers(path) == [1]
 
 
 async def test_a_change_that_was_given_up_is_not_made(connection: sqlite3.Connection, path: Path) -> None:
-    assert await kinds([given_up(insert(1)), insert(2)], connection) == [None, Made]
+    assert await kinds([given_up(insert(1)), insert(2)], connection) == [None, Succeeded]
     assert await kinds([given_up(insert(3))], connection) == [None]
     assert numbers(path) == [2]
 
@@ -174,11 +174,11 @@ async def test_a_full_database_fails_what_does_not_fit_keeping_nothing(
 ) -> None:
     connection.execute(f"PRAGMA max_page_count = {PAGES}")
     outcomes = await kinds(changes, connection)
-    assert set(outcomes) <= {Made, Unavailable}
+    assert set(outcomes) <= {Succeeded, Unavailable}
     assert Unavailable in outcomes
-    kept = [n for n, outcome in enumerate(outcomes, 1) if outcome is Made]
+    kept = [n for n, outcome in enumerate(outcomes, 1) if outcome is Succeeded]
     assert numbers(path) == kept
-    assert await kinds([insert(9)], connection) == [Made]
+    assert await kinds([insert(9)], connection) == [Succeeded]
 
 
 class FailingCommit(sqlite3.Connection):
@@ -194,15 +194,15 @@ class FailingCommit(sqlite3.Connection):
         return super().execute(sql, parameters)
 
 
-@pytest.mark.parametrize(("extra", "told"), [(insert(3), OutcomeUnknown), (insert_then_fail(3), Unavailable)])
+@pytest.mark.parametrize(("extra", "reported"), [(insert(3), OutcomeUnknown), (insert_then_fail(3), Unavailable)])
 async def test_a_change_whose_commit_failed_must_be_outcome_unknown(
-    path: Path, extra: Run, told: type[Exception]
+    path: Path, extra: Run, reported: type[Exception]
 ) -> None:
     with closing(sqlite3.connect(path, isolation_level=None, factory=FailingCommit)) as connection:
-        assert await kinds([insert(1), insert(2), extra], connection) == [OutcomeUnknown, OutcomeUnknown, told]
+        assert await kinds([insert(1), insert(2), extra], connection) == [OutcomeUnknown, OutcomeUnknown, reported]
         connection.rollback()
         connection.failing = False
-        assert await kinds([insert(4)], connection) == [Made]
+        assert await kinds([insert(4)], connection) == [Succeeded]
     assert numbers(path) == [4]
 
 
@@ -222,7 +222,7 @@ async def test_when_sqlite_ends_a_transaction_no_change_counts_as_made(
 async def test_a_transaction_left_open_does_not_stop_the_next_batch(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("BEGIN IMMEDIATE")
     insert(1)(connection)
-    assert await kinds([insert(2)], connection) == [Made]
+    assert await kinds([insert(2)], connection) == [Succeeded]
     assert numbers(path) == [2]
 
 
@@ -237,6 +237,6 @@ async def test_no_change_is_made_twice_when_it_is_redone(connection: sqlite3.Con
         return make
 
     changes = [counted(1), insert_then_fail(2), counted(3)]
-    assert await kinds(changes, connection) == [Made, LookupError, Made]
+    assert await kinds(changes, connection) == [Succeeded, LookupError, Succeeded]
     assert made == [1, 1, 3]
     assert numbers(path) == [1, 3]

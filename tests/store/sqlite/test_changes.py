@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from backup_sharing.rules.commands import Command, OnConflict, PutBackup, RemoveBackup
-from backup_sharing.rules.outcome import NotMade, Outcome
+from backup_sharing.rules.outcome import Failed, Outcome
 from backup_sharing.store.sqlite.changes import make as make_all
 from backup_sharing.store.sqlite.connection import connect
 from backup_sharing.store.sqlite.file import prepare
 from tests.store import commands
-from tests.store.drawn import BACKUPS, STANDING, changes
+from tests.store.drawn import BACKUPS, EXISTING, changes
 from tests.store.sqlite.scripted import make
 
 
@@ -26,7 +26,7 @@ def connection(tmp_path: Path) -> Iterator[sqlite3.Connection]:
     with closing(connect(tmp_path / "sharings.db", busy_timeout=1)) as connection:
         for backup in BACKUPS:
             make(connection, PutBackup(backup, commands.cause()))
-        for share in STANDING:
+        for share in EXISTING:
             make(connection, share)
         yield connection
 
@@ -51,7 +51,7 @@ def made_and_stored(connection: sqlite3.Connection, wanted: Sequence[Command], a
 
 
 def _told(outcome: Outcome) -> object:
-    return (type(outcome.failure), str(outcome.failure)) if isinstance(outcome, NotMade) else outcome.answer
+    return (type(outcome.failure), str(outcome.failure)) if isinstance(outcome, Failed) else outcome.answer
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)

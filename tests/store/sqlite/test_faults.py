@@ -67,7 +67,7 @@ class Case:
     skip: int
     failed: int
     """Number of failed system calls."""
-    told: dict[str, str]
+    outcomes: dict[str, str]
     """Outcome of each call, by the number of the call."""
     said: list[str]
     """Other lines that the process recorded."""
@@ -94,10 +94,12 @@ def play(scene: str, folder: Path) -> list[Case]:
 
 def _case(scene: str, faults: tuple[Fault, ...], line: str) -> Case:
     values = json.loads(line)
-    told = dict(line.split() for line in values["told"] if line[0].isdigit())
-    said = [line for line in values["told"] if not line[0].isdigit()]
+    outcomes = dict(line.split() for line in values["outcomes"] if line[0].isdigit())
+    said = [line for line in values["outcomes"] if not line[0].isdigit()]
     stored = Counter(each.partition("-")[0] for each in values["sharings"])
-    return Case(scene, faults[values["fault"]], values["skip"], values["failed"], told, said, stored, values["whole"])
+    return Case(
+        scene, faults[values["fault"]], values["skip"], values["failed"], outcomes, said, stored, values["whole"]
+    )
 
 
 @pytest.fixture(scope="module", params=FAULTS)
@@ -112,7 +114,7 @@ def test_what_callers_are_told_is_what_is_stored(cases: list[Case]) -> None:
         for number in ("1", "2", "3", "9"):
             recipients = 12 if case.scene in ("large_commit", "long_log") and number in "23" else 2
             possible = {"STORED": {recipients}, "OUTCOME_UNKNOWN": {0, recipients}, None: {0, recipients}}
-            assert case.stored[number] in possible.get(case.told.get(number), {0}), (number, case)
+            assert case.stored[number] in possible.get(case.outcomes.get(number), {0}), (number, case)
 
 
 def test_each_scene_meets_each_fault_and_goes_through_without(cases: list[Case]) -> None:
@@ -120,44 +122,44 @@ def test_each_scene_meets_each_fault_and_goes_through_without(cases: list[Case])
     assert {case.fault for case in cases if case.failed} == set(faults)
     through = [case for case in cases if not case.failed]
     assert [case.fault for case in through] == list(faults)
-    assert all(set(case.told.values()) == {"STORED"} for case in through)
+    assert all(set(case.outcomes.values()) == {"STORED"} for case in through)
 
 
 def test_a_sync_that_failed_ends_the_store(cases: list[Case]) -> None:
     for case in cases:
         if case.failed and case.fault.kinds == Kind.SYNC and case.scene != "start":
             assert "failed" in case.said, case
-            assert case.told.get("9") != "STORED", case
+            assert case.outcomes.get("9") != "STORED", case
             if case.scene in COMMITS:
-                assert (case.told["2"], case.told["3"]) == ("OUTCOME_UNKNOWN",) * 2, case
+                assert (case.outcomes["2"], case.outcomes["3"]) == ("OUTCOME_UNKNOWN",) * 2, case
 
 
 def test_a_full_disk_is_not_stored_and_ends_nothing(cases: list[Case]) -> None:
     for case in cases:
         if case.failed and case.fault.kinds == Kind.WRITE and case.fault.error in FULL and case.scene in COMMITS:
             assert not {"failed", "count UNAVAILABLE"} & set(case.said), case
-            assert (case.told["2"], case.told["3"]) == ("UNAVAILABLE",) * 2, case
-            assert case.told.get("9", "STORED") == "STORED", case
+            assert (case.outcomes["2"], case.outcomes["3"]) == ("UNAVAILABLE",) * 2, case
+            assert case.outcomes.get("9", "STORED") == "STORED", case
 
 
 def test_a_whole_commit_reported_as_failed_is_not_known(cases: list[Case]) -> None:
     if cases[0].scene in COMMITS:
         done = [case for case in cases if case.failed and case.fault == WRITES[2]]
-        assert done[-1].told["2"] == "OUTCOME_UNKNOWN"
-        assert all(case.told["2"] in ("UNAVAILABLE", "STORED") for case in done[:-1])
+        assert done[-1].outcomes["2"] == "OUTCOME_UNKNOWN"
+        assert all(case.outcomes["2"] in ("UNAVAILABLE", "STORED") for case in done[:-1])
     if cases[0].scene == "long_log":
-        assert {case.told["2"] for case in cases if case.failed} == {"OUTCOME_UNKNOWN"}
+        assert {case.outcomes["2"] for case in cases if case.failed} == {"OUTCOME_UNKNOWN"}
 
 
 def test_a_read_that_fails_ends_nothing(cases: list[Case]) -> None:
     for case in cases:
         if case.fault.kinds == Kind.READ and case.scene not in ("close", "start"):
             assert "failed" not in case.said, case
-            assert case.told["9"] == "STORED", case
+            assert case.outcomes["9"] == "STORED", case
 
 
 def test_a_start_gets_ready_with_an_empty_log_or_waits(cases: list[Case]) -> None:
     for case in cases:
         if case.scene == "start" and case.fault.kinds in (Kind.WRITE, Kind.SYNC, Kind.TRUNCATE):
             assert case.said in (["ready", "log 0"], ["not ready UNAVAILABLE", "log 0"]), case
-            assert case.told["9"] == "STORED", case
+            assert case.outcomes["9"] == "STORED", case

@@ -36,7 +36,7 @@ def running_place(tampers: Tampering | None = None) -> Iterator[Place]:
                 trusted = ("--keystone-service-project", services)
                 server = programs.start("server", "--grpc-listen", grpc_address, *files, *patience, *trusted)
                 server.wait_for('"event":"serving"')
-                # Links in responses must use the address that clients use.
+                # GatewayPeers in responses must use the address that clients use.
                 programs.gateway(gateway_address, grpc_address, "--public-url", f"http://{rest_address}")
                 yield replace(place, grpc=grpc_address)
             finally:

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar, cast
 import grpc
 
 from backupsharing.client.calls import Call, Page
-from backupsharing.client.door import metadata_of
+from backupsharing.client.endpoint import metadata_of
 from backupsharing.client.errors import BackupSharingError, closed, failure_of
 from backupsharing.client.retrying import Attempts, Retrying
 

@@ -10,7 +10,7 @@ import grpc
 
 from backupsharing.client import access
 from backupsharing.client.calls import Call
-from backupsharing.client.errors import BackupSharingError, NotAuthenticated, Told, Unavailable
+from backupsharing.client.errors import BackupSharingError, NotAuthenticated, FailureDetails, Unavailable
 from backupsharing.client.model import EventKind, SharingEvent
 from backupsharing.client.retrying import Retrying, may_pass
 
@@ -115,10 +115,10 @@ class Progress:
 
 def ended() -> BackupSharingError:
     """Return the failure for a stream that the server ended without one."""
-    return Unavailable(Told("The server ended the watch.", status=grpc.StatusCode.UNAVAILABLE))
+    return Unavailable(FailureDetails("The server ended the watch.", status=grpc.StatusCode.UNAVAILABLE))
 
 
 def silent(seconds: float) -> BackupSharingError:
     """Return the failure for a stream without a response for too long."""
     message = f"No response for {seconds:g} s, not even a checkpoint."
-    return Unavailable(Told(message, status=grpc.StatusCode.UNAVAILABLE))
+    return Unavailable(FailureDetails(message, status=grpc.StatusCode.UNAVAILABLE))

@@ -65,7 +65,7 @@ class Rate:
             self._paid_until.popitem(last=False)
 
 
-class Gate:
+class Limiter:
     """Refuses calls beyond the limits with `Overloaded`."""
 
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:

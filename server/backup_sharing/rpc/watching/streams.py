@@ -23,7 +23,7 @@ from backup_sharing.rpc.watching.ending import Ending
 from backup_sharing.rpc.watching.rechecks import Rechecks
 from backup_sharing.rpc.watching.slots import WatchSlots
 from backup_sharing.usecases import policy
-from restmap.multiplexing.carrier import NoRoom
+from restmap.multiplexing.call_handler import ResourceExhausted
 from restmap.multiplexing.peer import peer_of
 from restmap.multiplexing.stream import begin_stream
 from restmap.multiplexing.traffic import Context, Traffic
@@ -137,13 +137,13 @@ class Streams:
 
     async def _accepted(self, method: StreamMethod, known: Known) -> tuple[Principal, Message]:
         """Return the caller, who may make the call, and the request."""
-        gate = self._reception.gate
-        gate.enter()
+        limiter = self._reception.limiter
+        limiter.enter()
         try:
             principal = await self._reception.principal(known)
             # Counts the call in the project's rate; open streams have limits of their own.
-            gate.enter_project(principal.project_id)
-            gate.leave_project(principal.project_id)
+            limiter.enter_project(principal.project_id)
+            limiter.leave_project(principal.project_id)
             if len(known.call.request) > _MOST_REQUEST_BYTES:
                 text = f"The request has {len(known.call.request)} bytes; at most {_MOST_REQUEST_BYTES} are expected."
                 raise InvalidArgument([Violation("", text)])
@@ -151,7 +151,7 @@ class Streams:
             policy.authorize(principal, policy.METHODS[method.name], method.project_id(request))
             return principal, request
         finally:
-            gate.leave()
+            limiter.leave()
 
     def _confirm(self, method: StreamMethod, before: Principal, project_id: str, now: Principal) -> None:
         policy.authorize(now, policy.METHODS[method.name], project_id)
@@ -188,8 +188,8 @@ def _handler(
 
         try:
             call = await unary.received(method.name, context, traffic, peer_of)
-        except NoRoom as no_room:
-            unary.refuse(context, no_room)
+        except ResourceExhausted as exhausted:
+            unary.refuse(context, exhausted)
             return
         if call is not None:
             unary.end(context, await streams.carry_out(method, call, partial(begin_stream, context), send))

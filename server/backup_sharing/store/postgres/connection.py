@@ -75,7 +75,7 @@ def shown(url: str) -> str:
     return f"postgresql://{places}/{given.get('dbname') or ''}"
 
 
-def said(error: psycopg.Error) -> str:
+def message_of(error: psycopg.Error) -> str:
     """Return the message of the server or the driver in one line, for the database's operator."""
     return (error.diag.message_primary or str(error)).strip().replace("\n", "; ")
 

@@ -19,12 +19,12 @@ from backup_sharing.store.migrations import MIGRATIONS, Migration
 from backup_sharing.store.postgres import reads
 from backup_sharing.store.postgres.connection import Connection, configure, connect_to_write, connection_string, within
 from backup_sharing.store.postgres.faults import FAULTS, failure_of, is_gone, log_fault
-from backup_sharing.store.postgres.lane import Lane
 from backup_sharing.store.postgres.pooling import PreparedStatements, alone
 from backup_sharing.store.postgres.probe import Probe
 from backup_sharing.store.postgres.schema import prepare
 from backup_sharing.store.postgres.sequencer import read_in_order
 from backup_sharing.store.postgres.session import Session
+from backup_sharing.store.postgres.writer import Writer
 
 T = TypeVar("T")
 
@@ -86,13 +86,13 @@ class PostgresEngine:
         self._known = known
         self._now: Callable[[], Micros | None] = clock or (lambda: None)
         self.patience = patience
-        self.lanes = write_connections
+        self.writers = write_connections
         self.failed = asyncio.Event()
         """Never set: whatever happens to the database, another connection finds out what the database holds."""
         connect = partial(connect_to_write, conninfo, patience, prepared)
         sessions = [Session(connect, patience + _SILENT) for _ in range(write_connections)]
-        self._lanes = [Lane(session, self._now) for session in sessions]
-        self._idle = list(self._lanes)
+        self._writers = [Writer(session, self._now) for session in sessions]
+        self._idle = list(self._writers)
         self._pool: _Pool = AsyncConnectionPool(
             conninfo,
             connection_class=Connection,
@@ -122,12 +122,12 @@ class PostgresEngine:
         return [] if status.is_empty else status.pending
 
     async def commit(self, batch: Sequence[Change]) -> Sequence[Change]:
-        """Make changes on an idle lane, and settle them; return the changes whose backups others have locked."""
-        lane = self._idle.pop()  # never empty: one lane per concurrent batch
+        """Make changes on an idle writer, and settle them; return the changes whose backups others have locked."""
+        writer = self._idle.pop()  # never empty: one writer per concurrent batch
         try:
-            return await lane.commit(batch)
+            return await writer.commit(batch)
         finally:
-            self._idle.append(lane)
+            self._idle.append(writer)
 
     async def query(self, query: Query[T]) -> T:
         """Return the result of a query, or raise `Unavailable` when the time is up."""
@@ -149,27 +149,27 @@ class PostgresEngine:
 
     async def ping(self) -> None:
         await self._probe.look()
-        if all(lane.is_stuck for lane in self._lanes):
+        if all(writer.is_stuck for writer in self._writers):
             # Commits may wait for a standby that is away, which no query shows.
             raise Unavailable("Nothing can be stored now.")
 
     def stop(self) -> None:
         """Begin no more queries; stop asking for the fate of a commit once its callers have gone."""
         self._stopped = True
-        for lane in self._lanes:
-            lane.stop()
+        for writer in self._writers:
+            writer.stop()
 
     async def close(self) -> None:
         """Close the connections; running commits fail as if the server were gone."""
         self.stop()
         await self._probe.close()
         give_up_at = time.monotonic() + _END_WITHIN
-        while len(self._idle) < len(self._lanes) and time.monotonic() < give_up_at:
-            for lane in self._lanes:
-                lane.break_off()
+        while len(self._idle) < len(self._writers) and time.monotonic() < give_up_at:
+            for writer in self._writers:
+                writer.break_off()
             await asyncio.sleep(_LOOK_AGAIN)
-        for lane in self._lanes:
-            await lane.close()
+        for writer in self._writers:
+            await writer.close()
         for asked in self._asked:
             asked.cancel()
         await self._pool.close()

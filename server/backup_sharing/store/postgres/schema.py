@@ -11,7 +11,7 @@ from typing import Final
 import psycopg
 
 from backup_sharing.store.migrations import MIGRATIONS, Migration, SchemaStatus, status_of
-from backup_sharing.store.postgres.connection import break_off, connection_string, said, shown
+from backup_sharing.store.postgres.connection import break_off, connection_string, message_of, shown
 from backup_sharing.store.unusable import UnreachableDatabase, UnusableDatabase
 
 _LOCK: Final = "lock"
@@ -97,12 +97,12 @@ def _worked_on(url: str, work: Callable[[_Session], SchemaStatus], seconds: floa
             return _retry_while_contended(lambda: work(session))
     except psycopg.OperationalError as error:
         if error.sqlstate is not None and error.sqlstate.startswith(("28", "3D")):
-            raise UnusableDatabase(shown(url), said(error)) from error
+            raise UnusableDatabase(shown(url), message_of(error)) from error
         if error.sqlstate is None and "password" in str(error):
-            raise UnusableDatabase(shown(url), said(error)) from error
-        raise UnreachableDatabase(shown(url), f"cannot be reached: {said(error)}") from error
+            raise UnusableDatabase(shown(url), message_of(error)) from error
+        raise UnreachableDatabase(shown(url), f"cannot be reached: {message_of(error)}") from error
     except psycopg.Error as error:
-        raise UnusableDatabase(shown(url), f"its tables cannot be made or read: {said(error)}") from error
+        raise UnusableDatabase(shown(url), f"its tables cannot be made or read: {message_of(error)}") from error
 
 
 def _refuse_statement_pooling(url: str, session: _Session) -> None:
@@ -111,7 +111,7 @@ def _refuse_statement_pooling(url: str, session: _Session) -> None:
         with session.transaction():
             pass
     except psycopg.errors.ProtocolViolation as error:
-        if _STATEMENT_POOLING not in said(error):
+        if _STATEMENT_POOLING not in message_of(error):
             raise
         raise UnusableDatabase(
             shown(url),

@@ -1,4 +1,4 @@
-"""The connection over which a lane changes data: opened on demand, and again after it breaks."""
+"""The connection over which a writer changes data: opened on demand, and again after it breaks."""
 
 from __future__ import annotations
 

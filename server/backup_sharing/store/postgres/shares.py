@@ -16,7 +16,7 @@ import psycopg
 from backup_sharing.model import AVAILABLE, Micros
 from backup_sharing.rules.commands import Command, OnConflict, Share
 from backup_sharing.rules.decisions import decide_all
-from backup_sharing.rules.outcome import Made, Outcome
+from backup_sharing.rules.outcome import Outcome, Succeeded
 from backup_sharing.rules.state import Edits, State
 from backup_sharing.store.postgres.changes import (
     REMEMBER,
@@ -100,9 +100,9 @@ class Assumed:
         self._edits: Edits = state.edits
 
     @property
-    def can_be_told(self) -> bool:
+    def have_succeeded(self) -> bool:
         """Whether every outcome is certain if all assumptions are true: a failure may have causes beyond them."""
-        return all(isinstance(outcome, Made) for outcome in self.outcomes)
+        return all(isinstance(outcome, Succeeded) for outcome in self.outcomes)
 
     async def write(self, connection: Connection, marked: str, unmarked: Sequence[str], seconds: float) -> None:
         """Check the assumptions and store everything in one transaction that commits within ``seconds``, or not at all.

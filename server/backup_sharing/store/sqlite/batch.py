@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from backup_sharing.errors import OutcomeUnknown, Unavailable
 from backup_sharing.model import Micros
-from backup_sharing.rules.outcome import Made, NotMade, Outcome
+from backup_sharing.rules.outcome import Failed, Outcome, Succeeded
 from backup_sharing.store.change import Change
 from backup_sharing.store.sqlite.changes import make
 from backup_sharing.store.sqlite.commit import Commits, CommitUnknown
@@ -79,7 +79,7 @@ class _Batch:
         """Roll back, and fail every change that is not settled."""
         log_fault(error)
         self._commits.failed(error)
-        self.outcomes |= {change: NotMade(failure_of(error)) for change in self._waiting}
+        self.outcomes |= {change: Failed(failure_of(error)) for change in self._waiting}
         try:
             self._roll_back()
         except sqlite3.Error:
@@ -98,7 +98,7 @@ class _Batch:
         except Exception as error:
             if isinstance(error, sqlite3.Error) and (is_failed_sync(error) or len(wanted) == 1):
                 raise
-            return None if len(wanted) > 1 else {change: NotMade(error) for change in wanted}
+            return None if len(wanted) > 1 else {change: Failed(error) for change in wanted}
         return dict(zip(wanted, outcomes, strict=True))
 
     def _make_separately(self) -> Mapping[Change, Outcome]:
@@ -118,13 +118,13 @@ class _Batch:
                 raise  # SQLite itself rolls back when, for instance, the disk is full
             self._connection.execute("ROLLBACK TO change")
             if not isinstance(error, sqlite3.Error):
-                return NotMade(error)
+                return Failed(error)
             log_fault(error)
-            return NotMade(failure_of(error))
+            return Failed(failure_of(error))
         return outcome
 
     def _finish(self, outcomes: Mapping[Change, Outcome]) -> None:
-        if any(isinstance(outcome, Made) for outcome in outcomes.values()):
+        if any(isinstance(outcome, Succeeded) for outcome in outcomes.values()):
             try:
                 self._commits.commit()
             except CommitUnknown as unknown:
@@ -140,15 +140,15 @@ class _Batch:
 
 def _are_claimed(outcomes: Mapping[Change, Outcome]) -> bool:
     """Return whether all changes to commit are claimed for it."""
-    return claim([change for change, outcome in outcomes.items() if isinstance(outcome, Made)])
+    return claim([change for change, outcome in outcomes.items() if isinstance(outcome, Succeeded)])
 
 
 def _wanted(changes: Sequence[Change]) -> list[Change]:
     return [change for change in changes if not change.is_given_up]
 
 
-def _unsure(outcome: Outcome, unknown: CommitUnknown) -> NotMade:
+def _unsure(outcome: Outcome, unknown: CommitUnknown) -> Failed:
     """Return an outcome after an unknown commit: a failure may depend on a change that is not stored."""
-    failure = OutcomeUnknown() if isinstance(outcome, Made) else Unavailable("The store cannot be used now.")
+    failure = OutcomeUnknown() if isinstance(outcome, Succeeded) else Unavailable("The store cannot be used now.")
     failure.__cause__ = unknown
-    return NotMade(failure)
+    return Failed(failure)

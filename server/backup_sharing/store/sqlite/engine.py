@@ -38,7 +38,7 @@ class SqliteEngine:
     """A `backup_sharing.store.engine.Engine` on a file in an existing folder; a missing file is created."""
 
     reads: Reads = reads
-    lanes = 1
+    writers = 1
 
     def __init__(
         self,

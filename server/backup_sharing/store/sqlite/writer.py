@@ -11,7 +11,7 @@ from queue import SimpleQueue
 
 from backup_sharing.errors import OutcomeUnknown, Unavailable
 from backup_sharing.model import Micros
-from backup_sharing.rules.outcome import NotMade, Outcome
+from backup_sharing.rules.outcome import Failed, Outcome
 from backup_sharing.store.change import Change
 from backup_sharing.store.engine import system_clock
 from backup_sharing.store.sqlite.batch import carry_out
@@ -106,7 +106,7 @@ class Writer:
 
     def _do(self, job: _Job) -> None:
         if self._stopped:
-            job.end({change: NotMade(_closed()) for change in job.batch})
+            job.end({change: Failed(_closed()) for change in job.batch})
             return
         outcomes = self._carry_out(job.batch)
         # Count before the replies, so that a probe that begins after them does not count this batch.
@@ -120,7 +120,7 @@ class Writer:
             return carry_out(self._connection, batch, self._busy_timeout, self._commits, self._clock)
         except Exception as error:  # noqa: BLE001 -- a defect must reach the callers, not end the thread
             _log.exception("a batch of changes failed because of a defect")
-            return {change: NotMade(error) for change in batch}
+            return {change: Failed(error) for change in batch}
 
 
 class _Job:
@@ -144,7 +144,7 @@ class _Job:
 
 
 def _is_in_order(outcome: Outcome) -> bool:
-    return not (isinstance(outcome, NotMade) and isinstance(outcome.failure, Unavailable | OutcomeUnknown))
+    return not (isinstance(outcome, Failed) and isinstance(outcome.failure, Unavailable | OutcomeUnknown))
 
 
 def _closed() -> Unavailable:

@@ -10,7 +10,7 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from backup_sharing.store.interface import LogBounds
-from backup_sharing.store.postgres.connection import connection_string, said, shown
+from backup_sharing.store.postgres.connection import connection_string, message_of, shown
 from backup_sharing.store.postgres.faults import is_gone
 from backup_sharing.store.postgres.reads import EVENTS
 from backup_sharing.store.postgres.rows import text_in, text_out
@@ -181,8 +181,8 @@ class PostgresSide:
             yield
         except psycopg.Error as error:
             if is_gone(error):
-                raise UnreachableDatabase(self.shown, f"cannot be reached: {said(error)}") from error
-            raise UnusableDatabase(self.shown, said(error)) from error
+                raise UnreachableDatabase(self.shown, f"cannot be reached: {message_of(error)}") from error
+            raise UnusableDatabase(self.shown, message_of(error)) from error
 
 
 def _stored(table: Table, rows: Sequence[Row]) -> Sequence[Row]:

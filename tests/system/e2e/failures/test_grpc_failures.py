@@ -41,14 +41,14 @@ def details(error: grpc.RpcError) -> dict[type[Message], Message]:
         ("", ["recipient"], "INVALID_ARGUMENT", "BACKUP_ID_MISSING", "VolumeBackup.0203"),
         (None, [], "INVALID_ARGUMENT", "INVALID_REQUEST", "VolumeBackup.0002"),
         (UNKNOWN_ID, ["recipient"], "NOT_FOUND", "BACKUP_NOT_FOUND", "VolumeBackup.0110"),
-        (None, ["standing"], "ALREADY_EXISTS", "ALREADY_SHARED", "BackupSharing.0002"),
+        (None, ["existing"], "ALREADY_EXISTS", "ALREADY_SHARED", "BackupSharing.0002"),
     ],
 )
 async def test_a_grpc_failure_carries_its_reason_and_documented_code(
     house: House, giver: Project, backup_id: str, given: str | None, recipients: list[str], code: str, reason: str,
     shown: str,
 ) -> None:  # fmt: skip
-    assert_success(await house.share(giver, backup_id, "standing"))
+    assert_success(await house.share(giver, backup_id, "existing"))
     error = share_over_grpc(house, giver, backup_id if given is None else given, *recipients)
     found = details(error)
     info = found[error_details_pb2.ErrorInfo]

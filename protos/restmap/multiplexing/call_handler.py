@@ -13,7 +13,7 @@ from restmap.multiplexing.peer import Peer
 Trailers = Sequence[tuple[str, str | bytes]]
 
 
-class NoRoom(Exception):
+class ResourceExhausted(Exception):
     """A limit on streams or bytes is reached; the client gets RESOURCE_EXHAUSTED."""
 
     def __init__(self, message: str) -> None:
@@ -71,7 +71,7 @@ class CallResult(Protocol):
         ...
 
 
-class Carrier(Protocol):
+class CallHandler(Protocol):
     """Carries out calls."""
 
     def serves(self, method: str) -> bool:

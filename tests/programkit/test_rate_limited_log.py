@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import structlog
 
-from programkit.sparing import Sparing
+from programkit.rate_limited_log import RateLimitedLog
 
 
 def test_lines_that_come_too_fast_are_counted_and_left_out() -> None:
     now = 0.0
     with structlog.testing.capture_logs() as logged:
-        log = Sparing("any", burst=3, per_second=2.0, clock=lambda: now)
+        log = RateLimitedLog("any", burst=3, per_second=2.0, clock=lambda: now)
         for number in range(10):
             log.info("refused", number=number)
         now = 1.0

@@ -14,7 +14,7 @@ _TOO_MANY = "Too many tokens are being checked; try again later."
 _TOO_MANY_OF_ONE = "{most} tokens from this address wait to be checked, the most that may; try again later."
 
 
-class Lanes:
+class ValidationQueues:
     """Three queues, each with its own slots; within a queue, keys take turns.
 
     - Tokens that were valid at their last validation: known callers stay authenticated under a flood of new tokens.
@@ -41,7 +41,7 @@ class Lanes:
         return (self._suspected if is_suspect else self._new).turn(client)
 
 
-class Places:
+class WaitingLimits:
     """Limits waiting calls, in total and per client, because each counts as a call in progress."""
 
     def __init__(self, most: int, of_one: int) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from restmap.multiplexing.carrier import NoRoom
+from restmap.multiplexing.call_handler import ResourceExhausted
 from restmap.multiplexing.peer import Peer
 
 
@@ -25,13 +25,13 @@ class StreamSlots:
         """Count a stream of this peer until the context ends.
 
         Raises:
-            NoRoom: a limit is reached.
+            ResourceExhausted: a limit is reached.
         """
         key = _key(peer)
         if self._open[key] >= self._of_peer:
-            raise NoRoom(f"The peer has {self._of_peer} {self._kind} open, the most it may.")
+            raise ResourceExhausted(f"The peer has {self._of_peer} {self._kind} open, the most it may.")
         if self._open.total() >= self._of_all:
-            raise NoRoom(f"{self._of_all} {self._kind} are open, the most that the server takes.")
+            raise ResourceExhausted(f"{self._of_all} {self._kind} are open, the most that the server takes.")
         self._open[key] += 1
         try:
             yield

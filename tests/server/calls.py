@@ -15,7 +15,7 @@ from backupsharing.v2 import backup_catalog_pb2, backup_sharing_pb2
 from backupsharing.v2.backup_pb2 import Backup
 from restmap.multiplexing.traffic import Traffic
 from tests.server.cast import BACKUP, GIVER, RECIPIENT, REQUEST_ID
-from tests.server.told import Told, told
+from tests.server.failure_details import FailureDetails, failure_details
 
 SHARE = f"/{sharing_service.SERVICE}/ShareBackup"
 CANCEL = f"/{sharing_service.SERVICE}/CancelSharing"
@@ -37,11 +37,11 @@ def call(method: str, request: Message | bytes, token: str = GIVERS_TOKEN, **mem
     return UnaryCall(method=method, request=raw, **given)  # type: ignore[arg-type]  # keyword members
 
 
-def failure(answer: PipelineResult) -> Told:
+def failure(answer: PipelineResult) -> FailureDetails:
     assert answer.status is not None, "the call succeeded"
     assert answer.response == b""
     assert dict(answer.trailers)["grpc-status-details-bin"] == answer.status.details
-    return told(answer.status.details)
+    return failure_details(answer.status.details)
 
 
 def share_message(

@@ -52,7 +52,7 @@ _Write = Callable[[str, Sequence[str], float], Awaitable[None]]
 """Writes and commits under the id of a mark, deletes obsolete marks, all within some seconds."""
 
 
-class Lane:
+class Writer:
     """One connection that changes data, for one batch at a time."""
 
     def __init__(self, session: Session, now: Callable[[], Micros | None] = lambda: None) -> None:
@@ -142,7 +142,7 @@ class Lane:
         """Make a batch in one transaction; return False for a retry. Raises psycopg.Error: nothing is made."""
         if not self._to_read_first and can_be_assumed(change.command for change in batch) and not batch[0].pause:
             assumed = Assumed([cast("Share", change.command) for change in batch], self._now())
-            if assumed.can_be_told:
+            if assumed.have_succeeded:
                 return await self._assume(connection, batch, assumed)
         self._to_read_first = max(self._to_read_first - 1, 0)
         return await self._read_first(connection, batch)

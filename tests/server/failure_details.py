@@ -19,7 +19,7 @@ _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class FailureDetails:
     code: grpc.StatusCode
     message: str
     reason: str
@@ -36,7 +36,7 @@ class Told:
         return [field for field, _ in self.violations or ()]
 
 
-def told(details: bytes) -> Told:
+def failure_details(details: bytes) -> FailureDetails:
     status = status_pb2.Status.FromString(details)
     info = error_details_pb2.ErrorInfo()
     bad = error_details_pb2.BadRequest()
@@ -46,7 +46,7 @@ def told(details: bytes) -> Told:
     present = [_unpacked(status, part) for part in (info, bad, retry, quota, request)]
     assert present[0], "every failure has an ErrorInfo"
     assert sum(present) == len(status.details), "the status has an unexpected detail"
-    return Told(
+    return FailureDetails(
         code=_CODES[status.code],
         message=status.message,
         reason=info.reason,
@@ -59,11 +59,11 @@ def told(details: bytes) -> Told:
     )
 
 
-def told_by(error: grpc.aio.AioRpcError) -> Told:
+def failure_details_of(error: grpc.aio.AioRpcError) -> FailureDetails:
     """Decode the details of an error from a generated stub; assert that they match its code and message."""
     trailers = trailers_of(error)
     assert DETAILS in trailers, f"no details: {error.code()} {error.details()}"
-    read = told(bytes(trailers[DETAILS]))
+    read = failure_details(bytes(trailers[DETAILS]))
     assert (read.code, read.message) == (error.code(), error.details())
     return read
 

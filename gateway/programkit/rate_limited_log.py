@@ -8,7 +8,7 @@ from collections.abc import Callable
 import structlog
 
 
-class Sparing:
+class RateLimitedLog:
     """Logs up to ``burst`` lines at once and ``per_second`` on average; the next line counts the dropped lines."""
 
     def __init__(

@@ -27,7 +27,7 @@ OPTIONS: Sequence[tuple[str, int | str]] = (
 File = str | os.PathLike[str]
 
 
-class BadDoor(ValueError):
+class BadEndpoint(ValueError):
     """The connection is refused before it is made: TLS files or the target are invalid, or TLS is missing.
 
     TLS files do not belong together, cannot be read or are not PEM; the token has invalid characters; or plain text to
@@ -36,10 +36,10 @@ class BadDoor(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Endpoint:
     """The address of a server, and the TLS files of server and client.
 
-    >>> Door("127.0.0.1:50051").credentials() is None
+    >>> Endpoint("127.0.0.1:50051").credentials() is None
     True
     """
 
@@ -57,7 +57,7 @@ class Door:
         """Open a channel for blocking calls.
 
         Raises:
-            BadDoor: see `credentials`.
+            BadEndpoint: see `credentials`.
         """
         credentials = self.credentials()
         if credentials is None:
@@ -68,7 +68,7 @@ class Door:
         """Open a channel for asyncio on the running event loop.
 
         Raises:
-            BadDoor: see `credentials`.
+            BadEndpoint: see `credentials`.
         """
         return self.aio_opener()()
 
@@ -76,7 +76,7 @@ class Door:
         """Read the files now. Return a function that opens a channel on the event loop that runs then.
 
         Raises:
-            BadDoor: see `credentials`.
+            BadEndpoint: see `credentials`.
         """
         credentials = self.credentials()
         if credentials is None:
@@ -87,20 +87,20 @@ class Door:
         """Return the TLS credentials; None means plain text.
 
         Raises:
-            BadDoor: a file is missing, cannot be read or is not PEM, the key does not match the certificate, or plain
+            BadEndpoint: a file is missing, cannot be read or is not PEM, key and certificate do not match, or plain
                 text to another machine was not allowed.
         """
         if self.ca is None:
             if self.certificate or self.key:
-                raise BadDoor("certificate and key need ca as well")
+                raise BadEndpoint("certificate and key need ca as well")
             if not (self.insecure or is_local(self.target)):
-                raise BadDoor(
+                raise BadEndpoint(
                     f"{self.target}: the token would be sent in plain text to another machine; give ca, the CA of the"
                     " server's certificate, or insecure to allow that"
                 )
             return None
         if bool(self.certificate) != bool(self.key):
-            raise BadDoor("certificate and key belong together")
+            raise BadEndpoint("certificate and key belong together")
         ca, key, certificate = _read(self.ca), _read(self.key), _read(self.certificate)
         # With bad files gRPC would only fail later, in every call, with a message about addresses.
         _check_ca(self.ca, ca)
@@ -112,18 +112,18 @@ class Door:
         try:
             return grpc_target(self.target)
         except BadTarget as error:
-            raise BadDoor(str(error)) from None
+            raise BadEndpoint(str(error)) from None
 
 
 def metadata_of(token: str) -> tuple[tuple[str, str], ...]:
     """Return the metadata that carry a token.
 
     Raises:
-        BadDoor: the token has characters that cannot be sent.
+        BadEndpoint: the token has characters that cannot be sent.
     """
     if not (token.isascii() and token.isprintable()):
         # The message does not show the text: it may be a valid token with a line break at its end.
-        raise BadDoor("the token has invalid characters; does it end with a line break?")
+        raise BadEndpoint("the token has invalid characters; does it end with a line break?")
     return (("x-auth-token", token),) if token else ()
 
 
@@ -131,7 +131,7 @@ def _check_ca(file: File, content: bytes | None) -> None:
     try:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=(content or b"").decode("ascii", "ignore"))
     except (ssl.SSLError, ValueError):
-        raise BadDoor(f"{os.fspath(file)}: not a PEM certificate") from None
+        raise BadEndpoint(f"{os.fspath(file)}: not a PEM certificate") from None
 
 
 def _check_pair(certificate: File, key: File) -> None:
@@ -140,7 +140,7 @@ def _check_pair(certificate: File, key: File) -> None:
         ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(certificate, key, password=str)
     except (ssl.SSLError, ValueError):
         both = f"{os.fspath(certificate)} and {os.fspath(key)}"
-        raise BadDoor(f"{both}: not a PEM certificate and its key without a password") from None
+        raise BadEndpoint(f"{both}: not a PEM certificate and its key without a password") from None
 
 
 def _read(file: File | None) -> bytes | None:
@@ -149,4 +149,4 @@ def _read(file: File | None) -> bytes | None:
     try:
         return Path(file).read_bytes()
     except OSError as error:
-        raise BadDoor(f"{error.filename}: cannot be read: {error.strerror}") from None
+        raise BadEndpoint(f"{error.filename}: cannot be read: {error.strerror}") from None
