@@ -14,7 +14,7 @@ from bench import envoy, memory, postgres_filling, postgres_server, report, rows
 from bench.access import measure_access
 from bench.conditions import conditions
 from bench.conversion import measure_conversion
-from bench.doors import measure_alone, measure_close, measure_doors
+from bench.endpoints import measure_alone, measure_close, measure_endpoints
 from bench.engines import measure_engines
 from bench.group_commit import measure_group_commit
 from bench.half_load import measure_half_load
@@ -26,7 +26,7 @@ from bench.reads import measure_reads
 from bench.watching import measure_watching
 
 SECTIONS: Mapping[str, Callable[[Setting], Outcome]] = {
-    "doors": measure_doors,
+    "endpoints": measure_endpoints,
     "alone": measure_alone,
     "half-load": measure_half_load,
     "close": measure_close,
@@ -97,7 +97,7 @@ def _announce(setting: Setting, only: Sequence[str] | None) -> None:
 
 
 def _measured(name: str, setting: Setting) -> Outcome:
-    """The outcome of a section, also where it could not be measured: that is told, and the others go on."""
+    """The outcome of a section, also where it could not be measured: this is reported, and the others follow."""
     print(f"[{name}]", file=sys.stderr, flush=True)
     began = time.monotonic()
     try:

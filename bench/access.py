@@ -9,12 +9,12 @@ import grpc
 
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2 import backup_sharing_pb2_grpc as rpc
-from bench import house as doors
+from bench import system as endpoints
 from bench.calls import BATCH
-from bench.house import House, house
 from bench.job import LISTED, TOKEN
 from bench.load import in_turn, load_generator, ratio
 from bench.outcome import LOAD_HEADINGS, Outcome, Setting, Table, load_cells
+from bench.system import System, system
 
 CHECK_TO_GET = "CheckAccess / GetSharing"
 BATCH_TO_CHECK = "checks/s: in batches / single"
@@ -25,10 +25,10 @@ _ASKED = 100
 
 def measure_access(setting: Setting) -> Outcome:
     """Throughput of access checks."""
-    with house(setting.cores, [doors.GRPC]) as here, load_generator(setting.cores) as load:
+    with system(setting.cores, [endpoints.GRPC]) as here, load_generator(setting.cores) as load:
         values = {"get": here.database.listed_ids(_ASKED), "check": _pairs(here), "batch": _pairs(here)}
         variants = {
-            call: partial(here.job, doors.GRPC, call, callers=_CALLERS, seconds=1.0, values=of)
+            call: partial(here.job, endpoints.GRPC, call, callers=_CALLERS, seconds=1.0, values=of)
             for call, of in values.items()
         }
         found = in_turn(load, variants, setting.rounds)
@@ -43,9 +43,9 @@ def measure_access(setting: Setting) -> Outcome:
     )
 
 
-def _pairs(here: House) -> Sequence[str]:
+def _pairs(here: System) -> Sequence[str]:
     """Backups of the listed project, each with a project that it is shared with."""
-    with grpc.insecure_channel(here.address(doors.GRPC)) as channel:
+    with grpc.insecure_channel(here.address(endpoints.GRPC)) as channel:
         request = pb.ListSharingsRequest(project_id=LISTED, limit=_ASKED)
         page = rpc.BackupSharingServiceStub(channel).ListSharings(request, metadata=(("x-auth-token", TOKEN),))
     return [f"{one.backup_id}/{one.to_project_id}" for one in page.shared]

@@ -117,7 +117,7 @@ class GrpcShare(Shares):
         self.acknowledged.append(shared[0].id)
 
 
-class Asked:
+class CheckedCall:
     """Calls that are all alike, or ask for one value after the other."""
 
     def __init__(self, requests: Sequence[bytes], check: Callable[[int, bytes], bool]) -> None:
@@ -147,43 +147,43 @@ def _rest_get(job: Job, path: str) -> bytes:
     return http_head(job, "GET", f"{_REST_LISTED}/{path}", {})
 
 
-def _rest_page(job: Job, offset: int) -> Asked:
+def _rest_page(job: Job, offset: int) -> CheckedCall:
     query = f"?limit={PAGE}" + (f"&offset={offset}" if offset else "")
-    return Asked([_rest_get(job, f"detail{query}")], lambda _, answer: answer.count(b'"to_project_id":') == PAGE)
+    return CheckedCall([_rest_get(job, f"detail{query}")], lambda _, answer: answer.count(b'"to_project_id":') == PAGE)
 
 
-def _rest_count(job: Job) -> Asked:
+def _rest_count(job: Job) -> CheckedCall:
     wanted = b'{"count":%d}' % LISTED_SHARINGS
-    return Asked([_rest_get(job, "count")], lambda _, answer: answer == wanted)
+    return CheckedCall([_rest_get(job, "count")], lambda _, answer: answer == wanted)
 
 
-def _rest_one(job: Job) -> Asked:
+def _rest_one(job: Job) -> CheckedCall:
     wanted = [b'"id":"%b"' % value.encode() for value in job.values]
-    return Asked([_rest_get(job, value) for value in job.values], lambda index, answer: wanted[index] in answer)
+    return CheckedCall([_rest_get(job, value) for value in job.values], lambda index, answer: wanted[index] in answer)
 
 
-def _grpc_page(job: Job) -> Asked:
+def _grpc_page(job: Job) -> CheckedCall:
     request = pb.ListSharingsRequest(project_id=LISTED, limit=PAGE, page_token=job.values[0] if job.values else "")
 
     def is_right(_: int, answer: bytes) -> bool:
         return len(pb.ListSharingsResponse.FromString(answer).shared) == PAGE
 
-    return Asked([request.SerializeToString()], is_right)
+    return CheckedCall([request.SerializeToString()], is_right)
 
 
-def _grpc_count(_: Job) -> Asked:
+def _grpc_count(_: Job) -> CheckedCall:
     wanted = pb.CountSharingsResponse(count=LISTED_SHARINGS).SerializeToString()
     request = pb.CountSharingsRequest(project_id=LISTED)
-    return Asked([request.SerializeToString()], lambda _, answer: answer == wanted)
+    return CheckedCall([request.SerializeToString()], lambda _, answer: answer == wanted)
 
 
-def _grpc_one(job: Job) -> Asked:
+def _grpc_one(job: Job) -> CheckedCall:
     requests = [pb.GetSharingRequest(project_id=LISTED, id=value).SerializeToString() for value in job.values]
 
     def is_right(index: int, answer: bytes) -> bool:
         return pb.GetSharingResponse.FromString(answer).shared.id == job.values[index]
 
-    return Asked(requests, is_right)
+    return CheckedCall(requests, is_right)
 
 
 def _checks(job: Job) -> list[access.CheckAccessRequest]:
@@ -192,33 +192,33 @@ def _checks(job: Job) -> list[access.CheckAccessRequest]:
     return [access.CheckAccessRequest(backup_id=backup, project_id=project) for backup, _, project in parts]
 
 
-def _grpc_check(job: Job) -> Asked:
+def _grpc_check(job: Job) -> CheckedCall:
     requests = [one.SerializeToString() for one in _checks(job)]
-    return Asked(requests, lambda _, answer: access.CheckAccessResponse.FromString(answer).allowed)
+    return CheckedCall(requests, lambda _, answer: access.CheckAccessResponse.FromString(answer).allowed)
 
 
-def _grpc_batch(job: Job) -> Asked:
+def _grpc_batch(job: Job) -> CheckedCall:
     request = access.BatchCheckAccessRequest(checks=_checks(job)[:BATCH])
 
     def is_right(_: int, answer: bytes) -> bool:
         results = access.BatchCheckAccessResponse.FromString(answer).results
         return len(results) == BATCH and all(result.allowed for result in results)
 
-    return Asked([request.SerializeToString()], is_right)
+    return CheckedCall([request.SerializeToString()], is_right)
 
 
-def _grpc_history(job: Job) -> Asked:
+def _grpc_history(job: Job) -> CheckedCall:
     request = access.ListSharingEventsRequest(project_id=job.values[0], limit=PAGE)
 
     def is_right(_: int, answer: bytes) -> bool:
         return len(access.ListSharingEventsResponse.FromString(answer).events) == PAGE
 
-    return Asked([request.SerializeToString()], is_right)
+    return CheckedCall([request.SerializeToString()], is_right)
 
 
-def _echo(_: Job) -> Asked:
+def _echo(_: Job) -> CheckedCall:
     request = b"x" * 120
-    return Asked([request], lambda _, answer: answer == request)
+    return CheckedCall([request], lambda _, answer: answer == request)
 
 
 _REST_CALLS: Mapping[str, Callable[[Job], Call]] = {

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 
-from bench import house as doors
+from bench import system as endpoints
 from bench.calls import LISTED_SHARINGS
-from bench.house import ROWS, House, house
 from bench.job import Job, Measured
 from bench.load import Load, Rounds, in_turn, load_generator, ratio
 from bench.outcome import LOAD_HEADINGS, Outcome, Setting, Table, load_cells, number
@@ -16,6 +15,7 @@ from bench.postgres_database import postgres_database
 from bench.postgres_server import PostgresServer, postgres_server, why_there_is_none
 from bench.processes import Cores
 from bench.reads import CALLS, page_token, read_job
+from bench.system import ROWS, System, system
 
 SHARE = "share"
 SERVERS = (1, 2, 4)
@@ -43,10 +43,10 @@ def measure_engines(setting: Setting) -> Outcome:
     why = why_there_is_none()
     with ExitStack() as stack:
         server = None if why else stack.enter_context(postgres_server(setting.cores))
-        houses = _houses(setting, server, stack)
+        systems = _systems(setting, server, stack)
         load = stack.enter_context(load_generator(setting.cores))
-        shares, reads, alone = _found(setting, load, houses, server)
-        verified = [f"{name}: {here.verified()}" for name, here in houses.items()]
+        shares, reads, alone = _found(setting, load, systems, server)
+        verified = [f"{name}: {here.verified()}" for name, here in systems.items()]
     loaded = [*((f"{SHARE}, {name}", rounds) for name, rounds in shares.items()), *reads.items()]
     return Outcome(
         "engines",
@@ -62,17 +62,17 @@ def measure_engines(setting: Setting) -> Outcome:
 
 
 def _found(
-    setting: Setting, load: Load, houses: Mapping[str, House], server: PostgresServer | None
+    setting: Setting, load: Load, systems: Mapping[str, System], server: PostgresServer | None
 ) -> tuple[Mapping[str, Rounds], Mapping[str, Rounds], Mapping[str, Rounds]]:
     """Shares and reads of many callers, and what one caller alone waits."""
-    for here in houses.values():  # connections open, statements are prepared
-        load.run(here.job(doors.GRPC, callers=_SHARING, seconds=0.5))
-    shares = in_turn(load, _shares(houses, server, setting.cores), setting.rounds)
+    for here in systems.values():  # connections open, statements are prepared
+        load.run(here.job(endpoints.GRPC, callers=_SHARING, seconds=0.5))
+    shares = in_turn(load, _shares(systems, server, setting.cores), setting.rounds)
     _place(server, setting.cores, setting.cores.tested)
-    for here in houses.values():  # or else PostgreSQL would tidy up behind the shares while reads are measured
+    for here in systems.values():  # or else PostgreSQL would tidy up behind the shares while reads are measured
         here.take_away_added()
-    reads = _reads(setting, load, houses)
-    one_server = {name: houses[name] for name in (_label(_SQLITE, 1), _label(_POSTGRES, 1)) if name in houses}
+    reads = _reads(setting, load, systems)
+    one_server = {name: systems[name] for name in (_label(_SQLITE, 1), _label(_POSTGRES, 1)) if name in systems}
     return shares, reads, in_turn(load, _alone(one_server), setting.rounds)
 
 
@@ -80,27 +80,29 @@ def _label(engine: str, servers: int) -> str:
     return f"{engine}, {servers} server{'s' * (servers > 1)}"
 
 
-def _houses(setting: Setting, server: PostgresServer | None, stack: ExitStack) -> Mapping[str, House]:
+def _systems(setting: Setting, server: PostgresServer | None, stack: ExitStack) -> Mapping[str, System]:
     """Each with a database of its own."""
-    houses = {_label(_SQLITE, 1): stack.enter_context(house(setting.cores, [doors.GRPC]))}
+    systems = {_label(_SQLITE, 1): stack.enter_context(system(setting.cores, [endpoints.GRPC]))}
     for servers in SERVERS if server else ():
-        assert server is not None  # noqa: S101 - or there are no such houses
+        assert server is not None  # noqa: S101 - or there are no such systems
         database = stack.enter_context(postgres_database(server, ROWS))
-        houses[_label(_POSTGRES, servers)] = stack.enter_context(house(setting.cores, [doors.GRPC], database, servers))
-    return houses
+        systems[_label(_POSTGRES, servers)] = stack.enter_context(
+            system(setting.cores, [endpoints.GRPC], database, servers)
+        )
+    return systems
 
 
 def _shares(
-    houses: Mapping[str, House], server: PostgresServer | None, cores: Cores
+    systems: Mapping[str, System], server: PostgresServer | None, cores: Cores
 ) -> Mapping[str, Callable[[], Job]]:
-    def job(here: House, where: frozenset[int]) -> Job:
+    def job(here: System, where: frozenset[int]) -> Job:
         _place(server, cores, where)
-        return here.job(doors.GRPC, callers=_SHARING, seconds=1.5)
+        return here.job(endpoints.GRPC, callers=_SHARING, seconds=1.5)
 
-    together = {name: partial(job, here, cores.tested) for name, here in houses.items()}
+    together = {name: partial(job, here, cores.tested) for name, here in systems.items()}
     apart = {
         name.replace(_POSTGRES, _APART): partial(job, here, cores.load)
-        for name, here in houses.items()
+        for name, here in systems.items()
         if name.startswith(_POSTGRES) and cores.are_apart
     }
     return together | apart
@@ -111,24 +113,26 @@ def _place(server: PostgresServer | None, cores: Cores, where: frozenset[int]) -
         server.move(where)
 
 
-def _reads(setting: Setting, load: Load, houses: Mapping[str, House]) -> Mapping[str, Rounds]:
+def _reads(setting: Setting, load: Load, systems: Mapping[str, System]) -> Mapping[str, Rounds]:
     found: dict[str, Rounds] = {}
-    tokens = {name: page_token(here) for name, here in houses.items()}
+    tokens = {name: page_token(here) for name, here in systems.items()}
     for call, title in CALLS.items():
         reads: dict[str, Callable[[], Job]] = {
-            f"{title}, {name}": partial(read_job, here, doors.GRPC, call, tokens[name], callers=_READING, seconds=0.8)
-            for name, here in houses.items()
+            f"{title}, {name}": partial(
+                read_job, here, endpoints.GRPC, call, tokens[name], callers=_READING, seconds=0.8
+            )
+            for name, here in systems.items()
         }
         found |= in_turn(load, reads, max(setting.rounds - 2, 1))
     return found
 
 
-def _alone(houses: Mapping[str, House]) -> Mapping[str, Callable[[], Job]]:
-    calls: Mapping[str, Callable[[House], Job]] = {
-        SHARE: lambda here: here.job(doors.GRPC, seconds=0.8),
-        CALLS["get"]: lambda here: read_job(here, doors.GRPC, "get", "", callers=1, seconds=0.8),
+def _alone(systems: Mapping[str, System]) -> Mapping[str, Callable[[], Job]]:
+    calls: Mapping[str, Callable[[System], Job]] = {
+        SHARE: lambda here: here.job(endpoints.GRPC, seconds=0.8),
+        CALLS["get"]: lambda here: read_job(here, endpoints.GRPC, "get", "", callers=1, seconds=0.8),
     }
-    return {f"{call}, {name}": partial(job, here) for call, job in calls.items() for name, here in houses.items()}
+    return {f"{call}, {name}": partial(job, here) for call, job in calls.items() for name, here in systems.items()}
 
 
 _HEADINGS = (

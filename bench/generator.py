@@ -21,7 +21,7 @@ _PATIENCE = 120.0
 """Seconds beyond what a job should take."""
 
 _SLOWEST = 20.0
-"""Calls a second that a door makes at least, where a job is told by its calls."""
+"""Calls a second that an endpoint makes at least, where a job is told by its calls."""
 
 
 class _Nobody:

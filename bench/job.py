@@ -21,7 +21,7 @@ STUB_ID = "8332443e-9866-41d8-8a58-a898cf5db030"
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One measurement of one kind of call through one door."""
+    """One measurement of one kind of call through one endpoint."""
 
     protocol: str
     """``rest`` or ``grpc``."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bench import house as doors
-from bench.doors import CALLERS
-from bench.house import house
+from bench import system as endpoints
+from bench.endpoints import CALLERS
 from bench.load import load_generator
 from bench.outcome import Outcome, Setting, Table, number
 from bench.progress import tell
+from bench.system import system
 from bench.usage import rss_mb
 
 CALLS, FULL_CALLS = 50_000, 1_000_000
@@ -23,13 +23,13 @@ _Points = Sequence[tuple[float, float]]
 def measure_memory(setting: Setting) -> Outcome:
     """RSS after a number of calls, and on the way there."""
     calls = FULL_CALLS if setting.full else CALLS
-    with house(setting.cores, [doors.MULTIPLEXED]) as here, load_generator(setting.cores) as load:
-        pids = here.pids(doors.MULTIPLEXED)
+    with system(setting.cores, [endpoints.MULTIPLEXED]) as here, load_generator(setting.cores) as load:
+        pids = here.pids(endpoints.MULTIPLEXED)
         series: dict[str, list[tuple[float, float]]] = {name: [] for name in pids}
         done = 0
         while done < calls:
             _sample(series, pids, done)
-            measured = load.run(here.job(doors.MULTIPLEXED, callers=CALLERS, calls=calls // _SAMPLES, warmup=0.0))
+            measured = load.run(here.job(endpoints.MULTIPLEXED, callers=CALLERS, calls=calls // _SAMPLES, warmup=0.0))
             done += measured.acknowledged
             if done * 10 // calls != (done - measured.acknowledged) * 10 // calls:
                 tell(f"{done:,} of {calls:,} calls, {measured.per_second:.0f}/s")

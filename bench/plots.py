@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import house as doors
+from bench import system as endpoints
 from bench.outcome import Outcome
 from bench.progress import tell
 
@@ -78,7 +78,7 @@ def _bars(axes: Axes, bars: Mapping[str, Sequence[float]], labels: Sequence[str]
         axes.legend(frameon=False, loc="lower right")
 
 
-def _doors(figure: Figure, outcome: Outcome) -> None:
+def _endpoints(figure: Figure, outcome: Outcome) -> None:
     axes = figure.subplots()
     bars = {
         name.removesuffix(": calls/s"): [value] for name, value in outcome.values.items() if name.endswith(": calls/s")
@@ -91,9 +91,9 @@ def _cpu(figure: Figure, outcome: Outcome) -> None:
     axes = figure.subplots()
     values = outcome.values
     bars = {
-        door.name: [values[f"{door.name}: server µs"], values.get(f"{door.name}: gateway µs", 0.0)]
-        for door in doors.ALL
-        if f"{door.name}: server µs" in values
+        endpoint.name: [values[f"{endpoint.name}: server µs"], values.get(f"{endpoint.name}: gateway µs", 0.0)]
+        for endpoint in endpoints.ALL
+        if f"{endpoint.name}: server µs" in values
     }
     _bars(axes, bars, ["server or stub", "gateway or Envoy"])
     axes.set_xlabel("CPU µs for a share")
@@ -153,8 +153,8 @@ def _memory(figure: Figure, outcome: Outcome) -> None:
 
 
 PLOTS = (
-    Plot("doors", "doors.svg", "Shares a second through every door, 64 callers", _doors),
-    Plot("doors", "cpu.svg", "What a share costs, 64 callers", _cpu),
+    Plot("endpoints", "endpoints.svg", "Shares a second through every endpoint, 64 callers", _endpoints),
+    Plot("endpoints", "cpu.svg", "What a share costs, 64 callers", _cpu),
     Plot("half-load", "half-load.svg", "Waiting at half load", _half_load),
     Plot("engines", "engines.svg", "SQLite and PostgreSQL, 64 callers", _engines),
     Plot("rows", "rows.svg", "Rows in the database", _rows),

@@ -18,8 +18,8 @@ from bench.postgres_server import PostgresServer
 _Connection = psycopg.Connection[tuple[Any, ...]]
 
 _MISSING = """
-    SELECT count(*), count(*) FILTER (WHERE s.id IS NULL) FROM (SELECT DISTINCT id FROM told) AS told
-    LEFT JOIN sharings AS s ON s.id = told.id AND s.deleted_at IS NULL
+    SELECT count(*), count(*) FILTER (WHERE s.id IS NULL) FROM (SELECT DISTINCT id FROM acknowledged) AS acknowledged
+    LEFT JOIN sharings AS s ON s.id = acknowledged.id AND s.deleted_at IS NULL
 """
 # Also of the indexes, which VACUUM by itself leaves as they are where few rows went.
 _CLEAN = "VACUUM (ANALYZE, INDEX_CLEANUP ON) sharings, sharing_events"
@@ -76,8 +76,8 @@ class PostgresDatabase:
     def missing(self, acknowledged: Path) -> tuple[int, int]:
         """Do what `Database.missing` promises."""
         with self._connect() as connection:
-            connection.execute("CREATE TEMPORARY TABLE told (id TEXT)")
-            with connection.cursor().copy("COPY told FROM STDIN") as copy:
+            connection.execute("CREATE TEMPORARY TABLE acknowledged (id TEXT)")
+            with connection.cursor().copy("COPY acknowledged FROM STDIN") as copy:
                 copy.write(acknowledged.read_bytes())
             ((total, lost),) = connection.execute(_MISSING).fetchall()
             return total, lost

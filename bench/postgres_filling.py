@@ -19,7 +19,7 @@ from bench.sqlite_filling import kept_file
 
 MB_A_MILLION = 1050
 SECONDS_A_MILLION = 45
-"""Rounded up, for what is told before a large one is built."""
+"""Rounded up, for the estimate that is printed before a large one is built."""
 
 _Connection = psycopg.Connection[tuple[Any, ...]]
 

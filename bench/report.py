@@ -29,7 +29,7 @@ Figures belong to the machine and the hour they were read on; what carries over 
 
 _HOW = """**How to read it.** The load comes from a process on a core of its own, a client made for it that costs a
 fraction of what it measures; everything under test, be it server, gateway, Envoy or stub, shares *one* other core. So
-calls/s of a door that keeps that core in use are calls/s *per core of gateway and server together*, and µs a call are
+calls/s of an endpoint that fills that core are calls/s *per core of gateway and server together*, and µs a call are
 CPU time of a process divided by the calls that were answered meanwhile. A row in which the generator used more than
 95 % of its own core says **limits**. Variants are measured in turn; each ratio is the median of the ratios of the
 rounds.

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
-from bench import house as doors
+from bench import system as endpoints
 from bench.calls import LISTED_SHARINGS
 from bench.databases import Database
-from bench.house import House, house
 from bench.job import Job
 from bench.load import Rounds, in_turn, load_generator, ratio
 from bench.outcome import Outcome, Setting, Table, number
@@ -16,6 +15,7 @@ from bench.postgres_database import postgres_database
 from bench.postgres_server import postgres_server, why_there_is_none
 from bench.reads import CALLS, page_token, read_job
 from bench.sqlite_database import sqlite_database
+from bench.system import System, system
 
 SIZES = (10_000, 1_000_000)
 FULL_SIZES = (*SIZES, 10_000_000)
@@ -32,18 +32,18 @@ def measure_rows(setting: Setting) -> Outcome:
     found: dict[str, Mapping[str, Rounds]] = {}
     with ExitStack() as stack:
         databases = list(_databases(setting, sizes, stack))
-        houses = [stack.enter_context(house(setting.cores, [doors.GRPC], database)) for database in databases]
+        systems = [stack.enter_context(system(setting.cores, [endpoints.GRPC], database)) for database in databases]
         load = stack.enter_context(load_generator(setting.cores))
-        tokens = [page_token(here) for here in houses]
+        tokens = [page_token(here) for here in systems]
         for call in (*CALLS, _SHARE):
             variants = {
                 _variant(here.database.engine, call, here.database.rows): _job(here, call, token)
-                for here, token in zip(houses, tokens, strict=True)
+                for here, token in zip(systems, tokens, strict=True)
             }
             found[call] = in_turn(load, variants, setting.rounds)
-        for here in houses:
+        for here in systems:
             here.take_away_added()
-        verified = [f"{here.database.engine}, {here.database.rows:,} rows: {here.verified()}" for here in houses]
+        verified = [f"{here.database.engine}, {here.database.rows:,} rows: {here.verified()}" for here in systems]
     engines = list(dict.fromkeys(database.engine for database in databases))
     why = why_there_is_none()
     return Outcome(
@@ -77,12 +77,12 @@ def _variant(engine: str, call: str, rows: int) -> str:
     return f"{engine}: {CALLS.get(call, call)}, {rows:,} rows"
 
 
-def _job(here: House, call: str, token: str) -> Callable[[], Job]:
+def _job(here: System, call: str, token: str) -> Callable[[], Job]:
     def job() -> Job:
         if call != _SHARE:
-            return read_job(here, doors.GRPC, call, token, callers=1, seconds=1.0)
+            return read_job(here, endpoints.GRPC, call, token, callers=1, seconds=1.0)
         here.take_away_added()
-        return here.job(doors.GRPC, callers=_CALLERS, seconds=1.5)
+        return here.job(endpoints.GRPC, callers=_CALLERS, seconds=1.5)
 
     return job
 

@@ -14,7 +14,9 @@ from bench.job import LISTED, OWNER
 from bench.processes import BUILD
 from bench.sqlite_filling import kept_file
 
-_STORED = "SELECT count(*) FROM told.ids CROSS JOIN main.sharings AS s ON s.id = ids.id AND s.deleted_at IS NULL"
+_STORED = (
+    "SELECT count(*) FROM acknowledged.ids CROSS JOIN main.sharings AS s ON s.id = ids.id AND s.deleted_at IS NULL"
+)
 
 
 @contextmanager
@@ -58,11 +60,11 @@ class SqliteDatabase:
     def missing(self, acknowledged: Path) -> tuple[int, int]:
         """Do what `Database.missing` promises."""
         with closing(self._read_only()) as connection:
-            connection.execute("ATTACH ':memory:' AS told")
-            connection.execute("CREATE TABLE told.ids (id TEXT PRIMARY KEY) WITHOUT ROWID")
+            connection.execute("ATTACH ':memory:' AS acknowledged")
+            connection.execute("CREATE TABLE acknowledged.ids (id TEXT PRIMARY KEY) WITHOUT ROWID")
             with acknowledged.open(encoding="ascii") as file:
-                connection.executemany("INSERT INTO told.ids VALUES (?)", ((line.strip(),) for line in file))
-            (total,) = connection.execute("SELECT count(*) FROM told.ids").fetchone()
+                connection.executemany("INSERT INTO acknowledged.ids VALUES (?)", ((line.strip(),) for line in file))
+            (total,) = connection.execute("SELECT count(*) FROM acknowledged.ids").fetchone()
             (stored,) = connection.execute(_STORED).fetchone()
             return total, total - stored
 

@@ -16,7 +16,7 @@ from bench.progress import tell
 
 MB_A_MILLION = 800
 SECONDS_A_MILLION = 45
-"""Rounded up, for what is told before a large one is built."""
+"""Rounded up, for the estimate that is printed before a large one is built."""
 
 _FILL_BACKUPS = """
     WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :backups)

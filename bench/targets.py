@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench import access, engines, watching
-from bench import house as doors
+from bench import system as endpoints
 from bench.memory import FULL_CALLS, is_flat
 from bench.outcome import Table, number
 from bench.rows import growth
@@ -44,7 +44,7 @@ class Target:
         return "goal" if reached >= self.goal * sign else "floor" if reached >= self.floor * sign else "**missed**"
 
 
-def _pair(a: doors.Door, b: doors.Door) -> str:
+def _pair(a: endpoints.Endpoint, b: endpoints.Endpoint) -> str:
     return f"{a.name} / {b.name}"
 
 
@@ -53,22 +53,22 @@ def _memory(process: str) -> Target:
     return Target(name, 200, 120, f"{process} RSS MB", digits=0, flat=f"{process} RSS growth", needs=FULL_CALLS)
 
 
-def _p99(name: str, door: doors.Door, floor: float, goal: float) -> Target:
-    return Target(f"p99 at half load, {name}, ms", floor, goal, f"half load, {door.name}: p99 ms", digits=1)
+def _p99(name: str, endpoint: endpoints.Endpoint, floor: float, goal: float) -> Target:
+    return Target(f"p99 at half load, {name}, ms", floor, goal, f"half load, {endpoint.name}: p99 ms", digits=1)
 
 
 TARGETS = (
-    Target("gRPC `ShareBackup`, durable, to the bare stub", 0.75, 0.85, _pair(doors.GRPC, doors.STUB)),
+    Target("gRPC `ShareBackup`, durable, to the bare stub", 0.75, 0.85, _pair(endpoints.GRPC, endpoints.STUB)),
     Target(
         "REST, durable, multiplexed, to Envoy in front of the same server",
-        *(1.3, 2.5, _pair(doors.MULTIPLEXED, doors.ENVOY)),
+        *(1.3, 2.5, _pair(endpoints.MULTIPLEXED, endpoints.ENVOY)),
     ),
-    Target("REST, a call each, to Envoy", 0.9, 1.0, _pair(doors.UNARY, doors.ENVOY)),
-    Target("REST, multiplexed, to gRPC direct", 1.0, 1.5, _pair(doors.MULTIPLEXED, doors.GRPC)),
+    Target("REST, a call each, to Envoy", 0.9, 1.0, _pair(endpoints.UNARY, endpoints.ENVOY)),
+    Target("REST, multiplexed, to gRPC direct", 1.0, 1.5, _pair(endpoints.MULTIPLEXED, endpoints.GRPC)),
     Target("group commit to a transaction each, 16 callers", 2.5, 4, "group commit"),
     Target("conversion to `json_format`", 4, 6, "conversion"),
-    _p99("gRPC", doors.GRPC, 10, 6),
-    _p99("REST multiplexed", doors.MULTIPLEXED, 25, 10),
+    _p99("gRPC", endpoints.GRPC, 10, 6),
+    _p99("REST multiplexed", endpoints.MULTIPLEXED, 25, 10),
     Target("one caller alone, p50: multiplexed to a call each", 1.0, 0.9, "p50 multiplexed / unary"),
     Target("shares/s with 10⁶ rows to 10⁴", 0.3, 0.6, growth("SQLite", "share", 10**6)),
     Target("first page of 100, 10⁷ rows to 10⁴", 0.7, 0.9, growth("SQLite", "list", 10**7)),

@@ -8,10 +8,10 @@ from pathlib import Path
 
 
 def cpu_ns_of_all(pids: Sequence[int]) -> int | None:
-    """CPU time used by some processes and their children, also those that have ended; None where that is not told."""
+    """CPU time used by some processes and their children, also those that have ended; None where that is not known."""
     used = [_cpu_ns_with_children(pid) for pid in pids]
-    told = [ns for ns in used if ns is not None]
-    return sum(told) if len(told) == len(used) else None
+    known = [ns for ns in used if ns is not None]
+    return sum(known) if len(known) == len(used) else None
 
 
 def _cpu_ns_with_children(pid: int) -> int | None:

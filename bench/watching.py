@@ -7,10 +7,10 @@ import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from bench import house as doors
-from bench.house import House, house
+from bench import system as endpoints
 from bench.outcome import Outcome, Setting, Table, number
 from bench.processes import python, running
+from bench.system import System, system
 
 PROJECTS, SERVICES, RATE = 1000, 20, 100
 """Watchers of a project each, watchers of everything, and shares a second."""
@@ -23,7 +23,7 @@ _SECONDS = 5
 
 def measure_watching(setting: Setting) -> Outcome:
     """Lag of watchers, with many of them, and with one at the server that shares and at another one."""
-    with house(setting.cores, [doors.GRPC], servers=2) as here:
+    with system(setting.cores, [endpoints.GRPC], servers=2) as here:
         many = _watched(setting, here, PROJECTS, SERVICES, RATE, same=True)
         same = _watched(setting, here, 0, 1, RATE // 5, same=True)
         other = _watched(setting, here, 0, 1, RATE // 5, same=False)
@@ -48,9 +48,9 @@ def _cells(rate: int, found: Mapping[str, float]) -> tuple[str, ...]:
 
 
 def _watched(
-    setting: Setting, here: House, projects: int, services: int, rate: int, *, same: bool
+    setting: Setting, here: System, projects: int, services: int, rate: int, *, same: bool
 ) -> Mapping[str, float]:
-    job = here.job(doors.GRPC)
+    job = here.job(endpoints.GRPC)
     asked = {
         "share": job.addresses[0],
         "watch": job.addresses[0 if same else 1],

@@ -15,13 +15,13 @@ pytest.register_assert_rewrite(
     "tests.support.wire", "tests.support.rest", "tests.support.programs", "tests.system.keystone.real"
 )
 
-from tests.support.house import House  # noqa: E402
 from tests.support.postgres.databases import drop_database, new_database  # noqa: E402
 from tests.support.postgres.proxy import TcpProxy, address_of  # noqa: E402
 from tests.support.postgres.server import PostgresServer  # noqa: E402
 from tests.support.postgres.which import elsewhere, own_server, started_server  # noqa: E402
 from tests.support.programs import Programs  # noqa: E402 -- after the registration for assert rewriting
 from tests.support.stub_server import StubServer  # noqa: E402
+from tests.support.system import System  # noqa: E402
 
 # No deadline: tests are slow on a busy machine without a defect.
 hypothesis.settings.register_profile("suite", deadline=None)
@@ -123,29 +123,29 @@ def programs() -> Iterator[Programs]:
 
 
 @pytest.fixture(scope="session")
-def standing_programs() -> Iterator[Programs]:
+def session_programs() -> Iterator[Programs]:
     """Programs that run until the test session ends."""
     with Programs() as programs:
         yield programs
 
 
 @pytest.fixture(scope="session")
-def sqlite_house(standing_programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def sqlite_system(session_programs: Programs, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Server on SQLite with a gateway and PROJECTS projects; tests must not stop or damage them."""
-    house = House(tmp_path_factory.mktemp("house"), standing_programs, PROJECTS)
-    yield house
-    house.close()
+    system = System(tmp_path_factory.mktemp("system"), session_programs, PROJECTS)
+    yield system
+    system.close()
 
 
 @pytest.fixture(scope="session")
-def postgres_house(
-    postgres: str, standing_programs: Programs, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[House]:
+def postgres_system(
+    postgres: str, session_programs: Programs, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[System]:
     """Server on PostgreSQL with a gateway and PROJECTS projects; tests must not stop or damage them."""
-    folder = tmp_path_factory.mktemp("house")
-    house = House(folder, standing_programs, PROJECTS, postgres=new_database(postgres))
-    yield house
-    house.close()
+    folder = tmp_path_factory.mktemp("system")
+    system = System(folder, session_programs, PROJECTS, postgres=new_database(postgres))
+    yield system
+    system.close()
 
 
 @pytest.fixture(scope="session")

@@ -94,7 +94,7 @@ def _besieged(names: Sequence[str], size: Size, cores: Cores, root: Path) -> lis
 
 
 def _measured(name: str, size: Size, cores: Cores, others: Observers, url: str, root: Path) -> list[Figures]:
-    """The figures of one attack; none if it could not be measured, which is told: the others go on."""
+    """The figures of one attack; none if it could not be measured, which is reported; the others follow."""
     try:
         one = measure(name, size, cores, others, url, root)
     except (RuntimeError, OSError, grpc.RpcError) as error:

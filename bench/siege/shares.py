@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from bench.doors import CALLERS
+from bench.endpoints import CALLERS
 from bench.job import Job
 from bench.load import Rounds, in_turn, load_generator, ratio
 from bench.outcome import Table, number

@@ -44,12 +44,12 @@ def secret_in(arguments: Sequence[str]) -> str | None:
 @contextmanager
 def usage_redacted() -> Iterator[None]:
     """Print argparse's error messages without the values of the arguments."""
-    said = io.StringIO()
+    printed = io.StringIO()
     try:
-        with redirect_stderr(said):
+        with redirect_stderr(printed):
             yield
     finally:
-        for line in said.getvalue().splitlines():
+        for line in printed.getvalue().splitlines():
             text, unknown, values = line.partition("unrecognized arguments: ")
             if unknown:
                 names = (word.partition("=")[0] for word in values.split() if word.startswith("-"))

@@ -49,7 +49,7 @@ from restmap_gateway.upstream.keepalive import channel_options
 from restmap_gateway.upstream.resolver import LookUp, Resolver, look_up
 from restmap_gateway.upstream.server_address import ServerAddress
 from restmap_gateway.upstream.tls import UpstreamTls
-from restmap_gateway.upstream.upstream import Backend, Link, Upstream
+from restmap_gateway.upstream.upstream import Backend, ConnectionSettings, Upstream
 
 
 class CannotListen(Exception):
@@ -149,10 +149,12 @@ def _upstream(settings: Settings, schema: Schema, tls: UpstreamTls | None, look_
     is_one = len(settings.upstream) == 1 and not resolver.asks_dns
     options = channel_options(settings.keepalive, pings=not is_one)
     reads_all = bool(schema.conventions.headers_of_success)
-    link = Link(settings.commit_margin, settings.multiplex, tls, options, initial_metadata=reads_all)
+    connection = ConnectionSettings(
+        settings.commit_margin, settings.multiplex, tls, options, initial_metadata=reads_all
+    )
     if is_one:
-        return Upstream(ServerAddress(settings.upstream[0]), link)
-    return Balancer(resolver, link, settings.resolve_every, settings.keepalive)
+        return Upstream(ServerAddress(settings.upstream[0]), connection)
+    return Balancer(resolver, connection, settings.resolve_every, settings.keepalive)
 
 
 def _http_server(

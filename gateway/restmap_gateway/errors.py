@@ -33,10 +33,10 @@ class InvalidRequest(Exception):
 
     def __init__(self, *violations: Violation) -> None:
         shown = [_bounded(violation) for violation in violations[:MOST_SHOWN]]
-        said = [f"{v.field}: {v.description}" if v.field else v.description for v in shown]
+        parts = [f"{v.field}: {v.description}" if v.field else v.description for v in shown]
         if len(violations) > MOST_SHOWN:
-            said.append(f"and {len(violations) - MOST_SHOWN} more")
-        super().__init__("; ".join(said))
+            parts.append(f"and {len(violations) - MOST_SHOWN} more")
+        super().__init__("; ".join(parts))
         self.violations = tuple(shown)
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tests.client.callers import Awaited, Blocking, Caller
-from tests.support.house import House
 from tests.support.stub_server import StubServer
+from tests.support.system import System
 
 
 @pytest.fixture(scope="session")
-def house(sqlite_house: House) -> House:
+def system(sqlite_system: System) -> System:
     """Return a server and a gateway, with enough projects for all tests."""
-    return sqlite_house
+    return sqlite_system
 
 
 @pytest.fixture(params=[Blocking, Awaited], ids=["blocking", "awaited"])

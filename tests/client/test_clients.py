@@ -32,9 +32,9 @@ from backupsharing.v2.backup_sharing_pb2 import ListSharingsRequest, ListSharing
 from backupsharing.v2.sharing_pb2 import SharingDetail
 from tests.client.callers import PROJECT, QUICK, Caller
 from tests.support.certificates import Certificates
-from tests.support.house import SERVICE_TOKEN, House
 from tests.support.programs import PATIENCE
 from tests.support.stub_server import Context, StubServer
+from tests.support.system import SERVICE_TOKEN, System
 
 PAGE = ListSharingsResponse(shared=[SharingDetail(id="a"), SharingDetail(id="b")], next_page_token="more")
 
@@ -316,8 +316,8 @@ def test_a_time_without_a_zone_is_refused(stub: StubServer, caller: Caller) -> N
     assert stub.seen == []
 
 
-def test_a_backup_comes_back_as_it_was_put(house: House) -> None:
-    giver = house.new_project()
+def test_a_backup_comes_back_as_it_was_put(system: System) -> None:
+    giver = system.new_project()
     at = datetime(2017, 8, 8, 6, 3, 27, 123456, tzinfo=timezone(timedelta(hours=2)))
     backup = Backup(
         id="0b9c7ff7-9305-4057-97e5-2e99b21fc71d",
@@ -329,7 +329,7 @@ def test_a_backup_comes_back_as_it_was_put(house: House) -> None:
         created_at=at,
         data_timestamp=datetime(1969, 1, 1, tzinfo=UTC),
     )
-    with Client(house.grpc_address, token=SERVICE_TOKEN) as service:
+    with Client(system.grpc_address, token=SERVICE_TOKEN) as service:
         assert service.put_backup(backup) == backup
         got = service.get_backup(backup.id)
     assert got == backup

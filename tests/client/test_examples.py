@@ -14,7 +14,7 @@ import pytest
 
 import backupsharing.client
 from backupsharing.client import AsyncClient, Client
-from tests.support.house import SERVICE_TOKEN, House
+from tests.support.system import SERVICE_TOKEN, System
 
 MODULES = ("asynchronous", "endpoint", "errors", "model", "retrying", "synchronous")
 FOUND = [
@@ -43,17 +43,17 @@ class Awaiting:
 
 
 @pytest.fixture
-def names(house: House) -> dict[str, Any]:
+def names(system: System) -> dict[str, Any]:
     """Return the variables that the examples use."""
-    giver, recipient, other = house.new_project(), house.new_project(), house.new_project()
+    giver, recipient, other = system.new_project(), system.new_project(), system.new_project()
     return {
         **vars(backupsharing.client),
-        "target": house.grpc_address,
+        "target": system.grpc_address,
         "giver": giver.id,
         "token": giver.token,
         "recipient": recipient.id,
         "other": other.id,
-        "backup_id": house.put_backup(giver),
+        "backup_id": system.put_backup(giver),
         "new_backup_id": str(uuid.uuid4()),
     }
 

@@ -46,8 +46,8 @@ HOLDS_ITSELF.append(HOLDS_ITSELF)
 def test_a_line_has_a_largest_size_whatever_the_value(log_lines: LogLines, value: object) -> None:
     structlog.get_logger("any").info("call", value=value, request_id="req-1", ms=1.5, count=7, reason=None)
     [line] = log_lines()
-    told = {name: line[name] for name in ("event", "level", "request_id", "ms", "count", "reason")}
-    assert told == {"event": "call", "level": "info", "request_id": "req-1", "ms": 1.5, "count": 7, "reason": None}
+    printed = {name: line[name] for name in ("event", "level", "request_id", "ms", "count", "reason")}
+    assert printed == {"event": "call", "level": "info", "request_id": "req-1", "ms": 1.5, "count": 7, "reason": None}
     assert line["value"]
 
 

@@ -76,10 +76,10 @@ def test_a_password_on_the_command_line_is_refused(
 ) -> None:
     load = program.config.load  # type: ignore[attr-defined]  # attribute of a package
     for arguments in ((option, value), (f"{option}={value}",), (option, "x", value)):
-        told = said(load, *arguments)
-        assert "on the command line can be read by every user" in told
-        assert SECRET not in told
-        assert told.startswith((f"{option}: ", "an argument: "))
+        printed = said(load, *arguments)
+        assert "on the command line can be read by every user" in printed
+        assert SECRET not in printed
+        assert printed.startswith((f"{option}: ", "an argument: "))
 
 
 @pytest.mark.parametrize("value", HARMLESS)
@@ -116,9 +116,9 @@ def test_a_refused_setting_of_the_gateway_is_not_shown(
 
 @PROGRAMS
 def test_the_value_of_an_unknown_option_is_not_shown(said: Callable[..., str], program: object) -> None:
-    told = said(program.config.load, "--keystone-password", SECRET, f"--keystone-secret={SECRET}", SECRET)  # type: ignore[attr-defined]  # attribute of a package
-    assert SECRET not in told
-    assert "--keystone-password" in told
+    printed = said(program.config.load, "--keystone-password", SECRET, f"--keystone-secret={SECRET}", SECRET)  # type: ignore[attr-defined]  # attribute of a package
+    assert SECRET not in printed
+    assert "--keystone-password" in printed
 
 
 def test_a_url_with_a_password_may_stand_elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from backup_sharing.rpc.pipeline import Pipeline, PipelineResult, ServedMethod, 
 from backupsharing.v2 import backup_catalog_pb2, backup_sharing_pb2
 from backupsharing.v2.backup_pb2 import Backup
 from restmap.multiplexing.traffic import Traffic
-from tests.server.cast import BACKUP, GIVER, RECIPIENT, REQUEST_ID
 from tests.server.failure_details import FailureDetails, failure_details
+from tests.server.identities import BACKUP, GIVER, RECIPIENT, REQUEST_ID
 
 SHARE = f"/{sharing_service.SERVICE}/ShareBackup"
 CANCEL = f"/{sharing_service.SERVICE}/CancelSharing"

@@ -25,7 +25,7 @@ from backup_sharing.usecases.access import Accesses
 from backup_sharing.usecases.catalog import Catalog
 from backup_sharing.usecases.history import History
 from backup_sharing.usecases.sharing import Caller, SharingLimits, Sharings
-from tests.server.cast import (
+from tests.server.identities import (
     MADE_REQUEST_ID,
     OUTSIDER,
     OUTSIDERS_BACKUP,

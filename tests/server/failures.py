@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from backup_sharing import errors
 from backup_sharing.errors import Failure, Violation
-from tests.server.cast import BACKUP, RECIPIENT, UNKNOWN
+from tests.server.identities import BACKUP, RECIPIENT, UNKNOWN
 
 EXAMPLES: tuple[Failure, ...] = (
     errors.TokenMissing("no token"),

@@ -17,7 +17,7 @@ from restmap.multiplexing.frames import FRAME_BYTES
 from restmap.multiplexing.multiplexer import SERVICE, Multiplexer
 from restmap.multiplexing.traffic import Traffic
 from tests.server.calls import GET, GIVERS_TOKEN, channel_to
-from tests.server.cast import GIVER
+from tests.server.identities import GIVER
 
 PATIENCE = 30.0
 STREAM = f"/{SERVICE}/Multiplex"

@@ -21,7 +21,7 @@ from backup_sharing.usecases.sharing import SORT_KEYS, SharingLimits, Sharings
 from backupsharing.v2 import backup_catalog_pb2 as catalog_pb
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2.backup_pb2 import Backup
-from tests.server.cast import BACKUP, GIVER, MADE_REQUEST_ID, RECIPIENT, SECOND_BACKUP, Clock, Ids, identity
+from tests.server.identities import BACKUP, GIVER, MADE_REQUEST_ID, RECIPIENT, SECOND_BACKUP, Clock, Ids, identity
 from tests.store import commands
 from tests.store.both import Both
 

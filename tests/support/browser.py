@@ -110,7 +110,7 @@ class Browser:
         await self.run(f"document.querySelector({json.dumps(selector)}).focus()")
         await self.command("Input.insertText", text=text)
 
-    def told(self, method: str) -> list[dict[str, Any]]:
+    def events_of(self, method: str) -> list[dict[str, Any]]:
         """Return the parameters of all events of this method so far."""
         return [event["params"] for event in self.events if event["method"] == method]
 
@@ -144,11 +144,11 @@ class Browser:
 
     async def _read(self) -> None:
         async for message in self._socket:
-            told = json.loads(message.data)
-            waiting = self._answers.pop(told.get("id", 0), None)
+            received = json.loads(message.data)
+            waiting = self._answers.pop(received.get("id", 0), None)
             if waiting is None:
-                self.events.append(told)
-            elif "error" in told:
-                waiting.set_exception(AssertionError(told["error"]))
+                self.events.append(received)
+            elif "error" in received:
+                waiting.set_exception(AssertionError(received["error"]))
             else:
-                waiting.set_result(told["result"])
+                waiting.set_result(received["result"])

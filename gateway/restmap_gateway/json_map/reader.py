@@ -111,10 +111,10 @@ class ReaderCompiler:
         return only_as_bound(field, self.field(field)) if is_inner else refuse_bound
 
     def _unknown(self, descriptor: Descriptor, names: Sequence[str]) -> Callable[[str], None]:
-        told = self._on_unknown
-        if told is None:
+        report = self._on_unknown
+        if report is None:
             return refuse_unknown(names)
-        return lambda name: told(descriptor.full_name, name)
+        return lambda name: report(descriptor.full_name, name)
 
     def _single(self, field: FieldDescriptor, excluded: frozenset[str]) -> ReadInto:
         if field.message_type is None:

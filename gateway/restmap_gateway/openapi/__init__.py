@@ -11,8 +11,8 @@ from google.protobuf.descriptor import FieldDescriptor
 from restmap.v1.restmap_pb2 import SecurityScheme
 from restmap_gateway.json_map.line_form import line_form
 from restmap_gateway.json_map.well_known.http_body import is_content
-from restmap_gateway.openapi.beside import Beside
 from restmap_gateway.openapi.comments import Comments
+from restmap_gateway.openapi.common_parameters import CommonParameters
 from restmap_gateway.openapi.components import Components
 from restmap_gateway.openapi.examples import example_of, example_of_field, example_of_response
 from restmap_gateway.openapi.failures import FailureResponses
@@ -120,8 +120,8 @@ class _Operations:
         self._requests = Schemas(comments, Side.REQUEST, components)
         self._answers = Schemas(comments, Side.ANSWER, components)
         self._parameters = Parameters(self._requests, comments)
-        self._beside = Beside(schema.conventions, components)
-        failures = FailureResponses(schema, components, self._beside)
+        self._common = CommonParameters(schema.conventions, components)
+        failures = FailureResponses(schema, components, self._common)
         self._failures = failures.references()
         self._headers = failures.headers()
         self._failure, self._error = failures.body(), failures.error()
@@ -154,7 +154,7 @@ class _Operations:
             *in_query,
             *self._parameters.in_headers(method),
         ]
-        parameters += self._beside.parameters([str(one["name"]) for one in parameters if one["in"] != "path"])
+        parameters += self._common.parameters([str(one["name"]) for one in parameters if one["in"] != "path"])
         text = "\n\n".join(part for part in (comment.text, _cut_note(cut)) if part)
         operation: Json = {"operationId": self._names.operation(method, number)}
         operation |= {"summary": comment.summary} if comment.summary else {}

@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from restmap.v1 import restmap_pb2
 from restmap_gateway.errors import InvalidRequest, RequestFailed, Violation
-from restmap_gateway.openapi.beside import Beside
+from restmap_gateway.openapi.common_parameters import CommonParameters
 from restmap_gateway.openapi.components import Components
 from restmap_gateway.openapi.values import Json
 from restmap_gateway.schema.conventions import RequestIdForm
@@ -77,10 +77,10 @@ _HEADERS: Mapping[int, Mapping[str, Json]] = {
 class FailureResponses:
     """Describes the failures of a service, and the request id in every response."""
 
-    def __init__(self, schema: Schema, components: Components, beside: Beside) -> None:
+    def __init__(self, schema: Schema, components: Components, common: CommonParameters) -> None:
         """Take the codes, statuses and reasons of a schema; the responses become components."""
         self._failures = Failures(schema)
-        self._beside = beside
+        self._common = common
         self._details = schema.conventions.error_details
         self._components = components
         self._form = schema.conventions.request_id
@@ -92,7 +92,7 @@ class FailureResponses:
     def headers(self) -> Json:
         """Return the headers of every response, as references."""
         request_id = self._components.own("headers", self._request_id_header, "RequestId")
-        return {self._form.header: request_id, **self._beside.answer_headers()}
+        return {self._form.header: request_id, **self._common.answer_headers()}
 
     def body(self) -> Json:
         """Return a reference to the schema of the body of every failure."""

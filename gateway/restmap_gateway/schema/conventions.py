@@ -141,8 +141,8 @@ class Conventions:
         for one in outward:
             if canonical(one.metadata_key) == canonical(self.request_id.header):
                 problems.append(Problem(f"the response header {one.header!r} is one that the gateway sets itself"))
-        said = {one.header.lower() for one in outward}
-        before = (one for one in self.response_headers if one.header.lower() not in said)
+        named = {one.header.lower() for one in outward}
+        before = (one for one in self.response_headers if one.header.lower() not in named)
         return replace(self, request_headers=(*self.request_headers, *inward), response_headers=(*before, *outward))
 
 

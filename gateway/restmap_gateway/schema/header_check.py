@@ -52,16 +52,16 @@ def response_problems(mapping: restmap_pb2.HeaderMapping) -> Iterator[str]:
 
 def why_not_in(name: str) -> str:
     """Return why a setting may not allow a request header, or a prefix with ``*`` at its end; empty if it may."""
-    if said := _why_no_name(name):
-        return said
+    if reason := _why_no_name(name):
+        return reason
     why = why_never_in(crossing_header(name).metadata_key)
     return f"may never become metadata: {why}" if why else ""
 
 
 def why_not_out(name: str) -> str:
     """Return why a setting may not allow a response header, or a prefix with ``*`` at its end; empty if it may."""
-    if said := _why_no_name(name):
-        return said
+    if reason := _why_no_name(name):
+        return reason
     why = why_never_out(crossing_header(name).metadata_key, is_named=True)
     return f"may never come from metadata: {why}" if why else ""
 

@@ -54,13 +54,13 @@ class MethodNotAllowed:
 class RouteConflict(Exception, Generic[T]):
     """Two rules for one HTTP method match exactly the same paths."""
 
-    def __init__(self, http_method: str, standing: Route[T], added: Route[T]) -> None:
+    def __init__(self, http_method: str, existing: Route[T], added: Route[T]) -> None:
         super().__init__(
             f"{http_method} {added.template.text!r} matches the same paths as "
-            f"{http_method} {standing.template.text!r}: {added.target} and {standing.target}"
+            f"{http_method} {existing.template.text!r}: {added.target} and {existing.target}"
         )
         self.http_method = http_method
-        self.standing = standing
+        self.existing = existing
         self.added = added
 
 
@@ -102,9 +102,9 @@ class Router(Generic[T]):
             node = _child(node, segment)
         routes = node.verbs.setdefault(template.verb, {})
         added = Route(template, target)
-        standing = routes.setdefault(http_method, added)
-        if standing is not added:
-            raise RouteConflict(http_method, standing, added)
+        existing = routes.setdefault(http_method, added)
+        if existing is not added:
+            raise RouteConflict(http_method, existing, added)
 
     def match(self, http_method: str, raw_path: str) -> Match[T] | NotFound | MethodNotAllowed:
         """Return the rule for a request.

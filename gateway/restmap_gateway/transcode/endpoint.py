@@ -83,13 +83,13 @@ class UpstreamCall:
         key = self.endpoint.key_field
         if self.endpoint.is_safe:
             return ""
-        said = "It is not known whether the request was carried out: its changes may be stored."
+        text = "It is not known whether the request was carried out: its changes may be stored."
         header = field_mapping(key).header if key is not None else ""
         if not header:
-            return f"{said} Look before you send it again."
+            return f"{text} Look before you send it again."
         if self._has_key:
-            return f"{said} Send it again with the same {header} to make sure."
-        return f"{said} Look before you send it again; with the header {header} it could be sent again safely."
+            return f"{text} Send it again with the same {header} to make sure."
+        return f"{text} Look before you send it again; with the header {header} it could be sent again safely."
 
     @property
     def _has_key(self) -> bool:

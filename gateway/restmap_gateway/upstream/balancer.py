@@ -14,7 +14,7 @@ import grpc
 import structlog
 
 from restmap_gateway.errors import RequestFailed
-from restmap_gateway.upstream.health import HealthWatch, Standing
+from restmap_gateway.upstream.health import HealthWatch, ServerState
 from restmap_gateway.upstream.multiplex import SerializedCall, StreamBroken
 from restmap_gateway.upstream.reply import Metadata, Reply
 from restmap_gateway.upstream.resolver import Resolver
@@ -23,7 +23,7 @@ from restmap_gateway.upstream.server_stream import ServerStream
 from restmap_gateway.upstream.upstream import (
     AGAIN_SECONDS,
     RETIRE_SECONDS,
-    Link,
+    ConnectionSettings,
     Upstream,
     is_broken,
     lost,
@@ -45,10 +45,10 @@ _SOON_SECONDS = 1.0
 class _Server:
     """One server with its connection and state."""
 
-    def __init__(self, address: ServerAddress, link: Link) -> None:
+    def __init__(self, address: ServerAddress, settings: ConnectionSettings) -> None:
         self.address = address
-        self.upstream = Upstream(address, link)
-        self.standing = Standing.UNKNOWN
+        self.upstream = Upstream(address, settings)
+        self.state = ServerState.UNKNOWN
         self.in_progress = 0
         """Calls made to the server that have not ended."""
         self.last_turn = 0
@@ -84,17 +84,19 @@ class _Server:
 class Balancer:
     """Makes calls to one of several servers; the set of servers may change."""
 
-    def __init__(self, resolver: Resolver, link: Link, resolve_every: float, renew_seconds: float) -> None:
+    def __init__(
+        self, resolver: Resolver, settings: ConnectionSettings, resolve_every: float, renew_seconds: float
+    ) -> None:
         """Create the balancer.
 
         Args:
             resolver: returns the addresses of the servers.
-            link: connection settings for all servers.
+            settings: connection settings for all servers.
             resolve_every: seconds between calls of the resolver.
             renew_seconds: see `HealthWatch`.
         """
         self._resolver = resolver
-        self._link = link
+        self._settings = settings
         self._resolve_every = resolve_every
         self._renew_seconds = renew_seconds
         self._servers: list[_Server] = []
@@ -133,7 +135,7 @@ class Balancer:
             RequestFailed: as in `Upstream.call`; also 503 if no server is known.
         """
         deadline = asyncio.get_running_loop().time() + seconds
-        unary = SerializedCall(method, request, metadata, deadline, deadline + self._link.margin)
+        unary = SerializedCall(method, request, metadata, deadline, deadline + self._settings.margin)
         server = self._pick(self._servers)
         try:
             reply = await server.attempt(unary, by_itself=False)
@@ -170,7 +172,7 @@ class Balancer:
 
     async def _again(self, unary: SerializedCall, failed: _Server, reply: Reply) -> Reply:
         """Retry a repeatable call on another server; return its reply, or the first one if there was no retry."""
-        healthy = [each for each in self._servers if each is not failed and each.standing is Standing.SERVING]
+        healthy = [each for each in self._servers if each is not failed and each.state is ServerState.SERVING]
         if not healthy:
             if not is_broken(reply):
                 return reply  # from a server, and no other server is healthy
@@ -184,8 +186,8 @@ class Balancer:
         """Return the server for a call that could not be written to this one; this one if no other is better."""
         others = [each for each in self._servers if each is not server]
         # A connected server counts even if it was unreachable a moment ago, but not one that reports NOT_SERVING.
-        connected = [each for each in others if each.upstream.is_connected and each.standing != Standing.NOT_SERVING]
-        no_worse = [each for each in others if each.standing <= server.standing]
+        connected = [each for each in others if each.upstream.is_connected and each.state != ServerState.NOT_SERVING]
+        no_worse = [each for each in others if each.state <= server.state]
         return self._pick(connected or no_worse or [server])
 
     def _pick(self, servers: Sequence[_Server]) -> _Server:
@@ -196,7 +198,7 @@ class Balancer:
         """
         best, least = None, None
         for server in servers:
-            rank = (server.standing, server.in_progress, server.last_turn)
+            rank = (server.state, server.in_progress, server.last_turn)
             if least is None or rank < least:
                 best, least = server, rank
         if best is None:
@@ -218,30 +220,30 @@ class Balancer:
     def _update(self, addresses: Iterable[ServerAddress]) -> None:
         """Replace the set of servers; servers whose address stays are kept as they are."""
         before = {server.address: server for server in self._servers}
-        now = {address: before.get(address) or _Server(address, self._link) for address in addresses}
+        now = {address: before.get(address) or _Server(address, self._settings) for address in addresses}
         self._servers = list(now.values())
         for address, server in now.items():
             if address not in before:
-                self._log.info("server", address=address.target, standing="new")
+                self._log.info("server", address=address.target, state="new")
                 self._watch(server)
         for address, server in before.items():
             if address not in now:
-                self._log.info("server", address=address.target, standing="gone")
+                self._log.info("server", address=address.target, state="gone")
                 self._begin(_retire(server))
 
     def _watch(self, server: _Server) -> None:
         server.stop_watching()
-        watch = HealthWatch(server.upstream.channel, self._renew_seconds, lambda standing: self._take(server, standing))
+        watch = HealthWatch(server.upstream.channel, self._renew_seconds, lambda state: self._take(server, state))
         server.watching = asyncio.create_task(watch.run())
 
-    def _take(self, server: _Server, standing: Standing) -> None:
-        if standing is server.standing:
+    def _take(self, server: _Server, state: ServerState) -> None:
+        if state is server.state:
             return
-        server.standing = standing
-        self._log.info("server", address=server.address.target, standing=standing.name.lower())
-        if standing is Standing.SERVING:
+        server.state = state
+        self._log.info("server", address=server.address.target, state=state.name.lower())
+        if state is ServerState.SERVING:
             self._one_serves.set()
-        if standing is Standing.UNREACHABLE:
+        if state is ServerState.UNREACHABLE:
             self._may_be_outdated.set()
 
     def _begin(self, work: Coroutine[None, None, None]) -> None:

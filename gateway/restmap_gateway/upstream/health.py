@@ -22,7 +22,7 @@ _RETRY_SECONDS = 0.5
 """Seconds until the next watch after one that ended or reported that the server accepts no calls."""
 
 
-class Standing(IntEnum):
+class ServerState(IntEnum):
     """State of a server; lower is better."""
 
     SERVING = 0
@@ -38,18 +38,18 @@ class Standing(IntEnum):
 class HealthWatch:
     """Watches one server over one channel."""
 
-    def __init__(self, channel: grpc.aio.Channel, renew_seconds: float, say: Callable[[Standing], None]) -> None:
+    def __init__(self, channel: grpc.aio.Channel, renew_seconds: float, report: Callable[[ServerState], None]) -> None:
         """Create the watch.
 
         Args:
             channel: channel to the server; the watch connects it and keeps it connected.
             renew_seconds: seconds after which the watch is started again, so that the server sends data; 0: never.
-            say: callback for the state of the server; also called when the state is the same.
+            report: callback for the state of the server; also called when the state is the same.
         """
         self._channel = channel
         self._watch: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(_WATCH)
         self._renew_seconds = renew_seconds or float("inf")
-        self._report = say
+        self._report = report
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -69,16 +69,16 @@ class HealthWatch:
             try:
                 if not await self._is_read(reading, renew_at, has_reported=has_reported):
                     return
-                standing = _standing(reading.result())
+                state = _state_of(reading.result())
             except grpc.aio.AioRpcError as error:
                 await self._follow_connection(error, renew_at)
                 return
             finally:
                 if not reading.cancel() and not reading.cancelled():
                     reading.exception()  # mark the exception as retrieved
-            if standing is not None:
-                self._report(standing)
-            if standing is not Standing.SERVING:
+            if state is not None:
+                self._report(state)
+            if state is not ServerState.SERVING:
                 await asyncio.sleep(_RETRY_SECONDS)
                 return
             has_reported = True
@@ -93,12 +93,12 @@ class HealthWatch:
             state = self._channel.get_state(try_to_connect=True)
             is_gone = has_reported and state is not grpc.ChannelConnectivity.READY
             if is_gone or state is grpc.ChannelConnectivity.TRANSIENT_FAILURE:
-                self._report(Standing.UNREACHABLE)
+                self._report(ServerState.UNREACHABLE)
             if is_gone:
                 return False  # also when the server drains: it accepts no calls and waits for those in progress
             if loop.time() >= renew_at:
                 if not has_reported:
-                    self._report(Standing.UNREACHABLE)
+                    self._report(ServerState.UNREACHABLE)
                 return False
         return True
 
@@ -106,26 +106,26 @@ class HealthWatch:
         """Watch only the connection, without the health service, until it breaks or it is time for another watch."""
         loop = asyncio.get_running_loop()
         if error.code() is grpc.StatusCode.UNAVAILABLE or not self._is_connected():
-            self._report(Standing.UNREACHABLE)
+            self._report(ServerState.UNREACHABLE)
             await asyncio.sleep(_RETRY_SECONDS if self._is_connected() else _CHECK_SECONDS)
             return
-        self._report(Standing.SERVING)
+        self._report(ServerState.SERVING)
         while self._is_connected():
             if loop.time() >= renew_at:
                 return
             await asyncio.sleep(_CHECK_SECONDS)
-        self._report(Standing.UNREACHABLE)
+        self._report(ServerState.UNREACHABLE)
 
     def _is_connected(self) -> bool:
         return self._channel.get_state() is grpc.ChannelConnectivity.READY
 
 
-def _standing(read: object) -> Standing | None:
+def _state_of(read: object) -> ServerState | None:
     """Return the state that the server reported; None if the watch ended without a report."""
     if not isinstance(read, bytes):
         return None
     try:
-        said = HealthCheckResponse.FromString(read).status
+        status = HealthCheckResponse.FromString(read).status
     except DecodeError:
-        return Standing.SERVING  # the server replies, but not with a health status
-    return Standing.NOT_SERVING if said == HealthCheckResponse.NOT_SERVING else Standing.SERVING
+        return ServerState.SERVING  # the server replies, but not with a health status
+    return ServerState.NOT_SERVING if status == HealthCheckResponse.NOT_SERVING else ServerState.SERVING

@@ -75,7 +75,7 @@ class Backend(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class ConnectionSettings:
     """Connection settings for servers."""
 
     margin: float
@@ -93,11 +93,11 @@ class Link:
 class Upstream:
     """Calls methods of one server."""
 
-    def __init__(self, address: ServerAddress, link: Link) -> None:
+    def __init__(self, address: ServerAddress, settings: ConnectionSettings) -> None:
         """Open a channel; the first call connects it."""
         self._address = address
-        self._link = link
-        self._probe = Probe(address, link.tls)
+        self._settings = settings
+        self._probe = Probe(address, settings.tls)
         self._retiring: set[asyncio.Task[None]] = set()
         self._connect()
 
@@ -105,12 +105,12 @@ class Upstream:
         self._channel = self._new_channel()
         own = (("grpc.use_local_subchannel_pool", 1),)  # channels of the same pool share a connection
         self._streaming = StreamChannels(self._channel, lambda: self._new_channel(own))
-        self._multiplexing = Multiplexing(self._channel) if self._link.multiplex else None
+        self._multiplexing = Multiplexing(self._channel) if self._settings.multiplex else None
         self._multicallables: dict[str, grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
 
     def _new_channel(self, more: Sequence[tuple[str, int]] = ()) -> grpc.aio.Channel:
-        target, tls, found_as = self._address.target, self._link.tls, self._address.found_as
-        options: list[tuple[str, str | int]] = [*_CHANNEL_OPTIONS, *self._link.options, *more]
+        target, tls, found_as = self._address.target, self._settings.tls, self._address.found_as
+        options: list[tuple[str, str | int]] = [*_CHANNEL_OPTIONS, *self._settings.options, *more]
         if tls is None:
             if found_as:
                 options.append(("grpc.default_authority", found_as))
@@ -151,7 +151,7 @@ class Upstream:
                 large for gRPC.
         """
         deadline = asyncio.get_running_loop().time() + seconds
-        unary = SerializedCall(method, request, metadata, deadline, deadline + self._link.margin)
+        unary = SerializedCall(method, request, metadata, deadline, deadline + self._settings.margin)
         broken: Reply | None = None
         try:
             try:
@@ -196,7 +196,7 @@ class Upstream:
             try:
                 call = multicallable(unary.request, metadata=(*unary.metadata, ("grpc-timeout", timeout)))
                 response = await call
-                initial = await call.initial_metadata() if self._link.initial_metadata else ()
+                initial = await call.initial_metadata() if self._settings.initial_metadata else ()
                 return Reply(grpc.StatusCode.OK, "", response, (*initial, *await call.trailing_metadata()))
             except grpc.aio.AioRpcError as error:
                 return await self.failure(error)

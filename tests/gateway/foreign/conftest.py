@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.foreign.foreign import Foreign
-from tests.gateway.foreign.house import House
+from tests.gateway.foreign.system import System
 from tests.support.protoc import compiled
 
 STREAMED = ["Failing", "LikeFailure", "Custom", "Any", "Struct", "Value", "ListValue", "Time", "Empty", "Holder"]
@@ -24,14 +24,14 @@ NewForeign = Callable[..., Foreign]
 
 
 @pytest.fixture(scope="module")
-def house() -> Iterator[House]:
+def system() -> Iterator[System]:
     """Return the echo server and the gateways of a module's tests.
 
     Server and gateways run on the event loop of a separate thread. All event loops of a process share gRPC's poller, so
     no other test may use gRPC on an event loop meanwhile.
     """
-    with closing(House(STREAMS)) as house:
-        yield house
+    with closing(System(STREAMS)) as system:
+        yield system
 
 
 @pytest.fixture(scope="session")
@@ -47,19 +47,19 @@ def descriptor_set(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], 
 
 
 @pytest.fixture(scope="module")
-def start(house: House, descriptor_set: Callable[[str], Path]) -> Iterator[NewForeign]:
+def start(system: System, descriptor_set: Callable[[str], Path]) -> Iterator[NewForeign]:
     """Return a function that starts a gateway for a foreign proto with settings."""
     with ExitStack() as cleanups:
 
         def new(name: str, **settings: object) -> Foreign:
-            return cleanups.enter_context(closing(Foreign(house, descriptor_set(name), **settings)))
+            return cleanups.enter_context(closing(Foreign(system, descriptor_set(name), **settings)))
 
         yield new
 
 
 @pytest.fixture(autouse=True)
-def _forgotten(house: House) -> None:
-    house.echo.forget()
+def _forgotten(system: System) -> None:
+    system.echo.forget()
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
-from tests.gateway.foreign.house import House, Reply
+from tests.gateway.foreign.system import Reply, System
 from tests.support.programs import PATIENCE
 
 Json = Any
@@ -43,12 +43,12 @@ class Answer:
 class Foreign:
     """Gateway in front of the services of a descriptor set, and the echo server behind the gateway."""
 
-    def __init__(self, house: House, descriptor_set: Path, **settings: Any) -> None:  # noqa: ANN401
-        self.echo = house.echo
+    def __init__(self, system: System, descriptor_set: Path, **settings: Any) -> None:  # noqa: ANN401
+        self.echo = system.echo
         self.pool = DescriptorPool()
         for file in FileDescriptorSet.FromString(descriptor_set.read_bytes()).file:
             self.pool.Add(file)
-        address = house.gateway(descriptor_set=descriptor_set, **({"docs": False} | settings))
+        address = system.gateway(descriptor_set=descriptor_set, **({"docs": False} | settings))
         host, _, port = address.rpartition(":")
         self._connection = http.client.HTTPConnection(host, int(port), timeout=PATIENCE)
 

@@ -8,7 +8,7 @@ import json
 import pytest
 
 from tests.gateway.foreign.foreign import Foreign, Json
-from tests.gateway.foreign.house import Reply
+from tests.gateway.foreign.system import Reply
 
 WRITTEN = [
     ("text", 'text: "a"', "a"),

@@ -15,7 +15,7 @@ from restmap_gateway.openapi import describe
 from restmap_gateway.schema.schema import load
 from tests.gateway.foreign.conftest import NewForeign
 from tests.gateway.foreign.foreign import Foreign
-from tests.gateway.foreign.house import House, Reply
+from tests.gateway.foreign.system import Reply, System
 from tests.gateway.unit.descriptions import operations
 
 PNG = b"\x89PNG\r\n\x1a\n\x00\xff"
@@ -24,9 +24,9 @@ BODY = "google.api.HttpBody"
 
 
 @pytest.fixture(scope="module")
-def house() -> Iterator[House]:
-    with closing(House(frozenset({"/foreign.v1.Contents/Watch", "/foreign.v1.Contents/WatchField"}))) as house:
-        yield house
+def system() -> Iterator[System]:
+    with closing(System(frozenset({"/foreign.v1.Contents/Watch", "/foreign.v1.Contents/WatchField"}))) as system:
+        yield system
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from google.rpc.error_details_pb2 import QuotaFailure
 from restmap_gateway.schema.schema import SchemaError
 from tests.gateway.foreign.conftest import NewForeign
 from tests.gateway.foreign.foreign import Answer, Foreign
-from tests.gateway.foreign.house import Reply
+from tests.gateway.foreign.system import Reply
 from tests.gateway.foreign.test_upstream_errors import failure
 
 Code = grpc.StatusCode

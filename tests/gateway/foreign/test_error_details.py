@@ -16,7 +16,7 @@ from google.rpc.status_pb2 import Status
 
 from tests.gateway.foreign.conftest import NewForeign
 from tests.gateway.foreign.foreign import Foreign
-from tests.gateway.foreign.house import Reply
+from tests.gateway.foreign.system import Reply
 from tests.gateway.foreign.test_upstream_errors import INFO, SAID, failure
 
 Code = grpc.StatusCode

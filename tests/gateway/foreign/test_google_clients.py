@@ -14,7 +14,7 @@ from google.rpc.error_details_pb2 import Help
 
 from tests.gateway.foreign import google_clients
 from tests.gateway.foreign.google_clients import ClientMethod, filled, path_texts
-from tests.gateway.foreign.house import House, Reply
+from tests.gateway.foreign.system import Reply, System
 from tests.gateway.foreign.test_upstream_errors import INFO, SAID, failure
 from tests.support.programs import PATIENCE
 
@@ -25,7 +25,7 @@ Start = Callable[..., tuple[list[ClientMethod], Callable[[type[Any]], Any]]]
 
 
 @pytest.fixture(scope="module")
-def started(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+def started(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     """Return a function that starts a gateway for the services of a package; it returns methods and a client maker."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # about versions of grpcio that the clients will not support
@@ -35,7 +35,7 @@ def started(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             methods = google_clients.methods_of(package)
             target: Path = tmp_path_factory.mktemp("google") / "set.binpb"
             target.write_bytes(google_clients.descriptor_set(methods))
-            address = house.gateway(descriptor_set=target, docs=True, **settings)
+            address = system.gateway(descriptor_set=target, docs=True, **settings)
             return methods, lambda client: _connected(client, address)
 
         yield start
@@ -63,7 +63,7 @@ def _received(result: Any) -> Any:  # noqa: ANN401
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_a_google_client_makes_every_call(started: Start, house: House, package: str) -> None:
+def test_a_google_client_makes_every_call(started: Start, system: System, package: str) -> None:
     methods, connected = started(package)
     clients = {client: connected(client) for client in {method.client for method in methods}}
     assert sum(len(method.paths) for method in methods) >= PACKAGES[package]
@@ -72,12 +72,12 @@ def test_a_google_client_makes_every_call(started: Start, house: House, package:
         for path in method.paths:
             sent = filled(method.request, path_texts(path["uri"]))
             answer = filled(method.response, {})
-            house.echo.forget()
-            house.echo.reply = Reply(answer.SerializeToString())
+            system.echo.forget()
+            system.echo.reply = Reply(answer.SerializeToString())
             request = method.request.wrap(sent) if hasattr(method.request, "wrap") else sent
             try:
                 result = _snake(method.name, clients[method.client])(request=request, retry=None, timeout=PATIENCE)
-                ((called, received),) = house.echo.seen
+                ((called, received),) = system.echo.seen
                 assert called == method.full_name
                 assert type(sent).FromString(received) == sent
                 if method.response.__name__ != "Empty":
@@ -87,11 +87,11 @@ def test_a_google_client_makes_every_call(started: Start, house: House, package:
     assert wrong == []
 
 
-def test_a_google_client_reads_the_details_of_a_failure(started: Start, house: House) -> None:
+def test_a_google_client_reads_the_details_of_a_failure(started: Start, system: System) -> None:
     methods, connected = started("google.cloud.tasks_v2", error_details="full")
     (client,) = {method.client for method in methods}
     help_link = Help(links=[Help.Link(description="Read this.", url="https://a.example")])
-    house.echo.reply = failure(grpc.StatusCode.NOT_FOUND, INFO, help_link)
+    system.echo.reply = failure(grpc.StatusCode.NOT_FOUND, INFO, help_link)
     exceptions = import_module("google.api_core.exceptions")
     with pytest.raises(exceptions.NotFound) as caught:
         connected(client).get_queue(name="projects/a/locations/b/queues/c", retry=None)

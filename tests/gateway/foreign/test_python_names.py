@@ -15,7 +15,7 @@ from restmap_gateway.json_map import dumps
 from restmap_gateway.openapi import describe
 from restmap_gateway.schema.schema import load
 from tests.gateway.foreign.foreign import Foreign
-from tests.gateway.foreign.house import House
+from tests.gateway.foreign.system import System
 from tests.support.protoc import compiled
 
 NAMES = tuple(sorted({*dir(Empty), *dir(FieldDescriptorProto), *dir(Descriptor)} - {"json_name"}))
@@ -100,19 +100,19 @@ STREAM = "/SerializeToString.ListFields.__init__/ListFields"
 
 
 @pytest.fixture(scope="module")
-def house() -> Iterator[House]:
-    with closing(House(frozenset({STREAM}))) as house:
-        yield house
+def system() -> Iterator[System]:
+    with closing(System(frozenset({STREAM}))) as system:
+        yield system
 
 
 @pytest.fixture(scope="module")
-def names(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foreign]:
+def names(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foreign]:
     """Return a gateway, with its descriptions, for a proto whose names are all attributes."""
     folder = tmp_path_factory.mktemp("names")
     (folder / "names.proto").write_text(PROTO)
     descriptor_set = compiled(folder / "set.binpb", "names.proto", folder=folder)
     assert b"__getattribute__" in dumps(describe(load(descriptor_set.read_bytes()), version=None, server_url=None))
-    with closing(Foreign(house, descriptor_set)) as foreign:
+    with closing(Foreign(system, descriptor_set)) as foreign:
         yield foreign
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.gateway.foreign.foreign import Foreign
-from tests.gateway.foreign.house import House
+from tests.gateway.foreign.system import System
 from tests.support.protoc import compiled
 
 PROTO = """
@@ -47,9 +47,9 @@ service Logs {
 
 
 @pytest.fixture(scope="module")
-def house() -> Iterator[House]:
-    with closing(House(frozenset({"/store.v1.Watch/Follow"}))) as house:
-        yield house
+def system() -> Iterator[System]:
+    with closing(System(frozenset({"/store.v1.Watch/Follow"}))) as system:
+        yield system
 
 
 @pytest.fixture(scope="module")
@@ -60,9 +60,9 @@ def descriptor_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def store(house: House, descriptor_set: Path) -> Iterator[Foreign]:
+def store(system: System, descriptor_set: Path) -> Iterator[Foreign]:
     """Return a gateway for services of which some methods cannot be served."""
-    with closing(Foreign(house, descriptor_set)) as foreign:
+    with closing(Foreign(system, descriptor_set)) as foreign:
         yield foreign
 
 
@@ -108,9 +108,9 @@ def test_segments_may_follow_a_rest_of_the_path(store: Foreign, path: str, value
 
 
 def test_start_warns_of_what_is_not_served(
-    house: House, descriptor_set: Path, capfd: pytest.CaptureFixture[str]
+    system: System, descriptor_set: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    with closing(Foreign(house, descriptor_set)):
+    with closing(Foreign(system, descriptor_set)):
         said = [line for line in capfd.readouterr().out.splitlines() if "not served" in line]
     assert len(said) == 5
     assert "store.v1.Watch.Watch" in said[0]

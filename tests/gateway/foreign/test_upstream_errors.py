@@ -11,7 +11,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, QuotaFailure, Re
 from google.rpc.status_pb2 import Status
 
 from tests.gateway.foreign.foreign import Foreign
-from tests.gateway.foreign.house import Reply
+from tests.gateway.foreign.system import Reply
 
 Code = grpc.StatusCode
 SAID = "It did not work."

@@ -16,7 +16,7 @@ from tests.support.ports import free_address
 from tests.support.programs import PATIENCE
 
 
-class Told(Lifetime):
+class StoppableLifetime(Lifetime):
     """Lifetime that ends when a test sets ``stop``."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Gateway:
     """Running gateway."""
 
     address: str
-    lifetime: Told
+    lifetime: StoppableLifetime
     task: asyncio.Task[None]
 
     async def drain(self) -> None:
@@ -49,7 +49,7 @@ async def running_gateway(
     descriptor_set: Path, upstream: str, look_up: LookUp = look_up, **settings: object
 ) -> AsyncIterator[Gateway]:
     """Serve until the context exits."""
-    address, lifetime = free_address(), Told()
+    address, lifetime = free_address(), StoppableLifetime()
     given = {"drain_timeout": 0.1, "heartbeat": 600.0, "docs": False} | settings
     # Keys are names of settings; Settings validates them.
     configured = Settings(listen=address, upstream=upstream, descriptor_set=descriptor_set, **given)  # type: ignore[arg-type]

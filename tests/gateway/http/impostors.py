@@ -24,7 +24,7 @@ class Impostor:
 
 
 @asynccontextmanager
-async def standing(serve: Serve, address: str = "127.0.0.1:0") -> AsyncIterator[Impostor]:
+async def listening(serve: Serve, address: str = "127.0.0.1:0") -> AsyncIterator[Impostor]:
     """Serve connections until the context exits."""
     host, _, port = address.rpartition(":")
     impostor = Impostor(address)
@@ -56,7 +56,7 @@ def speaking_http1(address: str = "127.0.0.1:0") -> AbstractAsyncContextManager[
         await writer.drain()
         writer.close()
 
-    return standing(serve, address)
+    return listening(serve, address)
 
 
 def speaking_http2(status: int, content_type: str) -> AbstractAsyncContextManager[Impostor]:
@@ -74,7 +74,7 @@ def speaking_http2(status: int, content_type: str) -> AbstractAsyncContextManage
                     connection.send_data(event.stream_id, b"<h1>what</h1>", end_stream=True)
             writer.write(connection.data_to_send())
 
-    return standing(serve)
+    return listening(serve)
 
 
 def hanging_up() -> AbstractAsyncContextManager[Impostor]:
@@ -83,7 +83,7 @@ def hanging_up() -> AbstractAsyncContextManager[Impostor]:
     async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.close()
 
-    return standing(serve)
+    return listening(serve)
 
 
 def silent() -> AbstractAsyncContextManager[Impostor]:
@@ -93,4 +93,4 @@ def silent() -> AbstractAsyncContextManager[Impostor]:
         while await reader.read(65536):
             pass
 
-    return standing(serve)
+    return listening(serve)

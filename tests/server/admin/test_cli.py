@@ -13,7 +13,7 @@ from backup_sharing.admin.cli import main
 from backup_sharing.identity.interface import Credentials
 from backup_sharing.identity.static import StaticTokens
 from backup_sharing.model import Principal
-from tests.server.cast import GIVER
+from tests.server.identities import GIVER
 
 DAY = 86_400.0
 

@@ -22,7 +22,7 @@ from backup_sharing.rpc.pipeline import Pipeline, ServedMethod
 from backup_sharing.store.interface import Store
 from restmap.multiplexing.traffic import Traffic
 from tests.server.calls import serving
-from tests.server.cast import GIVER, OUTSIDER
+from tests.server.identities import GIVER, OUTSIDER
 
 FIRST = "10000000-0000-4000-8000-000000000001"
 SECOND = "10000000-0000-4000-8000-000000000002"

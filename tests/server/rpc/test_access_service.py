@@ -9,7 +9,7 @@ from backup_sharing.rpc.access_service import SERVICE
 from backup_sharing.rpc.pipeline import Pipeline
 from backupsharing.v2 import backup_access_pb2 as pb
 from tests.server.calls import SHARE, call, failure, share_message
-from tests.server.cast import BACKUP, GIVER, NOW, OTHER, OUTSIDER, RECIPIENT, REQUEST_ID, UNKNOWN
+from tests.server.identities import BACKUP, GIVER, NOW, OTHER, OUTSIDER, RECIPIENT, REQUEST_ID, UNKNOWN
 
 CHECK, CHECK_ALL = f"/{SERVICE}/CheckAccess", f"/{SERVICE}/BatchCheckAccess"
 EVENTS = f"/{SERVICE}/ListSharingEvents"

@@ -19,7 +19,7 @@ from backup_sharing.usecases.sharing import Caller
 from backupsharing.v2 import backup_catalog_pb2 as catalog_pb
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from tests.server.calls import CANCEL, COUNT, PUT, SHARE, call, cancel_message, put_message, share_message
-from tests.server.cast import BACKUP, GIVER, OTHER, RECIPIENT, REQUEST_ID, SECOND_BACKUP, UNKNOWN, projects
+from tests.server.identities import BACKUP, GIVER, OTHER, RECIPIENT, REQUEST_ID, SECOND_BACKUP, UNKNOWN, projects
 
 REMOVE = "/backupsharing.v2.BackupCatalogService/RemoveBackup"
 

@@ -14,7 +14,7 @@ from backup_sharing.rpc.pipeline import Pipeline
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2.sharing_pb2 import Sharing
 from tests.server.calls import CANCEL, COUNT, GET, LIST, SHARE, call, cancel_message, failure, share_message
-from tests.server.cast import BACKUP, GIVER, NOW, RECIPIENT, SECOND, Clock
+from tests.server.identities import BACKUP, GIVER, NOW, RECIPIENT, SECOND, Clock
 
 pytestmark = pytest.mark.usefixtures("store")
 

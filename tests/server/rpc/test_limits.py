@@ -14,7 +14,7 @@ from backup_sharing.rpc.pipeline import Pipeline, ServedMethod
 from backup_sharing.usecases.sharing import Caller
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from tests.server.calls import COUNT, call, failure
-from tests.server.cast import GIVER, MADE_REQUEST_ID, identity
+from tests.server.identities import GIVER, MADE_REQUEST_ID, identity
 from tests.support.seconds import Seconds
 
 COUNT_OF_GIVER = pb.CountSharingsRequest(project_id=GIVER)

@@ -13,7 +13,7 @@ from backup_sharing.errors import InvalidArgument
 from backup_sharing.model import Backup, Sharing, SharingDetail
 from backup_sharing.rpc import mapping
 from backupsharing.v2 import backup_pb2
-from tests.server.cast import BACKUP, GIVER, NOW, RECIPIENT, backup
+from tests.server.identities import BACKUP, GIVER, NOW, RECIPIENT, backup
 
 EARLIEST = -62_135_596_800 * 1_000_000
 LATEST = 253_402_300_799 * 1_000_000 + 999_999

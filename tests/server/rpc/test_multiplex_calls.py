@@ -13,8 +13,8 @@ from restmap.multiplexing.frames import FRAME_BYTES
 from restmap.multiplexing.multiplexer import Multiplexer
 from restmap.multiplexing.traffic import Traffic
 from tests.server.calls import GET, GIVERS_TOKEN, LIST, SHARE, share_message
-from tests.server.cast import MADE_REQUEST_ID
 from tests.server.failure_details import failure_details
+from tests.server.identities import MADE_REQUEST_ID
 from tests.server.multiplexing import HUGE, STREAM, Client, Desk, asked, code_of, multiplexing, said
 
 pytestmark = pytest.mark.usefixtures("quiet")

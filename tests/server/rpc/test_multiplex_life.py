@@ -23,7 +23,7 @@ from multiplex.v1 import multiplex_pb2 as pb
 from restmap.multiplexing.multiplexer import SERVICE, Multiplexer
 from restmap.multiplexing.traffic import Traffic
 from tests.server.calls import COUNT, SHARE, channel_to, share_message
-from tests.server.cast import GIVER
+from tests.server.identities import GIVER
 from tests.server.multiplexing import PATIENCE, STREAM, Client, Desk, asked, multiplexing, said
 
 pytestmark = pytest.mark.usefixtures("quiet")

@@ -33,8 +33,8 @@ from tests.server.calls import (
     put_message,
     share_message,
 )
-from tests.server.cast import GIVER, MADE_REQUEST_ID, OTHER, OUTSIDER, RECIPIENT, REQUEST_ID, TOKENS, identity
 from tests.server.failures import EXAMPLES
+from tests.server.identities import GIVER, MADE_REQUEST_ID, OTHER, OUTSIDER, RECIPIENT, REQUEST_ID, TOKENS, identity
 
 LogLines = Callable[[], list[dict[str, Any]]]
 Handle = Callable[[Caller, Any], Awaitable[Message]]

@@ -25,8 +25,8 @@ from backup_sharing.store.unusable import UnusableDatabase
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2 import backup_sharing_pb2_grpc
 from programkit.lifetime import Lifetime
-from tests.server.cast import GIVER
 from tests.server.failure_details import failure_details_of
+from tests.server.identities import GIVER
 
 PATIENCE = 30.0
 EAGER = (("grpc.initial_reconnect_backoff_ms", 20), ("grpc.min_reconnect_backoff_ms", 20))

@@ -15,7 +15,7 @@ from backup_sharing.rpc.pipeline import Pipeline, ServedMethod
 from backup_sharing.store.interface import SharingFilter, Store
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from tests.server.calls import COUNT, SHARE, call, failure, share_message
-from tests.server.cast import GIVER, MADE_REQUEST_ID, identity
+from tests.server.identities import GIVER, MADE_REQUEST_ID, identity
 
 COUNT_OF_GIVER = pb.CountSharingsRequest(project_id=GIVER)
 

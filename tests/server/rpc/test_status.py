@@ -16,9 +16,9 @@ from backup_sharing.rpc import status
 from backup_sharing.usecases.checks import Checks
 from backupsharing.v2 import error_reason_pb2
 from restmap.v1 import restmap_pb2
-from tests.server.cast import BACKUP, GIVER, REQUEST_ID, projects
 from tests.server.failure_details import DETAILS, MOST_TRAILERS, failure_details, size_of_trailers
 from tests.server.failures import EXAMPLES, SPECIFIC_REASONS, kinds
+from tests.server.identities import BACKUP, GIVER, REQUEST_ID, projects
 
 REPO = Path(__file__).parents[3]
 DOCUMENTED_CODES = REPO / "tests" / "contract" / "error_codes.json"

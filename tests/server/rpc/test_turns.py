@@ -15,7 +15,7 @@ from backup_sharing.timers import Timed, Timers
 from backup_sharing.usecases.sharing import Caller
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from tests.server.calls import CANCEL, COUNT, GIVERS_TOKEN, SHARE, call, failure
-from tests.server.cast import BACKUP, GIVER, MADE_REQUEST_ID, RECIPIENT, identity, projects
+from tests.server.identities import BACKUP, GIVER, MADE_REQUEST_ID, RECIPIENT, identity, projects
 
 COUNT_OF_GIVER = pb.CountSharingsRequest(project_id=GIVER)
 SHARE_OF_GIVER = pb.ShareBackupRequest(project_id=GIVER)

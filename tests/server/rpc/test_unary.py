@@ -20,7 +20,8 @@ from backupsharing.v2 import backup_catalog_pb2 as catalog_pb
 from backupsharing.v2 import backup_catalog_pb2_grpc, backup_sharing_pb2_grpc
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from tests.server.calls import SHARE, cancel_message, channel_into, share_message
-from tests.server.cast import (
+from tests.server.failure_details import FailureDetails, failure_details_of, trailers_of
+from tests.server.identities import (
     BACKUP,
     GIVER,
     MADE_REQUEST_ID,
@@ -32,7 +33,6 @@ from tests.server.cast import (
     projects,
     share,
 )
-from tests.server.failure_details import FailureDetails, failure_details_of, trailers_of
 
 Stub = Any
 """A generated stub; grpc.aio has no types for it."""

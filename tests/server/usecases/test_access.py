@@ -9,7 +9,7 @@ from backup_sharing.model import Principal
 from backup_sharing.store.interface import Store
 from backup_sharing.usecases.access import NO, Accesses, Question, Verdict
 from backup_sharing.usecases.sharing import Caller, Sharings
-from tests.server.cast import (
+from tests.server.identities import (
     BACKUP,
     GIVER,
     OTHER,

@@ -10,7 +10,7 @@ from backup_sharing.errors import BackupNotFound, BackupOwnerFixed, DeadlineTooC
 from backup_sharing.model import Backup
 from backup_sharing.usecases.catalog import TEXT_LENGTHS, Catalog
 from backup_sharing.usecases.sharing import Caller, Sharings
-from tests.server.cast import (
+from tests.server.identities import (
     BACKUP,
     GIVER,
     OUTSIDER,

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from backup_sharing.errors import InvalidArgument
 from backup_sharing.usecases.checks import MOST_VIOLATIONS, Checks, shown
-from tests.server.cast import BACKUP, GIVER, OTHER, RECIPIENT, projects
+from tests.server.identities import BACKUP, GIVER, OTHER, RECIPIENT, projects
 
 
 def refused(checks: Checks) -> InvalidArgument:

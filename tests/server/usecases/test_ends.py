@@ -15,7 +15,7 @@ from backup_sharing.errors import (
 )
 from backup_sharing.rules.commands import OnConflict
 from backup_sharing.usecases.sharing import Caller, ShareRequest, Sharings
-from tests.server.cast import (
+from tests.server.identities import (
     BACKUP,
     GIVER,
     NOW,

@@ -11,7 +11,19 @@ from backup_sharing.model import Event, Page
 from backup_sharing.store.interface import EventFilter, LogBounds, Store, StoredEvent
 from backup_sharing.usecases.history import EventPage, EventsRequest, History
 from backup_sharing.usecases.sharing import Caller, Sharings
-from tests.server.cast import BACKUP, GIVER, NOW, RECIPIENT, SECOND, TOKENS, UNKNOWN, Clock, cancel, projects, share
+from tests.server.identities import (
+    BACKUP,
+    GIVER,
+    NOW,
+    RECIPIENT,
+    SECOND,
+    TOKENS,
+    UNKNOWN,
+    Clock,
+    cancel,
+    projects,
+    share,
+)
 
 STORE_ID = "0123456789abcdef"
 GIVERS, SERVICE = TOKENS["giver-token"], TOKENS["service-token"]

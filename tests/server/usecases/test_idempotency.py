@@ -20,7 +20,7 @@ from backup_sharing.model import Sharing
 from backup_sharing.rules.commands import Cancel, CancelAll, OnConflict, Share
 from backup_sharing.store.interface import Store
 from backup_sharing.usecases.sharing import Caller, ShareRequest, SharingLimits, Sharings
-from tests.server.cast import (
+from tests.server.identities import (
     BACKUP,
     GIVER,
     OTHER,

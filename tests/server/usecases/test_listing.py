@@ -10,7 +10,18 @@ import pytest_asyncio
 
 from backup_sharing.errors import InvalidArgument
 from backup_sharing.usecases.sharing import Caller, FilterRequest, ListRequest, Sharings
-from tests.server.cast import BACKUP, GIVER, OTHER, OUTSIDER, RECIPIENT, SECOND_BACKUP, Clock, filtered, page, share
+from tests.server.identities import (
+    BACKUP,
+    GIVER,
+    OTHER,
+    OUTSIDER,
+    RECIPIENT,
+    SECOND_BACKUP,
+    Clock,
+    filtered,
+    page,
+    share,
+)
 
 FOUR = [RECIPIENT, OTHER, OUTSIDER, "f" * 32]
 

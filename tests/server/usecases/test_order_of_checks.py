@@ -13,7 +13,7 @@ from backup_sharing.usecases.catalog import Catalog
 from backup_sharing.usecases.sharing import Caller, SharingLimits, Sharings
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from tests.server.calls import CANCEL, GET, PUT, SHARE, call, cancel_message, failure, put_message, share_message
-from tests.server.cast import (
+from tests.server.identities import (
     BACKUP,
     MADE_REQUEST_ID,
     OTHER,

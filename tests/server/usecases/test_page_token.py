@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from backup_sharing.store.interface import Position
 from backup_sharing.usecases.page_token import NOTHING, NUMBER, TEXT, Kinds, decode, encode
-from tests.server.cast import BACKUP
+from tests.server.identities import BACKUP
 
 LIST = ("a list", 1)
 OTHER_LIST = ("a list", 2)

@@ -11,7 +11,7 @@ from backup_sharing.model import Principal
 from backup_sharing.usecases import policy
 from backup_sharing.usecases.policy import Permission, authorize
 from backupsharing.v2 import backup_access_pb2, backup_catalog_pb2, backup_sharing_pb2
-from tests.server.cast import GIVER, OTHER
+from tests.server.identities import GIVER, OTHER
 
 READ, SHARE, CATALOG = Permission.READ, Permission.SHARE, Permission.CATALOG
 

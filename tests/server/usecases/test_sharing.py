@@ -20,7 +20,7 @@ from backup_sharing.errors import (
 from backup_sharing.rules.commands import OnConflict
 from backup_sharing.store.interface import SharingFilter, Store
 from backup_sharing.usecases.sharing import Caller, ListRequest, ShareRequest, SharingLimits, Sharings
-from tests.server.cast import (
+from tests.server.identities import (
     BACKUP,
     GIVER,
     NOW,

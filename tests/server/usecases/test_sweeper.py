@@ -13,7 +13,7 @@ from backup_sharing.errors import Unavailable
 from backup_sharing.store.interface import Store, Swept
 from backup_sharing.usecases.sharing import Caller, Sharings
 from backup_sharing.usecases.sweeper import MOST_AT_ONCE, Sweeper
-from tests.server.cast import NOW, SECOND, Clock, share
+from tests.server.identities import NOW, SECOND, Clock, share
 
 
 class Enough(BaseException):

@@ -16,7 +16,7 @@ from backup_sharing.usecases.watching.entry import matches
 from backup_sharing.usecases.watching.feed import Feed
 from backup_sharing.usecases.watching.watch import Watch
 from backupsharing.v2 import backup_access_pb2 as pb
-from tests.server.cast import BACKUP, GIVER, NOW, RECIPIENT, REQUEST_ID
+from tests.server.identities import BACKUP, GIVER, NOW, RECIPIENT, REQUEST_ID
 
 STORE = "0123456789abcdef"
 

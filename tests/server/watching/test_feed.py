@@ -12,7 +12,7 @@ from backup_sharing.errors import CursorExpired, Unavailable
 from backup_sharing.usecases.watching.feed import KEPT, PIECE, POLL_SECONDS
 from backup_sharing.usecases.watching.watch import Watch
 from backupsharing.v2 import backup_access_pb2 as pb
-from tests.server.cast import BACKUP, GIVER, OTHER, OUTSIDER, RECIPIENT, SECOND_BACKUP, projects
+from tests.server.identities import BACKUP, GIVER, OTHER, OUTSIDER, RECIPIENT, SECOND_BACKUP, projects
 from tests.server.watching.fakes import Watchers, event, failing, positions, took
 
 

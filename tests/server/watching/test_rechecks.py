@@ -20,7 +20,7 @@ from backup_sharing.errors import (
 from backup_sharing.identity.interface import Credentials
 from backup_sharing.model import Principal
 from backup_sharing.rpc.watching.rechecks import CHECK_SECONDS, UNCHECKED_SECONDS, Rechecks
-from tests.server.cast import GIVER
+from tests.server.identities import GIVER
 from tests.server.watching.fakes import ManualTimers
 
 MEMBER = Principal(GIVER, frozenset({"member"}))

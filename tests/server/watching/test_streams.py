@@ -27,8 +27,8 @@ from backupsharing.v2 import backup_access_pb2 as pb
 from backupsharing.v2 import backup_access_pb2_grpc
 from restmap.multiplexing.traffic import Traffic
 from tests.server.calls import channel_to
-from tests.server.cast import GIVER, MADE_REQUEST_ID, OTHER, RECIPIENT, identity
 from tests.server.failure_details import FailureDetails, failure_details_of, trailers_of
+from tests.server.identities import GIVER, MADE_REQUEST_ID, OTHER, RECIPIENT, identity
 from tests.server.rpc.test_unary import by
 from tests.server.watching.fakes import STORE, Watchers, event
 

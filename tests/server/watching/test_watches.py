@@ -9,7 +9,7 @@ from backup_sharing.model import Principal
 from backup_sharing.usecases import cursor
 from backup_sharing.usecases.watching.watches import Watches, WatchRequest
 from backupsharing.v2 import backup_access_pb2 as pb
-from tests.server.cast import GIVER, RECIPIENT, TOKENS
+from tests.server.identities import GIVER, RECIPIENT, TOKENS
 from tests.server.watching.fakes import STORE, Watchers, event, failing
 
 MEMBER, SERVICE, ADMIN = TOKENS["recipient-token"], TOKENS["service-token"], TOKENS["admin-token"]

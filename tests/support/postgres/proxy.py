@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from tests.support.ports import free_port
 from tests.support.postgres.folder import PATIENCE
-from tests.support.postgres.link import Link, Loss, Weather
+from tests.support.postgres.proxied_connection import Loss, NetworkFaults, ProxiedConnection
 
 
 def address_of(url: str) -> str:
@@ -35,8 +35,8 @@ class TcpProxy:
         host, _, port = target.rpartition(":")
         self._target = host, int(port)
         self._port = free_port()
-        self._weather = Weather()
-        self._links: dict[Link, asyncio.Task[None]] = {}
+        self._faults = NetworkFaults()
+        self._connections: dict[ProxiedConnection, asyncio.Task[None]] = {}
         self._listener: socket.socket | None = None
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name=f"proxy to {target}", daemon=True)
@@ -51,7 +51,7 @@ class TcpProxy:
     @property
     def lost(self) -> int:
         """Return the number of requests and replies lost so far."""
-        return self._weather.lost
+        return self._faults.lost
 
     def through(self, url: str) -> str:
         """Return the target's URL with the proxy's address."""
@@ -73,15 +73,15 @@ class TcpProxy:
 
     def freeze(self) -> None:
         """Accept and keep connections but forward nothing, like a network without a route."""
-        self._do(self._weather.flowing.clear)
+        self._do(self._faults.flowing.clear)
 
     def thaw(self) -> None:
         """Forward again, beginning with the held data."""
-        self._do(self._weather.flowing.set)
+        self._do(self._faults.flowing.set)
 
     def delay(self, seconds: float) -> None:
         """Delay all forwarding from now on by this many seconds, in both directions."""
-        self._weather.delay = seconds
+        self._faults.delay = seconds
 
     def swallow_answers(self, to: bytes = b"", *, times: int | None = None) -> None:
         """Lose the replies to requests that contain a text: the request arrives, then the connection is reset.
@@ -92,15 +92,15 @@ class TcpProxy:
         :param to: text to find in the client's bytes; empty means every request from now on.
         :param times: maximum number of losses. None: no limit.
         """
-        self._weather.loss = Loss(to, times, arrives=True)
+        self._faults.loss = Loss(to, times, arrives=True)
 
     def swallow_requests(self, like: bytes = b"", *, times: int | None = None) -> None:
         """Reset connections instead of forwarding requests that contain a text, so that these requests never arrive."""
-        self._weather.loss = Loss(like, times, arrives=False)
+        self._faults.loss = Loss(like, times, arrives=False)
 
     def swallow_nothing(self) -> None:
         """Forward all requests and replies again."""
-        self._weather.loss = None
+        self._faults.loss = None
 
     def close(self) -> None:
         """Cut all connections and stop listening permanently; idempotent."""
@@ -127,8 +127,8 @@ class TcpProxy:
         asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
 
     def _reset_all(self) -> None:
-        for link in self._links:
-            link.reset()
+        for connection in self._connections:
+            connection.reset()
 
     def _listen(self) -> None:
         if self._listener is None:
@@ -149,14 +149,14 @@ class TcpProxy:
         except OSError:
             return  # the client disconnected first
         client.setblocking(False)
-        link = Link(client, self._weather)
-        self._links[link] = self._loop.create_task(link.forward_to(*self._target))
-        self._links[link].add_done_callback(lambda _: self._links.pop(link))
+        connection = ProxiedConnection(client, self._faults)
+        self._connections[connection] = self._loop.create_task(connection.forward_to(*self._target))
+        self._connections[connection].add_done_callback(lambda _: self._connections.pop(connection))
 
     async def _end(self) -> None:
         self._stop_listening()
         self._reset_all()
-        tasks = list(self._links.values())
+        tasks = list(self._connections.values())
         await asyncio.sleep(0)  # start every task, so that its clean-up runs
         for task in tasks:
             task.cancel()  # a task may be held for long

@@ -100,7 +100,7 @@ async def _shake(cluster: Cluster, seconds: float, seed: int) -> int:
     (ended,) = await asyncio.gather(watching, return_exceptions=True)
     died = [process.name for process in cluster.processes if not process.is_running]
     _say(f"seed {seed}, {seconds:.0f} s: {_counts(chaos.done)}")
-    _say(f"responses: {_counts(journal.told)}")
+    _say(f"responses: {_counts(journal.responses)}")
     _say(f"watcher: {len(watcher.seen)} events, resumed {watcher.resumed} times, {len(missed)} problems")
     for problem in missed[:50]:
         _say(f"FAILED {problem}")

@@ -28,7 +28,7 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = path.open("a", encoding="utf-8")
-        self.told: Counter[str] = Counter()
+        self.responses: Counter[str] = Counter()
 
     def write(self, **entry: Any) -> None:  # noqa: ANN401 -- any JSON value
         """Append a line and flush the file."""
@@ -140,7 +140,7 @@ class Callers:
                 status = response.status
         except (aiohttp.ClientError, TimeoutError) as error:
             status, answer = 0, repr(error)
-        self._journal.told[f"{method} {status}"] += 1
+        self._journal.responses[f"{method} {status}"] += 1
         if status >= 500 and status not in (503, 504):
             self._journal.write(kind="unexpected", status=status, answer=answer)
         return status, answer

@@ -129,12 +129,12 @@ class Cluster:
 
     def logs(self) -> str:
         """Return the errors that the programs logged, each kind once."""
-        told: dict[str, str] = {}
+        reported: dict[str, str] = {}
         for path in sorted(self.folder.glob("*.log")):
             for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
                 if '"level":"error"' in line or not line.startswith("{"):
-                    told.setdefault(line[-200:], f"{path.name}: {line}")
-        return "\n".join(list(told.values())[:20])
+                    reported.setdefault(line[-200:], f"{path.name}: {line}")
+        return "\n".join(list(reported.values())[:20])
 
     def close(self) -> None:
         """Stop all programs and the database."""

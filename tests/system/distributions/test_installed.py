@@ -14,10 +14,10 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.support.house import House
 from tests.support.ports import free_address
 from tests.support.programs import PATIENCE, Programs
 from tests.support.protoc import compiled
+from tests.support.system import System
 from tests.system.distributions.build import DISTRIBUTIONS, Installed, build, environment
 
 pytestmark = pytest.mark.outside
@@ -90,11 +90,11 @@ def test_the_client_shares_and_brings_nothing_else(wheels: Sequence[Path], tmp_p
     assert installed.distributions - {"pip", "setuptools"} == {"backupsharing-client", *needed, *of_grpcio}
     assert "demo" not in installed.run("backup-sharing", "--help")
     with Programs() as programs:
-        (tmp_path / "house").mkdir()
-        house = House(tmp_path / "house", programs, 2)
-        giver, recipient = house.new_project(), house.new_project()
-        backup = house.put_backup(giver)
-        known = ("--server", house.grpc_address, "--project", giver.id, "--token", giver.token)
+        (tmp_path / "system").mkdir()
+        system = System(tmp_path / "system", programs, 2)
+        giver, recipient = system.new_project(), system.new_project()
+        backup = system.put_backup(giver)
+        known = ("--server", system.grpc_address, "--project", giver.id, "--token", giver.token)
         printed = installed.run("backup-sharing", "share", backup, recipient.id, *known, "--format", "json")
         [shared] = json.loads(printed)["shared"]
     assert (shared["backup_id"], shared["to_project_id"]) == (backup, recipient.id)

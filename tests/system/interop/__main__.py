@@ -68,7 +68,7 @@ def table(results: Sequence[Result]) -> str:
     """Return the results as a GitHub Markdown table."""
     lines = ["| client | version | API | what is run | notices | result |", "|---|---|---|---|---|---|"]
     lines += [
-        f"| {r.row.name} | {r.row.version() if r.result == 'ok' else ''} | {r.row.door} | {r.row.what}"
+        f"| {r.row.name} | {r.row.version() if r.result == 'ok' else ''} | {r.row.api} | {r.row.what}"
         f" | {', '.join(sorted(r.row.notices))} | {r.result} |"
         for r in results
     ]

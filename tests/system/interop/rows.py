@@ -63,7 +63,7 @@ class Row:
 
     name: str
     """Language or program, as shown in the table."""
-    door: str
+    api: str
     """``gRPC`` or ``REST``."""
     what: str
     """Short description of the run."""

@@ -80,9 +80,9 @@ async def _serve(address: str, gateway: str, tampers: Tampering) -> web.AppRunne
             body = await answer.read()
             if answer.content_type == "application/json" and answer.status < 400:
                 body = json.dumps(tampers(json.loads(body))).encode()
-            told = {name: value for name, value in answer.headers.items() if name.lower() not in _HOP}
-            told.pop("Content-Encoding", None)
-            return web.Response(status=answer.status, body=body, headers=told)
+            reported = {name: value for name, value in answer.headers.items() if name.lower() not in _HOP}
+            reported.pop("Content-Encoding", None)
+            return web.Response(status=answer.status, body=body, headers=reported)
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", pass_on)

@@ -10,7 +10,7 @@ import grpc
 
 from backupsharing.client import access
 from backupsharing.client.calls import Call
-from backupsharing.client.errors import BackupSharingError, NotAuthenticated, FailureDetails, Unavailable
+from backupsharing.client.errors import BackupSharingError, FailureDetails, NotAuthenticated, Unavailable
 from backupsharing.client.model import EventKind, SharingEvent
 from backupsharing.client.retrying import Retrying, may_pass
 

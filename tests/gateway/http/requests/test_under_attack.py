@@ -96,12 +96,12 @@ async def test_one_client_has_no_more_connections_than_the_setting(start_gateway
 @contextmanager
 def file_descriptors(count: int) -> Iterator[None]:
     """Set the limit of open files for programs started in this context."""
-    standing = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (count, standing[1]))
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, before[1]))
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, standing)
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 @pytest.mark.resilience

@@ -13,7 +13,7 @@ from google.rpc.error_details_pb2 import RetryInfo
 
 from restmap_gateway.upstream.balancer import Balancer
 from restmap_gateway.upstream.resolver import Resolver
-from restmap_gateway.upstream.upstream import Link
+from restmap_gateway.upstream.upstream import ConnectionSettings
 from tests.gateway.http.conftest import StartGateway
 from tests.gateway.http.foreign import Weather, failing, sending
 from tests.gateway.http.gateways import Gateway
@@ -253,7 +253,7 @@ async def test_a_watch_is_begun_anew_as_often_as_pings_are_sent(start_gateway: S
 
 
 async def test_new_channels_take_over_and_old_calls_end_on_the_old(servers: list[Named]) -> None:
-    balancer = Balancer(Resolver([server.address for server in servers]), Link(1.0, True), 10.0, 0.0)
+    balancer = Balancer(Resolver([server.address for server in servers]), ConnectionSettings(1.0, True), 10.0, 0.0)
     await balancer.start()
 
     async def change() -> grpc.StatusCode:

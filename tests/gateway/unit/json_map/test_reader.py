@@ -70,14 +70,14 @@ def test_unknown_members_are_ignored_by_a_lenient_reader(kitchen: Kitchen) -> No
 
 
 def test_a_lenient_reader_tells_what_it_ignores(kitchen: Kitchen) -> None:
-    told: list[tuple[str, str]] = []
+    reported: list[tuple[str, str]] = []
     kitchen.read(
         "Everything",
         '{"x": 1, "node": {"y": 1}}',
         lenient=True,
-        on_unknown=lambda message, member: told.append((message, member)),
+        on_unknown=lambda message, member: reported.append((message, member)),
     )
-    assert told == [("kitchen.v1.Everything", "x"), ("kitchen.v1.Node", "y")]
+    assert reported == [("kitchen.v1.Everything", "x"), ("kitchen.v1.Node", "y")]
 
 
 def test_a_lenient_reader_still_refuses_wrong_values(kitchen: Kitchen) -> None:

@@ -106,7 +106,7 @@ def test_a_method_the_path_does_not_serve_answers_those_it_does(
 
 
 @pytest.mark.parametrize(
-    ("standing", "added"),
+    ("existing", "added"),
     [
         ("GET /v1/x", "GET /v1/x"),
         ("GET /v1/{a}", "GET /v1/{b=*}"),
@@ -118,10 +118,10 @@ def test_a_method_the_path_does_not_serve_answers_those_it_does(
         ("* /v1/x", "* /v1/x"),
     ],
 )
-def test_two_rules_of_one_shape_and_method_are_a_conflict(standing: str, added: str) -> None:
+def test_two_rules_of_one_shape_and_method_are_a_conflict(existing: str, added: str) -> None:
     with pytest.raises(RouteConflict) as caught:
-        router(standing, added)
-    assert standing in str(caught.value)
+        router(existing, added)
+    assert existing in str(caught.value)
     assert added in str(caught.value)
 
 

@@ -459,11 +459,11 @@ def test_path_body_query_and_header_are_refused_together(bind: Bind) -> None:
 
 
 def test_a_lenient_binding_ignores_what_is_unknown_and_tells_it(schema: Schema) -> None:
-    told: list[tuple[str, str]] = []
-    lenient = binder(schema, lambda message, member: told.append((message, member)))
+    reported: list[tuple[str, str]] = []
+    lenient = binder(schema, lambda message, member: reported.append((message, member)))
     assert shown(lenient("GET /find?nope=1&name=a&secret=x&book.nope=1")) == 'name: "a"'
     assert shown(lenient("POST /owned/a?x=1", b'{"nope": 1, "book": {"nope": 1}}')) == 'book { } user: "a"'
-    assert told == [
+    assert reported == [
         ("library.v1.Find", "nope"),
         ("library.v1.Find", "secret"),
         ("library.v1.Find", "book.nope"),

@@ -14,9 +14,9 @@ from multiplex.v1 import multiplex_pb2 as mx
 from tests.support.attacks import compression, health, http2, multiplex
 from tests.support.attacks.measured import Memory
 from tests.support.attacks.wire import MIB, Attack
-from tests.support.house import ADMIN_TOKEN, DOCUMENTED_GIVER, READER_TOKEN, Project, write_tokens
 from tests.support.ports import free_address
 from tests.support.programs import PATIENCE, Program, Programs
+from tests.support.system import ADMIN_TOKEN, DOCUMENTED_GIVER, READER_TOKEN, Project, write_tokens
 
 pytestmark = [pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc"), pytest.mark.resilience]
 

@@ -7,22 +7,22 @@ import json
 
 import pytest
 
-from tests.support.house import House, Project
 from tests.support.rest import Rest, assert_failure, assert_success
+from tests.support.system import Project, System
 from tests.support.wire import Answer
 
 MALFORMED = "VolumeBackup.0002"
 NO_SHARING = "8332443e-9866-41d8-8a58-a898cf5db030"
 
 
-async def post(house: House, giver: Project, body: bytes, **headers: str) -> Answer:
+async def post(system: System, giver: Project, body: bytes, **headers: str) -> Answer:
     """POST a body with `BACKUP` replaced by a new backup's id; assert that nothing is stored; return the response."""
-    backup_id = house.put_backup(giver)
+    backup_id = system.put_backup(giver)
     named = {name.replace("_", "-"): text for name, text in headers.items()}
     sent = body.replace(b"BACKUP", backup_id.encode())
-    answer = await house.rest.call("POST", giver.path, token=giver.token, body=sent, headers=named)
-    assert house.rows(backup_id) == []
-    assert await house.count(giver) == 0
+    answer = await system.rest.call("POST", giver.path, token=giver.token, body=sent, headers=named)
+    assert system.rows(backup_id) == []
+    assert await system.count(giver) == 0
     return answer
 
 
@@ -87,60 +87,60 @@ GOOD = b'{"shared": {"to_project_ids": ["recipient"], "backup_id": "BACKUP"}}'
         pytest.param(GOOD.replace(b"}}", b'}, "conflict_policy": 2}'), "conflict_policy", id="a member of gRPC only"),
     ],
 )  # fmt: skip
-async def test_a_bad_body_is_400_and_names_the_member(house: House, giver: Project, body: bytes, said: str) -> None:
-    assert_failure(await post(house, giver, body), 400, MALFORMED, said)
+async def test_a_bad_body_is_400_and_names_the_member(system: System, giver: Project, body: bytes, said: str) -> None:
+    assert_failure(await post(system, giver, body), 400, MALFORMED, said)
 
 
-async def test_the_giver_itself_is_no_recipient(house: House, giver: Project) -> None:
-    answer = await post(house, giver, GOOD.replace(b"recipient", giver.id.encode()))
+async def test_the_giver_itself_is_no_recipient(system: System, giver: Project) -> None:
+    answer = await post(system, giver, GOOD.replace(b"recipient", giver.id.encode()))
     assert_failure(answer, 400, MALFORMED, "shared.to_project_ids[0]", "giver")
 
 
-async def test_no_body_at_all_is_400(house: House, giver: Project) -> None:
-    assert_failure(await house.rest.call("POST", giver.path, token=giver.token), 400, MALFORMED, "empty")
+async def test_no_body_at_all_is_400(system: System, giver: Project) -> None:
+    assert_failure(await system.rest.call("POST", giver.path, token=giver.token), 400, MALFORMED, "empty")
 
 
-async def test_a_body_of_five_megabytes_is_400_and_is_answered(house: House, giver: Project) -> None:
+async def test_a_body_of_five_megabytes_is_400_and_is_answered(system: System, giver: Project) -> None:
     padded = GOOD + b" " * (5 << 20)
-    assert_failure(await post(house, giver, padded), 400, MALFORMED, str(1 << 20))
+    assert_failure(await post(system, giver, padded), 400, MALFORMED, str(1 << 20))
 
 
-async def test_a_body_of_almost_a_megabyte_is_read(house: House, giver: Project) -> None:
+async def test_a_body_of_almost_a_megabyte_is_read(system: System, giver: Project) -> None:
     body = GOOD + b" " * ((1 << 20) - 200)
-    backup_id = house.put_backup(giver)
+    backup_id = system.put_backup(giver)
     sent = body.replace(b"BACKUP", backup_id.encode())
-    assert_success(await house.rest.call("POST", giver.path, token=giver.token, body=sent))
+    assert_success(await system.rest.call("POST", giver.path, token=giver.token, body=sent))
 
 
 @pytest.mark.parametrize(
     "content_type",
     ["text/plain", "application/xml", "application/json; charset=latin-1", "application/jsonp", "json", ""],
 )
-async def test_a_wrong_content_type_is_400(house: House, giver: Project, content_type: str) -> None:
-    assert_failure(await post(house, giver, GOOD, Content_Type=content_type), 400, MALFORMED, "Content-Type")
+async def test_a_wrong_content_type_is_400(system: System, giver: Project, content_type: str) -> None:
+    assert_failure(await post(system, giver, GOOD, Content_Type=content_type), 400, MALFORMED, "Content-Type")
 
 
 @pytest.mark.parametrize("content_type", ["Application/JSON", "application/json; charset=UTF-8", "application/json;"])
 async def test_json_by_any_spelling_of_its_content_type_is_taken(
-    house: House, giver: Project, backup_id: str, content_type: str
+    system: System, giver: Project, backup_id: str, content_type: str
 ) -> None:
-    assert_success(await house.share(giver, backup_id, "recipient", Content_Type=content_type))
+    assert_success(await system.share(giver, backup_id, "recipient", Content_Type=content_type))
 
 
-async def test_a_compressed_body_is_400(house: House, giver: Project) -> None:
-    answer = await post(house, giver, gzip.compress(GOOD), Content_Encoding="gzip")
+async def test_a_compressed_body_is_400(system: System, giver: Project) -> None:
+    answer = await post(system, giver, gzip.compress(GOOD), Content_Encoding="gzip")
     assert_failure(answer, 400, MALFORMED, "Content-Encoding", "gzip")
 
 
-async def test_an_expectation_that_cannot_be_met_is_400(house: House, giver: Project) -> None:
-    assert_failure(await post(house, giver, GOOD, Expect="a-miracle"), 400, MALFORMED, "Expect")
+async def test_an_expectation_that_cannot_be_met_is_400(system: System, giver: Project) -> None:
+    assert_failure(await post(system, giver, GOOD, Expect="a-miracle"), 400, MALFORMED, "Expect")
 
 
-async def test_a_query_beside_a_body_is_400(house: House, giver: Project, backup_id: str) -> None:
+async def test_a_query_beside_a_body_is_400(system: System, giver: Project, backup_id: str) -> None:
     body = {"shared": {"to_project_ids": ["recipient"], "backup_id": backup_id}}
-    answer = await house.rest.call("POST", f"{giver.path}?dry_run=true", token=giver.token, body=body)
+    answer = await system.rest.call("POST", f"{giver.path}?dry_run=true", token=giver.token, body=body)
     assert_failure(answer, 400, MALFORMED, "dry_run")
-    assert house.rows(backup_id) == []
+    assert system.rows(backup_id) == []
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
@@ -223,18 +223,18 @@ async def test_everything_wrong_with_a_query_is_said_at_once(rest: Rest, idle: P
 
 @pytest.mark.parametrize("query", ["is_backup_id=yes", "is_backup_id=true&is_backup_id=true", "force=true"])
 async def test_a_bad_query_of_a_cancel_is_400_and_cancels_nothing(
-    house: House, giver: Project, backup_id: str, query: str
+    system: System, giver: Project, backup_id: str, query: str
 ) -> None:
-    assert_success(await house.share(giver, backup_id, "recipient"))
-    answer = await house.rest.call("DELETE", f"{giver.path}/{backup_id}?{query}", token=giver.token)
+    assert_success(await system.share(giver, backup_id, "recipient"))
+    answer = await system.rest.call("DELETE", f"{giver.path}/{backup_id}?{query}", token=giver.token)
     assert_failure(answer, 400, MALFORMED, query.partition("=")[0])
-    assert await house.count(giver) == 1
+    assert await system.count(giver) == 1
 
 
-async def test_false_means_that_the_id_is_a_sharings(house: House, giver: Project, backup_id: str) -> None:
-    assert_success(await house.share(giver, backup_id, "recipient"))
+async def test_false_means_that_the_id_is_a_sharings(system: System, giver: Project, backup_id: str) -> None:
+    assert_success(await system.share(giver, backup_id, "recipient"))
     target = f"{giver.path}/{backup_id}?is_backup_id=false"
-    assert_failure(await house.rest.call("DELETE", target, token=giver.token), 404, "VolumeBackup.0043")
+    assert_failure(await system.rest.call("DELETE", target, token=giver.token), 404, "VolumeBackup.0043")
 
 
 @pytest.mark.parametrize(
@@ -254,10 +254,10 @@ async def test_an_id_whose_encoding_is_broken_is_400(rest: Rest, idle: Project, 
     assert_failure(await rest.call("GET", f"{idle.path}/{end}", token=idle.token), 400, MALFORMED, "id")
 
 
-async def test_an_encoded_id_means_the_same_as_a_plain_one(house: House, giver: Project, backup_id: str) -> None:
-    sharing_id = assert_success(await house.share(giver, backup_id, "recipient"))["shared"][0]["id"]
+async def test_an_encoded_id_means_the_same_as_a_plain_one(system: System, giver: Project, backup_id: str) -> None:
+    sharing_id = assert_success(await system.share(giver, backup_id, "recipient"))["shared"][0]["id"]
     encoded = "".join(f"%{ord(character):02x}" for character in sharing_id)
-    answer = await house.rest.call("GET", f"{giver.path}/{encoded}", token=giver.token)
+    answer = await system.rest.call("GET", f"{giver.path}/{encoded}", token=giver.token)
     assert assert_success(answer)["shared"]["id"] == sharing_id
 
 
@@ -266,7 +266,7 @@ async def test_a_project_id_with_a_slash_in_it_is_no_other_path(rest: Rest, idle
     assert_failure(answer, 403, "VolumeBackup.0042")
 
 
-async def test_messages_quote_long_values_shortened(house: House, giver: Project) -> None:
-    answer = await post(house, giver, json.dumps({"shared": {"backup_id": "x" * 100_000}}).encode())
+async def test_messages_quote_long_values_shortened(system: System, giver: Project) -> None:
+    answer = await post(system, giver, json.dumps({"shared": {"backup_id": "x" * 100_000}}).encode())
     assert_failure(answer, 400, "VolumeBackup.0204", "xxx...")
     assert len(answer.body) < 2048

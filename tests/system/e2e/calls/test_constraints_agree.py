@@ -13,8 +13,8 @@ from urllib.request import urlopen
 import pytest
 from jsonschema import Draft202012Validator
 
-from tests.support.house import ADMIN_TOKEN, House, Project
 from tests.support.programs import PATIENCE
+from tests.support.system import ADMIN_TOKEN, Project, System
 
 SHARINGS = "/v2/{project_id}/os-vendor-backup-sharing"
 ID = "8332443e-9866-41d8-8a58-a898cf5db030"
@@ -53,9 +53,9 @@ class Call:
 
 
 @pytest.fixture(scope="module")
-def description(house: House) -> dict[str, Any]:
+def description(system: System) -> dict[str, Any]:
     """Return the description that the running gateway serves."""
-    with urlopen(f"http://{house.rest.address}/openapi.json", timeout=PATIENCE) as answer:
+    with urlopen(f"http://{system.rest.address}/openapi.json", timeout=PATIENCE) as answer:
         found: dict[str, Any] = json.load(answer)
     return found
 
@@ -86,15 +86,15 @@ def texts_for(place: str, schema: Any) -> Iterator[tuple[str, bool]]:  # noqa: A
         yield from ((text, validator.is_valid(text)) for text in texts if text or place != "path")
 
 
-async def is_accepted(house: House, call: Call) -> bool:
+async def is_accepted(system: System, call: Call) -> bool:
     """Make a call; return whether its values were accepted: a failure for another reason comes after this check."""
-    answer = await house.rest.call(call.method, call.target, token=ADMIN_TOKEN, body=call.body, headers=call.headers)
+    answer = await system.rest.call(call.method, call.target, token=ADMIN_TOKEN, body=call.body, headers=call.headers)
     assert answer.status in (200, 400, 404), answer
     return answer.status != 400
 
 
 async def test_parameters_are_accepted_exactly_as_described(
-    house: House, giver: Project, description: dict[str, Any]
+    system: System, giver: Project, description: dict[str, Any]
 ) -> None:
     wrong, tried = [], 0
     for call in calls(giver, str(uuid.uuid4())):
@@ -104,14 +104,14 @@ async def test_parameters_are_accepted_exactly_as_described(
             for text, is_allowed in texts_for(place, parameter["schema"]):
                 allowed = is_allowed or (text == "" and parameter.get("allowEmptyValue", False))
                 tried += 1
-                if await is_accepted(house, call.with_value(place, name, text)) is not allowed:
+                if await is_accepted(system, call.with_value(place, name, text)) is not allowed:
                     wrong.append((call.method, call.path, name, text[:70], "allowed" if allowed else "forbidden"))
     assert wrong == []
     assert tried > 500
 
 
 async def test_body_members_are_accepted_exactly_as_described(
-    house: House, giver: Project, description: dict[str, Any]
+    system: System, giver: Project, description: dict[str, Any]
 ) -> None:
     call = next(calls(giver, str(uuid.uuid4())))
     schema = description["paths"][call.path]["post"]["requestBody"]["content"]["application/json"]["schema"]
@@ -124,6 +124,6 @@ async def test_body_members_are_accepted_exactly_as_described(
     wrong = []
     for shared in bodies:
         body = {"shared": shared}
-        if await is_accepted(house, replace(call, body=body)) is not validator.is_valid(body):
+        if await is_accepted(system, replace(call, body=body)) is not validator.is_valid(body):
             wrong.append(json.dumps(body)[:100])
     assert wrong == []

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.house import ADMIN_TOKEN, SERVICE_TOKEN, House, Project
 from tests.support.rest import assert_failure, assert_success
+from tests.support.system import ADMIN_TOKEN, SERVICE_TOKEN, Project, System
 from tests.support.wire import Answer, Json
 
 ENGINES = ["sqlite", "postgres"]
@@ -16,23 +16,23 @@ ACTED = {"by_project_id", "by_user_id", "request_id"}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
 
 
-async def ask(house: House, project: Project, query: str = "", token: str = "") -> Answer:
+async def ask(system: System, project: Project, query: str = "", token: str = "") -> Answer:
     target = f"{project.path}-events{query}"
-    return await house.rest.call("GET", target, token=token or project.token)
+    return await system.rest.call("GET", target, token=token or project.token)
 
 
-async def events(house: House, project: Project, query: str = "") -> list[dict[str, str]]:
-    found: list[dict[str, str]] = assert_success(await ask(house, project, query))["events"]
+async def events(system: System, project: Project, query: str = "") -> list[dict[str, str]]:
+    found: list[dict[str, str]] = assert_success(await ask(system, project, query))["events"]
     return found
 
 
 async def test_a_giver_sees_everything_and_who_did_it(
-    house: House, giver: Project, recipient: Project, backup_id: str
+    system: System, giver: Project, recipient: Project, backup_id: str
 ) -> None:
-    shared = await house.share(giver, backup_id, recipient.id)
+    shared = await system.share(giver, backup_id, recipient.id)
     sharing_id = shared.json["shared"][0]["id"]
-    await house.rest.call("DELETE", f"{giver.path}/{sharing_id}", token=giver.token)
-    body = assert_success(await ask(house, giver))
+    await system.rest.call("DELETE", f"{giver.path}/{sharing_id}", token=giver.token)
+    body = assert_success(await ask(system, giver))
     cancelled, given, put = body["events"]
     assert [each["kind"] for each in (cancelled, given, put)] == ["cancelled", "shared", "backup_put"]
     assert given["request_id"] == shared.headers["X-Openstack-Request-Id"]
@@ -46,11 +46,11 @@ async def test_a_giver_sees_everything_and_who_did_it(
 
 
 async def test_a_recipient_sees_only_what_names_it(
-    house: House, giver: Project, recipient: Project, backup_id: str
+    system: System, giver: Project, recipient: Project, backup_id: str
 ) -> None:
-    other = house.new_project()
-    await house.share(giver, backup_id, recipient.id, other.id)
-    answer = await ask(house, recipient)
+    other = system.new_project()
+    await system.share(giver, backup_id, recipient.id, other.id)
+    answer = await ask(system, recipient)
     (event,) = assert_success(answer)["events"]
     assert (event["kind"], event["from_project_id"], event["to_project_id"]) == ("shared", giver.id, recipient.id)
     assert not ACTED & event.keys()
@@ -59,43 +59,43 @@ async def test_a_recipient_sees_only_what_names_it(
 
 @pytest.mark.parametrize("token", [SERVICE_TOKEN, ADMIN_TOKEN])
 async def test_service_and_admin_see_who_acted_for_a_giver(
-    house: House, giver: Project, recipient: Project, backup_id: str, token: str
+    system: System, giver: Project, recipient: Project, backup_id: str, token: str
 ) -> None:
-    await house.share(giver, backup_id, recipient.id)
-    (event,) = assert_success(await ask(house, recipient, token=token))["events"]
+    await system.share(giver, backup_id, recipient.id)
+    (event,) = assert_success(await ask(system, recipient, token=token))["events"]
     assert event.keys() >= ACTED
 
 
 @pytest.mark.parametrize("sort_dir", ["asc", "desc"])
 async def test_links_lead_through_all_pages(
-    house: House, giver: Project, recipient: Project, backup_id: str, sort_dir: str
+    system: System, giver: Project, recipient: Project, backup_id: str, sort_dir: str
 ) -> None:
-    await house.share(giver, backup_id, *(f"project-{number}" for number in range(6)), recipient.id)
+    await system.share(giver, backup_id, *(f"project-{number}" for number in range(6)), recipient.id)
     seen: list[Json] = []
     query = f"?backup_id={backup_id}&limit=3&sort_dir={sort_dir}"
     while query:
-        body = assert_success(await ask(house, giver, query))
+        body = assert_success(await ask(system, giver, query))
         seen += body["events"]
         links = body.get("shared_links", [])
         assert [link["rel"] for link in links] == ["next"] * len(links)
         query = f"?{urlsplit(links[0]['href']).query}" if links else ""
     assert len({each["cursor"] for each in seen}) == len(seen) == 8
-    assert seen == (await events(house, giver, f"?sort_dir={sort_dir}"))
+    assert seen == (await events(system, giver, f"?sort_dir={sort_dir}"))
 
 
-async def test_filters_select(house: House, giver: Project, recipient: Project, backup_id: str) -> None:
-    other = house.new_project()
-    await house.share(giver, backup_id, recipient.id, other.id)
-    second = house.put_backup(giver)
-    assert len(await events(house, giver)) == 4
-    assert len(await events(house, giver, f"?backup_id={second}")) == 1
-    assert len(await events(house, giver, f"?backup_id={backup_id.upper()}")) == 3
-    (shared,) = await events(house, giver, f"?other_project_id={other.id}&kind=shared")
-    assert await events(house, giver, f"?sharing_id={shared['sharing_id']}") == [shared]
-    assert shared in await events(house, giver, f"?start_time={shared['time']}")
-    assert shared not in await events(house, giver, f"?end_time={shared['time']}")
-    assert await events(house, giver, "?end_time=2020-01-01T00:00:00%2B02:00") == []
-    assert await events(house, giver, "?kind=&backup_id=&start_time=") == await events(house, giver)
+async def test_filters_select(system: System, giver: Project, recipient: Project, backup_id: str) -> None:
+    other = system.new_project()
+    await system.share(giver, backup_id, recipient.id, other.id)
+    second = system.put_backup(giver)
+    assert len(await events(system, giver)) == 4
+    assert len(await events(system, giver, f"?backup_id={second}")) == 1
+    assert len(await events(system, giver, f"?backup_id={backup_id.upper()}")) == 3
+    (shared,) = await events(system, giver, f"?other_project_id={other.id}&kind=shared")
+    assert await events(system, giver, f"?sharing_id={shared['sharing_id']}") == [shared]
+    assert shared in await events(system, giver, f"?start_time={shared['time']}")
+    assert shared not in await events(system, giver, f"?end_time={shared['time']}")
+    assert await events(system, giver, "?end_time=2020-01-01T00:00:00%2B02:00") == []
+    assert await events(system, giver, "?kind=&backup_id=&start_time=") == await events(system, giver)
 
 
 @pytest.mark.parametrize(
@@ -115,19 +115,19 @@ async def test_filters_select(house: House, giver: Project, recipient: Project, 
         ("kind=shared&kind=shared", "kind"),
     ],
 )
-async def test_a_bad_parameter_is_400_and_named(house: House, idle: Project, query: str, said: str) -> None:
-    assert_failure(await ask(house, idle, f"?{query}"), 400, "VolumeBackup.0002", said)
+async def test_a_bad_parameter_is_400_and_named(system: System, idle: Project, query: str, said: str) -> None:
+    assert_failure(await ask(system, idle, f"?{query}"), 400, "VolumeBackup.0002", said)
 
 
-async def test_the_history_of_another_project_is_403(house: House, idle: Project, giver: Project) -> None:
-    assert_failure(await ask(house, giver, token=idle.token), 403, "VolumeBackup.0042", "project")
+async def test_the_history_of_another_project_is_403(system: System, idle: Project, giver: Project) -> None:
+    assert_failure(await ask(system, giver, token=idle.token), 403, "VolumeBackup.0042", "project")
 
 
-async def test_the_history_without_a_token_is_401(house: House, idle: Project) -> None:
-    assert_failure(await house.rest.call("GET", f"{idle.path}-events"), 401, "AutoBackup.0002", "X-Auth-Token")
+async def test_the_history_without_a_token_is_401(system: System, idle: Project) -> None:
+    assert_failure(await system.rest.call("GET", f"{idle.path}-events"), 401, "AutoBackup.0002", "X-Auth-Token")
 
 
-async def test_the_history_cannot_be_written(house: House, idle: Project) -> None:
-    answer = await house.rest.call("POST", f"{idle.path}-events", token=idle.token, body={})
+async def test_the_history_cannot_be_written(system: System, idle: Project) -> None:
+    answer = await system.rest.call("POST", f"{idle.path}-events", token=idle.token, body={})
     assert answer.status == 405
     assert "GET" in answer.headers["Allow"]

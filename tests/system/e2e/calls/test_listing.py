@@ -7,10 +7,10 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import pytest
 
-from tests.support.house import House, Project
 from tests.support.ports import free_address
 from tests.support.programs import Programs
 from tests.support.rest import Rest, assert_failure, assert_success
+from tests.support.system import Project, System
 from tests.support.wire import Answer, Json
 
 ENGINES = ("sqlite", "postgres")
@@ -28,14 +28,16 @@ def ids(body: Json) -> list[str]:
 
 
 @pytest.fixture
-def named(house: House, giver: Project) -> Sequence[str]:
+def named(system: System, giver: Project) -> Sequence[str]:
     """Create the giver's backups with the names above, not shared; return their ids."""
-    return [house.put_backup(giver, name=name) for name in NAMES]
+    return [system.put_backup(giver, name=name) for name in NAMES]
 
 
-async def share_all(house: House, giver: Project, backup_ids: Sequence[str], recipient: str = "recipient") -> list[str]:
+async def share_all(
+    system: System, giver: Project, backup_ids: Sequence[str], recipient: str = "recipient"
+) -> list[str]:
     """Share the backups one after the other; return the sharing ids in that order."""
-    bodies = [assert_success(await house.share(giver, backup_id, recipient)) for backup_id in backup_ids]
+    bodies = [assert_success(await system.share(giver, backup_id, recipient)) for backup_id in backup_ids]
     return [ids(body)[0] for body in bodies]
 
 
@@ -59,20 +61,20 @@ async def share_all(house: House, giver: Project, backup_ids: Sequence[str], rec
     ],
 )
 async def test_name_finds_any_part_in_any_case_without_wildcards(
-    house: House, giver: Project, named: Sequence[str], part: str, found: set[str]
+    system: System, giver: Project, named: Sequence[str], part: str, found: set[str]
 ) -> None:
-    await share_all(house, giver, named)
+    await share_all(system, giver, named)
     query = f"name={quote(part, safe='')}"
-    assert set(names(await house.list(giver, query))) == found
-    assert await house.count(giver, query) == len(found)
+    assert set(names(await system.list(giver, query))) == found
+    assert await system.count(giver, query) == len(found)
 
 
-async def test_each_filter_finds_its_value_and_count_counts_it(house: House, giver: Project) -> None:
-    one = house.put_backup(giver, volume_id="volume-1", availability_zone="AZ 1")
-    two = house.put_backup(giver, volume_id="volume-2", availability_zone="AZ 2")
-    await share_all(house, giver, [one, two], "first")
-    await share_all(house, giver, [one], "second")
-    house.put_backup(giver, id=two, volume_id="volume-2", availability_zone="AZ 2", status="error")
+async def test_each_filter_finds_its_value_and_count_counts_it(system: System, giver: Project) -> None:
+    one = system.put_backup(giver, volume_id="volume-1", availability_zone="AZ 1")
+    two = system.put_backup(giver, volume_id="volume-2", availability_zone="AZ 2")
+    await share_all(system, giver, [one, two], "first")
+    await share_all(system, giver, [one], "second")
+    system.put_backup(giver, id=two, volume_id="volume-2", availability_zone="AZ 2", status="error")
     expected = {
         "volume_id=volume-1": 2,
         "volume_id=volume-3": 0,
@@ -91,78 +93,78 @@ async def test_each_filter_finds_its_value_and_count_counts_it(house: House, giv
         "share_to_me=false": 3,
         "share_to_me=true": 0,
     }
-    counted = {query: await house.count(giver, query) for query in expected}
-    listed = {query: len(assert_success(await house.list(giver, query))["shared"]) for query in expected}
+    counted = {query: await system.count(giver, query) for query in expected}
+    listed = {query: len(assert_success(await system.list(giver, query))["shared"]) for query in expected}
     assert counted == expected
     assert listed == expected
 
 
 async def test_the_recipient_lists_what_it_got_the_giver_what_it_gave(
-    house: House, giver: Project, recipient: Project, backup_id: str
+    system: System, giver: Project, recipient: Project, backup_id: str
 ) -> None:
-    (sharing_id,) = await share_all(house, giver, [backup_id], recipient.id)
-    assert ids(assert_success(await house.list(recipient, "share_to_me=true"))) == [sharing_id]
-    assert ids(assert_success(await house.list(giver))) == [sharing_id]
+    (sharing_id,) = await share_all(system, giver, [backup_id], recipient.id)
+    assert ids(assert_success(await system.list(recipient, "share_to_me=true"))) == [sharing_id]
+    assert ids(assert_success(await system.list(giver))) == [sharing_id]
     for project, query in ((recipient, ""), (giver, "share_to_me=true")):
-        assert assert_success(await house.list(project, query)) == {"shared": []}
+        assert assert_success(await system.list(project, query)) == {"shared": []}
 
 
 async def test_a_list_by_backup_has_nothing_that_others_gave(
-    house: House, giver: Project, recipient: Project, backup_id: str
+    system: System, giver: Project, recipient: Project, backup_id: str
 ) -> None:
-    await share_all(house, giver, [backup_id], recipient.id)
-    assert assert_success(await house.list(recipient, f"backup_id={backup_id}")) == {"shared": []}
+    await share_all(system, giver, [backup_id], recipient.id)
+    assert assert_success(await system.list(recipient, f"backup_id={backup_id}")) == {"shared": []}
 
 
 async def test_the_newest_comes_first_unless_asked_otherwise(
-    house: House, giver: Project, named: Sequence[str]
+    system: System, giver: Project, named: Sequence[str]
 ) -> None:
-    shared = await share_all(house, giver, named)
-    assert ids(assert_success(await house.list(giver))) == shared[::-1]
-    assert ids(assert_success(await house.list(giver, "sort_dir=asc"))) == shared
-    assert ids(assert_success(await house.list(giver, "sort_key=&sort_dir=&limit=&offset="))) == shared[::-1]
+    shared = await share_all(system, giver, named)
+    assert ids(assert_success(await system.list(giver))) == shared[::-1]
+    assert ids(assert_success(await system.list(giver, "sort_dir=asc"))) == shared
+    assert ids(assert_success(await system.list(giver, "sort_key=&sort_dir=&limit=&offset="))) == shared[::-1]
 
 
 async def test_names_sort_by_code_point_with_nulls_last_both_ways(
-    house: House, giver: Project, named: Sequence[str]
+    system: System, giver: Project, named: Sequence[str]
 ) -> None:
-    await share_all(house, giver, [*named, house.put_backup(giver)])
-    assert names(await house.list(giver, "sort_key=name&sort_dir=asc")) == [*sorted(NAMES), None]
-    assert names(await house.list(giver, "sort_key=name&sort_dir=desc")) == [*sorted(NAMES, reverse=True), None]
+    await share_all(system, giver, [*named, system.put_backup(giver)])
+    assert names(await system.list(giver, "sort_key=name&sort_dir=asc")) == [*sorted(NAMES), None]
+    assert names(await system.list(giver, "sort_key=name&sort_dir=desc")) == [*sorted(NAMES, reverse=True), None]
 
 
-async def test_sizes_sort_as_numbers_and_ties_by_id_in_that_direction(house: House, giver: Project) -> None:
-    backups = [house.put_backup(giver, size=size) for size in (10, 9, 10, 100)]
-    first, second, third, fourth = await share_all(house, giver, backups)
+async def test_sizes_sort_as_numbers_and_ties_by_id_in_that_direction(system: System, giver: Project) -> None:
+    backups = [system.put_backup(giver, size=size) for size in (10, 9, 10, 100)]
+    first, second, third, fourth = await share_all(system, giver, backups)
     low, high = sorted((first, third))
-    assert ids(assert_success(await house.list(giver, "sort_key=size&sort_dir=asc"))) == [second, low, high, fourth]
-    assert ids(assert_success(await house.list(giver, "sort_key=size&sort_dir=desc"))) == [fourth, high, low, second]
+    assert ids(assert_success(await system.list(giver, "sort_key=size&sort_dir=asc"))) == [second, low, high, fourth]
+    assert ids(assert_success(await system.list(giver, "sort_key=size&sort_dir=desc"))) == [fourth, high, low, second]
 
 
 @pytest.mark.parametrize("direction", ["asc", "desc"])
 @pytest.mark.parametrize("key", SORT_KEYS)
 async def test_pages_of_every_order_have_no_gaps_or_repeats(
-    house: House, giver: Project, key: str, direction: str
+    system: System, giver: Project, key: str, direction: str
 ) -> None:
-    backup_id = house.put_backup(giver, name="same")
-    await house.share(giver, backup_id, *(f"recipient-{number}" for number in range(7)))
+    backup_id = system.put_backup(giver, name="same")
+    await system.share(giver, backup_id, *(f"recipient-{number}" for number in range(7)))
     query = f"sort_key={key}&sort_dir={direction}"
-    whole = ids(assert_success(await house.list(giver, query)))
+    whole = ids(assert_success(await system.list(giver, query)))
     paged = [
-        ids(assert_success(await house.list(giver, f"{query}&limit=2&offset={start}"))) for start in range(0, 9, 2)
+        ids(assert_success(await system.list(giver, f"{query}&limit=2&offset={start}"))) for start in range(0, 9, 2)
     ]
     assert [page for pages in paged for page in pages] == whole
     assert len(set(whole)) == 7
 
 
 async def test_links_lead_through_all_pages_with_all_parameters(
-    house: House, giver: Project, named: Sequence[str]
+    system: System, giver: Project, named: Sequence[str]
 ) -> None:
-    await share_all(house, giver, named)
+    await share_all(system, giver, named)
     asked = f"sort_dir=asc&from_project_id={giver.id}&limit=3&name=&status=av%61ilable&to_project_id=recipient"
     seen, query, offsets = [], asked, []
     while True:
-        body = assert_success(await house.list(giver, query))
+        body = assert_success(await system.list(giver, query))
         seen += ids(body)
         if "shared_links" not in body:
             break
@@ -170,41 +172,45 @@ async def test_links_lead_through_all_pages_with_all_parameters(
         assert list(link) == ["rel", "href"]
         assert link["rel"] == "next"
         parts = urlsplit(link["href"])
-        assert (parts.scheme, parts.netloc, parts.path) == ("http", house.rest.address, f"{giver.path}/detail")
+        assert (parts.scheme, parts.netloc, parts.path) == ("http", system.rest.address, f"{giver.path}/detail")
         query = parts.query
         given = dict(parse_qsl(query, keep_blank_values=True))
         offsets.append(given.pop("offset"))
         assert given == dict(parse_qsl(asked, keep_blank_values=True))
     assert offsets == ["3", "6"]
-    assert seen == ids(assert_success(await house.list(giver, "sort_dir=asc")))
+    assert seen == ids(assert_success(await system.list(giver, "sort_dir=asc")))
 
 
-async def test_the_last_page_has_no_link_even_if_it_is_full(house: House, giver: Project, named: Sequence[str]) -> None:
-    await share_all(house, giver, named)
+async def test_the_last_page_has_no_link_even_if_it_is_full(
+    system: System, giver: Project, named: Sequence[str]
+) -> None:
+    await share_all(system, giver, named)
     for query in ("limit=8", "limit=4&offset=4", "limit=2147483647", "offset=2147483647"):
-        assert list(assert_success(await house.list(giver, query))) == ["shared"]
+        assert list(assert_success(await system.list(giver, query))) == ["shared"]
 
 
-async def test_a_page_has_a_thousand_at_most_and_by_default(house: House, giver: Project) -> None:
+async def test_a_page_has_a_thousand_at_most_and_by_default(system: System, giver: Project) -> None:
     for _ in range(2):
-        backup_id = house.put_backup(giver)
+        backup_id = system.put_backup(giver)
         recipients = [f"recipient-{number}" for number in range(600)]
-        assert_success(await house.share(giver, backup_id, *recipients))
+        assert_success(await system.share(giver, backup_id, *recipients))
     for query in ("", "limit=1000", "limit=1001", "limit=2147483648", "limit=" + "9" * 100):
-        body = assert_success(await house.list(giver, query))
+        body = assert_success(await system.list(giver, query))
         assert len(body["shared"]) == 1000
         assert "offset=1000" in body["shared_links"][0]["href"]
-    assert await house.count(giver) == 1200
+    assert await system.count(giver) == 1200
 
 
-async def test_pages_of_large_items_are_short_and_lead_on(house: House, giver: Project) -> None:
-    shared = await share_all(house, giver, [house.put_backup(giver, service_metadata="m" * 65_536) for _ in range(20)])
-    first = assert_success(await house.list(giver, "sort_dir=asc&limit=100"))
+async def test_pages_of_large_items_are_short_and_lead_on(system: System, giver: Project) -> None:
+    shared = await share_all(
+        system, giver, [system.put_backup(giver, service_metadata="m" * 65_536) for _ in range(20)]
+    )
+    first = assert_success(await system.list(giver, "sort_dir=asc&limit=100"))
     assert ids(first) == shared[:15]
     (link,) = first["shared_links"]
     query = urlsplit(link["href"]).query
     assert query == "sort_dir=asc&limit=100&offset=15"
-    rest = assert_success(await house.list(giver, query))
+    rest = assert_success(await system.list(giver, query))
     assert list(rest) == ["shared"]
     assert ids(rest) == shared[15:]
 
@@ -219,9 +225,9 @@ async def link(rest: Rest, giver: Project, **headers: str) -> str:
 
 
 @pytest.fixture
-async def two_shared(house: House, giver: Project, backup_id: str) -> Project:
+async def two_shared(system: System, giver: Project, backup_id: str) -> Project:
     """Giver with two sharings."""
-    assert_success(await house.share(giver, backup_id, "one", "another"))
+    assert_success(await system.share(giver, backup_id, "one", "another"))
     return giver
 
 
@@ -251,10 +257,10 @@ async def test_without_a_host_links_go_where_the_gateway_listens(rest: Rest, two
 
 
 @pytest.fixture(scope="session")
-def proxied_rest(house: House, standing_programs: Programs) -> Rest:
+def proxied_rest(system: System, session_programs: Programs) -> Rest:
     """Gateway that trusts proxies on this machine."""
     rest = Rest(free_address())
-    standing_programs.gateway(rest.address, house.grpc_address, "--trusted-proxy", "10.0.0.0/8,127.0.0.0/8")
+    session_programs.gateway(rest.address, system.grpc_address, "--trusted-proxy", "10.0.0.0/8,127.0.0.0/8")
     return rest
 
 
@@ -273,11 +279,11 @@ async def test_forwarded_values_that_are_none_are_passed_over(proxied_rest: Rest
 
 
 async def test_links_begin_with_the_public_url_for_any_request(
-    house: House, programs: Programs, two_shared: Project
+    system: System, programs: Programs, two_shared: Project
 ) -> None:
     rest = Rest(free_address())
     programs.gateway(
-        rest.address, house.grpc_address, "--public-url", "https://vbs.example.com", "--trusted-proxy", "127.0.0.1"
+        rest.address, system.grpc_address, "--public-url", "https://vbs.example.com", "--trusted-proxy", "127.0.0.1"
     )
     forwarded = {"X_Forwarded_Proto": "http", "X_Forwarded_Host": "other.example"}
     assert await link(rest, two_shared, **forwarded) == "https://vbs.example.com"

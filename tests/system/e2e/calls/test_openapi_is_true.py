@@ -20,8 +20,8 @@ from openapi_spec_validator import OpenAPIV30SpecValidator, validate
 from schemathesis import Case, GenerationMode, checks
 
 from backupsharing.v2.backup_sharing_pb2 import BackupRecipients, ShareBackupRequest
-from tests.support.house import ADMIN_TOKEN, House, Project
 from tests.support.programs import PATIENCE
+from tests.support.system import ADMIN_TOKEN, Project, System
 
 pytestmark = pytest.mark.outside
 
@@ -47,7 +47,7 @@ BUDGET = settings(
 class World:
     """Existing objects, so that generated calls can refer to them."""
 
-    house: House
+    system: System
     giver: Project
     recipients: list[str]
     backup_ids: list[str]
@@ -58,23 +58,23 @@ class World:
         # Schemathesis makes up credentials for each scheme, of any text; only a real one gets to the checks of values.
         others = {name: text for name, text in (case.headers or {}).items() if name != "Authorization"}
         case.headers = {**others, "X-Auth-Token": token or self.giver.token}
-        answer = case.call(base_url=f"http://{self.house.rest.address}", session=session, timeout=PATIENCE)
+        answer = case.call(base_url=f"http://{self.system.rest.address}", session=session, timeout=PATIENCE)
         case.validate_response(answer, checks=list(CHECKS))
         return int(answer.status_code)
 
 
 @pytest.fixture
-def world(house: House, giver: Project) -> World:
+def world(system: System, giver: Project) -> World:
     """Project with backups, some of which are shared."""
-    backup_ids = [house.put_backup(giver, name=f"backup {number}", size=number) for number in range(6)]
-    recipients = [house.new_project().id for _ in range(3)]
+    backup_ids = [system.put_backup(giver, name=f"backup {number}", size=number) for number in range(6)]
+    recipients = [system.new_project().id for _ in range(3)]
     metadata = [("x-auth-token", giver.token)]
     sharing_ids = []
     for backup_id in backup_ids[:3]:
         shared = BackupRecipients(to_project_ids=recipients, backup_id=backup_id)
-        answer = house.sharings.ShareBackup(ShareBackupRequest(project_id=giver.id, shared=shared), metadata=metadata)
+        answer = system.sharings.ShareBackup(ShareBackupRequest(project_id=giver.id, shared=shared), metadata=metadata)
         sharing_ids += [sharing.id for sharing in answer.shared]
-    return World(house, giver, recipients, backup_ids, sharing_ids)
+    return World(system, giver, recipients, backup_ids, sharing_ids)
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +84,9 @@ def session() -> Iterator[requests.Session]:
 
 
 @pytest.fixture(scope="module")
-def description(house: House) -> dict[str, Any]:
+def description(system: System) -> dict[str, Any]:
     """Return the description that the running gateway serves."""
-    with urlopen(f"http://{house.rest.address}/openapi.json", timeout=PATIENCE) as answer:
+    with urlopen(f"http://{system.rest.address}/openapi.json", timeout=PATIENCE) as answer:
         found: dict[str, Any] = json.load(answer)
     return found
 
@@ -134,8 +134,8 @@ def test_what_the_gateway_says_of_itself_is_valid(description: dict[str, Any]) -
     validate(description)
 
 
-def test_the_gateway_also_describes_itself_in_openapi_3_0(house: House, description: dict[str, Any]) -> None:
-    with urlopen(f"http://{house.rest.address}/openapi-3.0.json", timeout=PATIENCE) as answer:
+def test_the_gateway_also_describes_itself_in_openapi_3_0(system: System, description: dict[str, Any]) -> None:
+    with urlopen(f"http://{system.rest.address}/openapi-3.0.json", timeout=PATIENCE) as answer:
         older = json.load(answer)
     OpenAPIV30SpecValidator(older).validate()
     assert (older["openapi"], older["info"], older["tags"]) == ("3.0.3", description["info"], description["tags"])

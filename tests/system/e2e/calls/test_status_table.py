@@ -9,10 +9,10 @@ import asyncio
 
 import pytest
 
-from tests.support.house import EXPIRED_TOKEN, SERVICE_TOKEN, House, Project
 from tests.support.ports import free_address
 from tests.support.programs import Programs
 from tests.support.rest import Rest, assert_failure, assert_success
+from tests.support.system import EXPIRED_TOKEN, SERVICE_TOKEN, Project, System
 from tests.support.wire import read_answer
 
 UNKNOWN_ID = "00000000-0000-4000-8000-00000000dead"
@@ -68,9 +68,9 @@ async def test_400_for_a_malformed_backup_id_in_the_path(rest: Rest, idle: Proje
     assert_failure(answer, 400, "VolumeBackup.0204", "'abc'")
 
 
-async def test_400_for_a_backup_that_is_not_available(house: House, giver: Project) -> None:
-    backup_id = house.put_backup(giver, status="creating")
-    answer = await house.share(giver, backup_id, "recipient")
+async def test_400_for_a_backup_that_is_not_available(system: System, giver: Project) -> None:
+    backup_id = system.put_backup(giver, status="creating")
+    answer = await system.share(giver, backup_id, "recipient")
     assert_failure(answer, 400, "VolumeBackup.0089", backup_id, "'creating'")
 
 
@@ -81,8 +81,8 @@ async def test_401_without_a_token(rest: Rest, idle: Project) -> None:
 
 
 @pytest.mark.parametrize("token", ["nobody-has-this", EXPIRED_TOKEN, "x" * 9000, "x" * 15000])
-async def test_401_for_a_token_that_is_unknown_or_expired(house: House, token: str) -> None:
-    answer = await house.rest.call("GET", f"{house.documented_giver.path}/count", token=token)
+async def test_401_for_a_token_that_is_unknown_or_expired(system: System, token: str) -> None:
+    answer = await system.rest.call("GET", f"{system.documented_giver.path}/count", token=token)
     assert_failure(answer, 401, "AutoBackup.0003")
     assert answer.headers["WWW-Authenticate"] == 'Token realm="backup-sharing"'
     assert token not in answer.body.decode()
@@ -104,16 +104,16 @@ async def test_403_comes_before_400_for_values(rest: Rest, idle: Project, recipi
 
 async def test_403_beyond_the_quota_stores_nothing_and_names_the_limit(tmp_path_factory: pytest.TempPathFactory,
                                                                       programs: Programs) -> None:  # fmt: skip
-    house = House(tmp_path_factory.mktemp("quota"), programs, 1, "--max-active-sharings", "3")
-    giver = house.new_project()
-    backup_id = house.put_backup(giver)
-    assert_success(await house.share(giver, backup_id, "one", "two"))
-    answer = await house.share(giver, backup_id, "three", "four")
+    system = System(tmp_path_factory.mktemp("quota"), programs, 1, "--max-active-sharings", "3")
+    giver = system.new_project()
+    backup_id = system.put_backup(giver)
+    assert_success(await system.share(giver, backup_id, "one", "two"))
+    answer = await system.share(giver, backup_id, "three", "four")
     assert_failure(answer, 403, "BackupSharing.0004", backup_id, "3")
-    racing = await asyncio.gather(*(house.share(giver, backup_id, f"racing-{number}") for number in range(8)))
+    racing = await asyncio.gather(*(system.share(giver, backup_id, f"racing-{number}") for number in range(8)))
     assert sorted(answer.status for answer in racing) == [200, *[403] * 7]
-    assert len(house.rows(backup_id)) == 3
-    house.close()
+    assert len(system.rows(backup_id)) == 3
+    system.close()
 
 
 @pytest.mark.parametrize(
@@ -135,10 +135,10 @@ async def test_404_for_a_path_that_is_not_there(rest: Rest, path: str) -> None:
     assert_failure(await rest.call("GET", path), 404, "BackupSharing.0404")
 
 
-async def test_404_for_an_unknown_backup(house: House, giver: Project) -> None:
-    answer = await house.share(giver, UNKNOWN_ID, "recipient")
+async def test_404_for_an_unknown_backup(system: System, giver: Project) -> None:
+    answer = await system.share(giver, UNKNOWN_ID, "recipient")
     assert_failure(answer, 404, "VolumeBackup.0110", UNKNOWN_ID)
-    answer = await house.rest.call("DELETE", f"{giver.path}/{UNKNOWN_ID}?is_backup_id=true", token=giver.token)
+    answer = await system.rest.call("DELETE", f"{giver.path}/{UNKNOWN_ID}?is_backup_id=true", token=giver.token)
     assert_failure(answer, 404, "VolumeBackup.0110", UNKNOWN_ID)
 
 
@@ -170,11 +170,11 @@ async def test_a_path_that_is_not_there_is_404_whatever_the_method(rest: Rest) -
 
 @pytest.mark.parametrize("accept", ["text/html", "application/json;q=0", "text/*, */*;q=0", "application/xml, image/*"])
 async def test_406_when_json_is_ruled_out_and_nothing_is_stored(
-    house: House, giver: Project, backup_id: str, accept: str
+    system: System, giver: Project, backup_id: str, accept: str
 ) -> None:
-    answer = await house.share(giver, backup_id, "recipient", Accept=accept)
+    answer = await system.share(giver, backup_id, "recipient", Accept=accept)
     assert_failure(answer, 406, "BackupSharing.0406", accept)
-    assert house.rows(backup_id) == []
+    assert system.rows(backup_id) == []
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/*;q=0.1, text/html", "text/html, application/json;q=0.5", ""])
@@ -189,10 +189,10 @@ async def test_406_comes_before_400(rest: Rest, idle: Project) -> None:
 
 
 @pytest.fixture(scope="session")
-def impatient_rest(house: House, standing_programs: Programs) -> Rest:
+def impatient_rest(system: System, session_programs: Programs) -> Rest:
     """Gateway with a body timeout of 0.2 seconds."""
     rest = Rest(free_address())
-    standing_programs.gateway(rest.address, house.grpc_address, "--body-timeout", "0.2")
+    session_programs.gateway(rest.address, system.grpc_address, "--body-timeout", "0.2")
     return rest
 
 
@@ -200,78 +200,78 @@ def impatient_rest(house: House, standing_programs: Programs) -> Rest:
     "framing", ["Content-Length: 200\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n10\r\n"], ids=["length", "chunked"]
 )
 async def test_408_for_a_body_that_is_half_sent(
-    house: House, impatient_rest: Rest, giver: Project, backup_id: str, framing: str
+    system: System, impatient_rest: Rest, giver: Project, backup_id: str, framing: str
 ) -> None:
     head = f"POST {giver.path} HTTP/1.1\r\nHost: h\r\nX-Auth-Token: {giver.token}\r\n"
     sent = f'{head}Content-Type: application/json\r\n{framing}{{"shared": {{'
     answer = await impatient_rest.exchange(sent.encode())
     assert_failure(answer, 408, "BackupSharing.0408", "0.2 seconds")
-    assert house.rows(backup_id) == []
+    assert system.rows(backup_id) == []
 
 
 async def test_a_client_that_hangs_up_halfway_leaves_nothing_behind(
-    house: House, giver: Project, backup_id: str
+    system: System, giver: Project, backup_id: str
 ) -> None:
-    _, writer = await house.rest.connect()
+    _, writer = await system.rest.connect()
     writer.write(f'POST {giver.path} HTTP/1.1\r\nHost: h\r\nContent-Length: 200\r\n\r\n{{"shared"'.encode())
     await writer.drain()
     writer.close()
     await writer.wait_closed()
-    assert_success(await house.list(giver))
-    assert house.rows(backup_id) == []
+    assert_success(await system.list(giver))
+    assert system.rows(backup_id) == []
 
 
 async def test_409_names_the_projects_and_stores_nothing_for_others(
-    house: House, giver: Project, backup_id: str
+    system: System, giver: Project, backup_id: str
 ) -> None:
-    assert_success(await house.share(giver, backup_id, "first", "second"))
-    answer = await house.share(giver, backup_id, "third", "second", "first")
+    assert_success(await system.share(giver, backup_id, "first", "second"))
+    answer = await system.share(giver, backup_id, "third", "second", "first")
     assert_failure(answer, 409, "BackupSharing.0002", backup_id, "second, first")
     assert "third" not in answer.error["message"]
-    assert len(house.rows(backup_id)) == 2
+    assert len(system.rows(backup_id)) == 2
 
 
 @pytest.mark.resilience
 async def test_503_while_the_store_is_locked_stores_nothing(tmp_path_factory: pytest.TempPathFactory,
                                                             programs: Programs) -> None:  # fmt: skip
-    house = House(tmp_path_factory.mktemp("locked"), programs, 1, "--busy-timeout", "0.1")
-    giver = house.new_project()
-    backup_id = house.put_backup(giver)
-    with house.locked():
-        answer = await house.share(giver, backup_id, "recipient")
+    system = System(tmp_path_factory.mktemp("locked"), programs, 1, "--busy-timeout", "0.1")
+    giver = system.new_project()
+    backup_id = system.put_backup(giver)
+    with system.locked():
+        answer = await system.share(giver, backup_id, "recipient")
     assert_failure(answer, 503, "VolumeBackup.0900")
     assert int(answer.headers["Retry-After"]) >= 1
-    assert_success(await house.share(giver, backup_id, "recipient"))
-    house.close()
+    assert_success(await system.share(giver, backup_id, "recipient"))
+    system.close()
 
 
 async def test_504_close_to_the_deadline_and_a_blind_retry_succeeds(
-    house: House, giver: Project, backup_id: str
+    system: System, giver: Project, backup_id: str
 ) -> None:
     # For so short a timeout, the server begins no commit in the last quarter.
-    with house.locked():
-        answer = await house.share(giver, backup_id, "recipient", Grpc_Timeout="200m")
+    with system.locked():
+        answer = await system.share(giver, backup_id, "recipient", Grpc_Timeout="200m")
     assert_failure(answer, 504, "BackupSharing.0504")
-    assert house.rows(backup_id) == []
-    assert_success(await house.share(giver, backup_id, "recipient"))
+    assert system.rows(backup_id) == []
+    assert_success(await system.share(giver, backup_id, "recipient"))
 
 
 async def test_504_for_a_share_that_waited_too_long_stores_nothing(
-    house: House, giver: Project, backup_id: str
+    system: System, giver: Project, backup_id: str
 ) -> None:
-    with house.locked():
-        answer = await house.share(giver, backup_id, "recipient", Grpc_Timeout="1300m")
+    with system.locked():
+        answer = await system.share(giver, backup_id, "recipient", Grpc_Timeout="1300m")
     assert_failure(answer, 504, "BackupSharing.0504")
-    assert_success(await house.share(giver, backup_id, "recipient"))
-    assert len(house.rows(backup_id)) == 1
+    assert_success(await system.share(giver, backup_id, "recipient"))
+    assert len(system.rows(backup_id)) == 1
 
 
-async def test_500_for_stored_data_that_cannot_be_read(own_house: House) -> None:
-    giver = own_house.new_project()
-    backup_id = own_house.put_backup(giver, name="x" * 200)
-    assert_success(await own_house.share(giver, backup_id, "recipient"))
-    own_house.spoil_backups()
-    answer = await own_house.list(giver)
+async def test_500_for_stored_data_that_cannot_be_read(own_system: System) -> None:
+    giver = own_system.new_project()
+    backup_id = own_system.put_backup(giver, name="x" * 200)
+    assert_success(await own_system.share(giver, backup_id, "recipient"))
+    own_system.spoil_backups()
+    answer = await own_system.list(giver)
     assert_failure(answer, 500, "AutoBackup.0009")
 
 

@@ -15,7 +15,7 @@ from backupsharing.v2 import backup_access_pb2
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2.backup_access_pb2_grpc import BackupAccessServiceStub
 from backupsharing.v2.backup_sharing_pb2_grpc import BackupSharingServiceStub
-from tests.support.house import SERVICE_TOKEN, House, Project
+from tests.support.system import SERVICE_TOKEN, Project, System
 
 CALLS = 2500
 STATUS = {
@@ -27,7 +27,7 @@ STATUS = {
 
 
 @dataclass
-class Standing:
+class ActiveSharing:
     """Active sharing."""
 
     id: str
@@ -71,11 +71,11 @@ class Model:
     """Expected sharings and events, and those visible to each project."""
 
     owners: dict[str, Project] = field(default_factory=dict)
-    standing: dict[str, Standing] = field(default_factory=dict)
+    active: dict[str, ActiveSharing] = field(default_factory=dict)
     ended: list[str] = field(default_factory=list)
     happened: list[Happened] = field(default_factory=list)
 
-    def record(self, kind: str, sharing: Standing) -> None:
+    def record(self, kind: str, sharing: ActiveSharing) -> None:
         about = (sharing.backup_id, sharing.giver, sharing.recipient, sharing.id)
         self.happened.append(Happened(kind, *about))
 
@@ -88,7 +88,7 @@ class Model:
         owner = self.owners.get(backup_id)
         if owner is not None and owner.id == project_id:
             return "OWNER"
-        shared = (each for each in self.standing.values() if each.recipient.id == project_id)
+        shared = (each for each in self.active.values() if each.recipient.id == project_id)
         return "SHARING" if any(each.backup_id == backup_id for each in shared) else None
 
     def told(self, by: Project, project_id: str, backup_id: str) -> str | None:
@@ -97,24 +97,24 @@ class Model:
         return self.may_read(project_id, backup_id) if own or by.id == project_id else None
 
     def given(self, by: Project) -> set[str]:
-        return {sharing.id for sharing in self.standing.values() if sharing.giver == by}
+        return {sharing.id for sharing in self.active.values() if sharing.giver == by}
 
     def received(self, by: Project) -> set[str]:
-        return {sharing.id for sharing in self.standing.values() if sharing.recipient == by}
+        return {sharing.id for sharing in self.active.values() if sharing.recipient == by}
 
     def end(self, sharing_id: str) -> None:
-        self.record("cancelled", self.standing.pop(sharing_id))
+        self.record("cancelled", self.active.pop(sharing_id))
         self.ended.append(sharing_id)
 
     def recipients(self, backup_id: str) -> set[Project]:
-        return {sharing.recipient for sharing in self.standing.values() if sharing.backup_id == backup_id}
+        return {sharing.recipient for sharing in self.active.values() if sharing.backup_id == backup_id}
 
 
 class Rest:
     """Calls over REST; each returns the status and the relevant part of the response."""
 
-    def __init__(self, house: House, session: aiohttp.ClientSession) -> None:
-        self._base = f"http://{house.rest.address}"
+    def __init__(self, system: System, session: aiohttp.ClientSession) -> None:
+        self._base = f"http://{system.rest.address}"
         self._session = session
 
     async def _call(
@@ -246,16 +246,16 @@ def basis_of(answer: backup_access_pb2.CheckAccessResponse) -> str | None:
 class Game:
     """Makes random calls and compares the responses with the model."""
 
-    def __init__(self, house: House, doors: tuple[Rest, Grpc], seed: int) -> None:
+    def __init__(self, system: System, apis: tuple[Rest, Grpc], seed: int) -> None:
         self._random = random.Random(seed)  # noqa: S311 - a game
-        self._house = house
-        self._doors = doors
-        self._grpc = doors[1]
-        self._projects = [house.new_project() for _ in range(4)]
+        self._system = system
+        self._apis = apis
+        self._grpc = apis[1]
+        self._projects = [system.new_project() for _ in range(4)]
         self._model = Model()
         for project in self._projects:
             for _ in range(3):
-                backup_id = house.put_backup(project)
+                backup_id = system.put_backup(project)
                 self._model.owners[backup_id] = project
                 self._model.happened.append(Happened("backup_put", backup_id, project))
         self.seen: dict[tuple[str, int], int] = {}
@@ -264,23 +264,23 @@ class Game:
         moves: list[Callable[..., object]] = [self._share, self._share, self._get, self._get, self._cancel]
         moves += [self._cancel_all, self._list, self._count, self._events, self._check, self._check_all]
         for _ in range(calls):
-            door, by = self._random.choice(self._doors), self._random.choice(self._projects)
+            api, by = self._random.choice(self._apis), self._random.choice(self._projects)
             at = by if self._random.random() < 0.9 else self._random.choice(self._projects)
             move = self._random.choice(moves)
-            expected, status = await move(door, by, at)  # type: ignore[misc]
+            expected, status = await move(api, by, at)  # type: ignore[misc]
             is_of_one_project = move.__name__ not in ("_check", "_check_all")
             assert status == (expected if by == at or not is_of_one_project else 403), (move.__name__, by, at)
             key = (move.__name__, status)
             self.seen[key] = self.seen.get(key, 0) + 1
 
     def _sharing_id(self) -> str:
-        ids = [*self._model.standing, *self._model.ended[-3:], str(uuid.uuid4())]
+        ids = [*self._model.active, *self._model.ended[-3:], str(uuid.uuid4())]
         return self._random.choice(ids)
 
     def _backup_id(self) -> str:
         return self._random.choice([*self._model.owners, str(uuid.uuid4())])
 
-    async def _share(self, door: Rest | Grpc, by: Project, at: Project) -> tuple[int, int]:
+    async def _share(self, api: Rest | Grpc, by: Project, at: Project) -> tuple[int, int]:
         backup_id = self._backup_id()
         others = [project for project in self._projects if project != at]
         to = self._random.sample(others, self._random.randint(1, 3))
@@ -289,62 +289,62 @@ class Game:
             expected = 404
         elif self._model.recipients(backup_id) & set(to):
             expected = 409
-        status, ids = await door.share(by, at, backup_id, to)
+        status, ids = await api.share(by, at, backup_id, to)
         for project in to if status == 200 else ():
             sharing_id = ids[project.id]
-            sharing = self._model.standing[sharing_id] = Standing(sharing_id, backup_id, at, project)
+            sharing = self._model.active[sharing_id] = ActiveSharing(sharing_id, backup_id, at, project)
             self._model.record("shared", sharing)
         return expected, status
 
-    async def _get(self, door: Rest | Grpc, by: Project, at: Project) -> tuple[int, int]:
+    async def _get(self, api: Rest | Grpc, by: Project, at: Project) -> tuple[int, int]:
         sharing_id = self._sharing_id()
-        sharing = self._model.standing.get(sharing_id)
+        sharing = self._model.active.get(sharing_id)
         expected = 200 if sharing is not None and at in (sharing.giver, sharing.recipient) else 404
-        status, message = await door.get(by, at, sharing_id)
+        status, message = await api.get(by, at, sharing_id)
         if status == 404:  # same message for another project's, a cancelled and an unknown sharing
             assert message == f"Sharing {sharing_id} could not be found."
         return expected, status
 
-    async def _cancel(self, door: Rest | Grpc, by: Project, at: Project) -> tuple[int, int]:
+    async def _cancel(self, api: Rest | Grpc, by: Project, at: Project) -> tuple[int, int]:
         sharing_id = self._sharing_id()
-        sharing = self._model.standing.get(sharing_id)
+        sharing = self._model.active.get(sharing_id)
         expected = 404
         if sharing is not None and at in (sharing.giver, sharing.recipient):
             expected = 200 if at == sharing.giver else 403
-        status, message = await door.cancel(by, at, sharing_id, of_backup=False)
+        status, message = await api.cancel(by, at, sharing_id, of_backup=False)
         if status == 200:
             self._model.end(sharing_id)
         if status == 404:
             assert message == f"Sharing {sharing_id} could not be found."
         return expected, status
 
-    async def _cancel_all(self, door: Rest | Grpc, by: Project, at: Project) -> tuple[int, int]:
+    async def _cancel_all(self, api: Rest | Grpc, by: Project, at: Project) -> tuple[int, int]:
         backup_id = self._backup_id()
         expected = 200 if self._model.owners.get(backup_id) == at else 404
-        status, message = await door.cancel(by, at, backup_id, of_backup=True)
+        status, message = await api.cancel(by, at, backup_id, of_backup=True)
         if status == 200:
-            ended = [each.id for each in self._model.standing.values() if each.backup_id == backup_id]
+            ended = [each.id for each in self._model.active.values() if each.backup_id == backup_id]
             for sharing_id in sorted(ended):
                 self._model.end(sharing_id)
         if status == 404:
             assert message == f"Backup {backup_id} could not be found."
         return expected, status
 
-    async def _list(self, door: Rest | Grpc, by: Project, at: Project) -> tuple[int, int]:
+    async def _list(self, api: Rest | Grpc, by: Project, at: Project) -> tuple[int, int]:
         received = self._random.random() < 0.5
-        status, ids = await door.list(by, at, received=received)
+        status, ids = await api.list(by, at, received=received)
         if status == 200:
             assert ids == (self._model.received(at) if received else self._model.given(at))
         return 200, status
 
-    async def _count(self, door: Rest | Grpc, by: Project, at: Project) -> tuple[int, int]:
+    async def _count(self, api: Rest | Grpc, by: Project, at: Project) -> tuple[int, int]:
         received = self._random.random() < 0.5
-        status, count = await door.count(by, at, received=received)
+        status, count = await api.count(by, at, received=received)
         if status == 200:
             assert count == len(self._model.received(at) if received else self._model.given(at))
         return 200, status
 
-    async def _events(self, door: Rest | Grpc, by: Project, at: Project) -> tuple[int, int]:
+    async def _events(self, api: Rest | Grpc, by: Project, at: Project) -> tuple[int, int]:
         backup_id, other, sharing_id = self._backup_id(), self._random.choice(self._projects), self._sharing_id()
         query, expected = self._random.choice(
             [
@@ -360,7 +360,7 @@ class Game:
                 ),
             ]
         )
-        status, found = await door.events(by, at, query)
+        status, found = await api.events(by, at, query)
         if status == 200:
             assert found == expected, query
         return 200, status
@@ -387,12 +387,12 @@ class Game:
         return 200, 200
 
 
-async def test_random_calls_of_several_projects_leak_nothing(house: House) -> None:
+async def test_random_calls_of_several_projects_leak_nothing(system: System) -> None:
     async with (
         aiohttp.ClientSession() as session,
-        grpc.aio.insecure_channel(house.grpc_address) as channel,
+        grpc.aio.insecure_channel(system.grpc_address) as channel,
     ):
-        game = Game(house, (Rest(house, session), Grpc(channel)), seed=20261124)
+        game = Game(system, (Rest(system, session), Grpc(channel)), seed=20261124)
         await game.play(CALLS)
     every = {("_share", 200), ("_share", 404), ("_share", 409), ("_get", 200), ("_get", 404), ("_cancel", 200)}
     every |= {("_cancel", 403), ("_cancel", 404), ("_cancel_all", 200), ("_cancel_all", 404), ("_list", 200)}

@@ -11,9 +11,9 @@ import pytest
 
 from backupsharing.v2 import backup_access_pb2 as pb
 from backupsharing.v2.backup_access_pb2_grpc import BackupAccessServiceStub
-from tests.support.house import SERVICE_TOKEN, House, Project
 from tests.support.ports import free_address
 from tests.support.rest import Rest, assert_failure
+from tests.support.system import SERVICE_TOKEN, Project, System
 from tests.support.watching import watching
 
 ENGINES = ("sqlite", "postgres")
@@ -23,7 +23,7 @@ ACTOR = {"by_project_id", "by_user_id", "request_id"}
 
 @pytest.mark.parametrize("sse", [True, False])
 async def test_giver_and_recipient_see_a_share_as_it_happens(
-    house: House, rest: Rest, giver: Project, recipient: Project, backup_id: str, sse: bool
+    system: System, rest: Rest, giver: Project, recipient: Project, backup_id: str, sse: bool
 ) -> None:
     async with (
         watching(rest.address, giver.path, giver.token, sse=sse) as of_giver,
@@ -33,7 +33,7 @@ async def test_giver_and_recipient_see_a_share_as_it_happens(
             begun = await stream.record()
             assert begun is not None
             assert set(begun.body) == {"cursor"}
-        answer = await house.share(giver, backup_id, recipient.id)
+        answer = await system.share(giver, backup_id, recipient.id)
         given, got = await of_giver.event(), await of_recipient.event()
     assert given.body["cursor"] == given.event["cursor"] == got.event["cursor"]
     assert given.id == got.id == (given.body["cursor"] if sse else "")
@@ -43,20 +43,22 @@ async def test_giver_and_recipient_see_a_share_as_it_happens(
 
 
 async def test_a_watch_from_the_beginning_goes_on_to_the_present(
-    house: House, rest: Rest, giver: Project, recipient: Project, backup_id: str
+    system: System, rest: Rest, giver: Project, recipient: Project, backup_id: str
 ) -> None:
     for project in (recipient.id, "other"):
-        await house.share(giver, backup_id, project)
+        await system.share(giver, backup_id, project)
     async with watching(rest.address, giver.path, giver.token, f"from_beginning=true&backup_id={backup_id}") as stream:
         past = [(await stream.event()).event["kind"] for _ in range(3)]
-        await house.rest.call("DELETE", f"{giver.path}/{backup_id}?is_backup_id=true", token=giver.token)
+        await system.rest.call("DELETE", f"{giver.path}/{backup_id}?is_backup_id=true", token=giver.token)
         now = [(await stream.event()).event["kind"] for _ in range(2)]
     assert (past, now) == (["backup_put", "shared", "shared"], ["cancelled", "cancelled"])
 
 
-async def test_a_browser_resumes_by_its_last_event_id(house: House, rest: Rest, giver: Project, backup_id: str) -> None:
+async def test_a_browser_resumes_by_its_last_event_id(
+    system: System, rest: Rest, giver: Project, backup_id: str
+) -> None:
     for project in ("one", "two", "three"):
-        await house.share(giver, backup_id, project)
+        await system.share(giver, backup_id, project)
     async with watching(rest.address, giver.path, giver.token, "from_beginning=true") as stream:
         first, second, third = [await stream.event() for _ in range(3)]
     assert [each.event.get("to_project_id") for each in (first, second, third)] == [None, "one", "two"]
@@ -84,10 +86,10 @@ async def test_nobody_watches_another_project(rest: Rest, idle: Project, giver: 
 
 
 async def test_changes_through_another_server_reach_a_watch(
-    house: House, rest: Rest, giver: Project, backup_id: str
+    system: System, rest: Rest, giver: Project, backup_id: str
 ) -> None:
     address = free_address()
-    other = await asyncio.to_thread(house.start_another, address)
+    other = await asyncio.to_thread(system.start_another, address)
     try:
         async with (
             watching(rest.address, giver.path, giver.token) as stream,
@@ -99,7 +101,7 @@ async def test_changes_through_another_server_reach_a_watch(
             )
             assert not (await other_watch.read()).HasField("event")
             for project in map(str, range(20)):
-                await house.share(giver, backup_id, project)
+                await system.share(giver, backup_id, project)
                 theirs, ours = await other_watch.read(), await stream.event()
                 assert (theirs.event.to_project_id, theirs.cursor) == (project, ours.id)
     finally:
@@ -107,7 +109,7 @@ async def test_changes_through_another_server_reach_a_watch(
 
 
 async def test_more_watches_than_a_connection_holds_all_begin(
-    house: House, rest: Rest, giver: Project, backup_id: str
+    system: System, rest: Rest, giver: Project, backup_id: str
 ) -> None:
     async with AsyncExitStack() as streams:
         opened = [
@@ -115,25 +117,25 @@ async def test_more_watches_than_a_connection_holds_all_begin(
         ]
         for stream in opened:
             assert await stream.record() is not None
-        await house.share(giver, backup_id, "one")
+        await system.share(giver, backup_id, "one")
         assert {(await stream.event()).event["to_project_id"] for stream in opened} == {"one"}
 
 
 async def test_an_event_committed_late_is_neither_lost_nor_repeated(
-    house: House, rest: Rest, giver: Project, backup_id: str
+    system: System, rest: Rest, giver: Project, backup_id: str
 ) -> None:
-    if not house.postgres:
+    if not system.postgres:
         pytest.skip("SQLite has one writer, which commits in the order of the numbers")
     columns = "at, kind, backup_id, from_project_id, to_project_id, by_project_id, by_user_id, request_id"
     row = (1, "shared", backup_id, giver.id, "late", giver.id, "member", "")
     async with watching(rest.address, giver.path, giver.token) as stream:
         assert await stream.record() is not None
-        with psycopg.connect(house.postgres) as session:
+        with psycopg.connect(system.postgres) as session:
             session.execute(f"INSERT INTO sharing_events ({columns}) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)", row)  # noqa: S608
-            await house.share(giver, backup_id, "early")
+            await system.share(giver, backup_id, "early")
             early = await stream.event()
             session.commit()
-        await house.share(giver, backup_id, "last")
+        await system.share(giver, backup_id, "last")
         others = [await stream.event() for _ in range(2)]
     assert early.event["to_project_id"] == "early"
     assert {each.event["to_project_id"] for each in others} == {"late", "last"}

@@ -10,19 +10,19 @@ from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
 from backupsharing.v2 import backup_sharing_pb2 as pb
-from tests.support.house import House, Project
 from tests.support.programs import PATIENCE
 from tests.support.rest import assert_success
+from tests.support.system import Project, System
 
 UNKNOWN_ID = "00000000-0000-4000-8000-00000000dead"
 
 
-def share_over_grpc(house: House, giver: Project, backup_id: str, *recipients: str, token: str = "") -> grpc.RpcError:
+def share_over_grpc(system: System, giver: Project, backup_id: str, *recipients: str, token: str = "") -> grpc.RpcError:
     request = pb.ShareBackupRequest(
         project_id=giver.id, shared=pb.BackupRecipients(backup_id=backup_id, to_project_ids=recipients)
     )
     with pytest.raises(grpc.RpcError) as caught:
-        house.sharings.ShareBackup(request, metadata=[("x-auth-token", token or giver.token)], timeout=PATIENCE)
+        system.sharings.ShareBackup(request, metadata=[("x-auth-token", token or giver.token)], timeout=PATIENCE)
     return caught.value
 
 
@@ -45,11 +45,11 @@ def details(error: grpc.RpcError) -> dict[type[Message], Message]:
     ],
 )
 async def test_a_grpc_failure_carries_its_reason_and_documented_code(
-    house: House, giver: Project, backup_id: str, given: str | None, recipients: list[str], code: str, reason: str,
+    system: System, giver: Project, backup_id: str, given: str | None, recipients: list[str], code: str, reason: str,
     shown: str,
 ) -> None:  # fmt: skip
-    assert_success(await house.share(giver, backup_id, "existing"))
-    error = share_over_grpc(house, giver, backup_id if given is None else given, *recipients)
+    assert_success(await system.share(giver, backup_id, "existing"))
+    error = share_over_grpc(system, giver, backup_id if given is None else given, *recipients)
     found = details(error)
     info = found[error_details_pb2.ErrorInfo]
     assert (error.code().name, info.reason, info.metadata["code"]) == (code, reason, shown)  # type: ignore[attr-defined]
@@ -57,7 +57,7 @@ async def test_a_grpc_failure_carries_its_reason_and_documented_code(
     uuid.UUID(found[error_details_pb2.RequestInfo].request_id.removeprefix("req-"))
 
 
-async def test_an_unknown_token_over_grpc_is_unauthenticated(house: House, giver: Project, backup_id: str) -> None:
-    error = share_over_grpc(house, giver, backup_id, "recipient", token="unknown")
+async def test_an_unknown_token_over_grpc_is_unauthenticated(system: System, giver: Project, backup_id: str) -> None:
+    error = share_over_grpc(system, giver, backup_id, "recipient", token="unknown")
     info = details(error)[error_details_pb2.ErrorInfo]
     assert (error.code(), info.reason) == (grpc.StatusCode.UNAUTHENTICATED, "TOKEN_INVALID")  # type: ignore[attr-defined]

@@ -15,11 +15,11 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from backupsharing.v2 import backup_sharing_pb2 as pb
-from tests.support.house import House, Project, write_tokens
 from tests.support.ports import free_address
 from tests.support.programs import PATIENCE, Program, Programs
 from tests.support.rest import Rest, assert_failure, assert_success
 from tests.support.stub_server import StubServer
+from tests.support.system import Project, System, write_tokens
 from tests.support.wire import Answer
 
 pytestmark = pytest.mark.resilience
@@ -27,47 +27,47 @@ pytestmark = pytest.mark.resilience
 GATEWAY_PATH = "/v2/project/os-vendor-backup-sharing/count"
 
 
-def begin_share(house: House, giver: Project, backup_id: str) -> grpc.Future:
+def begin_share(system: System, giver: Project, backup_id: str) -> grpc.Future:
     """Start a share that waits for the database lock; return once the server has received it."""
     metadata = [("x-auth-token", giver.token)]
     recipients = pb.BackupRecipients(backup_id=backup_id, to_project_ids=["recipient"])
-    call = house.sharings.ShareBackup.future(
+    call = system.sharings.ShareBackup.future(
         pb.ShareBackupRequest(project_id=giver.id, shared=recipients), metadata=metadata, timeout=PATIENCE
     )
     # Reads overtake the waiting change on the same connection.
-    house.sharings.CountSharings(pb.CountSharingsRequest(project_id=giver.id), metadata=metadata)
+    system.sharings.CountSharings(pb.CountSharingsRequest(project_id=giver.id), metadata=metadata)
     assert not call.done()
     return call
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-async def test_the_first_signal_lets_the_server_finish_its_calls(own_house: House, number: signal.Signals) -> None:
-    giver = own_house.new_project()
-    backup_id = own_house.put_backup(giver)
-    with own_house.locked():
-        call = begin_share(own_house, giver, backup_id)
-        own_house.server.signal(number)
-        await asyncio.to_thread(own_house.server.wait_for, '"event":"draining"')
-        answer = await own_house.rest.call("GET", f"{giver.path}/count", token=giver.token)
+async def test_the_first_signal_lets_the_server_finish_its_calls(own_system: System, number: signal.Signals) -> None:
+    giver = own_system.new_project()
+    backup_id = own_system.put_backup(giver)
+    with own_system.locked():
+        call = begin_share(own_system, giver, backup_id)
+        own_system.server.signal(number)
+        await asyncio.to_thread(own_system.server.wait_for, '"event":"draining"')
+        answer = await own_system.rest.call("GET", f"{giver.path}/count", token=giver.token)
         assert_failure(answer, 503, "VolumeBackup.0900")
-        assert own_house.server.is_running
+        assert own_system.server.is_running
     (sharing,) = (await asyncio.to_thread(call.result, PATIENCE)).shared
-    own_house.close()  # an idle client that does not read would delay the server's end
-    assert await asyncio.to_thread(own_house.server.wait) == 0
-    assert [row[0] for row in own_house.rows(backup_id)] == [sharing.id]
+    own_system.close()  # an idle client that does not read would delay the server's end
+    assert await asyncio.to_thread(own_system.server.wait) == 0
+    assert [row[0] for row in own_system.rows(backup_id)] == [sharing.id]
 
 
-async def test_the_second_signal_ends_the_server_storing_nothing(own_house: House) -> None:
-    giver = own_house.new_project()
-    backup_id = own_house.put_backup(giver)
-    with own_house.locked():
-        call = begin_share(own_house, giver, backup_id)
-        own_house.server.signal(signal.SIGTERM)
-        await asyncio.to_thread(own_house.server.wait_for, '"event":"draining"')
-        own_house.server.signal(signal.SIGTERM)
-        assert await asyncio.to_thread(own_house.server.wait) == 128 + signal.SIGTERM
+async def test_the_second_signal_ends_the_server_storing_nothing(own_system: System) -> None:
+    giver = own_system.new_project()
+    backup_id = own_system.put_backup(giver)
+    with own_system.locked():
+        call = begin_share(own_system, giver, backup_id)
+        own_system.server.signal(signal.SIGTERM)
+        await asyncio.to_thread(own_system.server.wait_for, '"event":"draining"')
+        own_system.server.signal(signal.SIGTERM)
+        assert await asyncio.to_thread(own_system.server.wait) == 128 + signal.SIGTERM
     assert await asyncio.to_thread(call.exception, PATIENCE) is not None
-    assert own_house.rows(backup_id) == []
+    assert own_system.rows(backup_id) == []
 
 
 async def held_request(programs: Programs, stub: StubServer) -> tuple[Program, asyncio.Task[Answer]]:
@@ -102,18 +102,18 @@ async def test_the_second_signal_ends_the_gateway_at_once(programs: Programs, st
         await request
 
 
-async def test_both_programs_end_when_their_parent_is_gone(own_house: House) -> None:
-    for program in (own_house.gateway, own_house.server):
+async def test_both_programs_end_when_their_parent_is_gone(own_system: System) -> None:
+    for program in (own_system.gateway, own_system.server):
         program.close_stdin()
         assert await asyncio.to_thread(program.wait) == 0
 
 
-def test_the_server_is_healthy_with_its_store_without_a_token(own_house: House) -> None:
-    stub = health_pb2_grpc.HealthStub(own_house.channel)
+def test_the_server_is_healthy_with_its_store_without_a_token(own_system: System) -> None:
+    stub = health_pb2_grpc.HealthStub(own_system.channel)
     for service in ("", "backupsharing.v2.BackupSharingService", "backupsharing.v2.BackupCatalogService"):
         answer = stub.Check(health_pb2.HealthCheckRequest(service=service))
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
-    with own_house.locked():
+    with own_system.locked():
         until = time.monotonic() + PATIENCE  # a health result is cached for one second
         while stub.Check(health_pb2.HealthCheckRequest()).status != health_pb2.HealthCheckResponse.NOT_SERVING:
             assert time.monotonic() < until
@@ -173,9 +173,9 @@ def test_a_file_that_is_no_token_file_is_named(programs: Programs, tmp_path: Pat
 
 
 def test_a_database_of_a_newer_version_is_refused(programs: Programs, tmp_path: Path) -> None:
-    house = House(tmp_path, programs, 1)
-    house.close()
-    house.server.end()
+    system = System(tmp_path, programs, 1)
+    system.close()
+    system.server.end()
     with closing(sqlite3.connect(tmp_path / "sharings.db", isolation_level=None)) as connection:
         connection.execute("UPDATE _sqlite_migrations SET name = '9999_from_the_future'")
     files = ("--database", str(tmp_path / "sharings.db"), "--tokens", str(tmp_path / "tokens.json"))

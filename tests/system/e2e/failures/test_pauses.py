@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.house import House
 from tests.support.programs import Program, Programs
+from tests.support.system import System
 from tests.support.wire import Answer
 
 pytestmark = pytest.mark.resilience
@@ -33,13 +33,13 @@ async def test_after_a_pause_every_answer_is_true(
     programs: Programs, tmp_path: Path, request: pytest.FixtureRequest, engine: str, paused: str
 ) -> None:
     postgres = request.getfixturevalue("database_url") if engine == "postgres" else ""
-    house = House(tmp_path, programs, 1, postgres=postgres)
-    giver = house.new_project()
-    backups = [house.put_backup(giver) for _ in range(6)]
+    system = System(tmp_path, programs, 1, postgres=postgres)
+    giver = system.new_project()
+    backups = [system.put_backup(giver) for _ in range(6)]
     answered = asyncio.Event()
 
     async def share(number: int) -> Answer:
-        answer = await house.share(giver, backups[number % len(backups)], f"to-{number}", Grpc_Timeout=TIMEOUT)
+        answer = await system.share(giver, backups[number % len(backups)], f"to-{number}", Grpc_Timeout=TIMEOUT)
         answered.set()
         return answer
 
@@ -47,9 +47,9 @@ async def test_after_a_pause_every_answer_is_true(
         answered.clear()
         sharing = [asyncio.create_task(share(number)) for number in range(first, first + CALLS)]
         await answered.wait()
-        await pause(getattr(house, paused))
+        await pause(getattr(system, paused))
         answers = dict(enumerate(await asyncio.gather(*sharing), first))
-        stored = {to for backup_id in backups for _, to, _ in house.rows(backup_id)}
+        stored = {to for backup_id in backups for _, to, _ in system.rows(backup_id)}
         for number, answer in answers.items():
             is_stored = f"to-{number}" in stored
             match answer.status:
@@ -62,4 +62,4 @@ async def test_after_a_pause_every_answer_is_true(
                     assert "may be stored" in answer.error["message"]
                 case other:
                     pytest.fail(f"{other} after a pause: {answer}")
-    house.close()
+    system.close()

@@ -9,8 +9,8 @@ import h2.connection
 import h2.events
 import pytest
 
-from tests.support.house import House
 from tests.support.programs import PATIENCE
+from tests.support.system import System
 
 pytestmark = pytest.mark.resilience
 
@@ -18,8 +18,8 @@ PINGS = 5
 """Number of pings. gRPC by default tolerates two within two hours on a connection without calls."""
 
 
-async def test_a_server_answers_pings_every_second(house: House) -> None:
-    host, _, port = house.grpc_address.rpartition(":")
+async def test_a_server_answers_pings_every_second(system: System) -> None:
+    host, _, port = system.grpc_address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     connection = h2.connection.H2Connection(h2.config.H2Configuration())
     connection.initiate_connection()

@@ -12,12 +12,12 @@ import pytest
 
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2.backup_sharing_pb2_grpc import BackupSharingServiceStub
-from tests.support.house import House, Project
 from tests.support.ports import free_address
 from tests.support.postgres.databases import new_database
 from tests.support.postgres.server import PostgresServer
 from tests.support.programs import PATIENCE, Programs
 from tests.support.rest import Rest, assert_success
+from tests.support.system import Project, System
 
 pytestmark = pytest.mark.resilience
 
@@ -25,35 +25,35 @@ SERVERS = 3
 
 
 class Replicas:
-    """House with additional servers on its database, each with its own gateway."""
+    """System with additional servers on its database, each with its own gateway."""
 
-    def __init__(self, house: House, programs: Programs) -> None:
-        self.house = house
+    def __init__(self, system: System, programs: Programs) -> None:
+        self.system = system
         addresses = [free_address() for _ in range(SERVERS - 1)]
-        self.servers = [house.server, *map(house.start_another, addresses)]
-        self.addresses = [house.grpc_address, *addresses]
-        self.doors = [Rest(free_address()) for _ in self.addresses]
-        for door, address in zip(self.doors, self.addresses, strict=True):
-            programs.gateway(door.address, address)
+        self.servers = [system.server, *map(system.start_another, addresses)]
+        self.addresses = [system.grpc_address, *addresses]
+        self.gateways = [Rest(free_address()) for _ in self.addresses]
+        for gateway, address in zip(self.gateways, self.addresses, strict=True):
+            programs.gateway(gateway.address, address)
 
 
 @pytest.fixture(scope="module")
 def replicas(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
     """Servers and gateways with projects for all tests of the module; tests must not stop them."""
     with Programs() as programs:
-        house = House(tmp_path_factory.mktemp("house"), programs, 40, postgres=new_database(postgres))
-        yield Replicas(house, programs)
-        house.close()
+        system = System(tmp_path_factory.mktemp("system"), programs, 40, postgres=new_database(postgres))
+        yield Replicas(system, programs)
+        system.close()
 
 
 @pytest.fixture
 def giver(replicas: Replicas) -> Project:
-    return replicas.house.new_project()
+    return replicas.system.new_project()
 
 
 @pytest.fixture
 def backup_id(replicas: Replicas, giver: Project) -> str:
-    return replicas.house.put_backup(giver)
+    return replicas.system.put_backup(giver)
 
 
 def share_body(backup_id: str, *recipients: str) -> dict[str, object]:
@@ -65,15 +65,16 @@ async def test_of_64_identical_shares_over_three_servers_one_wins(
 ) -> None:
     body = share_body(backup_id, "one", "two")
     calls = (
-        replicas.doors[number % SERVERS].call("POST", giver.path, token=giver.token, body=body) for number in range(64)
+        replicas.gateways[number % SERVERS].call("POST", giver.path, token=giver.token, body=body)
+        for number in range(64)
     )
     answers = await asyncio.gather(*calls)
     assert Counter(answer.status for answer in answers) == {200: 1, 409: 63}
     (winner,) = (answer.json["shared"] for answer in answers if answer.status == 200)
-    assert sorted(row[:2] for row in replicas.house.rows(backup_id)) == sorted(
+    assert sorted(row[:2] for row in replicas.system.rows(backup_id)) == sorted(
         (item["id"], item["to_project_id"]) for item in winner
     )
-    assert replicas.house.events(backup_id) == {"backup_put": 1, "shared": 2}
+    assert replicas.system.events(backup_id) == {"backup_put": 1, "shared": 2}
 
 
 async def test_of_64_shares_with_one_key_all_get_the_first_answer(
@@ -81,19 +82,19 @@ async def test_of_64_shares_with_one_key_all_get_the_first_answer(
 ) -> None:
     body, key = share_body(backup_id, "one"), {"Idempotency-Key": "the-key"}
     calls = (
-        replicas.doors[number % SERVERS].call("POST", giver.path, token=giver.token, body=body, headers=key)
+        replicas.gateways[number % SERVERS].call("POST", giver.path, token=giver.token, body=body, headers=key)
         for number in range(64)
     )
     answers = [assert_success(answer) for answer in await asyncio.gather(*calls)]
     assert all(answer == answers[0] for answer in answers)
-    assert len(replicas.house.rows(backup_id)) == 1
+    assert len(replicas.system.rows(backup_id)) == 1
 
 
 async def test_what_one_server_acknowledged_every_other_knows_at_once(
     replicas: Replicas, giver: Project, backup_id: str
 ) -> None:
     for number in range(30):
-        writer, reader = replicas.doors[number % SERVERS], replicas.doors[(number + 1) % SERVERS]
+        writer, reader = replicas.gateways[number % SERVERS], replicas.gateways[(number + 1) % SERVERS]
         body = share_body(backup_id, f"recipient-{number}")
         shared = assert_success(await writer.call("POST", giver.path, token=giver.token, body=body))["shared"][0]
         target = f"{giver.path}/{shared['id']}"
@@ -108,7 +109,7 @@ async def test_a_list_begun_at_one_server_goes_on_at_the_others(
 ) -> None:
     everyone = [f"recipient-{number}" for number in range(10)]
     body = share_body(backup_id, *everyone)
-    assert_success(await replicas.doors[0].call("POST", giver.path, token=giver.token, body=body))
+    assert_success(await replicas.gateways[0].call("POST", giver.path, token=giver.token, body=body))
     channels = [grpc.insecure_channel(address) for address in replicas.addresses]
     found, token = list[str](), ""
     for number in range(len(everyone)):
@@ -125,17 +126,17 @@ async def test_a_list_begun_at_one_server_goes_on_at_the_others(
 async def test_during_an_outage_calls_are_503_and_then_go_on(
     own_postgres: PostgresServer, programs: Programs, tmp_path: Path
 ) -> None:
-    house = House(tmp_path, programs, 1, "--busy-timeout", "1.5", postgres=own_postgres.url)
-    giver = house.new_project()
-    backup_id = house.put_backup(giver)
-    assert_success(await house.share(giver, backup_id, "before"))
+    system = System(tmp_path, programs, 1, "--busy-timeout", "1.5", postgres=own_postgres.url)
+    giver = system.new_project()
+    backup_id = system.put_backup(giver)
+    assert_success(await system.share(giver, backup_id, "before"))
     await asyncio.to_thread(own_postgres.stop)
-    for answer in (await house.share(giver, backup_id, "meanwhile"), await house.list(giver)):
+    for answer in (await system.share(giver, backup_id, "meanwhile"), await system.list(giver)):
         assert (answer.status, answer.json["error"]["code"]) == (503, "VolumeBackup.0900")
         assert int(answer.headers["Retry-After"]) >= 1
     await asyncio.to_thread(own_postgres.start)
     async with asyncio.timeout(PATIENCE):
-        while (await house.share(giver, backup_id, "after")).status == 503:  # noqa: ASYNC110 -- another process
+        while (await system.share(giver, backup_id, "after")).status == 503:  # noqa: ASYNC110 -- another process
             await asyncio.sleep(0.05)
-    assert [row[1] for row in house.rows(backup_id)] == ["before", "after"]
-    house.close()
+    assert [row[1] for row in system.rows(backup_id)] == ["before", "after"]
+    system.close()

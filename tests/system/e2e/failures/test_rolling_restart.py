@@ -19,10 +19,10 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from backupsharing.v2 import backup_sharing_pb2 as pb
-from tests.support.house import READER_TOKEN, House, Project
 from tests.support.ports import free_address
 from tests.support.programs import PATIENCE, Program, Programs
 from tests.support.rest import Rest, assert_failure
+from tests.support.system import READER_TOKEN, Project, System
 from tests.support.wire import Answer
 
 pytestmark = pytest.mark.resilience
@@ -35,9 +35,9 @@ SERVER_NOTICE, GATEWAY_NOTICE = ("--drain-notice", "1"), ("--drain-notice", "3")
 
 @dataclass
 class Row:
-    """Three servers on one database, those of the house and two more, with two gateways in front of all."""
+    """Three servers on one database, those of the system and two more, with two gateways in front of all."""
 
-    house: House
+    system: System
     addresses: list[str]
     servers: list[Program]
     gateways: list[Rest]
@@ -60,7 +60,7 @@ class Row:
 
     async def start(self, index: int) -> None:
         """Start a server that has ended."""
-        self.servers[index] = await asyncio.to_thread(self.house.start_another, self.addresses[index])
+        self.servers[index] = await asyncio.to_thread(self.system.start_another, self.addresses[index])
 
 
 @dataclass
@@ -104,22 +104,22 @@ class Load:
 def row(request: pytest.FixtureRequest, programs: Programs, tmp_path: Path) -> Iterator[Row]:
     multiplex, engine = request.param.split()
     postgres = request.getfixturevalue("database_url") if engine == "postgres" else ""
-    house = House(tmp_path, programs, 1, *UNBOUNDED, *SERVER_NOTICE, postgres=postgres)
+    system = System(tmp_path, programs, 1, *UNBOUNDED, *SERVER_NOTICE, postgres=postgres)
     others = [free_address(), free_address()]
-    servers = [house.server, *map(house.start_another, others)]
-    addresses = [house.grpc_address, *others]
+    servers = [system.server, *map(system.start_another, others)]
+    addresses = [system.grpc_address, *others]
     gateways = [Rest(free_address()) for _ in range(2)]
-    row = Row(house, addresses, servers, gateways, multiplex)
+    row = Row(system, addresses, servers, gateways, multiplex)
     for index in range(len(gateways)):
         row.start_gateway(index, programs)
     yield row
-    house.close()
+    system.close()
 
 
 async def test_a_rolling_restart_of_three_servers_fails_no_request(row: Row) -> None:
-    giver = row.house.new_project()
-    backup_id = row.house.put_backup(giver)
-    row.house.close()  # an idle client that does not read would delay the server's end
+    giver = row.system.new_project()
+    backup_id = row.system.put_backup(giver)
+    row.system.close()  # an idle client that does not read would delay the server's end
     load = Load(row, giver, backup_id)
     working = [asyncio.create_task(work) for work in load.workers()]
     for index in (0, 1, 2, 0):
@@ -128,7 +128,7 @@ async def test_a_rolling_restart_of_three_servers_fails_no_request(row: Row) -> 
     await asyncio.gather(*working)
     assert [answer for answer in load.answers if answer.status != 200] == []
     assert len(load.acknowledged) == load.asked > 0
-    assert stored(row.house, backup_id) == sorted(load.acknowledged)
+    assert stored(row.system, backup_id) == sorted(load.acknowledged)
 
 
 class LoadBalancer:
@@ -161,8 +161,8 @@ class LoadBalancer:
 
 @pytest.mark.parametrize("row", ["--multiplex postgres"], indirect=True)
 async def test_a_rolling_restart_of_two_gateways_fails_no_request(row: Row, programs: Programs) -> None:
-    giver = row.house.new_project()
-    backup_id = row.house.put_backup(giver)
+    giver = row.system.new_project()
+    backup_id = row.system.put_backup(giver)
     balancer = LoadBalancer(row.gateways)
     watching = asyncio.create_task(balancer.watch())
     load = Load(row, giver, backup_id)
@@ -179,14 +179,14 @@ async def test_a_rolling_restart_of_two_gateways_fails_no_request(row: Row, prog
     watching.cancel()
     assert [answer for answer in load.answers if answer.status != 200] == []
     assert len(load.acknowledged) == load.asked > 0
-    assert stored(row.house, backup_id) == sorted(load.acknowledged)
+    assert stored(row.system, backup_id) == sorted(load.acknowledged)
 
 
 @pytest.mark.parametrize("has_keys", [True, False])
 async def test_a_killed_server_fails_only_changes_without_a_key(row: Row, has_keys: bool) -> None:
-    giver = row.house.new_project()
-    backup_id = row.house.put_backup(giver)
-    row.house.close()  # an idle client that does not read would delay the server's end
+    giver = row.system.new_project()
+    backup_id = row.system.put_backup(giver)
+    row.system.close()  # an idle client that does not read would delay the server's end
     load = Load(row, giver, backup_id, has_keys)
     working = [asyncio.create_task(work) for work in load.workers()]
     for index in (1, 2):
@@ -198,7 +198,7 @@ async def test_a_killed_server_fails_only_changes_without_a_key(row: Row, has_ke
     load.is_over = True
     await asyncio.gather(*working)
     failed = [answer for answer in load.answers if answer.status != 200]
-    found = stored(row.house, backup_id)
+    found = stored(row.system, backup_id)
     for answer in failed:
         assert_failure(answer, 503, "VolumeBackup.0900")
     assert len(failed) == load.asked - len(load.acknowledged) <= (0 if has_keys else 2 * WRITERS)
@@ -206,21 +206,21 @@ async def test_a_killed_server_fails_only_changes_without_a_key(row: Row, has_ke
     assert len(found) <= load.asked
 
 
-def stored(house: House, backup_id: str) -> list[str]:
+def stored(system: System, backup_id: str) -> list[str]:
     """Return the ids of all sharings of a backup, including ended ones."""
-    return [row[0] for row in house.rows(backup_id)]
+    return [row[0] for row in system.rows(backup_id)]
 
 
-def drained(house: House, *, watched: bool) -> tuple[bool, float]:
+def drained(system: System, *, watched: bool) -> tuple[bool, float]:
     """Stop a server; return whether it still serves a call while draining, and the seconds until its end."""
     if watched:
-        watch = HealthStub(house.channel).Watch(HealthCheckRequest(), timeout=PATIENCE)
+        watch = HealthStub(system.channel).Watch(HealthCheckRequest(), timeout=PATIENCE)
         assert next(watch).status == HealthCheckResponse.SERVING
-    count = partial(house.sharings.CountSharings, pb.CountSharingsRequest(project_id=house.documented_giver.id))
+    count = partial(system.sharings.CountSharings, pb.CountSharingsRequest(project_id=system.documented_giver.id))
     count(metadata=[("x-auth-token", READER_TOKEN)])
     began = time.monotonic()
-    house.server.signal(signal.SIGTERM)
-    house.server.wait_for('"event":"draining"')
+    system.server.signal(signal.SIGTERM)
+    system.server.wait_for('"event":"draining"')
     try:
         count(metadata=[("x-auth-token", READER_TOKEN)])
         answered = True
@@ -228,14 +228,14 @@ def drained(house: House, *, watched: bool) -> tuple[bool, float]:
         answered = False
     if watched:
         assert next(watch).status == HealthCheckResponse.NOT_SERVING
-    assert house.server.wait() == 0
+    assert system.server.wait() == 0
     return answered, time.monotonic() - began
 
 
 @pytest.mark.parametrize("watched", [True, False])
 def test_a_server_that_stops_takes_calls_only_while_watched(programs: Programs, tmp_path: Path, watched: bool) -> None:
-    house = House(tmp_path, programs, 1, "--drain-notice", "5")
-    answered, seconds = drained(house, watched=watched)
-    house.close()
+    system = System(tmp_path, programs, 1, "--drain-notice", "5")
+    answered, seconds = drained(system, watched=watched)
+    system.close()
     assert answered or not watched  # gRPC takes a moment to stop accepting calls
     assert (seconds >= 5) is watched

@@ -15,11 +15,11 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, QuotaFailure, RetryInfo
 
 from backupsharing.v2 import backup_sharing_pb2 as pb
-from tests.support.house import House
 from tests.support.ports import free_address
 from tests.support.programs import Programs
 from tests.support.rest import Rest, assert_failure, assert_success
 from tests.support.stub_server import StubServer
+from tests.support.system import System
 from tests.support.wire import Answer
 
 pytestmark = pytest.mark.resilience
@@ -185,10 +185,10 @@ async def test_the_server_gets_token_trace_and_request_id_and_no_more(stub: Stub
 
 
 @pytest.fixture(scope="session")
-def hasty_rest(_stub_server: StubServer, standing_programs: Programs) -> Rest:
+def hasty_rest(_stub_server: StubServer, session_programs: Programs) -> Rest:
     """Gateway in front of the stub with a call timeout of 0.5 seconds and a commit margin of 0.2 seconds."""
     rest = Rest(free_address())
-    standing_programs.gateway(rest.address, _stub_server.address, "--timeout", "0.5", "--commit-margin", "0.2")
+    session_programs.gateway(rest.address, _stub_server.address, "--timeout", "0.5", "--commit-margin", "0.2")
     return rest
 
 
@@ -297,16 +297,16 @@ async def test_503_when_the_server_is_down(programs: Programs, absent_address: s
         assert absent_address not in answer.body.decode()
 
 
-async def test_503_when_the_server_dies_during_the_call(own_house: House) -> None:
-    giver = own_house.new_project()
-    backup_id = own_house.put_backup(giver)
-    with own_house.locked():
-        waiting = asyncio.ensure_future(own_house.share(giver, backup_id, "recipient"))
+async def test_503_when_the_server_dies_during_the_call(own_system: System) -> None:
+    giver = own_system.new_project()
+    backup_id = own_system.put_backup(giver)
+    with own_system.locked():
+        waiting = asyncio.ensure_future(own_system.share(giver, backup_id, "recipient"))
         # Reads overtake the waiting change on the same connection to the server.
-        assert await own_house.count(giver) == 0
-        own_house.server.signal(signal.SIGKILL)
+        assert await own_system.count(giver) == 0
+        own_system.server.signal(signal.SIGKILL)
         assert_failure(await waiting, 503, "VolumeBackup.0900")
-    assert own_house.rows(backup_id) == []
+    assert own_system.rows(backup_id) == []
 
 
 @pytest_asyncio.fixture

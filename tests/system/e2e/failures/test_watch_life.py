@@ -14,12 +14,12 @@ import pytest
 
 from backupsharing.v2 import backup_access_pb2 as pb
 from backupsharing.v2.backup_access_pb2_grpc import BackupAccessServiceStub
-from tests.support.house import SERVICE_TOKEN, House, Project
 from tests.support.ports import free_address
 from tests.support.postgres.databases import new_database
 from tests.support.postgres.server import PostgresServer
 from tests.support.programs import PATIENCE, Programs
 from tests.support.rest import Rest
+from tests.support.system import SERVICE_TOKEN, Project, System
 from tests.support.watching import Watching, watching
 
 pytestmark = pytest.mark.resilience
@@ -28,13 +28,13 @@ SERVICE = [("x-auth-token", SERVICE_TOKEN)]
 
 
 @pytest.fixture
-def giver(own_house: House) -> Project:
-    return own_house.new_project()
+def giver(own_system: System) -> Project:
+    return own_system.new_project()
 
 
 @pytest.fixture
-def backup_id(own_house: House, giver: Project) -> str:
-    return own_house.put_backup(giver)
+def backup_id(own_system: System, giver: Project) -> str:
+    return own_system.put_backup(giver)
 
 
 async def ended(stream: Watching) -> None:
@@ -47,20 +47,20 @@ async def ended(stream: Watching) -> None:
 
 
 async def test_a_drained_server_ends_a_watch_that_resumes_elsewhere(
-    own_house: House, programs: Programs, giver: Project, backup_id: str
+    own_system: System, programs: Programs, giver: Project, backup_id: str
 ) -> None:
     address, rest = free_address(), Rest(free_address())
-    await asyncio.to_thread(own_house.start_another, address)
-    await asyncio.to_thread(programs.gateway, rest.address, f"{own_house.grpc_address},{address}")
-    async with watching(own_house.rest.address, giver.path, giver.token) as stream:
+    await asyncio.to_thread(own_system.start_another, address)
+    await asyncio.to_thread(programs.gateway, rest.address, f"{own_system.grpc_address},{address}")
+    async with watching(own_system.rest.address, giver.path, giver.token) as stream:
         assert await stream.record() is not None
-        await own_house.share(giver, backup_id, "one")
+        await own_system.share(giver, backup_id, "one")
         seen = await stream.event()
-        own_house.server.signal(signal.SIGTERM)
+        own_system.server.signal(signal.SIGTERM)
         await ended(stream)
-    own_house.close()
-    assert await asyncio.to_thread(own_house.server.wait) == 0
-    assert "Traceback" not in own_house.server.printed
+    own_system.close()
+    assert await asyncio.to_thread(own_system.server.wait) == 0
+    assert "Traceback" not in own_system.server.printed
     body = {"shared": {"to_project_ids": ["two"], "backup_id": backup_id}}
     answer = await rest.call("POST", giver.path, token=giver.token, body=body)
     assert answer.status == 200, answer
@@ -69,26 +69,26 @@ async def test_a_drained_server_ends_a_watch_that_resumes_elsewhere(
 
 
 async def test_a_killed_server_ends_a_watch_that_resumes_later(
-    own_house: House, giver: Project, backup_id: str
+    own_system: System, giver: Project, backup_id: str
 ) -> None:
-    async with watching(own_house.rest.address, giver.path, giver.token, "from_beginning=true") as stream:
+    async with watching(own_system.rest.address, giver.path, giver.token, "from_beginning=true") as stream:
         seen = await stream.event()
-        own_house.server.signal(signal.SIGKILL)
-        await asyncio.to_thread(own_house.server.wait)
+        own_system.server.signal(signal.SIGKILL)
+        await asyncio.to_thread(own_system.server.wait)
         last = await stream.record()
         assert last is not None
         assert last.name == "error"
-    await asyncio.to_thread(own_house.start_server)
-    while (await own_house.share(giver, backup_id, "one")).status != 200:
+    await asyncio.to_thread(own_system.start_server)
+    while (await own_system.share(giver, backup_id, "one")).status != 200:
         pass
-    async with watching(own_house.rest.address, giver.path, giver.token, f"cursor={seen.id}") as stream:
+    async with watching(own_system.rest.address, giver.path, giver.token, f"cursor={seen.id}") as stream:
         assert (await stream.event()).event["to_project_id"] == "one"
 
 
-async def test_a_drained_gateway_ends_its_watches(own_house: House, giver: Project) -> None:
-    async with watching(own_house.rest.address, giver.path, giver.token) as stream:
+async def test_a_drained_gateway_ends_its_watches(own_system: System, giver: Project) -> None:
+    async with watching(own_system.rest.address, giver.path, giver.token) as stream:
         assert await stream.record() is not None
-        own_house.gateway.signal(signal.SIGTERM)
+        own_system.gateway.signal(signal.SIGTERM)
         await ended(stream)
 
 
@@ -140,26 +140,26 @@ async def following(address: str) -> AsyncIterator[Follower]:
 
 
 @pytest.fixture
-def house_on_postgres(own_postgres: PostgresServer, programs: Programs, tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path, programs, 2, postgres=new_database(own_postgres.url))
-    yield house
-    house.close()
+def system_on_postgres(own_postgres: PostgresServer, programs: Programs, tmp_path: Path) -> Iterator[System]:
+    system = System(tmp_path, programs, 2, postgres=new_database(own_postgres.url))
+    yield system
+    system.close()
 
 
 async def test_a_restarted_database_costs_a_follower_no_event(
-    house_on_postgres: House, own_postgres: PostgresServer
+    system_on_postgres: System, own_postgres: PostgresServer
 ) -> None:
-    house = house_on_postgres
-    giver = house.new_project()
-    backup_id = house.put_backup(giver)
-    async with following(house.grpc_address) as follower:
+    system = system_on_postgres
+    giver = system.new_project()
+    backup_id = system.put_backup(giver)
+    async with following(system.grpc_address) as follower:
         for number in range(3):
-            while (await house.share(giver, backup_id, f"before-{number}")).status not in (200, 409):
+            while (await system.share(giver, backup_id, f"before-{number}")).status not in (200, 409):
                 pass
             await follower.until(f"before-{number}")
             await asyncio.to_thread(own_postgres.kill)
             await asyncio.to_thread(own_postgres.start)
-        while (await house.share(giver, backup_id, "last")).status not in (200, 409):
+        while (await system.share(giver, backup_id, "last")).status not in (200, 409):
             pass
         await follower.until("last")
     positions = [int(event.cursor.partition(":")[2]) for event in follower.seen]
@@ -175,11 +175,11 @@ MOST_GROWTH = 8 * 1024 * 1024
 """Bytes; each of the watches would need some kilobytes if it stayed."""
 
 
-async def test_memory_is_flat_after_watches_opened_and_dropped(own_house: House, giver: Project) -> None:
-    process = psutil.Process(own_house.server.pid)
+async def test_memory_is_flat_after_watches_opened_and_dropped(own_system: System, giver: Project) -> None:
+    process = psutil.Process(own_system.server.pid)
     sizes = []
     for _ in range(WARM_ROUNDS + ROUNDS):
-        async with grpc.aio.insecure_channel(own_house.grpc_address) as channel:
+        async with grpc.aio.insecure_channel(own_system.grpc_address) as channel:
             stub = BackupAccessServiceStub(channel)
             request = pb.WatchSharingsRequest(project_id=giver.id)
             calls = [stub.WatchSharings(request, metadata=[("x-auth-token", giver.token)]) for _ in range(AT_ONCE)]

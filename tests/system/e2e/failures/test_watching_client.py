@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from backupsharing.client import AsyncClient, Client, Retrying
-from tests.support.house import House, Project
 from tests.support.programs import PATIENCE
+from tests.support.system import Project, System
 
 pytestmark = pytest.mark.resilience
 
@@ -27,14 +27,14 @@ def settings_of(project: Project) -> dict[str, Any]:
     return {"project": project.id, "token": project.token, "timeout": PATIENCE, "retrying": PATIENT}
 
 
-def change(house: House, client: Client, backup_id: str, how: signal.Signals) -> None:
+def change(system: System, client: Client, backup_id: str, how: signal.Signals) -> None:
     """Share and cancel; end the server and start it again while a watch is open, in the middle of each round."""
     for number in range(ROUNDS):
         for index in range(SHARES):
             client.share(backup_id, [f"{number}-{index}"])
-        house.server.signal(how)
-        house.server.wait()
-        house.start_server()
+        system.server.signal(how)
+        system.server.wait()
+        system.start_server()
         client.cancel_all(backup_id)
 
 
@@ -45,28 +45,28 @@ def check_against_history(client: Client, backup_id: str, watched: list[str]) ->
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
-def test_a_watch_outlives_its_server_and_misses_nothing(own_house: House, how: signal.Signals) -> None:
-    giver = own_house.new_project()
-    backup_id = own_house.put_backup(giver)
+def test_a_watch_outlives_its_server_and_misses_nothing(own_system: System, how: signal.Signals) -> None:
+    giver = own_system.new_project()
+    backup_id = own_system.put_backup(giver)
     with (
-        Client(own_house.grpc_address, **settings_of(giver)) as client,
+        Client(own_system.grpc_address, **settings_of(giver)) as client,
         ThreadPoolExecutor(1) as pool,
         client.watch(backup_id=backup_id) as watch,
     ):
         watched = pool.submit(lambda: [next(watch).cursor for _ in range(EVENTS)])
-        change(own_house, client, backup_id, how)
+        change(own_system, client, backup_id, how)
         check_against_history(client, backup_id, watched.result(PATIENCE))
 
 
-async def test_an_awaited_watch_outlives_its_server_too(own_house: House) -> None:
-    giver = own_house.new_project()
-    backup_id = own_house.put_backup(giver)
-    with Client(own_house.grpc_address, **settings_of(giver)) as client:
+async def test_an_awaited_watch_outlives_its_server_too(own_system: System) -> None:
+    giver = own_system.new_project()
+    backup_id = own_system.put_backup(giver)
+    with Client(own_system.grpc_address, **settings_of(giver)) as client:
         async with (
-            AsyncClient(own_house.grpc_address, **settings_of(giver)) as own,
+            AsyncClient(own_system.grpc_address, **settings_of(giver)) as own,
             own.watch(backup_id=backup_id) as watch,
         ):
-            changing = asyncio.create_task(asyncio.to_thread(change, own_house, client, backup_id, signal.SIGKILL))
+            changing = asyncio.create_task(asyncio.to_thread(change, own_system, client, backup_id, signal.SIGKILL))
             watched = [(await asyncio.wait_for(anext(watch), PATIENCE)).cursor for _ in range(EVENTS)]
             await changing
         check_against_history(client, backup_id, watched)

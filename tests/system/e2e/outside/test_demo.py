@@ -22,10 +22,10 @@ from backup_sharing.exit_status import DISK_FAILED
 from backupsharing.v2.backup_catalog_pb2 import ListBackupsRequest
 from backupsharing.v2.backup_catalog_pb2_grpc import BackupCatalogServiceStub
 from tests.store.faulty_disk import Fault, FaultyDisk, Kind, build
-from tests.support.house import DOCUMENTED_GIVER
 from tests.support.ports import free_address
 from tests.support.programs import PACKAGES, PATIENCE, ROOT, Program, Programs, environment
 from tests.support.rest import Rest, assert_failure, assert_success, example
+from tests.support.system import DOCUMENTED_GIVER
 
 pytestmark = pytest.mark.resilience
 

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.browser import CHROMIUM, Browser
-from tests.support.house import House, Project
 from tests.support.ports import free_address
 from tests.support.programs import Programs
+from tests.support.system import Project, System
 
 pytestmark = [pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"), pytest.mark.outside]
 
@@ -33,9 +33,9 @@ async def page(address: str, folder: Path) -> AsyncIterator[Browser]:
 
 
 @pytest.fixture
-async def browser(house: House, tmp_path: Path) -> AsyncIterator[Browser]:
+async def browser(system: System, tmp_path: Path) -> AsyncIterator[Browser]:
     """Browser on the docs page of the shared gateway."""
-    async with page(house.rest.address, tmp_path) as browser:
+    async with page(system.rest.address, tmp_path) as browser:
         yield browser
 
 
@@ -79,18 +79,18 @@ async def test_with_a_token_a_call_is_really_made_and_its_answer_shown(
     assert "x-openstack-request-id: req-" in shown
 
 
-async def test_the_page_asks_nobody_else_and_obeys_its_policy(browser: Browser, house: House, giver: Project) -> None:
+async def test_the_page_asks_nobody_else_and_obeys_its_policy(browser: Browser, system: System, giver: Project) -> None:
     await count(browser, giver)
-    asked = {urlsplit(sent["request"]["url"]) for sent in browser.told("Network.requestWillBeSent")}
-    assert {url.netloc for url in asked if url.scheme != "data"} == {house.rest.address}
-    assert [entry for entry in browser.told("Log.entryAdded") if entry["entry"]["source"] != "network"] == []
-    assert browser.told("Runtime.exceptionThrown") == []
+    asked = {urlsplit(sent["request"]["url"]) for sent in browser.events_of("Network.requestWillBeSent")}
+    assert {url.netloc for url in asked if url.scheme != "data"} == {system.rest.address}
+    assert [entry for entry in browser.events_of("Log.entryAdded") if entry["entry"]["source"] != "network"] == []
+    assert browser.events_of("Runtime.exceptionThrown") == []
 
 
 async def test_the_page_calls_its_origin_whatever_is_published(
-    house: House, giver: Project, programs: Programs, tmp_path: Path
+    system: System, giver: Project, programs: Programs, tmp_path: Path
 ) -> None:
     address = free_address()
-    programs.gateway(address, house.grpc_address, "--public-url", "https://vbs.example.com/api")
+    programs.gateway(address, system.grpc_address, "--public-url", "https://vbs.example.com/api")
     async with page(address, tmp_path) as browser:
         assert await count(browser, giver) == "401"

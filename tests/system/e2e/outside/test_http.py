@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 
-from tests.support.house import House, Project
 from tests.support.malformed import CHUNKS, NOT_HTTP
 from tests.support.programs import PATIENCE
 from tests.support.rest import Rest, assert_failure, assert_success
+from tests.support.system import Project, System
 from tests.support.wire import read_answer
 
 MALFORMED = "VolumeBackup.0002"
@@ -22,44 +22,44 @@ async def test_what_is_not_http_is_400_in_our_shape(rest: Rest, sent: bytes) -> 
 
 
 @pytest.mark.parametrize("chunks", CHUNKS.values(), ids=CHUNKS)
-async def test_chunks_that_are_none_are_400(house: House, giver: Project, chunks: bytes) -> None:
+async def test_chunks_that_are_none_are_400(system: System, giver: Project, chunks: bytes) -> None:
     head = f"POST {giver.path} HTTP/1.1\r\nHost: h\r\nX-Auth-Token: {giver.token}\r\nTransfer-Encoding: chunked\r\n\r\n"
-    assert_failure(await house.rest.exchange(head.encode() + chunks), 400, MALFORMED)
+    assert_failure(await system.rest.exchange(head.encode() + chunks), 400, MALFORMED)
 
 
-async def test_a_body_in_chunks_is_taken(house: House, giver: Project, backup_id: str) -> None:
+async def test_a_body_in_chunks_is_taken(system: System, giver: Project, backup_id: str) -> None:
     body = f'{{"shared": {{"backup_id": "{backup_id}", "to_project_ids": ["recipient"]}}}}'.encode()
     head = f"POST {giver.path} HTTP/1.1\r\nHost: h\r\nX-Auth-Token: {giver.token}\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
-    assert_success(await house.rest.exchange(head.encode() + chunks))
+    assert_success(await system.rest.exchange(head.encode() + chunks))
 
 
-async def test_a_body_in_too_many_chunks_is_400(house: House, giver: Project) -> None:
+async def test_a_body_in_too_many_chunks_is_400(system: System, giver: Project) -> None:
     head = f"POST {giver.path} HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
     chunks = (b"10000\r\n" + b" " * 0x10000 + b"\r\n") * 17
-    answer = await house.rest.exchange(head.encode() + chunks + b"0\r\n\r\n")
+    answer = await system.rest.exchange(head.encode() + chunks + b"0\r\n\r\n")
     assert_failure(answer, 400, MALFORMED, str(1 << 20))
 
 
-async def test_a_body_cut_off_by_the_client_stores_nothing(house: House, giver: Project, backup_id: str) -> None:
-    reader, writer = await house.rest.connect()
+async def test_a_body_cut_off_by_the_client_stores_nothing(system: System, giver: Project, backup_id: str) -> None:
+    reader, writer = await system.rest.connect()
     head = f"POST {giver.path} HTTP/1.1\r\nHost: h\r\nX-Auth-Token: {giver.token}\r\nContent-Length: 500\r\n\r\n"
     writer.write(f'{head}{{"shared": {{"backup_id": "{backup_id}", "to_project_ids": ["r"]}}}}'.encode())
     writer.write_eof()
     async with asyncio.timeout(PATIENCE):
         await reader.read()
     writer.close()
-    assert await house.count(giver) == 0
+    assert await system.count(giver) == 0
 
 
-async def test_a_refused_body_is_not_taken_for_a_second_request(house: House, giver: Project, backup_id: str) -> None:
+async def test_a_refused_body_is_not_taken_for_a_second_request(system: System, giver: Project, backup_id: str) -> None:
     smuggled = (
         f"DELETE {giver.path}/{backup_id}?is_backup_id=true HTTP/1.1\r\nHost: h\r\nX-Auth-Token: {giver.token}\r\n"
     )
-    assert_success(await house.share(giver, backup_id, "recipient"))
+    assert_success(await system.share(giver, backup_id, "recipient"))
     head = f"POST {giver.path} HTTP/1.1\r\nHost: h\r\nContent-Length: {2 << 20}\r\n\r\n"
-    assert_failure(await house.rest.exchange(f"{head}{smuggled}\r\n".encode()), 400, MALFORMED)
-    assert await house.count(giver) == 1
+    assert_failure(await system.rest.exchange(f"{head}{smuggled}\r\n".encode()), 400, MALFORMED)
+    assert await system.count(giver) == 1
 
 
 async def test_several_requests_on_one_connection_keep_their_order(rest: Rest, idle: Project) -> None:
@@ -89,18 +89,18 @@ async def test_two_tokens_are_400(rest: Rest, idle: Project) -> None:
     assert_failure(answer, 400, MALFORMED, "x-auth-token", "2 times")
 
 
-async def test_a_request_has_one_id_in_its_answer_and_in_both_logs(house: House, giver: Project) -> None:
+async def test_a_request_has_one_id_in_its_answer_and_in_both_logs(system: System, giver: Project) -> None:
     for end in ("count", "abc"):
-        answer = await house.rest.call("GET", f"{giver.path}/{end}", token=giver.token)
-        for program in (house.server, house.gateway):
+        answer = await system.rest.call("GET", f"{giver.path}/{end}", token=giver.token)
+        for program in (system.server, system.gateway):
             await asyncio.to_thread(program.wait_for, f'"request_id":"{answer.request_id}"')
 
 
-async def test_a_client_cannot_choose_its_request_id(house: House, giver: Project) -> None:
+async def test_a_client_cannot_choose_its_request_id(system: System, giver: Project) -> None:
     given = {"X-Openstack-Request-Id": REQUEST_ID}
-    answer = await house.rest.call("GET", f"{giver.path}/count", token=giver.token, headers=given)
+    answer = await system.rest.call("GET", f"{giver.path}/count", token=giver.token, headers=given)
     assert answer.request_id != REQUEST_ID
-    for program in (house.server, house.gateway):
+    for program in (system.server, system.gateway):
         await asyncio.to_thread(program.wait_for, f'"client_request_id":"{REQUEST_ID}"')
         assert f'"request_id":"{REQUEST_ID}"' not in program.printed
 
@@ -142,19 +142,19 @@ async def test_options_says_what_is_allowed(rest: Rest, idle: Project, end: str,
     assert answer.request_id
 
 
-async def test_no_token_is_in_any_log(house: House, giver: Project) -> None:
+async def test_no_token_is_in_any_log(system: System, giver: Project) -> None:
     given = {"X-Openstack-Request-Id": "req-00000000-0000-4000-8000-00000000cafe"}
-    await house.rest.call("GET", f"{giver.path}/detail?name=secret-name", token=giver.token, headers=given)
-    for program in (house.server, house.gateway):
+    await system.rest.call("GET", f"{giver.path}/detail?name=secret-name", token=giver.token, headers=given)
+    for program in (system.server, system.gateway):
         printed = await asyncio.to_thread(program.wait_for, given["X-Openstack-Request-Id"])
         assert giver.token not in printed
         assert "secret-name" not in printed
 
 
-async def test_the_server_logs_one_line_for_each_call(house: House, giver: Project) -> None:
-    answer = await house.rest.call("GET", f"{giver.path}/abc", token=giver.token)
-    await asyncio.to_thread(house.server.wait_for, answer.request_id)
-    (line,) = (line for line in house.calls() if line["request_id"] == answer.request_id)
+async def test_the_server_logs_one_line_for_each_call(system: System, giver: Project) -> None:
+    answer = await system.rest.call("GET", f"{giver.path}/abc", token=giver.token)
+    await asyncio.to_thread(system.server.wait_for, answer.request_id)
+    (line,) = (line for line in system.calls() if line["request_id"] == answer.request_id)
     expected = {"code": "INVALID_ARGUMENT", "reason": "SHARING_ID_MALFORMED", "project_id": giver.id}
     assert {name: line[name] for name in expected} == expected
     assert line["method"].endswith("/GetSharing")

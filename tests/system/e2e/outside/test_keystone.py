@@ -34,7 +34,7 @@ async def keystone() -> AsyncIterator[KeystoneStub]:
     await stub.stop()
 
 
-class Doors:
+class KeystoneSystem:
     """Server that accepts only Keystone tokens, with its gateway."""
 
     def __init__(
@@ -73,61 +73,67 @@ class Doors:
 
 
 @pytest.fixture
-def doors(programs: Programs, tmp_path: Path, keystone: KeystoneStub) -> Doors:
-    return Doors(programs, tmp_path, keystone)
+def system(programs: Programs, tmp_path: Path, keystone: KeystoneStub) -> KeystoneSystem:
+    return KeystoneSystem(programs, tmp_path, keystone)
 
 
-async def test_a_token_of_the_project_is_let_in_by_both_doors(doors: Doors, keystone: KeystoneStub) -> None:
+async def test_a_token_of_the_project_is_let_in_by_both_apis(system: KeystoneSystem, keystone: KeystoneStub) -> None:
     token = keystone.add("good", PROJECT, "reader")
-    assert_success(await doors.rest.call("GET", f"{PATH}/count", token=token))
-    assert await doors.count(token) is grpc.StatusCode.OK
+    assert_success(await system.rest.call("GET", f"{PATH}/count", token=token))
+    assert await system.count(token) is grpc.StatusCode.OK
     assert keystone.calls == {"login": 1, "validate": 1}
 
 
-async def test_who_is_not_known_is_told_where_keystone_is(doors: Doors, keystone: KeystoneStub) -> None:
+async def test_who_is_not_known_is_told_where_keystone_is(system: KeystoneSystem, keystone: KeystoneStub) -> None:
     for token, code in ((None, "AutoBackup.0002"), ("unknown", "AutoBackup.0003")):
-        answer = await doors.rest.call("GET", f"{PATH}/count", token=token)
+        answer = await system.rest.call("GET", f"{PATH}/count", token=token)
         assert_failure(answer, 401, code)
         assert answer.headers["WWW-Authenticate"] == f'Keystone uri="{keystone.url}"'
-    assert await doors.count("unknown") is grpc.StatusCode.UNAUTHENTICATED
+    assert await system.count("unknown") is grpc.StatusCode.UNAUTHENTICATED
 
 
-async def test_a_token_of_no_project_is_403_which_stops_login_loops(doors: Doors, keystone: KeystoneStub) -> None:
+async def test_a_token_of_no_project_is_403_which_stops_login_loops(
+    system: KeystoneSystem, keystone: KeystoneStub
+) -> None:
     token = keystone.add("unscoped")
-    assert_failure(await doors.rest.call("GET", f"{PATH}/count", token=token), 403, "VolumeBackup.0042", "project")
-    assert await doors.count(token) is grpc.StatusCode.PERMISSION_DENIED
+    assert_failure(await system.rest.call("GET", f"{PATH}/count", token=token), 403, "VolumeBackup.0042", "project")
+    assert await system.count(token) is grpc.StatusCode.PERMISSION_DENIED
 
 
-async def test_without_keystone_cached_callers_go_on_others_are_503(doors: Doors, keystone: KeystoneStub) -> None:
+async def test_without_keystone_cached_callers_go_on_others_are_503(
+    system: KeystoneSystem, keystone: KeystoneStub
+) -> None:
     token = keystone.add("good", PROJECT, "reader")
-    assert_success(await doors.rest.call("GET", f"{PATH}/count", token=token))
+    assert_success(await system.rest.call("GET", f"{PATH}/count", token=token))
     await keystone.stop()
-    assert_success(await doors.rest.call("GET", f"{PATH}/count", token=token))
-    answer = await doors.rest.call("GET", f"{PATH}/count", token="other")
+    assert_success(await system.rest.call("GET", f"{PATH}/count", token=token))
+    answer = await system.rest.call("GET", f"{PATH}/count", token="other")
     assert_failure(answer, 503, "VolumeBackup.0041")
     assert answer.headers["Retry-After"] == "1"
-    assert await doors.count("other") is grpc.StatusCode.UNAVAILABLE
+    assert await system.count("other") is grpc.StatusCode.UNAVAILABLE
 
 
-async def test_long_tokens_keep_nobody_else_out(doors: Doors, keystone: KeystoneStub) -> None:
+async def test_long_tokens_keep_nobody_else_out(system: KeystoneSystem, keystone: KeystoneStub) -> None:
     for length in (1000, 4096, 8181, 12_000):
         for number in range(6):
-            answer = await doors.rest.call("GET", f"{PATH}/count", token=f"{number}".ljust(length, "t"))
+            answer = await system.rest.call("GET", f"{PATH}/count", token=f"{number}".ljust(length, "t"))
             assert_failure(answer, 401, "AutoBackup.0003")
-    assert_success(await doors.rest.call("GET", f"{PATH}/count", token=keystone.add("good", PROJECT, "reader")))
+    assert_success(await system.rest.call("GET", f"{PATH}/count", token=keystone.add("good", PROJECT, "reader")))
 
 
-async def test_no_token_or_password_is_in_what_the_programs_print(doors: Doors, keystone: KeystoneStub) -> None:
+async def test_no_token_or_password_is_in_what_the_programs_print(
+    system: KeystoneSystem, keystone: KeystoneStub
+) -> None:
     keystone.add("token-that-is-good", PROJECT, "reader")
     for trouble in (None, answering(500, {})):
         keystone.trouble = trouble
         for token in ("token-that-is-good", "token-that-is-not"):
-            await doors.rest.call("GET", f"{PATH}/count", token=token)
-            await doors.count(token)
-    doors.gateway.end()
-    doors.server.end()
+            await system.rest.call("GET", f"{PATH}/count", token=token)
+            await system.count(token)
+    system.gateway.end()
+    system.server.end()
     await asyncio.sleep(0)
-    printed = doors.gateway.printed + doors.server.printed
+    printed = system.gateway.printed + system.server.printed
     assert "CountSharings" in printed
     assert "token-that" not in printed
     assert keystone.password not in printed
@@ -140,12 +146,12 @@ async def test_keystone_may_have_a_private_ca_and_another_url(programs: Programs
     await keystone.start(tls=context)
     try:
         public = ("--keystone-public-url", "https://iam.example.com/v3")
-        trusting = Doors(programs, tmp_path, keystone, "--keystone-ca", str(certificates.ca), *public)
+        trusting = KeystoneSystem(programs, tmp_path, keystone, "--keystone-ca", str(certificates.ca), *public)
         assert_success(await trusting.rest.call("GET", f"{PATH}/count", token=keystone.add("good", PROJECT, "reader")))
         answer = await trusting.rest.call("GET", f"{PATH}/count", token="unknown")
         assert_failure(answer, 401, "AutoBackup.0003")
         assert answer.headers["WWW-Authenticate"] == 'Keystone uri="https://iam.example.com/v3"'
-        other = Doors(programs, tmp_path, keystone)
+        other = KeystoneSystem(programs, tmp_path, keystone)
         assert_failure(await other.rest.call("GET", f"{PATH}/count", token="good"), 503, "VolumeBackup.0041")
     finally:
         await keystone.stop()
@@ -165,9 +171,11 @@ async def test_access_rules_count_over_a_gateways_certificate(
     to_server = ("--upstream-ca", str(certificates.ca), *named)
     token = keystone.add("limited", PROJECT, "reader", application_credential=RULES)
     for peer, status in (("gateway.test", 200), ("other.test", 403)):
-        doors = Doors(programs, tmp_path, keystone, *tls, *SERVICE, "--gateway-peer", peer, to_server=to_server)
-        assert (await doors.rest.call("GET", f"{PATH}/count", token=token)).status == status
-        assert (await doors.rest.call("GET", f"{PATH}/detail", token=token)).status == 403
+        system = KeystoneSystem(
+            programs, tmp_path, keystone, *tls, *SERVICE, "--gateway-peer", peer, to_server=to_server
+        )
+        assert (await system.rest.call("GET", f"{PATH}/count", token=token)).status == status
+        assert (await system.rest.call("GET", f"{PATH}/detail", token=token)).status == 403
 
 
 async def test_access_rules_and_service_tokens_count_over_a_socket(
@@ -178,12 +186,12 @@ async def test_access_rules_and_service_tokens_count_over_a_socket(
     service = keystone.add("nova", "services", "bot")
     with tempfile.TemporaryDirectory() as folder:
         roles = ("--keystone-service-token-role", "bot")
-        doors = Doors(programs, tmp_path, keystone, *SERVICE, *roles, grpc_address=f"unix:{folder}/grpc")
-        assert_success(await doors.rest.call("GET", f"{PATH}/count", token=token))
+        system = KeystoneSystem(programs, tmp_path, keystone, *SERVICE, *roles, grpc_address=f"unix:{folder}/grpc")
+        assert_success(await system.rest.call("GET", f"{PATH}/count", token=token))
         for header in ("X-Forwarded-Path", "x-forwarded-path", "Grpc-Metadata-X-Forwarded-Path"):
-            answer = await doors.rest.call("GET", f"{PATH}/detail", token=token, headers={header: f"{PATH}/count"})
+            answer = await system.rest.call("GET", f"{PATH}/detail", token=token, headers={header: f"{PATH}/count"})
             assert_failure(answer, 403, "VolumeBackup.0042", f"allows GET {PATH}/detail of the service backups")
         headers = {"X-Service-Token": service}
-        assert_success(await doors.rest.call("GET", f"{PATH}/detail", token=token, headers=headers))
-        assert_success(await doors.rest.call("GET", f"{PATH}/detail", token=expired, headers=headers))
-        assert_failure(await doors.rest.call("GET", f"{PATH}/detail", token=expired), 401, "AutoBackup.0003")
+        assert_success(await system.rest.call("GET", f"{PATH}/detail", token=token, headers=headers))
+        assert_success(await system.rest.call("GET", f"{PATH}/detail", token=expired, headers=headers))
+        assert_failure(await system.rest.call("GET", f"{PATH}/detail", token=expired), 401, "AutoBackup.0003")

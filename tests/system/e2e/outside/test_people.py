@@ -16,10 +16,10 @@ from click.testing import CliRunner, Result
 from backup_sharing.admin.cli import main
 from backupsharing.v2.backup_sharing_pb2 import ShareBackupRequest
 from tests.support.certificates import Certificates
-from tests.support.house import READER_TOKEN, House, Project, new_id, write_tokens
 from tests.support.ports import free_address
 from tests.support.programs import PATIENCE, Programs
 from tests.support.stub_server import StubServer
+from tests.support.system import READER_TOKEN, Project, System, new_id, write_tokens
 
 pytestmark = pytest.mark.outside
 
@@ -48,8 +48,8 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(house: House, giver: Project) -> Terminal:
-    return Terminal(house.grpc_address, giver)
+def terminal(system: System, giver: Project) -> Terminal:
+    return Terminal(system.grpc_address, giver)
 
 
 def only_line(result: Result) -> str:
@@ -86,8 +86,8 @@ def test_each_command_tells_why_it_failed(terminal: Terminal, command: tuple[str
     assert f"Error: {reason} " in only_line(terminal.run(*command, fails=1))
 
 
-def test_a_reader_may_not_share(house: House, backup_id: str) -> None:
-    reader = Terminal(house.grpc_address, house.documented_giver, OS_TOKEN=READER_TOKEN)
+def test_a_reader_may_not_share(system: System, backup_id: str) -> None:
+    reader = Terminal(system.grpc_address, system.documented_giver, OS_TOKEN=READER_TOKEN)
     assert "ROLE_MISSING" in only_line(reader.run("share", backup_id, "p", fails=1))
 
 
@@ -137,8 +137,8 @@ def test_wrong_usage_is_told_before_keystone_is_asked(giver: Project) -> None:
     assert "SHARING or --backup" in somebody.run("cancel", fails=2).stderr
 
 
-def test_variables_that_only_look_like_options_are_left_alone(house: House, giver: Project) -> None:
-    terminal = Terminal(house.grpc_address, giver, BACKUP_SHARING_VERSION="3", BACKUP_SHARING_COUNT_NAME="x")
+def test_variables_that_only_look_like_options_are_left_alone(system: System, giver: Project) -> None:
+    terminal = Terminal(system.grpc_address, giver, BACKUP_SHARING_VERSION="3", BACKUP_SHARING_COUNT_NAME="x")
     assert terminal.run("count").stdout == "0\n"
 
 
@@ -147,20 +147,20 @@ def test_files_for_tls_that_cannot_be_read_are_told(terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "reported"),
     [
         (("--key", "x"), "--certificate and --key belong together"),
         (("--certificate", "x", "--key", "y"), "--ca is missing: --certificate and --key need --ca"),
     ],
 )
 def test_files_for_tls_that_are_half_given_are_told_by_name(
-    terminal: Terminal, options: tuple[str, ...], told: str
+    terminal: Terminal, options: tuple[str, ...], reported: str
 ) -> None:
-    assert told in terminal.run("list", *options, fails=2).stderr
+    assert reported in terminal.run("list", *options, fails=2).stderr
 
 
-def test_a_token_with_a_line_break_is_told_and_not_shown(house: House, giver: Project) -> None:
-    line = only_line(Terminal(house.grpc_address, giver, OS_TOKEN="broken\nsecret").run("list", fails=1))
+def test_a_token_with_a_line_break_is_told_and_not_shown(system: System, giver: Project) -> None:
+    line = only_line(Terminal(system.grpc_address, giver, OS_TOKEN="broken\nsecret").run("list", fails=1))
     assert "line break" in line
     assert "secret" not in line
 
@@ -172,19 +172,19 @@ def test_an_empty_list_says_so_on_standard_error(terminal: Terminal) -> None:
 
 
 async def test_the_json_is_what_rest_answers(
-    house: House, terminal: Terminal, giver: Project, recipient: Project
+    system: System, terminal: Terminal, giver: Project, recipient: Project
 ) -> None:
     full = {"name": "nächtlich 備份", "size": 3, "created_at": "2017-08-08T04:03:27Z", "is_incremental": False}
-    backup_id = house.put_backup(giver, **full)
+    backup_id = system.put_backup(giver, **full)
     shared = terminal.json("share", backup_id, recipient.id, "--idempotency-key", "k")
-    again = await house.share(giver, backup_id, recipient.id, Idempotency_Key="k")
+    again = await system.share(giver, backup_id, recipient.id, Idempotency_Key="k")
     assert shared == again.json
     assert list(shared["shared"][0]) == list(again.json["shared"][0])
     identifier = shared["shared"][0]["id"]
 
     listed, shown = terminal.json("list", "--backup-id", backup_id), terminal.json("show", identifier)
-    assert listed == (await house.list(giver, f"backup_id={backup_id}")).json
-    rest = await house.rest.call("GET", f"{giver.path}/{identifier}", token=giver.token)
+    assert listed == (await system.list(giver, f"backup_id={backup_id}")).json
+    rest = await system.rest.call("GET", f"{giver.path}/{identifier}", token=giver.token)
     assert json.dumps(shown) == json.dumps(rest.json)
     assert terminal.json("count", "--name", "ÄCHT") == {"count": 1}
 
@@ -195,7 +195,7 @@ async def test_the_json_is_what_rest_answers(
 
 
 def test_ids_of_one_command_are_arguments_of_the_next(
-    terminal: Terminal, recipient: Project, house: House, backup_id: str
+    terminal: Terminal, recipient: Project, system: System, backup_id: str
 ) -> None:
     ids = terminal.run("share", backup_id, recipient.id, new_id(), *IDS).stdout.split()
     assert len(ids) == 2
@@ -208,11 +208,11 @@ def test_ids_of_one_command_are_arguments_of_the_next(
 
 
 def test_the_recipient_lists_and_shows_what_it_got(
-    house: House, terminal: Terminal, giver: Project, recipient: Project
+    system: System, terminal: Terminal, giver: Project, recipient: Project
 ) -> None:
-    hostile = house.put_backup(giver, name="\x1b[31mred\n", size=40)
+    hostile = system.put_backup(giver, name="\x1b[31mred\n", size=40)
     terminal.run("share", hostile, recipient.id)
-    got = Terminal(house.grpc_address, recipient)
+    got = Terminal(system.grpc_address, recipient)
     titles, row = got.run("list", "--received").stdout.splitlines()
     assert titles.split() == ["SHARING", "BACKUP", "NAME", "STATUS", "GIB", "FROM", "SHARED", "(UTC)"]
     identifier, backup, name, status, size, origin, *_ = row.split()
@@ -224,10 +224,10 @@ def test_the_recipient_lists_and_shows_what_it_got(
 
 
 def test_json_is_not_obeyed_by_a_terminal_either(
-    house: House, terminal: Terminal, giver: Project, recipient: Project
+    system: System, terminal: Terminal, giver: Project, recipient: Project
 ) -> None:
     name = "\x9b31m\x7f\u202e\U000e0001備"
-    terminal.run("share", house.put_backup(giver, name=name), recipient.id)
+    terminal.run("share", system.put_backup(giver, name=name), recipient.id)
     printed = terminal.run("list", *JSON).stdout
     assert json.loads(printed)["shared"][0]["backup"]["name"] == name
     assert "".join(one for one in printed if not one.isprintable()).strip("\n") == ""
@@ -236,11 +236,11 @@ def test_json_is_not_obeyed_by_a_terminal_either(
 
 @pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-8"])
 def test_every_name_can_be_shown_in_any_encoding(
-    house: House, terminal: Terminal, giver: Project, recipient: Project, encoding: str
+    system: System, terminal: Terminal, giver: Project, recipient: Project, encoding: str
 ) -> None:
     name = "é備\U0001f600"
-    terminal.run("share", house.put_backup(giver, name=name), recipient.id)
-    variables = {**os.environ, "BACKUP_SHARING_SERVER": house.grpc_address, "PYTHONIOENCODING": encoding}
+    terminal.run("share", system.put_backup(giver, name=name), recipient.id)
+    variables = {**os.environ, "BACKUP_SHARING_SERVER": system.grpc_address, "PYTHONIOENCODING": encoding}
 
     def printed(*arguments: str) -> bytes:
         program = (sys.executable, "-m", "backup_sharing.admin.cli")
@@ -253,9 +253,9 @@ def test_every_name_can_be_shown_in_any_encoding(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_an_answer_that_cannot_be_written_is_told_in_one_line(house: House, giver: Project) -> None:
+def test_an_answer_that_cannot_be_written_is_told_in_one_line(system: System, giver: Project) -> None:
     command = [sys.executable, "-m", "backup_sharing.admin.cli", "count", "--project", giver.id, "--token", giver.token]
-    variables = {**os.environ, "BACKUP_SHARING_SERVER": house.grpc_address}
+    variables = {**os.environ, "BACKUP_SHARING_SERVER": system.grpc_address}
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             command, env=variables, check=False, stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.house import House
 from tests.support.ports import free_address
 from tests.support.postgres.pgbouncer import PgBouncer
 from tests.support.programs import Programs
 from tests.support.rest import Rest
+from tests.support.system import System
 
 pytestmark = pytest.mark.outside
 
@@ -29,24 +29,24 @@ def pooler(database_url: str) -> Iterator[PgBouncer]:
 async def test_two_servers_share_and_list_through_one_pooler(
     programs: Programs, tmp_path: Path, pooler: PgBouncer
 ) -> None:
-    house = House(tmp_path, programs, 1, postgres=pooler.url)
-    giver, other = house.new_project(), Rest(free_address())
+    system = System(tmp_path, programs, 1, postgres=pooler.url)
+    giver, other = system.new_project(), Rest(free_address())
     second = free_address()
-    house.start_another(second)
+    system.start_another(second)
     programs.gateway(other.address, second)
-    backup_id = house.put_backup(giver)
+    backup_id = system.put_backup(giver)
 
     async def share(number: int) -> int:
         body = {"shared": {"to_project_ids": [f"to-{number}"], "backup_id": backup_id}}
-        door = other if number % 2 else house.rest
-        shared = await door.call("POST", giver.path, token=giver.token, body=body)
-        listed = await door.call("GET", f"{giver.path}/detail?limit=5", token=giver.token)
+        rest = other if number % 2 else system.rest
+        shared = await rest.call("POST", giver.path, token=giver.token, body=body)
+        listed = await rest.call("GET", f"{giver.path}/detail?limit=5", token=giver.token)
         return shared.status * 1000 + listed.status
 
     assert Counter(await asyncio.gather(*map(share, range(CALLS)))) == {200_200: CALLS}
-    assert await house.count(giver) == CALLS
-    assert len(house.rows(backup_id)) == CALLS
-    house.close()
+    assert await system.count(giver) == CALLS
+    assert len(system.rows(backup_id)) == CALLS
+    system.close()
 
 
 def test_a_server_behind_a_pooler_of_statements_does_not_start(

@@ -12,14 +12,14 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from tests.support.house import House, Project
 from tests.support.programs import PATIENCE
+from tests.support.system import Project, System
 
 SERVICE = "backupsharing.v2.BackupSharingService"
 
 
-def test_stubs_made_from_reflection_alone_can_call(house: House, idle: Project) -> None:
-    with grpc.insecure_channel(house.grpc_address) as channel:
+def test_stubs_made_from_reflection_alone_can_call(system: System, idle: Project) -> None:
+    with grpc.insecure_channel(system.grpc_address) as channel:
         pool = DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
         method = pool.FindServiceByName(SERVICE).FindMethodByName("CountSharings")
         call = channel.unary_unary(
@@ -32,10 +32,10 @@ def test_stubs_made_from_reflection_alone_can_call(house: House, idle: Project) 
     assert answer.count == 0
 
 
-def test_buf_calls_with_reflection_alone(house: House, idle: Project, tmp_path: Path) -> None:
+def test_buf_calls_with_reflection_alone(system: System, idle: Project, tmp_path: Path) -> None:
     buf = Path(sys.executable).with_name("buf")
     options = ("--protocol", "grpc", "--http2-prior-knowledge", "--emit-defaults")
-    url = f"http://{house.grpc_address}/{SERVICE}/CountSharings"
+    url = f"http://{system.grpc_address}/{SERVICE}/CountSharings"
     called = subprocess.run(
         [
             buf,

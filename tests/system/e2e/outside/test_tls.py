@@ -18,9 +18,9 @@ from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2.backup_catalog_pb2_grpc import BackupCatalogServiceStub
 from backupsharing.v2.backup_sharing_pb2_grpc import BackupSharingServiceStub
 from tests.support.certificates import Certificates
-from tests.support.house import DOCUMENTED_GIVER, Project, write_tokens
 from tests.support.ports import free_address
 from tests.support.programs import Programs, environment
+from tests.support.system import DOCUMENTED_GIVER, Project, write_tokens
 
 pytestmark = pytest.mark.resilience
 

@@ -36,7 +36,7 @@ def _version() -> str:
 ROWS = [
     Row(
         name="C++",
-        door="gRPC",
+        api="gRPC",
         what="examples/cpp, stubs by make stubs",
         missing=_missing,
         build=_build,

@@ -184,7 +184,7 @@ def _row(
 ) -> Row:
     return Row(
         name=name,
-        door="REST",
+        api="REST",
         what=f"generated from {description}: share, list, an error, cancel",
         missing=lambda: needs(*tools),
         build=build,

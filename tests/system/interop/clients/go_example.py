@@ -33,7 +33,7 @@ def _run(place: Place) -> None:
 ROWS = [
     Row(
         name="Go",
-        door="gRPC",
+        api="gRPC",
         what="examples/go, stubs by make stubs",
         missing=lambda: needs("go", "gofmt", *absent("go")),
         build=_build,

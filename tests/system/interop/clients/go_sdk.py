@@ -59,7 +59,7 @@ def _version() -> str:
 ROWS = [
     Row(
         name="Go SDK",
-        door="REST",
+        api="REST",
         what="gophertelekomcloud, unchanged: log in, catalogue, every call of openstack/vbs/v2/shares",
         missing=lambda: needs("go", "gofmt"),
         build=_build,

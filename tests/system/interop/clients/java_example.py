@@ -28,7 +28,7 @@ def _version() -> str:
 ROWS = [
     Row(
         name="Java",
-        door="gRPC",
+        api="gRPC",
         what="examples/java, stubs by make stubs",
         missing=_missing,
         build=_build,

@@ -146,7 +146,7 @@ def _expect(got: object, expected: object) -> None:
 def _row(name: str, what: str, run: Callable[[Place], None]) -> Row:
     return Row(
         name=name,
-        door="gRPC",
+        api="gRPC",
         what=what,
         missing=lambda: "",
         build=_install,

@@ -24,7 +24,7 @@ def _run(place: Place) -> None:
 ROWS = [
     Row(
         name="Python",
-        door="gRPC",
+        api="gRPC",
         what="examples/python, stubs by make stubs",
         missing=lambda: "",
         build=_build,

@@ -23,7 +23,7 @@ def _run(place: Place) -> None:
 ROWS = [
     Row(
         name="Rust",
-        door="gRPC",
+        api="gRPC",
         what="examples/rust, stubs by make stubs",
         missing=lambda: needs("cargo", "cargo-clippy", "rustfmt", *absent("rust")),
         build=_build,

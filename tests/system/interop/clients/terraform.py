@@ -195,7 +195,7 @@ def _version() -> str:
 ROWS = [
     Row(
         name="Terraform",
-        door="REST",
+        api="REST",
         what="the resource opentelekomcloud_vbs_backup_share_v2: apply, change, import, destroy",
         missing=_missing,
         build=_build,

@@ -27,7 +27,7 @@ def _version() -> str:
 ROWS = [
     Row(
         name="TypeScript",
-        door="gRPC",
+        api="gRPC",
         what="examples/typescript with Node, stubs by make stubs",
         missing=_missing,
         build=_build,

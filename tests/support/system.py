@@ -69,7 +69,7 @@ def _member(project: Project) -> dict[str, Json]:
     return {"sha256": digest(project.token), **entry}
 
 
-class House:
+class System:
     """Server with its gateway; their data is in a folder."""
 
     def __init__(

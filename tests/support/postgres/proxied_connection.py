@@ -24,7 +24,7 @@ class Loss:
     arrives: bool
     """Whether the target receives the request, so that only the reply is lost."""
 
-    def befalls(self, before: bytes, data: bytes) -> bool:
+    def matches(self, before: bytes, data: bytes) -> bool:
         """Return whether new data contains the text and count the loss; the text may begin in the data before."""
         begun = before[max(0, len(before) - len(self.text) + 1) :]
         if self.times == 0 or self.text not in begun + data:
@@ -35,7 +35,7 @@ class Loss:
 
 
 @dataclass(slots=True)
-class Weather:
+class NetworkFaults:
     """Faults of all connections of a proxy."""
 
     flowing: asyncio.Event = field(default_factory=asyncio.Event)
@@ -53,13 +53,13 @@ class Weather:
         await self.flowing.wait()
 
 
-class Link:
+class ProxiedConnection:
     """Forwards data between client and target until both sides close or one side resets."""
 
-    def __init__(self, client: socket.socket, weather: Weather) -> None:
+    def __init__(self, client: socket.socket, faults: NetworkFaults) -> None:
         self._client = client
         self._writers: list[asyncio.StreamWriter] = []
-        self._weather = weather
+        self._faults = faults
         self._is_answer_lost = False
         self._is_deaf = False
         self._is_reset = False
@@ -67,7 +67,7 @@ class Link:
     async def forward_to(self, host: str, port: int) -> None:
         try:
             here = await self._opened(sock=self._client)
-            await self._weather.flowing.wait()
+            await self._faults.flowing.wait()
             there = await self._opened(host=host, port=port)
             await asyncio.gather(self._forward_requests(here[0], there[1]), self._forward_answers(*there, here[1]))
         except OSError:
@@ -107,12 +107,12 @@ class Link:
 
     def _befalls(self, before: bytes, data: bytes) -> bool:
         """Return whether to drop a request; record whether to drop its reply."""
-        loss = self._weather.loss
-        if loss is None or not loss.befalls(before, data):
+        loss = self._faults.loss
+        if loss is None or not loss.matches(before, data):
             return False
         self._is_answer_lost = loss.arrives
         if not loss.arrives:
-            self._weather.lost += 1
+            self._faults.lost += 1
             self.reset()
         return not loss.arrives
 
@@ -134,11 +134,11 @@ class Link:
         there.write_eof()
         while await reader.read(CHUNK):
             pass
-        self._weather.lost += 1
+        self._faults.lost += 1
         self.reset()
 
     async def _received(self, reader: asyncio.StreamReader) -> bytes:
         """Return the next bytes once they may be forwarded; empty at the end of the stream or after a reset."""
         data = await reader.read(CHUNK)
-        await self._weather.hold()
+        await self._faults.hold()
         return b"" if self._is_reset else data

@@ -1,4 +1,4 @@
-"""Server, gateways, stub and Envoy for one section, with the doors through which each can be called."""
+"""Server, gateways, stub and Envoy for one section, with the endpoints through which each can be called."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROWS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Endpoint:
     """A way to call a server."""
 
     name: str
@@ -37,19 +37,19 @@ class Door:
         return "rest" if self.front else "grpc"
 
 
-STUB = Door("gRPC, bare stub", "stub")
-GRPC = Door("gRPC", "server")
-UNARY = Door("REST, a call each", "server", "unary")
-MULTIPLEXED = Door("REST, multiplexed", "server", "multiplexed")
-ENVOY = Door("REST by Envoy", "server", "envoy")
-STUB_UNARY = Door("REST, a call each, bare stub", "stub", "unary")
-STUB_MULTIPLEXED = Door("REST, multiplexed, bare stub", "stub", "multiplexed")
-STUB_ENVOY = Door("REST by Envoy, bare stub", "stub", "envoy")
+STUB = Endpoint("gRPC, bare stub", "stub")
+GRPC = Endpoint("gRPC", "server")
+UNARY = Endpoint("REST, a call each", "server", "unary")
+MULTIPLEXED = Endpoint("REST, multiplexed", "server", "multiplexed")
+ENVOY = Endpoint("REST by Envoy", "server", "envoy")
+STUB_UNARY = Endpoint("REST, a call each, bare stub", "stub", "unary")
+STUB_MULTIPLEXED = Endpoint("REST, multiplexed, bare stub", "stub", "multiplexed")
+STUB_ENVOY = Endpoint("REST by Envoy, bare stub", "stub", "envoy")
 DURABLE = (GRPC, UNARY, MULTIPLEXED, ENVOY)
 ALL = (STUB, *DURABLE, STUB_UNARY, STUB_MULTIPLEXED, STUB_ENVOY)
 
 
-class House:
+class System:
     """What runs, and where."""
 
     def __init__(self, folder: Path, database: Database) -> None:
@@ -60,34 +60,34 @@ class House:
         self._addresses: dict[tuple[str, str], list[str]] = {}
         self._pids: dict[tuple[str, str], list[int]] = {}
 
-    def moved_in(self, backend: str, front: str, address: str, pid: int) -> None:
+    def add(self, backend: str, front: str, address: str, pid: int) -> None:
         """Remember where something listens."""
         self._addresses.setdefault((backend, front), []).append(address)
         self._pids.setdefault((backend, front), []).append(pid)
 
-    def pids(self, door: Door) -> Mapping[str, Sequence[int]]:
-        """Of the processes behind a door: ``server``, and ``gateway`` and ``database`` where there are such."""
-        behind: dict[str, Sequence[int]] = {"server": self._pids[door.backend, ""]}
-        if door.front:
-            behind["gateway"] = self._pids[door.backend, door.front]
-        if door.backend == "server" and self.database.pid is not None:
+    def pids(self, endpoint: Endpoint) -> Mapping[str, Sequence[int]]:
+        """Of the processes behind an endpoint: ``server``, and ``gateway`` and ``database`` where there are such."""
+        behind: dict[str, Sequence[int]] = {"server": self._pids[endpoint.backend, ""]}
+        if endpoint.front:
+            behind["gateway"] = self._pids[endpoint.backend, endpoint.front]
+        if endpoint.backend == "server" and self.database.pid is not None:
             behind["database"] = [self.database.pid]
         return behind
 
-    def address(self, door: Door) -> str:
-        """Where a door is, or the first of its kind."""
-        return self._addresses[door.backend, door.front][0]
+    def address(self, endpoint: Endpoint) -> str:
+        """Where an endpoint is, or the first of its kind."""
+        return self._addresses[endpoint.backend, endpoint.front][0]
 
-    def job(self, door: Door, call: str = "share", **wanted: Any) -> Job:  # noqa: ANN401 - whatever a Job has
-        """A measurement through a door."""
+    def job(self, endpoint: Endpoint, call: str = "share", **wanted: Any) -> Job:  # noqa: ANN401 - whatever a Job has
+        """A measurement through an endpoint."""
         return Job(
-            protocol=door.protocol,
-            addresses=self._addresses[door.backend, door.front],
+            protocol=endpoint.protocol,
+            addresses=self._addresses[endpoint.backend, endpoint.front],
             call=call,
-            fixed=door.backend == "stub",
+            fixed=endpoint.backend == "stub",
             backups=backups_of_owner(self.database.rows),
-            pids=self.pids(door),
-            acknowledged="" if door.backend == "stub" else str(self.acknowledged),
+            pids=self.pids(endpoint),
+            acknowledged="" if endpoint.backend == "stub" else str(self.acknowledged),
             **wanted,
         )
 
@@ -118,14 +118,16 @@ class House:
         return f"{self._found:,} shares acknowledged, each checked, all of them found in the database by their ids."
 
 
-def there_are(doors: Iterable[Door]) -> Sequence[Door]:
-    """Those of the doors that this machine can have."""
-    return [door for door in doors if door.front != "envoy" or envoy.binary() is not None]
+def there_are(endpoints: Iterable[Endpoint]) -> Sequence[Endpoint]:
+    """Those of the endpoints that this machine can have."""
+    return [endpoint for endpoint in endpoints if endpoint.front != "envoy" or envoy.binary() is not None]
 
 
 @contextmanager
-def house(cores: Cores, doors: Iterable[Door], database: Database | None = None, servers: int = 1) -> Iterator[House]:
-    """Start what these doors need, on the core of what is tested, and stop it.
+def system(
+    cores: Cores, endpoints: Iterable[Endpoint], database: Database | None = None, servers: int = 1
+) -> Iterator[System]:
+    """Start what these endpoints need, on the core of what is tested, and stop it.
 
     ``database``: where sharings are kept; without one in a file with `ROWS`.
     ``servers``: how many of ours work on the database.
@@ -133,17 +135,19 @@ def house(cores: Cores, doors: Iterable[Door], database: Database | None = None,
     BUILD.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILD, prefix="run-") as name, ExitStack() as stack:
         folder = Path(name)
-        here = House(folder, database or stack.enter_context(sqlite_database(ROWS)))
-        for backend in dict.fromkeys(door.backend for door in doors):
+        here = System(folder, database or stack.enter_context(sqlite_database(ROWS)))
+        for backend in dict.fromkeys(endpoint.backend for endpoint in endpoints):
             for _ in range(servers):
                 address = free_address()
                 command = _server(backend, address, folder, here.database.name)
                 process = stack.enter_context(running(command, cores.tested, address))
-                here.moved_in(backend, "", address, process.pid)
-        for backend, front in dict.fromkeys((door.backend, door.front) for door in doors if door.front):
-            address, upstream = free_address(), here.address(Door("", backend))
+                here.add(backend, "", address, process.pid)
+        for backend, front in dict.fromkeys(
+            (endpoint.backend, endpoint.front) for endpoint in endpoints if endpoint.front
+        ):
+            address, upstream = free_address(), here.address(Endpoint("", backend))
             process = stack.enter_context(running(_front(front, address, upstream, folder), cores.tested, address))
-            here.moved_in(backend, front, address, process.pid)
+            here.add(backend, front, address, process.pid)
         yield here
 
 

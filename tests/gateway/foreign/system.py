@@ -84,7 +84,7 @@ class _UntilClosed(Lifetime):
         self._stop.set()
 
 
-class House:
+class System:
     """Echo server and its gateways."""
 
     def __init__(self, streaming: frozenset[str]) -> None:

@@ -21,7 +21,7 @@ _IGNORED: Json = {"description": "Has no effect.", "schema": {"type": "string"}}
 _METADATA: Json = {"description": "The server gets this header as metadata.", "schema": {"type": "string"}}
 
 
-class Beside:
+class CommonParameters:
     """Describes the parameters and headers of every operation."""
 
     def __init__(self, conventions: Conventions, components: Components) -> None:

@@ -1,14 +1,14 @@
-"""One share through every door: with 64 callers, with one, and with a connection for each call."""
+"""One share through every endpoint: with 64 callers, with one, and with a connection for each call."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
 
-from bench import house as doors
-from bench.house import Door, house, there_are
+from bench import system as endpoints
 from bench.load import Rounds, in_turn, load_generator, ratio
 from bench.outcome import LOAD_HEADINGS, Outcome, Setting, Table, load_cells, number
+from bench.system import Endpoint, system, there_are
 
 CALLERS = 64
 
@@ -16,30 +16,30 @@ GLANCE = 65.0
 """Shares a second and core of OpenStack Glance: a quoted figure, the middle of 60 to 70."""
 
 _PAIRS = (
-    (doors.GRPC, doors.STUB),
-    (doors.MULTIPLEXED, doors.ENVOY),
-    (doors.UNARY, doors.ENVOY),
-    (doors.MULTIPLEXED, doors.GRPC),
-    (doors.MULTIPLEXED, doors.UNARY),
-    (doors.STUB_MULTIPLEXED, doors.STUB_ENVOY),
-    (doors.STUB_UNARY, doors.STUB_ENVOY),
+    (endpoints.GRPC, endpoints.STUB),
+    (endpoints.MULTIPLEXED, endpoints.ENVOY),
+    (endpoints.UNARY, endpoints.ENVOY),
+    (endpoints.MULTIPLEXED, endpoints.GRPC),
+    (endpoints.MULTIPLEXED, endpoints.UNARY),
+    (endpoints.STUB_MULTIPLEXED, endpoints.STUB_ENVOY),
+    (endpoints.STUB_UNARY, endpoints.STUB_ENVOY),
 )
 
 
-def measure_doors(setting: Setting) -> Outcome:
-    """Throughput of every door."""
-    found, verified = _rounds(setting, doors.ALL, CALLERS, seconds=2.0, rounds=setting.rounds)
+def measure_endpoints(setting: Setting) -> Outcome:
+    """Throughput of every endpoint."""
+    found, verified = _rounds(setting, endpoints.ALL, CALLERS, seconds=2.0, rounds=setting.rounds)
     ratios = {f"{a.name} / {b.name}": ratio(found[a.name], found[b.name]) for a, b in _present(_PAIRS, found)}
     per_second = {f"{name}: calls/s": rounds.per_second for name, rounds in found.items()}
-    glance = found[doors.MULTIPLEXED.name].per_second / GLANCE
+    glance = found[endpoints.MULTIPLEXED.name].per_second / GLANCE
     notes = [
-        f"{doors.MULTIPLEXED.name} makes {number(glance)} times the {GLANCE:.0f} shares/s per core of OpenStack"
+        f"{endpoints.MULTIPLEXED.name} makes {number(glance)} times the {GLANCE:.0f} shares/s per core of OpenStack"
         " Glance (a quoted figure, not measured here).",
         verified,
     ]
     return Outcome(
-        "doors",
-        f"A share through every door, {CALLERS} callers",
+        "endpoints",
+        f"A share through every endpoint, {CALLERS} callers",
         "POST with one recipient, or `ShareBackup`; durable except with the bare stub. Over REST each caller has its"
         " own connection, over gRPC all share one channel, as the gateways do.",
         [_table(found), Table(("calls/s", "ratio"), [(name, number(value, 2)) for name, value in ratios.items()])],
@@ -50,12 +50,12 @@ def measure_doors(setting: Setting) -> Outcome:
 
 def measure_alone(setting: Setting) -> Outcome:
     """What one caller waits."""
-    found, verified = _rounds(setting, doors.ALL, 1, seconds=1.0, rounds=setting.rounds)
-    multiplexed, unary = found[doors.MULTIPLEXED.name], found[doors.UNARY.name]
+    found, verified = _rounds(setting, endpoints.ALL, 1, seconds=1.0, rounds=setting.rounds)
+    multiplexed, unary = found[endpoints.MULTIPLEXED.name], found[endpoints.UNARY.name]
     p50 = ratio(multiplexed, unary, lambda m: m.p50_ms)
     return Outcome(
         "alone",
-        "A share through every door, one caller",
+        "A share through every endpoint, one caller",
         "The same with one caller on one connection: here it is waiting that counts.",
         [_table(found)],
         [f"p50 multiplexed to p50 of a call each: {p50:.2f} (lower is better).", verified],
@@ -65,17 +65,20 @@ def measure_alone(setting: Setting) -> Outcome:
 
 def measure_close(setting: Setting) -> Outcome:
     """A connection for each call, against connections that are kept."""
-    wanted = there_are((doors.MULTIPLEXED, doors.ENVOY))
-    with house(setting.cores, wanted) as here, load_generator(setting.cores) as load:
+    wanted = there_are((endpoints.MULTIPLEXED, endpoints.ENVOY))
+    with system(setting.cores, wanted) as here, load_generator(setting.cores) as load:
         variants = {
-            f"{door.name}, {'closed' if close else 'kept'}": partial(
-                here.job, door, callers=CALLERS, seconds=1.5, close=close
+            f"{endpoint.name}, {'closed' if close else 'kept'}": partial(
+                here.job, endpoint, callers=CALLERS, seconds=1.5, close=close
             )
-            for door in wanted
+            for endpoint in wanted
             for close in (False, True)
         }
         found = in_turn(load, variants, max(setting.rounds - 2, 1))
-        kept = {door.name: ratio(found[f"{door.name}, closed"], found[f"{door.name}, kept"]) for door in wanted}
+        kept = {
+            endpoint.name: ratio(found[f"{endpoint.name}, closed"], found[f"{endpoint.name}, kept"])
+            for endpoint in wanted
+        }
         notes = [f"{name}: {value:.2f} of the calls/s of kept connections." for name, value in kept.items()]
         return Outcome(
             "close",
@@ -88,23 +91,25 @@ def measure_close(setting: Setting) -> Outcome:
 
 
 def _rounds(
-    setting: Setting, wanted: Sequence[Door], callers: int, *, seconds: float, rounds: int
+    setting: Setting, wanted: Sequence[Endpoint], callers: int, *, seconds: float, rounds: int
 ) -> tuple[Mapping[str, Rounds], str]:
     wanted = there_are(wanted)
-    with house(setting.cores, wanted) as here, load_generator(setting.cores) as load:
-        for door in wanted:  # streams open, caches fill
-            load.run(here.job(door, callers=callers, seconds=0.5))
-        variants = {door.name: partial(here.job, door, callers=callers, seconds=seconds) for door in wanted}
+    with system(setting.cores, wanted) as here, load_generator(setting.cores) as load:
+        for endpoint in wanted:  # streams open, caches fill
+            load.run(here.job(endpoint, callers=callers, seconds=0.5))
+        variants = {endpoint.name: partial(here.job, endpoint, callers=callers, seconds=seconds) for endpoint in wanted}
         found = in_turn(load, variants, rounds)
         return found, here.verified()
 
 
-def _present(pairs: Sequence[tuple[Door, Door]], found: Mapping[str, Rounds]) -> Sequence[tuple[Door, Door]]:
+def _present(
+    pairs: Sequence[tuple[Endpoint, Endpoint]], found: Mapping[str, Rounds]
+) -> Sequence[tuple[Endpoint, Endpoint]]:
     return [(a, b) for a, b in pairs if a.name in found and b.name in found]
 
 
 def _table(found: Mapping[str, Rounds]) -> Table:
-    return Table(("door", *LOAD_HEADINGS), [(name, *load_cells(rounds)) for name, rounds in found.items()])
+    return Table(("endpoint", *LOAD_HEADINGS), [(name, *load_cells(rounds)) for name, rounds in found.items()])
 
 
 def _cpu(found: Mapping[str, Rounds]) -> Mapping[str, float]:
