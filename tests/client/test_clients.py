@@ -167,16 +167,22 @@ async def test_cancelling_an_iteration_ends_the_page_it_waits_for(stub: StubServ
 
 async def test_cancelling_a_pause_sends_nothing_more(stub: StubServer) -> None:
     stub.fails(grpc.StatusCode.UNAVAILABLE)
-    pausing = Retrying(first_pause=1.0, chance=lambda: 0.0)
+    begun = asyncio.Event()
+
+    def pause_begins() -> float:
+        begun.set()
+        return 0.0
+
+    # The pause is longer than any test may take.
+    pausing = Retrying(first_pause=PATIENCE, longest_pause=PATIENCE, chance=pause_begins)
     async with AsyncClient(stub.address, project=PROJECT, retrying=pausing) as client:
-        waiting = asyncio.create_task(client.count())
-        while not stub.seen:  # noqa: ASYNC110 -- another thread adds to it
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.1)
+        waiting = asyncio.create_task(client.count(timeout=2 * PATIENCE))
+        await begun.wait()
+        await asyncio.sleep(0)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        await asyncio.sleep(1.2)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
     assert len(stub.seen) == 1
 
 
@@ -220,8 +226,9 @@ def test_calls_of_other_threads_fail_when_the_client_is_closed(stub: StubServer)
 
 async def test_closing_ends_the_pause_before_a_retry_with_a_failure(stub: StubServer) -> None:
     stub.fails(grpc.StatusCode.UNAVAILABLE)
-    client = AsyncClient(stub.address, project=PROJECT, retrying=Retrying(first_pause=1.0))
-    waiting = asyncio.create_task(client.count())
+    pausing = Retrying(first_pause=PATIENCE, longest_pause=PATIENCE)
+    client = AsyncClient(stub.address, project=PROJECT, retrying=pausing)
+    waiting = asyncio.create_task(client.count(timeout=2 * PATIENCE))
     while not stub.seen:  # noqa: ASYNC110 -- another thread adds to it
         await asyncio.sleep(0.01)
     await client.close()

@@ -28,6 +28,7 @@ from backupsharing.v2.backup_sharing_pb2 import (
 from backupsharing.v2.sharing_pb2 import Sharing, SharingDetail
 from tests.client.callers import QUICK, Caller
 from tests.support.ports import free_address
+from tests.support.programs import PATIENCE
 from tests.support.stub_server import Context, StubServer
 
 UNAVAILABLE, EXHAUSTED = grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -199,12 +200,12 @@ def test_the_time_to_come_again_is_respected(stub: StubServer, caller: Caller, s
 
 
 def test_a_retry_after_beyond_the_deadline_is_not_waited_for(stub: StubServer, caller: Caller) -> None:
-    stub.fails(UNAVAILABLE, "later", come_again(60.0))
+    stub.fails(UNAVAILABLE, "later", come_again(4 * PATIENCE))
     began = time.monotonic()
     with pytest.raises(Unavailable, match="later") as raised:
-        caller.do(READS["count"], timeout=10.0)
-    assert time.monotonic() - began < 8
-    assert raised.value.retry_after == 60.0
+        caller.do(READS["count"], timeout=2 * PATIENCE)
+    assert time.monotonic() - began < PATIENCE
+    assert raised.value.retry_after == 4 * PATIENCE
 
 
 def test_a_call_that_is_not_answered_ends_with_its_deadline(stub: StubServer, caller: Caller) -> None:
@@ -212,19 +213,27 @@ def test_a_call_that_is_not_answered_ends_with_its_deadline(stub: StubServer, ca
     began = time.monotonic()
     with pytest.raises(DeadlineExceeded, match=r"^The call was not done within 0\.5 s\.$"):
         caller.do(lambda client: client.count(timeout=0.5))
-    assert 0.4 < time.monotonic() - began < 5
-    assert len(stub.seen) == 1
+    assert 0.4 < time.monotonic() - began < PATIENCE
+    # On a slow machine, the deadline may pass before the call is sent.
+    assert len(stub.seen) <= 1
 
 
 def test_all_attempts_together_have_one_deadline(stub: StubServer, caller: Caller) -> None:
     stub.fails(UNAVAILABLE, "never")
-    retrying = Retrying(attempts=10_000, first_pause=0.05, longest_pause=0.05, chance=lambda: 0.0)
+    retrying = Retrying(attempts=4, first_pause=0.3, longest_pause=0.3, chance=lambda: 0.0)
+    with pytest.raises(Unavailable):
+        caller.do(READS["count"], timeout=8.0, retrying=retrying)
+    assert len(stub.seen) == 4
+    # A call that arrives late has less time left; gRPC rounds up to a quarter of a second.
+    left = [seen.seconds for seen in stub.seen]
+    assert all(seconds is not None and seconds < 8.3 - 0.3 * index for index, seconds in enumerate(left))
+
+
+def test_attempts_end_with_the_deadline(stub: StubServer, caller: Caller) -> None:
+    stub.fails(UNAVAILABLE, "never")
+    retrying = Retrying(attempts=1_000_000, first_pause=0.05, longest_pause=0.05, chance=lambda: 0.0)
     with pytest.raises((Unavailable, DeadlineExceeded)):
         caller.do(READS["count"], timeout=0.8, retrying=retrying)
-    assert len(stub.seen) > 1
-    # A call that arrives late has less time left, never more.
-    left = [seen.seconds for seen in stub.seen]
-    assert all(seconds is not None and seconds < 0.81 - 0.05 * index for index, seconds in enumerate(left))
 
 
 def test_each_page_of_a_list_has_retries_of_its_own(stub: StubServer, caller: Caller) -> None:

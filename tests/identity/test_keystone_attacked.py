@@ -111,7 +111,7 @@ async def test_tokens_that_keystone_is_slow_about_keep_nobody_else_out(
     provided: Provided, stub: KeystoneStub, password: str | None
 ) -> None:
     held = Held(stub)
-    provider = provided(password=password, timeout=1.0)
+    provider = provided(password=password, timeout=3.0)
     stub.troubles_of = {f"slow-{number}": held for number in range(8)}
     slow = [identified(provider, token) for token in stub.troubles_of]
     assert {type(end) for end in await asyncio.gather(*slow, return_exceptions=True)} == {IdentityUnavailable}

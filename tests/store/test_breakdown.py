@@ -25,7 +25,7 @@ async def test_it_happens_once_and_stops_what_it_knows(caplog: pytest.LogCapture
     for _ in range(2):
         await asyncio.to_thread(breakdown.report, OSError("the disk"))
     assert stopped == ["writer", "reader"]
-    await asyncio.wait_for(breakdown.happened.wait(), 10)
+    await asyncio.wait_for(breakdown.happened.wait(), 60)
     assert [record.levelname for record in caplog.records] == ["CRITICAL"]
     with pytest.raises(Unavailable, match="started again"):
         breakdown.check()
@@ -43,7 +43,7 @@ async def test_failed_must_be_set_when_no_call_is_taken_any_more(tmp_path: Path)
         with pytest.raises(Unavailable):
             await call
     await store.close()
-    await asyncio.wait_for(store.failed.wait(), 10)
+    await asyncio.wait_for(store.failed.wait(), 60)
     assert (path.read_bytes(), log_path(path).read_bytes()) == before
     parts(store).probe._connection.close()
     for connection in (

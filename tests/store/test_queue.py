@@ -21,7 +21,7 @@ def queue(commit_delay: float = FOR_EVER) -> ChangeQueue:
 
 async def taken(queue: ChangeQueue) -> int:
     """Take a batch and answer its changes; return the size of the batch."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         batch = await queue.take()
     for waiting in batch:
         waiting.answer(())

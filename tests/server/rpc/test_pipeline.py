@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -298,7 +298,7 @@ async def test_a_call_has_no_more_time_than_the_setting_gives(seconds: float | N
     assert began + 29.0 <= callers[0].commit_by <= time.monotonic() + 29.0
 
 
-async def test_a_short_deadline_leaves_three_quarters_to_commit() -> None:
+async def test_a_short_deadline_leaves_three_quarters_to_commit(monkeypatch: pytest.MonkeyPatch) -> None:
     callers: list[Caller] = []
 
     async def handle(caller: Caller, _: Message) -> Message:
@@ -306,7 +306,9 @@ async def test_a_short_deadline_leaves_three_quarters_to_commit() -> None:
         return pb.CountSharingsResponse()
 
     began = time.monotonic()
-    await pipeline_of(handle).carry_out(call(COUNT, COUNT_OF_GIVER, deadline=began + 0.4))
+    with monkeypatch.context() as clock:
+        clock.setattr("backup_sharing.rpc.pipeline.time.monotonic", lambda: began)
+        await pipeline_of(handle).carry_out(call(COUNT, COUNT_OF_GIVER, deadline=began + 0.4))
     [caller] = callers
     assert caller.commit_by is not None
     assert caller.answer_by is not None
@@ -351,14 +353,18 @@ async def test_a_call_late_before_its_use_case_does_nothing(
     assert handled == []
 
 
-async def test_a_deadline_ends_a_read_but_leaves_a_change_to_the_store() -> None:
+async def test_a_deadline_ends_a_read_but_leaves_a_change_to_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
     async def handle(_: Caller, __: Message) -> Message:
         await asyncio.sleep(4 * SOON)
         return pb.CountSharingsResponse()
 
     pipeline = of_both_kinds(handle)
-    change = await pipeline.carry_out(call(SHARE, share_message(), deadline=time.monotonic() + SOON))
-    assert change.status is None
+    began = time.monotonic()
+    with monkeypatch.context() as clock:  # it stands still until the use case has begun
+        clock.setattr("backup_sharing.rpc.pipeline.time.monotonic", lambda: began)
+        change = asyncio.create_task(pipeline.carry_out(call(SHARE, share_message(), deadline=began + SOON)))
+        await asyncio.sleep(0)
+    assert (await change).status is None
     reported = failure(await pipeline.carry_out(call(COUNT, COUNT_OF_GIVER, deadline=time.monotonic() + SOON)))
     assert reported.reason == "DEADLINE_TOO_CLOSE"
 
@@ -384,8 +390,9 @@ async def test_another_time_out_is_not_taken_for_the_deadline() -> None:
     assert reported.code.name == "INTERNAL"
 
 
-async def test_a_read_needs_no_time_to_commit(pipeline: Pipeline) -> None:
-    answer = await pipeline.carry_out(call(COUNT, COUNT_OF_GIVER, deadline=time.monotonic() + 0.9))
+async def test_a_read_needs_no_time_to_commit(methods: Sequence[ServedMethod]) -> None:
+    pipeline = Pipeline(methods, identity(), 60.0, lambda: MADE_REQUEST_ID)
+    answer = await pipeline.carry_out(call(COUNT, COUNT_OF_GIVER, deadline=time.monotonic() + 20.0))
     assert answer.status is None
 
 

@@ -115,7 +115,7 @@ async def test_while_the_standby_is_away_nothing_is_acknowledged(
         count = own_postgres.execute("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'backup-sharing'")
         assert count[0][0] <= 4
         await asyncio.to_thread(standby.start)
-        acknowledged = [await store.share(share(RECIPIENT + "2"))] if await until(store.ping) < 9 else []
+        acknowledged = [await store.share(share(RECIPIENT + "2"))] if await until(store.ping) < 7 + SLACK else []
         assert acknowledged
     stored_once(own_postgres.url, [])
     assert OTHER not in {sharing.to_project_id for sharing in PostgresEngine(own_postgres.url, None).history()}

@@ -86,14 +86,14 @@ async def test_a_change_whose_fate_is_not_known_in_time_says_so(
 ) -> None:
     monkeypatch.setattr("backup_sharing.store.waiter._OUTCOME_WAIT", 0.3)
     engine = PostgresEngine(database_url, None)
-    async with opened(postgres_proxy.through(database_url), patience=0.5) as store:
+    async with opened(postgres_proxy.through(database_url), patience=3.0) as store:
         lose = postgres_proxy.swallow_answers if lost == "answer" else postgres_proxy.swallow_requests
         postgres_proxy.refuse()
         lose(b"COMMIT", times=1)
         began = time.monotonic()
         with pytest.raises(OutcomeUnknown):
             await store.share(share(OTHER))
-        assert 0.5 < time.monotonic() - began < 0.8 + SLACK
+        assert 3.0 < time.monotonic() - began < 3.3 + SLACK
         postgres_proxy.accept()
         # The decision about the commit does not change later.
         await until(lambda: store.share(share(RECIPIENT)))
@@ -110,8 +110,8 @@ async def test_a_caller_hears_before_its_deadline_of_an_unknown_fate(
         began = time.monotonic()
         with pytest.raises(OutcomeUnknown):
             # The caller's deadline is one second after commit_by. DeadlineTooClose would mean that nothing was stored.
-            await store.share(share(OTHER, because=cause(commit_by=began + 0.3)))
-        assert time.monotonic() - began < 1.1 + SLACK
+            await store.share(share(OTHER, because=cause(commit_by=began + 3.0)))
+        assert time.monotonic() - began < 4.0 + SLACK
         postgres_proxy.accept()
 
 

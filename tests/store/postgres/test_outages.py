@@ -118,10 +118,10 @@ async def test_a_store_opened_on_a_frozen_network_works_when_it_thaws(
     postgres_proxy.freeze()
     seconds, store = await timed(open_postgres(postgres_proxy.through(database_url), patience=1.0))
     assert isinstance(store, BatchedStore)
-    assert seconds < 8
+    assert seconds < 6 + SLACK
     assert isinstance((await timed(store.ping()))[1], Unavailable)
     postgres_proxy.thaw()
-    assert await until(lambda: store.put_backup(PutBackup(backup(), cause()))) < 8
+    assert await until(lambda: store.put_backup(PutBackup(backup(), cause()))) < SLACK
     await store.close()
 
 
@@ -139,19 +139,19 @@ async def test_close_ends_while_the_server_is_away(own_postgres: PostgresServer)
 
 
 async def test_a_frozen_network_fails_calls_in_time_without_leaks(database_url: str, postgres_proxy: TcpProxy) -> None:
-    async with opened(postgres_proxy.through(database_url), patience=1.0) as store:
+    async with opened(postgres_proxy.through(database_url), patience=3.0) as store:
         await store.get_backup(BACKUP_ID)
         postgres_proxy.freeze()
         outcomes = await asyncio.gather(
             timed(store.ping()),
             *(timed(store.get_backup(BACKUP_ID)) for _ in range(10)),
             timed(store.share(share())),
-            timed(store.share(share(OTHER, because=cause(commit_by=time.monotonic() + 0.3)))),
+            timed(store.share(share(OTHER, because=cause(commit_by=time.monotonic() + 3.0)))),
         )
         assert [type(outcome) for _, outcome in outcomes] == [Unavailable] * 11 + [OutcomeUnknown] * 2
-        assert max(seconds for seconds, _ in outcomes[:-2]) < 1 + SLACK
-        assert outcomes[-2][0] < 6 + SLACK  # the commit may have succeeded, so the store waits longer
-        assert outcomes[-1][0] < 1.3 + SLACK
+        assert max(seconds for seconds, _ in outcomes[:-2]) < 3 + SLACK
+        assert outcomes[-2][0] < 8 + SLACK  # the commit may have succeeded, so the store waits longer
+        assert outcomes[-1][0] < 4 + SLACK
         postgres_proxy.thaw()
         waits = await asyncio.gather(
             until(store.ping),
@@ -171,11 +171,11 @@ async def test_a_server_silent_forever_is_left_for_a_new_connection(
     database_url: str, postgres_proxy: TcpProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("backup_sharing.store.postgres.engine._SILENT", 0.2)
-    async with opened(postgres_proxy.through(database_url), patience=0.5) as store:
+    async with opened(postgres_proxy.through(database_url), patience=3.0) as store:
         # The proxy drops requests of the existing connection; those of new connections arrive.
         postgres_proxy.freeze()
         changing = asyncio.create_task(store.share(share()))
-        await asyncio.sleep(0.8)
+        await asyncio.sleep(3.5)
         postgres_proxy.thaw()
         await changing
         await store.share(share(OTHER))
@@ -191,7 +191,7 @@ async def test_close_ends_on_a_frozen_network(database_url: str, postgres_proxy:
         ]
         await asyncio.sleep(0.1)
         seconds, _ = await timed(store.close())
-        assert seconds < 12
+        assert seconds < 10 + SLACK
         await asyncio.gather(*calls)
         postgres_proxy.thaw()
     await asyncio.sleep(0.2)
@@ -199,7 +199,7 @@ async def test_close_ends_on_a_frozen_network(database_url: str, postgres_proxy:
 
 
 async def test_a_caller_who_leaves_does_not_wait_for_the_driver(database_url: str, postgres_proxy: TcpProxy) -> None:
-    async with opened(postgres_proxy.through(database_url)) as store:
+    async with opened(postgres_proxy.through(database_url), patience=10 * SLACK) as store:
         postgres_proxy.freeze()
         reading = asyncio.create_task(store.get_backup(BACKUP_ID))
         sharing = asyncio.create_task(store.share(share()))
@@ -209,6 +209,6 @@ async def test_a_caller_who_leaves_does_not_wait_for_the_driver(database_url: st
             going.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await going
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < SLACK
         postgres_proxy.thaw()
-        assert await until(lambda: store.get_backup(BACKUP_ID)) < 5
+        assert await until(lambda: store.get_backup(BACKUP_ID)) < SLACK

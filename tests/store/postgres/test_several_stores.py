@@ -24,7 +24,7 @@ from backup_sharing.rules.commands import PutBackup, RemoveBackup
 from backup_sharing.store.interface import Store
 from tests.store.commands import BACKUP_ID, NOW, backup, backup_id, cancel, cancel_all, cause, key, project_id, share
 from tests.store.engines import PostgresEngine
-from tests.store.faults import opened, stored_once
+from tests.store.faults import SLACK, opened, stored_once
 from tests.store.opened import open_postgres
 from tests.support.postgres.server import PostgresServer
 
@@ -156,12 +156,12 @@ async def test_a_quota_holds_through_several_stores(database_url: str) -> None:
     assert len(PostgresEngine(database_url, None).history()) == 10
 
 
-async def test_several_lanes_of_one_store_make_every_change_once(database_url: str) -> None:
+async def test_several_writers_of_one_store_make_every_change_once(database_url: str) -> None:
     store = await open_postgres(database_url, write_connections=3)
     for about in BACKUPS:
         await store.put_backup(PutBackup(backup(about), cause()))
     made = await asyncio.gather(*(hammer(store, random.Random(n), 30) for n in range(12)))  # noqa: S311 -- no secret
-    await asyncio.wait_for(store.close(), 2)
+    await asyncio.wait_for(store.close(), SLACK)
     stored_once(database_url, [sharing for some in made for sharing in some])
     explained_by_events(database_url)
 

@@ -71,7 +71,7 @@ async def test_a_backup_that_somebody_has_locked_holds_up_nobody_else(database_u
             late = asyncio.create_task(
                 timed(store.share(share(OTHER, because=cause(commit_by=time.monotonic() + 0.5))))
             )
-            assert await usual_time(store, 2) < 0.3
+            assert await usual_time(store, 2) < 1.0
             for seconds, outcome in await asyncio.gather(*held):
                 assert isinstance(outcome, Unavailable)
                 assert seconds < 4 + SLACK
@@ -89,7 +89,7 @@ async def test_a_sharing_that_somebody_has_locked_holds_up_nobody_else(database_
         await store.put_backup(PutBackup(backup(backup_id(2)), cause()))
         with session(database_url, "SELECT 1 FROM sharings WHERE id = 'locked' FOR UPDATE"):
             held = asyncio.create_task(timed(store.cancel(cancel("locked"))))
-            assert await usual_time(store, 2) < 0.3
+            assert await usual_time(store, 2) < 1.0
             seconds, outcome = await held
             assert isinstance(outcome, Unavailable)
             assert seconds < 4 + SLACK
@@ -104,7 +104,7 @@ async def test_a_key_that_somebody_is_storing_holds_up_nobody_else(database_url:
         await store.put_backup(PutBackup(backup(backup_id(2)), cause()))
         with session(database_url, insert):
             held = asyncio.create_task(timed(store.share(share(idempotency=key()))))
-            assert await usual_time(store, 2) < 0.3
+            assert await usual_time(store, 2) < 1.0
             assert isinstance((await held)[1], Unavailable)
         await store.share(share(idempotency=key()))
     stored_once(database_url, [])
@@ -195,12 +195,12 @@ async def test_changes_on_a_full_disk_are_unavailable_and_then_made(
         with suppress(OSError), ballast.open("wb", buffering=0) as file:
             while True:
                 file.write(bytes(1 << 16))
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while not load.failures:
             assert time.monotonic() < end
             await asyncio.sleep(0.05)
         await asyncio.sleep(1)
-        assert (await timed(store.share(share(OTHER))))[0] < 7
+        assert (await timed(store.share(share(OTHER))))[0] < 5 + SLACK
         ballast.unlink()
         # PostgreSQL exits when it cannot write its log; the operator restarts it.
         if server._running().poll() is not None:

@@ -160,10 +160,10 @@ async def test_late_changes_do_not_wait_for_the_lock_and_others_do(connection: s
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         began = time.monotonic()
-        assert await kinds([change(insert(1), commit_by=began + 0.05)], connection, busy_timeout=9) == [
+        assert await kinds([change(insert(1), commit_by=began + 0.05)], connection, busy_timeout=600) == [
             DeadlineTooClose
         ]
-        assert 0.05 <= time.monotonic() - began < 1
+        assert 0.05 <= time.monotonic() - began < 60
         changes = [change(insert(1), commit_by=time.monotonic() + 0.05), insert(2)]
         assert await kinds(changes, connection, busy_timeout=0.2) == [DeadlineTooClose, Unavailable]
 

@@ -24,7 +24,7 @@ from backup_sharing.store.sqlite.checkpointer import Checkpointer, LogBounds
 from backup_sharing.store.sqlite.connection import connect
 from backup_sharing.store.sqlite.log import LogUse, log_path, log_use
 from tests.store.commands import backup, cause, given, project_id, share
-from tests.store.opened import open_sqlite
+from tests.store.opened import open_sqlite, parts
 from tests.support.programs import PATIENCE
 
 pytestmark = pytest.mark.asyncio
@@ -96,7 +96,7 @@ async def test_a_long_read_makes_the_log_grow_and_fails_nothing(
             await share_with(store, 10, number)
             number += 10
 
-    await asyncio.wait_for(begun_again(), 10)
+    await asyncio.wait_for(begun_again(), PATIENCE)
 
 
 class FailingCheckpoint(sqlite3.Connection):
@@ -130,6 +130,7 @@ async def test_a_failing_checkpoint_fails_no_change_and_is_logged_once(
     ]
     assert len(caplog.records) == 1
     monkeypatch.setattr(FailingCheckpoint, "failing", False)
+    await share_with(store, 10, 500)  # after a failure, only a change leads to another checkpoint
     await eventually(lambda: copied(path))
     await store.close()
 
@@ -157,18 +158,24 @@ async def test_close_leaves_no_log_and_no_thread(path: Path) -> None:
 
 
 async def test_nothing_is_looked_at_while_nothing_is_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    await asyncio.sleep(0.1)
     looks: list[Path] = []
 
     def look(log: Path) -> LogUse:
         looks.append(log)
         return log_use(log)
 
+    at_work = parts(store)
+    await eventually(lambda: at_work.writer.is_idle and waits(at_work.checkpointer._written))
     monkeypatch.setattr(sqlite_checkpointer, "log_use", look)
     await asyncio.sleep(0.1)
     assert not looks
     await share_with(store, 10)
     await eventually(lambda: bool(looks))
+
+
+def waits(event: threading.Event) -> bool:
+    """Return whether a thread waits for the event."""
+    return bool(event._cond._waiters)  # type: ignore[attr-defined]  # private
 
 
 @pytest.mark.resilience
@@ -179,7 +186,7 @@ async def test_a_checkpoint_without_an_end_is_left_behind_at_close(
     release = threading.Event()
 
     def hang(_: Path) -> None:
-        release.wait(10)
+        release.wait(4 * PATIENCE)
 
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
@@ -193,7 +200,7 @@ async def test_a_checkpoint_without_an_end_is_left_behind_at_close(
             await asyncio.sleep(0.05)
             began = time.monotonic()
             checkpointer.close()
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < PATIENCE
         release.set()
         await eventually(lambda: "sqlite-checkpointer" not in {thread.name for thread in threading.enumerate()})
     assert "does not end" in caplog.text

@@ -191,7 +191,7 @@ async def test_a_deadline_that_passes_later_is_a_last_record(
     foreign: ForeignServer, gateway: Gateway, weather: Weather
 ) -> None:
     endless(foreign, weather.reading("warm"))
-    answer = await exchange(gateway.address, get(WATCH, "Grpc-Timeout: 2S"))
+    answer = await exchange(gateway.address, get(WATCH, "Grpc-Timeout: 4S"))
     message, failure = answer.body.splitlines()
     assert message == b'{"note":"warm"}'
     assert_error(json.loads(failure), "DEADLINE_EXCEEDED")

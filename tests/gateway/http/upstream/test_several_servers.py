@@ -186,7 +186,7 @@ async def test_a_failure_of_the_call_itself_is_not_retried_elsewhere(gateway: Ga
 async def test_a_call_that_nobody_answers_is_given_up_for_good(
     start_gateway: StartGateway, servers: list[Named]
 ) -> None:
-    gateway = await start_gateway(upstream=upstream(servers), timeout=0.3, commit_margin=0.1)
+    gateway = await start_gateway(upstream=upstream(servers), timeout=3.0, commit_margin=0.1)
     for server in servers:
         server.holding()
     assert_failure(await read(gateway), 504, "DEADLINE_EXCEEDED")

@@ -86,16 +86,16 @@ def test_brackets_in_strings_are_no_levels() -> None:
 
 @pytest.mark.parametrize("opening", [b"[", b'{"a":', b'[{"a":'])
 def test_a_hundred_thousand_levels_are_refused_at_once(opening: bytes) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     refusal(opening * 100_000)
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize("unit", [b'"\\', b'\\"', b'["', b'"[', b'[]"\\"'])
 def test_the_depth_check_takes_linear_time(unit: bytes) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     refusal(unit * 200_000)
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ async def test_a_share_cut_off_is_retried_with_a_key_and_503_without(
         shares = [
             asyncio.create_task(own_system.share(giver, backup_id, f"r{n}", **_own(headers, n))) for n in range(9)
         ]
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(2.0)  # all calls have reached the server
         wire.cut()
         await asyncio.sleep(0.5)
     answers = await asyncio.gather(*shares)
