@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
-from pathlib import Path
 
 import pytest
 
 from tests.gateway.foreign.foreign import Foreign
 from tests.gateway.foreign.system import System
-from tests.support.protoc import compiled
+from tests.support.protoc import DescriptorSets
 
 STREAMED = ["Failing", "LikeFailure", "Custom", "Any", "Struct", "Value", "ListValue", "Time", "Empty", "Holder"]
 STREAMS = frozenset(
@@ -34,25 +33,13 @@ def system() -> Iterator[System]:
         yield system
 
 
-@pytest.fixture(scope="session")
-def descriptor_set(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return a function that compiles a foreign proto once and returns the path of its descriptor set."""
-    folder = tmp_path_factory.mktemp("sets")
-
-    def compile_once(name: str) -> Path:
-        target = folder / f"{name}.binpb"
-        return target if target.exists() else compiled(target, f"foreign/v1/{name}.proto")
-
-    return compile_once
-
-
 @pytest.fixture(scope="module")
-def start(system: System, descriptor_set: Callable[[str], Path]) -> Iterator[NewForeign]:
-    """Return a function that starts a gateway for a foreign proto with settings."""
+def start(system: System, descriptor_set: DescriptorSets) -> Iterator[NewForeign]:
+    """Return a function that starts a gateway for foreign protos with settings."""
     with ExitStack() as cleanups:
 
-        def new(name: str, **settings: object) -> Foreign:
-            return cleanups.enter_context(closing(Foreign(system, descriptor_set(name), **settings)))
+        def new(*names: str, **settings: object) -> Foreign:
+            return cleanups.enter_context(closing(Foreign(system, descriptor_set(*names), **settings)))
 
         yield new
 
@@ -63,21 +50,9 @@ def _forgotten(system: System) -> None:
 
 
 @pytest.fixture(scope="module")
-def everything(start: NewForeign) -> Foreign:
-    """Services with one of every type."""
-    return start("everything")
-
-
-@pytest.fixture(scope="module")
-def paths(start: NewForeign) -> Foreign:
-    """Services with every form of path template."""
-    return start("paths")
-
-
-@pytest.fixture(scope="module")
-def legacy(start: NewForeign) -> Foreign:
-    """Service in proto2."""
-    return start("legacy")
+def foreign(start: NewForeign) -> Foreign:
+    """Services with one of every type, every form of path template and every kind of body, in proto2 and proto3."""
+    return start("everything", "legacy", "contents", "paths")
 
 
 @pytest.fixture(scope="module")

@@ -50,27 +50,27 @@ WRITTEN = [
 
 
 @pytest.mark.parametrize(("call", "text", "written"), WRITTEN)
-def test_an_answer_is_written_as_json(everything: Foreign, call: str, text: str, written: Json) -> None:
-    everything.answers("foreign.v1.Everything", text)
-    answer = everything.call(f"GET /v1/answer/{call}")
+def test_an_answer_is_written_as_json(foreign: Foreign, call: str, text: str, written: Json) -> None:
+    foreign.answers("foreign.v1.Everything", text)
+    answer = foreign.call(f"GET /v1/answer/{call}")
     assert (answer.status, answer.json) == (200, written)
     assert answer.headers["Content-Type"] == "application/json"
 
 
-def test_empty_is_an_empty_object(everything: Foreign) -> None:
-    answer = everything.call("GET /v1/answer/empty")
+def test_empty_is_an_empty_object(foreign: Foreign) -> None:
+    answer = foreign.call("GET /v1/answer/empty")
     assert (answer.status, answer.body, answer.headers["Content-Type"]) == (200, b"{}", "application/json")
 
 
-def test_an_any_of_a_type_that_is_not_known_is_written_unopened(everything: Foreign) -> None:
-    everything.answers("foreign.v1.Everything", r'any { type_url: "x.example/nope.Nope" value: "\001" }')
+def test_an_any_of_a_type_that_is_not_known_is_written_unopened(foreign: Foreign) -> None:
+    foreign.answers("foreign.v1.Everything", r'any { type_url: "x.example/nope.Nope" value: "\001" }')
     written = {"@type": "x.example/nope.Nope", "value": base64.b64encode(b"\1").decode()}
-    assert everything.call("GET /v1/answer/all").json == {"any": written}
+    assert foreign.call("GET /v1/answer/all").json == {"any": written}
 
 
-def test_a_field_that_the_gateway_does_not_know_yet_is_left_out(everything: Foreign) -> None:
-    everything.echo.reply = Reply(b"\x0a\x01a" + b"\xfa\x3f\x01b")
-    assert everything.call("GET /v1/answer/all").json == {"text": "a"}
+def test_a_field_that_the_gateway_does_not_know_yet_is_left_out(foreign: Foreign) -> None:
+    foreign.echo.reply = Reply(b"\x0a\x01a" + b"\xfa\x3f\x01b")
+    assert foreign.call("GET /v1/answer/all").json == {"text": "a"}
 
 
 UNWRITABLE = [
@@ -83,17 +83,17 @@ UNWRITABLE = [
 
 
 @pytest.mark.parametrize("response", UNWRITABLE)
-def test_an_unreadable_answer_is_502_for_reads_500_for_changes(everything: Foreign, response: bytes) -> None:
-    everything.echo.reply = Reply(response)
-    assert everything.call("GET /v1/answer/all").status == 502
-    assert everything.call("POST /v1/answer/all", "{}").status == 500
+def test_an_unreadable_answer_is_502_for_reads_500_for_changes(foreign: Foreign, response: bytes) -> None:
+    foreign.echo.reply = Reply(response)
+    assert foreign.call("GET /v1/answer/all").status == 502
+    assert foreign.call("POST /v1/answer/all", "{}").status == 500
 
 
-def test_a_stream_is_a_json_text_a_line(everything: Foreign) -> None:
-    answer = everything.call("GET /v1/answer/stream?text=a&leaf.page_count=1")
+def test_a_stream_is_a_json_text_a_line(foreign: Foreign) -> None:
+    answer = foreign.call("GET /v1/answer/stream?text=a&leaf.page_count=1")
     assert (answer.status, answer.headers["Content-Type"]) == (200, "application/x-ndjson")
     assert [json.loads(line) for line in answer.body.splitlines()] == [{"text": "a", "leaf": {"page_count": 1}}] * 2
 
 
-def test_a_stream_whose_query_does_not_fit_is_a_bad_request(everything: Foreign) -> None:
-    everything.assert_refused(everything.call("GET /v1/answer/stream?nope=1"), 400, "nope")
+def test_a_stream_whose_query_does_not_fit_is_a_bad_request(foreign: Foreign) -> None:
+    foreign.assert_refused(foreign.call("GET /v1/answer/stream?nope=1"), 400, "nope")

@@ -78,10 +78,10 @@ TAKEN = [
 
 
 @pytest.mark.parametrize(("request_", "body", "text"), TAKEN)
-def test_a_body_fills_what_its_rule_says(everything: Foreign, request_: str, body: str | None, text: str) -> None:
-    answer = everything.call(request_, body)
+def test_a_body_fills_what_its_rule_says(foreign: Foreign, request_: str, body: str | None, text: str) -> None:
+    answer = foreign.call(request_, body)
     assert answer.status == 200, answer.body
-    everything.assert_asked(text)
+    foreign.assert_asked(text)
 
 
 REFUSED = [
@@ -132,23 +132,23 @@ REFUSED = [
 
 @pytest.mark.parametrize(("request_", "body", "field"), REFUSED)
 def test_a_body_that_does_not_fit_is_400_and_names_the_member(
-    everything: Foreign, request_: str, body: str | None, field: str | None
+    foreign: Foreign, request_: str, body: str | None, field: str | None
 ) -> None:
-    answer = everything.call(request_, body)
+    answer = foreign.call(request_, body)
     if field is None:  # a response to HEAD has no body
-        assert (answer.status, everything.echo.seen) == (400, [])
+        assert (answer.status, foreign.echo.seen) == (400, [])
     else:
-        everything.assert_refused(answer, 400, field)
+        foreign.assert_refused(answer, 400, field)
 
 
 @pytest.mark.parametrize("body", [b'{"maybe_text": "\xff"}', b"\xff", b"\xfe\xff\x00{\x00}"])
-def test_a_body_that_is_not_utf_8_is_a_bad_request(everything: Foreign, body: bytes) -> None:
-    everything.assert_refused(everything.call("POST /v1/all/a", body), 400, "")
+def test_a_body_that_is_not_utf_8_is_a_bad_request(foreign: Foreign, body: bytes) -> None:
+    foreign.assert_refused(foreign.call("POST /v1/all/a", body), 400, "")
 
 
-def test_a_bad_body_and_a_bad_path_are_said_at_once(everything: Foreign) -> None:
-    answer = everything.call("POST /v1/all/%zz", '{"nope": 1}')
-    everything.assert_refused(answer, 400, "text")
+def test_a_bad_body_and_a_bad_path_are_said_at_once(foreign: Foreign) -> None:
+    answer = foreign.call("POST /v1/all/%zz", '{"nope": 1}')
+    foreign.assert_refused(answer, 400, "text")
 
 
 Headers = Sequence[tuple[str, str]]
@@ -165,9 +165,9 @@ JSON_TYPES: list[Headers] = [
 
 
 @pytest.mark.parametrize("headers", JSON_TYPES)
-def test_a_body_is_json_in_utf_8_or_says_nothing(everything: Foreign, headers: Headers) -> None:
-    assert everything.call("POST /v1/all/a", '{"maybe_text": "ä"}', headers).status == 200
-    everything.assert_asked('text: "a" maybe_text: "ä"')
+def test_a_body_is_json_in_utf_8_or_says_nothing(foreign: Foreign, headers: Headers) -> None:
+    assert foreign.call("POST /v1/all/a", '{"maybe_text": "ä"}', headers).status == 200
+    foreign.assert_asked('text: "a" maybe_text: "ä"')
 
 
 OTHER_TYPES: list[Headers] = [
@@ -183,19 +183,19 @@ OTHER_TYPES: list[Headers] = [
 
 
 @pytest.mark.parametrize("headers", OTHER_TYPES)
-def test_a_body_of_another_type_is_a_bad_request(everything: Foreign, headers: Headers) -> None:
-    everything.assert_refused(everything.call("POST /v1/all/a", "{}", headers), 400, "Content-Type")
+def test_a_body_of_another_type_is_a_bad_request(foreign: Foreign, headers: Headers) -> None:
+    foreign.assert_refused(foreign.call("POST /v1/all/a", "{}", headers), 400, "Content-Type")
 
 
-def test_an_encoded_body_is_a_bad_request(everything: Foreign) -> None:
+def test_an_encoded_body_is_a_bad_request(foreign: Foreign) -> None:
     headers = [("Content-Type", "application/json"), ("Content-Encoding", "gzip")]
-    everything.assert_refused(everything.call("POST /v1/all/a", "{}", headers), 400, "Content-Encoding")
+    foreign.assert_refused(foreign.call("POST /v1/all/a", "{}", headers), 400, "Content-Encoding")
 
 
 @pytest.mark.parametrize("request_", ["POST /v1/all/a", "DELETE /v1/all/a"])
-def test_the_type_of_no_body_does_not_matter(everything: Foreign, request_: str) -> None:
-    assert everything.call(request_, None, [("Content-Type", "text/plain")]).status == 200
-    everything.assert_asked('text: "a"')
+def test_the_type_of_no_body_does_not_matter(foreign: Foreign, request_: str) -> None:
+    assert foreign.call(request_, None, [("Content-Type", "text/plain")]).status == 200
+    foreign.assert_asked('text: "a"')
 
 
 LEGACY_REFUSED = [
@@ -212,9 +212,9 @@ LEGACY_REFUSED = [
 
 @pytest.mark.parametrize(("request_", "body", "field"), LEGACY_REFUSED)
 def test_what_proto2_requires_or_closes_is_checked(
-    legacy: Foreign, request_: str, body: str | None, field: str
+    foreign: Foreign, request_: str, body: str | None, field: str
 ) -> None:
-    legacy.assert_refused(legacy.call(request_, body), 400, field)
+    foreign.assert_refused(foreign.call(request_, body), 400, field)
 
 
 LEGACY_TAKEN = [
@@ -230,8 +230,8 @@ LEGACY_TAKEN = [
 
 @pytest.mark.parametrize(("request_", "body", "text", "written"), LEGACY_TAKEN)
 def test_proto2_has_presence_defaults_and_groups(
-    legacy: Foreign, request_: str, body: str | None, text: str, written: object
+    foreign: Foreign, request_: str, body: str | None, text: str, written: object
 ) -> None:
-    answer = legacy.call(request_, body)
+    answer = foreign.call(request_, body)
     assert (answer.status, answer.json) == (200, written)
-    legacy.assert_asked(text)
+    foreign.assert_asked(text)

@@ -85,8 +85,8 @@ def test_headers_of_a_proxy_cross_only_where_one_is_expected(behind_proxy: Forei
     assert (seen["x-person"], seen["tenant"]) == ("somebody", "acme")
 
 
-def test_without_options_authorization_crosses_and_no_other(everything: Foreign) -> None:
-    answer, seen = crossed(everything, *SENT, ("X-Request-Id", CLIENTS_ID), request="GET /v1/answer/all")
+def test_without_options_authorization_crosses_and_no_other(foreign: Foreign) -> None:
+    answer, seen = crossed(foreign, *SENT, ("X-Request-Id", CLIENTS_ID), request="GET /v1/answer/all")
     assert seen.pop("x-request-id") == answer.headers["X-Request-Id"]
     assert seen == {
         "authorization": "Bearer abc",
@@ -95,9 +95,9 @@ def test_without_options_authorization_crosses_and_no_other(everything: Foreign)
     }
 
 
-def test_without_options_a_request_id_is_a_uuid(everything: Foreign) -> None:
-    assert re.fullmatch(UUID, everything.call("GET /v1/answer/all").headers["X-Request-Id"])
-    failed = everything.call("GET /nothing")
+def test_without_options_a_request_id_is_a_uuid(foreign: Foreign) -> None:
+    assert re.fullmatch(UUID, foreign.call("GET /v1/answer/all").headers["X-Request-Id"])
+    failed = foreign.call("GET /nothing")
     assert failed.json["error"]["request_id"] == failed.headers["X-Request-Id"]
 
 

@@ -148,8 +148,8 @@ def test_debug_hides_nothing(debug: Foreign, code: Code) -> None:
     assert (found["message"], found["details"][0]["detail"]) == (SECRET, SECRET)
 
 
-def test_documented_details_are_the_default(everything: Foreign) -> None:
-    found = error(everything, failure(Code.FAILED_PRECONDITION, *DETAILS))
+def test_documented_details_are_the_default(foreign: Foreign) -> None:
+    found = error(foreign, failure(Code.FAILED_PRECONDITION, *DETAILS))
     assert found["details"] == [{"field": "a.b", "description": "too \u00e9"}]
     assert (found["message"], found["reason"]) == (SAID, "SHELF_LOST")
 

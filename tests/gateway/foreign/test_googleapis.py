@@ -24,7 +24,7 @@ from restmap_gateway.schema.schema import Schema, load
 from restmap_gateway.transcode.endpoint import compile_routes
 from tests.support.ports import free_address
 from tests.support.programs import AT_ONCE, PATIENCE, Programs
-from tests.support.protoc import compiled
+from tests.support.protoc import DOCUMENTED, compiled
 
 VARIABLE = "BACKUP_SHARING_TEST_GOOGLEAPIS"
 CHECKOUT = Path(os.environ.get(VARIABLE, ""))
@@ -52,11 +52,12 @@ def api_folders() -> list[Path]:
 def descriptor_set(folder: Path, target: Path) -> Path:
     """Compile all protos of a folder; skip if protoc does not take them."""
     files = [str(path.relative_to(CHECKOUT)) for path in sorted((CHECKOUT / folder).glob("*.proto"))]
-    flags = ("--include_imports", "--include_source_info")
+    made = target / "set.binpb"
     try:
-        return compiled(target / "set.binpb", *files, folder=CHECKOUT, flags=flags)
+        made.write_bytes(compiled(*files, folder=CHECKOUT, flags=DOCUMENTED))
     except AssertionError:
         pytest.skip(f"protoc does not take {folder}")
+    return made
 
 
 def rules_of_own_services(image: bytes, folder: Path) -> set[str]:

@@ -87,11 +87,11 @@ SAME = [
 
 
 @pytest.mark.parametrize(("body", "text"), SAME)
-def test_what_is_written_is_what_was_read(everything: Foreign, body: str, text: str) -> None:
-    answer = everything.call("POST /v1/echo", body)
+def test_what_is_written_is_what_was_read(foreign: Foreign, body: str, text: str) -> None:
+    answer = foreign.call("POST /v1/echo", body)
     assert answer.body.decode() == body
     if "nan" not in text:  # NaN differs from itself
-        everything.assert_asked(text)
+        foreign.assert_asked(text)
 
 
 OTHER = [
@@ -144,8 +144,8 @@ OTHER = [
 
 
 @pytest.mark.parametrize(("body", "written"), OTHER)
-def test_other_spellings_are_read_too(everything: Foreign, body: str, written: Json) -> None:
-    answer = everything.call("POST /v1/echo", body)
+def test_other_spellings_are_read_too(foreign: Foreign, body: str, written: Json) -> None:
+    answer = foreign.call("POST /v1/echo", body)
     assert (answer.status, answer.json) == (200, written)
 
 
@@ -210,16 +210,16 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("body", "field"), REFUSED)
-def test_a_member_that_does_not_fit_is_400_and_is_named(everything: Foreign, body: str, field: str) -> None:
-    everything.assert_refused(everything.call("POST /v1/echo", body), 400, field)
+def test_a_member_that_does_not_fit_is_400_and_is_named(foreign: Foreign, body: str, field: str) -> None:
+    foreign.assert_refused(foreign.call("POST /v1/echo", body), 400, field)
 
 
 @pytest.mark.parametrize(
     ("body", "meant"),
     [('{"txet":"a"}', "text"), ('{"An_int32":1}', "an_int32"), ('{"leaf":{"leaf_nmae":"a"}}', "leaf_name")],
 )
-def test_an_unknown_member_is_answered_with_the_nearest_name(everything: Foreign, body: str, meant: str) -> None:
-    assert f'did you mean "{meant}"?' in everything.call("POST /v1/echo", body).json["error"]["message"]
+def test_an_unknown_member_is_answered_with_the_nearest_name(foreign: Foreign, body: str, meant: str) -> None:
+    assert f'did you mean "{meant}"?' in foreign.call("POST /v1/echo", body).json["error"]["message"]
 
 
 DEEP = [
@@ -231,15 +231,15 @@ DEEP = [
 
 
 @pytest.mark.parametrize(("body", "_why"), DEEP)
-def test_what_is_nested_too_deep_for_a_server_is_a_bad_request(everything: Foreign, body: str, _why: str) -> None:
-    everything.assert_refused(everything.call("POST /v1/echo", body), 400, "")
+def test_what_is_nested_too_deep_for_a_server_is_a_bad_request(foreign: Foreign, body: str, _why: str) -> None:
+    foreign.assert_refused(foreign.call("POST /v1/echo", body), 400, "")
 
 
 @pytest.mark.parametrize(
     "body", ['{"free":{"a":' + "[" * 20 + "1" + "]" * 20 + "}}", '{"inner":' * 60 + "{}" + "}" * 60]
 )
-def test_what_is_nested_less_deep_reaches_the_server(everything: Foreign, body: str) -> None:
-    assert everything.call("POST /v1/echo", body).body.decode() == body
+def test_what_is_nested_less_deep_reaches_the_server(foreign: Foreign, body: str) -> None:
+    assert foreign.call("POST /v1/echo", body).body.decode() == body
 
 
 def test_a_lenient_gateway_ignores_unknown_members_only(lenient: Foreign) -> None:

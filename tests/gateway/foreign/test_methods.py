@@ -29,27 +29,27 @@ ALLOWED = [
 
 
 @pytest.mark.parametrize(("request_", "allow"), ALLOWED)
-def test_a_method_the_path_lacks_is_405_with_those_it_has(paths: Foreign, request_: str, allow: str) -> None:
-    answer = paths.call(request_)
+def test_a_method_the_path_lacks_is_405_with_those_it_has(foreign: Foreign, request_: str, allow: str) -> None:
+    answer = foreign.call(request_)
     assert (answer.status, answer.headers["Allow"]) == (405, allow)
-    assert paths.echo.seen == []
+    assert foreign.echo.seen == []
 
 
 @pytest.mark.parametrize(("request_", "allow"), ALLOWED)
-def test_options_answers_what_the_path_serves(paths: Foreign, request_: str, allow: str) -> None:
-    answer = paths.call(f"OPTIONS {request_.partition(' ')[2]}")
+def test_options_answers_what_the_path_serves(foreign: Foreign, request_: str, allow: str) -> None:
+    answer = foreign.call(f"OPTIONS {request_.partition(' ')[2]}")
     assert (answer.status, answer.headers["Allow"], answer.body) == (200, allow, b"")
-    assert paths.echo.seen == []
+    assert foreign.echo.seen == []
 
 
 @pytest.mark.parametrize("request_", ["HEAD /v1/unknown", "OPTIONS /v1/unknown", "PURGE /v1/unknown", "PUT /v1/books/"])
-def test_an_unknown_path_is_not_found_whatever_the_method(paths: Foreign, request_: str) -> None:
-    assert paths.call(request_).status == 404
+def test_an_unknown_path_is_not_found_whatever_the_method(foreign: Foreign, request_: str) -> None:
+    assert foreign.call(request_).status == 404
 
 
 @pytest.mark.parametrize("request_", ["HEAD /v1/books/%zz", "HEAD /v1/books/1?nope=1"])
-def test_head_fails_where_get_would(paths: Foreign, request_: str) -> None:
-    answer = paths.call(request_)
+def test_head_fails_where_get_would(foreign: Foreign, request_: str) -> None:
+    answer = foreign.call(request_)
     assert (answer.status, answer.body) == (400, b"")
 
 
@@ -79,14 +79,14 @@ SERVED = [
 
 
 @pytest.mark.parametrize(("request_", "body", "method", "text"), SERVED)
-def test_a_rule_serves_its_method(paths: Foreign, request_: str, body: str | None, method: str, text: str) -> None:
-    assert paths.call(request_, body).status == 200
-    assert paths.asked()[0] == method
-    paths.assert_asked(text)
+def test_a_rule_serves_its_method(foreign: Foreign, request_: str, body: str | None, method: str, text: str) -> None:
+    assert foreign.call(request_, body).status == 200
+    assert foreign.asked()[0] == method
+    foreign.assert_asked(text)
 
 
-def test_head_has_the_headers_of_get_and_no_body(paths: Foreign) -> None:
-    head, get = paths.call("HEAD /v1/books/1"), paths.call("GET /v1/books/1")
+def test_head_has_the_headers_of_get_and_no_body(foreign: Foreign) -> None:
+    head, get = foreign.call("HEAD /v1/books/1"), foreign.call("GET /v1/books/1")
     assert (head.status, head.body) == (200, b"")
     assert head.headers["Content-Type"] == get.headers["Content-Type"] == "application/json"
     assert head.headers["Content-Length"] == str(len(get.body))

@@ -30,10 +30,10 @@ NOT_FOUND = [
 
 
 @pytest.mark.parametrize("request_", NOT_FOUND)
-def test_a_path_that_no_template_matches_is_not_found(paths: Foreign, request_: str) -> None:
-    answer = paths.call(request_)
+def test_a_path_that_no_template_matches_is_not_found(foreign: Foreign, request_: str) -> None:
+    answer = foreign.call(request_)
     assert (answer.status, answer.json["error"]["code"]) == (404, "NOT_FOUND")
-    assert paths.echo.seen == []
+    assert foreign.echo.seen == []
 
 
 @pytest.mark.parametrize("value", ["%", "%4", "%zz", "a%2", "%ff", "%C3", "%ED%A0%80", "%C0%AF", "%F5%80%80%80"])
@@ -43,9 +43,9 @@ def test_a_path_that_no_template_matches_is_not_found(paths: Foreign, request_: 
      ("rooms/{}/desks/1", "inner.name")],
 )  # fmt: skip
 def test_a_variable_whose_encoding_is_broken_is_a_bad_request(
-    paths: Foreign, path: str, field: str, value: str
+    foreign: Foreign, path: str, field: str, value: str
 ) -> None:
-    paths.assert_refused(paths.call(f"GET /v1/{path.format(value)}"), 400, field)
+    foreign.assert_refused(foreign.call(f"GET /v1/{path.format(value)}"), 400, field)
 
 
 SHAPES = [
@@ -89,10 +89,10 @@ SHAPES = [
 
 
 @pytest.mark.parametrize(("request_", "method", "text"), SHAPES)
-def test_a_path_is_served_by_the_template_of_its_shape(paths: Foreign, request_: str, method: str, text: str) -> None:
-    assert paths.call(request_).status == 200
-    assert paths.asked()[0] == method
-    paths.assert_asked(text)
+def test_a_path_is_served_by_the_template_of_its_shape(foreign: Foreign, request_: str, method: str, text: str) -> None:
+    assert foreign.call(request_).status == 200
+    assert foreign.asked()[0] == method
+    foreign.assert_asked(text)
 
 
 PRECEDENCE = [
@@ -116,11 +116,11 @@ PRECEDENCE = [
 
 @pytest.mark.parametrize(("request_", "method", "text"), PRECEDENCE)
 def test_the_most_literal_template_that_serves_the_method_wins(
-    paths: Foreign, request_: str, method: str, text: str
+    foreign: Foreign, request_: str, method: str, text: str
 ) -> None:
-    assert paths.call(request_).status == 200
-    assert paths.asked()[0] == method
-    paths.assert_asked(text)
+    assert foreign.call(request_).status == 200
+    assert foreign.asked()[0] == method
+    foreign.assert_asked(text)
 
 
 VERBS = [
@@ -146,10 +146,10 @@ VERBS = [
 
 
 @pytest.mark.parametrize(("request_", "method", "text"), VERBS)
-def test_a_verb_is_split_off_only_where_a_rule_has_it(paths: Foreign, request_: str, method: str, text: str) -> None:
-    assert paths.call(request_).status == 200
-    assert paths.asked()[0] == method
-    paths.assert_asked(text)
+def test_a_verb_is_split_off_only_where_a_rule_has_it(foreign: Foreign, request_: str, method: str, text: str) -> None:
+    assert foreign.call(request_).status == 200
+    assert foreign.asked()[0] == method
+    foreign.assert_asked(text)
 
 
 ENCODINGS = [
@@ -196,7 +196,7 @@ ENCODINGS = [
 
 
 @pytest.mark.parametrize(("path", "value"), ENCODINGS)
-def test_a_variable_is_decoded_after_the_path_is_split(paths: Foreign, path: str, value: str) -> None:
-    assert paths.call(f"GET /v1/{path}").status == 200
-    _, request = paths.asked()
+def test_a_variable_is_decoded_after_the_path_is_split(foreign: Foreign, path: str, value: str) -> None:
+    assert foreign.call(f"GET /v1/{path}").status == 200
+    _, request = foreign.asked()
     assert request.a == value  # type: ignore[attr-defined]  # generated from a descriptor

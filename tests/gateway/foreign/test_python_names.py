@@ -16,7 +16,7 @@ from restmap_gateway.openapi import describe
 from restmap_gateway.schema.schema import load
 from tests.gateway.foreign.foreign import Foreign
 from tests.gateway.foreign.system import System
-from tests.support.protoc import compiled
+from tests.support.protoc import compiled_texts
 
 NAMES = tuple(sorted({*dir(Empty), *dir(FieldDescriptorProto), *dir(Descriptor)} - {"json_name"}))
 """Names of all attributes of messages, of their classes, and of descriptors."""
@@ -108,10 +108,10 @@ def system() -> Iterator[System]:
 @pytest.fixture(scope="module")
 def names(system: System, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Foreign]:
     """Return a gateway, with its descriptions, for a proto whose names are all attributes."""
-    folder = tmp_path_factory.mktemp("names")
-    (folder / "names.proto").write_text(PROTO)
-    descriptor_set = compiled(folder / "set.binpb", "names.proto", folder=folder)
-    assert b"__getattribute__" in dumps(describe(load(descriptor_set.read_bytes()), version=None, server_url=None))
+    made = compiled_texts({"names.proto": PROTO})
+    descriptor_set = tmp_path_factory.mktemp("names") / "set.binpb"
+    descriptor_set.write_bytes(made)
+    assert b"__getattribute__" in dumps(describe(load(made), version=None, server_url=None))
     with closing(Foreign(system, descriptor_set)) as foreign:
         yield foreign
 

@@ -126,16 +126,16 @@ SETS = [
 
 
 @pytest.mark.parametrize(("query", "text"), SETS)
-def test_a_query_sets_fields(everything: Foreign, query: str, text: str) -> None:
-    answer = everything.call(f"GET /v1/query?{query}")
+def test_a_query_sets_fields(foreign: Foreign, query: str, text: str) -> None:
+    answer = foreign.call(f"GET /v1/query?{query}")
     assert answer.status == 200, answer.body
-    everything.assert_asked(text)
+    foreign.assert_asked(text)
 
 
 @pytest.mark.parametrize("name", ["a_float", "a_double", "double_box"])
-def test_nan_is_a_number(everything: Foreign, name: str) -> None:
-    assert everything.call(f"GET /v1/query?{name}=NaN").json == {name: "NaN"}
-    _, request = everything.asked()
+def test_nan_is_a_number(foreign: Foreign, name: str) -> None:
+    assert foreign.call(f"GET /v1/query?{name}=NaN").json == {name: "NaN"}
+    _, request = foreign.asked()
     value = getattr(request, name)
     assert math.isnan(getattr(value, "value", value))
 
@@ -174,8 +174,8 @@ WRONG_VALUES = {
 @pytest.mark.parametrize(
     ("name", "value"), [(name, value) for name, values in WRONG_VALUES.items() for value in values]
 )
-def test_a_value_that_does_not_fit_is_400_and_is_named(everything: Foreign, name: str, value: str) -> None:
-    everything.assert_refused(everything.call(f"GET /v1/query?{name}={value}"), 400, name)
+def test_a_value_that_does_not_fit_is_400_and_is_named(foreign: Foreign, name: str, value: str) -> None:
+    foreign.assert_refused(foreign.call(f"GET /v1/query?{name}={value}"), 400, name)
 
 
 REFUSED = [
@@ -209,8 +209,8 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("query", "field"), REFUSED)
-def test_a_query_that_does_not_fit_is_400_naming_its_parameter(everything: Foreign, query: str, field: str) -> None:
-    everything.assert_refused(everything.call(f"GET /v1/query?{query}"), 400, field)
+def test_a_query_that_does_not_fit_is_400_naming_its_parameter(foreign: Foreign, query: str, field: str) -> None:
+    foreign.assert_refused(foreign.call(f"GET /v1/query?{query}"), 400, field)
 
 
 @pytest.mark.parametrize(
@@ -218,14 +218,14 @@ def test_a_query_that_does_not_fit_is_400_naming_its_parameter(everything: Forei
     [("txet=a", "text"), ("leaf.leaf_nmae=a", "leaf.leaf_name"), ("laef.leaf_name=a", "leaf.leaf_name"),
      ("anint32=1", "an_int32"), ("Color=1", "color"), ("a_duoble=1", "a_double"), ("strng_box=a", "string_box")],
 )  # fmt: skip
-def test_an_unknown_name_is_answered_with_the_nearest_right_one(everything: Foreign, query: str, meant: str) -> None:
-    answer = everything.call(f"GET /v1/query?{query}")
-    everything.assert_refused(answer, 400, query.partition("=")[0])
+def test_an_unknown_name_is_answered_with_the_nearest_right_one(foreign: Foreign, query: str, meant: str) -> None:
+    answer = foreign.call(f"GET /v1/query?{query}")
+    foreign.assert_refused(answer, 400, query.partition("=")[0])
     assert f'did you mean "{meant}"?' in answer.json["error"]["message"]
 
 
-def test_everything_wrong_is_said_at_once(everything: Foreign) -> None:
-    answer = everything.call("GET /v1/query?nope=1&an_int32=x&yes=1&text=a&text=b")
+def test_everything_wrong_is_said_at_once(foreign: Foreign) -> None:
+    answer = foreign.call("GET /v1/query?nope=1&an_int32=x&yes=1&text=a&text=b")
     assert sorted(answer.fields) == ["an_int32", "nope", "text", "yes"]
 
 
@@ -238,9 +238,9 @@ BESIDE_PATH = [
 
 
 @pytest.mark.parametrize(("request_", "text"), BESIDE_PATH)
-def test_what_the_path_leaves_may_be_in_the_query(everything: Foreign, request_: str, text: str) -> None:
-    assert everything.call(request_).status == 200
-    everything.assert_asked(text)
+def test_what_the_path_leaves_may_be_in_the_query(foreign: Foreign, request_: str, text: str) -> None:
+    assert foreign.call(request_).status == 200
+    foreign.assert_asked(text)
 
 
 BOUND = [
@@ -253,8 +253,8 @@ BOUND = [
 
 
 @pytest.mark.parametrize(("request_", "field"), BOUND)
-def test_what_the_path_binds_may_not_be_in_the_query(everything: Foreign, request_: str, field: str) -> None:
-    everything.assert_refused(everything.call(request_), 400, field)
+def test_what_the_path_binds_may_not_be_in_the_query(foreign: Foreign, request_: str, field: str) -> None:
+    foreign.assert_refused(foreign.call(request_), 400, field)
 
 
 PATH_TYPES = [
@@ -281,9 +281,9 @@ PATH_TYPES = [
 
 
 @pytest.mark.parametrize(("path", "text"), PATH_TYPES)
-def test_a_variable_has_the_type_of_its_field(everything: Foreign, path: str, text: str) -> None:
-    assert everything.call(f"GET /v1/types/{path}").status == 200
-    everything.assert_asked(text)
+def test_a_variable_has_the_type_of_its_field(foreign: Foreign, path: str, text: str) -> None:
+    assert foreign.call(f"GET /v1/types/{path}").status == 200
+    foreign.assert_asked(text)
 
 
 WRONG_PATHS = [
@@ -296,8 +296,8 @@ WRONG_PATHS = [
 
 
 @pytest.mark.parametrize(("path", "field"), WRONG_PATHS)
-def test_a_variable_that_does_not_fit_its_field_is_a_bad_request(everything: Foreign, path: str, field: str) -> None:
-    everything.assert_refused(everything.call(f"GET /v1/types/{path}"), 400, field)
+def test_a_variable_that_does_not_fit_its_field_is_a_bad_request(foreign: Foreign, path: str, field: str) -> None:
+    foreign.assert_refused(foreign.call(f"GET /v1/types/{path}"), 400, field)
 
 
 def test_a_lenient_gateway_ignores_what_is_unknown_only(lenient: Foreign) -> None:

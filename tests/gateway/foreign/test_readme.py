@@ -27,7 +27,7 @@ def commands() -> list[str]:
 
 
 def test_the_commands_make_a_set_that_the_gateway_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.copy(PROTOS / "foreign/v1/library.proto", tmp_path)
+    shutil.copy(PROTOS / "library.proto", tmp_path)
     *compile_it, serve_it = commands()
     environment = {**os.environ, "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))}
     script = "\n".join(("set -e", *compile_it))

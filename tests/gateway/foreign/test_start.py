@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.programs import PATIENCE, ROOT, environment
-from tests.support.protoc import compiled
+from tests.support.protoc import DescriptorSets, compiled_texts
 
 HEAD = """
 syntax = "proto3";
@@ -79,15 +79,14 @@ def refused(*arguments: str) -> str:
 @pytest.fixture(scope="module")
 def said(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """Return the error lines for a descriptor set with every kind of problem."""
-    folder = tmp_path_factory.mktemp("broken")
     rpc = "rpc {name}({stream}Item) returns (Item) {{ option (google.api.http) = {{ {rule} }}; }}"
     rules = [rpc.format(name=f"Do{number}", stream="", rule=rule) for number, (rule, _, _) in enumerate(PROBLEMS)]
     rules.append(rpc.format(name="Upload", stream="stream ", rule='post: "/u" body: "*"'))
     rules.append(rpc.format(name="First", stream="", rule='get: "/t/{id}"'))
     other = rpc.format(name="Do", stream="", rule='get: "/t/{user}"')
     text = f"{HEAD}\nservice Broken {{ {' '.join(rules)} }}\nservice Other {{ {other} }}\n"
-    (folder / "broken.proto").write_text(text)
-    descriptor_set = compiled(folder / "set.binpb", "broken.proto", folder=folder)
+    descriptor_set = tmp_path_factory.mktemp("broken") / "set.binpb"
+    descriptor_set.write_bytes(compiled_texts({"broken.proto": text}))
     return refused("--descriptor-set", str(descriptor_set), "--strict-schema").splitlines()
 
 
@@ -109,8 +108,7 @@ def test_a_set_that_is_not_there_or_none_is_refused(tmp_path: Path) -> None:
     assert "no descriptor set" in refused("--descriptor-set", __file__)
 
 
-def test_a_missing_service_is_refused_and_the_others_are_named(tmp_path: Path) -> None:
-    library = compiled(tmp_path / "library.binpb", "foreign/v1/library.proto")
-    said = refused("--descriptor-set", str(library), "--service", "library.v1.Libary")
+def test_a_missing_service_is_refused_and_the_others_are_named(descriptor_set: DescriptorSets) -> None:
+    said = refused("--descriptor-set", str(descriptor_set("library")), "--service", "library.v1.Libary")
     assert "there is no service 'library.v1.Libary' in the set" in said
     assert "library.v1.Library" in said

@@ -10,7 +10,7 @@ from restmap_gateway.schema.schema import load
 from restmap_gateway.schema.system_parameters import STANDARD
 from tests.gateway.foreign.conftest import NewForeign
 from tests.gateway.foreign.foreign import Foreign
-from tests.support.protoc import compiled
+from tests.support.protoc import compiled_texts
 
 INT = "json;enum-encoding=int"
 ANSWER = "color: COLOR_RED colors: COLOR_GREEN colors: COLOR_DARK maybe_color: COLOR_UNSPECIFIED"
@@ -36,61 +36,61 @@ def test_the_standard_parameters_begin_with_a_dollar() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(STANDARD - {"$alt"}))
-def test_standard_parameters_have_no_effect(everything: Foreign, name: str) -> None:
+def test_standard_parameters_have_no_effect(foreign: Foreign, name: str) -> None:
     for written in (name, name.replace("$", "%24")):
-        everything.echo.forget()
-        assert everything.call(f"GET /v1/query?{written}=1&text=a&{written}=2").json == {"text": "a"}
-        everything.assert_asked('text: "a"')
+        foreign.echo.forget()
+        assert foreign.call(f"GET /v1/query?{written}=1&text=a&{written}=2").json == {"text": "a"}
+        foreign.assert_asked('text: "a"')
 
 
 @pytest.mark.parametrize("form", ["$alt=json", "%24alt=json", "%24%61lt=json", "$alt=js%6Fn"])
-def test_json_is_the_usual_form(everything: Foreign, form: str) -> None:
-    everything.answers("foreign.v1.Everything", ANSWER)
-    assert everything.call(f"GET /v1/query?text=a&{form}").json == AS_NAMES
-    everything.assert_asked('text: "a"')
+def test_json_is_the_usual_form(foreign: Foreign, form: str) -> None:
+    foreign.answers("foreign.v1.Everything", ANSWER)
+    assert foreign.call(f"GET /v1/query?text=a&{form}").json == AS_NAMES
+    foreign.assert_asked('text: "a"')
 
 
 @pytest.mark.parametrize("value", [INT, "json%3Benum-encoding%3Dint"])
 @pytest.mark.parametrize("request_line", ["GET /v1/query?text=a&$alt=", "POST /v1/echo?$alt="])
-def test_enums_are_numbers_on_request(everything: Foreign, request_line: str, value: str) -> None:
-    everything.answers("foreign.v1.Everything", ANSWER)
+def test_enums_are_numbers_on_request(foreign: Foreign, request_line: str, value: str) -> None:
+    foreign.answers("foreign.v1.Everything", ANSWER)
     body = "{}" if request_line.startswith("POST") else None
-    assert everything.call(f"{request_line}{value}", body).json == AS_NUMBERS
-    assert everything.call("GET /v1/query").json == AS_NAMES
+    assert foreign.call(f"{request_line}{value}", body).json == AS_NUMBERS
+    assert foreign.call("GET /v1/query").json == AS_NAMES
 
 
-def test_a_whole_body_that_is_an_enum_is_a_number(everything: Foreign) -> None:
-    everything.answers("foreign.v1.Everything", "color: COLOR_RED")
-    assert everything.call(f"GET /v1/answer/enum?$alt={INT}").json == 1
-    everything.answers("foreign.v1.Everything", "")
-    assert everything.call(f"GET /v1/answer/enum?$alt={INT}").json == 0
+def test_a_whole_body_that_is_an_enum_is_a_number(foreign: Foreign) -> None:
+    foreign.answers("foreign.v1.Everything", "color: COLOR_RED")
+    assert foreign.call(f"GET /v1/answer/enum?$alt={INT}").json == 1
+    foreign.answers("foreign.v1.Everything", "")
+    assert foreign.call(f"GET /v1/answer/enum?$alt={INT}").json == 0
 
 
-def test_a_null_value_stays_null_and_streams_have_numbers(everything: Foreign) -> None:
-    everything.answers("foreign.v1.Everything", 'free { fields { key: "a" value { null_value: NULL_VALUE } } }')
-    assert everything.call(f"GET /v1/answer/struct?$alt={INT}").json == {"a": None}
-    everything.answers("foreign.v1.Everything", "color: COLOR_RED")
-    assert everything.call(f"GET /v1/answer/stream?$alt={INT}").body.splitlines()[0] == b'{"color":1}'
+def test_a_null_value_stays_null_and_streams_have_numbers(foreign: Foreign) -> None:
+    foreign.answers("foreign.v1.Everything", 'free { fields { key: "a" value { null_value: NULL_VALUE } } }')
+    assert foreign.call(f"GET /v1/answer/struct?$alt={INT}").json == {"a": None}
+    foreign.answers("foreign.v1.Everything", "color: COLOR_RED")
+    assert foreign.call(f"GET /v1/answer/stream?$alt={INT}").body.splitlines()[0] == b'{"color":1}'
 
 
 @pytest.mark.parametrize(
     "value", ["proto", "media", "sse", "", "JSON", "json;", "json;enum-encoding=string", "json; enum-encoding=int"]
 )
-def test_other_forms_are_400_that_name_the_possible_ones(everything: Foreign, value: str) -> None:
-    answer = everything.call(f"GET /v1/query?$alt={value.replace(' ', '+')}")
-    everything.assert_refused(answer, 400, "$alt")
+def test_other_forms_are_400_that_name_the_possible_ones(foreign: Foreign, value: str) -> None:
+    answer = foreign.call(f"GET /v1/query?$alt={value.replace(' ', '+')}")
+    foreign.assert_refused(answer, 400, "$alt")
     message = answer.json["error"]["message"]
     assert f"there is no response of the form {value!r}, expected 'json' or '{INT}'" in message
 
 
-def test_two_forms_are_400(everything: Foreign) -> None:
-    everything.assert_refused(everything.call("GET /v1/query?$alt=json&%24alt=json"), 400, "$alt")
+def test_two_forms_are_400(foreign: Foreign) -> None:
+    foreign.assert_refused(foreign.call("GET /v1/query?$alt=json&%24alt=json"), 400, "$alt")
 
 
 @pytest.mark.parametrize("name", ["alt", "key", "fields", "prettyPrint", "callback", "$other", "$ALT", "$", "$alt.x"])
-def test_nothing_else_of_strictness_is_lost(everything: Foreign, name: str) -> None:
-    everything.assert_refused(everything.call(f"GET /v1/query?$alt=json&{name}=1"), 400, name)
-    everything.assert_refused(everything.call(f"POST /v1/echo?$alt=json&{name}=1", "{}"), 400, name)
+def test_nothing_else_of_strictness_is_lost(foreign: Foreign, name: str) -> None:
+    foreign.assert_refused(foreign.call(f"GET /v1/query?$alt=json&{name}=1"), 400, name)
+    foreign.assert_refused(foreign.call(f"POST /v1/echo?$alt=json&{name}=1", "{}"), 400, name)
 
 
 @pytest.mark.parametrize("name", ["$alt", "$key", "alt"])
@@ -122,10 +122,11 @@ def test_the_packaged_set_accepts_none() -> None:
     assert load(image.read_bytes()).conventions.system_parameters.names == frozenset()
 
 
-def test_a_set_that_imports_the_options_accepts_none(tmp_path: Path) -> None:
+def test_a_set_that_imports_the_options_accepts_none() -> None:
     head = 'syntax = "proto3"; package a.v1; import "google/api/annotations.proto"; {} message M {{}} {}'
     service = 'service S { rpc A(M) returns (M) { option (google.api.http) = {get: "/a"}; } }'
     for imported, names in (("", STANDARD), ('import "restmap/v1/restmap.proto";', frozenset())):
-        (tmp_path / "a.proto").write_text(head.format(imported, service))
-        target = compiled(tmp_path / "set.binpb", "a.proto", folder=tmp_path)
-        assert load(target.read_bytes()).conventions.system_parameters.names == names
+        assert (
+            load(compiled_texts({"a.proto": head.format(imported, service)})).conventions.system_parameters.names
+            == names
+        )

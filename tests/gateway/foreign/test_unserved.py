@@ -11,7 +11,7 @@ import pytest
 
 from tests.gateway.foreign.foreign import Foreign
 from tests.gateway.foreign.system import System
-from tests.support.protoc import compiled
+from tests.support.protoc import compiled_texts
 
 PROTO = """
 syntax = "proto3";
@@ -53,16 +53,16 @@ def system() -> Iterator[System]:
 
 
 @pytest.fixture(scope="module")
-def descriptor_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("store")
-    (folder / "store.proto").write_text(PROTO)
-    return compiled(folder / "set.binpb", "store.proto", folder=folder)
+def store_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    target = tmp_path_factory.mktemp("store") / "set.binpb"
+    target.write_bytes(compiled_texts({"store.proto": PROTO}))
+    return target
 
 
 @pytest.fixture(scope="module")
-def store(system: System, descriptor_set: Path) -> Iterator[Foreign]:
+def store(system: System, store_set: Path) -> Iterator[Foreign]:
     """Return a gateway for services of which some methods cannot be served."""
-    with closing(Foreign(system, descriptor_set)) as foreign:
+    with closing(Foreign(system, store_set)) as foreign:
         yield foreign
 
 
@@ -107,10 +107,8 @@ def test_segments_may_follow_a_rest_of_the_path(store: Foreign, path: str, value
     assert store.call(f"GET /v1/{path}").json == {"filter": value}
 
 
-def test_start_warns_of_what_is_not_served(
-    system: System, descriptor_set: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with closing(Foreign(system, descriptor_set)):
+def test_start_warns_of_what_is_not_served(system: System, store_set: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with closing(Foreign(system, store_set)):
         said = [line for line in capfd.readouterr().out.splitlines() if "not served" in line]
     assert len(said) == 5
     assert "store.v1.Watch.Watch" in said[0]

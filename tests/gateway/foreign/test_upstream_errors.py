@@ -56,53 +56,53 @@ def test_every_code_has_its_status() -> None:
 
 
 @pytest.mark.parametrize(("code", "status"), STATUSES.items())
-def test_a_failure_without_details_has_the_status_of_its_code(everything: Foreign, code: Code, status: int) -> None:
-    everything.echo.reply = failure(code)
-    answer = everything.call("GET /v1/answer/all")
+def test_a_failure_without_details_has_the_status_of_its_code(foreign: Foreign, code: Code, status: int) -> None:
+    foreign.echo.reply = failure(code)
+    answer = foreign.call("GET /v1/answer/all")
     assert (answer.status, answer.json["error"]["code"]) == (status, code.name)
     assert answer.headers["Content-Type"] == "application/json"
     assert ("Retry-After" in answer.headers) is (status == 503)
 
 
 @pytest.mark.parametrize("code", [code for code, status in STATUSES.items() if status not in (499, 500, 501, 503, 504)])
-def test_what_the_server_says_about_the_request_is_passed_on(everything: Foreign, code: Code) -> None:
-    everything.echo.reply = failure(code)
-    assert everything.call("GET /v1/answer/all").json["error"]["message"] == SAID
+def test_what_the_server_says_about_the_request_is_passed_on(foreign: Foreign, code: Code) -> None:
+    foreign.echo.reply = failure(code)
+    assert foreign.call("GET /v1/answer/all").json["error"]["message"] == SAID
 
 
 @pytest.mark.parametrize("code", [code for code, status in STATUSES.items() if status in (499, 500, 501, 503, 504)])
-def test_what_a_library_may_have_said_is_not_passed_on(everything: Foreign, code: Code) -> None:
-    everything.echo.reply = failure(code)
-    assert SAID not in everything.call("GET /v1/answer/all").json["error"]["message"]
+def test_what_a_library_may_have_said_is_not_passed_on(foreign: Foreign, code: Code) -> None:
+    foreign.echo.reply = failure(code)
+    assert SAID not in foreign.call("GET /v1/answer/all").json["error"]["message"]
 
 
 @pytest.mark.parametrize(("code", "status"), STATUSES.items())
-def test_a_failure_with_details_keeps_its_status_and_reason(everything: Foreign, code: Code, status: int) -> None:
-    everything.echo.reply = failure(code, INFO)
-    error = everything.call("GET /v1/answer/all").json["error"]
+def test_a_failure_with_details_keeps_its_status_and_reason(foreign: Foreign, code: Code, status: int) -> None:
+    foreign.echo.reply = failure(code, INFO)
+    error = foreign.call("GET /v1/answer/all").json["error"]
     assert (error["code"], error["message"], error["reason"]) == (code.name, SAID, "SHELF_LOST")
-    assert everything.call("HEAD /v1/answer/all").status == status
+    assert foreign.call("HEAD /v1/answer/all").status == status
 
 
-def test_field_violations_are_shown(everything: Foreign) -> None:
+def test_field_violations_are_shown(foreign: Foreign) -> None:
     violation = BadRequest.FieldViolation(field="leaf.leaf_name", description="too long")
-    everything.echo.reply = failure(Code.INVALID_ARGUMENT, BadRequest(field_violations=[violation]))
-    error = everything.call("GET /v1/answer/all").json["error"]
+    foreign.echo.reply = failure(Code.INVALID_ARGUMENT, BadRequest(field_violations=[violation]))
+    error = foreign.call("GET /v1/answer/all").json["error"]
     assert error["details"] == [{"field": "leaf.leaf_name", "description": "too long"}]
 
 
-def test_a_quota_that_is_used_up_is_429(everything: Foreign) -> None:
-    everything.echo.reply = failure(Code.RESOURCE_EXHAUSTED, QuotaFailure())
-    assert everything.call("GET /v1/answer/all").status == 429
+def test_a_quota_that_is_used_up_is_429(foreign: Foreign) -> None:
+    foreign.echo.reply = failure(Code.RESOURCE_EXHAUSTED, QuotaFailure())
+    assert foreign.call("GET /v1/answer/all").status == 429
 
 
 @pytest.mark.parametrize(("seconds", "nanos", "shown"), [(7, 0, "7"), (6, 1, "7"), (0, 5, "1")])
-def test_a_time_to_retry_is_passed_on(everything: Foreign, seconds: int, nanos: int, shown: str) -> None:
+def test_a_time_to_retry_is_passed_on(foreign: Foreign, seconds: int, nanos: int, shown: str) -> None:
     delay = RetryInfo(retry_delay=Duration(seconds=seconds, nanos=nanos))
-    everything.echo.reply = failure(Code.UNAVAILABLE, delay)
-    assert everything.call("GET /v1/answer/all").headers["Retry-After"] == shown
+    foreign.echo.reply = failure(Code.UNAVAILABLE, delay)
+    assert foreign.call("GET /v1/answer/all").headers["Retry-After"] == shown
 
 
-def test_details_that_cannot_be_read_do_no_harm(everything: Foreign) -> None:
-    everything.echo.reply = Reply(b"", Code.NOT_FOUND, SAID, (("grpc-status-details-bin", b"\xff"),))
-    assert everything.call("GET /v1/answer/all").status == 404
+def test_details_that_cannot_be_read_do_no_harm(foreign: Foreign) -> None:
+    foreign.echo.reply = Reply(b"", Code.NOT_FOUND, SAID, (("grpc-status-details-bin", b"\xff"),))
+    assert foreign.call("GET /v1/answer/all").status == 404

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from restmap_gateway.upstream.resolver import LookUp, look_up
 from tests.gateway.http.foreign import ForeignServer, Weather
 from tests.gateway.http.gateways import Gateway, running_gateway
+from tests.support.protoc import DescriptorSets
 
 LogLine = MutableMapping[str, Any]
 
@@ -30,8 +31,8 @@ def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> M
 
 
 @pytest.fixture(scope="session")
-def weather(tmp_path_factory: pytest.TempPathFactory) -> Weather:
-    return Weather(tmp_path_factory.mktemp("weather"))
+def weather(descriptor_set: DescriptorSets) -> Weather:
+    return Weather(descriptor_set("weather"))
 
 
 @pytest.fixture(autouse=True)

@@ -16,8 +16,6 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc.status_pb2 import Status
 
-from tests.support.protoc import compiled
-
 _STREAMING = frozenset({"WatchReadings", "WatchNotes"})
 _HEALTH = "/grpc.health.v1.Health/"
 """The gateway calls this service to probe for gRPC and to watch health."""
@@ -30,8 +28,8 @@ Stream = Callable[[Message, Context], AsyncIterator[bytes]]
 class Weather:
     """Compiled protos: the descriptor set for a gateway, and messages for a server."""
 
-    def __init__(self, folder: Path) -> None:
-        self.descriptor_set = compiled(folder / "weather.binpb", "weather.proto")
+    def __init__(self, descriptor_set: Path) -> None:
+        self.descriptor_set = descriptor_set
         pool = DescriptorPool()
         for file in FileDescriptorSet.FromString(self.descriptor_set.read_bytes()).file:
             pool.Add(file)

@@ -58,12 +58,10 @@ class Kitchen:
 
 
 @pytest.fixture(scope="session")
-def kitchen(tmp_path_factory: pytest.TempPathFactory) -> Kitchen:
+def kitchen() -> Kitchen:
     """Compile the test protos. All tests share one JSON map, as in the gateway."""
-    folder = tmp_path_factory.mktemp("kitchen")
-    target = compiled(folder / "set.binpb", "kitchen.proto", "kitchen_old.proto")
     pool = DescriptorPool()
-    for file in descriptor_pb2.FileDescriptorSet.FromString(target.read_bytes()).file:
+    for file in descriptor_pb2.FileDescriptorSet.FromString(compiled("kitchen.proto", "kitchen_old.proto")).file:
         pool.Add(file)
     return Kitchen(pool, JsonMap())
 

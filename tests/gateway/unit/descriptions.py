@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from restmap_gateway.openapi import describe
 from restmap_gateway.schema.schema import load
-from tests.support import protoc
+from tests.support.protoc import DOCUMENTED, compiled_texts
 
 Json = Any
 """Parsed JSON as Python objects."""
-
-
-def compiled(folder: Path, *files: str) -> bytes:
-    """Compile proto files in the folder or of the tests; return the descriptor set with comments."""
-    flags = ("--include_imports", "--include_source_info")
-    return protoc.compiled(folder / "set.binpb", *files, folder=folder, flags=flags).read_bytes()
 
 
 def described(descriptor_set: bytes, *, version: str | None = "1", server_url: str | None = None) -> Json:
@@ -24,22 +17,19 @@ def described(descriptor_set: bytes, *, version: str | None = "1", server_url: s
     return describe(load(descriptor_set), version=version, server_url=server_url)
 
 
-def service(folder: Path, text: str) -> Json:
+def service(text: str) -> Json:
     """Describe one service in ``package shop.v1`` with these messages and methods."""
     imports = ("google/api/annotations", "google/api/field_behavior", "google/api/field_info", "restmap/v1/restmap")
     well_known = ("any", "duration", "empty", "field_mask", "struct", "timestamp", "wrappers")
     names = [*imports, *(f"google/protobuf/{name}" for name in well_known)]
     head = 'syntax = "proto3"; package shop.v1;' + "".join(f'import "{name}.proto";' for name in names)
-    (folder / "shop.proto").write_text(f"{head}\n{text}")
-    return described(compiled(folder, "shop.proto"))
+    return described(compiled_texts({"shop.proto": f"{head}\n{text}"}, *DOCUMENTED))
 
 
-def method(
-    folder: Path, rule: str, messages: str, call: str = "rpc Do(Item) returns (Item)", options: str = ""
-) -> Json:
+def method(rule: str, messages: str, call: str = "rpc Do(Item) returns (Item)", options: str = "") -> Json:
     """Return the operation of a service with one method."""
     text = f"{messages} service Shop {{ {call} {{ option (google.api.http) = {{ {rule} }}; {options} }} }}"
-    return only_operation(service(folder, text))
+    return only_operation(service(text))
 
 
 def operations(description: Json) -> dict[str, Json]:

@@ -103,7 +103,8 @@ def test_the_client_shares_and_brings_nothing_else(wheels: Sequence[Path], tmp_p
 def test_the_gateway_serves_a_foreign_service(wheels: Sequence[Path], tmp_path: Path) -> None:
     installed = Installed(tmp_path / "gateway", [wheels[0], wheels[2]])
     assert not [name for name in installed.distributions if name.startswith("backup")]
-    described = compiled(tmp_path / "library.binpb", "foreign/v1/library.proto")
+    described = tmp_path / "library.binpb"
+    described.write_bytes(compiled("library.proto"))
     listen, upstream = free_address(), free_address()
     arguments = ("--listen", listen, "--upstream", upstream, "--descriptor-set", str(described))
     with echoing(upstream), serving(installed, "restmap-gateway", *arguments, until='"event":"serving"'):

@@ -15,7 +15,7 @@ from tests.support.certificates import Certificates
 from tests.support.malformed import holding
 from tests.support.ports import free_address
 from tests.support.programs import Program, Programs
-from tests.support.protoc import compiled
+from tests.support.protoc import DescriptorSets
 from tests.support.wire import connected, exchange
 
 SECRET = "SeCrEt0fTheCaller"
@@ -24,11 +24,11 @@ READINGS = "/v1/readings"
 
 
 @pytest.fixture(params=["weather", "any method"])
-def descriptor_set(request: pytest.FixtureRequest, weather: Weather, tmp_path: Path) -> Path:
+def served_set(request: pytest.FixtureRequest, weather: Weather, descriptor_set: DescriptorSets) -> Path:
     """Descriptor sets that cover both HTTP parsers of a gateway."""
     if request.param == "weather":
         return weather.descriptor_set
-    return compiled(tmp_path / "paths.binpb", "foreign/v1/paths.proto")
+    return descriptor_set("paths")
 
 
 async def started(programs: Programs, upstream: str, *arguments: str) -> tuple[Program, str]:
@@ -46,10 +46,10 @@ async def written(gateway: Program, address: str, tls: ssl.SSLContext | None = N
 
 
 async def test_no_malformed_request_is_quoted_in_the_log(
-    foreign: ForeignServer, descriptor_set: Path, programs: Programs
+    foreign: ForeignServer, served_set: Path, programs: Programs
 ) -> None:
     gateway, address = await started(
-        *(programs, foreign.address, "--descriptor-set", str(descriptor_set), "--log-level", "debug", "--lenient"),
+        *(programs, foreign.address, "--descriptor-set", str(served_set), "--log-level", "debug", "--lenient"),
         *("--header-timeout", "1"),  # some of the requests never end
     )
     for target in (READING, READINGS, "/nothing", "/v1/whatever/a"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Mapping
-from pathlib import Path
 
 import pytest
 import structlog
@@ -15,7 +14,7 @@ from restmap_gateway.openapi.pages.descriptions import Descriptions, describe_al
 from restmap_gateway.openapi.pages.docs_page import PATHS, pages
 from restmap_gateway.schema.schema import load
 from restmap_gateway.transcode.pages import Page
-from tests.gateway.unit.descriptions import compiled
+from tests.support.protoc import DOCUMENTED, compiled_texts
 
 SHOP = """
 syntax = "proto3";
@@ -81,9 +80,8 @@ async def test_the_older_description_is_made_once_when_asked() -> None:
     assert await older() is first
 
 
-def test_the_protos_are_a_set_of_all_files(tmp_path: Path) -> None:
-    (tmp_path / "shop.proto").write_text(SHOP)
-    image = compiled(tmp_path, "shop.proto")
+def test_the_protos_are_a_set_of_all_files() -> None:
+    image = compiled_texts({"shop.proto": SHOP}, *DOCUMENTED)
     files = FileDescriptorSet.FromString(image)
     served = describe_all(load(image), None, None, "/healthz")["/protos.binpb"].body
     assert served == files.SerializeToString()

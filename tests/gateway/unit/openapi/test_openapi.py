@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from importlib import resources
-from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -18,7 +17,6 @@ from restmap_gateway.transcode.headers import NO_HEADERS
 from tests.gateway.unit.descriptions import (
     Json,
     answer,
-    compiled,
     component,
     described,
     method,
@@ -27,6 +25,7 @@ from tests.gateway.unit.descriptions import (
     parameters,
     service,
 )
+from tests.support.protoc import DOCUMENTED, compiled
 
 ITEM = "message Item { string id = 1; string text = 2; Item inner = 3; }"
 ERRORS = ["400", "401", "403", "404", "405", "406", "408", "409", "429", "499", "500", "501", "502", "503", "504"]
@@ -39,8 +38,8 @@ def image() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def library_set(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    return compiled(tmp_path_factory.mktemp("library"), "library.proto")
+def library_set() -> bytes:
+    return compiled("described.proto", flags=DOCUMENTED)
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +99,10 @@ def test_additional_bindings_are_operations_with_numbers(library: Json) -> None:
     assert {"Library_GetBook", "Library_GetBook_2"} <= set(operations(library))
 
 
-def test_methods_openapi_cannot_express_are_listed_beside_it(tmp_path: Path) -> None:
+def test_methods_openapi_cannot_express_are_listed_beside_it() -> None:
     rule = 'custom: {kind: "*" path: "/v1/a"} additional_bindings {custom: {kind: "HEAD" path: "/v1/a"}}'
     text = f"{ITEM} service Shop {{ rpc Do(Item) returns (Item) {{ option (google.api.http) = {{{rule}}}; }} }}"
-    item = service(tmp_path, text)["paths"]["/v1/a"]
+    item = service(text)["paths"]["/v1/a"]
     assert set(item) == {"head", "x-additionalOperations"}
     assert set(item["x-additionalOperations"]) == {"*"}
 
@@ -113,14 +112,14 @@ def test_every_failure_is_told_of_everywhere(library: Json) -> None:
         assert list(operation["responses"]) == ["200", *ERRORS]
 
 
-def test_a_status_that_a_reason_asks_for_is_told_of_too(tmp_path: Path) -> None:
+def test_a_status_that_a_reason_asks_for_is_told_of_too() -> None:
     text = """
     option (restmap.v1.file).error_domains = {domain: "shop" reason_enum: "shop.v1.Why"};
     enum Why { WHY_UNSPECIFIED = 0; WHY_TOO_HOT = 1 [(restmap.v1.reason) = {code: "Shop.1" http_status: 422}]; }
     message Item {}
     service Shop { rpc Do(Item) returns (Item) { option (google.api.http) = {get: "/v1/a"}; } }
     """
-    description = service(tmp_path, text)
+    description = service(text)
     assert "422" in only_operation(description)["responses"]
     assert description["components"]["responses"]["Failure422"]["description"] == "Unprocessable Entity"
 
@@ -133,12 +132,12 @@ def test_each_failure_has_the_one_shape_and_a_fitting_example(library: Json, sta
     Draft202012Validator(schema).validate(failure["example"])
 
 
-def test_the_codes_of_failures_are_those_of_the_descriptor_set(tmp_path: Path) -> None:
+def test_the_codes_of_failures_are_those_of_the_descriptor_set() -> None:
     text = f"""
     option (restmap.v1.file).failure_codes = {{not_found: "Shop.404"}};
     {ITEM} service Shop {{ rpc Do(Item) returns (Item) {{ option (google.api.http) = {{get: "/v1/a"}}; }} }}
     """
-    failures = service(tmp_path, text)["components"]["responses"]
+    failures = service(text)["components"]["responses"]
     codes = {
         status: failures[f"Failure{status}"]["content"]["application/json"]["example"]["error"]["code"]
         for status in (404, 409)
@@ -160,9 +159,9 @@ def test_every_success_has_a_request_id(library: Json) -> None:
 SHOP = f'{ITEM} service Shop {{ rpc Do(Item) returns (Item) {{ option (google.api.http) = {{get: "/v1/a"}}; }} }}'
 
 
-def test_either_way_of_sending_a_token_will_do(tmp_path: Path) -> None:
+def test_either_way_of_sending_a_token_will_do() -> None:
     schemes = '[{name: "token" header: "X-Shop-Token"}, {name: "bearer" authorization: "bearer"}]'
-    description = service(tmp_path, f"option (restmap.v1.file) = {{security_schemes: {schemes}}}; {SHOP}")
+    description = service(f"option (restmap.v1.file) = {{security_schemes: {schemes}}}; {SHOP}")
     assert description["security"] == [{"token": []}, {"bearer": []}]
     assert description["components"]["securitySchemes"] == {
         "token": {"type": "apiKey", "in": "header", "name": "X-Shop-Token"},
@@ -175,17 +174,17 @@ def test_a_set_without_security_schemes_says_nothing_of_them(library: Json) -> N
     assert "securitySchemes" not in library["components"]
 
 
-def test_statuses_of_the_set_are_described_and_no_others(tmp_path: Path) -> None:
+def test_statuses_of_the_set_are_described_and_no_others() -> None:
     statuses = "[{code: CANCELLED http_status: 408}, {code: RESOURCE_EXHAUSTED http_status: 418}]"
-    description = service(tmp_path, f"option (restmap.v1.file) = {{statuses: {statuses}}}; {SHOP}")
+    description = service(f"option (restmap.v1.file) = {{statuses: {statuses}}}; {SHOP}")
     described = set(only_operation(description)["responses"])
     assert described >= {"408", "418"}
     assert not described & {"429", "499"}
 
 
-def test_the_request_id_is_described_in_the_form_of_the_set(tmp_path: Path) -> None:
+def test_the_request_id_is_described_in_the_form_of_the_set() -> None:
     form = 'request_id: {header: "X-Shop-Id" prefix: "shop_"}'
-    description = service(tmp_path, f"option (restmap.v1.file) = {{{form}}}; {SHOP}")
+    description = service(f"option (restmap.v1.file) = {{{form}}}; {SHOP}")
     assert only_operation(description)["responses"]["200"]["headers"] == {
         "X-Shop-Id": {"$ref": "#/components/headers/RequestId"}
     }
@@ -194,14 +193,14 @@ def test_the_request_id_is_described_in_the_form_of_the_set(tmp_path: Path) -> N
     assert schema["examples"][0].startswith("shop_")
 
 
-def test_a_call_without_body_has_no_request_body(tmp_path: Path) -> None:
-    assert "requestBody" not in method(tmp_path, 'get: "/v1/{id}"', ITEM)
+def test_a_call_without_body_has_no_request_body() -> None:
+    assert "requestBody" not in method('get: "/v1/{id}"', ITEM)
 
 
-def test_a_whole_body_lacks_path_fields_and_may_repeat_them(tmp_path: Path) -> None:
+def test_a_whole_body_lacks_path_fields_and_may_repeat_them() -> None:
     rule = 'post: "/v1/{id}/{inner.id}" body: "*"'
     text = f"{ITEM} service Shop {{ rpc Do(Item) returns (Item) {{ option (google.api.http) = {{{rule}}}; }} }}"
-    description = service(tmp_path, text)
+    description = service(text)
     operation = only_operation(description)
     body = operation["requestBody"]["content"]["application/json"]["schema"]
     assert body == {"$ref": "#/components/schemas/ItemBody"}
@@ -212,8 +211,8 @@ def test_a_whole_body_lacks_path_fields_and_may_repeat_them(tmp_path: Path) -> N
     assert inner["inner"] == {"$ref": "#/components/schemas/ItemInput"}
 
 
-def test_a_body_that_is_one_field_has_its_schema(tmp_path: Path) -> None:
-    operation = method(tmp_path, 'post: "/v1/{id}" body: "inner"', ITEM)
+def test_a_body_that_is_one_field_has_its_schema() -> None:
+    operation = method('post: "/v1/{id}" body: "inner"', ITEM)
     body = operation["requestBody"]["content"]["application/json"]
     assert body["schema"] == {"$ref": "#/components/schemas/ItemInput"}
 
@@ -222,11 +221,9 @@ def test_a_body_that_is_one_field_has_its_schema(tmp_path: Path) -> None:
     ("body", "option", "is_required"),
     [("*", "", False), ("*", "[(google.api.field_behavior) = REQUIRED]", True), ("text", "", False)],
 )
-def test_a_body_is_required_where_it_has_to_bring_something(
-    tmp_path: Path, body: str, option: str, is_required: bool
-) -> None:
+def test_a_body_is_required_where_it_has_to_bring_something(body: str, option: str, is_required: bool) -> None:
     item = f"message Item {{ string id = 1; string text = 2 {option}; }}"
-    assert method(tmp_path, f'post: "/v1/{{id}}" body: "{body}"', item)["requestBody"]["required"] is is_required
+    assert method(f'post: "/v1/{{id}}" body: "{body}"', item)["requestBody"]["required"] is is_required
 
 
 def test_an_answer_that_is_one_field_has_its_schema_or_is_null(library: Json) -> None:
@@ -234,8 +231,8 @@ def test_an_answer_that_is_one_field_has_its_schema_or_is_null(library: Json) ->
     assert schema["anyOf"] == [{"$ref": "#/components/schemas/Book"}, {"type": "null"}]
 
 
-def test_an_empty_answer_has_no_content(tmp_path: Path) -> None:
-    operation = method(tmp_path, 'delete: "/v1/{id}"', ITEM, options="option (restmap.v1.method).empty_body = true;")
+def test_an_empty_answer_has_no_content() -> None:
+    operation = method('delete: "/v1/{id}"', ITEM, options="option (restmap.v1.method).empty_body = true;")
     assert "content" not in operation["responses"]["200"]
 
 

@@ -12,17 +12,18 @@ from openapi_schema_validator import OAS30Validator
 from openapi_spec_validator import OpenAPIV30SpecValidator
 
 from restmap_gateway.openapi.openapi30 import to_openapi_30
-from tests.gateway.unit.descriptions import Json, compiled, described, operations
+from tests.gateway.unit.descriptions import Json, described, operations
+from tests.support.protoc import DOCUMENTED, compiled
 
 NEWER = {"examples", "propertyNames", "contentEncoding", "const", "$defs", "prefixItems"}
 
 
 @pytest.fixture(scope="module", params=["packaged", "library"])
-def newer(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Json:
+def newer(request: pytest.FixtureRequest) -> Json:
     """Describe the packaged set, or a foreign set with one of every feature, in OpenAPI 3.1."""
     if request.param == "packaged":
         return described(resources.files("backupsharing").joinpath("image.binpb").read_bytes())
-    return described(compiled(tmp_path_factory.mktemp("library"), "library.proto"))
+    return described(compiled("described.proto", flags=DOCUMENTED))
 
 
 def converted(schema: Json) -> Json:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from restmap_gateway.openapi import describe
 from restmap_gateway.schema.schema import Schema, load
-from tests.gateway.unit.descriptions import Json, compiled, operations
+from tests.gateway.unit.descriptions import Json, operations
+from tests.support.protoc import DOCUMENTED, compiled_texts
 
 SHOP = """
 syntax = "proto3"; package shop.v1; import "google/api/annotations.proto"; {}
@@ -21,11 +21,10 @@ service Shop {{
 """
 
 
-def shop(folder: Path, option: str = "", *, header_in: list[str] | None = None, out: list[str] | None = None) -> Json:
+def shop(option: str = "", *, header_in: list[str] | None = None, out: list[str] | None = None) -> Json:
     """Return the description of a service with this file option, and with allowed headers."""
     head = f'import "restmap/v1/restmap.proto"; option (restmap.v1.file) = {{{option}}};' if option else ""
-    (folder / "shop.proto").write_text(SHOP.format(head))
-    schema: Schema = load(compiled(folder, "shop.proto"))
+    schema: Schema = load(compiled_texts({"shop.proto": SHOP.format(head)}, *DOCUMENTED))
     conventions = schema.conventions.allowing(header_in or [], out or [], [])
     return describe(replace(schema, conventions=conventions), version="1", server_url=None)
 
@@ -44,8 +43,8 @@ def resolved(description: Json, part: Json) -> Json:
     return description["components"][kind][name]
 
 
-def test_alt_is_a_parameter_of_every_operation(tmp_path: Path) -> None:
-    description = shop(tmp_path)
+def test_alt_is_a_parameter_of_every_operation() -> None:
+    description = shop()
     for operation in ("Shop_Get", "Shop_Put"):
         alt = parameters(description, operation)["$alt"]
         assert (alt["in"], alt["schema"]["enum"]) == ("query", ["json"])
@@ -53,16 +52,16 @@ def test_alt_is_a_parameter_of_every_operation(tmp_path: Path) -> None:
     assert set(parameters(description, "Shop_Put")) == {"$alt"}
 
 
-def test_named_parameters_are_described_unless_a_field_wins(tmp_path: Path) -> None:
-    description = shop(tmp_path, 'system_parameters: {names: ["key", "alt"]}')
+def test_named_parameters_are_described_unless_a_field_wins() -> None:
+    description = shop('system_parameters: {names: ["key", "alt"]}')
     assert set(parameters(description, "Shop_Get")) == {"id", "key", "alt"}
     assert "effect" not in parameters(description, "Shop_Get")["key"].get("description", "")
     assert parameters(description, "Shop_Put")["key"]["description"] == "Has no effect."
     assert parameters(description, "Shop_Put")["alt"]["schema"]["enum"] == ["json"]
 
 
-def test_allowed_headers_are_described(tmp_path: Path) -> None:
-    description = shop(tmp_path, "system_parameters: {}", header_in=["X-Region", "X-Tenant-*"], out=["X-Cost", "X-*"])
+def test_allowed_headers_are_described() -> None:
+    description = shop("system_parameters: {}", header_in=["X-Region", "X-Tenant-*"], out=["X-Cost", "X-*"])
     assert set(parameters(description, "Shop_Put")) == {"X-Region"}
     assert parameters(description, "Shop_Put")["X-Region"]["in"] == "header"
     for response in operations(description)["Shop_Put"]["responses"].values():
@@ -73,15 +72,15 @@ def test_allowed_headers_are_described(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("option", ["", "system_parameters: {standard: true}"])
-def test_the_description_is_valid(tmp_path: Path, option: str) -> None:
+def test_the_description_is_valid(option: str) -> None:
     validate = pytest.importorskip("openapi_spec_validator").validate
-    validate(shop(tmp_path, option, header_in=["X-Region", "x_y"], out=["Grpc-Metadata-Cost"]))
+    validate(shop(option, header_in=["X-Region", "x_y"], out=["Grpc-Metadata-Cost"]))
 
 
 @pytest.mark.parametrize("shown", ["FULL", "DEBUG"])
-def test_full_details_are_described(tmp_path: Path, shown: str) -> None:
+def test_full_details_are_described(shown: str) -> None:
     def detail(option: str) -> Json:
-        description = shop(tmp_path, option)
+        description = shop(option)
         content = description["components"]["schemas"]["ErrorDescription"]
         return resolved(description, content["properties"]["details"]["items"])
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +13,6 @@ from restmap_gateway.schema.schema import SchemaError
 from tests.gateway.unit.descriptions import (
     Json,
     answer,
-    compiled,
     component,
     described,
     method,
@@ -23,6 +21,7 @@ from tests.gateway.unit.descriptions import (
     parameters,
     service,
 )
+from tests.support.protoc import DOCUMENTED, compiled_texts
 from tests.support.rest import example
 
 INT32 = {"type": "integer", "format": "int32", "minimum": -(2**31), "maximum": 2**31 - 1, "examples": [1]}
@@ -72,32 +71,31 @@ message MapRules { optional uint64 max_pairs = 2; optional FieldRules keys = 4; 
 ENUM = "enum Color { COLOR_UNSPECIFIED = 0; COLOR_RED = 1; COLOR_BLUE = 2; }"
 
 
-def schemas(folder: Path, fields: str) -> Json:
+def schemas(fields: str) -> Json:
     """Return request and response schema of a message with these fields."""
     text = f"""message Item {{ {fields} }} {ENUM}
     service Shop {{ rpc Do(Item) returns (Item) {{ option (google.api.http) = {{post: "/v1" body: "*"}}; }} }}"""
-    description = service(folder, text)
+    description = service(text)
     return component(description, "ItemInput"), component(description, "Item")
 
 
-def constrained(folder: Path, field: str, option: str) -> Json:
+def constrained(field: str, option: str) -> Json:
     """Return the schema of a field in requests with the option ``constraints``."""
-    request, _ = schemas(folder, f"{field} a = 1 [(restmap.v1.field).constraints = {{{option}}}];")
+    request, _ = schemas(f"{field} a = 1 [(restmap.v1.field).constraints = {{{option}}}];")
     return request["properties"]["a"]
 
 
-def ruled(folder: Path, field: str, rules: str) -> Json:
+def ruled(field: str, rules: str) -> Json:
     """Return the request schema of a message with one field with these rules."""
-    (folder / "buf" / "validate").mkdir(parents=True)
-    (folder / "buf" / "validate" / "validate.proto").write_text(RULES)
-    (folder / "shop.proto").write_text(
+    text = (
         'syntax = "proto3"; package shop.v1; import "google/api/annotations.proto";'
         'import "google/protobuf/wrappers.proto"; import "buf/validate/validate.proto";'
         'import "restmap/v1/restmap.proto";'
         f"message Item {{ {field} a = 1 [(buf.validate.field) = {{{rules}}}]; }} {ENUM}"
         'service Shop { rpc Do(Item) returns (Item) { option (google.api.http) = {post: "/v1" body: "*"}; } }'
     )
-    description = described(compiled(folder, "shop.proto"))
+    texts = {"buf/validate/validate.proto": RULES, "shop.proto": text}
+    description = described(compiled_texts(texts, *DOCUMENTED))
     assert component(description, "Item")["properties"].keys() == {"a"}
     return component(description, "ItemInput")
 
@@ -125,25 +123,24 @@ def ruled(folder: Path, field: str, rules: str) -> Json:
         ),
     ],
 )
-def test_constraints_of_the_option_become_keywords(tmp_path: Path, field: str, option: str, schema: Json) -> None:
-    assert constrained(tmp_path, field, option) == schema
+def test_constraints_of_the_option_become_keywords(field: str, option: str, schema: Json) -> None:
+    assert constrained(field, option) == schema
 
 
-def test_the_range_of_a_number_in_text_is_told_in_words(tmp_path: Path) -> None:
-    found = constrained(tmp_path, "int64", "minimum: 1 maximum: 9")
+def test_the_range_of_a_number_in_text_is_told_in_words() -> None:
+    found = constrained("int64", "minimum: 1 maximum: 9")
     assert (found["type"], found["description"]) == ("string", "At least 1. At most 9.")
 
 
-def test_constraints_win_over_max_items_of_the_gateway(tmp_path: Path) -> None:
+def test_constraints_win_over_max_items_of_the_gateway() -> None:
     option = "(restmap.v1.field) = {max_items: 4096 constraints: {max_items: 1000}}"
-    request, response = schemas(tmp_path, f"repeated string a = 1 [{option}];")
+    request, response = schemas(f"repeated string a = 1 [{option}];")
     assert request["properties"]["a"]["maxItems"] == 1000
     assert response["properties"]["a"]["maxItems"] == 1000
 
 
-def test_a_field_that_is_always_set_is_never_null(tmp_path: Path) -> None:
+def test_a_field_that_is_always_set_is_never_null() -> None:
     _, response = schemas(
-        tmp_path,
         """option (restmap.v1.message).absent_as_null = true;
         optional string a = 1 [(restmap.v1.field).constraints.always_set = true]; optional string b = 2;""",
     )
@@ -151,8 +148,8 @@ def test_a_field_that_is_always_set_is_never_null(tmp_path: Path) -> None:
     assert response["required"] == ["a", "b"]
 
 
-def test_without_null_only_what_is_always_set_is_promised(tmp_path: Path) -> None:
-    _, response = schemas(tmp_path, "Item a = 1 [(restmap.v1.field).constraints.always_set = true]; Item b = 2;")
+def test_without_null_only_what_is_always_set_is_promised() -> None:
+    _, response = schemas("Item a = 1 [(restmap.v1.field).constraints.always_set = true]; Item b = 2;")
     assert response["required"] == ["a"]
 
 
@@ -168,16 +165,16 @@ def test_without_null_only_what_is_always_set_is_promised(tmp_path: Path) -> Non
         ("string", 'pattern: "("', "the pattern '(' in constraints is no regular expression"),
     ],
 )
-def test_constraints_that_make_no_sense_are_refused(tmp_path: Path, field: str, option: str, said: str) -> None:
+def test_constraints_that_make_no_sense_are_refused(field: str, option: str, said: str) -> None:
     with pytest.raises(SchemaError) as error:
-        constrained(tmp_path, field, option)
+        constrained(field, option)
     assert f"shop.v1.Item.a: {said}" in str(error.value)
 
 
 @pytest.mark.parametrize(("example", "said"), [("{", "the example is not JSON"), ("[1]", "must be a JSON object")])
-def test_an_example_that_is_no_object_is_refused(tmp_path: Path, example: str, said: str) -> None:
+def test_an_example_that_is_no_object_is_refused(example: str, said: str) -> None:
     with pytest.raises(SchemaError, match=said):
-        schemas(tmp_path, f"option (restmap.v1.message).example = '{example}';")
+        schemas(f"option (restmap.v1.message).example = '{example}';")
 
 
 @pytest.mark.parametrize(
@@ -203,15 +200,15 @@ def test_an_example_that_is_no_object_is_refused(tmp_path: Path, example: str, s
         ("string", "required: true", {"minLength": 1}),
     ],
 )
-def test_validation_rules_become_keywords(tmp_path: Path, field: str, rules: str, keywords: dict[str, Any]) -> None:
-    found = ruled(tmp_path, field, rules)["properties"]["a"]
+def test_validation_rules_become_keywords(field: str, rules: str, keywords: dict[str, Any]) -> None:
+    found = ruled(field, rules)["properties"]["a"]
     known = {"minLength", "maxLength", "allOf", "enum", "exclusiveMinimum", "exclusiveMaximum", "description"}
     assert {name: value for name, value in found.items() if name in {*known, *keywords}} == keywords
 
 
-def test_validation_rules_of_lists_and_maps_become_keywords(tmp_path: Path) -> None:
+def test_validation_rules_of_lists_and_maps_become_keywords() -> None:
     rules = "repeated: {min_items: 1 max_items: 5 unique: true items: {string: {max_len: 9}}}"
-    assert ruled(tmp_path / "1", "repeated string", rules)["properties"]["a"] == {
+    assert ruled("repeated string", rules)["properties"]["a"] == {
         "type": "array",
         "items": {"type": "string", "maxLength": 9},
         "minItems": 1,
@@ -219,7 +216,7 @@ def test_validation_rules_of_lists_and_maps_become_keywords(tmp_path: Path) -> N
         "uniqueItems": True,
     }
     rules = "map: {max_pairs: 5 keys: {string: {max_len: 9}} values: {string: {min_len: 1}}}"
-    assert ruled(tmp_path / "2", "map<string, string>", rules)["properties"]["a"] == {
+    assert ruled("map<string, string>", rules)["properties"]["a"] == {
         "type": "object",
         "additionalProperties": {"type": "string", "minLength": 1},
         "propertyNames": {"maxLength": 9},
@@ -227,8 +224,8 @@ def test_validation_rules_of_lists_and_maps_become_keywords(tmp_path: Path) -> N
     }
 
 
-def test_rules_of_floats_are_about_the_number(tmp_path: Path) -> None:
-    schema = ruled(tmp_path, "double", "double: {gte: 0 lt: 1.5}")["properties"]["a"]
+def test_rules_of_floats_are_about_the_number() -> None:
+    schema = ruled("double", "double: {gte: 0 lt: 1.5}")["properties"]["a"]
     assert schema["anyOf"][0] == {"type": "number", "format": "double", "minimum": 0, "exclusiveMaximum": 1.5}
 
 
@@ -245,29 +242,26 @@ def test_rules_of_floats_are_about_the_number(tmp_path: Path) -> None:
         ("repeated string", "repeated: {items: {string: {min_len: 1}}}", False),
     ],
 )
-def test_a_field_whose_empty_value_is_refused_is_required(
-    tmp_path: Path, field: str, rules: str, *, is_required: bool
-) -> None:
-    assert ("a" in ruled(tmp_path, field, rules).get("required", [])) is is_required
+def test_a_field_whose_empty_value_is_refused_is_required(field: str, rules: str, *, is_required: bool) -> None:
+    assert ("a" in ruled(field, rules).get("required", [])) is is_required
 
 
-def test_the_option_wins_over_validation_rules(tmp_path: Path) -> None:
+def test_the_option_wins_over_validation_rules() -> None:
     rules = "string: {min_len: 3 max_len: 9}}, (restmap.v1.field).constraints = {min_length: 5"
-    assert ruled(tmp_path, "string", rules)["properties"]["a"] == {"type": "string", "minLength": 5, "maxLength": 9}
+    assert ruled("string", rules)["properties"]["a"] == {"type": "string", "minLength": 5, "maxLength": 9}
 
 
-def test_a_saturating_integer_keeps_its_constraints(tmp_path: Path) -> None:
+def test_a_saturating_integer_keeps_its_constraints() -> None:
     text = "message Item { int32 most = 1 [(restmap.v1.field) = {saturates: true constraints: {minimum: 1}}]; }"
-    found = parameters(method(tmp_path, 'get: "/v1"', text), "query")
+    found = parameters(method('get: "/v1"', text), "query")
     assert found["most"]["schema"] == {"type": "integer", "minimum": 1}
 
 
-def test_an_empty_parameter_is_allowed_where_it_counts_as_absent(tmp_path: Path) -> None:
+def test_an_empty_parameter_is_allowed_where_it_counts_as_absent() -> None:
     option = "option (restmap.v1.message).empty_query_is_absent = true;"
-    for number, (text, allows) in enumerate([(option, True), ("", None)]):
-        (tmp_path / str(number)).mkdir()
+    for text, allows in ((option, True), ("", None)):
         message = f"message Item {{ {text} int32 a = 1; string id = 2; }}"
-        operation = method(tmp_path / str(number), 'get: "/v1/{id}"', message)
+        operation = method('get: "/v1/{id}"', message)
         assert parameters(operation, "query")["a"].get("allowEmptyValue") is allows
         assert "allowEmptyValue" not in parameters(operation, "path")["id"]
 
@@ -284,12 +278,12 @@ def test_an_empty_parameter_is_allowed_where_it_counts_as_absent(tmp_path: Path)
         "allowed: 'x' min_items: 2 unique_items: true",
     ],
 )
-def test_an_example_fits_the_constraints_or_is_left_out(tmp_path: Path, option: str) -> None:
+def test_an_example_fits_the_constraints_or_is_left_out(option: str) -> None:
     kind = "repeated string" if "items" in option else "string"
     text = f"""message Item {{ {kind} a = 1 [(google.api.field_behavior) = REQUIRED,
       (restmap.v1.field).constraints = {{{option}}}]; }}
     service Shop {{ rpc Do(Item) returns (Item) {{ option (google.api.http) = {{post: "/v1" body: "*"}}; }} }}"""
-    description = service(tmp_path, text)
+    description = service(text)
     media = only_operation(description)["requestBody"]["content"]["application/json"]
     if "example" in media:
         schema = media["schema"] | {"components": description["components"]}

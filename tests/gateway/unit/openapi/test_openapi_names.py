@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from importlib import resources
-from pathlib import Path
 
 import pytest
 
 from restmap_gateway.openapi.names import Names
-from tests.gateway.unit.descriptions import Json, compiled, described, operations, service
+from tests.gateway.unit.descriptions import Json, described, operations, service
+from tests.support.protoc import DOCUMENTED, compiled, compiled_texts
 
 ITEM = "message Item { string id = 1; }"
 SHOP = f'{ITEM} service Shop {{ rpc Do(Item) returns (Item) {{ option (google.api.http) = {{get: "/v1/a"}}; }} }}'
@@ -23,12 +23,11 @@ def rpc(name: str, rule: str, types: str = "(Item) returns (Item)") -> str:
 POST = rpc("Do", 'post: "/v1" body: "*"')
 
 
-def packages(folder: Path, texts: Mapping[str, str]) -> Json:
+def packages(texts: Mapping[str, str]) -> Json:
     """Describe a set with a file for each package."""
-    for package, text in texts.items():
-        head = f'syntax = "proto3"; package {package}; import "google/api/annotations.proto";'
-        (folder / f"{package}.proto").write_text(f"{head} {text}")
-    return described(compiled(folder, *(f"{package}.proto" for package in texts)), version=None)
+    head = 'syntax = "proto3"; package {}; import "google/api/annotations.proto";'
+    files = {f"{package}.proto": f"{head.format(package)} {text}" for package, text in texts.items()}
+    return described(compiled_texts(files, *DOCUMENTED), version=None)
 
 
 def shop(package: str) -> str:
@@ -48,44 +47,44 @@ def objects(part: Json, path: str = "") -> list[str]:
 
 
 @pytest.fixture(scope="module", params=["packaged", "library"])
-def any_description(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Json:
+def any_description(request: pytest.FixtureRequest) -> Json:
     """Describe the packaged set, or a foreign set with one of every feature."""
     if request.param == "packaged":
         return described(resources.files("backupsharing").joinpath("image.binpb").read_bytes())
-    return described(compiled(tmp_path_factory.mktemp("library"), "library.proto"))
+    return described(compiled("described.proto", flags=DOCUMENTED))
 
 
-def test_the_title_is_that_of_the_set_or_its_package(tmp_path: Path) -> None:
-    assert service(tmp_path, SHOP)["info"]["title"] == "shop.v1"
-    assert service(tmp_path, f'option (restmap.v1.file).api_title = "The shop"; {SHOP}')["info"]["title"] == "The shop"
+def test_the_title_is_that_of_the_set_or_its_package() -> None:
+    assert service(SHOP)["info"]["title"] == "shop.v1"
+    assert service(f'option (restmap.v1.file).api_title = "The shop"; {SHOP}')["info"]["title"] == "The shop"
 
 
 @pytest.mark.parametrize(
     ("package", "version"), [("shop.v1", "v1"), ("shop.v1beta1", "v1beta1"), ("shop", "1"), ("vendor.shop", "1")]
 )
-def test_a_set_without_version_has_that_of_its_package(tmp_path: Path, package: str, version: str) -> None:
-    assert packages(tmp_path, {package: shop(package)})["info"]["version"] == version
+def test_a_set_without_version_has_that_of_its_package(package: str, version: str) -> None:
+    assert packages({package: shop(package)})["info"]["version"] == version
 
 
-def test_a_package_without_version_hides_no_other(tmp_path: Path) -> None:
-    assert packages(tmp_path, {"longrunning": shop("longrunning"), "kms.v1": shop("kms")})["info"]["version"] == "v1"
+def test_a_package_without_version_hides_no_other() -> None:
+    assert packages({"longrunning": shop("longrunning"), "kms.v1": shop("kms")})["info"]["version"] == "v1"
 
 
-def test_the_file_options_say_who_made_the_api(tmp_path: Path) -> None:
+def test_the_file_options_say_who_made_the_api() -> None:
     options = """option (restmap.v1.file) = {
       api_version: "2.5" api_description: "Sells things."
       api_contact: {name: "The shop" url: "https://shop.example/help" email: "help@shop.example"}
       api_license: {name: "MIT" url: "https://shop.example/license"}
     };"""
-    info = service(tmp_path, f"{options} {SHOP}")["info"]
+    info = service(f"{options} {SHOP}")["info"]
     assert info["version"] == "2.5"
     assert info["description"].startswith("Sells things.\n\nEvery response has `X-Request-Id`")
     assert info["contact"] == {"name": "The shop", "url": "https://shop.example/help", "email": "help@shop.example"}
     assert info["license"] == {"name": "MIT", "url": "https://shop.example/license"}
 
 
-def test_services_of_one_name_are_told_apart_by_packages(tmp_path: Path) -> None:
-    description = packages(tmp_path, {name: shop(name) for name in ("one", "two")})
+def test_services_of_one_name_are_told_apart_by_packages() -> None:
+    description = packages({name: shop(name) for name in ("one", "two")})
     assert [tag["name"] for tag in description["tags"]] == ["one.Shop", "two.Shop"]
     assert set(operations(description)) == {"one_Shop_Do", "two_Shop_Do"}
 
@@ -100,9 +99,9 @@ def test_services_of_one_name_are_told_apart_by_packages(tmp_path: Path) -> None
         [("G", 'get: "/a" additional_bindings {custom: {kind: "PURGE" path: "/a"}}'), ("G_2", 'get: "/c"')],
     ],
 )
-def test_operations_have_names_of_their_own(tmp_path: Path, methods: list[tuple[str, str]]) -> None:
+def test_operations_have_names_of_their_own(methods: list[tuple[str, str]]) -> None:
     body = " ".join(rpc(name, rule) for name, rule in methods)
-    found = operation_ids(service(tmp_path, f"{ITEM} service Shop {{ {body} }}"))
+    found = operation_ids(service(f"{ITEM} service Shop {{ {body} }}"))
     assert (
         len({plain(name) for name in found}) == len(found) == sum(rule.count("additional") + 1 for _, rule in methods)
     )
@@ -125,24 +124,24 @@ def plain(name: str) -> str:
     ("one", "two"),
     [("shop.v1", "shop_v1"), ("Shop.v1", "shop.V1"), ("a.b", "a_b")],
 )
-def test_packages_that_read_alike_do_not_collide(tmp_path: Path, one: str, two: str) -> None:
-    description = packages(tmp_path, {one: shop(one), two: shop(two)})
+def test_packages_that_read_alike_do_not_collide(one: str, two: str) -> None:
+    description = packages({one: shop(one), two: shop(two)})
     found = operation_ids(description)
     assert len({plain(name) for name in found}) == len(found) == 2
     names = [name for name in description["components"]["schemas"] if "Item" in name]
     assert len({plain(name) for name in names}) == len(names) == 2
 
 
-def test_service_and_method_names_that_join_alike_do_not_collide(tmp_path: Path) -> None:
+def test_service_and_method_names_that_join_alike_do_not_collide() -> None:
     one, two = rpc("B_C", 'get: "/a"'), rpc("C", 'get: "/b"')
     text = f"{ITEM} service A {{ {one} }} service A_B {{ {two} }}"
-    assert set(operations(service(tmp_path, text))) == {"A_B_C", "A_B_C_2"}
+    assert set(operations(service(text))) == {"A_B_C", "A_B_C_2"}
 
 
-def test_components_have_the_short_names_of_messages(tmp_path: Path) -> None:
+def test_components_have_the_short_names_of_messages() -> None:
     text = f"""message Item {{ enum Kind {{ NONE = 0; }} message Part {{ Kind kind = 1; }} Part part = 1; }}
     service Shop {{ {POST} }}"""
-    found = set(service(tmp_path, text)["components"]["schemas"])
+    found = set(service(text)["components"]["schemas"])
     assert found - {"ErrorResponse", "ErrorDescription", "FieldViolation"} == {
         "Item",
         "ItemInput",
@@ -152,17 +151,17 @@ def test_components_have_the_short_names_of_messages(tmp_path: Path) -> None:
     }
 
 
-def test_messages_of_one_name_are_told_apart_by_packages(tmp_path: Path) -> None:
-    names = set(packages(tmp_path, {name: shop(name) for name in ("a.v1", "b.v1")})["components"]["schemas"])
+def test_messages_of_one_name_are_told_apart_by_packages() -> None:
+    names = set(packages({name: shop(name) for name in ("a.v1", "b.v1")})["components"]["schemas"])
     assert {name for name in names if "Item" in name} == {"AV1Item", "BV1Item"}
 
 
-def test_messages_named_like_forms_of_others_keep_their_names(tmp_path: Path) -> None:
+def test_messages_named_like_forms_of_others_keep_their_names() -> None:
     text = f"""message Item {{ ItemInput a = 1; ErrorResponse b = 2; itemInput c = 3; }}
     message ItemInput {{ string x = 1; }} message ErrorResponse {{ string y = 1; }}
     message itemInput {{ string z = 1; }}
     service Shop {{ {POST} }}"""
-    found = service(tmp_path, text)["components"]
+    found = service(text)["components"]
     assert list(found["schemas"]["ErrorResponse"]["properties"]) == ["y"]
     shape = found["responses"]["Failure400"]["content"]["application/json"]["schema"]
     assert shape == {"$ref": "#/components/schemas/GatewayErrorResponse"}
@@ -170,10 +169,10 @@ def test_messages_named_like_forms_of_others_keep_their_names(tmp_path: Path) ->
     assert len({plain(name) for name in names}) == len(names)
 
 
-def test_no_component_is_named_like_a_type_of_an_operation(tmp_path: Path) -> None:
+def test_no_component_is_named_like_a_type_of_an_operation() -> None:
     text = f"""message ShopDoRequest {{ string id = 1; }} message ShopDoResponse {{ string id = 1; }}
     service Shop {{ {POST.replace("Item) returns (Item", "ShopDoRequest) returns (ShopDoResponse")} }}"""
-    assert not {"ShopDoRequest", "ShopDoResponse"} & set(service(tmp_path, text)["components"]["schemas"])
+    assert not {"ShopDoRequest", "ShopDoResponse"} & set(service(text)["components"]["schemas"])
 
 
 def test_names_of_components_are_plain(any_description: Json) -> None:

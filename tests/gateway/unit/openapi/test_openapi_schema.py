@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -16,8 +15,9 @@ from restmap_gateway.openapi.components import Components
 from restmap_gateway.openapi.names import Names
 from restmap_gateway.openapi.schemas import Schemas, Side
 from restmap_gateway.openapi.values import any_schema
-from tests.gateway.unit.descriptions import Json, compiled, component, described, service
+from tests.gateway.unit.descriptions import Json, component, described, service
 from tests.gateway.unit.json_map.test_round_trip import messages
+from tests.support.protoc import DOCUMENTED, compiled
 
 if TYPE_CHECKING:
     from tests.gateway.unit.conftest import Kitchen
@@ -26,18 +26,18 @@ MICROS = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}$"
 
 
 @pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> Json:
-    return described(compiled(tmp_path_factory.mktemp("library"), "library.proto"))
+def library() -> Json:
+    return described(compiled("described.proto", flags=DOCUMENTED))
 
 
-def members(folder: Path, fields: str, *, request: bool = False, options: str = "") -> Json:
+def members(fields: str, *, request: bool = False, options: str = "") -> Json:
     """Return the member schemas of a message with these fields."""
     text = f"""
     message Item {{ {options} {fields} }}
     enum Color {{ COLOR_UNSPECIFIED = 0; COLOR_RED = 1; }}
     service Shop {{ rpc Do(Item) returns (Item) {{ option (google.api.http) = {{post: "/v1" body: "*"}}; }} }}
     """
-    return component(service(folder, text), f"Item{'Input' if request else ''}")["properties"]
+    return component(service(text), f"Item{'Input' if request else ''}")["properties"]
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def members(folder: Path, fields: str, *, request: bool = False, options: str = 
         ("map<string, bool>", {"type": "object", "additionalProperties": {"type": "boolean"}}),
     ],
 )
-def test_each_type_has_its_schema(tmp_path: Path, kind: str, schema: Json) -> None:
-    assert members(tmp_path, f"{kind} a = 1;")["a"] == schema
+def test_each_type_has_its_schema(kind: str, schema: Json) -> None:
+    assert members(f"{kind} a = 1;")["a"] == schema
 
 
 @pytest.mark.parametrize(
@@ -79,10 +79,8 @@ def test_each_type_has_its_schema(tmp_path: Path, kind: str, schema: Json) -> No
         ("map<bool, bool>", [{"true": True}], [{"yes": True}]),
     ],
 )
-def test_a_schema_takes_the_form_that_json_has(
-    tmp_path: Path, kind: str, good: list[object], bad: list[object]
-) -> None:
-    schema = members(tmp_path, f"{kind} a = 1;")["a"]
+def test_a_schema_takes_the_form_that_json_has(kind: str, good: list[object], bad: list[object]) -> None:
+    schema = members(f"{kind} a = 1;")["a"]
     color = {"type": "string", "enum": ["COLOR_UNSPECIFIED", "COLOR_RED"]}
     validator = Draft202012Validator(schema | {"components": {"schemas": {"Color": color}}})
     assert [value for value in good if not validator.is_valid(value)] == []
@@ -93,20 +91,20 @@ def test_a_schema_takes_the_form_that_json_has(
     ("option", "form"),
     [("UUID4", {"format": "uuid"}), ("IPV4", {"format": "ipv4"}), ("IPV6", {"format": "ipv6"})],
 )
-def test_a_format_of_the_proto_is_the_format(tmp_path: Path, option: str, form: Json) -> None:
-    schema = members(tmp_path, f"string a = 1 [(google.api.field_info).format = {option}];")["a"]
+def test_a_format_of_the_proto_is_the_format(option: str, form: Json) -> None:
+    schema = members(f"string a = 1 [(google.api.field_info).format = {option}];")["a"]
     assert schema.items() >= form.items()
 
 
-def test_either_kind_of_address_has_either_format(tmp_path: Path) -> None:
-    schema = members(tmp_path, "string a = 1 [(google.api.field_info).format = IPV4_OR_IPV6];")["a"]
+def test_either_kind_of_address_has_either_format() -> None:
+    schema = members("string a = 1 [(google.api.field_info).format = IPV4_OR_IPV6];")["a"]
     assert schema["anyOf"] == [{"format": "ipv4"}, {"format": "ipv6"}]
 
 
-def test_timestamps_without_zone_have_a_pattern(tmp_path: Path) -> None:
+def test_timestamps_without_zone_have_a_pattern() -> None:
     options = "option (restmap.v1.message).time_format = TIME_FORMAT_UTC_MICROS;"
     fields = "google.protobuf.Timestamp a = 1; map<string, google.protobuf.Timestamp> b = 2;"
-    found = members(tmp_path, fields, options=options)
+    found = members(fields, options=options)
     assert (found["a"]["pattern"], found["b"]["additionalProperties"]["pattern"]) == (MICROS, MICROS)
     assert "format" not in found["a"]
 
@@ -139,8 +137,8 @@ def test_what_only_grpc_knows_is_nowhere(library: Json) -> None:
         assert "secret" not in component(library, name)["properties"]
 
 
-def test_an_any_has_a_type_and_whatever_that_has(tmp_path: Path) -> None:
-    assert members(tmp_path, "google.protobuf.Any a = 1;")["a"] == {"$ref": "#/components/schemas/AnyMessage"}
+def test_an_any_has_a_type_and_whatever_that_has() -> None:
+    assert members("google.protobuf.Any a = 1;")["a"] == {"$ref": "#/components/schemas/AnyMessage"}
     schema = any_schema()
     assert (schema["type"], list(schema["properties"]), schema["additionalProperties"]) == ("object", ["@type"], True)
 
@@ -166,8 +164,8 @@ def test_messages_fields_and_enum_values_have_their_comments(library: Json) -> N
     )
 
 
-def test_a_comment_does_not_hide_what_a_format_means(tmp_path: Path) -> None:
-    found = members(tmp_path, "\n// How long.\ngoogle.protobuf.Duration a = 1;")
+def test_a_comment_does_not_hide_what_a_format_means() -> None:
+    found = members("\n// How long.\ngoogle.protobuf.Duration a = 1;")
     assert found["a"]["description"] == "How long.\n\nSeconds, with an `s` behind."
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from restmap_gateway.schema.conventions import Conventions, CrossingHeader, RequestIdForm
 from restmap_gateway.schema.schema import SchemaError, load
-from tests.gateway.unit.descriptions import compiled
+from tests.support.protoc import compiled_texts
 
 HEAD = """
 syntax = "proto3";
@@ -22,28 +20,29 @@ service Shop { rpc Get(Item) returns (Item) { option (google.api.http) = {get: "
 """
 
 
-def conventions(folder: Path, options: str, other: str = "") -> Conventions:
+def conventions(options: str, other: str = "") -> Conventions:
     """Load the conventions of a set of two files with these options."""
-    (folder / "other.proto").write_text(f"{HEAD.replace('shop', 'other')}{_option(other)}")
-    (folder / "shop.proto").write_text(f'{HEAD}import "other.proto";\n{_option(options)}{SHOP}')
-    return load(compiled(folder, "shop.proto")).conventions
+    texts = {
+        "other.proto": f"{HEAD.replace('shop', 'other')}{_option(other)}",
+        "shop.proto": f'{HEAD}import "other.proto";\n{_option(options)}{SHOP}',
+    }
+    return load(compiled_texts(texts)).conventions
 
 
 def _option(text: str) -> str:
     return f"option (restmap.v1.file) = {{{text}}};" if text else ""
 
 
-def test_a_set_without_options_has_the_usual_conventions(tmp_path: Path) -> None:
-    found = conventions(tmp_path, "")
+def test_a_set_without_options_has_the_usual_conventions() -> None:
+    found = conventions("")
     assert found == Conventions()
     assert [mapping.header for mapping in found.request_headers] == ["authorization"]
     assert found.request_id == RequestIdForm("X-Request-Id", "x-request-id", "x-client-request-id", "")
     assert (found.proxy_headers, found.security_schemes, found.statuses.by_code) == ((), (), {})
 
 
-def test_headers_of_all_files_add_up_and_replace_the_usual_ones(tmp_path: Path) -> None:
+def test_headers_of_all_files_add_up_and_replace_the_usual_ones() -> None:
     found = conventions(
-        tmp_path,
         'request_headers: [{header: "X-Shop-Token"}] response_headers: [{header: "X-Left" metadata_key: "left"}]',
         'request_headers: [{header: "X-Other" metadata_key: "other"}] proxy_headers: [{header: "X-User"}]',
     )
@@ -63,13 +62,12 @@ def test_headers_of_all_files_add_up_and_replace_the_usual_ones(tmp_path: Path) 
         'proxy_headers: [{header: "proxy-authorization"}, {header: "x-roles"}]',
     ],
 )
-def test_headers_of_these_kinds_may_cross(tmp_path: Path, option: str) -> None:
-    assert conventions(tmp_path, option) != Conventions() or "WWW" in option
+def test_headers_of_these_kinds_may_cross(option: str) -> None:
+    assert conventions(option) != Conventions() or "WWW" in option
 
 
-def test_grpc_metadata_before_a_name_is_not_in_the_key(tmp_path: Path) -> None:
+def test_grpc_metadata_before_a_name_is_not_in_the_key() -> None:
     found = conventions(
-        tmp_path,
         'request_headers: [{header: "Grpc-Metadata-A"}, {header: "Grpc-Metadata-*"}]'
         ' response_headers: [{header: "Grpc-Metadata-B" on_success: true}]',
     )
@@ -77,17 +75,14 @@ def test_grpc_metadata_before_a_name_is_not_in_the_key(tmp_path: Path) -> None:
     assert found.response_headers == (CrossingHeader("Grpc-Metadata-B", "b", on_success=True),)
 
 
-def test_the_request_id_keeps_its_form_unless_a_file_says_so(tmp_path: Path) -> None:
-    assert conventions(tmp_path, 'request_id: {header: "X-Id"}').request_id == RequestIdForm("X-Id", "x-id")
-    found = conventions(
-        tmp_path, 'request_id: {metadata_key: "id" client_metadata_key: "theirs" prefix: "i-"}'
-    ).request_id
+def test_the_request_id_keeps_its_form_unless_a_file_says_so() -> None:
+    assert conventions('request_id: {header: "X-Id"}').request_id == RequestIdForm("X-Id", "x-id")
+    found = conventions('request_id: {metadata_key: "id" client_metadata_key: "theirs" prefix: "i-"}').request_id
     assert found == RequestIdForm("X-Request-Id", "id", "theirs", "i-")
 
 
-def test_statuses_are_by_code(tmp_path: Path) -> None:
+def test_statuses_are_by_code() -> None:
     statuses = conventions(
-        tmp_path,
         "statuses: [{code: CANCELLED http_status: 408}]",
         "statuses: [{code: RESOURCE_EXHAUSTED quota_http_status: 403}]",
     ).statuses
@@ -166,9 +161,9 @@ def test_statuses_are_by_code(tmp_path: Path) -> None:
         ("statuses: [{code: ABORTED quota_http_status: 403}]", "quota_http_status is for RESOURCE_EXHAUSTED"),
     ],
 )
-def test_conventions_that_make_no_sense_are_refused(tmp_path: Path, option: str, said: str) -> None:
+def test_conventions_that_make_no_sense_are_refused(option: str, said: str) -> None:
     with pytest.raises(SchemaError) as error:
-        conventions(tmp_path, option)
+        conventions(option)
     assert said in str(error.value)
 
 
@@ -189,12 +184,12 @@ def test_conventions_that_make_no_sense_are_refused(tmp_path: Path, option: str,
         ("statuses: [{code: ABORTED http_status: 412}]", "the status of ABORTED"),
     ],
 )
-def test_what_only_one_file_may_say_is_refused_in_a_second(tmp_path: Path, option: str, said: str) -> None:
+def test_what_only_one_file_may_say_is_refused_in_a_second(option: str, said: str) -> None:
     with pytest.raises(SchemaError) as error:
-        conventions(tmp_path, option, option)
+        conventions(option, option)
     assert f"shop.proto: sets {said}, as other.proto does already" in str(error.value)
 
 
-def test_a_header_of_callers_and_of_a_proxy_is_refused(tmp_path: Path) -> None:
+def test_a_header_of_callers_and_of_a_proxy_is_refused() -> None:
     with pytest.raises(SchemaError, match="sets the request header 'x-user'"):
-        conventions(tmp_path, 'request_headers: [{header: "X-User"}] proxy_headers: [{header: "x-user"}]')
+        conventions('request_headers: [{header: "X-User"}] proxy_headers: [{header: "x-user"}]')

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from restmap_gateway.openapi.comments import Comment, Comments
 from restmap_gateway.schema.schema import load
-from tests.gateway.unit.descriptions import compiled
+from tests.support.protoc import DOCUMENTED, compiled_texts
 
 HEAD = 'syntax = "proto3"; package shop.v1; import "google/api/annotations.proto";'
 SERVICE = 'service Shop { rpc Do(Item) returns (Item) { option (google.api.http) = {get: "/v1/a"}; } }'
 
 
-def comments(folder: Path, text: str) -> Comments:
-    (folder / "shop.proto").write_text(f"{HEAD}\n{text}\n")
-    return Comments(load(compiled(folder, "shop.proto")).files)
+def comments(text: str) -> Comments:
+    return Comments(load(compiled_texts({"shop.proto": f"{HEAD}\n{text}\n"}, *DOCUMENTED)).files)
 
 
-def test_what_has_no_comment_has_an_empty_one(tmp_path: Path) -> None:
-    assert comments(tmp_path, f"message Item {{}} {SERVICE}").of("shop.v1.Item").text == ""
+def test_what_has_no_comment_has_an_empty_one() -> None:
+    assert comments(f"message Item {{}} {SERVICE}").of("shop.v1.Item").text == ""
 
 
 def test_a_set_without_source_info_has_no_comments() -> None:
@@ -42,7 +39,7 @@ def test_a_set_without_source_info_has_no_comments() -> None:
         "shop.v1.Shop.Do",
     ],
 )
-def test_each_kind_of_element_has_its_own_comment(tmp_path: Path, name: str) -> None:
+def test_each_kind_of_element_has_its_own_comment(name: str) -> None:
     text = """
     // shop.v1.Item
     message Item {
@@ -70,24 +67,22 @@ def test_each_kind_of_element_has_its_own_comment(tmp_path: Path, name: str) -> 
       rpc Do(Item) returns (Item) { option (google.api.http) = {get: "/v1/a"}; }
     }
     """
-    assert comments(tmp_path, text).of(name).text == name
+    assert comments(text).of(name).text == name
 
 
-def test_a_comment_behind_an_element_counts_where_none_is_above(tmp_path: Path) -> None:
-    found = comments(tmp_path, f"message Item {{\n  string id = 1; // Chosen by nobody.\n}}\n{SERVICE}")
+def test_a_comment_behind_an_element_counts_where_none_is_above() -> None:
+    found = comments(f"message Item {{\n  string id = 1; // Chosen by nobody.\n}}\n{SERVICE}")
     assert found.of("shop.v1.Item.id").text == "Chosen by nobody."
 
 
-def test_what_is_meant_for_colleagues_and_tools_is_left_out(tmp_path: Path) -> None:
+def test_what_is_meant_for_colleagues_and_tools_is_left_out() -> None:
     comment = "// Seen.\n//\n// (-- not\n// seen --)\n// buf:lint:ignore SOME_RULE\n//\n// Seen, too."
-    assert (
-        comments(tmp_path, f"{comment}\nmessage Item {{}}\n{SERVICE}").of("shop.v1.Item").text == "Seen.\n\nSeen, too."
-    )
+    assert comments(f"{comment}\nmessage Item {{}}\n{SERVICE}").of("shop.v1.Item").text == "Seen.\n\nSeen, too."
 
 
-def test_indented_lines_stay_indented(tmp_path: Path) -> None:
+def test_indented_lines_stay_indented() -> None:
     text = f"// So:\n//\n//     a = 1\nmessage Item {{}}\n{SERVICE}"
-    assert comments(tmp_path, text).of("shop.v1.Item").text == "So:\n\n    a = 1"
+    assert comments(text).of("shop.v1.Item").text == "So:\n\n    a = 1"
 
 
 @pytest.mark.parametrize(

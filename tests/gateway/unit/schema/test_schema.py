@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from restmap_gateway.schema.descriptor_set import Problem
 from restmap_gateway.schema.schema import ReasonMapping, Schema, SchemaError, load
-from tests.support import protoc
-from tests.support.protoc import RESTMAP
+from tests.support.protoc import DOCUMENTED, RESTMAP, compiled_texts
 
 HEAD = """
 syntax = "proto3";
@@ -44,17 +41,6 @@ message Item {
 """
 
 
-def compiled(folder: Path, files: dict[str, str], *flags: str) -> bytes:
-    """Compile these files on top of restmap's and Google's protos; return the descriptor set."""
-    for name, text in files.items():
-        target = folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text)
-    names = [name for name in files if not name.startswith("restmap/")]
-    flags = flags or ("--include_imports",)
-    return protoc.compiled(folder / "set.binpb", *names, folder=folder, flags=flags).read_bytes()
-
-
 def shop(body: str) -> dict[str, str]:
     return {"shop.proto": HEAD + MESSAGES + body}
 
@@ -64,10 +50,10 @@ def service(rule: str, *, call: str = "rpc Do(Item) returns (Item)", more: str =
     return shop(f"service Shop {{ {call} {{ option (google.api.http) = {{ {rule} }}; {more} }} }}")
 
 
-def problems(folder: Path, files: dict[str, str], *services: str) -> list[str]:
+def problems(files: dict[str, str], *services: str) -> list[str]:
     """Load invalid files; return the lines of the error."""
     with pytest.raises(SchemaError) as caught:
-        load(compiled(folder, files), services=services)
+        load(compiled_texts(files), services=services)
     assert str(caught.value).splitlines() == [str(problem) for problem in caught.value.problems]
     return str(caught.value).splitlines()
 
@@ -83,8 +69,8 @@ def test_an_empty_descriptor_set_is_refused() -> None:
         load(b"")
 
 
-def test_a_set_without_its_imports_names_each_one(tmp_path: Path) -> None:
-    data = compiled(tmp_path, service('get: "/x"'), "--include_source_info")
+def test_a_set_without_its_imports_names_each_one() -> None:
+    data = compiled_texts(service('get: "/x"'), "--include_source_info")
     with pytest.raises(SchemaError) as caught:
         load(data)
     lines = str(caught.value).splitlines()
@@ -100,29 +86,29 @@ def test_files_that_import_each_other_are_refused() -> None:
         load(files.SerializeToString())
 
 
-def test_files_that_do_not_fit_together_are_refused(tmp_path: Path) -> None:
-    files = FileDescriptorSet.FromString(compiled(tmp_path, service('get: "/x"')))
+def test_files_that_do_not_fit_together_are_refused() -> None:
+    files = FileDescriptorSet.FromString(compiled_texts(service('get: "/x"')))
     files.file[-1].message_type[0].field[1].type_name = ".shop.v1.Lost"
     with pytest.raises(SchemaError, match="do not fit together"):
         load(files.SerializeToString())
 
 
-def test_a_set_without_any_annotated_method_is_refused(tmp_path: Path) -> None:
+def test_a_set_without_any_annotated_method_is_refused() -> None:
     files = shop("service Shop { rpc Do(Item) returns (Item); }")
-    assert problems(tmp_path, files) == ["no method of the set has a google.api.http annotation"]
+    assert problems(files) == ["no method of the set has a google.api.http annotation"]
 
 
-def test_an_unknown_service_is_refused_and_known_ones_are_named(tmp_path: Path) -> None:
-    (line,) = problems(tmp_path, service('get: "/x"'), "shop.v1.Store")
+def test_an_unknown_service_is_refused_and_known_ones_are_named() -> None:
+    (line,) = problems(service('get: "/x"'), "shop.v1.Store")
     assert line == "there is no service 'shop.v1.Store' in the set, it has: shop.v1.Shop"
 
 
-def test_a_service_asked_for_without_any_annotation_is_refused(tmp_path: Path) -> None:
+def test_a_service_asked_for_without_any_annotation_is_refused() -> None:
     files = shop(
         'service A { rpc Do(Item) returns (Item) { option (google.api.http) = { get: "/x" }; } }'
         "service B { rpc Do(Item) returns (Item); }"
     )
-    (line,) = problems(tmp_path, files, "shop.v1.A", "shop.v1.B")
+    (line,) = problems(files, "shop.v1.A", "shop.v1.B")
     assert line == "shop.proto: shop.v1.B: no method has a google.api.http annotation"
 
 
@@ -161,24 +147,24 @@ def test_a_service_asked_for_without_any_annotation_is_refused(tmp_path: Path) -
         ),
     ],
 )
-def test_a_rule_that_does_not_fit_its_messages_is_refused(tmp_path: Path, rule: str, where: str, text: str) -> None:
-    lines = problems(tmp_path, service(rule))
+def test_a_rule_that_does_not_fit_its_messages_is_refused(rule: str, where: str, text: str) -> None:
+    lines = problems(service(rule))
     assert any(line.startswith(f"shop.proto: shop.v1.Shop.Do: {where}") and text in line for line in lines), lines
 
 
-def test_a_method_whose_client_streams_is_refused(tmp_path: Path) -> None:
+def test_a_method_whose_client_streams_is_refused() -> None:
     call = "rpc Do(stream Item) returns (Item)"
-    (line,) = problems(tmp_path, service('post: "/x" body: "*"', call=call))
+    (line,) = problems(service('post: "/x" body: "*"', call=call))
     assert line == "shop.proto: shop.v1.Shop.Do: its client streams, which HTTP cannot call"
 
 
-def test_rules_of_two_services_for_the_same_paths_conflict(tmp_path: Path) -> None:
+def test_rules_of_two_services_for_the_same_paths_conflict() -> None:
     method = 'rpc Do(Item) returns (Item) { option (google.api.http) = { get: "/x/{%s}" }; }'
     files = shop(f"service A {{ {method % 'id'} }} service B {{ {method % 'user'} }}")
-    (line,) = problems(tmp_path, files)
+    (line,) = problems(files)
     assert line.startswith("shop.proto: shop.v1.B.Do: GET /x/{user}: ")
     assert line.endswith("shop.v1.B.Do and shop.v1.A.Do")
-    assert len(load(compiled(tmp_path, files), services=["shop.v1.B"]).methods) == 1
+    assert len(load(compiled_texts(files), services=["shop.v1.B"]).methods) == 1
 
 
 PAGING = {
@@ -215,10 +201,8 @@ def paged(rule: str = 'get: "/x"', call: str = "rpc Do(Item) returns (Item)", **
         ({"call": "rpc Do(Item) returns (stream Item)"}, "offset_paging needs one answer with a body"),
     ],
 )
-def test_offset_paging_that_names_the_wrong_fields_is_refused(
-    tmp_path: Path, change: dict[str, str], text: str
-) -> None:
-    lines = problems(tmp_path, paged(**change))
+def test_offset_paging_that_names_the_wrong_fields_is_refused(change: dict[str, str], text: str) -> None:
+    lines = problems(paged(**change))
     assert any(text in line for line in lines), lines
 
 
@@ -262,12 +246,10 @@ def test_offset_paging_that_names_the_wrong_fields_is_refused(
         ),
     ],
 )
-def test_field_options_that_contradict_each_other_are_refused(
-    tmp_path: Path, fields: str, element: str, text: str
-) -> None:
+def test_field_options_that_contradict_each_other_are_refused(fields: str, element: str, text: str) -> None:
     files = service('get: "/x"')
     files["shop.proto"] += f"message Odd {{ {fields} }}"
-    lines = problems(tmp_path, files)
+    lines = problems(files)
     assert any(line.startswith(f"shop.proto: {element}: ") and text in line for line in lines), lines
 
 
@@ -281,7 +263,7 @@ NEWER = {
 }
 
 
-def test_an_option_of_a_newer_restmap_is_refused_wherever_it_is(tmp_path: Path) -> None:
+def test_an_option_of_a_newer_restmap_is_refused_wherever_it_is() -> None:
     newer = (RESTMAP / "restmap/v1/restmap.proto").read_text()
     for old, new in NEWER.items():
         assert old in newer
@@ -300,7 +282,7 @@ def test_an_option_of_a_newer_restmap_is_refused_wherever_it_is(tmp_path: Path) 
         }
     """
     )
-    lines = "\n".join(problems(tmp_path, files))
+    lines = "\n".join(problems(files))
     for element, place in [
         ("shop.v1.New", "restmap.v1.message has field 90"),
         ("shop.v1.New", "restmap.v1.message has value 95 of time_format"),
@@ -326,32 +308,32 @@ def domain(name: str, enum: str) -> str:
     return f'option (restmap.v1.file).error_domains = {{ domain: "{name}" reason_enum: "{enum}" }};'
 
 
-def test_two_files_that_set_failure_codes_are_refused(tmp_path: Path) -> None:
+def test_two_files_that_set_failure_codes_are_refused() -> None:
     option = 'option (restmap.v1.file).failure_codes = { not_found: "%s" };'
     files = service('get: "/x"')
     files["shop.proto"] += option % "a"
     files["other.proto"] = 'syntax = "proto3"; package other; import "restmap/v1/restmap.proto";' + option % "b"
-    assert problems(tmp_path, files) == ["other.proto: sets failure_codes, as shop.proto does already"]
+    assert problems(files) == ["other.proto: sets failure_codes, as shop.proto does already"]
 
 
-def test_two_enums_for_one_domain_are_refused(tmp_path: Path) -> None:
+def test_two_enums_for_one_domain_are_refused() -> None:
     files = service('get: "/x"')
     files["shop.proto"] += REASONS + domain("a.example", "shop.v1.ErrorReason") + domain("a.example", "shop.v1.Other")
-    (line,) = problems(tmp_path, files)
+    (line,) = problems(files)
     assert "ties the domain 'a.example' to shop.v1.Other, it is tied to shop.v1.ErrorReason already" in line
 
 
-def test_a_reason_enum_that_the_set_lacks_is_refused(tmp_path: Path) -> None:
+def test_a_reason_enum_that_the_set_lacks_is_refused() -> None:
     files = service('get: "/x"')
     files["shop.proto"] += domain("a.example", "shop.v1.Item")
-    (line,) = problems(tmp_path, files)
+    (line,) = problems(files)
     assert line == "shop.proto: the reason enum 'shop.v1.Item' of the domain 'a.example' is not in the set"
 
 
-def test_a_reason_whose_status_is_no_failure_is_refused(tmp_path: Path) -> None:
+def test_a_reason_whose_status_is_no_failure_is_refused() -> None:
     files = service('get: "/x"')
     files["shop.proto"] += REASONS.replace("404", "200")
-    (line,) = problems(tmp_path, files)
+    (line,) = problems(files)
     assert line == (
         "shop.proto: shop.v1.ErrorReason.ERROR_REASON_GONE: "
         "http_status 200 is not that of a failure, expected 400 to 599"
@@ -369,21 +351,21 @@ def test_a_reason_whose_status_is_no_failure_is_refused(tmp_path: Path) -> None:
         (503, "RESOURCE_EXHAUSTED", True),
     ],
 )
-def test_the_status_of_a_reason_has_to_fit_its_grpc_code(tmp_path: Path, status: int, code: str, fits: bool) -> None:
+def test_the_status_of_a_reason_has_to_fit_its_grpc_code(status: int, code: str, fits: bool) -> None:
     files = service('get: "/x"')
     files["shop.proto"] += REASONS.replace("404", f"{status} grpc_code: {code}")
     files["shop.proto"] += domain("a.example", "shop.v1.ErrorReason")
     if fits:
-        load(compiled(tmp_path, files))
+        load(compiled_texts(files))
         return
-    (line,) = problems(tmp_path, files)
+    (line,) = problems(files)
     assert line.endswith(f"ERROR_REASON_GONE: http_status {status} does not fit grpc_code {code}")
 
 
-def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
+def test_all_problems_are_reported_at_once() -> None:
     files = service('get: "/{nope}" additional_bindings { post: "x" body: "lost" }')
     files["shop.proto"] += domain("a.example", "shop.v1.Lost")
-    assert len(problems(tmp_path, files, "shop.v1.Shop", "shop.v1.Store")) == 4
+    assert len(problems(files, "shop.v1.Shop", "shop.v1.Store")) == 4
 
 
 def test_a_problem_names_file_element_and_rule_where_it_has_them() -> None:
@@ -392,7 +374,7 @@ def test_a_problem_names_file_element_and_rule_where_it_has_them() -> None:
 
 
 @pytest.fixture
-def schema(tmp_path: Path) -> Schema:
+def schema() -> Schema:
     """Schema with one of every feature."""
     files = paged('get: "/x" additional_bindings { custom { kind: "LIST" path: "/y/{inner.at}" } }')
     files["shop.proto"] += REASONS + domain("a.example", "shop.v1.ErrorReason")
@@ -401,7 +383,7 @@ def schema(tmp_path: Path) -> Schema:
         rpc Watch(Item) returns (stream Item) { option (google.api.http) = { post: "/w/{count}" body: "*" }; }
         rpc Hidden(stream Item) returns (stream Item);
     }"""
-    return load(compiled(tmp_path, files, "--include_imports", "--include_source_info"))
+    return load(compiled_texts(files, *DOCUMENTED))
 
 
 def test_every_annotated_method_is_read_with_all_its_rules(schema: Schema) -> None:
@@ -438,13 +420,13 @@ def test_failure_codes_and_reasons_are_read_from_the_files(schema: Schema) -> No
     }
 
 
-def test_a_set_without_our_options_has_no_codes(tmp_path: Path) -> None:
-    schema = load(compiled(tmp_path, service('get: "/x"')))
+def test_a_set_without_our_options_has_no_codes() -> None:
+    schema = load(compiled_texts(service('get: "/x"')))
     assert (schema.failure_codes, dict(schema.reasons)) == (None, {})
 
 
-def test_the_order_of_the_files_does_not_matter(tmp_path: Path) -> None:
-    files = FileDescriptorSet.FromString(compiled(tmp_path, service('get: "/x"')))
+def test_the_order_of_the_files_does_not_matter() -> None:
+    files = FileDescriptorSet.FromString(compiled_texts(service('get: "/x"')))
     backwards = FileDescriptorSet(file=reversed(files.file))
     schema = load(backwards.SerializeToString())
     assert schema.files[-1].name == "shop.proto"
@@ -460,7 +442,7 @@ def test_the_order_of_the_files_does_not_matter(tmp_path: Path) -> None:
         ("Reason", "REASONABLE", "REASONABLE"),
     ],
 )
-def test_the_prefix_of_a_reason_is_the_name_of_its_enum(tmp_path: Path, enum: str, value: str, reason: str) -> None:
+def test_the_prefix_of_a_reason_is_the_name_of_its_enum(enum: str, value: str, reason: str) -> None:
     files = service('get: "/x"')
     files["shop.proto"] += f"enum {enum} {{ {value} = 0; }}" + domain("d", f"shop.v1.{enum}")
-    assert list(load(compiled(tmp_path, files)).reasons["d"]) == [reason]
+    assert list(load(compiled_texts(files)).reasons["d"]) == [reason]

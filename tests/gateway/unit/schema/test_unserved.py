@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from restmap_gateway.json_map import dumps
 from restmap_gateway.openapi import describe
 from restmap_gateway.schema.schema import Schema, SchemaError, load
-from tests.support import protoc
-from tests.support.protoc import RESTMAP
+from tests.support.protoc import RESTMAP, compiled_texts
 
 HEAD = """
 syntax = "proto3";
@@ -30,15 +27,10 @@ def rpc(rule: str, name: str = "Do", request: str = "Item", response: str = "Ite
     return RPC.format(name=name, request=request, response=response, rule=rule)
 
 
-def loaded(folder: Path, files: dict[str, str], *services: str) -> Schema:
+def loaded(files: dict[str, str], *services: str) -> Schema:
     """Load what can be served of these files; restmap.proto may be one of them."""
-    for name, text in files.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text if name.startswith("restmap/") else HEAD + text)
-    names = [name for name in files if not name.startswith("restmap/")]
-    return load(
-        protoc.compiled(folder / "set.binpb", *names, folder=folder).read_bytes(), services=services, strict=False
-    )
+    texts = {name: text if name.startswith("restmap/") else HEAD + text for name, text in files.items()}
+    return load(compiled_texts(texts), services=services, strict=False)
 
 
 def served(schema: Schema) -> list[str]:
@@ -67,36 +59,34 @@ GOOD = rpc('get: "/good"', "Good")
         (rpc('get: "/good"'), "GET /good", "matches the same paths as GET '/good': shop.v1.S.Do and", False),
     ],
 )
-def test_a_method_that_cannot_be_served_leaves_the_others(
-    tmp_path: Path, call: str, rule: str, reason: str, has_path: bool
-) -> None:
-    schema = loaded(tmp_path, {"shop.proto": f"{ITEM} service S {{ {GOOD} {call} }}"})
+def test_a_method_that_cannot_be_served_leaves_the_others(call: str, rule: str, reason: str, has_path: bool) -> None:
+    schema = loaded({"shop.proto": f"{ITEM} service S {{ {GOOD} {call} }}"})
     assert served(schema) == ["S/Good GET /good"]
     (one,) = schema.unserved
     assert (one.method, one.rule, one.template is not None) == ("shop.v1.S.Do", rule, has_path)
     assert reason in one.reason
 
 
-def test_the_other_bindings_of_a_method_are_served(tmp_path: Path) -> None:
+def test_the_other_bindings_of_a_method_are_served() -> None:
     more = 'get: "/{nope}" additional_bindings { get: "/good" } additional_bindings { get: "/b" }'
-    schema = loaded(tmp_path, {"shop.proto": f"{ITEM} service S {{ {GOOD} {rpc(more)} }}"})
+    schema = loaded({"shop.proto": f"{ITEM} service S {{ {GOOD} {rpc(more)} }}"})
     assert served(schema) == ["S/Good GET /good", "S/Do GET /b"]
     assert [one.rule for one in schema.unserved] == ["GET /{nope}", "GET /good"]
 
 
-def test_of_two_services_the_first_in_the_file_is_served(tmp_path: Path) -> None:
+def test_of_two_services_the_first_in_the_file_is_served() -> None:
     first, second = rpc('get: "/{id}"'), rpc('get: "/{name=*}"')
     text = f"{ITEM} service B {{ {first} }} service A {{ {second} {GOOD} }}"
-    schema = loaded(tmp_path, {"shop.proto": text})
+    schema = loaded({"shop.proto": text})
     assert served(schema) == ["B/Do GET /{id}", "A/Good GET /good"]
     assert [(one.method, one.rule) for one in schema.unserved] == [("shop.v1.A.Do", "GET /{name=*}")]
-    assert served(loaded(tmp_path, {"shop.proto": text}, "shop.v1.A")) == ["A/Do GET /{name=*}", "A/Good GET /good"]
+    assert served(loaded({"shop.proto": text}, "shop.v1.A")) == ["A/Do GET /{name=*}", "A/Good GET /good"]
 
 
-def test_a_set_of_which_nothing_can_be_served_is_refused(tmp_path: Path) -> None:
+def test_a_set_of_which_nothing_can_be_served_is_refused() -> None:
     call = rpc('post: "/x"', request="stream Item")
     with pytest.raises(SchemaError, match=r"shop\.proto: shop\.v1\.S\.Do: its client streams"):
-        loaded(tmp_path, {"shop.proto": f"{ITEM} service S {{ {call} }}"})
+        loaded({"shop.proto": f"{ITEM} service S {{ {call} }}"})
 
 
 NEWER = {
@@ -155,10 +145,8 @@ def uses(message: str = "", field: str = "", method: str = "") -> str:
         (uses(method="option (restmap.v1.method).event_id_field = 'id';"), ["S.Do"], "event_id_field is for methods"),
     ],
 )
-def test_an_unknown_option_takes_the_methods_it_applies_to(
-    tmp_path: Path, text: str, methods: list[str], reason: str
-) -> None:
-    schema = loaded(tmp_path, newer(text))
+def test_an_unknown_option_takes_the_methods_it_applies_to(text: str, methods: list[str], reason: str) -> None:
+    schema = loaded(newer(text))
     assert [one.method.removeprefix("shop.v1.") for one in schema.unserved] == methods
     assert all(reason in one.reason for one in schema.unserved)
     assert "S/Good GET /good" in served(schema)
@@ -171,30 +159,30 @@ OF_FILE = [
 
 
 @pytest.mark.parametrize("option", OF_FILE)
-def test_an_unknown_option_of_a_file_takes_its_services(tmp_path: Path, option: str) -> None:
+def test_an_unknown_option_of_a_file_takes_its_services(option: str) -> None:
     call = rpc('get: "/x"', "Do", "shop.v1.Item", "shop.v1.Item")
     odd = f'package odd.v1; import "shop.proto"; {option} service Odd {{ {call} }}'
     files = newer(f"service S {{ {GOOD} }}") | {"odd.proto": odd, "root.proto": 'import public "odd.proto";'}
-    schema = loaded(tmp_path, files, "shop.v1.S", "odd.v1.Odd")
+    schema = loaded(files, "shop.v1.S", "odd.v1.Odd")
     assert served(schema) == ["S/Good GET /good"]
     assert [one.method for one in schema.unserved] == ["odd.v1.Odd.Do"]
 
 
 @pytest.mark.parametrize("option", OF_FILE)
-def test_an_unknown_option_of_a_file_without_services_is_refused(tmp_path: Path, option: str) -> None:
+def test_an_unknown_option_of_a_file_without_services_is_refused(option: str) -> None:
     with pytest.raises(SchemaError, match="unknown to this gateway"):
-        loaded(tmp_path, newer(f"service S {{ {GOOD} }}") | {"odd.proto": option})
+        loaded(newer(f"service S {{ {GOOD} }}") | {"odd.proto": option})
 
 
-def test_options_of_files_that_contradict_each_other_are_refused(tmp_path: Path) -> None:
+def test_options_of_files_that_contradict_each_other_are_refused() -> None:
     option = 'option (restmap.v1.file).response_headers = { header: "content-type" };'
     with pytest.raises(SchemaError, match="one that the gateway sets itself"):
-        loaded(tmp_path, {"shop.proto": f"{ITEM} {option} service S {{ {GOOD} }}"})
+        loaded({"shop.proto": f"{ITEM} {option} service S {{ {GOOD} }}"})
 
 
-def test_the_description_names_what_is_not_served_and_why(tmp_path: Path) -> None:
+def test_the_description_names_what_is_not_served_and_why() -> None:
     call = rpc('post: "/x" body: "*"', request="stream Item")
-    schema = loaded(tmp_path, {"shop.proto": f"{ITEM} service S {{ {GOOD} {call} }}"})
+    schema = loaded({"shop.proto": f"{ITEM} service S {{ {GOOD} {call} }}"})
     description = describe(schema, version="1", server_url=None)
     dumps(description)
     info, paths = description["info"], description["paths"]
@@ -211,25 +199,25 @@ JOB = rpc('get: "/job"', response="lib.v1.Job")
 IMPORTING = f'import "lib.proto"; {ITEM} service S {{ {GOOD} {JOB} }}'
 
 
-def test_services_that_are_only_imported_are_left_out(tmp_path: Path) -> None:
+def test_services_that_are_only_imported_are_left_out() -> None:
     files = {"lib.proto": LIBRARY, "shop.proto": IMPORTING}
-    schema = loaded(tmp_path, files)
+    schema = loaded(files)
     assert served(schema) == ["S/Good GET /good", "S/Do GET /job"]
     assert schema.left_out == ("lib.v1.Jobs",)
-    named = loaded(tmp_path, files, "lib.v1.Jobs", "shop.v1.S")
+    named = loaded(files, "lib.v1.Jobs", "shop.v1.S")
     assert (len(named.methods), named.left_out) == (3, ())
-    assert served(loaded(tmp_path, files, "lib.v1.Jobs")) == ["Jobs/Get GET /jobs"]
+    assert served(loaded(files, "lib.v1.Jobs")) == ["Jobs/Get GET /jobs"]
 
 
-def test_services_of_the_same_package_are_served_though_imported(tmp_path: Path) -> None:
+def test_services_of_the_same_package_are_served_though_imported() -> None:
     call = rpc('get: "/t"', "T")
     other = f'package shop.v1; import "shop.proto"; service T {{ {call} }}'
-    schema = loaded(tmp_path, {"lib.proto": LIBRARY, "shop.proto": IMPORTING, "other.proto": other})
+    schema = loaded({"lib.proto": LIBRARY, "shop.proto": IMPORTING, "other.proto": other})
     assert served(schema) == ["S/Good GET /good", "S/Do GET /job", "T/T GET /t"]
     assert schema.left_out == ("lib.v1.Jobs",)
 
 
-def test_imported_services_are_served_if_there_are_no_others(tmp_path: Path) -> None:
+def test_imported_services_are_served_if_there_are_no_others() -> None:
     root = 'import "shop.proto"; package root; message Root { shop.v1.Item item = 1; }'
-    schema = loaded(tmp_path, {"shop.proto": f"{ITEM} service S {{ {GOOD} }}", "root.proto": root})
+    schema = loaded({"shop.proto": f"{ITEM} service S {{ {GOOD} }}", "root.proto": root})
     assert (served(schema), schema.left_out) == (["S/Good GET /good"], ())

@@ -16,7 +16,7 @@ from restmap_gateway.json_map import JsonMap
 from restmap_gateway.schema.router import Match, Router
 from restmap_gateway.schema.schema import Schema, load
 from restmap_gateway.transcode.binding import Binding
-from tests.support.protoc import compiled
+from tests.support.protoc import compiled_texts
 
 LIBRARY = """
 syntax = "proto3";
@@ -108,10 +108,8 @@ Bind = Callable[..., Message]
 
 
 @pytest.fixture(scope="module")
-def schema(tmp_path_factory: pytest.TempPathFactory) -> Schema:
-    folder = tmp_path_factory.mktemp("library")
-    (folder / "library.proto").write_text(LIBRARY)
-    return load(compiled(folder / "set.binpb", "library.proto", folder=folder).read_bytes())
+def schema() -> Schema:
+    return load(compiled_texts({"library.proto": LIBRARY}))
 
 
 def binder(schema: Schema, on_unknown: Callable[[str, str], None] | None = None) -> Bind:
