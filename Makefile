@@ -31,8 +31,8 @@ PYTEST = $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 # Tests start our programs hundreds of times: keep the compiled files.
 unexport PYTHONDONTWRITEBYTECODE
 
-test: $(VENV)/.dev ## Run the fast tests (ARGS='-k sharing', WORKERS=4)
-	$(PYTEST) -m 'not resilience and not outside' $(ARGS)
+test: $(VENV)/.dev ## Run the fast tests, with a fifth of the random cases (ARGS='-k sharing', WORKERS=4)
+	$(PYTEST) --hypothesis-profile=fast -m 'not resilience and not outside' $(ARGS)
 
 test-all: $(VENV)/.dev ## Run all tests, including slow tests and tests that need other programs (ARGS=…, WORKERS=6)
 	$(PYTEST) $(ARGS)

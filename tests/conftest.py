@@ -5,6 +5,7 @@ PostgreSQL is either one server for all tests, or a separate server that a test 
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ pytest.register_assert_rewrite(
     "tests.support.wire", "tests.support.rest", "tests.support.programs", "tests.system.keystone.real"
 )
 
+from tests.support.effort import FAST, FAST_EXAMPLES  # noqa: E402
 from tests.support.postgres.databases import drop_database, new_database  # noqa: E402
 from tests.support.postgres.proxy import TcpProxy, address_of  # noqa: E402
 from tests.support.postgres.server import PostgresServer  # noqa: E402
@@ -25,6 +27,7 @@ from tests.support.system import System  # noqa: E402
 
 # No deadline: tests are slow on a busy machine without a defect.
 hypothesis.settings.register_profile("suite", deadline=None)
+hypothesis.settings.register_profile(FAST, deadline=None, max_examples=FAST_EXAMPLES)
 hypothesis.settings.load_profile("suite")
 
 
@@ -41,6 +44,17 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     report = yield
     report.sections = [(title, text.encode("utf-8", "backslashreplace").decode()) for title, text in report.sections]
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect no garbage while ten thousand tests are made, and exclude them from collections: a third of the time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)

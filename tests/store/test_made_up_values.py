@@ -24,6 +24,7 @@ from backupsharing.v2.backup_pb2 import Backup
 from tests.server.identities import BACKUP, GIVER, MADE_REQUEST_ID, RECIPIENT, SECOND_BACKUP, Clock, Ids, identity
 from tests.store import commands
 from tests.store.both import Both
+from tests.support.effort import cases
 
 LIST = f"/{sharing_service.SERVICE}/ListSharings"
 COUNT = f"/{sharing_service.SERVICE}/CountSharings"
@@ -85,7 +86,7 @@ def with_members(token: str, *members: object) -> str:
     return base64.urlsafe_b64encode(json.dumps([digest, *members]).encode()).decode().rstrip("=")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=25)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=cases(25))
 @given(st.lists(st.tuples(any_json, identifiers), min_size=1, max_size=8), st.booleans())
 def test_a_made_up_page_token_is_a_page_or_refused(
     both: Both, made_up: Sequence[tuple[object, object]], descending: bool
@@ -147,7 +148,7 @@ parts = st.fixed_dictionaries(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=cases(60))
 @given(filters, parts, backups, ids, st.lists(ids, max_size=3), texts)
 def test_no_value_of_a_request_is_a_defect_or_lost_data(
     both: Both,

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from backup_sharing.errors import Overloaded
 from backup_sharing.fair_queue import FairQueue
+from tests.support.effort import cases
 
 SLOTS, PER_KEY, WAITING = 4, 2, 3
 
@@ -201,7 +202,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=cases(300), deadline=None)
 @given(STEPS)
 def test_no_schedule_breaks_a_bound_starves_or_leaks(steps: list[tuple[str, object, object]]) -> None:
     asyncio.run(_any_schedule(steps))

@@ -22,6 +22,7 @@ from tests.store.both import Both
 from tests.store.drawn import BACKUPS, EXISTING, LATER, changes
 from tests.store.engines import PostgresEngine
 from tests.store.opened import open_postgres
+from tests.support.effort import cases
 
 
 async def make(store: Store, command: Command) -> object:
@@ -59,7 +60,7 @@ async def outcomes(both: Both, store: Store, wanted: Sequence[Command]) -> tuple
     return made, active, (await store.list_backups(None, 1000, None)).items, await store.end_due(100)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=cases(60))
 @given(changes)
 def test_simultaneous_changes_come_to_the_same_on_both_engines(both: Both, wanted: list[Command]) -> None:
     both.empty()
@@ -115,7 +116,7 @@ def expected(names: Sequence[str | None], part: str) -> tuple[object, ...]:
     return ordered, having, len(having)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=cases(40))
 @given(st.lists(st.none() | texts, max_size=8), texts)
 @example(["\x00", "\x01", "\x01\x02", "\x02", "\x01\x03", "", None, "\x00\x00"], "\x00")
 def test_names_of_any_characters_sort_alike_on_both_engines(both: Both, names: list[str | None], part: str) -> None:

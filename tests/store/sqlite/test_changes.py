@@ -18,6 +18,7 @@ from backup_sharing.store.sqlite.file import prepare
 from tests.store import commands
 from tests.store.drawn import BACKUPS, EXISTING, changes
 from tests.store.sqlite.scripted import make
+from tests.support.effort import cases
 
 
 @pytest.fixture
@@ -54,7 +55,7 @@ def _told(outcome: Outcome) -> object:
     return (type(outcome.failure), str(outcome.failure)) if isinstance(outcome, Failed) else outcome.answer
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=300)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=cases(300))
 @given(changes)
 def test_changes_made_together_come_to_the_same_as_one_by_one(
     connection: sqlite3.Connection, wanted: list[Command]

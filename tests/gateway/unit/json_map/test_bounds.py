@@ -15,6 +15,7 @@ from restmap_gateway.json_map.text import parse
 from restmap_gateway.json_map.well_known.text_forms import text_form
 from restmap_gateway.transcode.query import split_query
 from tests.support.attacks.http1 import costly_bodies
+from tests.support.effort import cases
 
 DEEP = 50
 
@@ -33,7 +34,7 @@ def values(value: object) -> Iterator[object]:
         yield from values(item)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=cases(300))
 @given(value=ANY_JSON, is_ascii=st.booleans(), indent=st.sampled_from([None, 1]))
 def test_as_many_values_as_allowed_are_read_and_no_more(value: object, is_ascii: bool, indent: int | None) -> None:
     body = json.dumps(value, ensure_ascii=is_ascii, indent=indent).encode()

@@ -9,6 +9,7 @@ import pytest
 
 from restmap_gateway.errors import InvalidRequest
 from restmap_gateway.json_map import text
+from tests.support.effort import cases
 
 BODIES = [
     b'{"backup_id":"a","to_project_ids":["b","c"]}',
@@ -108,7 +109,7 @@ def test_the_fast_parser_agrees_on_random_pieces_of_json(monkeypatch: pytest.Mon
     ]
     chosen = random.Random(15)  # noqa: S311 - not for secrets
     valid = 0
-    for _ in range(20_000):
+    for _ in range(cases(20_000)):
         body = b"".join(chosen.choices(pieces, k=chosen.randrange(1, 9)))
         found = outcome(body)
         valid += not found.startswith("refused")

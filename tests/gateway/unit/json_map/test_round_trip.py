@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from restmap_gateway.errors import InvalidRequest
+from tests.support.effort import cases
 
 if TYPE_CHECKING:
     from tests.gateway.unit.conftest import Kitchen
@@ -124,7 +125,7 @@ def _fill_well_known(draw: st.DrawFn, message: Any) -> bool:
     return True
 
 
-thorough = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+thorough = settings(max_examples=cases(60), deadline=None, suppress_health_check=list(HealthCheck))
 TYPES = ["Scalars", "Optionals", "Lists", "Maps", "Choice", "WellKnown", "Everything"]
 
 

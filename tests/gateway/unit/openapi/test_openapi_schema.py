@@ -17,6 +17,7 @@ from restmap_gateway.openapi.schemas import Schemas, Side
 from restmap_gateway.openapi.values import any_schema
 from tests.gateway.unit.descriptions import Json, component, described, service
 from tests.gateway.unit.json_map.test_round_trip import messages
+from tests.support.effort import cases
 from tests.support.protoc import DOCUMENTED, compiled
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ def closed(schema: Json) -> Json:
 
 
 @pytest.mark.parametrize("name", ["Everything", "Published", "Boxed", "Named"])
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=cases(100), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_whatever_the_gateway_writes_fits_the_schema(kitchen: Kitchen, name: str, data: st.DataObject) -> None:
     message: Message = data.draw(messages(lambda: kitchen.new(name)))

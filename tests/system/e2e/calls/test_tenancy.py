@@ -15,9 +15,10 @@ from backupsharing.v2 import backup_access_pb2
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2.backup_access_pb2_grpc import BackupAccessServiceStub
 from backupsharing.v2.backup_sharing_pb2_grpc import BackupSharingServiceStub
+from tests.support.effort import cases
 from tests.support.system import SERVICE_TOKEN, Project, System
 
-CALLS = 2500
+CALLS = cases(2500)
 STATUS = {
     grpc.StatusCode.OK: 200,
     grpc.StatusCode.PERMISSION_DENIED: 403,
