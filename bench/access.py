@@ -19,7 +19,8 @@ from bench.system import System, system
 CHECK_TO_GET = "CheckAccess / GetSharing"
 BATCH_TO_CHECK = "checks/s: in batches / single"
 
-_CALLERS = 16
+_CALLERS = {"get": 16, "check": 16, "batch": 4}
+"""Callers by call: of batches as many as fit into what a connection sends at once."""
 _ASKED = 100
 
 
@@ -28,7 +29,7 @@ def measure_access(setting: Setting) -> Outcome:
     with system(setting.cores, [endpoints.GRPC]) as here, load_generator(setting.cores) as load:
         values = {"get": here.database.listed_ids(_ASKED), "check": _pairs(here), "batch": _pairs(here)}
         variants = {
-            call: partial(here.job, endpoints.GRPC, call, callers=_CALLERS, seconds=1.0, values=of)
+            call: partial(here.job, endpoints.GRPC, call, callers=_CALLERS[call], seconds=1.0, values=of)
             for call, of in values.items()
         }
         found = in_turn(load, variants, setting.rounds)
@@ -37,7 +38,8 @@ def measure_access(setting: Setting) -> Outcome:
     return Outcome(
         "access",
         "Access checks",
-        f"Over gRPC, {_CALLERS} callers; every answer is checked. A batch has {BATCH} questions.",
+        f"Over gRPC, {_CALLERS['check']} callers, of batches {_CALLERS['batch']}; every answer is checked. A batch has"
+        f" {BATCH} questions.",
         [Table(("call", *LOAD_HEADINGS), [(names[call], *load_cells(rounds)) for call, rounds in found.items()])],
         values={CHECK_TO_GET: ratio(check, get), BATCH_TO_CHECK: BATCH * ratio(batch, check)},
     )

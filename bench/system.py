@@ -159,7 +159,7 @@ def _server(backend: str, address: str, folder: Path, database: str) -> Sequence
         add_token(tokens, "", ["admin"], "bench", None, token=TOKEN)
     return python(
         *("server", "--grpc-listen", address, "--database", database, "--tokens", str(tokens)),
-        *("--max-active-sharings", "0", "--stop-on-stdin-close"),
+        *("--max-active-sharings", "0", "--max-project-watches", "0", "--stop-on-stdin-close"),
     )
 
 
