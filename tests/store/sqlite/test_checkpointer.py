@@ -103,9 +103,11 @@ class FailingCheckpoint(sqlite3.Connection):
     """A connection to a disk that is full at a checkpoint."""
 
     failing = True
+    attempts = 0
 
     def execute(self, sql: str, parameters: Any = ()) -> sqlite3.Cursor:  # noqa: ANN401 -- as in the base class
         if "wal_checkpoint(PASSIVE)" in sql and FailingCheckpoint.failing:
+            FailingCheckpoint.attempts += 1
             error = sqlite3.OperationalError("database or disk is full")
             error.sqlite_errorcode = sqlite3.SQLITE_FULL
             raise error
@@ -129,8 +131,9 @@ async def test_a_failing_checkpoint_fails_no_change_and_is_logged_once(
         record.message for record in caplog.records
     ]
     assert len(caplog.records) == 1
+    attempts = FailingCheckpoint.attempts
+    await eventually(lambda: FailingCheckpoint.attempts > attempts + 3)  # although nothing more is written
     monkeypatch.setattr(FailingCheckpoint, "failing", False)
-    await share_with(store, 10, 500)  # after a failure, only a change leads to another checkpoint
     await eventually(lambda: copied(path))
     await store.close()
 

@@ -134,6 +134,8 @@ class Checkpointer:
                 return
             moving = self._attempt(self._look)
             pause = LOOK_EVERY if moving else STUCK_FOR
+            if not moving:
+                self._written.set()  # look again, also after a failure: the writer may write nothing more
 
     def _look(self) -> bool:
         """Copy if there is enough to copy; return False if there is, but nothing could be copied."""
@@ -143,7 +145,7 @@ class Checkpointer:
             return True
         before = self._copied
         if not self._copy(wait=LOOK_EVERY):
-            self._written.set()  # check again: the writer may write nothing more
+            self._written.set()  # some of it is left
         self._finish = use.size >= self._bounds.finish_from
         return self._copied != before
 
