@@ -27,6 +27,7 @@ from tests.store.engines import PostgresEngine
 from tests.store.faults import SLACK, opened, stored_once
 from tests.store.opened import open_postgres
 from tests.support.postgres.server import PostgresServer
+from tests.support.programs import PATIENCE
 
 REFUSALS = (AlreadyShared, BackupNotFound, SharingNotFound, NotTheGiver, IdempotencyKeyReused, QuotaUsedUp)
 BACKUPS = [backup_id(number) for number in range(1, 4)]
@@ -92,7 +93,7 @@ async def test_changes_of_one_backup_by_several_stores_come_in_turn(
     own_postgres: PostgresServer,
 ) -> None:
     async with AsyncExitStack() as stack:
-        stores = [await stack.enter_async_context(opened(own_postgres.url, patience=20.0)) for _ in range(3)]
+        stores = [await stack.enter_async_context(opened(own_postgres.url, patience=PATIENCE)) for _ in range(3)]
         callers = [hammer(stores[n % 3], random.Random(n), 60) for n in range(24)]  # noqa: S311 -- no secret
         acknowledged = [sharing for made in await asyncio.gather(*callers) for sharing in made]
     stored_once(own_postgres.url, acknowledged)
