@@ -3,17 +3,8 @@
 A released migration is never changed: later steps are new migrations, with the next number. A migration must let
 servers of the previous version keep working, because they run while replicas are replaced.
 
-Times are microseconds since 1970-01-01 UTC, identifiers are in canonical form. PostgreSQL's scripts avoid these
-features, so that CockroachDB and YugabyteDB could run them: advisory locks, LOCK TABLE, extensions, triggers,
-functions, exclusion constraints, UNLOGGED; and no statement changes a table twice.
-
-Neither database was tried. Known differences, from their documentation:
-- CockroachDB needs v23.2 for SKIP LOCKED in READ COMMITTED, and READ COMMITTED must be enabled before v24.1; otherwise
-  transactions are SERIALIZABLE and are retried more often. Older releases have no collation "C". CockroachDB has no
-  standbys, so the URL should contain ``target_session_attrs=any``.
-- YugabyteDB needs ``yb_enable_read_committed_isolation``. By default it hashes the first column of a key, so backups
-  are listed by id with a sort. It may ignore ``lock_timeout``.
-- On both, DDL takes effect at once and not with its transaction: a migration that aborts may leave a part of itself.
+Times are microseconds since 1970-01-01 UTC, identifiers are in canonical form. Databases that only speak PostgreSQL's
+protocol, such as CockroachDB and YugabyteDB, are not supported.
 """
 
 from __future__ import annotations
