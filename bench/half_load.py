@@ -1,4 +1,4 @@
-"""What a caller waits while an endpoint has half of the load that it could take."""
+"""The time that a caller waits while an endpoint has half of the load that it could take."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class System:
         self._pids.setdefault((backend, front), []).append(pid)
 
     def pids(self, endpoint: Endpoint) -> Mapping[str, Sequence[int]]:
-        """Of the processes behind an endpoint: ``server``, and ``gateway`` and ``database`` where there are such."""
+        """Return the ids of the processes behind an endpoint, by ``server``, ``gateway`` and ``database``."""
         behind: dict[str, Sequence[int]] = {"server": self._pids[endpoint.backend, ""]}
         if endpoint.front:
             behind["gateway"] = self._pids[endpoint.backend, endpoint.front]
@@ -119,7 +119,7 @@ class System:
 
 
 def there_are(endpoints: Iterable[Endpoint]) -> Sequence[Endpoint]:
-    """Those of the endpoints that this machine can have."""
+    """Return the endpoints that this machine can have."""
     return [endpoint for endpoint in endpoints if endpoint.front != "envoy" or envoy.binary() is not None]
 
 

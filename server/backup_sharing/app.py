@@ -16,7 +16,6 @@ from backup_sharing.config import Settings
 from backup_sharing.identity.configured import providers
 from backup_sharing.identity.interface import GatewayPeers, IdentityProvider
 from backup_sharing.listening import CannotListen, check_free
-from backup_sharing.model import Micros
 from backup_sharing.rpc import access_service, catalog_service, health, reflection, sharing_service, unary
 from backup_sharing.rpc.admission.limits import Limits
 from backup_sharing.rpc.admission.turns import Turns, turns_for
@@ -32,6 +31,7 @@ from backup_sharing.rpc.watching.streams import Streams
 from backup_sharing.rpc.watching.watch_service import WatchEncoding, WatchService
 from backup_sharing.rules.commands import OnConflict
 from backup_sharing.store.batched import BatchedStore
+from backup_sharing.store.engine import system_clock
 from backup_sharing.store.interface import Store
 from backup_sharing.store.opening import Tuning, file_of, open_store
 from backup_sharing.timers import later
@@ -63,11 +63,6 @@ _LAST_ANSWERS: Final = 1.0
 """Seconds for calls in progress to finish after the store has failed."""
 
 
-def now() -> Micros:
-    """Return the current time of the system clock."""
-    return time.time_ns() // 1000
-
-
 def new_sharing_id() -> str:
     """Return a new UUID of version 7; later ids sort after earlier ones, so neighbours are stored together."""
     return str(uuid_utils.uuid7())
@@ -87,8 +82,8 @@ def methods(store: Store, settings: Settings) -> Sequence[ServedMethod]:
         key_lifetime=round(settings.idempotency_key_lifetime * 1_000_000),
         max_lifetime=round(settings.max_sharing_lifetime * _DAY),
     )
-    sharings = sharing_service.SharingService(Sharings(store, limits, now, new_sharing_id))
-    catalog = catalog_service.CatalogService(Catalog(store, now))
+    sharings = sharing_service.SharingService(Sharings(store, limits, system_clock, new_sharing_id))
+    catalog = catalog_service.CatalogService(Catalog(store, system_clock))
     access = access_service.AccessService(Accesses(store), History(store))
     return [*sharings.methods(), *catalog.methods(), *access.methods()]
 

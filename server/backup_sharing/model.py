@@ -7,12 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Generic, NamedTuple, TypeVar
 
 Micros = int
 """A point in time: microseconds since 1970-01-01T00:00:00 UTC, negative before."""
 
 T = TypeVar("T")
+
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 -- only to write times, which are all UTC
+
+
+def rfc3339(at: Micros) -> str:
+    """Return a time as RFC 3339 in UTC, with microseconds."""
+    return f"{_EPOCH + timedelta(microseconds=at):%Y-%m-%dT%H:%M:%S.%f}Z"
+
 
 AVAILABLE = "available"
 """The one ``Backup.status`` in which a backup can be shared."""

@@ -22,7 +22,7 @@ DescriptorSets = Callable[..., Path]
 
 SELF_CONTAINED = ("--include_imports",)
 DOCUMENTED = ("--include_imports", "--include_source_info")
-"""With the comments of the protos."""
+"""Option that includes the comments of the protos."""
 
 
 @cache

@@ -69,7 +69,7 @@ def _event(value: SharingEvent) -> dict[str, Any]:
 
 
 def _set(members: dict[str, Any]) -> dict[str, Any]:
-    # As in the JSON of all protos, a member without a value is left out.
+    # A member without a value is left out, as in the JSON of all protos.
     return {name: value for name, value in members.items() if value is not None}
 
 

@@ -1,4 +1,4 @@
-"""What a stream of ``grpc.aio`` needs before its first message."""
+"""The start of a stream of ``grpc.aio``, before its first message."""
 
 from __future__ import annotations
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import click
 
 from backup_sharing.admin.migrating import database_named
 from backup_sharing.errors import Failure
-from backup_sharing.model import Micros
+from backup_sharing.model import rfc3339
 from backup_sharing.store.batched import BatchedStore
 from backup_sharing.store.interface import LogBounds, StoredEvent
 from backup_sharing.store.opening import open_store, schema_status, shown
@@ -21,8 +20,6 @@ from backup_sharing.usecases import cursor
 
 _PAGE: Final = 1000
 """Events read at once."""
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @click.group()
@@ -92,10 +89,6 @@ def _line(store_id: str, stored: StoredEvent) -> str:
     members = {
         "cursor": cursor.encode(store_id, stored.position),
         "kind": event.pop("kind"),
-        "time": _time(event.pop("at")),
+        "time": rfc3339(event.pop("at")),
     }
     return json.dumps(members | {name: value for name, value in event.items() if value})
-
-
-def _time(at: Micros) -> str:
-    return f"{_EPOCH + timedelta(microseconds=at):%Y-%m-%dT%H:%M:%S.%f}Z"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,9 +17,6 @@ from backup_sharing.usecases.sharing import Caller
 from backupsharing.v2 import backup_access_pb2 as pb
 
 SERVICE = pb.DESCRIPTOR.services_by_name["BackupAccessService"].full_name
-
-_AT_ONCE = 100
-"""Items of a response that are serialized before other tasks may run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +50,15 @@ class AccessService:
         questions = [Question(check.backup_id, check.project_id) for check in request.checks]
         found = await self.accesses.check_all(caller.principal, questions)
         response = pb.BatchCheckAccessResponse(cursor=found.cursor)
-        for start in range(0, len(found.answers), _AT_ONCE):
-            if start:
-                await asyncio.sleep(0)  # yield to other tasks: a whole batch takes as long as many other calls
-            response.results.extend(map(_answer, found.answers[start : start + _AT_ONCE]))
+        async for part in mapping.in_parts(found.answers):
+            response.results.extend(map(_answer, part))
         return response
 
     async def list_events(self, caller: Caller, request: pb.ListSharingEventsRequest) -> pb.ListSharingEventsResponse:
         """Carry out ``ListSharingEvents``."""
         page = await self.history.list(caller.principal, _events_request(request))
         response = pb.ListSharingEventsResponse(next_page_token=page.next_page_token, cursor=page.cursor)
-        for start in range(0, len(page.items), _AT_ONCE):
-            if start:
-                await asyncio.sleep(0)  # yield to other tasks: a whole page takes as long as many other calls
-            part = page.items[start : start + _AT_ONCE]
+        async for part in mapping.in_parts(page.items):
             response.events.extend(events.message(page.store_id, each, page.viewer) for each in part)
         return response
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import Any, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -15,8 +16,21 @@ from backupsharing.v2 import backup_pb2, sharing_pb2
 _TIMES = ("created_at", "data_timestamp", "updated_at")
 _PLAIN = tuple(field.name for field in fields(Backup) if field.name not in _TIMES)
 
+_AT_ONCE = 100
+"""Items of a response that are converted before other tasks may run."""
+
+T = TypeVar("T")
+
 _EARLIEST, _LATEST = -62_135_596_800, 253_402_300_799
 """Seconds of 0001-01-01T00:00:00 and 9999-12-31T23:59:59, the range of a ``Timestamp``."""
+
+
+async def in_parts(items: Sequence[T]) -> AsyncIterator[Sequence[T]]:
+    """Yield items in parts; let other tasks run between them, as a whole page takes as long as many other calls."""
+    for start in range(0, len(items), _AT_ONCE):
+        if start:
+            await asyncio.sleep(0)
+        yield items[start : start + _AT_ONCE]
 
 
 def timestamp(micros: Micros) -> Timestamp:

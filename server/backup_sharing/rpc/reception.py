@@ -70,7 +70,7 @@ class Reception:
     """Receives calls: identifies the caller, turns failures into a status, and logs one line for each call."""
 
     def __init__(
-        self, identity: IdentityProvider, new_request_id: Callable[[], str], limiter: Limiter, links: GatewayPeers
+        self, identity: IdentityProvider, new_request_id: Callable[[], str], limiter: Limiter, gateways: GatewayPeers
     ) -> None:
         """Create the reception of a server.
 
@@ -78,12 +78,12 @@ class Reception:
             identity: provider that identifies callers.
             new_request_id: returns the id of a call that does not come through one of our gateways.
             limiter: limits beyond which calls are refused as overload.
-            links: connections from gateways, whose metadata about clients is trusted.
+            gateways: connections from gateways, whose metadata about clients is trusted.
         """
         self.limiter = limiter
         self._identity = identity
         self._new_request_id = new_request_id
-        self._links = links
+        self._gateways = gateways
         self._log = structlog.get_logger("server.call")
         self._log_of_strangers = RateLimitedLog("server.call", burst=100, per_second=20.0)
 
@@ -129,7 +129,7 @@ class Reception:
         return principal
 
     def _known(self, call: UnaryCall) -> Known:
-        is_by_gateway = self._links.includes(call.peer)
+        is_by_gateway = self._gateways.includes(call.peer)
         request_id, client_request_id = self._request_ids(call, is_by_gateway=is_by_gateway)
         client = call.metadata.get(FORWARDED_FOR, "") if is_by_gateway else _host_of(call.peer.address)
         return Known(call, request_id, client_request_id, client)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,9 +25,6 @@ from backup_sharing.usecases.sharing import (
 from backupsharing.v2 import backup_sharing_pb2 as pb
 
 SERVICE = pb.DESCRIPTOR.services_by_name["BackupSharingService"].full_name
-
-_AT_ONCE = 100
-"""Items of a page that are serialized before other tasks may run."""
 
 _VALIDATED = {"validate_only": True}
 """Log values of a change that was only checked."""
@@ -123,10 +119,8 @@ class SharingService:
             )
         )
         response = pb.ListSharingsResponse(next_page_token=token)
-        for start in range(0, len(page.items), _AT_ONCE):
-            if start:
-                await asyncio.sleep(0)  # yield to other tasks: a whole page takes as long as many other calls
-            response.shared.extend(mapping.details(page.items[start : start + _AT_ONCE]))
+        async for part in mapping.in_parts(page.items):
+            response.shared.extend(mapping.details(part))
         return response
 
     async def count(self, _: Caller, request: pb.CountSharingsRequest) -> pb.CountSharingsResponse:

@@ -126,11 +126,11 @@ def count_statement(filter: SharingFilter, dialect: Dialect) -> tuple[str, Param
     """
     by_backup = any(getattr(filter, name) is not None for name in ("name", *(name for name, _ in _OF_BACKUP)))
     tables = dialect.with_backup if by_backup else "sharings AS s"
-    standing = ["s.deleted_at IS NULL", *_conditions(filter, dialect)]
+    not_ended = ["s.deleted_at IS NULL", *_conditions(filter, dialect)]
     of_project = dialect.not_by_index if filter.backup_id is None else ""
     due = ["s.deleted_at IS NULL", f"s.expires_at <= {dialect.now}", *_conditions(filter, dialect, of_project)]
     statement = f"""
-        SELECT (SELECT count(*) FROM {tables} WHERE {" AND ".join(standing)})
+        SELECT (SELECT count(*) FROM {tables} WHERE {" AND ".join(not_ended)})
             - (SELECT count(*) FROM {tables} WHERE {" AND ".join(due)})
     """
     return statement, _parameters(filter)

@@ -11,7 +11,7 @@ from backup_sharing.rules.commands import Cause, PutBackup, RemoveBackup
 from backup_sharing.store.interface import Position, Store
 from backup_sharing.usecases import page_token
 from backup_sharing.usecases.checks import ID_LENGTH, LONG_TEXT_LENGTH, TEXT_LENGTH, Checks
-from backup_sharing.usecases.sharing import MOST_PER_PAGE, Caller
+from backup_sharing.usecases.sharing import Caller
 
 TEXT_LENGTHS = {
     "volume_id": ID_LENGTH,
@@ -54,14 +54,14 @@ class Catalog:
         checks = Checks()
         if project_id:
             checks.project_id("project_id", project_id)
-        most = MOST_PER_PAGE if limit is None else checks.number("limit", limit, 1)
+        most = checks.page_size(limit)
         of = ("backups", project_id)
         after = page_token.decode(token, of, page_token.NOTHING) if token else None
         if token and after is None:
             checks.violate("page_token", "The value of page_token does not belong to this list.")
         checks.done()
         after_id = after.id if after else None
-        page = await self.store.list_backups(project_id or None, min(most, MOST_PER_PAGE), after_id)
+        page = await self.store.list_backups(project_id or None, most, after_id)
         return page, page_token.encode(Position(None, page.items[-1].id), of) if page.more else ""
 
     async def remove(self, caller: Caller, backup_id: str) -> Sequence[Sharing]:

@@ -11,6 +11,9 @@ _UUID = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _PROJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _VISIBLE_ASCII = re.compile(r"[!-~]{1,255}")
 
+MOST_PER_PAGE = 1000
+"""Maximum and default number of items per page."""
+
 MOST_VIOLATIONS = 10
 """Maximum violations reported in detail, because a call's status must fit into 8 KiB of HTTP/2 trailers."""
 
@@ -92,6 +95,10 @@ class Checks:
         if value < least:
             self.violate(field, f"The value of {field} is incorrect: {value} is less than {least}.")
         return value
+
+    def page_size(self, limit: int | None) -> int:
+        """Check and return the size of a page: at least 1, at most `MOST_PER_PAGE`; None: not given."""
+        return MOST_PER_PAGE if limit is None else min(self.number("limit", limit, 1), MOST_PER_PAGE)
 
     def one_of(self, field: str, value: str, allowed: Sequence[str]) -> str:
         """Check and return one of the allowed words."""

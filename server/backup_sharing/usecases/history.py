@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from typing import Final
 
 from backup_sharing.errors import CursorExpired, Violation
-from backup_sharing.model import Micros, Page, Principal
+from backup_sharing.model import Micros, Page, Principal, rfc3339
 from backup_sharing.store.interface import EventFilter, EventLog, LogBounds, Position, StoredEvent
 from backup_sharing.usecases import cursor, page_token, policy
 from backup_sharing.usecases.checks import Checks
-from backup_sharing.usecases.sharing import MOST_PER_PAGE
 
 KINDS: Final = ("shared", "cancelled", "expired", "backup_put", "backup_removed")
 """The kinds of events."""
@@ -79,11 +77,12 @@ class History:
         checks = Checks(request.misread)
         wanted = _filter(checks, request)
         descending = checks.one_of("sort_dir", request.sort_dir or "desc", ("asc", "desc")) == "desc"
-        limit = MOST_PER_PAGE if request.limit is None else checks.number("limit", request.limit, 1)
-        limit = min(limit, MOST_PER_PAGE)
+        limit = checks.page_size(request.limit)
         offset = 0 if request.offset is None else checks.number("offset", request.offset, 0)
         of = ("events", wanted, descending)
-        token = _position(checks, request, of)
+        token = page_token.position(
+            checks, request.page_token, request.offset, of, page_token.NUMBER, page_token.STORE_ID
+        )
         checks.done()
         bounds = await self.log.log_bounds()
         after = None if token is None else _after(token, bounds, descending=descending)
@@ -105,24 +104,9 @@ def _filter(checks: Checks, request: EventsRequest) -> EventFilter:
     }
     since, before = request.since, request.before
     if since is not None and before is not None and since >= before:
-        text = f"The value of end_time is incorrect: {_shown(before)} is not later than start_time, {_shown(since)}."
+        text = f"The value of end_time is incorrect: {rfc3339(before)} is not later than start_time, {rfc3339(since)}."
         checks.violate("end_time", text)
     return EventFilter(request.project_id or None, **given, since=since, before=before)
-
-
-def _shown(time: Micros) -> str:
-    return f"{datetime(1970, 1, 1) + timedelta(microseconds=time):%Y-%m-%dT%H:%M:%S.%f}Z"  # noqa: DTZ001 -- in UTC
-
-
-def _position(checks: Checks, request: EventsRequest, of: object) -> Position | None:
-    if not request.page_token:
-        return None
-    if request.offset is not None:
-        checks.violate("offset", "The value of offset is not expected together with page_token.")
-    position = page_token.decode(request.page_token, of, page_token.NUMBER, page_token.STORE_ID)
-    if position is None:
-        checks.violate("page_token", "The value of page_token does not belong to this list; filters and order count.")
-    return position
 
 
 def _after(token: Position, bounds: LogBounds, *, descending: bool) -> int:

@@ -14,6 +14,7 @@ import re
 from enum import Flag, auto
 
 from backup_sharing.store.interface import Position
+from backup_sharing.usecases.checks import Checks
 
 _LONGEST = 16_384
 """Maximum characters of a token: more than three times the longest text in a sort column."""
@@ -70,6 +71,25 @@ def decode(token: str, of: object, kinds: Kinds, ids: re.Pattern[str] = UUID) ->
     if not isinstance(identifier, str) or not ids.fullmatch(identifier):
         return None
     return Position(value, identifier)
+
+
+def position(
+    checks: Checks, token: str, offset: int | None, of: object, kinds: Kinds, ids: re.Pattern[str] = UUID
+) -> Position | None:
+    """Return the position in the page token of a request, or None; see `decode` for ``of``, ``kinds`` and ``ids``."""
+    if not token:
+        return None
+    if offset is not None:
+        checks.violate("offset", "The value of offset is not expected together with page_token.")
+    found = decode(token, of, kinds, ids)
+    if found is None:
+        refuse(checks)
+    return found
+
+
+def refuse(checks: Checks) -> None:
+    """Report a page token of another list."""
+    checks.violate("page_token", "The value of page_token does not belong to this list; filters and order count.")
 
 
 def _kind_of(value: object) -> Kinds:

@@ -14,9 +14,6 @@ from backup_sharing.store.interface import Position, SharingFilter, SharingOrder
 from backup_sharing.usecases import page_token
 from backup_sharing.usecases.checks import ID_LENGTH, Checks
 
-MOST_PER_PAGE = 1000
-"""Maximum and default number of items per page."""
-
 SORT_KEYS = {
     "created_at": SortKey.CREATED_AT,
     "updated_at": SortKey.UPDATED_AT,
@@ -205,14 +202,12 @@ class Sharings:
         which = _filter(checks, request.filter)
         key = checks.one_of("sort_key", request.sort_key or "created_at", tuple(SORT_KEYS))
         direction = checks.one_of("sort_dir", request.sort_dir or "desc", ("asc", "desc"))
-        limit = MOST_PER_PAGE if request.limit is None else checks.number("limit", request.limit, 1)
+        limit = checks.page_size(request.limit)
         offset = 0 if request.offset is None else checks.number("offset", request.offset, 0)
         order = SharingOrder(SORT_KEYS.get(key, SortKey.CREATED_AT), direction == "desc")
         after = _position(checks, request, which, order)
         checks.done()
-        page = await self.store.list_sharings(
-            SharingQuery(which, Slice(min(limit, MOST_PER_PAGE), offset, after), order)
-        )
+        page = await self.store.list_sharings(SharingQuery(which, Slice(limit, offset, after), order))
         if not page.more:
             return page, ""
         return page, page_token.encode(_place(page.items[-1], order.key), (which, order))
@@ -299,13 +294,10 @@ _PLACES = {
 
 
 def _position(checks: Checks, request: ListRequest, which: SharingFilter, order: SharingOrder) -> Position | None:
-    if not request.page_token:
-        return None
-    if request.offset is not None:
-        checks.violate("offset", "The value of offset is not expected together with page_token.")
-    position = page_token.decode(request.page_token, (which, order), _PLACES[order.key])
-    if position is None or (order.key is SortKey.ID and position.value != position.id):
-        checks.violate("page_token", "The value of page_token does not belong to this list; filters and order count.")
+    of = (which, order)
+    position = page_token.position(checks, request.page_token, request.offset, of, _PLACES[order.key])
+    if position is not None and order.key is SortKey.ID and position.value != position.id:
+        page_token.refuse(checks)
     return position
 
 

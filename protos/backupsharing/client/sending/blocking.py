@@ -112,7 +112,7 @@ class Sender:
         try:
             return cast("Stream", send(call.request.SerializeToString(), metadata=metadata))
         except ValueError:
-            # As in `do`.
+            # The channel raises this as in `do`.
             if not self.is_closed:
                 raise
             raise closed("") from None

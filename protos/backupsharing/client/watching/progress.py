@@ -29,7 +29,7 @@ _BROKEN = (
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """What a watch watches, and whom it tells of what happens besides events."""
+    """The events that a watch returns, and the callbacks for what happens besides events."""
 
     project_id: str
     cursor: str | None = None

@@ -62,8 +62,7 @@ EVENTS: Final = EventQueries(
         FROM unnest(%(backup_ids)s::text[], %(project_ids)s::text[]) WITH ORDINALITY AS asked (backup_id, project_id, n)
         LEFT JOIN LATERAL (
             SELECT {SHARING_COLUMNS} FROM sharings AS s
-            WHERE s.backup_id = asked.backup_id AND s.to_project_id = asked.project_id AND s.deleted_at IS NULL
-                AND (s.expires_at IS NULL OR s.expires_at > {POSTGRES.now})
+            WHERE s.backup_id = asked.backup_id AND s.to_project_id = asked.project_id AND {listing.is_active(POSTGRES)}
             LIMIT 1
         ) AS s ON TRUE
         ORDER BY asked.n

@@ -54,8 +54,7 @@ EVENTS: Final = EventQueries(
         SELECT (SELECT id FROM store), {_NEWEST},
             (SELECT b.project_id FROM backups AS b WHERE b.id = asked.value ->> 0), {SHARING_COLUMNS}
         FROM json_each(:pairs) AS asked LEFT JOIN sharings AS s
-        ON s.backup_id = asked.value ->> 0 AND s.to_project_id = asked.value ->> 1 AND s.deleted_at IS NULL
-            AND (s.expires_at IS NULL OR s.expires_at > {SQLITE.now})
+        ON s.backup_id = asked.value ->> 0 AND s.to_project_id = asked.value ->> 1 AND {listing.is_active(SQLITE)}
         ORDER BY asked.key
     """,  # noqa: S608 -- constants
     original=lambda value: value,
