@@ -11,6 +11,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from restmap_gateway.json_map.fields import field_mapping, map_entry, message_mapping, shown_fields
 from restmap_gateway.json_map.text_field import field_at
+from restmap_gateway.json_map.well_known.text_forms import RFC3339
 from restmap_gateway.openapi.comments import Comments
 from restmap_gateway.openapi.paths import Path, Slot
 from restmap_gateway.openapi.schemas import Schemas, behavior_of, is_required
@@ -78,13 +79,18 @@ class Parameters:
         return parameters, cut
 
     def in_headers(self, method: Method) -> list[Json]:
-        """Return the headers that carry fields of the request."""
+        """Return the headers that carry fields of the request.
+
+        A time has a pattern, not the format `date-time`: openapi-python-client would leave out the call.
+        """
         found: list[Json] = []
         for field in method.request.fields:
             mapping = field_mapping(field)
             if mapping.header and mapping.header.lower() not in _NOT_A_PARAMETER:
                 only_here = mapping.grpc_only and is_required(field)
                 schema = self._schemas.field(field)
+                if schema.get("format") == "date-time":
+                    schema = {"type": "string", "pattern": f"^{RFC3339.pattern}$"}
                 found.append(self._parameter(mapping.header, "header", schema, field, is_required=only_here))
         return found
 

@@ -96,7 +96,6 @@ def well_known_schema(full_name: str, *, utc_micros: bool) -> Json | None:
             paths = "Field paths in lowerCamelCase, separated by commas."
             name = "[a-z][A-Za-z0-9]*"
             path = rf"({name}(\.{name})*|\*)"
-            path = rf"({path}|\*)"
             return _pattern(f"^({path}(,{path})*)?$", "displayName,photo", paths)
         case "Struct":
             return {"type": "object", "description": "Any JSON object."}

@@ -19,7 +19,7 @@ _LAST_SECOND: Final = 253_402_300_799  # 9999-12-31T23:59:59Z
 _LONGEST_DURATION: Final = 315_576_000_000
 
 _CLOCK: Final = r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})"
-_RFC3339: Final = re.compile(_CLOCK + r"(?:\.([0-9]{1,9}))?(?:Z|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))")
+RFC3339: Final = re.compile(_CLOCK + r"(?:\.([0-9]{1,9}))?(?:Z|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))")
 _UTC_MICROS: Final = re.compile(_CLOCK + r"(?:\.([0-9]{1,6}))?")
 _DURATION: Final = re.compile(r"(-?)([0-9]{1,12})(?:\.([0-9]{1,9}))?s")
 _CAMEL_PATH: Final = re.compile(r"[a-z][A-Za-z0-9]*(?:\.[a-z][A-Za-z0-9]*)*|\*")
@@ -69,7 +69,7 @@ def text_form(full_name: str, *, utc_micros: bool, in_url: bool = False) -> Text
 
 
 def _read_rfc3339(text: str, timestamp: Any) -> None:  # noqa: ANN401 - a class made from a descriptor
-    match = _RFC3339.fullmatch(text)
+    match = RFC3339.fullmatch(text)
     if match is None:
         raise unexpected_text(_EXPECTED_RFC3339, text)
     clock, fraction, sign, hours, minutes = match.groups()

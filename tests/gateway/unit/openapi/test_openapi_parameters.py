@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from restmap_gateway.openapi.parameters import MOST_IN_QUERY
@@ -181,6 +183,15 @@ def test_a_field_that_a_header_carries_is_a_header_parameter() -> None:
         "description": "Makes a retry safe.",
     }
     assert parameters(operation, "query") == {}
+
+
+def test_a_time_in_a_header_is_described_as_text_for_generators() -> None:
+    field = 'google.protobuf.Timestamp until = 1 [(restmap.v1.field) = {header: "Until" grpc_only: true}];'
+    found = parameters(method('post: "/v1" body: "*"', f"message Item {{ {field} }}"), "header")
+    schema = found["Until"]["schema"]
+    assert set(schema) == {"type", "pattern"}
+    assert re.match(schema["pattern"], "2024-05-06T07:08:09.123+02:00")
+    assert not re.match(schema["pattern"], "2024-05-06T07:08:09")
 
 
 def test_a_required_field_of_a_header_is_a_required_header() -> None:

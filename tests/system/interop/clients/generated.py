@@ -86,7 +86,8 @@ def _build_openapi_python_client() -> None:
     folder = _python()
     generator, out = str(_PYTHON.with_name("openapi-python-client")), ("--output-path", "rest", "--overwrite")
     path = {"PATH": f"{_PYTHON.parent}:/usr/bin:/bin"}  # it formats with the ruff that it finds
-    command(generator, "generate", "--path", str(_NEWER), *out, "--meta", "none", cwd=folder, environment=path)
+    words = ("--path", str(_NEWER), "--meta", "none", "--fail-on-warning", *out)
+    command(generator, "generate", *words, cwd=folder, environment=path)
 
 
 def _build_datamodel_codegen() -> None:
