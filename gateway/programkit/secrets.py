@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import re
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
+from collections.abc import Sequence
 from urllib.parse import unquote
 
 _WORD = r"(?:password|passwd|passphrase|pwd|client_secret)\s*="
@@ -39,22 +36,6 @@ def secret_in(arguments: Sequence[str]) -> str | None:
             return option if option.startswith("-") and not _holds_secret(option) else "an argument"
         before = argument
     return None
-
-
-@contextmanager
-def usage_redacted() -> Iterator[None]:
-    """Print argparse's error messages without the values of the arguments."""
-    printed = io.StringIO()
-    try:
-        with redirect_stderr(printed):
-            yield
-    finally:
-        for line in printed.getvalue().splitlines():
-            text, unknown, values = line.partition("unrecognized arguments: ")
-            if unknown:
-                names = (word.partition("=")[0] for word in values.split() if word.startswith("-"))
-                line = f"{text}{unknown}{' '.join(names) or 'one that belongs to no option'}"
-            print(redacted(line), file=sys.stderr)  # noqa: T201 - no log is set up yet
 
 
 def _holds_secret(text: str) -> bool:

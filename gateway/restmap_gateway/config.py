@@ -6,14 +6,28 @@ import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
-from urllib.parse import urlsplit
 
 from annotated_types import Len
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from programkit import settings
-from programkit.settings import LOOPBACK, Names, ProgramSettings, is_host_and_port, is_on, split
+from programkit.settings import (
+    LOOPBACK,
+    MISSING,
+    SPLIT,
+    Bytes,
+    Metavar,
+    Name,
+    Names,
+    ProgramSettings,
+    Seconds,
+    Subject,
+    Url,
+    is_host_and_port,
+    is_on,
+    split,
+)
 from restmap_gateway.program import RESTMAP_GATEWAY, Program
 from restmap_gateway.schema.header_check import why_not_in, why_not_out
 from restmap_gateway.upstream.resolver import DNS
@@ -30,19 +44,6 @@ def _target(value: str) -> str:
     is_socket = value.startswith("unix:") and len(value) > len("unix:")
     if not is_socket and ("/" in name or not is_host_and_port(name)):
         raise ValueError(f"expected HOST:PORT, unix:PATH or {DNS}HOST:PORT")
-    return value
-
-
-def _url(value: str) -> str:
-    parts = urlsplit(value)
-    if (
-        parts.scheme not in ("http", "https")
-        or not parts.netloc
-        or parts.query
-        or parts.fragment
-        or "@" in parts.netloc
-    ):
-        raise ValueError("expected http(s)://HOST[:PORT][/PATH]")
     return value
 
 
@@ -63,14 +64,14 @@ def _header_out(value: str) -> str:
     return value
 
 
-Address = Annotated[str, AfterValidator(_address)]
+Address = Annotated[str, AfterValidator(_address), Metavar("HOST:PORT")]
 Target = Annotated[str, AfterValidator(_target)]
-Url = Annotated[str, AfterValidator(_url)]
-Targets = Annotated[list[Target], NoDecode, BeforeValidator(split), Len(min_length=1)]
+Targets = Annotated[list[Target], NoDecode, SPLIT, Len(min_length=1), Metavar("HOST:PORT")]
 Network = Annotated[str, AfterValidator(_network)]
-HeadersIn = Annotated[list[Annotated[str, AfterValidator(_header_in)]], NoDecode, BeforeValidator(split)]
-HeadersOut = Annotated[list[Annotated[str, AfterValidator(_header_out)]], NoDecode, BeforeValidator(split)]
-Networks = Annotated[list[Network], NoDecode, BeforeValidator(split)]
+HeadersIn = Annotated[list[Annotated[str, AfterValidator(_header_in)]], NoDecode, SPLIT, Metavar("HEADER")]
+HeadersOut = Annotated[list[Annotated[str, AfterValidator(_header_out)]], NoDecode, SPLIT, Metavar("HEADER")]
+Networks = Annotated[list[Network], NoDecode, SPLIT, Metavar("CIDR")]
+Origins = Annotated[list[str], NoDecode, SPLIT, Metavar("ORIGIN")]
 
 
 def _is_local(address: object) -> bool:
@@ -86,7 +87,7 @@ def _incomplete(given: Mapping[str, Any], program: Program) -> Iterator[tuple[st
         return all(map(_is_local, addresses if isinstance(addresses, list) else [addresses]))
 
     if program.descriptor_set is None and not given.get("descriptor_set"):
-        yield "descriptor_set", "is missing"
+        yield "descriptor_set", MISSING
     is_insecure = is_on(given.get("insecure"))
     with_tls = bool(given.get("tls_certificate") or given.get("tls_key"))
     if with_tls or not (is_local("listen") or is_insecure):
@@ -102,23 +103,22 @@ def _incomplete(given: Mapping[str, Any], program: Program) -> Iterator[tuple[st
 
 
 class Settings(ProgramSettings):
-    """Serve a gRPC service annotated with google.api.http as REST.
-
-    Every option can also be set in the environment (--body-timeout as RESTMAP_GATEWAY_BODY_TIMEOUT)
-    or in a TOML file (body_timeout = 10.0) named by --config. Flags override the environment, and the
-    environment overrides the file.
-    """
+    """Serve a gRPC service annotated with google.api.http as REST."""
 
     model_config = SettingsConfigDict(env_prefix=RESTMAP_GATEWAY.environment_prefix, cli_prog_name=RESTMAP_GATEWAY.name)
+    section = "gateway"
     program: ClassVar[Program] = RESTMAP_GATEWAY
+    distribution = RESTMAP_GATEWAY.distribution
 
-    listen: Address = Field("127.0.0.1:8080", description="HOST:PORT on which to serve REST")
+    listen: Annotated[Address, Subject("Address and TLS")] = Field(
+        "127.0.0.1:8080", description="HOST:PORT on which to serve REST"
+    )
     tls_certificate: Path | None = Field(
         None, description="PEM file with the gateway's certificate, presented to clients"
     )
     tls_key: Path | None = Field(None, description="PEM file with the private key of --tls-certificate")
     insecure: bool = Field(False, description="allow plain text beyond loopback, to clients and to the server")
-    descriptor_set: Path | None = Field(
+    descriptor_set: Annotated[Path | None, Subject("Served API")] = Field(
         None,
         description="FileDescriptorSet to serve, with all imports, as written by protoc --include_imports"
         " --descriptor_set_out; by default the set that is packaged with the program, if any",
@@ -134,13 +134,24 @@ class Settings(ProgramSettings):
         " always on for the set that is packaged with the program",
     )
     lenient: bool = Field(False, description="ignore and log unknown members and parameters instead of returning 400")
-    upstream: Targets = Field(
+    docs: bool = Field(
+        True,
+        description="serve API descriptions at /openapi.json, /openapi-3.0.json and /protos.binpb, and a page to try"
+        " them at /docs",
+    )
+    error_details: Literal["documented", "full", "debug"] | None = Field(
+        None,
+        description="details of failed calls in error bodies: documented has the invalid members and the reason; full"
+        " has every google.rpc detail, but hides the texts of internal failures; debug hides nothing; by default as the"
+        " descriptor set says, or documented",
+    )
+    upstream: Annotated[Targets, Subject("Server behind the gateway")] = Field(
         ["127.0.0.1:50051"],
         description="address of the gRPC server: HOST:PORT, unix:PATH, or dns:///HOST:PORT for all addresses of a name;"
         " with a comma-separated list, calls are balanced over the healthy servers",
     )
-    resolve_every: float = Field(10.0, gt=0, description="seconds between DNS lookups of dns:/// names")
-    keepalive: float = Field(
+    resolve_every: Seconds = Field(10.0, gt=0, description="seconds between DNS lookups of dns:/// names")
+    keepalive: Seconds = Field(
         20.0,
         ge=0,
         description="idle seconds before a ping to one of several servers; any server has half that time to acknowledge"
@@ -151,7 +162,9 @@ class Settings(ProgramSettings):
     )
     upstream_certificate: Path | None = Field(None, description="PEM file with the client certificate for the server")
     upstream_key: Path | None = Field(None, description="PEM file with the private key of --upstream-certificate")
-    upstream_name: str | None = Field(None, description="name in the server's certificate, if it differs from the host")
+    upstream_name: Name | None = Field(
+        None, description="name in the server's certificate, if it differs from the host"
+    )
     proxy_identity: bool = Field(
         False,
         description="forward the caller's identity from an authenticating proxy in front, with the proxy's credential",
@@ -160,21 +173,21 @@ class Settings(ProgramSettings):
         True,
         description="send waiting calls in batches over one stream if the server supports it; otherwise one by one",
     )
-    timeout: float = Field(
+    timeout: Annotated[Seconds, Subject("Timeouts")] = Field(
         30.0, gt=0, description="maximum seconds for a call; a client can ask for less with Grpc-Timeout"
     )
-    commit_margin: float = Field(
+    commit_margin: Seconds = Field(
         1.0, ge=0, description="seconds to wait for the server's reply after a call's deadline"
     )
-    body_timeout: float = Field(10.0, gt=0, description="seconds for a client to send a body")
-    header_timeout: float = Field(10.0, gt=0, description="seconds for the headers of a request to arrive")
-    idle_timeout: float = Field(
+    body_timeout: Seconds = Field(10.0, gt=0, description="seconds for a client to send a body")
+    header_timeout: Seconds = Field(10.0, gt=0, description="seconds for the headers of a request to arrive")
+    idle_timeout: Seconds = Field(
         75.0,
         gt=0,
         description="seconds before a connection is closed that has no request or whose client does not read",
     )
-    heartbeat: float = Field(15.0, gt=0, description="idle seconds before a heartbeat on an event stream")
-    max_in_flight: int = Field(
+    heartbeat: Seconds = Field(15.0, gt=0, description="idle seconds before a heartbeat on an event stream")
+    max_in_flight: Annotated[int, Subject("Limits")] = Field(
         4096, ge=1, description="maximum requests in progress, until the client has read the response; more get 503"
     )
     max_streams: int = Field(1024, ge=1, description="maximum open event streams among these requests; more get 503")
@@ -190,17 +203,17 @@ class Settings(ProgramSettings):
         description="maximum connections from one address, more get 503; do not set it behind a proxy, where all"
         " clients share one address; 0: no limit",
     )
-    max_buffered: int = Field(
+    max_buffered: Bytes = Field(
         64 << 20,
         ge=1 << 20,
         description="maximum bytes of incomplete requests, and as many of unread responses, over all clients; above it"
         " the slowest connections are closed",
     )
-    max_body: int = Field(1 << 20, ge=1, description="maximum bytes of a body")
-    max_header: int = Field(16384, ge=1024, description="maximum bytes of the request line or of one header")
+    max_body: Bytes = Field(1 << 20, ge=1, description="maximum bytes of a body")
+    max_header: Bytes = Field(16384, ge=1024, description="maximum bytes of the request line or of one header")
     max_depth: int = Field(100, ge=1, description="maximum levels of nested objects and arrays in a body")
     max_values: int = Field(5000, ge=1, description="maximum total of object members and array elements in a body")
-    public_url: Url | None = Field(
+    public_url: Annotated[Url | None, Subject("Headers, proxies and browsers")] = Field(
         None, description="URL that links in responses start with, such as https://api.example.com"
     )
     trusted_proxy: Networks = Field(
@@ -220,32 +233,23 @@ class Settings(ProgramSettings):
         " Grpc-Metadata-* returns NAME as Grpc-Metadata-NAME; never content, CORS and security headers;"
         " may be repeated, or a comma-separated list",
     )
-    error_details: Literal["documented", "full", "debug"] | None = Field(
-        None,
-        description="details of failed calls in error bodies: documented has the invalid members and the reason; full"
-        " has every google.rpc detail, but hides the texts of internal failures; debug hides nothing; by default as the"
-        " descriptor set says, or documented",
-    )
-    cors_origin: Names = Field(
+    cors_origin: Origins = Field(
         [], description="origin whose pages may read responses in a browser (CORS), or * for all; may be repeated"
     )
-    docs: bool = Field(
-        True,
-        description="serve API descriptions at /openapi.json, /openapi-3.0.json and /protos.binpb, and a page to try"
-        " them at /docs",
-    )
-    drain_notice: float = Field(
+    drain_notice: Annotated[Seconds, Subject("Stopping")] = Field(
         3.0,
         ge=0,
         description="seconds to keep accepting requests after a stop signal if /healthz is polled, so that load"
         " balancers can send traffic elsewhere",
     )
-    drain_timeout: float = Field(
+    drain_timeout: Seconds = Field(
         10.0, ge=0, description="seconds for requests in progress to finish when the gateway stops"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="minimum level to log")
     stop_on_stdin_close: bool = Field(
         False, description="drain when standard input closes, so that the gateway does not outlive its parent"
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Subject("Log")] = Field(
+        "info", description="minimum level to log"
     )
 
     @property
@@ -266,8 +270,9 @@ def settings_of(program: Program) -> type[Settings]:
     class Own(Settings):
         model_config = SettingsConfigDict(env_prefix=program.environment_prefix, cli_prog_name=program.name)
 
-    Own.program = program
-    Own.__doc__ = (Settings.__doc__ or "").replace(RESTMAP_GATEWAY.environment_prefix, program.environment_prefix)
+    Own.program, Own.distribution = program, program.distribution
+    Own.variables_elsewhere = program.variables_elsewhere
+    Own.__doc__ = Settings.__doc__
     return Own
 
 

@@ -18,6 +18,10 @@ class Program:
     """Reads the packaged descriptor set, the default of the setting; None: the setting is required."""
     api_version: Callable[[], str] | None = None
     """Returns the version of the packaged set for its OpenAPI description; None: the version in its package."""
+    distribution: str = "restmap-gateway"
+    """Name of the installed distribution that has the version of the program."""
+    variables_elsewhere: frozenset[str] = frozenset()
+    """Environment variables of other programs with this prefix that look like misspelt ones of this program."""
 
 
 RESTMAP_GATEWAY = Program("restmap-gateway", "RESTMAP_GATEWAY_")

@@ -8,14 +8,27 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from backup_sharing.password_advice import ADVICE
 from backup_sharing.store.opening import checked
 from backup_sharing.usecases.policy import ROLES
 from programkit import settings
-from programkit.settings import LOOPBACK, Names, ProgramSettings, is_host_and_port, is_on, split
+from programkit.settings import (
+    LOOPBACK,
+    SPLIT,
+    Days,
+    Metavar,
+    Name,
+    Names,
+    ProgramSettings,
+    Seconds,
+    Subject,
+    Url,
+    is_host_and_port,
+    is_on,
+)
 
 ENVIRONMENT_PREFIX = "BACKUP_SHARING_"
 
@@ -25,13 +38,6 @@ _PROJECT_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 def _address(value: str) -> str:
     if not (is_host_and_port(value) or (value.startswith("unix:") and len(value) > len("unix:"))):
         raise ValueError("expected HOST:PORT or unix:PATH")
-    return value
-
-
-def _url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment or parts.username:
-        raise ValueError("expected http(s)://HOST[:PORT][/PATH]")
     return value
 
 
@@ -56,12 +62,11 @@ def _project(value: str) -> str:
     return value
 
 
-Database = Annotated[str, AfterValidator(checked)]
-Address = Annotated[str, AfterValidator(_address)]
-Url = Annotated[str, AfterValidator(_url)]
-Clients = Annotated[list[Annotated[str, AfterValidator(_client)]], NoDecode, BeforeValidator(split)]
-Roles = Annotated[list[Annotated[str, AfterValidator(_role)]], NoDecode, BeforeValidator(split)]
-Projects = Annotated[list[Annotated[str, AfterValidator(_project)]], NoDecode, BeforeValidator(split)]
+Database = Annotated[str, AfterValidator(checked), Metavar("FILE|URL")]
+Address = Annotated[str, AfterValidator(_address), Metavar("HOST:PORT")]
+Clients = Annotated[list[Annotated[str, AfterValidator(_client)]], NoDecode, SPLIT, Metavar("NAME=ROLE[@PROJECT]")]
+Roles = Annotated[list[Annotated[str, AfterValidator(_role)]], NoDecode, SPLIT, Metavar("NAME=ROLE")]
+Projects = Annotated[list[Annotated[str, AfterValidator(_project)]], NoDecode, SPLIT, Metavar("PROJECT")]
 
 
 _PROVIDERS = ("tokens", "keystone_url", "client", "proxy_credentials")
@@ -105,31 +110,65 @@ def _incomplete(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 class Settings(ProgramSettings):
-    """Share volume backups between projects over gRPC.
-
-    Every option can also be set in the environment (--commit-margin as BACKUP_SHARING_COMMIT_MARGIN)
-    or in a TOML file (commit_margin = 1.0) named by --config. Flags override the environment, and the
-    environment overrides the file.
-    """
+    """Share volume backups between projects over gRPC."""
 
     model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, cli_prog_name="backup-sharing-server")
+    section = "server"
+    distribution = "backup-sharing"
 
-    grpc_listen: Address = Field("127.0.0.1:50051", description="HOST:PORT or unix:PATH to serve gRPC on")
+    grpc_listen: Annotated[Address, Subject("Address and TLS")] = Field(
+        "127.0.0.1:50051", description="HOST:PORT or unix:PATH to serve gRPC on"
+    )
     tls_certificate: Path | None = Field(None, description="PEM file with the server's certificate chain")
     tls_key: Path | None = Field(None, description="PEM file with the private key of the server's certificate")
     client_ca: Path | None = Field(
         None, description="PEM file with the CA that signed the peers' certificates; if set, peers need a certificate"
     )
     insecure: bool = Field(False, description="allow plain text: gRPC on any address, and a Keystone without TLS")
-    database: Database = Field(
+    database: Annotated[Database, Subject("Database")] = Field(
         description="SQLite file, created if missing, or postgresql://USER@HOST/NAME; of several hosts, the server"
         " uses the one that accepts writes"
     )
     migrate: bool = Field(
         False, description="apply missing database migrations at start, as 'backup-sharing migrate' does"
     )
-    tokens: Path | None = Field(None, description="file of token digests; 'backup-sharing token' adds to it")
-    keystone_url: Url | None = Field(
+    max_waiting_changes: int = Field(
+        10_000, ge=1, description="maximum changes waiting for the database; further changes are refused"
+    )
+    commit_delay: Seconds = Field(
+        0.001,
+        ge=0,
+        le=1,
+        description="seconds to wait for further changes before a shared commit, while several callers make changes",
+    )
+    busy_timeout: Seconds = Field(
+        5.0, ge=0, description="seconds to wait for the database, including locks held by others"
+    )
+    read_threads: int = Field(2, ge=1, description="threads that read from SQLite")
+    read_connections: int = Field(4, ge=1, description="PostgreSQL connections for reads")
+    write_connections: int = Field(1, ge=1, description="PostgreSQL connections for writes, one batch each")
+    prepared_statements: Literal["auto", "on", "off"] = Field(
+        "auto",
+        description="prepare PostgreSQL statements: auto prepares them unless a connection pooler such as PgBouncer is"
+        " found; on needs a pooler that tracks prepared statements or pools sessions; off suits every pooler",
+    )
+    tokens: Annotated[Path | None, Subject("Callers")] = Field(
+        None, description="file of token digests; 'backup-sharing token' adds to it"
+    )
+    client: Clients = Field(
+        [],
+        description="NAME=ROLE or NAME=ROLE@PROJECT: accept the client certificate with this name as a caller with"
+        " this role, in this project if given; may be given several times",
+    )
+    gateway_peer: Names = Field(
+        [],
+        description="name in a gateway's certificate; a certificate with this name never identifies a caller; may be"
+        " given several times",
+    )
+    proxy_credentials: Path | None = Field(
+        None, description="file of NAME:SECRET lines, the credentials of the authenticating proxy"
+    )
+    keystone_url: Annotated[Url | None, Subject("Keystone")] = Field(
         None, description="URL of the Keystone that validates the callers' tokens, such as https://iam:5000"
     )
     keystone_ca: Path | None = Field(
@@ -141,13 +180,13 @@ class Settings(ProgramSettings):
         None,
         description="URL where callers get tokens, for WWW-Authenticate; without one, --keystone-url",
     )
-    keystone_user: str | None = Field(
+    keystone_user: Name | None = Field(
         None, description="name of the service user that validates tokens; without one, each token validates itself"
     )
     keystone_password_file: Path | None = Field(None, description="file with the service user's password")
-    keystone_user_domain: str = Field("Default", description="name of the service user's domain")
-    keystone_project: str | None = Field(None, description="name of the service user's project")
-    keystone_project_domain: str = Field("Default", description="name of the domain of the service user's project")
+    keystone_user_domain: Name = Field("Default", description="name of the service user's domain")
+    keystone_project: Name | None = Field(None, description="name of the service user's project")
+    keystone_project_domain: Name = Field("Default", description="name of the domain of the service user's project")
     keystone_role: Roles = Field(
         [],
         description="NAME=ROLE: map a Keystone role to reader, member, admin or service; a role that is not mapped"
@@ -173,48 +212,37 @@ class Settings(ProgramSettings):
         description="Keystone role that makes a token in X-Service-Token valid: with it the caller's token may have"
         " expired; may be given several times",
     )
-    client: Clients = Field(
-        [],
-        description="NAME=ROLE or NAME=ROLE@PROJECT: accept the client certificate with this name as a caller with"
-        " this role, in this project if given; may be given several times",
-    )
-    gateway_peer: Names = Field(
-        [],
-        description="name in a gateway's certificate; a certificate with this name never identifies a caller; may be"
-        " given several times",
-    )
-    proxy_credentials: Path | None = Field(
-        None, description="file of NAME:SECRET lines, the credentials of the authenticating proxy"
-    )
-    keystone_timeout: float = Field(5.0, gt=0, description="timeout of a request to Keystone, in seconds")
-    token_cache_seconds: float = Field(
+    keystone_timeout: Seconds = Field(5.0, gt=0, description="timeout of a request to Keystone, in seconds")
+    token_cache_seconds: Seconds = Field(
         60.0, gt=0, description="seconds to cache a valid Keystone token; a revoked token is accepted until then"
     )
     token_cache_size: int = Field(
         10_000, ge=1, description="maximum number of cached valid tokens, and of cached refused tokens"
     )
-    max_recipients: int = Field(1000, ge=1, description="maximum number of recipients in one call")
+    max_recipients: Annotated[int, Subject("Sharings")] = Field(
+        1000, ge=1, description="maximum number of recipients in one call"
+    )
     max_active_sharings: int = Field(1000, ge=0, description="maximum active sharings of one backup; 0: no limit")
     on_conflict: Literal["refuse", "return"] = Field(
         "refuse",
         description="if a recipient already has the backup: refuse the call, or return the existing sharing",
     )
-    max_sharing_lifetime: float = Field(
+    max_sharing_lifetime: Days = Field(
         0,
         ge=0,
         le=36_500,
         description="maximum days until a new sharing ends by itself; a sharing without an end then gets this one;"
         " 0: no limit, and sharings without an end do not end",
     )
-    sweep_interval: float = Field(
+    sweep_interval: Seconds = Field(
         10.0,
         gt=0,
         le=86_400,
         description="maximum seconds between two looks for sharings that have ended, to record their ends and the"
         " events of these; no call shows a sharing after its time, recorded or not",
     )
-    idempotency_key_lifetime: float = Field(86400, gt=0, description="seconds to keep an idempotency key")
-    commit_margin: float = Field(
+    idempotency_key_lifetime: Seconds = Field(86400, gt=0, description="seconds to keep an idempotency key")
+    commit_margin: Annotated[Seconds, Subject("Calls")] = Field(
         1.0,
         ge=0,
         description="seconds before the call's deadline in which the server starts no commit; at most a quarter of the"
@@ -225,7 +253,7 @@ class Settings(ProgramSettings):
     )
     max_project_calls: int = Field(1024, ge=0, description="maximum calls in progress of one project; 0: no limit")
     max_project_rate: float = Field(0, ge=0, description="maximum calls per second of one project; 0: no limit")
-    max_call_seconds: float = Field(
+    max_call_seconds: Seconds = Field(
         30.0, gt=0, description="maximum duration of a call in seconds, with or without a deadline"
     )
     max_failed_identities: float = Field(
@@ -243,7 +271,7 @@ class Settings(ProgramSettings):
         description="maximum multiplexed streams per peer address or certificate name; a gateway opens one; if the"
         " stream is refused, the gateway makes unary calls",
     )
-    max_watches: int = Field(
+    max_watches: Annotated[int, Subject("Watches")] = Field(
         10_000, ge=1, description="maximum open watches of events; further watches are refused as overload"
     )
     max_project_watches: int = Field(
@@ -252,50 +280,32 @@ class Settings(ProgramSettings):
         description="maximum open watches by the callers of one project; callers without a project count together;"
         " 0: no limit",
     )
-    watch_checkpoint: float = Field(
+    watch_checkpoint: Seconds = Field(
         30.0,
         gt=0,
         description="seconds without an event after which a watch sends its cursor, so that the client knows that the"
         " watch is alive",
     )
-    max_watch_seconds: float = Field(
+    max_watch_seconds: Seconds = Field(
         300.0,
         gt=0,
         description="maximum duration in seconds of a watch whose caller was named by an authenticating proxy; other"
         " callers are identified again once per minute instead",
     )
-    max_waiting_changes: int = Field(
-        10_000, ge=1, description="maximum changes waiting for the database; further changes are refused"
-    )
-    commit_delay: float = Field(
-        0.001,
-        ge=0,
-        le=1,
-        description="seconds to wait for further changes before a shared commit, while several callers make changes",
-    )
-    read_threads: int = Field(2, ge=1, description="threads that read from SQLite")
-    read_connections: int = Field(4, ge=1, description="PostgreSQL connections for reads")
-    write_connections: int = Field(1, ge=1, description="PostgreSQL connections for writes, one batch each")
-    prepared_statements: Literal["auto", "on", "off"] = Field(
-        "auto",
-        description="prepare PostgreSQL statements: auto prepares them unless a connection pooler such as PgBouncer is"
-        " found; on needs a pooler that tracks prepared statements or pools sessions; off suits every pooler",
-    )
-    busy_timeout: float = Field(
-        5.0, ge=0, description="seconds to wait for the database, including locks held by others"
-    )
-    drain_notice: float = Field(
+    drain_notice: Annotated[Seconds, Subject("Stopping")] = Field(
         1.0,
         ge=0,
         description="seconds to keep accepting calls while draining, so that health watchers can send calls"
         " elsewhere; skipped if nobody watches the health",
     )
-    drain_timeout: float = Field(
+    drain_timeout: Seconds = Field(
         10.0, ge=0, description="seconds for calls in progress to finish when the server stops"
     )
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="minimum level to log")
     stop_on_stdin_close: bool = Field(
         False, description="drain when standard input closes, so that the server does not outlive its parent"
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Subject("Log")] = Field(
+        "info", description="minimum level to log"
     )
 
     @classmethod

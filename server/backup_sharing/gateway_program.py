@@ -16,6 +16,7 @@ def descriptor_set() -> bytes:
 PROGRAM = Program(
     name="backup-sharing-gateway",
     environment_prefix="BACKUP_SHARING_",
+    distribution="backup-sharing",
     descriptor_set=descriptor_set,
     api_version=lambda: metadata.version("backup-sharing"),
 )

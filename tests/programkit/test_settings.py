@@ -63,10 +63,11 @@ def test_names_come_one_by_one_or_with_commas(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_all_that_is_wrong_is_named(refused: Callable[..., list[str]], tmp_path: Path) -> None:
-    (tmp_path / "teapot.toml").write_text("sugar = 2\n")
-    assert refused("--config", str(tmp_path / "teapot.toml"), "--cups", "0", "--milk") == [
+    path = tmp_path / "teapot.toml"
+    path.write_text("sugar = 2\n")
+    assert refused("--config", str(path), "--cups", "0", "--milk") == [
         "--cups (TEAPOT_CUPS): Input should be greater than or equal to 1, got '0'",
-        "sugar: there is no such setting, but the file named by --config has it",
+        f"{path}: sugar: there is no such setting",
         "--jug (TEAPOT_JUG): is missing; there is no milk without it",
     ]
 

@@ -54,14 +54,15 @@ def test_all_bad_settings_are_named_at_once_from_any_source(
     refused: Refused, file: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BACKUP_SHARING_READ_THREADS", "none")
-    said = refused("--config", file("max_recipients = 0\nmax_recipient = 5"), "--log-level", "loud")
+    path = file("max_recipients = 0\nmax_recipient = 5")
+    said = refused("--config", path, "--log-level", "loud")
     named = {line.split(" ")[0] for line in said.splitlines()}
     assert named == {
         "--database",
         "--tokens",
         "--read-threads",
         "--max-recipients",
-        "max_recipient:",
+        f"{path}:",
         "--log-level",
     }
 
@@ -70,8 +71,9 @@ def test_an_unknown_key_of_the_file_is_named(refused: Refused, file: Callable[[s
     assert "no_such_setting: there is no such setting" in refused(*NEEDED, "--config", file("no_such_setting = 1"))
 
 
-def test_a_table_in_the_file_is_named(refused: Refused, file: Callable[[str], str]) -> None:
-    assert "server: there is no such setting" in refused(*NEEDED, "--config", file("[server]\nlog_level = 'info'"))
+def test_an_unknown_table_in_the_file_is_named(refused: Refused, file: Callable[[str], str]) -> None:
+    said = refused(*NEEDED, "--config", file("[servers]\nlog_level = 'info'"))
+    assert said.endswith("settings.toml: [servers]: there is no such section; did you mean [server]?\n")
 
 
 @pytest.mark.parametrize("text", ["= 1", "log_level = ", "\x00", 'log_level = "info"\nlog_level = "info"'])

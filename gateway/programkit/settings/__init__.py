@@ -1,0 +1,42 @@
+"""Settings of a program: flags, environment and a TOML file, from one declaration of each setting."""
+
+from programkit.settings.described import Setting
+from programkit.settings.invalid import InvalidSettings
+from programkit.settings.kinds import (
+    LOOPBACK,
+    SPLIT,
+    Bytes,
+    Days,
+    Metavar,
+    Name,
+    Names,
+    Seconds,
+    Subject,
+    Url,
+    is_host_and_port,
+    is_on,
+    split,
+)
+from programkit.settings.loading import MISSING, ProgramSettings, load, misspelt_variables
+
+__all__ = [
+    "LOOPBACK",
+    "MISSING",
+    "SPLIT",
+    "Bytes",
+    "Days",
+    "InvalidSettings",
+    "Metavar",
+    "Name",
+    "Names",
+    "ProgramSettings",
+    "Seconds",
+    "Setting",
+    "Subject",
+    "Url",
+    "is_host_and_port",
+    "is_on",
+    "load",
+    "misspelt_variables",
+    "split",
+]
