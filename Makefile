@@ -56,8 +56,9 @@ format: $(VENV)/.dev ## Format code and protos
 	$(BIN)/ruff format
 	$(BIN)/buf format --write protos
 
-docs: $(VENV)/.dev ## Write the generated pages, and build the documentation in build/site
+docs: $(VENV)/.dev ## Write the generated pages; build the site, man pages and shell completions in build/
 	$(BIN)/python -m docs.generate
+	$(BIN)/python -m docs.manual build
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 OUT ?= protos

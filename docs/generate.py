@@ -13,9 +13,8 @@ from pathlib import Path
 import click
 
 import backup_sharing.config
-import restmap_gateway.config
+from backup_sharing import gateway_program
 from backup_sharing.admin.cli import main as commands
-from backup_sharing.gateway_program import PROGRAM
 from docs import errors_page
 from programkit.settings import ProgramSettings, Setting
 
@@ -24,7 +23,7 @@ PAGES = ROOT / "docs" / "reference"
 
 PROGRAMS: Mapping[str, tuple[type[ProgramSettings], str]] = {
     "backup-sharing-server": (backup_sharing.config.Settings, backup_sharing.config.ENVIRONMENT_PREFIX),
-    "backup-sharing-gateway": (restmap_gateway.config.Settings, PROGRAM.environment_prefix),
+    "backup-sharing-gateway": (gateway_program.Settings, gateway_program.PROGRAM.environment_prefix),
 }
 """Each program with its settings and the prefix of its environment variables."""
 

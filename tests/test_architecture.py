@@ -172,6 +172,7 @@ ARROWS = {
     "admin.permissions": "usecases.policy",
     "admin.tokens": "errors identity.static usecases.policy usecases.checks",
     "admin.cli": "",
+    "admin.settings": "",
     "admin.demo": "admin.demo_example identity.static errors listening exit_status",
     "admin.backup_line": "",
     "admin.importing": "admin.backup_line",

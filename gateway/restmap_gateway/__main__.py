@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 
+import structlog
 import uvloop
 
 from programkit import logs
 from programkit.certificates import CannotUseTls
 from programkit.lifetime import Lifetime
 from programkit.scheduling import schedule_as_batch
+from programkit.settings import warn_of_misspelt_variables
 from restmap_gateway import app, config
 from restmap_gateway.program import RESTMAP_GATEWAY, Program
 from restmap_gateway.schema.schema import SchemaError
@@ -22,6 +24,7 @@ def main(program: Program = RESTMAP_GATEWAY) -> None:
     """Run the gateway with the settings of the command line; exit with 2 if it cannot start."""
     settings = config.load(sys.argv[1:], program)
     logs.configure(settings.log_level, most_bytes=MOST_LOG_BYTES)
+    warn_of_misspelt_variables(settings, structlog.get_logger("gateway"))
     schedule_as_batch()
     try:
         uvloop.run(_serve(settings))

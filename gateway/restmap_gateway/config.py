@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -264,6 +265,7 @@ class Settings(ProgramSettings):
         return _incomplete(given, cls.program)
 
 
+@cache
 def settings_of(program: Program) -> type[Settings]:
     """Return the settings class with the name and the environment prefix of a program."""
 

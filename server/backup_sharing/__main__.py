@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+import structlog
 import uvloop
 
 from backup_sharing import app, config, logs
@@ -17,6 +18,7 @@ from programkit.certificates import CannotUseTls
 from programkit.lifetime import Lifetime
 from programkit.logs import Lines
 from programkit.scheduling import schedule_as_batch
+from programkit.settings import warn_of_misspelt_variables
 
 
 def main() -> None:
@@ -26,6 +28,7 @@ def main() -> None:
     """
     settings = config.load(sys.argv[1:])
     lines = logs.configure(settings.log_level)
+    warn_of_misspelt_variables(settings, structlog.get_logger("server"))
     schedule_as_batch()
     try:
         uvloop.run(_serve(settings, lines))

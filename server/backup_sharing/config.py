@@ -115,6 +115,7 @@ class Settings(ProgramSettings):
     model_config = SettingsConfigDict(env_prefix=ENVIRONMENT_PREFIX, cli_prog_name="backup-sharing-server")
     section = "server"
     distribution = "backup-sharing"
+    variables_elsewhere = frozenset({f"{ENVIRONMENT_PREFIX}TOKEN"})  # of the client
 
     grpc_listen: Annotated[Address, Subject("Address and TLS")] = Field(
         "127.0.0.1:50051", description="HOST:PORT or unix:PATH to serve gRPC on"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import metadata, resources
 
-from restmap_gateway.__main__ import main as run
+from restmap_gateway.config import settings_of
 from restmap_gateway.program import Program
 
 
@@ -22,9 +22,14 @@ PROGRAM = Program(
 )
 """The gateway as configured for this service."""
 
+Settings = settings_of(PROGRAM)
+"""Settings of the gateway, for the commands that print and check them."""
+
 
 def main() -> None:
     """Run the gateway with the settings of the command line."""
+    from restmap_gateway.__main__ import main as run  # it imports the whole gateway, whose settings do not need it
+
     run(PROGRAM)
 
 

@@ -17,7 +17,7 @@ from programkit.settings.kinds import (
     is_on,
     split,
 )
-from programkit.settings.loading import MISSING, ProgramSettings, load, misspelt_variables
+from programkit.settings.loading import MISSING, ProgramSettings, load, misspelt_variables, warn_of_misspelt_variables
 
 __all__ = [
     "LOOPBACK",
@@ -39,4 +39,5 @@ __all__ = [
     "load",
     "misspelt_variables",
     "split",
+    "warn_of_misspelt_variables",
 ]

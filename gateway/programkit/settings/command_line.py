@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any, Final, NoReturn
 
 from pydantic_settings import CliSettingsSource
@@ -62,7 +63,8 @@ class Parser(argparse.ArgumentParser):
 
     def unknown(self) -> list[str]:
         """Return a message for each unknown argument. A message has no value, which may be a secret."""
-        flags = [redacted(word.partition("=")[0]) for word in self._unknown if word.startswith("-")]
+        words = takewhile(lambda word: word != "--", self._unknown)
+        flags = [redacted(word.partition("=")[0]) for word in words if word.startswith("-")]
         if self._unknown and not flags:
             return ["an argument belongs to no option"]
         return [f"{flag}: there is no such option{did_you_mean(flag, self._known)}" for flag in flags]
@@ -95,4 +97,5 @@ class _PrintVersion(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version  # it searches the disk, so not at each start
 
-        parser.exit(message=f"{parser.prog} {version(str(self.const))}\n")
+        print(parser.prog, version(str(self.const)))  # noqa: T201 - a user asked for it
+        parser.exit()

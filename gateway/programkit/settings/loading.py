@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, Self, TypeVar
 
+import structlog
 from pydantic import Field, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
@@ -136,6 +137,15 @@ class Given:
         """All settings that are given."""
         return {**(self.file.values if self.file else {}), **self.environment, **self.flags}
 
+    def origin(self, setting: Setting) -> str:
+        """Return the source of a setting's value, and its name there."""
+        if setting.name in self.flags:
+            return f"flag {setting.flag}"
+        if setting.name in self.environment:
+            return f"environment {setting.variable}"
+        place = self.place(setting.name)
+        return f"file {place}" if place else "default"
+
     def place(self, name: str) -> str | None:
         """Return where the file has a setting, or None if its value comes from elsewhere."""
         if self.file is None or name in self.flags or name in self.environment or name not in self.file.values:
@@ -191,6 +201,15 @@ def misspelt_variables(settings: type[ProgramSettings]) -> list[tuple[str, str]]
     return list(misspelt(os.environ, prefix, known, settings.variables_elsewhere)) if prefix else []
 
 
+def warn_of_misspelt_variables(settings: ProgramSettings, log: structlog.typing.FilteringBoundLogger) -> None:
+    """Log each environment variable that is probably a misspelt one of this program.
+
+    They do not stop a program: the variable may belong to another program, or to another version of this one.
+    """
+    for variable, right in misspelt_variables(type(settings)):
+        log.warning("unknown environment variable", variable=variable, did_you_mean=right)
+
+
 def _message(problem: ErrorDetails, settings: type[ProgramSettings], given: Given) -> str:
     name = str(problem["loc"][0]) if problem["loc"] else ""
     prefix = settings.model_config.get("env_prefix", "")
@@ -204,6 +223,6 @@ def _message(problem: ErrorDetails, settings: type[ProgramSettings], given: Give
         return f"{flag}: {problem['msg']}"
     place = given.place(name)
     if problem["type"] == "extra_forbidden":
-        return f"{place or name}: there is no such setting{did_you_mean(name, settings.model_fields)}"
+        return f"{redacted(place or name)}: there is no such setting{did_you_mean(name, settings.model_fields)}"
     where = f", in {place}" if place else ""
     return f"{flag}: {redacted(wrong)}, got {redacted(repr(problem['input']))}{where}"

@@ -6,14 +6,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 _LIKENESS: Final = 0.8
-"""Least ratio of `difflib` between a misspelt name and the name that was meant."""
+"""Least ratio of `difflib` between an unknown name and the name that is suggested."""
+
+_NEARLY_THE_SAME: Final = 0.9
+"""The ratio for a variable. Other programs share the prefix, so an unknown variable need not be a mistake."""
 
 
-def meant(given: str, known: Iterable[str]) -> str | None:
+def meant(given: str, known: Iterable[str], likeness: float = _LIKENESS) -> str | None:
     """Return the known name that is most like a given one, or None if none is like it."""
     import difflib  # it is needed for mistakes only, and no program waits for it at its start
 
-    return next(iter(difflib.get_close_matches(given, list(known), 1, _LIKENESS)), None)
+    return next(iter(difflib.get_close_matches(given, list(known), 1, likeness)), None)
 
 
 def did_you_mean(given: str, known: Iterable[str]) -> str:
@@ -27,8 +30,6 @@ def misspelt(
 ) -> Iterator[tuple[str, str]]:
     """Yield each environment variable that is nearly one of ours, with the variable that was probably meant.
 
-    Several programs may share a prefix, so an unknown variable is not yet a mistake.
-
     Args:
         environment: all environment variables.
         prefix: prefix of our variables.
@@ -41,5 +42,5 @@ def misspelt(
         if name.upper() not in ours and name.upper() not in elsewhere:
             # Compare without the prefix, which makes all names alike.
             of_name = {one.removeprefix(prefix.upper()): one for one in ours}
-            if similar := meant(name.upper().removeprefix(prefix.upper()), of_name):
+            if similar := meant(name.upper().removeprefix(prefix.upper()), of_name, _NEARLY_THE_SAME):
                 yield name, of_name[similar]
