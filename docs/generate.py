@@ -48,6 +48,8 @@ def _settings_head() -> Iterator[str]:
     yield "a list: repeat the flag, or separate the values by commas in the environment."
     yield ""
     yield "If settings are invalid or missing, the program lists all of them on standard error and exits with 2."
+    yield "`backup-sharing check-config` does so without starting anything. `backup-sharing config` prints a sample,"
+    yield "its JSON Schema, and the effective values with their origins: see [command line](command-line.md)."
     yield "Passwords are read from files; the programs refuse a password on a command line."
     yield ""
 

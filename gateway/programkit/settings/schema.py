@@ -18,6 +18,8 @@ def of_program(model: type[ProgramSettings]) -> dict[str, Any]:
     schema = model.model_json_schema()
     schema.pop("required", None)
     schema["properties"].pop("config", None)
+    for setting in schema["properties"].values():
+        setting.pop("title", None)  # the library makes it from the name
     return {"$schema": _DIALECT, **schema, "title": model.model_config.get("cli_prog_name") or schema["title"]}
 
 

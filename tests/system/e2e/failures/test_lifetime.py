@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import socket
 import sqlite3
@@ -143,6 +144,22 @@ def test_all_bad_settings_are_listed_at_once(
     for setting in named:
         assert setting in program.printed
     assert "Traceback" not in program.printed
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [("server", ("--database", "d.db", "--tokens", "none")), ("gateway", ("--descriptor-set", "none"))],
+)
+def test_a_misspelt_variable_is_logged_without_its_value(module: str, arguments: tuple[str, ...]) -> None:
+    with Programs(BACKUP_SHARING_DRAIN_TIMOUT="hunter2", BACKUP_SHARING_TOKEN="secret") as programs:
+        program = programs.start(module, *arguments)
+        assert program.wait() == 2
+    warning = json.loads(program.printed.splitlines()[0])
+    assert warning["event"] == "unknown environment variable"
+    assert warning["variable"] == "BACKUP_SHARING_DRAIN_TIMOUT"
+    assert warning["did_you_mean"] == "BACKUP_SHARING_DRAIN_TIMEOUT"
+    assert "hunter2" not in program.printed
+    assert "BACKUP_SHARING_TOKEN" not in program.printed
 
 
 @pytest.mark.parametrize("module", ["server", "gateway"])
