@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Protocol
 
 from backup_sharing.config import Settings
 from backup_sharing.identity.breaker import Breaker
@@ -45,8 +46,22 @@ class CannotIdentify(Exception):
     """A provider cannot be set up; the message names the setting."""
 
 
-def providers(settings: Settings, cleanups: AsyncExitStack) -> IdentityProvider:
-    """Return the configured providers as one provider; ``cleanups`` closes them.
+class IdentityObserver(Protocol):
+    """Receives measurements of identity providers. Its methods must return at once and raise nothing."""
+
+    def keystone_is_used(self, cache: TokenCache, breaker: Breaker) -> None:
+        """Keystone is configured, with this cache and this breaker."""
+        ...
+
+    def keystone_was_asked(self, outcome: str, seconds: float) -> None:
+        """A request to Keystone ended, with one of `backup_sharing.identity.keystone_client.OUTCOMES`."""
+        ...
+
+
+def providers(
+    settings: Settings, cleanups: AsyncExitStack, observer: IdentityObserver | None = None
+) -> IdentityProvider:
+    """Return the configured providers as one provider; ``cleanups`` closes them, ``observer`` is told of them.
 
     Raises:
         BadTokenFile, CannotIdentify: a file cannot be read.
@@ -56,7 +71,7 @@ def providers(settings: Settings, cleanups: AsyncExitStack) -> IdentityProvider:
     if settings.tokens is not None:
         found.append(StaticTokens.load(settings.tokens, time.time))
     if settings.keystone_url is not None:
-        found.append(_keystone(settings, settings.keystone_url, gateways, cleanups))
+        found.append(_keystone(settings, settings.keystone_url, gateways, cleanups, observer))
     if settings.client:
         found.append(Certificates(dict(map(_client, settings.client)), gateways))
     if settings.proxy_credentials is not None:
@@ -66,7 +81,13 @@ def providers(settings: Settings, cleanups: AsyncExitStack) -> IdentityProvider:
     return found[0] if len(found) == 1 and found[0].challenge else Chain(found)
 
 
-def _keystone(settings: Settings, url: str, gateways: GatewayPeers, cleanups: AsyncExitStack) -> KeystoneTokens:
+def _keystone(
+    settings: Settings,
+    url: str,
+    gateways: GatewayPeers,
+    cleanups: AsyncExitStack,
+    observer: IdentityObserver | None,
+) -> KeystoneTokens:
     breaker = Breaker(_TRY_AFTER, _TRY_AGAIN_SECONDS, time.monotonic)
     rules = _rules(settings, dict(text.rsplit("=", 1) for text in settings.keystone_role))
     client = KeystoneClient(
@@ -77,6 +98,7 @@ def _keystone(settings: Settings, url: str, gateways: GatewayPeers, cleanups: As
         timeout=settings.keystone_timeout,
         connections=_AT_ONCE,
         tls=None if settings.keystone_ca is None else _trusting(settings.keystone_ca),
+        observe=None if observer is None else observer.keystone_was_asked,
     )
     cleanups.push_async_callback(client.close)
     cache = TokenCache(
@@ -90,6 +112,8 @@ def _keystone(settings: Settings, url: str, gateways: GatewayPeers, cleanups: As
         clock=time.time,
     )
     cleanups.push_async_callback(cache.close)
+    if observer is not None:
+        observer.keystone_is_used(cache, breaker)
     return KeystoneTokens(settings.keystone_public_url or url, cache, gateways, settings.keystone_service_type)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from backup_sharing.store.interface import PAGE_BYTES, Position, SharingFilter, SharingOrder, SharingQuery, SortKey
@@ -15,6 +16,24 @@ from backup_sharing.store.rows import BACKUP_COLUMNS, SHARING_COLUMNS, Row
 # ruff: noqa: S608 -- statements are put together from the constants of this program only
 
 Parameters = dict[str, str | int | bytes | Sequence[str] | None]
+
+
+class Counted(Enum):
+    """What is counted part by part, each in the order of a unique index. A key of the index is a text."""
+
+    BACKUPS = "backups"
+    """All backups, by id."""
+    SHARINGS = "sharings"
+    """Sharings whose end is not recorded, by ``BACKUP/PROJECT``; this includes those that are due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a count."""
+
+    rows: int
+    last: str
+    """Key of the last row of the part; empty: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,3 +226,33 @@ def _behind(order: SharingOrder, after: Position, dialect: Dialect) -> str:
         return f"{column} IS NULL AND s.id {beyond} {after_id}"
     behind = f"({column}, s.id) {beyond} ({after_value}, {after_id})"
     return f"({column} IS NULL OR {behind})" if nullable else behind
+
+
+def part_statement(counted: Counted, dialect: Dialect) -> str:
+    """Return the statement that counts the ``rows`` rows after a key: their number, and the key of the last of them."""
+    rows = dialect.parameter("rows")
+    if counted is Counted.BACKUPS:
+        keys = f"SELECT id AS key FROM backups WHERE id > {dialect.parameter('after')} ORDER BY id LIMIT {rows}"
+    else:
+        # Ids of backups have the same length, so the texts have the order of the pairs.
+        after = f"({dialect.parameter('after_backup')}, {dialect.parameter('after_project')})"
+        keys = f"""
+            SELECT backup_id || '/' || to_project_id AS key FROM sharings
+            WHERE deleted_at IS NULL AND (backup_id, to_project_id) > {after}
+            ORDER BY backup_id, to_project_id LIMIT {rows}
+        """
+    return f"SELECT count(*), coalesce(max(key), '') FROM ({keys}) AS part"
+
+
+def part_parameters(counted: Counted, after: str, limit: int) -> Parameters:
+    """Return the parameters of `part_statement`."""
+    if counted is Counted.BACKUPS:
+        return {"after": after, "rows": limit}
+    backup_id, _, project_id = after.partition("/")
+    return {"after_backup": backup_id, "after_project": project_id, "rows": limit}
+
+
+def only_part(rows: Iterable[Row]) -> Part:
+    """Return the result of `part_statement`."""
+    ((number, last),) = rows
+    return Part(number, last)
