@@ -11,6 +11,7 @@ from functools import partial
 
 import structlog
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from programkit.garbage import collect_rarely
 from programkit.lifetime import Lifetime
@@ -31,6 +32,7 @@ from restmap_gateway.http.tls_listener import TlsListener
 from restmap_gateway.http.unwritten import Unwritten
 from restmap_gateway.json_map.fields import field_mapping
 from restmap_gateway.json_map.reader import UnknownMember
+from restmap_gateway.metrics.gateway import GatewayMetrics
 from restmap_gateway.openapi.pages.descriptions import Descriptions, describe_all
 from restmap_gateway.schema.conventions import TRACE_HEADERS
 from restmap_gateway.schema.crossing import why_never_out
@@ -45,6 +47,7 @@ from restmap_gateway.transcode.rest import BodyLimits, Rest
 from restmap_gateway.transcode.stream import StreamingCalls
 from restmap_gateway.transcode.unary import UnaryCalls
 from restmap_gateway.upstream.balancer import Balancer
+from restmap_gateway.upstream.counts import UpstreamCounts
 from restmap_gateway.upstream.keepalive import channel_options
 from restmap_gateway.upstream.resolver import LookUp, Resolver, look_up
 from restmap_gateway.upstream.server_address import ServerAddress
@@ -72,7 +75,10 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
     asyncio.get_running_loop().set_exception_handler(complaints_of("gateway"))
     async with AsyncExitStack() as cleanups:
         listen_tls, upstream_tls = _listen_tls(settings), _upstream_tls(settings)
-        upstream = _upstream(settings, schema, upstream_tls, look_up)
+        metrics = GatewayMetrics(CollectorRegistry(), schema.http_methods)
+        counts = UpstreamCounts()
+        upstream = _upstream(settings, schema, upstream_tls, look_up, counts)
+        metrics.read_upstream(settings.upstream, upstream, counts)
         cleanups.push_async_callback(upstream.close)
         if upstream_tls is not None:
             _watch(upstream_tls, upstream.reconnect, cleanups)
@@ -83,7 +89,7 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
         descriptions = _descriptions(settings, schema)
         pages = {PATH: readiness.page, **(descriptions.pages if descriptions is not None else {})}
         front = descriptions.front if descriptions is not None else None
-        server = _http_server(settings, schema, upstream, readiness, connections, pages, front)
+        server = _http_server(settings, schema, upstream, readiness, connections, pages, front, metrics)
         del schema  # the files of a large set take more memory than all that is made of them
         runner = web.ServerRunner(server, shutdown_timeout=settings.drain_timeout)
         await runner.setup()
@@ -144,13 +150,15 @@ def _descriptor_set(settings: Settings) -> bytes:
     return packaged()
 
 
-def _upstream(settings: Settings, schema: Schema, tls: UpstreamTls | None, look_up: LookUp) -> Upstream | Balancer:
+def _upstream(
+    settings: Settings, schema: Schema, tls: UpstreamTls | None, look_up: LookUp, counts: UpstreamCounts
+) -> Upstream | Balancer:
     resolver = Resolver(settings.upstream, look_up)
     is_one = len(settings.upstream) == 1 and not resolver.asks_dns
     options = channel_options(settings.keepalive, pings=not is_one)
     reads_all = bool(schema.conventions.headers_of_success)
     connection = ConnectionSettings(
-        settings.commit_margin, settings.multiplex, tls, options, initial_metadata=reads_all
+        settings.commit_margin, settings.multiplex, tls, options, initial_metadata=reads_all, counts=counts
     )
     if is_one:
         return Upstream(ServerAddress(settings.upstream[0]), connection)
@@ -165,6 +173,7 @@ def _http_server(
     connections: Connections,
     pages: Mapping[str, MakePage],
     front: MakePage | None,
+    metrics: GatewayMetrics | None,
 ) -> HttpServer:
     failures, cors, request_ids = Failures(schema), _cors(settings, schema), RequestIds(schema.conventions.request_id)
     stamp = _stamp(request_ids.header, settings.program.name, cors, readiness)
@@ -182,7 +191,7 @@ def _http_server(
         RequestMetadata(schema.conventions, request_ids, forwarded, proxy_identity=settings.proxy_identity),
         front,
     )
-    return HttpServer(
+    server = HttpServer(
         rest.answer,
         failures,
         request_ids,
@@ -195,7 +204,11 @@ def _http_server(
         stamp,
         on_drain=streams.drain,
         methods=schema.http_methods,
+        observer=metrics,
     )
+    if metrics is not None:
+        metrics.read_requests(server, connections, streams)
+    return server
 
 
 def _of_success(schema: Schema) -> ResponseHeaders | None:

@@ -35,6 +35,17 @@ class ServerState(IntEnum):
     """There is no connection to the server."""
 
 
+_STATES = {
+    grpc.ChannelConnectivity.READY: ServerState.SERVING,
+    grpc.ChannelConnectivity.TRANSIENT_FAILURE: ServerState.UNREACHABLE,
+}
+
+
+def state_of_channel(channel: grpc.aio.Channel) -> ServerState:
+    """Return the state of a server that nobody watches, as far as its channel knows it."""
+    return _STATES.get(channel.get_state(), ServerState.UNKNOWN)
+
+
 class HealthWatch:
     """Watches one server over one channel."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from importlib import metadata
 
 from prometheus_client import CollectorRegistry
@@ -45,7 +45,7 @@ class ServerMetrics:
         self._registry = registry
         self._event_delay = families.EVENT_DELAY.histogram(registry)
         self._readings = Readings(registry)
-        build = {(metadata.version("backup-sharing"), engine): 1.0}
+        build: Mapping[Sequence[str], float] = {(metadata.version("backup-sharing"), engine): 1.0}
         self._readings.add(families.BUILD, lambda: build)
 
     def event_read(self, at: Micros) -> None:
