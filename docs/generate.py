@@ -1,4 +1,4 @@
-"""Writes the pages of docs/reference/ that follow from the code: settings, errors and the command line.
+"""Writes the pages of docs/reference/ that follow from the code: settings, errors, metrics and the command line.
 
 ``python -m docs.generate`` writes them; ``make generate`` and ``make docs`` run it, and a test compares them.
 """
@@ -21,7 +21,7 @@ import backup_sharing.config
 import restmap_gateway.config
 from backup_sharing.admin.cli import main as commands
 from backup_sharing.gateway_program import PROGRAM
-from docs import errors_page
+from docs import errors_page, metrics_page
 
 ROOT = Path(__file__).parents[1]
 PAGES = ROOT / "docs" / "reference"
@@ -144,6 +144,7 @@ PAGE_MAKERS: Mapping[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "errors.md": errors_page.errors_page,
     "command-line.md": command_line_page,
+    "metrics.md": metrics_page.metrics_page,
 }
 """Each generated page of docs/reference/, and what writes it."""
 

@@ -46,7 +46,7 @@ class Family:
     def unit(self) -> str:
         """The unit, which is the end of the name; empty for a number of things."""
         last = self.name.removesuffix("_total").rpartition("_")[2]
-        return last if last in ("seconds", "bytes", "info") else ""
+        return last if last in ("seconds", "bytes") else ""
 
     def counter(self, registry: CollectorRegistry) -> Counter:
         """Register a counter and return it."""

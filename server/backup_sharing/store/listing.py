@@ -24,7 +24,7 @@ class Counted(Enum):
     BACKUPS = "backups"
     """All backups, by id."""
     SHARINGS = "sharings"
-    """Sharings whose end is not recorded, by ``BACKUP/PROJECT``; this includes those that are due."""
+    """Sharings whose end is not recorded, by giver, creation and id; this includes those that are due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,9 @@ class Dialect:
 
 ROW_BYTES: Final = 512
 """Bytes of an item besides its texts, counted for `PAGE_BYTES`: ids, times and numbers."""
+
+_TIMES_FROM: Final = 10**18
+"""Added to a time in a key of `Counted.SHARINGS`, so that all times have 19 digits."""
 
 TEXTS: Final = (
     *("status", "name", "volume_id", "availability_zone", "container", "description", "fail_reason", "snapshot_id"),
@@ -234,12 +237,13 @@ def part_statement(counted: Counted, dialect: Dialect) -> str:
     if counted is Counted.BACKUPS:
         keys = f"SELECT id AS key FROM backups WHERE id > {dialect.parameter('after')} ORDER BY id LIMIT {rows}"
     else:
-        # Ids of backups have the same length, so the texts have the order of the pairs.
-        after = f"({dialect.parameter('after_backup')}, {dialect.parameter('after_project')})"
+        after = ", ".join(map(dialect.parameter, ("after_project", "after_time", "after_id")))
+        # The keys have the order of the index: a space precedes every character of an id, and all times have the same
+        # number of digits.
         keys = f"""
-            SELECT backup_id || '/' || to_project_id AS key FROM sharings
-            WHERE deleted_at IS NULL AND (backup_id, to_project_id) > {after}
-            ORDER BY backup_id, to_project_id LIMIT {rows}
+            SELECT from_project_id || ' ' || CAST(created_at + {_TIMES_FROM} AS TEXT) || ' ' || id AS key FROM sharings
+            WHERE deleted_at IS NULL AND (from_project_id, created_at, id) > ({after})
+            ORDER BY from_project_id, created_at, id LIMIT {rows}
         """
     return f"SELECT count(*), coalesce(max(key), '') FROM ({keys}) AS part"
 
@@ -248,8 +252,8 @@ def part_parameters(counted: Counted, after: str, limit: int) -> Parameters:
     """Return the parameters of `part_statement`."""
     if counted is Counted.BACKUPS:
         return {"after": after, "rows": limit}
-    backup_id, _, project_id = after.partition("/")
-    return {"after_backup": backup_id, "after_project": project_id, "rows": limit}
+    project_id, time, sharing_id = after.split(" ", 2) if after else ("", str(_TIMES_FROM), "")
+    return {"after_project": project_id, "after_time": int(time) - _TIMES_FROM, "after_id": sharing_id, "rows": limit}
 
 
 def only_part(rows: Iterable[Row]) -> Part:
