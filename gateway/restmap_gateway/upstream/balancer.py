@@ -14,7 +14,7 @@ import grpc
 import structlog
 
 from restmap_gateway.errors import RequestFailed
-from restmap_gateway.upstream.health import HealthWatch, ServerState
+from restmap_gateway.upstream.health import HealthWatch, ServerHealth, ServerState
 from restmap_gateway.upstream.multiplex import SerializedCall, StreamBroken
 from restmap_gateway.upstream.reply import Metadata, Reply
 from restmap_gateway.upstream.resolver import Resolver
@@ -106,6 +106,14 @@ class Balancer:
         """Set when the known set of servers may be outdated."""
         self._one_serves = asyncio.Event()
         self._log = structlog.get_logger("restmap_gateway.upstream.balancer")
+
+    @property
+    def servers(self) -> Sequence[ServerHealth]:
+        """The health of each server."""
+        return [
+            ServerHealth(each.address.target, each.state, is_connected=each.upstream.is_connected)
+            for each in self._servers
+        ]
 
     async def start(self) -> None:
         """Look for servers; return when one accepts calls, or after a second without one."""
