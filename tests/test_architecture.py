@@ -166,6 +166,7 @@ ARROWS = {
     "identity": "model errors fair_queue identity",
     "usecases": "model errors timers rules store.interface usecases",
     "rpc": "model errors rules.commands store.interface identity.interface usecases fair_queue timers rpc",
+    "readyz": "identity.state rpc.health store.batched",
     "password_advice": "",
     "config": "usecases.policy store.opening password_advice",
     "gateway_program": "",

@@ -1,4 +1,4 @@
-"""Readiness of a program: the results of its checks, and whether it starts, serves or drains."""
+"""Readiness of a program: its checks, and whether it starts, serves or drains."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Readyz:
         self._is_draining = True
 
     async def document(self, *, verbose: bool) -> tuple[bool, dict[str, Any]]:
-        """Return whether the program is ready, and the results of all checks as JSON value."""
+        """Return whether the program is ready, and what all checks found, as JSON value."""
         self._polled_at = self._clock()
         if self._checks is None and not self._is_draining:
             starting = Condition(ok=False, reason="The program starts.")
