@@ -133,7 +133,7 @@ def _escaped(text: str) -> str:
 
 _IS_CODE = re.compile(
     r"(?<![\w`/-])("
-    r"--[a-z][a-z_-]+|\w+:///?[\w@./:]+[\w/]|/(?:docs|openapi(?:-3\.0)?\.json|protos\.binpb|healthz)\b"
+    r"--[a-z][a-z_-]+|\w+:///?[\w@./:]+[\w/]|/(?:docs|openapi(?:-3\.0)?\.json|protos\.binpb|healthz|livez|readyz|metrics)\b"
     r"|(?:unix:)?[A-Z]+:(?:PORT|SECRET)|unix:PATH|NAME=ROLE(?:@PROJECT)?|X-[A-Z]\w+(?:-[A-Z]\w+)+|Grpc-Timeout"
     r")(?![\w`])"
 )

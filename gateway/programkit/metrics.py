@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, TypeAlias, TypeVar
+from typing import Final, Literal, TypeAlias
 
 from prometheus_client import (
     CollectorRegistry,
@@ -17,8 +17,6 @@ from prometheus_client import (
 )
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
-
-T = TypeVar("T")
 
 Kind: TypeAlias = Literal["counter", "gauge", "histogram"]
 
@@ -71,50 +69,61 @@ _METRICS: Final[Mapping[str, type[CounterMetricFamily | GaugeMetricFamily]]] = {
 }
 
 
-class Readings(Collector):
+class Readings:
     """Families whose values are read at each scrape, so that no call pays for them.
 
     Values are read in the thread that collects; a reading that fails is left out, and logged once.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        """Register without any family."""
-        self._reads: list[tuple[Family, Callable[[], Value]]] = []
-        self._histograms: list[tuple[Family, Sequence[float], Callable[[], tuple[Sequence[int], float]]]] = []
-        self._failed: set[str] = set()
-        registry.register(self)
+        """Register families in ``registry``."""
+        self._registry = registry
 
     def add(self, family: Family, read: Callable[[], Value]) -> None:
         """Read a family's value at each scrape; ``read`` must return at once."""
-        self._reads.append((family, read))
+
+        def metric() -> Metric | None:
+            value = read()
+            return None if value is None else family.metric(value)
+
+        self._registry.register(_Reading(family, metric))
 
     def add_histogram(
         self, family: Family, bounds: Sequence[float], read: Callable[[], tuple[Sequence[int], float]]
     ) -> None:
         """Read a histogram: the number of observations in each bucket, one more than ``bounds``, and their sum."""
-        self._histograms.append((family, bounds, read))
+
+        def metric() -> Metric:
+            counts, total = read()
+            made = HistogramMetricFamily(family.name, family.meaning)
+            made.add_metric((), list(_cumulated(bounds, counts)), total)
+            return made
+
+        self._registry.register(_Reading(family, metric))
+
+
+class _Reading(Collector):
+    """One family of `Readings`."""
+
+    def __init__(self, family: Family, read: Callable[[], Metric | None]) -> None:
+        self._family = family
+        self._read = read
+        self._has_failed = False
+
+    def describe(self) -> Iterable[Metric]:
+        """Return the family without a value, so that it can be selected by its name, and not registered twice."""
+        return (Metric(self._family.name.removesuffix("_total"), self._family.meaning, self._family.kind),)
 
     def collect(self) -> Iterable[Metric]:
-        """Yield every family that has a value."""
-        for family, read in self._reads:
-            value = self._tried(family, read)
-            if value is not None:
-                yield family.metric(value)
-        for family, bounds, counts in self._histograms:
-            found = self._tried(family, counts)
-            if found is not None:
-                made = HistogramMetricFamily(family.name, family.meaning)
-                made.add_metric((), list(_cumulated(bounds, found[0])), found[1])
-                yield made
-
-    def _tried(self, family: Family, read: Callable[[], T]) -> T | None:
+        """Return the family, or nothing while it has no value."""
         try:
-            return read()
+            found = self._read()
         except Exception:  # noqa: BLE001 -- a defect of one reading must not hide all others from the operator
-            if family.name not in self._failed:
-                self._failed.add(family.name)
-                _log.exception("the metric %s cannot be read because of a defect", family.name)
-            return None
+            if not self._has_failed:
+                self._has_failed = True
+                _log.exception("the metric %s cannot be read because of a defect", self._family.name)
+            return ()
+        return () if found is None else (found,)
 
 
 def _cumulated(bounds: Sequence[float], counts: Sequence[int]) -> Iterator[tuple[str, float]]:

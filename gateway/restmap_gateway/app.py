@@ -13,6 +13,8 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from programkit.admin_http.readyz import Check, Condition, Readyz
+from programkit.admin_port import open_admin_port
 from programkit.garbage import collect_rarely
 from programkit.lifetime import Lifetime
 from programkit.logs import complaints_of
@@ -46,13 +48,15 @@ from restmap_gateway.transcode.pages import MakePage
 from restmap_gateway.transcode.rest import BodyLimits, Rest
 from restmap_gateway.transcode.stream import StreamingCalls
 from restmap_gateway.transcode.unary import UnaryCalls
+from restmap_gateway.upstream.availability import condition, why_none_reached
 from restmap_gateway.upstream.balancer import Balancer
 from restmap_gateway.upstream.counts import UpstreamCounts
 from restmap_gateway.upstream.keepalive import channel_options
 from restmap_gateway.upstream.resolver import LookUp, Resolver, look_up
 from restmap_gateway.upstream.server_address import ServerAddress
 from restmap_gateway.upstream.tls import UpstreamTls
-from restmap_gateway.upstream.upstream import Backend, ConnectionSettings, Upstream
+from restmap_gateway.upstream.upstream import Backend, ConnectionSettings
+from restmap_gateway.upstream.watched import WatchedUpstream
 
 
 class CannotListen(Exception):
@@ -68,23 +72,25 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
         look_up: resolves a name to addresses.
 
     Raises:
-        SchemaError, CannotListen, CannotUseTls: the gateway cannot start.
+        SchemaError, CannotListen, CannotServeAdmin, CannotUseTls: the gateway cannot start.
     """
-    schema = _schema(settings)
-    _report(schema)
     asyncio.get_running_loop().set_exception_handler(complaints_of("gateway"))
     async with AsyncExitStack() as cleanups:
+        readyz, registry = Readyz(), CollectorRegistry()
+        await open_admin_port(settings, readyz, registry, cleanups)
+        schema = _schema(settings)
+        _report(schema)
         listen_tls, upstream_tls = _listen_tls(settings), _upstream_tls(settings)
-        metrics = GatewayMetrics(CollectorRegistry(), schema.http_methods)
         counts = UpstreamCounts()
         upstream = _upstream(settings, schema, upstream_tls, look_up, counts)
-        metrics.read_upstream(settings.upstream, upstream, counts)
+        metrics = None if settings.admin_listen is None else GatewayMetrics(registry, schema.http_methods)
+        if metrics is not None:
+            metrics.read_upstream(settings.upstream, upstream, counts)
         cleanups.push_async_callback(upstream.close)
         if upstream_tls is not None:
             _watch(upstream_tls, upstream.reconnect, cleanups)
-        if isinstance(upstream, Balancer):
-            await upstream.start()
-        readiness = Readiness()
+        await upstream.start()
+        readiness = Readiness(lambda: why_none_reached(upstream.servers))
         connections = _connections(settings)
         descriptions = _descriptions(settings, schema)
         pages = {PATH: readiness.page, **(descriptions.pages if descriptions is not None else {})}
@@ -104,13 +110,15 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
             _watch(listen_tls, lambda: None, cleanups)
         collect_rarely()
         log = structlog.get_logger("gateway")
+        readyz.serve({"upstream": _upstream_check(upstream)})
         log.info("serving", listen=settings.listen, upstream=settings.upstream)
         if descriptions is not None:
             descriptions.start()
         await lifetime.stopping()
         log.info("draining")
         readiness.drain()
-        if readiness.is_watched:
+        readyz.drain()
+        if readiness.is_watched or readyz.is_polled:
             await asyncio.sleep(settings.drain_notice)
 
 
@@ -152,7 +160,7 @@ def _descriptor_set(settings: Settings) -> bytes:
 
 def _upstream(
     settings: Settings, schema: Schema, tls: UpstreamTls | None, look_up: LookUp, counts: UpstreamCounts
-) -> Upstream | Balancer:
+) -> WatchedUpstream | Balancer:
     resolver = Resolver(settings.upstream, look_up)
     is_one = len(settings.upstream) == 1 and not resolver.asks_dns
     options = channel_options(settings.keepalive, pings=not is_one)
@@ -161,8 +169,15 @@ def _upstream(
         settings.commit_margin, settings.multiplex, tls, options, initial_metadata=reads_all, counts=counts
     )
     if is_one:
-        return Upstream(ServerAddress(settings.upstream[0]), connection)
+        return WatchedUpstream(ServerAddress(settings.upstream[0]), connection, settings.keepalive)
     return Balancer(resolver, connection, settings.resolve_every, settings.keepalive)
+
+
+def _upstream_check(upstream: WatchedUpstream | Balancer) -> Check:
+    async def check() -> Condition:
+        return condition(upstream.servers)
+
+    return check
 
 
 def _http_server(

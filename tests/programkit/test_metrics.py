@@ -49,6 +49,22 @@ def test_a_reading_of_a_histogram_is_cumulated(registry: CollectorRegistry) -> N
     assert registry.get_sample_value("a_sizes_bytes_sum") == 50
 
 
+def test_a_reading_can_be_selected_by_its_name(registry: CollectorRegistry) -> None:
+    readings = Readings(registry)
+    readings.add(SENT, lambda: 7)
+    readings.add(QUEUE, lambda: {("reads",): 1.0})
+    readings.add_histogram(SIZES, (1,), lambda: ([3, 0], 50.0))
+    for name in ("a_sent_total", "a_queue_length", "a_sizes_bytes_sum"):
+        text = generate_latest(registry.restricted_registry([name])).decode()
+        assert [line.partition("{")[0].partition(" ")[0] for line in text.splitlines() if line[0] != "#"] == [name]
+
+
+def test_no_family_can_be_read_twice(registry: CollectorRegistry) -> None:
+    Readings(registry).add(SENT, lambda: 7)
+    with pytest.raises(ValueError, match="a_sent"):
+        Readings(registry).add(SENT, lambda: 8)
+
+
 def test_a_failed_reading_hides_no_other(registry: CollectorRegistry, caplog: pytest.LogCaptureFixture) -> None:
     def broken() -> float:
         raise ZeroDivisionError

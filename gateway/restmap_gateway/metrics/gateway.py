@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from http import HTTPStatus
 from importlib import metadata
-from typing import Final
+from typing import Final, Protocol
 
 from prometheus_client import CollectorRegistry, Histogram
 
@@ -19,13 +19,21 @@ from restmap_gateway.metrics import families
 from restmap_gateway.transcode.stream import StreamingCalls
 from restmap_gateway.upstream.counts import FRAME_CALLS, UpstreamCounts
 from restmap_gateway.upstream.health import ServerState
-from restmap_gateway.upstream.upstream import Backend
 
 UNMATCHED: Final = "unmatched"
 """Label of requests whose path is no route."""
 
 OTHER: Final = "_OTHER"
 """Label of an HTTP method that is not known, as in the semantic conventions."""
+
+
+class Servers(Protocol):
+    """The servers behind a gateway."""
+
+    @property
+    def states(self) -> Sequence[tuple[str, ServerState]]:
+        """The state of each server, with the configured target to which it belongs."""
+        ...
 
 
 class GatewayMetrics:
@@ -71,7 +79,7 @@ class GatewayMetrics:
         add(families.CONNECTIONS_REFUSED, lambda: connections.refused)
         add(families.CONNECTIONS_CLOSED, lambda: connections.closed_early)
 
-    def read_upstream(self, configured: Sequence[str], upstream: Backend, counts: UpstreamCounts) -> None:
+    def read_upstream(self, configured: Sequence[str], upstream: Servers, counts: UpstreamCounts) -> None:
         """Read the state of the connections to servers at each scrape; ``configured``: the targets of the settings."""
 
         def servers() -> Mapping[Sequence[str], float]:

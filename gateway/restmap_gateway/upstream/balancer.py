@@ -14,7 +14,7 @@ import grpc
 import structlog
 
 from restmap_gateway.errors import RequestFailed
-from restmap_gateway.upstream.health import HealthWatch, ServerState
+from restmap_gateway.upstream.health import HealthWatch, ServerHealth, ServerState
 from restmap_gateway.upstream.multiplex import SerializedCall, StreamBroken
 from restmap_gateway.upstream.reply import Metadata, Reply
 from restmap_gateway.upstream.resolver import Resolver
@@ -111,6 +111,14 @@ class Balancer:
     def states(self) -> Sequence[tuple[str, ServerState]]:
         """Return the state of each server, with the configured target to which it belongs."""
         return [(server.address.configured, server.state) for server in self._servers]
+
+    @property
+    def servers(self) -> Sequence[ServerHealth]:
+        """The health of each server."""
+        return [
+            ServerHealth(each.address.target, each.state, is_connected=each.upstream.is_connected)
+            for each in self._servers
+        ]
 
     async def start(self) -> None:
         """Look for servers; return when one accepts calls, or after a second without one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum
 
 import grpc
@@ -35,15 +36,21 @@ class ServerState(IntEnum):
     """There is no connection to the server."""
 
 
-_STATES = {
-    grpc.ChannelConnectivity.READY: ServerState.SERVING,
-    grpc.ChannelConnectivity.TRANSIENT_FAILURE: ServerState.UNREACHABLE,
-}
+@dataclass(frozen=True, slots=True)
+class ServerHealth:
+    """What is known of a server without asking it."""
 
+    address: str
+    """Address of the server, as gRPC's target."""
+    state: ServerState
+    """State by its watch."""
+    is_connected: bool
+    """Whether its channel is connected; calls may succeed although the watch has no answer."""
 
-def state_of_channel(channel: grpc.aio.Channel) -> ServerState:
-    """Return the state of a server that nobody watches, as far as its channel knows it."""
-    return _STATES.get(channel.get_state(), ServerState.UNKNOWN)
+    @property
+    def is_reached(self) -> bool:
+        """Return whether the server can be reached."""
+        return self.is_connected or self.state in (ServerState.SERVING, ServerState.NOT_SERVING)
 
 
 class HealthWatch:

@@ -13,7 +13,6 @@ import grpc
 
 from restmap_gateway.errors import RequestFailed
 from restmap_gateway.upstream.counts import UpstreamCounts
-from restmap_gateway.upstream.health import ServerState, state_of_channel
 from restmap_gateway.upstream.multiplex import Multiplexing, SerializedCall, StreamBroken
 from restmap_gateway.upstream.probe import Probe
 from restmap_gateway.upstream.reply import Metadata, Reply
@@ -64,11 +63,6 @@ RETIRE_SECONDS = 600.0
 
 class Backend(Protocol):
     """Makes calls to one server or to one of several."""
-
-    @property
-    def states(self) -> Sequence[tuple[str, ServerState]]:
-        """The state of each known server, with the configured target to which it belongs."""
-        ...
 
     async def call(self, method: str, request: bytes, metadata: Metadata, seconds: float, *, repeatable: bool) -> Reply:
         """Make a unary call; see `Upstream.call`."""
@@ -137,11 +131,6 @@ class Upstream:
     def is_connected(self) -> bool:
         """Return whether the channel is connected, as far as known."""
         return self._channel.get_state() is grpc.ChannelConnectivity.READY
-
-    @property
-    def states(self) -> Sequence[tuple[str, ServerState]]:
-        """Return the configured target of the server, and its state: nobody watches it, so that of the channel."""
-        return ((self._address.configured, state_of_channel(self._channel)),)
 
     def reconnect(self) -> None:
         """Make all further calls over a new channel; calls in progress end on the old one."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -19,6 +21,7 @@ from backup_sharing.identity.keystone_client import KeystoneClient, ServiceUser
 from backup_sharing.identity.mtls import Certificates
 from backup_sharing.identity.proxy import ProxyIdentity
 from backup_sharing.identity.roles import RoleRules
+from backup_sharing.identity.state import ProviderState, StateOf
 from backup_sharing.identity.static import StaticTokens
 from backup_sharing.identity.validation_queues import ValidationQueues, WaitingLimits
 from backup_sharing.model import Principal
@@ -58,27 +61,41 @@ class IdentityObserver(Protocol):
         ...
 
 
-def providers(
-    settings: Settings, cleanups: AsyncExitStack, observer: IdentityObserver | None = None
-) -> IdentityProvider:
-    """Return the configured providers as one provider; ``cleanups`` closes them, ``observer`` is told of them.
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """All configured providers."""
+
+    provider: IdentityProvider
+    """The providers as one."""
+    states: Sequence[StateOf]
+    """Return the present state of each."""
+
+
+def providers(settings: Settings, cleanups: AsyncExitStack, observer: IdentityObserver | None = None) -> Identity:
+    """Return the configured providers; ``cleanups`` closes them, ``observer`` is told of them.
 
     Raises:
         BadTokenFile, CannotIdentify: a file cannot be read.
     """
     found: list[IdentityProvider] = []
+    states: list[StateOf] = []
     gateways = GatewayPeers(settings.gateway_peer)
     if settings.tokens is not None:
         found.append(StaticTokens.load(settings.tokens, time.time))
+        states.append(partial(ProviderState, "tokens"))
     if settings.keystone_url is not None:
-        found.append(_keystone(settings, settings.keystone_url, gateways, cleanups, observer))
+        keystone, state = _keystone(settings, settings.keystone_url, gateways, cleanups, observer)
+        found.append(keystone)
+        states.append(state)
     if settings.client:
+        states.append(partial(ProviderState, "certificates"))
         found.append(Certificates(dict(map(_client, settings.client)), gateways))
     if settings.proxy_credentials is not None:
         known = _secret("--proxy-credentials", settings.proxy_credentials).split()
         # First in the chain, so that a call through the proxy always has the identity that the proxy names.
         found.insert(0, ProxyIdentity(known, gateways, _rules(settings, {}), only=not found))
-    return found[0] if len(found) == 1 and found[0].challenge else Chain(found)
+        states.append(partial(ProviderState, "proxy"))
+    return Identity(found[0] if len(found) == 1 and found[0].challenge else Chain(found), states)
 
 
 def _keystone(
@@ -87,7 +104,7 @@ def _keystone(
     gateways: GatewayPeers,
     cleanups: AsyncExitStack,
     observer: IdentityObserver | None,
-) -> KeystoneTokens:
+) -> tuple[KeystoneTokens, StateOf]:
     breaker = Breaker(_TRY_AFTER, _TRY_AGAIN_SECONDS, time.monotonic)
     rules = _rules(settings, dict(text.rsplit("=", 1) for text in settings.keystone_role))
     client = KeystoneClient(
@@ -114,7 +131,17 @@ def _keystone(
     cleanups.push_async_callback(cache.close)
     if observer is not None:
         observer.keystone_is_used(cache, breaker)
-    return KeystoneTokens(settings.keystone_public_url or url, cache, gateways, settings.keystone_service_type)
+    tokens = KeystoneTokens(settings.keystone_public_url or url, cache, gateways, settings.keystone_service_type)
+    return tokens, partial(_state_of_keystone, client, breaker)
+
+
+def _state_of_keystone(client: KeystoneClient, breaker: Breaker) -> ProviderState:
+    problem = ""
+    if breaker.is_open:
+        problem = f"Keystone does not work ({client.problem}); only tokens that were validated lately are accepted."
+    elif client.problem:
+        problem = f"The last request to Keystone failed ({client.problem})."
+    return ProviderState("keystone", problem)
 
 
 def _rules(settings: Settings, names: Mapping[str, str]) -> RoleRules:

@@ -104,7 +104,13 @@ class KeystoneClient:
         self._own: tuple[str, float] | None = None
         """The service's own token and its expiry."""
         self._login = asyncio.Lock()
+        self._problem: str | None = None
         self._log = structlog.get_logger("backup_sharing.identity")
+
+    @property
+    def problem(self) -> str | None:
+        """Why the last request failed; None: it did not, or there was none yet. Has no token."""
+        return self._problem
 
     async def validate(self, token: str, service_token: str = "") -> Verdict:
         """Validate a token. With an accepted ``service_token`` the token may have expired, as long as Keystone allows.
@@ -119,13 +125,18 @@ class KeystoneClient:
         if self._breaker.is_open:
             raise IdentityUnavailable()
         try:
-            return await self._validated(token, service_token)
+            verdict = await self._validated(token, service_token)
         except _Unanswered as problem:
+            self._problem = str(problem)
             self._log.error("keystone", problem=str(problem))
             self._breaker.failed()
             await self._try()
         except NotUnderstood as problem:
+            self._problem = str(problem)
             self._log.error("keystone", problem=str(problem))
+        else:
+            self._problem = None
+            return verdict
         raise IdentityUnavailable()
 
     async def _try(self) -> None:
@@ -144,17 +155,23 @@ class KeystoneClient:
             if self._user is None:
                 made_up = secrets.token_urlsafe(32)
                 await self._ask(made_up, made_up)
-                return True
-            async with self._login:
-                own = await self._own_token(self._user, refused=None)
-                if not await self._is_good(own):
-                    await self._own_token(self._user, refused=own)
+            else:
+                await self._check_login(self._user)
         except _Refused:
-            return True
+            pass
         except (_Unanswered, NotUnderstood) as problem:
+            self._problem = str(problem)
             self._log.error("keystone", problem=f"left alone: {problem}")
             return False
+        self._problem = None
         return True
+
+    async def _check_login(self, user: ServiceUser) -> None:
+        """Check that the service's own token is accepted, or that a new login gives another one."""
+        async with self._login:
+            own = await self._own_token(user, refused=None)
+            if not await self._is_good(own):
+                await self._own_token(user, refused=own)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -227,6 +244,7 @@ class KeystoneClient:
             try:
                 return await self._own_token(user, refused)
             except (_Unanswered, NotUnderstood) as problem:
+                self._problem = str(problem)
                 self._log.error("keystone", problem=f"left alone: {problem}")
                 self._breaker.tried(answered=False)
                 raise IdentityUnavailable() from None

@@ -89,6 +89,11 @@ class BatchedStore:
         """Set once only a new process can find out what is stored; then close nothing before the process ends."""
         return self._engine.failed
 
+    @property
+    def missing_migrations(self) -> Sequence[str] | None:
+        """Names of the migrations that the database lacks; None: the database could not be looked at yet."""
+        return self._readiness.missing
+
     def hint_to(self, committed: Callable[[], None]) -> None:
         """Call ``committed`` soon after each commit of this store; it must be quick and raise nothing."""
         self._committed = committed

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import partial
+from typing import cast
 
 import grpc
 import pytest
@@ -36,6 +38,12 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> CollectorRegistry:
     registry = CollectorRegistry()
     monkeypatch.setattr(app, "CollectorRegistry", lambda: registry)
     return registry
+
+
+@pytest.fixture
+def start_gateway(start_gateway: StartGateway) -> StartGateway:
+    """Without an admin port, nothing is measured."""
+    return cast("StartGateway", partial(start_gateway, admin_listen="127.0.0.1:0"))
 
 
 @pytest.fixture
