@@ -123,7 +123,8 @@ async def test_every_metric_is_documented_and_every_name_exists(pair: Pair) -> N
     assert await pair.rest_status("GET", LIST, **{"X-Auth-Token": "known"}) == 200
     assert await pair.rest_status("GET", LIST, **{"X-Auth-Token": "unknown"}) == 503
     async with asyncio.timeout(PATIENCE):
-        while "backup_sharing_sharings_active" not in shapes(await pair.scraped("server")):  # counted last
+        # Sharings are counted last.
+        while "backup_sharing_sharings_active" not in shapes(await pair.scraped("server")):  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.01)
     of_postgres = {name for name in documented("server") if name.startswith("backup_sharing_postgres_")}
     expected = {name: shape for name, shape in documented("server").items() if name not in of_postgres}
