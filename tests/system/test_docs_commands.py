@@ -142,7 +142,7 @@ class Reader:
 
 def needs_the_demo(blocks: list[Block]) -> bool:
     starts_its_own = any("keeps running" in block.directives for block in blocks)
-    return not starts_its_own and any("demo-" in block.text for block in blocks)
+    return not starts_its_own and any("demo-" in block.text or ":8081" in block.text for block in blocks)
 
 
 @pytest.fixture(scope="module")
