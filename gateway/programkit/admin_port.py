@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from http import HTTPStatus
@@ -109,7 +110,9 @@ class AdminPort:
             await web.TCPSite(runner, host_of(listen), int(listen.rpartition(":")[2])).start()
         except OSError as error:
             await runner.cleanup()
-            why = error.strerror or "the host is unknown"
+            # The event loops put the address before the text of the system; errors of names have negative numbers.
+            number = error.errno or 0
+            why = os.strerror(number) if number > 0 else error.strerror or "the host is unknown"
             raise CannotServeAdmin(
                 f"--admin-listen: {listen}: cannot listen there: {why}; choose another address"
             ) from error

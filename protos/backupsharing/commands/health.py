@@ -13,7 +13,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from backupsharing.client import BadEndpoint
 from backupsharing.client.connecting import explained
 from backupsharing.client.endpoint import Endpoint
-from backupsharing.commands.options import interruptible, not_empty
+from backupsharing.commands.options import interruptible, not_empty, number
 from backupsharing.commands.text import visible
 
 NOT_SERVING = 1
@@ -61,9 +61,19 @@ _SECONDS = click.FloatRange(min=0, max=86_400)
     "--key", envvar="BACKUP_SHARING_KEY", type=_FILE, show_envvar=True, help="PEM file with the key of the certificate."
 )
 @click.option(
-    "--timeout", type=click.FloatRange(min=0, max=86_400, min_open=True), default=5.0, help="Seconds for one check."
+    "--timeout",
+    type=click.FloatRange(min=0, max=86_400, min_open=True),
+    default=5.0,
+    callback=number,
+    help="Seconds for one check.",
 )
-@click.option("--wait", type=_SECONDS, default=0.0, help="Seconds to repeat the check until the server is serving.")
+@click.option(
+    "--wait",
+    type=_SECONDS,
+    default=0.0,
+    callback=number,
+    help="Seconds to repeat the check until the server is serving.",
+)
 @interruptible
 def health(
     target: str, service: str, ca: Path | None, certificate: Path | None, key: Path | None, timeout: float, wait: float
