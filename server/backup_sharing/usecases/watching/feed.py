@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
+from weakref import WeakSet
 
 from backup_sharing.errors import CursorExpired, Failure, Unavailable
 from backup_sharing.model import Event, Micros, Page
@@ -96,8 +97,8 @@ class Feed:
             observe: called with the time of each event that is read at the head; must return at once.
         """
         self._observe = observe
-        self.watches: set[Open] = set()
-        """Open watches."""
+        self.watches: WeakSet[Open] = WeakSet()
+        """Open watches; measuring them keeps none alive."""
         self.reads = 0
         """Number of reads at the head so far."""
         self.failures = 0
