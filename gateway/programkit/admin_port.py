@@ -22,7 +22,8 @@ from programkit.rate_limited_log import RateLimitedLog
 
 _METHODS: Final = ("GET", "HEAD")
 
-_ALWAYS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_ALWAYS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "Server": "admin"}
+"""Headers of every response; aiohttp would name itself and its version in `Server`."""
 
 _CLOSE_SECONDS: Final = 1.0
 """Seconds for responses in progress when the port closes."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import logging
 import socket
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -81,6 +82,13 @@ def parsed(answer: bytes) -> Reply:
     head, _, body = answer.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     return Reply(int(first.split()[1]), {k.lower(): v for k, v in (line.split(": ", 1) for line in lines)}, body)
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Fail on a warning of asyncio or aiohttp."""
+    yield
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def healthy() -> Condition:
@@ -362,6 +370,28 @@ async def test_a_scrape_that_never_reads_delays_no_other() -> None:
             reply = await ask(port, "GET /metrics")
             assert (reply.status, len(reply.body) >= LARGE) == (200, True)
             assert port.connections <= 3
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("CONNECT 127.0.0.1:22", 404),
+        ("OPTIONS *", 404),
+        ("GET http://evil.example/livez", 200),
+        ("GET /readyz?verbose=%ff%&verbose", 503),
+        ("GET /metrics?name[]=%ff&name[]=", 200),
+        ("get /livez", 400),
+    ],
+)
+async def test_odd_request_lines_are_answered(head: str, status: int) -> None:
+    async with opened() as port:
+        assert (await ask(port, head)).status == status
+
+
+async def test_a_body_is_not_waited_for() -> None:
+    async with opened(limits=AdminLimits(seconds=PATIENCE)) as port:
+        reply = await ask(port, "GET /livez", "Transfer-Encoding: chunked")
+    assert reply.status == 200
 
 
 async def test_a_connection_serves_one_request() -> None:

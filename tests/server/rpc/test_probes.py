@@ -25,6 +25,7 @@ from programkit.admin_http.readyz import Condition
 from programkit.admin_port import CannotServeAdmin
 from programkit.lifetime import Lifetime
 from tests.server.identities import GIVER
+from tests.support.certificates import Certificates
 from tests.support.ports import free_address
 from tests.support.programs import PATIENCE
 
@@ -137,6 +138,19 @@ async def test_the_health_port_has_nothing_but_health(settings: Settings) -> Non
             with pytest.raises(grpc.aio.AioRpcError) as refused:
                 await call
             assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_health_needs_no_certificate_where_calls_need_one(settings: Settings, tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path)
+    certificate, key = certificates.issue("server", "127.0.0.1")
+    tls = {"tls_certificate": certificate, "tls_key": key, "client_ca": certificates.ca}
+    async with serving(settings.model_copy(update=tls)):
+        assert await checked(settings.health_listen) == SERVING
+        credentials = grpc.ssl_channel_credentials(certificates.ca.read_bytes())
+        async with grpc.aio.secure_channel(settings.grpc_listen, credentials) as channel:
+            stub: Stub = health_pb2_grpc.HealthStub(channel)
+            with pytest.raises(grpc.aio.AioRpcError):
+                await stub.Check(health_pb2.HealthCheckRequest(), timeout=PATIENCE)
 
 
 @pytest.mark.parametrize(
