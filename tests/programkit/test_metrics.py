@@ -7,7 +7,7 @@ import logging
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from programkit.metrics import OF_PROCESS, Family, Readings, watch_process
+from programkit.metrics import OF_PROCESS, Family, Readings, Tally, watch_process
 
 QUEUE = Family("a_queue_length", "gauge", ("queue",), "Things that wait.")
 SENT = Family("a_sent_total", "counter", (), "Things sent.")
@@ -41,7 +41,11 @@ def test_a_reading_without_a_value_is_absent(registry: CollectorRegistry) -> Non
 
 
 def test_a_reading_of_a_histogram_is_cumulated(registry: CollectorRegistry) -> None:
-    Readings(registry).add_histogram(SIZES, (1, 2), lambda: ([3, 0, 4], 50.0))
+    tally = Tally((1, 2))
+    for size in (0, 1, 1, 3, 10, 15, 20):
+        tally.observe(size)
+    assert (tally.counts, tally.count) == ([3, 0, 4], 7)
+    Readings(registry).add_histogram(SIZES, lambda: {(): tally})
     found = {
         bound: registry.get_sample_value("a_sizes_bytes_bucket", {"le": bound}) for bound in ("1.0", "2.0", "+Inf")
     }
@@ -53,7 +57,7 @@ def test_a_reading_can_be_selected_by_its_name(registry: CollectorRegistry) -> N
     readings = Readings(registry)
     readings.add(SENT, lambda: 7)
     readings.add(QUEUE, lambda: {("reads",): 1.0})
-    readings.add_histogram(SIZES, (1,), lambda: ([3, 0], 50.0))
+    readings.add_histogram(SIZES, lambda: {(): Tally((1,))})
     for name in ("a_sent_total", "a_queue_length", "a_sizes_bytes_sum"):
         text = generate_latest(registry.restricted_registry([name])).decode()
         assert [line.partition("{")[0].partition(" ")[0] for line in text.splitlines() if line[0] != "#"] == [name]

@@ -1,13 +1,12 @@
-"""Metrics of calls, updated by the pipeline; a call costs about three microseconds."""
+"""Metrics of calls, updated by the pipeline: plain numbers, which are read at each scrape."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
-
 from backup_sharing.metrics import families
+from programkit.metrics import Readings, Tally
 
 UNKNOWN: Final = "unknown"
 """Label of every method, code or reason that is not known: clients can make up any name."""
@@ -20,49 +19,65 @@ def code_label(name: str) -> str:
     return _OTHER_SPELLING.get(name) or name.title().replace("_", "")
 
 
+class _Method:
+    """What is counted of one method."""
+
+    __slots__ = ("handled", "handling", "labels", "started")
+
+    def __init__(self, *labels: str) -> None:
+        self.labels = labels
+        self.started = 0
+        self.handled: dict[tuple[str, str], int] = {}
+        """Number of calls by code and reason."""
+        self.handling = Tally()
+
+
 class CallMetrics:
-    """A `backup_sharing.rpc.reception.CallObserver`."""
+    """A `backup_sharing.rpc.reception.CallObserver`, for one event loop."""
 
     def __init__(
-        self, registry: CollectorRegistry, methods: Mapping[str, str], codes: Collection[str], reasons: Collection[str]
+        self, readings: Readings, methods: Mapping[str, str], codes: Collection[str], reasons: Collection[str]
     ) -> None:
         """Register the families.
 
         Args:
-            registry: what is scraped.
+            readings: what is scraped.
             methods: known methods, ``/package.Service/Method``, each with its ``grpc_type``.
             codes: names of all gRPC codes.
             reasons: all reasons of failures.
         """
-        self._methods = {name: (kind, *name[1:].rsplit("/", 1)) for name, kind in methods.items()}
         self._codes = {name: code_label(name) for name in codes}
         self._reasons = frozenset(reasons)
-        self._started = families.STARTED.counter(registry)
-        self._handled = families.HANDLED.counter(registry)
-        self._handling = families.HANDLING.histogram(registry)
-        stage = families.STAGE.histogram(registry)
-        self._identity, self._turn = stage.labels("identity"), stage.labels("turn")
-        self.commit_wait, self.decision, self.commit = map(stage.labels, ("commit_wait", "decision", "commit"))
+        self._methods = {name: _Method(kind, *name[1:].rsplit("/", 1)) for name, kind in methods.items()}
+        for known in self._methods.values():
+            known.handled["OK", ""] = 0  # so that a rate exists before the first call
+        self._unknown = _Method(UNKNOWN, UNKNOWN, UNKNOWN)
+        self._identity, self._turn = Tally(), Tally()
+        self.commit_wait, self.decision, self.commit = Tally(), Tally(), Tally()
         """Stages of changes and batches."""
-        self._started_of: dict[str, Counter] = {}
-        self._handled_of: dict[tuple[str, str, str], tuple[Counter, Histogram]] = {}
-        for name in self._methods:  # so that a rate exists before the first call
-            self._started_of[name] = self._started.labels(*self._methods[name])
-            self._of(name, "OK", "")
+        readings.add(families.STARTED, lambda: {one.labels: one.started for one in self._seen()})
+        readings.add(families.HANDLED, self._handled)
+        readings.add_histogram(families.HANDLING, lambda: {one.labels: one.handling for one in self._seen()})
+        stages: Mapping[Sequence[str], Tally] = {
+            ("identity",): self._identity,
+            ("turn",): self._turn,
+            ("commit_wait",): self.commit_wait,
+            ("decision",): self.decision,
+            ("commit",): self.commit,
+        }
+        readings.add_histogram(families.STAGE, lambda: stages)
 
     def began(self, method: str) -> None:
-        counter = self._started_of.get(method)
-        if counter is None:
-            counter = self._started.labels(*self._labels(method))
-        counter.inc()
+        (self._methods.get(method) or self._unknown).started += 1
 
     def ended(self, method: str, code: str, reason: str, seconds: float) -> None:
-        found = self._handled_of.get((method, code, reason))
-        if found is None:
-            found = self._of(method, code, reason)
-        handled, handling = found
-        handled.inc()
-        handling.observe(seconds)
+        of_method = self._methods.get(method) or self._unknown
+        handled, key = of_method.handled, (code, reason)
+        if key not in handled:
+            # Other names share one value, or callers could fill the memory.
+            key = code if code in self._codes else UNKNOWN, reason if self._is_known(reason) else UNKNOWN
+        handled[key] = handled.get(key, 0) + 1
+        of_method.handling.observe(seconds)
 
     def identified(self, seconds: float) -> None:
         self._identity.observe(seconds)
@@ -70,15 +85,17 @@ class CallMetrics:
     def had_turn(self, seconds: float) -> None:
         self._turn.observe(seconds)
 
-    def _of(self, method: str, code: str, reason: str) -> tuple[Counter, Histogram]:
-        labels = self._labels(method)
-        label = self._codes.get(code, UNKNOWN)
-        handled = self._handled.labels(*labels, label, reason if not reason or reason in self._reasons else UNKNOWN)
-        found = handled, self._handling.labels(*labels)
-        # Kept for known names only: others would fill the memory.
-        if method in self._methods and code in self._codes and (not reason or reason in self._reasons):
-            self._handled_of[method, code, reason] = found
-        return found
+    def _is_known(self, reason: str) -> bool:
+        return not reason or reason in self._reasons
 
-    def _labels(self, method: str) -> tuple[str, ...]:
-        return self._methods.get(method) or (UNKNOWN, UNKNOWN, UNKNOWN)
+    def _seen(self) -> Iterator[_Method]:
+        yield from self._methods.values()
+        if self._unknown.started:
+            yield self._unknown
+
+    def _handled(self) -> Mapping[Sequence[str], float]:
+        return {
+            (*one.labels, self._codes.get(code, UNKNOWN), reason): number
+            for one in self._seen()
+            for (code, reason), number in list(one.handled.items())
+        }

@@ -38,13 +38,13 @@ class ServerMetrics:
     ) -> None:
         """Register everything that is updated by calls; see `CallMetrics` for the last three."""
         watch_process(registry)
-        self.calls = CallMetrics(registry, methods, codes, reasons)
+        self._readings = Readings(registry)
+        self.calls = CallMetrics(self._readings, methods, codes, reasons)
         """Observes the pipeline."""
-        self.store = StoreMetrics(registry, self.calls, engine)
+        self.store = StoreMetrics(self._readings, self.calls, engine)
         """Observes the store."""
         self._registry = registry
         self._event_delay = families.EVENT_DELAY.histogram(registry)
-        self._readings = Readings(registry)
         build: Mapping[Sequence[str], float] = {(metadata.version("backup-sharing"), engine): 1.0}
         self._readings.add(families.BUILD, lambda: build)
 
@@ -71,7 +71,7 @@ class ServerMetrics:
         queues: Mapping[str, FairQueue] = {"reads": pipeline.turns.reads, "changes": pipeline.turns.changes}
         add(families.TURNS_WAITING, lambda: {(name,): queue.waiting for name, queue in queues.items()})
         add(families.TURNS_TAKEN, lambda: {(name,): queue.taken for name, queue in queues.items()})
-        self.store.read(self._readings, store)
+        self.store.read(store)
         add(families.WATCHES, lambda: streams.number)
         add(families.WATCH_LAG, lambda: feed.lag)
         add(families.FEED_READS, lambda: {("ok",): feed.reads - feed.failures, ("failed",): feed.failures})

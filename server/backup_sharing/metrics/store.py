@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final, Literal, TypeAlias
 
-from prometheus_client import CollectorRegistry
-
 from backup_sharing.metrics import families
 from backup_sharing.metrics.calls import CallMetrics
 from backup_sharing.store.batched import BatchedStore
 from backup_sharing.store.observing.observer import PostgresReadings, SqliteReadings
-from programkit.metrics import Family, Readings, Value
+from programkit.metrics import Family, Readings, Tally, Value
 
 Engine: TypeAlias = Literal["sqlite", "postgresql"]
 
@@ -21,13 +19,16 @@ _BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 class StoreMetrics:
     """A `backup_sharing.store.observing.observer.StoreObserver`."""
 
-    def __init__(self, registry: CollectorRegistry, calls: CallMetrics, engine: Engine) -> None:
+    def __init__(self, readings: Readings, calls: CallMetrics, engine: Engine) -> None:
         """Register the families of a store; those of the other engine are left out."""
+        self._readings = readings
         self._calls = calls
         self._engine = engine
-        self._batch = families.BATCH.histogram(registry, _BATCH_SIZES)
-        trips = families.ROUND_TRIP.histogram(registry) if engine == "postgresql" else None
-        self._trips = {name: trips.labels(name) for name in ("read", "write")} if trips is not None else {}
+        self._batch = Tally(_BATCH_SIZES)
+        self._trips = {name: Tally() for name in ("read", "write")}
+        readings.add_histogram(families.BATCH, lambda: {(): self._batch})
+        if engine == "postgresql":
+            readings.add_histogram(families.ROUND_TRIP, lambda: {(name,): tally for name, tally in self._trips.items()})
 
     def taken(self, waited: Iterable[float]) -> None:
         for seconds in waited:
@@ -42,8 +43,9 @@ class StoreMetrics:
     def round_trip(self, connection: str, seconds: float) -> None:
         self._trips[connection].observe(seconds)
 
-    def read(self, readings: Readings, store: BatchedStore) -> None:
+    def read(self, store: BatchedStore) -> None:
         """Read the state of a store at each scrape."""
+        readings = self._readings
         readings.add(families.CHANGES_WAITING, lambda: store.readings().waiting)
         readings.add(families.CHANGES_ASIDE, lambda: store.readings().aside)
         readings.add(families.STORE_FAILED, lambda: float(store.failed.is_set()))

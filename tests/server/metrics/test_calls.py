@@ -18,6 +18,7 @@ from backup_sharing.rpc.status import REASONS
 from backup_sharing.usecases import policy
 from backup_sharing.usecases.sharing import Caller
 from backupsharing.v2 import backup_sharing_pb2 as pb
+from programkit.metrics import Readings
 from tests.server.calls import COUNT, call
 from tests.server.failures import EXAMPLES
 from tests.server.identities import GIVER, MADE_REQUEST_ID, identity
@@ -39,7 +40,7 @@ def registry() -> CollectorRegistry:
 
 @pytest.fixture
 def metrics(registry: CollectorRegistry) -> CallMetrics:
-    return CallMetrics(registry, dict.fromkeys(policy.METHODS, "unary"), CODES, REASONS)
+    return CallMetrics(Readings(registry), dict.fromkeys(policy.METHODS, "unary"), CODES, REASONS)
 
 
 def series(registry: CollectorRegistry) -> set[tuple[str, tuple[tuple[str, str], ...]]]:
@@ -149,12 +150,16 @@ def test_made_up_codes_and_reasons_add_one_series(registry: CollectorRegistry, m
 
 
 def test_made_up_names_are_not_kept_in_memory(metrics: CallMetrics) -> None:
-    before = len(metrics._handled_of), len(metrics._started_of)
-    for name in made_up(1):
+    def kept() -> int:
+        return len(metrics._methods) + len(metrics._unknown.handled) + len(metrics._methods[COUNT].handled)
+
+    sizes = set()
+    for name in ("/no.Such/Method", *made_up(1)):
         metrics.began(name)
         metrics.ended(name, name, name, 0.0)
         metrics.ended(COUNT, name, "", 0.0)
-    assert (len(metrics._handled_of), len(metrics._started_of)) == before
+        sizes.add(kept())
+    assert len(sizes) == 1
 
 
 @pytest.mark.parametrize("request_", [b"", b"\xff", b"\x0a\x7f", b"\0" * 70])

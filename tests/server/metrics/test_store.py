@@ -42,11 +42,12 @@ class Measured:
 async def measured(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Measured]:
     registry, engine = CollectorRegistry(), request.param
     database = str(tmp_path / "sharings.db") if engine == "sqlite" else request.getfixturevalue("database_url")
-    metrics = StoreMetrics(registry, CallMetrics(registry, {}, (), ()), engine)
+    readings = Readings(registry)
+    metrics = StoreMetrics(readings, CallMetrics(readings, {}, (), ()), engine)
     async with AsyncExitStack() as cleanups:
         store = await open_store(database, observer=metrics)
         cleanups.push_async_callback(store.close)
-        metrics.read(Readings(registry), store)
+        metrics.read(store)
         yield Measured(registry, store)
 
 
@@ -135,10 +136,11 @@ async def test_waiting_changes_are_those_no_batch_has_taken(measured: Measured) 
 
 async def test_checkpoints_are_counted_by_outcome(tmp_path: Path) -> None:
     registry = CollectorRegistry()
-    metrics = StoreMetrics(registry, CallMetrics(registry, {}, (), ()), "sqlite")
+    readings = Readings(registry)
+    metrics = StoreMetrics(readings, CallMetrics(readings, {}, (), ()), "sqlite")
     store = await open_store(str(tmp_path / "sharings.db"), observer=metrics)
     measured = Measured(registry, store)
-    metrics.read(Readings(registry), store)
+    metrics.read(store)
     try:
         await put(measured, 1)
         checkpointer = parts(store).checkpointer
@@ -155,9 +157,10 @@ async def test_checkpoints_are_counted_by_outcome(tmp_path: Path) -> None:
 
 async def test_a_store_that_is_not_open_has_no_engine_metrics(tmp_path: Path) -> None:
     registry = CollectorRegistry()
-    metrics = StoreMetrics(registry, CallMetrics(registry, {}, (), ()), "sqlite")
+    readings = Readings(registry)
+    metrics = StoreMetrics(readings, CallMetrics(readings, {}, (), ()), "sqlite")
     store = await open_store(str(tmp_path / "sharings.db"), observer=metrics)
-    metrics.read(Readings(registry), store)
+    metrics.read(store)
     engine = store._engine
     await store.close()
     engine._parts = None  # type: ignore[attr-defined]  # as before the file could be opened
