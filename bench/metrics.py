@@ -48,7 +48,7 @@ def measure_metrics(setting: Setting) -> Outcome:
     """Load with and without metrics in turn; then scrapes of a pair that has seen many projects."""
     with ExitStack() as stack:
         on = stack.enter_context(system(setting.cores, _ENDPOINTS, admin=True, add_tokens=_add_tokens))
-        off = stack.enter_context(system(setting.cores, _ENDPOINTS))
+        off = stack.enter_context(system(setting.cores, _ENDPOINTS, add_tokens=_add_tokens))
         load = stack.enter_context(load_generator(setting.cores))
         found = _loaded(load, {"without": off, "with": on}, setting.rounds)
         on.verify()
@@ -64,6 +64,7 @@ def measure_metrics(setting: Setting) -> Outcome:
         f" {number(PROJECTS)} projects make a call each, and {_SCRAPES} scrapes follow, uncompressed, one by one.",
         [
             Table(("endpoint", *LOAD_HEADINGS), [(name, *load_cells(rounds)) for name, rounds in found.items()]),
+            Table(("with to without", "shares/s"), [(one.name, number(_ratio(found, one), 3)) for one in _ENDPOINTS]),
             Table(("scrape", "median ms", "most ms", "KB", "series"), [_row(*one) for one in scrapes.items()]),
             Table(("update", "µs"), [(name, number(seconds * 1e6, 2)) for name, seconds in updates.items()]),
         ],
