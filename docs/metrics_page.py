@@ -21,8 +21,8 @@ Without `--admin-listen`, nothing is measured.
   [table of reasons](errors.md). Other names share one value, `unknown`, `unmatched` or `_OTHER`. So the number of
   series does not grow with projects, backups or hostile requests.
 - Each program is one process; there are no worker processes whose metrics would have to be added up.
-- Gauges, and many counters, are read at the scrape. A call costs about four microseconds in the server, and a request
-  about one in the gateway.
+- Values are read at the scrape; calls only add to plain numbers. A share costs about 1.5 µs in the server, and a request
+  about 0.4 µs in the gateway.
 """
 
 _COUNTS = """## Counts of backups and sharings
