@@ -21,8 +21,8 @@ Without `--admin-listen`, nothing is measured.
   [table of reasons](errors.md). Other names share one value, `unknown`, `unmatched` or `_OTHER`. So the number of
   series does not grow with projects, backups or hostile requests.
 - Each program is one process; there are no worker processes whose metrics would have to be added up.
-- Values are read at the scrape; calls only add to plain numbers. A share costs about 1.5 µs in the server, and a request
-  about 0.4 µs in the gateway.
+- Values are read at the scrape; calls only add to plain numbers. This costs about 1.5 µs a share in the server, and
+  0.4 µs a request in the gateway.
 """
 
 _COUNTS = """## Counts of backups and sharings
