@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,11 +59,20 @@ class System:
         self._found = 0
         self._addresses: dict[tuple[str, str], list[str]] = {}
         self._pids: dict[tuple[str, str], list[int]] = {}
+        self.admin: dict[str, str] = {}
+        """Where the admin ports are, by ``server`` and the kind of gateway."""
 
     def add(self, backend: str, front: str, address: str, pid: int) -> None:
         """Remember where something listens."""
         self._addresses.setdefault((backend, front), []).append(address)
         self._pids.setdefault((backend, front), []).append(pid)
+
+    def admin_port(self, program: str, *, wanted: bool) -> Sequence[str]:
+        """Return the arguments that give a program an admin port; none if it is not wanted."""
+        if not wanted:
+            return ()
+        self.admin[program] = free_address()
+        return "--admin-listen", self.admin[program]
 
     def pids(self, endpoint: Endpoint) -> Mapping[str, Sequence[int]]:
         """Return the ids of the processes behind an endpoint, by ``server``, ``gateway`` and ``database``."""
@@ -125,12 +134,20 @@ def there_are(endpoints: Iterable[Endpoint]) -> Sequence[Endpoint]:
 
 @contextmanager
 def system(
-    cores: Cores, endpoints: Iterable[Endpoint], database: Database | None = None, servers: int = 1
+    cores: Cores,
+    endpoints: Iterable[Endpoint],
+    database: Database | None = None,
+    servers: int = 1,
+    *,
+    admin: bool = False,
+    add_tokens: Callable[[Path], None] = lambda _: None,
 ) -> Iterator[System]:
     """Start what these endpoints need, on the core of what is tested, and stop it.
 
     ``database``: where sharings are kept; without one in a file with `ROWS`.
     ``servers``: how many of ours work on the database.
+    ``admin``: whether the programs have an admin port, and so metrics.
+    ``add_tokens``: called with the token file before the server starts.
     """
     BUILD.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILD, prefix="run-") as name, ExitStack() as stack:
@@ -139,24 +156,29 @@ def system(
         for backend in dict.fromkeys(endpoint.backend for endpoint in endpoints):
             for _ in range(servers):
                 address = free_address()
-                command = _server(backend, address, folder, here.database.name)
+                command = _server(backend, address, folder, here.database.name, add_tokens)
+                command = [*command, *here.admin_port("server", wanted=admin)]
                 process = stack.enter_context(running(command, cores.tested, address))
                 here.add(backend, "", address, process.pid)
         for backend, front in dict.fromkeys(
             (endpoint.backend, endpoint.front) for endpoint in endpoints if endpoint.front
         ):
             address, upstream = free_address(), here.address(Endpoint("", backend))
-            process = stack.enter_context(running(_front(front, address, upstream, folder), cores.tested, address))
+            command = [*_front(front, address, upstream, folder), *here.admin_port(front, wanted=admin)]
+            process = stack.enter_context(running(command, cores.tested, address))
             here.add(backend, front, address, process.pid)
         yield here
 
 
-def _server(backend: str, address: str, folder: Path, database: str) -> Sequence[str]:
+def _server(
+    backend: str, address: str, folder: Path, database: str, add_tokens: Callable[[Path], None]
+) -> Sequence[str]:
     if backend == "stub":
         return python("bench.stub_server", address)
     tokens = folder / "tokens.json"
     if not tokens.exists():
         add_token(tokens, "", ["admin"], "bench", None, token=TOKEN)
+        add_tokens(tokens)
     return python(
         *("server", "--grpc-listen", address, "--database", database, "--tokens", str(tokens)),
         *("--max-active-sharings", "0", "--max-project-watches", "0", "--stop-on-stdin-close"),

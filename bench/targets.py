@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench import access, engines, watching
+from bench import access, engines, metrics, watching
 from bench import system as endpoints
 from bench.memory import FULL_CALLS, is_flat
 from bench.outcome import Table, number
@@ -81,6 +81,8 @@ TARGETS = (
     _memory("gateway"),
     Target("`CheckAccess` to `GetSharing`", 1.0, 1.3, access.CHECK_TO_GET),
     Target("checks/s in batches of 100 to single ones", 10, 20, access.BATCH_TO_CHECK, digits=1),
+    Target("shares/s with metrics to without", 0.97, 0.99, metrics.WITH_TO_WITHOUT),
+    Target("scrape with 10⁵ projects seen, ms", 20, 10, metrics.SCRAPE, digits=1),
     Target("p99 of the lag of 1 020 watchers at 100 shares/s, ms", 250, 100, watching.LAG, digits=1),
     Target("p99 from commit to a watcher, same server, ms", 20, 10, watching.SAME_PROCESS, digits=1),
     Target("p99 from commit to a watcher, other server, ms", 250, 100, watching.OTHER_PROCESS, digits=1),

@@ -1,4 +1,4 @@
-"""Writes the pages of docs/reference/ that follow from the code: settings, errors and the command line.
+"""Writes the pages of docs/reference/ that follow from the code: settings, errors, metrics and the command line.
 
 ``python -m docs.generate`` writes them; ``make generate`` and ``make docs`` run it, and a test compares them.
 """
@@ -15,7 +15,7 @@ import click
 import backup_sharing.config
 from backup_sharing import gateway_program
 from backup_sharing.admin.cli import main as commands
-from docs import errors_page
+from docs import errors_page, metrics_page
 from programkit.settings import ProgramSettings, Setting
 
 ROOT = Path(__file__).parents[1]
@@ -117,7 +117,7 @@ def _escaped(text: str) -> str:
 
 _IS_CODE = re.compile(
     r"(?<![\w`/-])("
-    r"--[a-z][a-z_-]+|\w+:///?[\w@./:]+[\w/]|/(?:docs|openapi(?:-3\.0)?\.json|protos\.binpb|healthz)\b"
+    r"--[a-z][a-z_-]+|\w+:///?[\w@./:]+[\w/]|/(?:docs|openapi(?:-3\.0)?\.json|protos\.binpb|healthz|livez|readyz|metrics)\b"
     r"|(?:unix:)?[A-Z]+:(?:PORT|SECRET)|unix:PATH|NAME=ROLE(?:@PROJECT)?|X-[A-Z]\w+(?:-[A-Z]\w+)+|Grpc-Timeout"
     r")(?![\w`])"
 )
@@ -128,6 +128,7 @@ PAGE_MAKERS: Mapping[str, Callable[[], str]] = {
     "settings.md": settings_page,
     "errors.md": errors_page.errors_page,
     "command-line.md": command_line_page,
+    "metrics.md": metrics_page.metrics_page,
 }
 """Each generated page of docs/reference/, and what writes it."""
 

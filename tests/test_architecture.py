@@ -67,7 +67,9 @@ def test_the_server_does_not_import_the_gateway(name: str) -> None:
 
 @pytest.mark.parametrize("name", KIT)
 def test_what_both_programs_share_knows_neither(name: str) -> None:
-    others = ("backup_sharing", "restmap_gateway", "backupsharing", "restmap", "multiplex", "grpc", "aiohttp", "tests")
+    others = ("backup_sharing", "restmap_gateway", "backupsharing", "restmap", "multiplex", "grpc", "tests")
+    if not within(name, "programkit.admin_port", "programkit.admin_http"):
+        others = (*others, "aiohttp", *(() if name == "programkit.metrics" else ("prometheus_client",)))
     assert not [found for found in imports(KIT[name]) if within(found, *others) or "_pb2" in found]
 
 
@@ -107,6 +109,16 @@ def test_drivers_are_imported_only_inside_the_store(name: str) -> None:
     ]
 
 
+MEASURES = ("backup_sharing.metrics", "restmap_gateway.metrics")
+
+
+@pytest.mark.parametrize("name", [name for name in BOTH if not within(name, *MEASURES)])
+def test_prometheus_is_known_only_to_the_metrics(name: str) -> None:
+    """All other rooms report to a protocol of their own; each app makes the registry that is scraped."""
+    found = {found for found in imports(BOTH[name]) if within(found, "prometheus_client")}
+    assert found <= ({"prometheus_client", "prometheus_client.CollectorRegistry"} if name.endswith(".app") else set())
+
+
 KNOWS_ENGINES = ("store.opening", "store.sqlite", "store.postgres", "store.transfer", "admin.moving")
 
 
@@ -139,7 +151,7 @@ def test_grpc_and_stubs_are_imported_only_in_rpc_and_clients(name: str) -> None:
 
 BELOW_ENGINES = (
     "store.interface store.engine store.change store.waiter store.rows store.listing store.migrations store.progress"
-    " store.breakdown store.unusable store.history"
+    " store.breakdown store.unusable store.history store.observing"
 )
 """Modules that all engines share."""
 
@@ -160,10 +172,13 @@ ARROWS = {
     " store.transfer",
     "store.opening": "store",
     "store": f"model errors timers rules {BELOW_ENGINES} store.queue store.readiness",
+    "metrics": "model fair_queue identity rpc store.batched store.listing store.observing usecases metrics",
     "identity.configured": "config identity model",
     "identity": "model errors fair_queue identity",
+    "usecases.census": "errors store.listing",
     "usecases": "model errors timers rules store.interface usecases",
     "rpc": "model errors rules.commands store.interface identity.interface usecases fair_queue timers rpc",
+    "readyz": "identity.state rpc.health store.batched",
     "password_advice": "",
     "config": "usecases.policy store.opening password_advice",
     "gateway_program": "",
@@ -209,6 +224,7 @@ GATEWAY_ARROWS = {
     "crossing": "errors schema upstream.reply crossing",
     "transcode": "errors json_map schema crossing upstream.reply upstream.server_stream upstream.upstream transcode",
     "http": "errors crossing transcode http",
+    "metrics": "errors transcode.stream http upstream metrics",
     "openapi": "errors json_map schema crossing transcode.failures transcode.pages openapi",
 }
 """Allowed imports of each part of the gateway. The app and ``__main__`` use all parts."""

@@ -8,6 +8,7 @@ import structlog
 import uvloop
 
 from programkit import logs
+from programkit.admin_port import CannotServeAdmin
 from programkit.certificates import CannotUseTls
 from programkit.lifetime import Lifetime
 from programkit.scheduling import schedule_as_batch
@@ -28,7 +29,7 @@ def main(program: Program = RESTMAP_GATEWAY) -> None:
     schedule_as_batch()
     try:
         uvloop.run(_serve(settings))
-    except (SchemaError, CannotUseTls, app.CannotListen) as error:
+    except (SchemaError, CannotUseTls, CannotServeAdmin, app.CannotListen) as error:
         print(f"{program.name}: {error}", file=sys.stderr)  # noqa: T201 - a message for the operator
         raise SystemExit(2) from None
 

@@ -11,7 +11,10 @@ from functools import partial
 
 import structlog
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
+from programkit.admin_http.readyz import Check, Condition, Readyz
+from programkit.admin_port import open_admin_port
 from programkit.garbage import collect_rarely
 from programkit.lifetime import Lifetime
 from programkit.logs import complaints_of
@@ -31,6 +34,7 @@ from restmap_gateway.http.tls_listener import TlsListener
 from restmap_gateway.http.unwritten import Unwritten
 from restmap_gateway.json_map.fields import field_mapping
 from restmap_gateway.json_map.reader import UnknownMember
+from restmap_gateway.metrics.gateway import GatewayMetrics
 from restmap_gateway.openapi.pages.descriptions import Descriptions, describe_all
 from restmap_gateway.schema.conventions import TRACE_HEADERS
 from restmap_gateway.schema.crossing import why_never_out
@@ -44,12 +48,15 @@ from restmap_gateway.transcode.pages import MakePage
 from restmap_gateway.transcode.rest import BodyLimits, Rest
 from restmap_gateway.transcode.stream import StreamingCalls
 from restmap_gateway.transcode.unary import UnaryCalls
+from restmap_gateway.upstream.availability import condition, why_none_reached
 from restmap_gateway.upstream.balancer import Balancer
+from restmap_gateway.upstream.counts import UpstreamCounts
 from restmap_gateway.upstream.keepalive import channel_options
 from restmap_gateway.upstream.resolver import LookUp, Resolver, look_up
 from restmap_gateway.upstream.server_address import ServerAddress
 from restmap_gateway.upstream.tls import UpstreamTls
-from restmap_gateway.upstream.upstream import Backend, ConnectionSettings, Upstream
+from restmap_gateway.upstream.upstream import Backend, ConnectionSettings
+from restmap_gateway.upstream.watched import WatchedUpstream
 
 
 class CannotListen(Exception):
@@ -65,25 +72,30 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
         look_up: resolves a name to addresses.
 
     Raises:
-        SchemaError, CannotListen, CannotUseTls: the gateway cannot start.
+        SchemaError, CannotListen, CannotServeAdmin, CannotUseTls: the gateway cannot start.
     """
-    schema = _schema(settings)
-    _report(schema)
     asyncio.get_running_loop().set_exception_handler(complaints_of("gateway"))
     async with AsyncExitStack() as cleanups:
+        readyz, registry = Readyz(), CollectorRegistry()
+        await open_admin_port(settings, readyz, registry, cleanups)
+        schema = _schema(settings)
+        _report(schema)
         listen_tls, upstream_tls = _listen_tls(settings), _upstream_tls(settings)
-        upstream = _upstream(settings, schema, upstream_tls, look_up)
+        counts = UpstreamCounts()
+        upstream = _upstream(settings, schema, upstream_tls, look_up, counts)
+        metrics = None if settings.admin_listen is None else GatewayMetrics(registry, schema.http_methods)
+        if metrics is not None:
+            metrics.read_upstream(settings.upstream, upstream, counts)
         cleanups.push_async_callback(upstream.close)
         if upstream_tls is not None:
             _watch(upstream_tls, upstream.reconnect, cleanups)
-        if isinstance(upstream, Balancer):
-            await upstream.start()
-        readiness = Readiness()
+        await upstream.start()
+        readiness = Readiness(lambda: why_none_reached(upstream.servers))
         connections = _connections(settings)
         descriptions = _descriptions(settings, schema)
         pages = {PATH: readiness.page, **(descriptions.pages if descriptions is not None else {})}
         front = descriptions.front if descriptions is not None else None
-        server = _http_server(settings, schema, upstream, readiness, connections, pages, front)
+        server = _http_server(settings, schema, upstream, readiness, connections, pages, front, metrics)
         del schema  # the files of a large set take more memory than all that is made of them
         runner = web.ServerRunner(server, shutdown_timeout=settings.drain_timeout)
         await runner.setup()
@@ -98,13 +110,15 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
             _watch(listen_tls, lambda: None, cleanups)
         collect_rarely()
         log = structlog.get_logger("gateway")
+        readyz.serve({"upstream": _upstream_check(upstream)})
         log.info("serving", listen=settings.listen, upstream=settings.upstream)
         if descriptions is not None:
             descriptions.start()
         await lifetime.stopping()
         log.info("draining")
         readiness.drain()
-        if readiness.is_watched:
+        readyz.drain()
+        if readiness.is_watched or readyz.is_polled:
             await asyncio.sleep(settings.drain_notice)
 
 
@@ -144,17 +158,26 @@ def _descriptor_set(settings: Settings) -> bytes:
     return packaged()
 
 
-def _upstream(settings: Settings, schema: Schema, tls: UpstreamTls | None, look_up: LookUp) -> Upstream | Balancer:
+def _upstream(
+    settings: Settings, schema: Schema, tls: UpstreamTls | None, look_up: LookUp, counts: UpstreamCounts
+) -> WatchedUpstream | Balancer:
     resolver = Resolver(settings.upstream, look_up)
     is_one = len(settings.upstream) == 1 and not resolver.asks_dns
     options = channel_options(settings.keepalive, pings=not is_one)
     reads_all = bool(schema.conventions.headers_of_success)
     connection = ConnectionSettings(
-        settings.commit_margin, settings.multiplex, tls, options, initial_metadata=reads_all
+        settings.commit_margin, settings.multiplex, tls, options, initial_metadata=reads_all, counts=counts
     )
     if is_one:
-        return Upstream(ServerAddress(settings.upstream[0]), connection)
+        return WatchedUpstream(ServerAddress(settings.upstream[0]), connection, settings.keepalive)
     return Balancer(resolver, connection, settings.resolve_every, settings.keepalive)
+
+
+def _upstream_check(upstream: WatchedUpstream | Balancer) -> Check:
+    async def check() -> Condition:
+        return condition(upstream.servers)
+
+    return check
 
 
 def _http_server(
@@ -165,6 +188,7 @@ def _http_server(
     connections: Connections,
     pages: Mapping[str, MakePage],
     front: MakePage | None,
+    metrics: GatewayMetrics | None,
 ) -> HttpServer:
     failures, cors, request_ids = Failures(schema), _cors(settings, schema), RequestIds(schema.conventions.request_id)
     stamp = _stamp(request_ids.header, settings.program.name, cors, readiness)
@@ -182,7 +206,7 @@ def _http_server(
         RequestMetadata(schema.conventions, request_ids, forwarded, proxy_identity=settings.proxy_identity),
         front,
     )
-    return HttpServer(
+    server = HttpServer(
         rest.answer,
         failures,
         request_ids,
@@ -195,7 +219,11 @@ def _http_server(
         stamp,
         on_drain=streams.drain,
         methods=schema.http_methods,
+        observer=metrics,
     )
+    if metrics is not None:
+        metrics.read_requests(server, connections, streams)
+    return server
 
 
 def _of_success(schema: Schema) -> ResponseHeaders | None:

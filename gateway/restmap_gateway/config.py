@@ -13,6 +13,8 @@ from pydantic import AfterValidator, Field
 from pydantic_settings import NoDecode, SettingsConfigDict
 
 from programkit import settings
+from programkit.admin_http import options
+from programkit.admin_http.options import AdminAllow, AdminHosts, AdminListen
 from programkit.settings import (
     LOOPBACK,
     MISSING,
@@ -101,6 +103,9 @@ def _incomplete(given: Mapping[str, Any], program: Program) -> Iterator[tuple[st
         yield "upstream_ca", "is missing; beyond loopback plain text needs --insecure"
     if any(given.get(name) for name in pair):
         yield from ((name, "is missing") for name in pair if not given.get(name))
+    yield from options.incomplete(
+        given, {"--listen": str(given.get("listen") or Settings.model_fields["listen"].default)}
+    )
 
 
 class Settings(ProgramSettings):
@@ -119,6 +124,9 @@ class Settings(ProgramSettings):
     )
     tls_key: Path | None = Field(None, description="PEM file with the private key of --tls-certificate")
     insecure: bool = Field(False, description="allow plain text beyond loopback, to clients and to the server")
+    admin_listen: Annotated[AdminListen, Subject("Administration")] = Field(None)
+    admin_allow: AdminAllow = Field([])
+    admin_host: AdminHosts = Field([])
     descriptor_set: Annotated[Path | None, Subject("Served API")] = Field(
         None,
         description="FileDescriptorSet to serve, with all imports, as written by protoc --include_imports"
@@ -240,8 +248,8 @@ class Settings(ProgramSettings):
     drain_notice: Annotated[Seconds, Subject("Stopping")] = Field(
         3.0,
         ge=0,
-        description="seconds to keep accepting requests after a stop signal if /healthz is polled, so that load"
-        " balancers can send traffic elsewhere",
+        description="seconds to keep accepting requests after a stop signal if /healthz or /readyz is polled, so that"
+        " load balancers can send traffic elsewhere",
     )
     drain_timeout: Seconds = Field(
         10.0, ge=0, description="seconds for requests in progress to finish when the gateway stops"

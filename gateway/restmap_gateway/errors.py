@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 MOST_SHOWN: Final = 100
@@ -67,3 +68,23 @@ class RequestFailed(Exception):
         self.status = status
         self.message = message
         self.headers = headers or {}
+
+
+class Overload(Enum):
+    """A limit of the gateway at which it turns requests away."""
+
+    IN_FLIGHT = "in_flight"
+    """The maximum number of requests in flight."""
+    UNREAD = "unread_responses"
+    """The maximum bytes of responses that clients have not read."""
+    STREAMS = "streams"
+    """The maximum number of open streams."""
+
+
+class Overloaded(RequestFailed):
+    """A limit of the gateway is reached: 503."""
+
+    def __init__(self, overload: Overload, message: str) -> None:
+        """Create the failure; ``message``: text for the client."""
+        super().__init__(503, message)
+        self.overload = overload

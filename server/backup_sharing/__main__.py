@@ -14,6 +14,7 @@ from backup_sharing.identity.configured import CannotIdentify
 from backup_sharing.identity.static import BadTokenFile
 from backup_sharing.listening import CannotListen
 from backup_sharing.store.unusable import UnusableDatabase
+from programkit.admin_port import CannotServeAdmin
 from programkit.certificates import CannotUseTls
 from programkit.lifetime import Lifetime
 from programkit.logs import Lines
@@ -32,7 +33,7 @@ def main() -> None:
     schedule_as_batch()
     try:
         uvloop.run(_serve(settings, lines))
-    except (BadTokenFile, CannotIdentify, CannotUseTls, UnusableDatabase, CannotListen) as error:
+    except (BadTokenFile, CannotIdentify, CannotUseTls, UnusableDatabase, CannotListen, CannotServeAdmin) as error:
         print(f"backup-sharing-server: {error}", file=sys.stderr)  # noqa: T201 - a message for the operator
         raise SystemExit(2) from None
 

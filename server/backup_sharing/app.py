@@ -11,24 +11,31 @@ from typing import Any, Final
 import grpc
 import structlog
 import uuid_utils
+from prometheus_client import CollectorRegistry
 
+from backup_sharing import readyz
 from backup_sharing.config import Settings
 from backup_sharing.identity.configured import providers
 from backup_sharing.identity.interface import GatewayPeers, IdentityProvider
 from backup_sharing.listening import CannotListen, check_free
+from backup_sharing.metrics.server import ServerMetrics
+from backup_sharing.metrics.store import Engine
 from backup_sharing.rpc import access_service, catalog_service, health, reflection, sharing_service, unary
 from backup_sharing.rpc.admission.limits import Limits
 from backup_sharing.rpc.admission.turns import Turns, turns_for
+from backup_sharing.rpc.admission.unknown import UnknownMethods
 from backup_sharing.rpc.health import Health
 from backup_sharing.rpc.multiplexing import admission
 from backup_sharing.rpc.options import server_options
 from backup_sharing.rpc.pipeline import Pipeline, ServedMethod
+from backup_sharing.rpc.standard.health_server import health_server
+from backup_sharing.rpc.status import REASONS
 from backup_sharing.rpc.tls import CertificateFiles
 from backup_sharing.rpc.watching import streams
 from backup_sharing.rpc.watching.rechecks import Rechecks
 from backup_sharing.rpc.watching.slots import WatchSlots
 from backup_sharing.rpc.watching.streams import Streams
-from backup_sharing.rpc.watching.watch_service import WatchEncoding, WatchService
+from backup_sharing.rpc.watching.watch_service import WATCH, WatchEncoding, WatchService
 from backup_sharing.rules.commands import OnConflict
 from backup_sharing.store.batched import BatchedStore
 from backup_sharing.store.engine import system_clock
@@ -38,11 +45,14 @@ from backup_sharing.timers import later
 from backup_sharing.usecases import policy
 from backup_sharing.usecases.access import Accesses
 from backup_sharing.usecases.catalog import Catalog
+from backup_sharing.usecases.census import Census
 from backup_sharing.usecases.history import History
 from backup_sharing.usecases.sharing import SharingLimits, Sharings
 from backup_sharing.usecases.sweeper import Sweeper
 from backup_sharing.usecases.watching.feed import Feed
 from backup_sharing.usecases.watching.watches import Watches
+from programkit.admin_http.readyz import Readyz
+from programkit.admin_port import open_admin_port
 from programkit.garbage import collect_rarely
 from programkit.lifetime import Lifetime
 from restmap.multiplexing.multiplexer import MAX_IN_FLIGHT, Multiplexer
@@ -103,35 +113,46 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
     """Serve until ``lifetime`` requests a stop, then finish the calls in progress.
 
     Raises:
-        BadTokenFile, CannotIdentify, CannotUseTls, UnusableDatabase, CannotListen: the server cannot start.
+        BadTokenFile, CannotIdentify, CannotUseTls, UnusableDatabase, CannotListen, CannotServeAdmin: the server cannot
+            start.
         StoreFailed: the process must end without any clean-up.
     """
     log = structlog.get_logger("server")
     async with AsyncExitStack() as cleanups:
-        identity = providers(settings, cleanups)
+        readiness, registry = Readyz(), CollectorRegistry()
+        await open_admin_port(settings, readiness, registry, cleanups)
+        metrics = None if settings.admin_listen is None else _metrics(settings, registry)
+        identity = providers(settings, cleanups, metrics)
         tls = _tls(settings)
-        store = await _store(settings)
+        store = await _store(settings, metrics)
         cleanups.push_async_callback(store.close)
         served, gateways, traffic = methods(store, settings), GatewayPeers(settings.gateway_peer), Traffic()
-        pipeline = _pipeline(settings, served, identity, gateways)
+        pipeline = _pipeline(settings, served, identity.provider, gateways, metrics)
         serving = Health(store, SERVICES)
         multiplexer = _multiplexer(settings, pipeline, gateways, traffic)
         peers = peer_of if settings.client_ca else unnamed_peer_of
         unaries = unary.handlers(pipeline, served, traffic, peers)
-        watching = Streams(pipeline.reception, *_watch_limits(settings, identity))
-        watches = streams.handlers(watching, _watches(settings, store, pipeline).methods(), traffic, peers)
+        watching = Streams(pipeline.reception, *_watch_limits(settings, identity.provider))
+        feed, census = _feed(store, pipeline, metrics), Census(store, pipeline.turns.reads.turn)
+        watches = streams.handlers(watching, _watches(settings, feed).methods(), traffic, peers)
         calls = (*unaries, *watches, multiplexer.handler(), health.handler(serving, traffic))
-        server = _server(settings, calls, traffic, tls)
+        server = _server(settings, calls, traffic, tls, metrics)
+        await _serve_health(settings, serving, cleanups)
         await server.start()
+        if metrics is not None:
+            metrics.read(pipeline, store, watching, feed, census)
+            cleanups.push_async_callback(_ended, asyncio.create_task(census.run()))
         cleanups.push_async_callback(_ended, asyncio.create_task(Sweeper(store, settings.sweep_interval).run()))
         cleanups.push_async_callback(multiplexer.closed)
         cleanups.push_async_callback(watching.closed)
         cleanups.push_async_callback(_stop, server, settings, store)
         collect_rarely()
+        readiness.serve(readyz.checks(serving, store, identity.states))
         log.info("serving", grpc_listen=settings.grpc_listen)
         await _first(lifetime.stopping(), store.failed.wait())
         log.info("draining")
-        is_watched = serving.is_watched and not store.failed.is_set()
+        is_watched = (serving.is_watched or readiness.is_polled) and not store.failed.is_set()
+        readiness.drain()
         serving.drain()
         multiplexer.drain()
         watching.drain()
@@ -164,7 +185,13 @@ async def _first(*events: Coroutine[Any, Any, object]) -> None:
             task.cancel()
 
 
-async def _store(settings: Settings) -> BatchedStore:
+def _metrics(settings: Settings, registry: CollectorRegistry) -> ServerMetrics:
+    engine: Engine = "postgresql" if file_of(settings.database) is None else "sqlite"
+    types = {name: "server_stream" if name == WATCH else "unary" for name in policy.METHODS}
+    return ServerMetrics(registry, engine, types, [code.name for code in grpc.StatusCode], REASONS)
+
+
+async def _store(settings: Settings, metrics: ServerMetrics | None) -> BatchedStore:
     tuning = Tuning(
         max_waiting=settings.max_waiting_changes,
         patience=settings.busy_timeout,
@@ -174,11 +201,16 @@ async def _store(settings: Settings) -> BatchedStore:
         write_connections=settings.write_connections,
         prepared_statements=settings.prepared_statements,
     )
-    return await open_store(settings.database, tuning, every=settings.migrate)
+    observer = None if metrics is None else metrics.store
+    return await open_store(settings.database, tuning, every=settings.migrate, observer=observer)
 
 
 def _pipeline(
-    settings: Settings, served: Sequence[ServedMethod], identity: IdentityProvider, gateways: GatewayPeers
+    settings: Settings,
+    served: Sequence[ServedMethod],
+    identity: IdentityProvider,
+    gateways: GatewayPeers,
+    metrics: ServerMetrics | None,
 ) -> Pipeline:
     return Pipeline(
         served,
@@ -189,12 +221,17 @@ def _pipeline(
         gateways,
         _turns(settings),
         settings.max_call_seconds,
+        None if metrics is None else metrics.calls,
     )
 
 
-def _watches(settings: Settings, store: BatchedStore, pipeline: Pipeline) -> WatchService:
-    feed = Feed(store, pipeline.turns.reads.turn)
+def _feed(store: BatchedStore, pipeline: Pipeline, metrics: ServerMetrics | None) -> Feed:
+    feed = Feed(store, pipeline.turns.reads.turn, observe=None if metrics is None else metrics.event_read)
     store.hint_to(feed.hint)
+    return feed
+
+
+def _watches(settings: Settings, feed: Feed) -> WatchService:
     return WatchService(Watches(feed, WatchEncoding(), settings.watch_checkpoint))
 
 
@@ -234,19 +271,36 @@ def _server(
     calls: Sequence[grpc.GenericRpcHandler],
     traffic: Traffic,
     tls: CertificateFiles | None,
+    metrics: ServerMetrics | None,
 ) -> grpc.aio.Server:
     # The pipeline refuses excess calls with a proper error; gRPC's own limit is only a fallback.
     most = settings.max_concurrent_calls + settings.max_watches + _BESIDES_CALLS
     server = grpc.aio.server(maximum_concurrent_rpcs=most, options=server_options(settings.max_connections))
-    names = (*SERVICES, health.NAME, reflection.NAME)
-    server.add_generic_rpc_handlers((*calls, reflection.handler(names, traffic)))
+    names = (*SERVICES, health.NAME, *reflection.NAMES)
+    server.add_generic_rpc_handlers((*calls, *reflection.handlers(names, traffic)))
+    if metrics is not None:
+        server.add_generic_rpc_handlers((UnknownMethods(metrics.calls),))
     policy.check_served((*names, MULTIPLEX))
-    check_free(settings.grpc_listen)  # its error message is clearer than gRPC's
+    _listen(server, settings.grpc_listen, tls)
+    return server
+
+
+async def _serve_health(settings: Settings, serving: Health, cleanups: AsyncExitStack) -> None:
+    """Serve health alone on its own port, if that is set; it ends after the calls in progress have finished."""
+    if settings.health_listen is None:
+        return
+    server = health_server(serving)
+    _listen(server, settings.health_listen, None)
+    await server.start()
+    cleanups.push_async_callback(server.stop, None)
+
+
+def _listen(server: grpc.aio.Server, address: str, tls: CertificateFiles | None) -> None:
+    check_free(address)  # its error message is clearer than gRPC's
     try:
         if tls is None:
-            server.add_insecure_port(settings.grpc_listen)
+            server.add_insecure_port(address)
         else:
-            server.add_secure_port(settings.grpc_listen, tls.credentials())
+            server.add_secure_port(address, tls.credentials())
     except RuntimeError as error:
-        raise CannotListen(f"{settings.grpc_listen}: cannot listen there; is it in use?") from error
-    return server
+        raise CannotListen(f"{address}: cannot listen there; is it in use?") from error

@@ -15,6 +15,8 @@ from backup_sharing.password_advice import ADVICE
 from backup_sharing.store.opening import checked
 from backup_sharing.usecases.policy import ROLES
 from programkit import settings
+from programkit.admin_http import options
+from programkit.admin_http.options import AdminAllow, AdminHosts, AdminListen
 from programkit.settings import (
     LOOPBACK,
     SPLIT,
@@ -107,6 +109,14 @@ def _incomplete(given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "keystone_url", "has no TLS or is missing beside --keystone-ca; expected https://HOST[:PORT][/PATH]"
     if not (is_insecure or _is_confidential(str(given.get("keystone_url") or ""))):
         yield "keystone_url", "would receive tokens in plain text; expected https, or --insecure"
+    yield from _probe_ports(given, listen)
+
+
+def _probe_ports(given: Mapping[str, Any], grpc_listen: str) -> Iterator[tuple[str, str]]:
+    health = str(given.get("health_listen") or "")
+    if health == grpc_listen:
+        yield "health_listen", "is also the address of --grpc-listen; choose another port"
+    yield from options.incomplete(given, {"--grpc-listen": grpc_listen, "--health-listen": health})
 
 
 class Settings(ProgramSettings):
@@ -126,6 +136,14 @@ class Settings(ProgramSettings):
         None, description="PEM file with the CA that signed the peers' certificates; if set, peers need a certificate"
     )
     insecure: bool = Field(False, description="allow plain text: gRPC on any address, and a Keystone without TLS")
+    health_listen: Annotated[Address | None, Subject("Administration")] = Field(
+        None,
+        description="HOST:PORT or unix:PATH to serve nothing but grpc.health.v1 on, in plain text: for probes that have"
+        " no certificate for --client-ca",
+    )
+    admin_listen: AdminListen = Field(None)
+    admin_allow: AdminAllow = Field([])
+    admin_host: AdminHosts = Field([])
     database: Annotated[Database, Subject("Database")] = Field(
         description="SQLite file, created if missing, or postgresql://USER@HOST/NAME; of several hosts, the server"
         " uses the one that accepts writes"
@@ -297,7 +315,7 @@ class Settings(ProgramSettings):
         1.0,
         ge=0,
         description="seconds to keep accepting calls while draining, so that health watchers can send calls"
-        " elsewhere; skipped if nobody watches the health",
+        " elsewhere; skipped if nobody watches the health or polls /readyz",
     )
     drain_timeout: Seconds = Field(
         10.0, ge=0, description="seconds for calls in progress to finish when the server stops"

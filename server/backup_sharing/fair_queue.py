@@ -32,6 +32,7 @@ class FairQueue:
         self._waiting_per_key = waiting_per_key
         self._refusal = refusal
         self._taken = 0
+        self._waiters = 0
         self._keys: dict[str, _Key] = {}
         """Keys that have a turn or a waiter."""
         self._ready: OrderedDict[str, _Key] = OrderedDict()
@@ -41,6 +42,16 @@ class FairQueue:
     def is_idle(self) -> bool:
         """Whether the queue has neither a turn nor a waiter."""
         return not self._keys and not self._taken
+
+    @property
+    def taken(self) -> int:
+        """Total cost of all current turns."""
+        return self._taken
+
+    @property
+    def waiting(self) -> int:
+        """Number of waiters."""
+        return self._waiters
 
     def turn(self, key: str, cost: int = 1) -> Turn:
         """Return a turn for ``async with``.
@@ -74,6 +85,7 @@ class FairQueue:
         self._keys[name] = key
         waiter = _Waiter(cost)
         key.waiting[waiter] = None
+        self._waiters += 1
         self._line_up(name, key)
         try:
             await waiter.given
@@ -82,6 +94,7 @@ class FairQueue:
                 self.leave(name, cost)
             else:
                 del key.waiting[waiter]
+                self._waiters -= 1
                 self._changed(name, key)
             raise
 
@@ -106,6 +119,7 @@ class FairQueue:
             if self._taken and self._taken + waiter.cost > self._slots:
                 return  # no waiter overtakes this one, or small turns would starve a large one
             del self._ready[name], key.waiting[waiter]
+            self._waiters -= 1
             self._taken += waiter.cost
             key.taken += waiter.cost
             waiter.has_turn = True

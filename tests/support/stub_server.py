@@ -22,6 +22,8 @@ WATCH = "/backupsharing.v2.BackupAccessService/WatchSharings"
 DETAILS = "grpc-status-details-bin"
 PROBED = "/grpc.health.v1.Health/Check"
 """The gateway calls this method to probe for gRPC."""
+HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
+"""The gateway watches this; a server that lacks it counts as healthy while it is connected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ class StubServer(grpc.GenericRpcHandler):  # type: ignore[misc] # the library ha
             released.set()
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
-        if self._behaviour is None:
+        if self._behaviour is None or details.method == HEALTH_WATCH:
             return None
 
         def handle(request: bytes, context: Context) -> bytes:

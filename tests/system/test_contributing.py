@@ -107,7 +107,8 @@ def changed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Changed]:
     assert done.returncode == 0, done.stdout + done.stderr
     listen, grpc_listen = free_address(), free_address()
     with Programs(PYTHONPATH=path) as programs:
-        addresses = ("--listen", listen, "--grpc-listen", grpc_listen)
+        admin = ("--admin-listen", free_address(), "--grpc-admin-listen", free_address())
+        addresses = ("--listen", listen, "--grpc-listen", grpc_listen, *admin)
         demo = programs.start("backup_sharing.admin.cli", "demo", *addresses, "--data", str(folder / "data"))
         demo.wait_for("Ctrl-C stops it")
         yield Changed(folder, variables, Rest(listen), grpc_listen)

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.outside
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*/README.md"))]
 DIRECTIVES = ("not run", "fails", "keeps running", "setup")
 _BLOCK = re.compile(r"((?:^<!-- [^\n]* -->\n)*)^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_ADDRESS = re.compile(r"\b(?:127\.0\.0\.1|0\.0\.0\.0|localhost):(8080|50051|8443)\b")
+_ADDRESS = re.compile(r"\b(?:127\.0\.0\.1|0\.0\.0\.0|localhost):(8080|8081|50051|50052|8443)\b")
 READY = ('"event":"serving"', "Ctrl-C stops it")
 """Output of our programs once they accept calls."""
 
@@ -89,6 +89,7 @@ class Reader:
     def here(self, text: str) -> str:
         """Return the text with free addresses and without commands that reinstall the packages."""
         demo = f"backup-sharing demo --listen {self.address('8080')} --grpc-listen {self.address('50051')}"
+        demo += f" --admin-listen {self.address('8081')} --grpc-admin-listen {self.address('50052')}"
         text = re.sub(r"^(?:make run|backup-sharing demo)$", demo, text, flags=re.MULTILINE)
         return _ADDRESS.sub(lambda match: self._same_host(match[0], match[1]), text)
 
@@ -141,7 +142,7 @@ class Reader:
 
 def needs_the_demo(blocks: list[Block]) -> bool:
     starts_its_own = any("keeps running" in block.directives for block in blocks)
-    return not starts_its_own and any("demo-" in block.text for block in blocks)
+    return not starts_its_own and any("demo-" in block.text or ":8081" in block.text for block in blocks)
 
 
 @pytest.fixture(scope="module")

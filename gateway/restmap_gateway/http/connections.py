@@ -53,7 +53,21 @@ class Connections:
         self._waiting: dict[Closable, None] = {}
         self._unfinished: dict[Closable, int] = {}
         self._unfinished_bytes = 0
+        self.refused = 0
+        """Number of connections refused at a limit so far."""
+        self.closed_early = 0
+        """Number of idle connections closed at a limit so far."""
         self._log = RateLimitedLog("restmap_gateway.http.connections", burst=20, per_second=1.0)
+
+    @property
+    def number(self) -> int:
+        """Return the number of open connections, including TLS handshakes."""
+        return len(self._clients)
+
+    @property
+    def waiting(self) -> int:
+        """Return the number of idle connections."""
+        return len(self._waiting)
 
     def opened(self, connection: Closable, client: str, instead_of: Closable | None = None) -> bool:
         """Register a new idle connection; return False if it is over a limit.
@@ -120,9 +134,11 @@ class Connections:
 
     def _close(self, connection: Closable, why: str) -> None:
         self.closed(connection)
+        self.closed_early += 1
         connection.abort()
         self._log.warning("connection closed", why=why)
 
     def _refused(self, why: str) -> bool:
+        self.refused += 1
         self._log.warning("connection refused", why=why, connections=len(self._clients))
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiohttp.web import BaseRequest
 
-from restmap_gateway.errors import RequestFailed
+from restmap_gateway.errors import Overload, Overloaded
 from restmap_gateway.http.connection import Connection
 from restmap_gateway.http.unwritten import Unwritten
 
@@ -28,10 +28,11 @@ class InFlight:
         """Return if another request may begin.
 
         Raises:
-            RequestFailed: 503.
+            Overloaded: 503.
         """
         if self.count >= self._most:
-            raise RequestFailed(503, "More requests are being answered than this gateway takes; try again later.")
+            message = "More requests are being answered than this gateway takes; try again later."
+            raise Overloaded(Overload.IN_FLIGHT, message)
         self._unwritten.check_room()
 
 
@@ -55,7 +56,7 @@ class InFlightRequest:
         """Note that the request is complete.
 
         Raises:
-            RequestFailed: 503, too many requests are in flight.
+            Overloaded: 503, too many requests are in flight.
         """
         if not self._was_whole:  # otherwise nothing has changed since the check at the start
             self._in_flight.check()

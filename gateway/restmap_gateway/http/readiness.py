@@ -1,4 +1,4 @@
-"""Readiness for a load balancer in front: ready until this process is about to stop."""
+"""Readiness for a load balancer in front: ready while a server can be reached and this process does not stop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ _READY: Final = Page("application/json", b'{"status":"SERVING"}', {"Cache-Contro
 class Readiness:
     """Reports readiness and remembers the last poll."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, why_unreachable: Callable[[], str | None], clock: Callable[[], float] = time.monotonic) -> None:
+        """Report not ready while ``why_unreachable`` returns a reason; it must ask no server."""
+        self._why_unreachable = why_unreachable
         self._clock = clock
         self._polled_at: float | None = None
         self.is_draining = False
@@ -40,9 +42,11 @@ class Readiness:
         """Return the page that reports readiness.
 
         Raises:
-            RequestFailed: 503, this process is about to stop.
+            RequestFailed: 503, this process is about to stop, or no server can be reached.
         """
         self._polled_at = self._clock()
         if self.is_draining:
             raise RequestFailed(503, "This gateway is about to stop.")
+        if (why := self._why_unreachable()) is not None:
+            raise RequestFailed(503, why)
         return _READY

@@ -6,12 +6,13 @@ import time
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Protocol
 
 import structlog
 from aiohttp import HttpVersion10, HttpVersion11, web
 
 from programkit.rate_limited_log import RateLimitedLog
-from restmap_gateway.errors import InvalidRequest, RequestFailed, shortened
+from restmap_gateway.errors import InvalidRequest, Overload, Overloaded, RequestFailed, shortened
 from restmap_gateway.http.aiohttp_handler import MOST_HEADERS, Malformed, why_malformed
 from restmap_gateway.http.connection import Connection, HeadersTooLarge, Patience
 from restmap_gateway.http.connections import Connections
@@ -26,7 +27,7 @@ from restmap_gateway.transcode.failures import Failures
 from restmap_gateway.transcode.http_response import HttpResponse, Stamp
 from restmap_gateway.transcode.metadata import RequestIds
 from restmap_gateway.transcode.pages import COMPRESS_FROM
-from restmap_gateway.transcode.target import logged_path
+from restmap_gateway.transcode.target import ROUTE, logged_path
 
 Respond = Callable[[web.BaseRequest, str, Callable[[], None]], Awaitable[HttpResponse | web.StreamResponse]]
 """Handles a request with its id. Calls the function when the request is complete; that call may raise a refusal."""
@@ -40,6 +41,29 @@ _UNKNOWN_METHOD = "unknown"
 """Value in the log for any other method than the known ones."""
 
 _LONGEST_CAUSE = 500
+
+
+class RequestObserver(Protocol):
+    """Receives measurements of requests. Its methods must return at once and raise nothing."""
+
+    def handled(self, method: str, route: str, status: int, seconds: float) -> None:
+        """A request was answered.
+
+        Args:
+            method: HTTP method, as sent by the client.
+            route: path template or page; empty if none matched.
+            status: status of the response; 499: the client is gone.
+            seconds: duration, from the complete headers.
+        """
+        ...
+
+    def turned_away(self, overload: Overload) -> None:
+        """A request was refused because a limit of the gateway is reached."""
+        ...
+
+    def malformed(self, status: int) -> None:
+        """A request was refused that is not HTTP, or did not arrive in time."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +93,7 @@ class HttpServer(web.Server):
         stamp: Stamp,
         on_drain: Callable[[], None],
         methods: Collection[str],
+        observer: RequestObserver | None = None,
     ) -> None:
         """Create the server.
 
@@ -83,9 +108,11 @@ class HttpServer(web.Server):
             stamp: makes the headers that every response has.
             on_drain: called when no more requests are accepted, before the wait for those in progress.
             methods: HTTP methods of the rules; ``*`` for any.
+            observer: receives measurements.
         """
         super().__init__(self._handle, handler_cancellation=True)
         self._respond = respond
+        self._observer = observer
         self._failures = failures
         self._request_ids = request_ids
         self._cors = cors
@@ -111,6 +138,11 @@ class HttpServer(web.Server):
             connection.take_any_method()
         return connection
 
+    @property
+    def in_flight(self) -> int:
+        """Return the number of requests in flight."""
+        return self._in_flight.count
+
     def pre_shutdown(self) -> None:
         """Accept no more requests."""
         self._on_drain()
@@ -126,6 +158,8 @@ class HttpServer(web.Server):
     def _refuse(self, status: int, exc: BaseException | None) -> web.StreamResponse:
         """Return the response to a request that aiohttp itself refuses."""
         status, message = self._refusal(status, exc)
+        if self._observer is not None:
+            self._observer.malformed(status)
         request_id = self._request_ids.new()
         # Do not log the text of the exception: it quotes the invalid line, which can contain a token.
         self._garbage.info("refused", status=status, cause=type(exc).__name__, request_id=request_id)
@@ -167,7 +201,10 @@ class HttpServer(web.Server):
             return response
         finally:
             turn.end()
-            self._log_request(request, request_id, turn, done, began)
+            seconds = time.perf_counter() - began
+            if self._observer is not None:
+                self._observer.handled(request.method, request.get(ROUTE) or "", done.status, seconds)
+            self._log_request(request, request_id, turn, done, seconds)
 
     async def _response(
         self, request: web.BaseRequest, request_id: str, answer: HttpResponse
@@ -190,7 +227,7 @@ class HttpServer(web.Server):
         return answer, whole(request, answer.status, stamped, body)
 
     def _log_request(
-        self, request: web.BaseRequest, request_id: str, turn: InFlightRequest, answer: HttpResponse, began: float
+        self, request: web.BaseRequest, request_id: str, turn: InFlightRequest, answer: HttpResponse, seconds: float
     ) -> None:
         # Unauthenticated clients could fill the disk: such a line is several times as large as the request.
         log = self._log if turn.is_for_server and answer.status != _UNAUTHORIZED else self._rare_log
@@ -201,7 +238,7 @@ class HttpServer(web.Server):
             status=answer.status,
             reason=answer.reason or None,
             cause=shortened(answer.cause, _LONGEST_CAUSE) if answer.cause else None,
-            ms=round((time.perf_counter() - began) * 1000, 2),
+            ms=round(seconds * 1000, 2),
             request_id=answer.request_id or request_id,
             client_request_id=self._request_ids.of_client(request.headers),
             client=request.remote,
@@ -221,6 +258,8 @@ class HttpServer(web.Server):
         except (InvalidRequest, RequestFailed) as failure:
             # Failures after this point are 500 to 504. Earlier failures cost the client little, so their log lines are
             # limited.
+            if isinstance(failure, Overloaded) and self._observer is not None:
+                self._observer.turned_away(failure.overload)
             turn.is_for_server = isinstance(failure, RequestFailed) and failure.status >= 500 and turn.is_for_server
             return self._failures.of_request(failure, request_id)
         except ConnectionResetError:

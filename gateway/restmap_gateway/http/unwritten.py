@@ -9,7 +9,7 @@ from typing import Final
 from aiohttp.web import BaseRequest
 
 from programkit.rate_limited_log import RateLimitedLog
-from restmap_gateway.errors import RequestFailed
+from restmap_gateway.errors import Overload, Overloaded
 from restmap_gateway.http.connection import Connection
 
 LARGE: Final = 16 * 1024
@@ -39,10 +39,11 @@ class Unwritten:
         """Return if a response of this many bytes (0: of any size) may be written.
 
         Raises:
-            RequestFailed: 503.
+            Overloaded: 503.
         """
         if not self._has_room(size):
-            raise RequestFailed(503, "More answers wait to be read than this gateway holds; try again later.")
+            message = "More answers wait to be read than this gateway holds; try again later."
+            raise Overloaded(Overload.UNREAD, message)
 
     async def write(self, request: BaseRequest, size: int, writing: Awaitable[object]) -> None:
         """Write a response, or a piece of one, of this many bytes; return when it is handed to the socket.

@@ -18,7 +18,7 @@ from restmap_gateway.transcode.http_response import HttpResponse
 from restmap_gateway.transcode.metadata import RequestMetadata
 from restmap_gateway.transcode.pages import MakePage, Page
 from restmap_gateway.transcode.stream import StreamingCalls, check_accepts_stream
-from restmap_gateway.transcode.target import path_and_query
+from restmap_gateway.transcode.target import ROUTE, path_and_query
 from restmap_gateway.transcode.unary import UnaryCalls
 
 _READING: Final = frozenset({"GET", "HEAD"})
@@ -79,13 +79,17 @@ class Rest:
         """
         path, query = path_and_query(request)
         if make_page := self._page_for(request, path):
+            request[ROUTE] = path
             return _page(request, await make_page())
         match = self._match(request.method, path)
         if isinstance(match, HttpResponse):
             return match
         endpoint = match.target
         if isinstance(endpoint, Unserved):
+            if endpoint.template is not None:
+                request[ROUTE] = endpoint.template.text
             raise RequestFailed(501, f"This gateway cannot serve {endpoint.method}: {endpoint.reason}.")
+        request[ROUTE] = endpoint.rule.template.text
         streaming = endpoint.method.server_streaming
         if endpoint.write_content is None:
             check_accepts_stream(request.headers) if streaming else headers.check_accepts_json(request.headers)

@@ -20,7 +20,7 @@ from aiohttp import web
 from google.protobuf.message import DecodeError, Message
 
 from restmap_gateway.crossing.outward import ResponseHeaders, add_sent
-from restmap_gateway.errors import RequestFailed
+from restmap_gateway.errors import Overload, Overloaded, RequestFailed
 from restmap_gateway.json_map import dumps
 from restmap_gateway.json_map.line_form import LineForm
 from restmap_gateway.transcode import headers
@@ -156,6 +156,11 @@ class StreamingCalls:
         self._is_draining = False
         self._log = structlog.get_logger("restmap_gateway.transcode.stream")
 
+    @property
+    def number(self) -> int:
+        """Return the number of open streams."""
+        return len(self._open)
+
     def drain(self) -> None:
         """End every stream with a failure that asks for a reconnect: streams can be endless, so none is awaited."""
         self._is_draining = True
@@ -168,7 +173,7 @@ class StreamingCalls:
         Return a failure if it is found before anything was sent.
 
         Raises:
-            RequestFailed: 503, too many streams are open.
+            Overloaded: 503, too many streams are open.
         """
         layout = _layout(call)
         # The last header is for nginx, which otherwise keeps records until it has many.
@@ -178,7 +183,8 @@ class StreamingCalls:
         if call.request.method == "HEAD":
             return response
         if len(self._open) >= self._most:
-            raise RequestFailed(503, "More streams are open than this gateway takes; try again later.")
+            message = "More streams are open than this gateway takes; try again later."
+            raise Overloaded(Overload.STREAMS, message)
         async with self._stream(call) as stream:
             try:
                 await self._pass_on(call, stream, response, layout)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from aiohttp.web import BaseRequest
+from typing import Final
+
+from aiohttp.web import BaseRequest, RequestKey
 
 from restmap_gateway.errors import shortened
 from restmap_gateway.transcode.failures import printable
 
 _LONGEST_LOGGED = 256
+
+ROUTE: Final = RequestKey("route", str)
+"""The path template, or the page, that a request has matched; absent while it has matched none."""
 
 
 def path_and_query(request: BaseRequest) -> tuple[str, str]:

@@ -14,7 +14,7 @@ import grpc
 import structlog
 
 from restmap_gateway.errors import RequestFailed
-from restmap_gateway.upstream.health import HealthWatch, ServerState
+from restmap_gateway.upstream.health import HealthWatch, ServerHealth, ServerState
 from restmap_gateway.upstream.multiplex import SerializedCall, StreamBroken
 from restmap_gateway.upstream.reply import Metadata, Reply
 from restmap_gateway.upstream.resolver import Resolver
@@ -107,6 +107,19 @@ class Balancer:
         self._one_serves = asyncio.Event()
         self._log = structlog.get_logger("restmap_gateway.upstream.balancer")
 
+    @property
+    def states(self) -> Sequence[tuple[str, ServerState]]:
+        """Return the state of each server, with the configured target to which it belongs."""
+        return [(server.address.configured, server.state) for server in self._servers]
+
+    @property
+    def servers(self) -> Sequence[ServerHealth]:
+        """The health of each server."""
+        return [
+            ServerHealth(each.address.target, each.state, is_connected=each.upstream.is_connected)
+            for each in self._servers
+        ]
+
     async def start(self) -> None:
         """Look for servers; return when one accepts calls, or after a second without one."""
         self._begin(self._keep_resolved())
@@ -179,6 +192,7 @@ class Balancer:
             await asyncio.sleep(AGAIN_SECONDS)
         if asyncio.get_running_loop().time() >= unary.deadline:
             return reply
+        self._settings.counts.retries += 1
         again = await self._pick(healthy or self._servers).attempt(unary, by_itself=True)
         return of_both(reply, again) if again is not None else reply
 

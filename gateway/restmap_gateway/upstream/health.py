@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import IntEnum
 
 import grpc
@@ -33,6 +34,23 @@ class ServerState(IntEnum):
     """The server reports that it accepts no calls, for now or because it is about to stop."""
     UNREACHABLE = 3
     """There is no connection to the server."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerHealth:
+    """What is known of a server without asking it."""
+
+    address: str
+    """Address of the server, as gRPC's target."""
+    state: ServerState
+    """State by its watch."""
+    is_connected: bool
+    """Whether its channel is connected; calls may succeed although the watch has no answer."""
+
+    @property
+    def is_reached(self) -> bool:
+        """Return whether the server can be reached."""
+        return self.is_connected or self.state in (ServerState.SERVING, ServerState.NOT_SERVING)
 
 
 class HealthWatch:

@@ -10,6 +10,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from multiplex.v1 import multiplex_pb2 as pb
+from restmap_gateway.upstream.counts import UpstreamCounts
 from restmap_gateway.upstream.reply import Metadata, Reply
 
 METHOD = "/multiplex.v1.MultiplexService/Multiplex"
@@ -57,8 +58,9 @@ class SerializedCall:
 class MultiplexStream:
     """One stream to a server, from its first frame to its end."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        """Open a stream; it is ready when the server says so."""
+    def __init__(self, channel: grpc.aio.Channel, counts: UpstreamCounts | None = None) -> None:
+        """Open a stream; it is ready when the server says so. ``counts``: where frames are counted."""
+        self._counts = counts or UpstreamCounts()
         multicallable: grpc.aio.StreamStreamMultiCallable[pb.MultiplexRequest, bytes]
         # Without a deserializer: gRPC would only log an invalid frame and wait for an end of the stream that may never
         # come.
@@ -154,7 +156,9 @@ class MultiplexStream:
             self._break(code, message)
 
     def _take(self, frame: pb.MultiplexResponse) -> None:
+        self._counts.frames_received += 1
         if frame.max_in_flight and self.is_opening:
+            self._counts.streams_opened += 1
             self._max_in_flight = frame.max_in_flight
             self.is_ready, self.is_opening = True, False
         if frame.draining:
@@ -194,12 +198,14 @@ class MultiplexStream:
             call.timeout_ms = min(max(round((deadline - now) * 1000), 1), _MOST_MILLISECONDS)
             frame.calls.append(call)
             size += more
+        self._counts.frame_sent(len(frame.calls))
         return frame
 
     def _break(self, code: grpc.StatusCode, message: str) -> None:
         if self.broken is not None:
             return
         self._stream.cancel()
+        self._counts.streams_ended += not self.is_opening
         self.is_ready = self.is_opening = False
         self.broken = StreamBroken(code, message)
         self._to_write.set()
@@ -216,8 +222,9 @@ class MultiplexStream:
 class Multiplexing:
     """Keeps a stream to a server and opens another when it ends; calls do not wait for that."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        """Create it without a stream; the first call opens one."""
+    def __init__(self, channel: grpc.aio.Channel, counts: UpstreamCounts) -> None:
+        """Create it without a stream; the first call opens one. ``counts``: where frames are counted."""
+        self._counts = counts
         self._channel = channel
         self._stream: MultiplexStream | None = None
         self._ending: list[MultiplexStream] = []
@@ -255,7 +262,7 @@ class Multiplexing:
         self._stream = None
         if now >= self._open_after:
             self._ending = [each for each in self._ending if each.broken is None]
-            self._stream = MultiplexStream(self._channel)
+            self._stream = MultiplexStream(self._channel, self._counts)
 
 
 def _give_up(answered: asyncio.Future[pb.Answer | None]) -> None:

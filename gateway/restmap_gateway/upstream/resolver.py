@@ -8,10 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 
+from restmap_gateway.upstream.server_address import DNS as DNS
 from restmap_gateway.upstream.server_address import ServerAddress
-
-DNS = "dns:///"
-"""Prefix of a target that means all addresses of a name."""
 
 _LOOK_UP_SECONDS = 5.0
 """Maximum seconds for a DNS lookup."""

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+DNS: Final = "dns:///"
+"""Prefix of a target that means all addresses of a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +17,11 @@ class ServerAddress:
     """``HOST:PORT`` or ``unix:PATH``."""
     found_as: str = ""
     """``HOST:PORT`` that was looked up in DNS; the certificate has this host. Empty: the target itself."""
+
+    @property
+    def configured(self) -> str:
+        """Return the target of the settings to which this server belongs: itself, or ``dns:///HOST:PORT``."""
+        return f"{DNS}{self.found_as}" if self.found_as else self.target
 
     @property
     def host(self) -> str:

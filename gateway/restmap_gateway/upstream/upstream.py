@@ -6,12 +6,13 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import grpc
 
 from restmap_gateway.errors import RequestFailed
+from restmap_gateway.upstream.counts import UpstreamCounts
 from restmap_gateway.upstream.multiplex import Multiplexing, SerializedCall, StreamBroken
 from restmap_gateway.upstream.probe import Probe
 from restmap_gateway.upstream.reply import Metadata, Reply
@@ -88,6 +89,8 @@ class ConnectionSettings:
     """Additional channel options."""
     initial_metadata: bool = False
     """Whether the reply to a successful call has the initial metadata too; those of a failed call are always there."""
+    counts: UpstreamCounts = field(default_factory=UpstreamCounts)
+    """Where everything is counted that is sent over these connections."""
 
 
 class Upstream:
@@ -105,7 +108,7 @@ class Upstream:
         self._channel = self._new_channel()
         own = (("grpc.use_local_subchannel_pool", 1),)  # channels of the same pool share a connection
         self._streaming = StreamChannels(self._channel, lambda: self._new_channel(own))
-        self._multiplexing = Multiplexing(self._channel) if self._settings.multiplex else None
+        self._multiplexing = Multiplexing(self._channel, self._settings.counts) if self._settings.multiplex else None
         self._multicallables: dict[str, grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
 
     def _new_channel(self, more: Sequence[tuple[str, int]] = ()) -> grpc.aio.Channel:
@@ -159,11 +162,13 @@ class Upstream:
             except StreamBroken as error:
                 broken = lost(error)
                 reply = None if repeatable else broken
+                self._settings.counts.retries += repeatable
             if reply is None:
                 reply = await self.single(unary)
                 if repeatable and is_broken(reply):
                     # The connection failed, not the server; gRPC may have reconnected by now.
                     broken = reply
+                    self._settings.counts.retries += 1
                     await asyncio.sleep(AGAIN_SECONDS)
                     reply = await self.single(unary)
             return reply if broken is None else of_both(broken, reply)
@@ -186,6 +191,7 @@ class Upstream:
             TimeoutError: there is no reply at the time to give up.
             RequestFailed: as in `call`.
         """
+        self._settings.counts.singles += 1
         multicallable = self._multicallables.get(unary.method)
         if multicallable is None:
             multicallable = self._multicallables[unary.method] = self._channel.unary_unary(unary.method)

@@ -34,7 +34,8 @@ def not_empty(context: click.Context, option: click.Parameter, value: str | None
     return value
 
 
-def _number(context: click.Context, option: click.Parameter, value: float) -> float:
+def number(context: click.Context, option: click.Parameter, value: float) -> float:
+    """Reject ``nan``, which no range excludes."""
     del context, option
     if math.isnan(value):
         raise click.BadParameter("nan is not a number of seconds")
@@ -59,7 +60,7 @@ _CALLER = (
                  show_envvar=True, help="Token of the project. Without it: log in to Keystone with OS_AUTH_URL etc."),
     click.option("--project", envvar=["OS_PROJECT_ID"], default="", show_default=False, show_envvar=True,
                  help="Id of the caller's project."),
-    click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=30.0, callback=_number,
+    click.option("--timeout", type=click.FloatRange(min=0, min_open=True), default=30.0, callback=number,
                  help="Seconds for a call, including all retries."),
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from backupsharing.commands import access, events, sharings
+from backupsharing.commands import access, events, health, sharings
 
 ADDED: Final = "backupsharing.commands"
 """Group of the entry points that add commands: each has a command's name and its `click.Command`."""
@@ -57,8 +57,9 @@ def _added() -> dict[str, EntryPoint]:
 def main() -> None:
     """Share volume backups between cloud projects.
 
-    share, cancel, list, show, count, check, history and watch call the service over the
-    network. If the package backup-sharing is installed, there are also commands to try and to administer the service.
+    share, cancel, list, show, count, check, history, watch and health call the service over
+    the network. If the package backup-sharing is installed, there are also commands to try and to administer the
+    service.
     The programs backup-sharing-server and backup-sharing-gateway run the service.
     """
     # Libraries log what they raise as well, and Python would write that to the terminal.
@@ -66,7 +67,7 @@ def main() -> None:
         logging.root.addHandler(logging.NullHandler())
 
 
-for _command in (*sharings.COMMANDS, *access.COMMANDS, *events.COMMANDS):
+for _command in (*sharings.COMMANDS, *access.COMMANDS, *events.COMMANDS, *health.COMMANDS):
     main.add_command(_command)
 
 

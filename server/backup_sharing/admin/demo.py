@@ -15,6 +15,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from backup_sharing.admin import demo_example
+from backup_sharing.admin.demo_example import Addresses
 from backup_sharing.exit_status import DISK_FAILED
 from backup_sharing.identity.static import BadTokenFile, add_token
 from backup_sharing.listening import CannotListen, check_free
@@ -36,19 +37,22 @@ class DemoFailed(Exception):
 @click.command()
 @click.option("--listen", default="127.0.0.1:8080", help="HOST:PORT for REST; loopback only.")
 @click.option("--grpc-listen", default="127.0.0.1:50051", help="HOST:PORT for gRPC; loopback only.")
+@click.option("--admin-listen", default="127.0.0.1:8081", help="HOST:PORT for the gateway's health and metrics.")
+@click.option("--grpc-admin-listen", default="127.0.0.1:50052", help="HOST:PORT for the server's health and metrics.")
 @click.option("--data", type=click.Path(path_type=Path), default=Path("data"), help="Folder for database and tokens.")
-def demo(listen: str, grpc_listen: str, data: Path) -> None:
+def demo(listen: str, grpc_listen: str, admin_listen: str, grpc_admin_listen: str, data: Path) -> None:
     """Run server and gateway on this machine, with the documented example data.
 
     Both stop together. All data stays in the data folder; the next run of the demo uses it again.
     """
     try:
-        sys.exit(asyncio.run(run_demo(listen, grpc_listen, data)))
+        addresses = Addresses(listen, grpc_listen, admin_listen, grpc_admin_listen)
+        sys.exit(asyncio.run(run_demo(addresses, data)))
     except DemoFailed as error:
         raise click.ClickException(str(error)) from None
 
 
-async def run_demo(listen: str, grpc_listen: str, data: Path) -> int:
+async def run_demo(addresses: Addresses, data: Path) -> int:
     """Run until a signal arrives or a process ends; return the exit code.
 
     A server that ends with `DISK_FAILED` is restarted up to `MOST_RECOVERIES` times: the new one recovers the database.
@@ -57,14 +61,7 @@ async def run_demo(listen: str, grpc_listen: str, data: Path) -> int:
     Raises:
         DemoFailed: an address is not on loopback, the folder cannot be used, or a process does not start.
     """
-    for address in (listen, grpc_listen):
-        _check_loopback(address)
-        try:
-            check_free(address)
-        except CannotListen as error:
-            raise DemoFailed(str(error)) from error
-    if listen == grpc_listen:
-        raise DemoFailed(f"{listen}: REST and gRPC cannot share an address; choose another port for one of them")
+    _check(addresses)
     tokens = _write_tokens(data)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -74,21 +71,34 @@ async def run_demo(listen: str, grpc_listen: str, data: Path) -> int:
         database = data / "backup-sharing.db"
         files = ("--database", str(database), "--migrate", "--tokens", str(tokens))
         # No drain notice: there is no other server to send calls to.
-        arguments = ("--grpc-listen", grpc_listen, *files, "--drain-notice", "0")
+        listening = ("--grpc-listen", addresses.grpc, "--admin-listen", addresses.server_admin)
+        arguments = (*listening, *files, "--drain-notice", "0")
         processes.append(await _start("server", data, *arguments))
-        async with grpc.aio.insecure_channel(grpc_listen) as channel:
+        async with grpc.aio.insecure_channel(addresses.grpc) as channel:
             await _until(_server_ready(channel), processes[0], stop, data)
             await demo_example.seed(channel)
             shared = await demo_example.is_shared(channel)
-        processes.append(
-            await _start("gateway", data, "--listen", listen, "--upstream", grpc_listen, "--drain-notice", "0")
-        )
-        await _until(_gateway_ready(listen), processes[1], stop, data)
+        serving = ("--listen", addresses.rest, "--admin-listen", addresses.gateway_admin, "--upstream", addresses.grpc)
+        processes.append(await _start("gateway", data, *serving, "--drain-notice", "0"))
+        await _until(_gateway_ready(addresses.rest), processes[1], stop, data)
         if not stop.is_set():
-            click.echo(demo_example.banner(f"http://{listen}", grpc_listen, data, shared=shared))
+            click.echo(demo_example.banner(addresses, data, shared=shared))
         return await _keep_running(processes, stop, data, arguments)
     finally:
         await _stop(processes)
+
+
+def _check(addresses: Addresses) -> None:
+    seen: set[str] = set()
+    for address in (addresses.rest, addresses.grpc, addresses.gateway_admin, addresses.server_admin):
+        _check_loopback(address)
+        try:
+            check_free(address)
+        except CannotListen as error:
+            raise DemoFailed(str(error)) from error
+        if address in seen:
+            raise DemoFailed(f"{address}: is given twice, for different uses; choose another port for one of them")
+        seen.add(address)
 
 
 def _check_loopback(address: str) -> None:

@@ -108,8 +108,19 @@ async def is_shared(channel: grpc.aio.Channel) -> bool:
     return (await stub.CountSharings(request, metadata=(("x-auth-token", "demo-owner"),))).count > 0
 
 
-def banner(url: str, grpc_address: str, data: Path, *, shared: bool) -> str:
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """HOST:PORT of each port of the demo."""
+
+    rest: str
+    grpc: str
+    gateway_admin: str
+    server_admin: str
+
+
+def banner(addresses: Addresses, data: Path, *, shared: bool) -> str:
     """Return an introduction with examples to paste into a terminal."""
+    url = f"http://{addresses.rest}"
     path = f"{url}/v2/{OWNER}/os-vendor-backup-sharing"
     share = f"""# Share a backup with two projects
 curl -sS -X POST {path} \\
@@ -123,7 +134,7 @@ curl -sS -X DELETE '{path}/{SHARED_BACKUP}?is_backup_id=true' -H 'X-Auth-Token: 
 {sys.executable} - <<'END'
 import grpc
 from backupsharing.v2 import backup_sharing_pb2 as pb, backup_sharing_pb2_grpc as rpc
-with grpc.insecure_channel("{grpc_address}") as channel:
+with grpc.insecure_channel("{addresses.grpc}") as channel:
     request = pb.ListSharingsRequest(project_id="{RECIPIENT}", share_to_me=True)
     print(rpc.BackupSharingServiceStub(channel).ListSharings(request, metadata=[("x-auth-token", "demo-recipient")]))
 END"""
@@ -137,8 +148,10 @@ END"""
     )
     examples = "\n\n".join(steps)
     return f"""
-backup-sharing is running: REST on {url}, gRPC on {grpc_address}.
+backup-sharing is running: REST on {url}, gRPC on {addresses.grpc}.
 To try it in a browser: {url}/docs
+Health and metrics: http://{addresses.gateway_admin}/readyz (gateway), http://{addresses.server_admin}/readyz (server);
+/livez and /metrics are there too.
 
 Tokens:
 {tokens}

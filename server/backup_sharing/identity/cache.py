@@ -94,6 +94,25 @@ class TokenCache:
         """Valid tokens, including expired entries: their validation has priority over that of new tokens."""
         self._refused: OrderedDict[bytes, _Entry] = OrderedDict()
         self._pending: dict[bytes, _Pending] = {}
+        self.hits = 0
+        """Number of calls answered from the cache."""
+        self.misses = 0
+        """Number of calls for which a token had to be validated, or that waited for such a validation."""
+
+    @property
+    def accepted_tokens(self) -> int:
+        """Number of valid tokens in the cache, including those that have to be validated again."""
+        return len(self._good)
+
+    @property
+    def refused_tokens(self) -> int:
+        """Number of refused tokens in the cache, including expired entries."""
+        return len(self._refused)
+
+    @property
+    def validating(self) -> int:
+        """Number of tokens that are validated now, or wait for that."""
+        return len(self._pending)
 
     async def accepted(
         self,
@@ -123,6 +142,10 @@ class TokenCache:
         # A line break is in no token, so it separates the two.
         digest = hmac.digest(self._key, "\n".join(filter(None, tokens)).encode(), "sha256")
         verdict = None if past_cache else self._kept(digest)
+        if verdict is None:
+            self.misses += 1
+        else:
+            self.hits += 1
         if verdict is None and digest in self._good:
             verdict = await self._answer(digest, tokens, self._queues.known(digest.hex()))
         elif verdict is None:

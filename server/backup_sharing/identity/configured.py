@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from backup_sharing.config import Settings
 from backup_sharing.identity.breaker import Breaker
@@ -18,6 +21,7 @@ from backup_sharing.identity.keystone_client import KeystoneClient, ServiceUser
 from backup_sharing.identity.mtls import Certificates
 from backup_sharing.identity.proxy import ProxyIdentity
 from backup_sharing.identity.roles import RoleRules
+from backup_sharing.identity.state import ProviderState, StateOf
 from backup_sharing.identity.static import StaticTokens
 from backup_sharing.identity.validation_queues import ValidationQueues, WaitingLimits
 from backup_sharing.model import Principal
@@ -45,28 +49,62 @@ class CannotIdentify(Exception):
     """A provider cannot be set up; the message names the setting."""
 
 
-def providers(settings: Settings, cleanups: AsyncExitStack) -> IdentityProvider:
-    """Return the configured providers as one provider; ``cleanups`` closes them.
+class IdentityObserver(Protocol):
+    """Receives measurements of identity providers. Its methods must return at once and raise nothing."""
+
+    def keystone_is_used(self, cache: TokenCache, breaker: Breaker) -> None:
+        """Keystone is configured, with this cache and this breaker."""
+        ...
+
+    def keystone_was_asked(self, outcome: str, seconds: float) -> None:
+        """A request to Keystone ended, with one of `backup_sharing.identity.keystone_client.OUTCOMES`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """All configured providers."""
+
+    provider: IdentityProvider
+    """The providers as one."""
+    states: Sequence[StateOf]
+    """Return the present state of each."""
+
+
+def providers(settings: Settings, cleanups: AsyncExitStack, observer: IdentityObserver | None = None) -> Identity:
+    """Return the configured providers; ``cleanups`` closes them, ``observer`` is told of them.
 
     Raises:
         BadTokenFile, CannotIdentify: a file cannot be read.
     """
     found: list[IdentityProvider] = []
+    states: list[StateOf] = []
     gateways = GatewayPeers(settings.gateway_peer)
     if settings.tokens is not None:
         found.append(StaticTokens.load(settings.tokens, time.time))
+        states.append(partial(ProviderState, "tokens"))
     if settings.keystone_url is not None:
-        found.append(_keystone(settings, settings.keystone_url, gateways, cleanups))
+        keystone, state = _keystone(settings, settings.keystone_url, gateways, cleanups, observer)
+        found.append(keystone)
+        states.append(state)
     if settings.client:
+        states.append(partial(ProviderState, "certificates"))
         found.append(Certificates(dict(map(_client, settings.client)), gateways))
     if settings.proxy_credentials is not None:
         known = _secret("--proxy-credentials", settings.proxy_credentials).split()
         # First in the chain, so that a call through the proxy always has the identity that the proxy names.
         found.insert(0, ProxyIdentity(known, gateways, _rules(settings, {}), only=not found))
-    return found[0] if len(found) == 1 and found[0].challenge else Chain(found)
+        states.append(partial(ProviderState, "proxy"))
+    return Identity(found[0] if len(found) == 1 and found[0].challenge else Chain(found), states)
 
 
-def _keystone(settings: Settings, url: str, gateways: GatewayPeers, cleanups: AsyncExitStack) -> KeystoneTokens:
+def _keystone(
+    settings: Settings,
+    url: str,
+    gateways: GatewayPeers,
+    cleanups: AsyncExitStack,
+    observer: IdentityObserver | None,
+) -> tuple[KeystoneTokens, StateOf]:
     breaker = Breaker(_TRY_AFTER, _TRY_AGAIN_SECONDS, time.monotonic)
     rules = _rules(settings, dict(text.rsplit("=", 1) for text in settings.keystone_role))
     client = KeystoneClient(
@@ -77,6 +115,7 @@ def _keystone(settings: Settings, url: str, gateways: GatewayPeers, cleanups: As
         timeout=settings.keystone_timeout,
         connections=_AT_ONCE,
         tls=None if settings.keystone_ca is None else _trusting(settings.keystone_ca),
+        observe=None if observer is None else observer.keystone_was_asked,
     )
     cleanups.push_async_callback(client.close)
     cache = TokenCache(
@@ -90,7 +129,19 @@ def _keystone(settings: Settings, url: str, gateways: GatewayPeers, cleanups: As
         clock=time.time,
     )
     cleanups.push_async_callback(cache.close)
-    return KeystoneTokens(settings.keystone_public_url or url, cache, gateways, settings.keystone_service_type)
+    if observer is not None:
+        observer.keystone_is_used(cache, breaker)
+    tokens = KeystoneTokens(settings.keystone_public_url or url, cache, gateways, settings.keystone_service_type)
+    return tokens, partial(_state_of_keystone, client, breaker)
+
+
+def _state_of_keystone(client: KeystoneClient, breaker: Breaker) -> ProviderState:
+    problem = ""
+    if breaker.is_open:
+        problem = f"Keystone does not work ({client.problem}); only tokens that were validated lately are accepted."
+    elif client.problem:
+        problem = f"The last request to Keystone failed ({client.problem})."
+    return ProviderState("keystone", problem)
 
 
 def _rules(settings: Settings, names: Mapping[str, str]) -> RoleRules:

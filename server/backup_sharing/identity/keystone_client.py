@@ -7,7 +7,7 @@ import json
 import secrets
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +31,10 @@ _ASK = {"Accept": "application/json", "OpenStack-Identity-Access-Rules": "1.0"}
 
 _RENEW_BEFORE = 60.0
 """Seconds before its expiry at which the service's own token is renewed."""
+
+
+OUTCOMES = ("answered", "failed", "unanswered", "not_understood")
+"""Outcomes of a request: an answer, a status of 500 or above, no answer, or one that is not valid HTTP or too long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ class KeystoneClient:
         timeout: float,
         connections: int,
         tls: ssl.SSLContext | None = None,
+        observe: Callable[[str, float], None] | None = None,
     ) -> None:
         """Prepare the client; the first request connects.
 
@@ -84,7 +89,9 @@ class KeystoneClient:
             timeout: seconds per request; the service user's login is a request of its own.
             connections: maximum concurrent connections.
             tls: verifies Keystone's certificate; None: with the CAs of the system.
+            observe: called after each request with its outcome, one of `OUTCOMES`, and its seconds.
         """
+        self._observe = observe
         base = url.rstrip("/")
         self._tokens_url = f"{base if base.endswith('/v3') else base + '/v3'}/auth/tokens?nocatalog=1"
         self._user = user
@@ -97,7 +104,13 @@ class KeystoneClient:
         self._own: tuple[str, float] | None = None
         """The service's own token and its expiry."""
         self._login = asyncio.Lock()
+        self._problem: str | None = None
         self._log = structlog.get_logger("backup_sharing.identity")
+
+    @property
+    def problem(self) -> str | None:
+        """Why the last request failed; None: it did not, or there was none yet. Has no token."""
+        return self._problem
 
     async def validate(self, token: str, service_token: str = "") -> Verdict:
         """Validate a token. With an accepted ``service_token`` the token may have expired, as long as Keystone allows.
@@ -112,13 +125,18 @@ class KeystoneClient:
         if self._breaker.is_open:
             raise IdentityUnavailable()
         try:
-            return await self._validated(token, service_token)
+            verdict = await self._validated(token, service_token)
         except _Unanswered as problem:
+            self._problem = str(problem)
             self._log.error("keystone", problem=str(problem))
             self._breaker.failed()
             await self._try()
         except NotUnderstood as problem:
+            self._problem = str(problem)
             self._log.error("keystone", problem=str(problem))
+        else:
+            self._problem = None
+            return verdict
         raise IdentityUnavailable()
 
     async def _try(self) -> None:
@@ -137,17 +155,23 @@ class KeystoneClient:
             if self._user is None:
                 made_up = secrets.token_urlsafe(32)
                 await self._ask(made_up, made_up)
-                return True
-            async with self._login:
-                own = await self._own_token(self._user, refused=None)
-                if not await self._is_good(own):
-                    await self._own_token(self._user, refused=own)
+            else:
+                await self._check_login(self._user)
         except _Refused:
-            return True
+            pass
         except (_Unanswered, NotUnderstood) as problem:
+            self._problem = str(problem)
             self._log.error("keystone", problem=f"left alone: {problem}")
             return False
+        self._problem = None
         return True
+
+    async def _check_login(self, user: ServiceUser) -> None:
+        """Check that the service's own token is accepted, or that a new login gives another one."""
+        async with self._login:
+            own = await self._own_token(user, refused=None)
+            if not await self._is_good(own):
+                await self._own_token(user, refused=own)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -220,6 +244,7 @@ class KeystoneClient:
             try:
                 return await self._own_token(user, refused)
             except (_Unanswered, NotUnderstood) as problem:
+                self._problem = str(problem)
                 self._log.error("keystone", problem=f"left alone: {problem}")
                 self._breaker.tried(answered=False)
                 raise IdentityUnavailable() from None
@@ -243,13 +268,19 @@ class KeystoneClient:
         Raises:
             _Unanswered, NotUnderstood: Keystone sent no valid response.
         """
+        began, outcome = time.monotonic(), "unanswered"
         try:
             status, answer, token = await self._answered(method, self._tokens_url + query, headers, body)
+            outcome = "failed" if status >= 500 else "answered"
         except (TimeoutError, OSError, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError) as error:
             # The text of these errors may contain an address, but never a token: tokens are only in headers.
             raise _Unanswered(f"{type(error).__name__}: {error}"[:300]) from None
-        except (aiohttp.ClientError, ValueError) as error:
-            raise NotUnderstood(type(error).__name__) from None
+        except (aiohttp.ClientError, ValueError, NotUnderstood) as error:
+            outcome = "not_understood"
+            raise error if isinstance(error, NotUnderstood) else NotUnderstood(type(error).__name__) from None
+        finally:
+            if self._observe is not None:
+                self._observe(outcome, time.monotonic() - began)
         if status >= 500:
             raise _Unanswered(f"status {status}")
         return status, answer, token

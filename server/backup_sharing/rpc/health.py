@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from backup_sharing.errors import Failure
+from backup_sharing.rpc.standard.newer_protos import NewerProtos
 from backup_sharing.store.interface import Store
 from restmap.multiplexing.call_handler import ResourceExhausted
 from restmap.multiplexing.peer import peer_of
@@ -45,11 +46,12 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # the librar
     def __init__(self, store: Store, services: Collection[str]) -> None:
         """Report the status of ``services`` and of the whole server, which has the empty name."""
         self._store = store
-        self._services = {"", *services}
+        self._services = ("", *services)
+        self._newer = NewerProtos()
         self._draining = asyncio.Event()
         self._watches = 0
         self._watched_until = 0.0
-        self._look: asyncio.Task[bool] | None = None
+        self._look: asyncio.Task[str | None] | None = None
         self._look_again = 0.0
 
     @property
@@ -93,23 +95,31 @@ class Health(health_pb2_grpc.HealthServicer):  # type: ignore[misc] # the librar
         finally:
             self._watches -= 1
 
-    async def _status(self) -> int:
-        if self._draining.is_set():
-            return int(health_pb2.HealthCheckResponse.NOT_SERVING)
-        if self._look is None or (self._look.done() and time.monotonic() >= self._look_again):
-            self._look = asyncio.create_task(self._is_usable())
-        # The cancellation of one call must not cancel the check for the other calls.
-        if await asyncio.shield(self._look):
-            return int(health_pb2.HealthCheckResponse.SERVING)
-        return int(health_pb2.HealthCheckResponse.NOT_SERVING)
+    async def list_all(self) -> bytes:
+        """Return the serialized status of each service: the method ``List``, which the library does not have yet."""
+        self._watched_until = time.monotonic() + _WATCH_MEMORY_SECONDS
+        status = await self._status()
+        return self._newer.listed(dict.fromkeys(self._services, status))
 
-    async def _is_usable(self) -> bool:
+    async def store_problem(self) -> str | None:
+        """Return why the store cannot be used, by a ping that is at most a second old; None: it can be used."""
+        if self._look is None or (self._look.done() and time.monotonic() >= self._look_again):
+            self._look = asyncio.create_task(self._pinged())
+        # The cancellation of one call must not cancel the check for the other calls.
+        return await asyncio.shield(self._look)
+
+    async def _status(self) -> int:
+        if self._draining.is_set() or await self.store_problem() is not None:
+            return int(health_pb2.HealthCheckResponse.NOT_SERVING)
+        return int(health_pb2.HealthCheckResponse.SERVING)
+
+    async def _pinged(self) -> str | None:
         try:
             await self._store.ping()
-        except Failure:
-            return False
+        except Failure as failure:
+            return failure.message
         else:
-            return True
+            return None
         finally:
             self._look_again = time.monotonic() + LOOK_SECONDS
 
@@ -122,6 +132,10 @@ def handler(health: Health, traffic: Traffic) -> grpc.GenericRpcHandler:
         answer = await health.Check(await _request(context, traffic), context)
         return bytes(answer.SerializeToString())
 
+    async def list_all(_: object, context: Context) -> bytes:
+        await _request(context, traffic)  # its type has no fields; those of others are ignored
+        return await health.list_all()
+
     async def watch(_: object, context: Context) -> None:
         request = await _request(context, traffic)
         try:
@@ -133,8 +147,9 @@ def handler(health: Health, traffic: Traffic) -> grpc.GenericRpcHandler:
 
     # On the wire a unary call is a stream of one message. Only stream handlers can receive the request themselves.
     checks: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_unary_rpc_method_handler(check)
+    lists: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_unary_rpc_method_handler(list_all)
     watches: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(watch)
-    return grpc.method_handlers_generic_handler(NAME, {"Check": checks, "Watch": watches})
+    return grpc.method_handlers_generic_handler(NAME, {"Check": checks, "List": lists, "Watch": watches})
 
 
 async def _request(context: Context, traffic: Traffic) -> health_pb2.HealthCheckRequest:

@@ -26,15 +26,18 @@ _UNREAD_SECONDS = 20
 """Timeout in seconds for the reply to a ping, and for a client to read data from its connection."""
 
 
-def server_options(max_connections: int) -> Sequence[tuple[str, int]]:
-    """Return the options of a server with at most ``max_connections``; further connections are closed at once."""
+def server_options(max_connections: int, max_streams: int = _STREAMS_OF_CONNECTION) -> Sequence[tuple[str, int]]:
+    """Return the options of a server with at most ``max_connections``; further connections are closed at once.
+
+    ``max_streams``: maximum concurrent calls of one connection.
+    """
     return (
         # Without this option two servers would share one port and each get half of the calls.
         ("grpc.so_reuseport", 0),
         # gRPC decompresses a message before it checks the size, so compression is disabled.
         ("grpc.compression_enabled_algorithms_bitset", 1),
         ("grpc.max_allowed_incoming_connections", max_connections),
-        ("grpc.max_concurrent_streams", _STREAMS_OF_CONNECTION),
+        ("grpc.max_concurrent_streams", max_streams),
         # Overload protection also counts ended calls whose objects Python has not freed yet: two of three calls of a
         # client within the limit were refused. Stream resets are as cheap without the protection.
         ("grpc.http.overload_protection", 0),

@@ -21,7 +21,7 @@ from backup_sharing.rpc.admission.deadline import Deadline
 from backup_sharing.rpc.admission.limits import Limiter, Limits
 from backup_sharing.rpc.admission.turns import Turns, turns_for
 from backup_sharing.rpc.audit import About
-from backup_sharing.rpc.reception import Known, Reception, parsed
+from backup_sharing.rpc.reception import CallObserver, Known, Reception, parsed
 from backup_sharing.rpc.reception import PipelineResult as PipelineResult
 from backup_sharing.rpc.reception import UnaryCall as UnaryCall
 from backup_sharing.timers import Timers
@@ -73,6 +73,7 @@ class Pipeline:
         gateways: GatewayPeers = NO_GATEWAYS,
         turns: Turns | None = None,
         max_seconds: float = 30.0,
+        observer: CallObserver | None = None,
     ) -> None:
         """Check that each method has a permission in the policy.
 
@@ -85,6 +86,7 @@ class Pipeline:
             gateways: connections from gateways, whose metadata about clients is trusted.
             turns: queues for reads and changes; None: reads never wait.
             max_seconds: maximum seconds of a call, whatever its deadline.
+            observer: receives measurements.
 
         Raises:
             ValueError: a method has no entry in `policy.METHODS`.
@@ -93,7 +95,7 @@ class Pipeline:
         if unruled:
             raise ValueError(f"methods without a permission in the policy: {', '.join(unruled)}")
         self._methods = {method.name: (method, policy.METHODS[method.name]) for method in methods}
-        self.reception = Reception(identity, new_request_id, Limiter(limits, time.monotonic), gateways)
+        self.reception = Reception(identity, new_request_id, Limiter(limits, time.monotonic), gateways, observer)
         """Receives the calls; streaming calls use the same."""
         self._commit_margin = commit_margin
         self.turns = turns or turns_for(reads=2 * limits.calls, waiting_of_project=limits.calls)
@@ -150,7 +152,12 @@ class Pipeline:
         changes = method.changes
         turns = self.turns.changes if changes else self.turns.reads
         if not turns.enter_now(key, cost):
-            await turns.wait(key, cost)
+            began = time.perf_counter()
+            try:
+                await turns.wait(key, cost)
+            finally:
+                if self.reception.observer is not None:
+                    self.reception.observer.had_turn(time.perf_counter() - began)
         try:
             if changes:
                 # From here on only the store knows whether a commit has begun, and the store keeps the deadline.

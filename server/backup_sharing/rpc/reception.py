@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import structlog
 from google.protobuf.message import DecodeError, Message
@@ -35,6 +36,26 @@ FORWARDED_FOR = "x-forwarded-for"
 """Metadata key of the client's address, set by a gateway."""
 
 _LOOPBACK = ("127.0.0.1", "[::1]", "%5B::1%5D", "")
+
+
+class CallObserver(Protocol):
+    """Receives measurements of calls. Its methods must return at once and raise nothing."""
+
+    def began(self, method: str) -> None:
+        """A call has begun."""
+        ...
+
+    def ended(self, method: str, code: str, reason: str, seconds: float) -> None:
+        """A call has ended, with the name of its gRPC code, and the reason of its failure or ""."""
+        ...
+
+    def identified(self, seconds: float) -> None:
+        """The caller of a call was identified, or refused, in this time."""
+        ...
+
+    def had_turn(self, seconds: float) -> None:
+        """A call that had to wait for its turn waited for this time."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +91,12 @@ class Reception:
     """Receives calls: identifies the caller, turns failures into a status, and logs one line for each call."""
 
     def __init__(
-        self, identity: IdentityProvider, new_request_id: Callable[[], str], limiter: Limiter, gateways: GatewayPeers
+        self,
+        identity: IdentityProvider,
+        new_request_id: Callable[[], str],
+        limiter: Limiter,
+        gateways: GatewayPeers,
+        observer: CallObserver | None = None,
     ) -> None:
         """Create the reception of a server.
 
@@ -79,7 +105,9 @@ class Reception:
             new_request_id: returns the id of a call that does not come through one of our gateways.
             limiter: limits beyond which calls are refused as overload.
             gateways: connections from gateways, whose metadata about clients is trusted.
+            observer: receives measurements.
         """
+        self.observer = observer
         self.limiter = limiter
         self._identity = identity
         self._new_request_id = new_request_id
@@ -97,7 +125,9 @@ class Reception:
             about: returns the objects that a request would change; None: the call is read-only.
             work: returns the response, or raises a failure.
         """
-        began = time.perf_counter()
+        began, observer = time.perf_counter(), self.observer
+        if observer is not None:
+            observer.began(call.method)
         known = self._known(call)
         outcome = "CANCELLED"
         failed: Status | None = None
@@ -108,9 +138,18 @@ class Reception:
             return answer
         finally:
             reason = failed.reason if failed else None
-            milliseconds = round((time.perf_counter() - began) * 1000, 2)
+            seconds = time.perf_counter() - began
+            if observer is not None:
+                observer.ended(call.method, outcome, reason or "", seconds)
+            milliseconds = round(seconds * 1000, 2)
             audited = outcome_of_call(about, outcome, reason or "", known.request)
             self._write(known, "call", code=outcome, reason=reason, ms=milliseconds, **audited)
+
+    def refused(self, method: str, refusal: Status) -> None:
+        """Count a call that was refused before it began: there is no log line of it."""
+        if self.observer is not None:
+            self.observer.began(method)
+            self.observer.ended(method, refusal.code.name, refusal.reason, 0.0)
 
     def log_begin(self, known: Known) -> None:
         """Log that a call has begun which may take long."""
@@ -120,12 +159,16 @@ class Reception:
         """Identify the caller; see `IdentityProvider.identify` for the failures."""
         client = client_of(known.client)
         credentials = Credentials(known.call.metadata, known.call.peer, client, self.limiter.is_suspect(client))
+        began = time.perf_counter()
         try:
             known.principal = principal = await self._identity.identify(credentials)
         except (TokenInvalid, ProxyRequired):
             # Count after the check: a valid credential always passes, however many invalid ones its address sent.
             self.limiter.identity_failed(client)
             raise
+        finally:
+            if self.observer is not None:
+                self.observer.identified(time.perf_counter() - began)
         return principal
 
     def _known(self, call: UnaryCall) -> Known:

@@ -10,13 +10,15 @@ from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
+from backup_sharing.rpc.standard.newer_protos import REFLECTION_V1, NewerProtos
 from restmap.multiplexing.call_handler import ResourceExhausted
 from restmap.multiplexing.peer import peer_of
 from restmap.multiplexing.stream import begin_stream
 from restmap.multiplexing.stream_slots import StreamSlots
 from restmap.multiplexing.traffic import Context, Traffic
 
-NAME: str = reflection.SERVICE_NAME
+NAMES: Sequence[str] = (reflection.SERVICE_NAME, REFLECTION_V1)
+"""Names of the service: v1alpha, and v1 with the same messages."""
 
 _STREAMS_OF_PEER = 4
 """Maximum streams of one peer."""
@@ -28,9 +30,9 @@ _SECONDS = 60.0
 """Seconds after which a stream is closed, so that idle clients do not use up the streams."""
 
 
-def handler(services: Sequence[str], traffic: Traffic) -> grpc.GenericRpcHandler:
-    """Return the handler of the reflection service for these services; ``traffic`` receives its requests."""
-    servicer = reflection.aio.ReflectionServicer(services)
+def handlers(services: Sequence[str], traffic: Traffic) -> Sequence[grpc.GenericRpcHandler]:
+    """Return the handlers of both versions of reflection for these services; ``traffic`` receives their requests."""
+    servicer = reflection.aio.ReflectionServicer(services, pool=NewerProtos())
     slots = StreamSlots("streams of reflection", _STREAMS_OF_PEER, _STREAMS)
 
     async def serve(_: object, context: Context) -> None:
@@ -50,7 +52,7 @@ def handler(services: Sequence[str], traffic: Traffic) -> grpc.GenericRpcHandler
         await context.abort(code, why)
 
     method: grpc.RpcMethodHandler[bytes, bytes] = grpc.stream_stream_rpc_method_handler(serve)
-    return grpc.method_handlers_generic_handler(NAME, {"ServerReflectionInfo": method})
+    return [grpc.method_handlers_generic_handler(name, {"ServerReflectionInfo": method}) for name in NAMES]
 
 
 async def _requests(context: Context, traffic: Traffic) -> AsyncIterator[ServerReflectionRequest]:

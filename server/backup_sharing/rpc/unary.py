@@ -11,6 +11,7 @@ from backup_sharing.errors import Overloaded
 from backup_sharing.identity.interface import Peer
 from backup_sharing.rpc import status
 from backup_sharing.rpc.pipeline import Pipeline, PipelineResult, ServedMethod, UnaryCall
+from backup_sharing.rpc.reception import Reception
 from restmap.multiplexing.call_handler import ResourceExhausted
 from restmap.multiplexing.peer import peer_of
 from restmap.multiplexing.traffic import Context, Traffic
@@ -49,7 +50,7 @@ def _handler(pipeline: Pipeline, method: str, traffic: Traffic, peer_of: Callabl
             peer = call.peer.address
             held = traffic.hold(peer, len(call.request))
         except ResourceExhausted as exhausted:
-            return refuse(context, exhausted)
+            return refuse(context, exhausted, method, pipeline.reception)
         try:
             answer = await pipeline.carry_out(call)
         finally:
@@ -102,9 +103,10 @@ def _answer(context: Context, answer: PipelineResult, peer: str, traffic: Traffi
     return answer.response
 
 
-def refuse(context: Context, exhausted: ResourceExhausted) -> bytes:
+def refuse(context: Context, exhausted: ResourceExhausted, method: str, reception: Reception) -> bytes:
     """Refuse a call that did not start."""
     refused = status.of_failure(Overloaded(exhausted.message), "")  # no request id: the call did not start
+    reception.refused(method, refused)
     context.set_trailing_metadata((("grpc-status-details-bin", refused.details),))
     context.set_code(refused.code)
     context.set_details(refused.message)

@@ -21,6 +21,8 @@ from backup_sharing.store.interface import (
     StoredEvent,
     Swept,
 )
+from backup_sharing.store.listing import Counted, Part
+from backup_sharing.store.observing.observer import StoreObserver, StoreReadings
 from backup_sharing.store.queue import ChangeQueue
 from backup_sharing.store.readiness import Readiness
 from backup_sharing.store.unusable import UnusableDatabase
@@ -46,7 +48,13 @@ class BatchedStore:
 
     @classmethod
     async def open(
-        cls, engine: Engine, *, max_waiting: int = 10_000, max_batch: int = 256, commit_delay: float = 0.001
+        cls,
+        engine: Engine,
+        *,
+        max_waiting: int = 10_000,
+        max_batch: int = 256,
+        commit_delay: float = 0.001,
+        observer: StoreObserver | None = None,
     ) -> BatchedStore:
         """Open a store on a database; the store owns the engine from now on.
 
@@ -56,11 +64,16 @@ class BatchedStore:
         ``max_batch``: maximum number of changes per commit.
         ``commit_delay``: maximum seconds that a change waits for others to share its commit; a single caller never
         waits.
+        ``observer``: is told how long changes waited.
 
         Raises UnusableDatabase if the database cannot be used, also not later.
         """
         queue = ChangeQueue(
-            max_waiting=max_waiting, max_batch=max_batch, patience=engine.patience, commit_delay=commit_delay
+            max_waiting=max_waiting,
+            max_batch=max_batch,
+            patience=engine.patience,
+            commit_delay=commit_delay,
+            observer=observer,
         )
         store = cls(engine, queue)
         try:
@@ -76,9 +89,22 @@ class BatchedStore:
         """Set once only a new process can find out what is stored; then close nothing before the process ends."""
         return self._engine.failed
 
+    @property
+    def missing_migrations(self) -> Sequence[str] | None:
+        """Names of the migrations that the database lacks; None: the database could not be looked at yet."""
+        return self._readiness.missing
+
     def hint_to(self, committed: Callable[[], None]) -> None:
         """Call ``committed`` soon after each commit of this store; it must be quick and raise nothing."""
         self._committed = committed
+
+    def readings(self) -> StoreReadings:
+        """Return the state of the store, at once."""
+        return StoreReadings(self._queue.waiting, self._queue.aside, self._engine.readings())
+
+    async def count_part(self, counted: Counted, after: str, limit: int) -> Part:
+        """Count the next ``limit`` rows after a key; an empty key: from the first row on. Raises as any read."""
+        return await self._answer(self._engine.reads.count_part(counted, after, limit))
 
     async def share(self, command: Share) -> Sequence[Sharing]:
         return await self._make(command)

@@ -18,7 +18,8 @@ from backup_sharing.store.interface import (
     SharingQuery,
     StoredEvent,
 )
-from backup_sharing.store.listing import Parameters
+from backup_sharing.store.listing import Counted, Parameters, Part
+from backup_sharing.store.observing.observer import EngineReadings
 from backup_sharing.store.rows import Row
 
 T = TypeVar("T")
@@ -78,6 +79,10 @@ class Reads(Protocol):
 
     def list_backups(self, project_id: str | None, limit: int, after_id: str | None) -> Query[Page[Backup]]:
         """Return the query of `Store.list_backups`."""
+        ...
+
+    def count_part(self, counted: Counted, after: str, limit: int) -> Query[Part]:
+        """Return the query that counts the next ``limit`` rows after a key; an empty key: from the first row on."""
         ...
 
     def check_access(self, pairs: Sequence[tuple[str, str]]) -> Query[CheckedAccess]:
@@ -146,6 +151,10 @@ class Engine(Protocol):
 
     async def ping(self) -> None:
         """See `Store.ping`."""
+        ...
+
+    def readings(self) -> EngineReadings:
+        """Return the state of the engine, at once: nothing is read from the database."""
         ...
 
     def stop(self) -> None:

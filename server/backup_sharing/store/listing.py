@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from backup_sharing.store.interface import PAGE_BYTES, Position, SharingFilter, SharingOrder, SharingQuery, SortKey
@@ -15,6 +16,24 @@ from backup_sharing.store.rows import BACKUP_COLUMNS, SHARING_COLUMNS, Row
 # ruff: noqa: S608 -- statements are put together from the constants of this program only
 
 Parameters = dict[str, str | int | bytes | Sequence[str] | None]
+
+
+class Counted(Enum):
+    """What is counted part by part, each in the order of a unique index. A key of the index is a text."""
+
+    BACKUPS = "backups"
+    """All backups, by id."""
+    SHARINGS = "sharings"
+    """Sharings whose end is not recorded, by giver, creation and id; this includes those that are due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a count."""
+
+    rows: int
+    last: str
+    """Key of the last row of the part; empty: there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +54,9 @@ class Dialect:
 
 ROW_BYTES: Final = 512
 """Bytes of an item besides its texts, counted for `PAGE_BYTES`: ids, times and numbers."""
+
+_TIMES_FROM: Final = 10**18
+"""Added to a time in a key of `Counted.SHARINGS`, so that all times have 19 digits."""
 
 TEXTS: Final = (
     *("status", "name", "volume_id", "availability_zone", "container", "description", "fail_reason", "snapshot_id"),
@@ -207,3 +229,34 @@ def _behind(order: SharingOrder, after: Position, dialect: Dialect) -> str:
         return f"{column} IS NULL AND s.id {beyond} {after_id}"
     behind = f"({column}, s.id) {beyond} ({after_value}, {after_id})"
     return f"({column} IS NULL OR {behind})" if nullable else behind
+
+
+def part_statement(counted: Counted, dialect: Dialect) -> str:
+    """Return the statement that counts the ``rows`` rows after a key: their number, and the key of the last of them."""
+    rows = dialect.parameter("rows")
+    if counted is Counted.BACKUPS:
+        keys = f"SELECT id AS key FROM backups WHERE id > {dialect.parameter('after')} ORDER BY id LIMIT {rows}"
+    else:
+        after = ", ".join(map(dialect.parameter, ("after_project", "after_time", "after_id")))
+        # The keys have the order of the index: a space precedes every character of an id, and all times have the same
+        # number of digits.
+        keys = f"""
+            SELECT from_project_id || ' ' || CAST(created_at + {_TIMES_FROM} AS TEXT) || ' ' || id AS key FROM sharings
+            WHERE deleted_at IS NULL AND (from_project_id, created_at, id) > ({after})
+            ORDER BY from_project_id, created_at, id LIMIT {rows}
+        """
+    return f"SELECT count(*), coalesce(max(key), '') FROM ({keys}) AS part"
+
+
+def part_parameters(counted: Counted, after: str, limit: int) -> Parameters:
+    """Return the parameters of `part_statement`."""
+    if counted is Counted.BACKUPS:
+        return {"after": after, "rows": limit}
+    project_id, time, sharing_id = after.split(" ", 2) if after else ("", str(_TIMES_FROM), "")
+    return {"after_project": project_id, "after_time": int(time) - _TIMES_FROM, "after_id": sharing_id, "rows": limit}
+
+
+def only_part(rows: Iterable[Row]) -> Part:
+    """Return the result of `part_statement`."""
+    ((number, last),) = rows
+    return Part(number, last)

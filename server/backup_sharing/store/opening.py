@@ -12,6 +12,7 @@ from typing import Final, Literal
 from backup_sharing.store.batched import BatchedStore
 from backup_sharing.store.engine import Engine
 from backup_sharing.store.migrations import MIGRATIONS, Migration, SchemaStatus
+from backup_sharing.store.observing.observer import StoreObserver
 from backup_sharing.store.sqlite import file as sqlite_file
 from backup_sharing.store.sqlite.engine import SqliteEngine
 from backup_sharing.store.transfer.side import Side
@@ -64,24 +65,39 @@ def checked(database: str) -> str:
 
 
 async def open_store(
-    database: str, tuning: Tuning = Tuning(), known: Sequence[Migration] = MIGRATIONS, *, every: bool = False
+    database: str,
+    tuning: Tuning = Tuning(),
+    known: Sequence[Migration] = MIGRATIONS,
+    *,
+    every: bool = False,
+    observer: StoreObserver | None = None,
 ) -> BatchedStore:
     """Open a store on a SQLite file or a PostgreSQL URL; a database without tables gets them.
 
     ``every``: also migrate tables of an older version, like `migrate`.
+    ``observer``: receives measurements.
     While the disk of a SQLite file fails, this returns a store that retries to open the file and raises `Unavailable`.
     Raises UnusableDatabase.
     """
     if every and file_of(database) is None:
         await asyncio.to_thread(migrate, database, known)
-    engine = _engine(_place(database), tuning, known, every=every)
-    return await BatchedStore.open(engine, max_waiting=tuning.max_waiting, commit_delay=tuning.commit_delay)
+    engine = _engine(_place(database), tuning, known, observer, every=every)
+    return await BatchedStore.open(
+        engine, max_waiting=tuning.max_waiting, commit_delay=tuning.commit_delay, observer=observer
+    )
 
 
-def _engine(place: Path | str, tuning: Tuning, known: Sequence[Migration], *, every: bool) -> Engine:
+def _engine(
+    place: Path | str, tuning: Tuning, known: Sequence[Migration], observer: StoreObserver | None, *, every: bool
+) -> Engine:
     if isinstance(place, Path):
         return SqliteEngine(
-            place, read_threads=tuning.read_threads, busy_timeout=tuning.patience, known=known, every=every
+            place,
+            read_threads=tuning.read_threads,
+            busy_timeout=tuning.patience,
+            known=known,
+            every=every,
+            observer=observer,
         )
     from backup_sharing.store.postgres.engine import PostgresEngine
 
@@ -92,6 +108,7 @@ def _engine(place: Path | str, tuning: Tuning, known: Sequence[Migration], *, ev
         patience=tuning.patience,
         prepared=tuning.prepared_statements,
         known=known,
+        observer=observer,
     )
 
 

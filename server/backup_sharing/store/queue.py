@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
@@ -12,6 +13,7 @@ from backup_sharing.errors import Overloaded, Unavailable
 from backup_sharing.model import Sharing
 from backup_sharing.rules.commands import Command
 from backup_sharing.store.change import Change
+from backup_sharing.store.observing.observer import StoreObserver
 from backup_sharing.store.waiter import Waiters
 
 _RETRY_AFTER: Final = (0.001, 0.05)
@@ -21,16 +23,25 @@ _RETRY_AFTER: Final = (0.001, 0.05)
 class ChangeQueue:
     """Changes in the order of their commits, for one event loop and any number of writers."""
 
-    def __init__(self, *, max_waiting: int, max_batch: int, patience: float, commit_delay: float = 0.0) -> None:
+    def __init__(
+        self,
+        *,
+        max_waiting: int,
+        max_batch: int,
+        patience: float,
+        commit_delay: float = 0.0,
+        observer: StoreObserver | None = None,
+    ) -> None:
         """Let at most ``max_waiting`` changes wait, each at most ``patience`` seconds for its commit to begin.
 
         With several active callers, a batch waits up to ``commit_delay`` seconds for as many changes as recently came
-        together, at most ``max_batch``; a single caller never waits.
+        together, at most ``max_batch``; a single caller never waits. ``observer`` is told how long changes waited.
         """
         self._max_waiting = max_waiting
         self._max_batch = max_batch
         self._commit_delay = commit_delay
         self._waiters = Waiters(patience)
+        self._observer = observer
         self._waiting: deque[Change] = deque()
         self._aside = 0
         """Number of changes put aside for a retry."""
@@ -42,6 +53,16 @@ class ChangeQueue:
         self._enough = asyncio.Event()
         """Set when the expected number of changes waits."""
         self._stopped = False
+
+    @property
+    def waiting(self) -> int:
+        """Number of changes that no writer has taken, without those of `aside`."""
+        return len(self._waiting)
+
+    @property
+    def aside(self) -> int:
+        """Number of changes that wait for a retry."""
+        return self._aside
 
     async def make(self, command: Command) -> Sequence[Sharing]:
         """Queue a change, wait for its commit, and return the sharings for its caller.
@@ -74,6 +95,9 @@ class ChangeQueue:
             await self._gather()
             if batch := self._batch():
                 self._taken = len(batch)
+                if self._observer is not None:
+                    now = time.monotonic()
+                    self._observer.taken(now - change.since for change in batch if not change.pause)
                 return batch
             self._changed.clear()
             if not self._stopped or self._aside:

@@ -31,6 +31,8 @@ class Readiness:
         self._refusal: str | None = None
         self._logged: object = None
         self._watching: asyncio.Task[None] | None = None
+        self.missing: Sequence[str] | None = None
+        """Names of the migrations that the database lacks; None: the database was not looked at yet."""
 
     async def open(self) -> None:
         """Check the database, and keep checking in the background if it is not ready.
@@ -76,6 +78,7 @@ class Readiness:
             _log.info("the database is ready; calls are served")
 
     def _found(self, pending: Sequence[str]) -> None:
+        self.missing = pending
         self._refusal = _NOT_MIGRATED if pending else None
         if pending and self._is_new(pending):
             names = ", ".join(pending)

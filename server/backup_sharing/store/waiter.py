@@ -49,7 +49,7 @@ class Waiters:
 class Waiter:
     """One caller; belongs to the event loop that created it."""
 
-    __slots__ = ("_answer_at", "_commit_by", "_tick", "answered", "late_at", "phase", "waiters")
+    __slots__ = ("_answer_at", "_commit_by", "_tick", "answered", "late_at", "phase", "since", "waiters")
 
     def __init__(self, waiters: Waiters, commit_by: float | None, answer_by: float | None) -> None:
         """Begin to wait.
@@ -63,7 +63,9 @@ class Waiter:
         self.waiters = waiters
         """Shared state of the same queue."""
         self._commit_by = commit_by
-        patient_until = time.monotonic() + waiters.patience
+        self.since = time.monotonic()
+        """Reading of ``time.monotonic()`` at which the caller began to wait."""
+        patient_until = self.since + waiters.patience
         self.late_at = patient_until if commit_by is None or patient_until < commit_by else commit_by
         """Reading of ``time.monotonic()`` from which no commit of the change may begin."""
         self._answer_at = patient_until + _OUTCOME_WAIT if answer_by is None else answer_by

@@ -62,6 +62,7 @@ METHODS: Mapping[str, Permission] = {
 
 SERVED_TO_ALL: Mapping[str, str] = {
     "grpc.health.v1.Health": "whether it serves is no secret",
+    "grpc.reflection.v1.ServerReflection": "what can be called is published",
     "grpc.reflection.v1alpha.ServerReflection": "what can be called is published",
     "multiplex.v1.MultiplexService": "holds no rights: each call in it passes the whole pipeline",
 }

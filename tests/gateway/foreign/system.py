@@ -49,8 +49,10 @@ class EchoServer(grpc.GenericRpcHandler):  # type: ignore[misc]  # the library h
         self.metadata.clear()
         self.reply = Reply()
 
-    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler | None:
         name: str = details.method
+        if name == "/grpc.health.v1.Health/Watch":
+            return None
 
         async def once(request: bytes, context: Context[bytes, bytes]) -> bytes:
             self.seen.append((name, request))

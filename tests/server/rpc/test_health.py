@@ -9,11 +9,13 @@ from typing import Any
 import grpc
 import pytest
 import pytest_asyncio
+from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from backup_sharing.errors import Failure, StoredDataUnreadable, Unavailable
 from backup_sharing.rpc import health as rpc_health
 from backup_sharing.rpc.health import Health
+from backup_sharing.rpc.standard.newer_protos import NewerProtos
 from restmap.multiplexing.traffic import Traffic
 from tests.server.calls import channel_to
 
@@ -96,6 +98,30 @@ async def test_a_server_is_serving_again_when_its_store_is_back(
 @pytest.mark.parametrize("service", ["", OURS])
 async def test_a_server_is_serving_without_a_token(stub: Stub, service: str) -> None:
     assert await checked(stub, service) == SERVING
+
+
+async def listed(channel: grpc.aio.Channel) -> dict[str, int]:
+    """Call List; the messages are made here, as the library does not have them."""
+    call: Stub = channel.unary_unary("/grpc.health.v1.Health/List")
+    pool = NewerProtos()
+    response: Any = GetMessageClass(pool.FindMessageTypeByName("grpc.health.v1.HealthListResponse"))
+    statuses = response.FromString(await call(b"", timeout=PATIENCE)).statuses
+    return {service: statuses[service].status for service in statuses}
+
+
+async def test_list_has_the_status_of_each_service(health: Health, pinged: Pinged) -> None:
+    handler = rpc_health.handler(health, Traffic())
+    async with channel_to(lambda server: server.add_generic_rpc_handlers((handler,))) as channel:
+        assert await listed(channel) == {"": SERVING, OURS: SERVING}
+        assert health.is_watched
+        health.drain()
+        assert await listed(channel) == {"": NOT_SERVING, OURS: NOT_SERVING}
+    assert pinged.looks == 1
+
+
+def test_a_list_has_the_bytes_of_the_published_proto() -> None:
+    # map<string, HealthCheckResponse> statuses = 1: an entry has the key in field 1 and the message in field 2.
+    assert NewerProtos().listed({"a": 2}) == b"\x0a\x07\x0a\x01a\x12\x02\x08\x02"
 
 
 async def test_a_watched_server_says_at_once_that_it_drains(

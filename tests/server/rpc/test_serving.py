@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from typing import Any
 import grpc
 import pytest
 import pytest_asyncio
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -123,8 +125,56 @@ async def test_reflection_lists_the_services(channel: grpc.aio.Channel) -> None:
         "backupsharing.v2.BackupAccessService",
         "backupsharing.v2.BackupCatalogService",
         "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
         "grpc.reflection.v1alpha.ServerReflection",
     }
+
+
+def add_files(pool: DescriptorPool, serialized: Sequence[bytes]) -> None:
+    """Add files in any order, each after its imports."""
+    waiting = [FileDescriptorProto.FromString(one) for one in serialized]
+    known: set[str] = set()
+    while waiting:
+        ready = [file for file in waiting if known.issuperset(file.dependency)]
+        assert ready
+        for file in ready:
+            pool.Add(file)
+            known.add(file.name)
+            waiting.remove(file)
+
+
+async def test_every_listed_service_is_described(channel: grpc.aio.Channel) -> None:
+    stub: Stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    asked = [reflection_pb2.ServerReflectionRequest(list_services="")]
+    async for answer in stub.ServerReflectionInfo(iter(asked), timeout=PATIENCE):
+        names = [service.name for service in answer.list_services_response.service]
+    symbols = [reflection_pb2.ServerReflectionRequest(file_containing_symbol=name) for name in names]
+    found: dict[str, list[str]] = {}
+    async for answer in stub.ServerReflectionInfo(iter(symbols), timeout=PATIENCE):
+        pool = DescriptorPool()
+        add_files(pool, answer.file_descriptor_response.file_descriptor_proto)
+        name = answer.original_request.file_containing_symbol
+        found[name] = [method.name for method in pool.FindServiceByName(name).methods]
+    assert set(found) == set(names)
+    assert set(found["grpc.health.v1.Health"]) == {"Check", "List", "Watch"}
+    assert found["grpc.reflection.v1.ServerReflection"] == ["ServerReflectionInfo"]
+
+
+async def test_reflection_v1_answers_as_v1alpha_does(channel: grpc.aio.Channel) -> None:
+    answers = []
+    for name in ("grpc.reflection.v1alpha.ServerReflection", "grpc.reflection.v1.ServerReflection"):
+        call: Stub = channel.stream_stream(f"/{name}/ServerReflectionInfo")
+        requests = [
+            reflection_pb2.ServerReflectionRequest(host="h", list_services=""),
+            reflection_pb2.ServerReflectionRequest(file_containing_symbol=app.SERVICES[0]),
+            reflection_pb2.ServerReflectionRequest(file_containing_symbol="no.such.Service"),
+            reflection_pb2.ServerReflectionRequest(all_extension_numbers_of_type="google.protobuf.MethodOptions"),
+            reflection_pb2.ServerReflectionRequest(),
+        ]
+        sent = [request.SerializeToString() for request in requests]
+        answers.append([answer async for answer in call(iter(sent), timeout=PATIENCE)])
+    assert answers[0] == answers[1]
+    assert len(answers[0]) == len(requests)
 
 
 async def test_reflection_describes_a_service(channel: grpc.aio.Channel) -> None:

@@ -134,6 +134,18 @@ def test_the_next_sharings_to_end_are_read_in_their_order(session: psycopg.Conne
     assert names == ["sharings_ending"]
 
 
+@pytest.mark.parametrize(
+    ("counted", "index"), [(listing.Counted.BACKUPS, "backups_pkey"), (listing.Counted.SHARINGS, "sharings_given")]
+)
+def test_a_part_of_a_count_reads_the_index_from_its_key_on(
+    session: psycopg.Connection[tuple[Any, ...]], counted: listing.Counted, index: str
+) -> None:
+    nodes = plan(session, listing.part_statement(counted, POSTGRES))
+    assert [node["Index Name"] for node in nodes if "Index Name" in node] == [index]
+    assert not [node for node in nodes if "Sort" in node["Node Type"] or node["Node Type"] == "Seq Scan"]
+    assert [node for node in nodes if "Index Cond" in node]
+
+
 def test_single_rows_are_looked_up(session: psycopg.Connection[tuple[Any, ...]]) -> None:
     for statement in (_GET_SHARING, _GET_BACKUP):
         probes_only(plan(session, statement))

@@ -161,6 +161,23 @@ def test_with_a_backup_only_its_sharings_are_read(connection: sqlite3.Connection
         assert {*others, *more} <= {BACKUP}
 
 
+@pytest.mark.parametrize(
+    ("counted", "search"),
+    [
+        (listing.Counted.BACKUPS, "SEARCH backups USING COVERING INDEX sqlite_autoindex_backups_1 (id>?)"),
+        (
+            listing.Counted.SHARINGS,
+            "SEARCH sharings USING COVERING INDEX sharings_given ((from_project_id,created_at,id)>(?,?,?))",
+        ),
+    ],
+)
+def test_a_part_of_a_count_reads_the_index_from_its_key_on(
+    connection: sqlite3.Connection, counted: listing.Counted, search: str
+) -> None:
+    asked = listing.part_statement(counted, SQLITE), listing.part_parameters(counted, "", 10)
+    assert plan(connection, asked) == ["CO-ROUTINE part", search, "SCAN part"]
+
+
 @pytest.mark.parametrize("key", [key for key in SortKey if key is not SortKey.CREATED_AT])
 @pytest.mark.parametrize("filter", [given(), RECEIVED])
 def test_no_order_makes_a_list_look_at_the_sharings_of_others(

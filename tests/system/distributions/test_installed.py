@@ -116,7 +116,8 @@ def test_the_service_runs_its_demo(wheels: Sequence[Path], tmp_path: Path) -> No
     tops = {path.name for path in installed.packages.iterdir()}
     assert not tops & {"server", "gateway", "protos", "tests", "bench"}
     listen, project = free_address(), "c13f5220dc1949b0b741ea81a7cd5554"
-    addresses = ("--listen", listen, "--grpc-listen", free_address(), "--data", str(tmp_path / "data"))
+    admin = ("--admin-listen", free_address(), "--grpc-admin-listen", free_address())
+    addresses = ("--listen", listen, "--grpc-listen", free_address(), *admin, "--data", str(tmp_path / "data"))
     with serving(installed, "backup-sharing", "demo", *addresses, until="Ctrl-C stops it"):
         path = f"/v2/{project}/os-vendor-backup-sharing/count"
         assert "count" in got(f"http://{listen}{path}", **{"X-Auth-Token": "demo-owner"})

@@ -77,6 +77,11 @@ class Limiter:
         self._rate = Rate(rate, max(rate, 1.0), clock) if rate else None
         self._failed = Rate(failed / 60, max(failed, 1.0), clock) if failed else None
 
+    @property
+    def in_progress(self) -> int:
+        """Number of calls in progress."""
+        return self._calls
+
     def enter(self) -> None:
         """Count a call in progress; each must be followed by `leave`.
 

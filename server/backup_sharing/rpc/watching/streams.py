@@ -69,7 +69,8 @@ class Streams:
 
     def __init__(self, reception: Reception, slots: WatchSlots, rechecks: Rechecks) -> None:
         """Receive calls by ``reception``, limit their number by ``slots``, and check their callers by ``rechecks``."""
-        self._reception = reception
+        self.reception = reception
+        """Receives the calls."""
         self._slots = slots
         self._rechecks = rechecks
         self._open: dict[Ending, asyncio.Task[Any] | None] = {}
@@ -102,7 +103,7 @@ class Streams:
             begin: called before the first message, once the call is accepted.
             send: sends a message.
         """
-        return await self._reception.carry_out(call, None, partial(self._stream, method, begin, send))
+        return await self.reception.carry_out(call, None, partial(self._stream, method, begin, send))
 
     async def _stream(
         self, method: StreamMethod, begin: Callable[[], Awaitable[None]], send: Send, known: Known
@@ -122,7 +123,7 @@ class Streams:
                 source = await method.open(principal, request)
                 try:
                     await begin()
-                    self._reception.log_begin(known)
+                    self.reception.log_begin(known)
                     while True:
                         for message in await source.read():
                             await send(message)
@@ -137,10 +138,10 @@ class Streams:
 
     async def _accepted(self, method: StreamMethod, known: Known) -> tuple[Principal, Message]:
         """Return the caller, who may make the call, and the request."""
-        limiter = self._reception.limiter
+        limiter = self.reception.limiter
         limiter.enter()
         try:
-            principal = await self._reception.principal(known)
+            principal = await self.reception.principal(known)
             # Counts the call in the project's rate; open streams have limits of their own.
             limiter.enter_project(principal.project_id)
             limiter.leave_project(principal.project_id)
@@ -189,7 +190,7 @@ def _handler(
         try:
             call = await unary.received(method.name, context, traffic, peer_of)
         except ResourceExhausted as exhausted:
-            unary.refuse(context, exhausted)
+            unary.refuse(context, exhausted, method.name, streams.reception)
             return
         if call is not None:
             unary.end(context, await streams.carry_out(method, call, partial(begin_stream, context), send))

@@ -16,6 +16,9 @@ from backupsharing.v2 import backup_access_pb2 as pb
 
 SERVICE = pb.DESCRIPTOR.services_by_name["BackupAccessService"].full_name
 
+WATCH = f"/{SERVICE}/WatchSharings"
+"""The method that streams."""
+
 
 class WatchEncoding:
     """See `backup_sharing.usecases.watching.entry.Encoding`."""
@@ -42,9 +45,7 @@ class WatchService:
         def project_id(request: pb.WatchSharingsRequest) -> str:
             return request.project_id
 
-        return (
-            StreamMethod(f"/{SERVICE}/WatchSharings", pb.WatchSharingsRequest, project_id, self.watch, _still_sees_all),
-        )
+        return (StreamMethod(WATCH, pb.WatchSharingsRequest, project_id, self.watch, _still_sees_all),)
 
     async def watch(self, principal: Principal, request: pb.WatchSharingsRequest) -> Source:
         """Open a watch."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Final, TypeVar, cast
 
@@ -16,6 +17,7 @@ from backup_sharing.model import Micros
 from backup_sharing.store.change import Change
 from backup_sharing.store.engine import Query, Reads
 from backup_sharing.store.migrations import MIGRATIONS, Migration
+from backup_sharing.store.observing.observer import PostgresReadings, StoreObserver
 from backup_sharing.store.postgres import reads
 from backup_sharing.store.postgres.connection import Connection, configure, connect_to_write, connection_string, within
 from backup_sharing.store.postgres.faults import FAULTS, failure_of, is_gone, log_fault
@@ -69,6 +71,7 @@ class PostgresEngine:
         clock: Callable[[], Micros] | None = None,
         prepared: PreparedStatements = "auto",
         known: Sequence[Migration] = MIGRATIONS,
+        observer: StoreObserver | None = None,
     ) -> None:
         """Use the database at ``url``; the first `look` connects.
 
@@ -78,6 +81,7 @@ class PostgresEngine:
         ``clock``: tells the time at which sharings end; None: the database does, which is the same for all servers.
         ``prepared``: whether to prepare statements.
         ``known``: migrations that the program needs.
+        ``observer``: receives measurements.
 
         Raises UnusableDatabase if the URL cannot be used.
         """
@@ -90,8 +94,9 @@ class PostgresEngine:
         self.failed = asyncio.Event()
         """Never set: whatever happens to the database, another connection finds out what the database holds."""
         connect = partial(connect_to_write, conninfo, patience, prepared)
-        sessions = [Session(connect, patience + _SILENT) for _ in range(write_connections)]
-        self._writers = [Writer(session, self._now) for session in sessions]
+        sessions = [Session(connect, patience + _SILENT, observer) for _ in range(write_connections)]
+        self._writers = [Writer(session, self._now, observer) for session in sessions]
+        self._observer = observer
         self._idle = list(self._writers)
         self._pool: _Pool = AsyncConnectionPool(
             conninfo,
@@ -153,6 +158,20 @@ class PostgresEngine:
             # Commits may wait for a standby that is away, which no query shows.
             raise Unavailable("Nothing can be stored now.")
 
+    def readings(self) -> PostgresReadings:
+        """Return the state of the connections."""
+        pool = self._pool.get_stats()
+        idle = pool.get("pool_available", 0)
+        return PostgresReadings(
+            idle=idle,
+            used=pool.get("pool_size", 0) - idle,
+            most=pool["pool_max"],
+            waiting=pool.get("requests_waiting", 0),
+            opened=pool.get("connections_num", 0),
+            failed=pool.get("connections_errors", 0),
+            writers_in_doubt=sum(writer.is_stuck for writer in self._writers),
+        )
+
     def stop(self) -> None:
         """Begin no more queries; stop asking for the fate of a commit once its callers have gone."""
         self._stopped = True
@@ -175,6 +194,15 @@ class PostgresEngine:
         await self._pool.close()
         await asyncio.gather(*self._asked, return_exceptions=True)
 
+    @contextmanager
+    def _timed(self) -> Iterator[None]:
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            if self._observer is not None:
+                self._observer.round_trip("read", time.monotonic() - began)
+
     def _forget(self, asked: asyncio.Task[T]) -> None:
         self._asked.discard(cast("asyncio.Task[object]", asked))
         if not asked.cancelled():
@@ -186,7 +214,7 @@ class PostgresEngine:
             left = give_up_at - time.monotonic()
             try:
                 async with self._pool.connection(timeout=min(_SLICE, max(left, 0.01))) as connection:
-                    with within(connection, give_up_at - time.monotonic() + _STOPPED_WITHIN):
+                    with within(connection, give_up_at - time.monotonic() + _STOPPED_WITHIN), self._timed():
                         parameters = reads.as_stored({**query.parameters, "now": self._now()})
                         if query.in_order:
                             return query.answer(await read_in_order(connection, query.statement, parameters))

@@ -12,6 +12,7 @@ from typing import Final
 
 import psycopg
 
+from backup_sharing.store.observing.observer import StoreObserver
 from backup_sharing.store.postgres.changes import CLAIM
 from backup_sharing.store.postgres.connection import Connection, break_off, is_alive, within
 from backup_sharing.store.postgres.faults import is_gone, is_timeout, log_fault
@@ -34,8 +35,14 @@ _FAULTS: Final = (psycopg.Error, OSError)
 class Session:
     """A connection, and the state of the transactions made over it."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Connection]], seconds: float) -> None:
-        """Connect with ``connect``; a server that is silent for ``seconds`` counts as gone."""
+    def __init__(
+        self, connect: Callable[[], Awaitable[Connection]], seconds: float, observer: StoreObserver | None = None
+    ) -> None:
+        """Connect with ``connect``; a server that is silent for ``seconds`` counts as gone.
+
+        ``observer`` is told how long round trips took.
+        """
+        self._observer = observer
         self._connect = connect
         self._seconds = seconds
         self._connection: Connection | None = None
@@ -74,8 +81,13 @@ class Session:
     @contextmanager
     def answering(self, connection: Connection) -> Iterator[None]:
         """Treat a server that is silent for too long as gone."""
-        with within(connection, self._seconds):
-            yield
+        began = time.monotonic()
+        try:
+            with within(connection, self._seconds):
+                yield
+        finally:
+            if self._observer is not None:
+                self._observer.round_trip("write", time.monotonic() - began)
 
     async def is_committed(self, connection: Connection, write: Callable[[], Awaitable[None]]) -> bool:
         """Write a transaction; return whether it was certainly committed: see `fate_of` if not.

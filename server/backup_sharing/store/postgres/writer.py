@@ -19,6 +19,7 @@ from backup_sharing.rules.commands import Share
 from backup_sharing.rules.decisions import decide_all, needs_of
 from backup_sharing.rules.outcome import Outcome
 from backup_sharing.store.change import Change
+from backup_sharing.store.observing.observer import StoreObserver
 from backup_sharing.store.postgres.changes import Known, write
 from backup_sharing.store.postgres.connection import Connection
 from backup_sharing.store.postgres.faults import (
@@ -55,8 +56,19 @@ _Write = Callable[[str, Sequence[str], float], Awaitable[None]]
 class Writer:
     """One connection that changes data, for one batch at a time."""
 
-    def __init__(self, session: Session, now: Callable[[], Micros | None] = lambda: None) -> None:
-        """Use a session; ``now`` returns the time at which sharings end, None for the time of the database."""
+    def __init__(
+        self,
+        session: Session,
+        now: Callable[[], Micros | None] = lambda: None,
+        observer: StoreObserver | None = None,
+    ) -> None:
+        """Use a session; ``now`` returns the time at which sharings end, None for the time of the database.
+
+        ``observer`` is told how long batches took.
+        """
+        self._observer = observer
+        self._commit_seconds = 0.0
+        """Seconds of the commits of the running batch."""
         self._session = session
         self._now = now
         self._busy: list[Change] = []
@@ -69,12 +81,16 @@ class Writer:
 
     async def commit(self, batch: Sequence[Change]) -> Sequence[Change]:
         """Make or fail all wanted changes; return the blocked changes, for a retry."""
-        self._busy = []
+        self._busy, self._commit_seconds, began = [], 0.0, time.monotonic()
         try:
             await self._make(batch)
         except BaseException:
             await self._session.close()
             raise
+        finally:
+            if self._observer is not None:
+                commit = self._commit_seconds
+                self._observer.batch_ended(len(batch), time.monotonic() - began - commit, commit or None)
         return self._busy
 
     def stop(self) -> None:
@@ -195,11 +211,14 @@ class Writer:
             return False
         mark, seconds = str(uuid.uuid4()), min(change.late_at for change in batch) - began
         unmarked = self._marks if len(self._marks) >= _MARKS_KEPT else []
+        begins = time.monotonic()
         try:
             committed = await self._session.is_committed(connection, lambda: write(mark, unmarked, seconds))
         except FAULTS:
             _reopen(batch)
             raise
+        finally:
+            self._commit_seconds += time.monotonic() - begins
         if not committed:
             fate = await self._session.fate_of(mark, lambda: not self._stopped or not _all_given_up(batch))
             if not fate:

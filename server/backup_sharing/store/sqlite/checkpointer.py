@@ -10,7 +10,8 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -73,7 +74,12 @@ class Checkpointer:
         self._turn = threading.Lock()
         """Held during each checkpoint; guards ``_copied``."""
         self._copied = LogUse()
-        self._in_use = 0
+        self.in_use = 0
+        """Bytes of the log in use at the last check."""
+        self.outcomes = {"complete": 0, "partial": 0, "failed": 0}
+        """Number of checkpoints by outcome; complete: nothing was left to copy."""
+        self.seconds = 0.0
+        """Seconds of all checkpoints together."""
         self._finish = False
         self._force_again_at = 0.0
         self._failing = False
@@ -89,7 +95,7 @@ class Checkpointer:
         if self._finish:
             self._finish = False
             self._attempt(lambda: self._stand_still(connection, FINISH_WAIT))
-        if self._in_use >= self._bounds.force_from and time.monotonic() >= self._force_again_at:
+        if self.in_use >= self._bounds.force_from and time.monotonic() >= self._force_again_at:
             self._force_again_at = time.monotonic() + FORCE_EVERY
             self._attempt(lambda: self._force(connection))
 
@@ -140,7 +146,7 @@ class Checkpointer:
     def _look(self) -> bool:
         """Copy if there is enough to copy; return False if there is, but nothing could be copied."""
         use = log_use(self._log)
-        self._in_use = use.size
+        self.in_use = use.size
         if self._left(use) * use.frame_size < self._bounds.copy_from:
             return True
         before = self._copied
@@ -160,7 +166,9 @@ class Checkpointer:
             use = log_use(self._log)
             if self._left(use) == 0:
                 return True
-            copied = checkpoint(self._connection, self._guard, "PASSIVE")
+            with self._counted() as done:
+                copied = checkpoint(self._connection, self._guard, "PASSIVE")
+                done(copied.everything)
             if copied.frames < 0:
                 return False  # another process is checkpointing
             self._copied = LogUse(use.generation, copied.done, use.frame_size)
@@ -173,12 +181,29 @@ class Checkpointer:
         if not self._turn.acquire(timeout=wait):
             return False
         try:
-            return begin_again(connection, self._guard, "RESTART", wait)
+            with self._counted() as done:
+                return done(begin_again(connection, self._guard, "RESTART", wait))
         finally:
             self._turn.release()
 
+    @contextmanager
+    def _counted(self) -> Iterator[Callable[[bool], bool]]:
+        """Time a checkpoint, and count it by the outcome that its context passes on; without one it has failed."""
+        began, outcome = time.monotonic(), "failed"
+
+        def done(everything: bool) -> bool:
+            nonlocal outcome
+            outcome = "complete" if everything else "partial"
+            return everything
+
+        try:
+            yield done
+        finally:
+            self.seconds += time.monotonic() - began
+            self.outcomes[outcome] += 1
+
     def _force(self, connection: sqlite3.Connection) -> None:
-        size = self._in_use // _MIB
+        size = self.in_use // _MIB
         outcome = (
             "is now copied" if self._stand_still(connection, FORCE_WAIT) else "is held back; is there a long read?"
         )

@@ -36,12 +36,15 @@ class Commits:
         self._connection = connection
         self._breakdown = breakdown
         self._index: int | None = None
+        self.seconds = 0.0
+        """Seconds of all commits so far, including those that failed."""
 
     def commit(self) -> None:
         """Commit the transaction; return when it is on the disk.
 
         Raises sqlite3.Error if nothing of it is stored and never will be, `CommitUnknown` otherwise.
         """
+        began = time.monotonic()
         try:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
@@ -50,6 +53,8 @@ class Commits:
                 self._breakdown(error)
                 raise CommitUnknown from error
             raise
+        finally:
+            self.seconds += time.monotonic() - began
 
     def failed(self, error: sqlite3.Error) -> None:
         """Handle an error before the commit: nothing is stored, but the file may no longer be reliable."""

@@ -15,6 +15,7 @@ from backup_sharing.store.breakdown import Breakdown
 from backup_sharing.store.change import Change
 from backup_sharing.store.engine import Query, Reads, system_clock
 from backup_sharing.store.migrations import MIGRATIONS, Migration
+from backup_sharing.store.observing.observer import SqliteReadings, StoreObserver
 from backup_sharing.store.sqlite import file, reads
 from backup_sharing.store.sqlite.checkpointer import Checkpointer, LogBounds
 from backup_sharing.store.sqlite.connection import connect, connect_to_write
@@ -50,6 +51,7 @@ class SqliteEngine:
         log_bounds: LogBounds | None = None,
         known: Sequence[Migration] = MIGRATIONS,
         every: bool = False,
+        observer: StoreObserver | None = None,
     ) -> None:
         """Use the file at ``path``, on the running event loop; the first `look` opens the file.
 
@@ -59,6 +61,7 @@ class SqliteEngine:
         ``log_bounds``: limits of the size of the write-ahead log; None: the measured optimum.
         ``known``: migrations that the program needs.
         ``every``: whether to migrate tables of an older version.
+        ``observer``: receives measurements.
         """
         self._path = Path(path)
         self._read_threads = read_threads
@@ -66,6 +69,7 @@ class SqliteEngine:
         self._busy_timeout = busy_timeout
         self._log_bounds = log_bounds
         self._known = known
+        self._observer = observer
         self._every = every
         self._breakdown = Breakdown()
         self._parts: Parts | None = None
@@ -124,6 +128,13 @@ class SqliteEngine:
         self._breakdown.check()
         await self.parts.probe.look(_PING_WITHIN)
 
+    def readings(self) -> SqliteReadings | None:
+        """Return the state of the log and of its checkpoints; None before the file is open."""
+        if self._parts is None:
+            return None
+        checkpointer = self._parts.checkpointer
+        return SqliteReadings(checkpointer.in_use, dict(checkpointer.outcomes), checkpointer.seconds)
+
     def stop(self) -> None:
         """Begin no more queries and batches; running ones continue."""
         if self._parts is not None:
@@ -146,7 +157,15 @@ class SqliteEngine:
         make_ready = file.migrate if self._every else file.prepare
         await asyncio.to_thread(make_ready, self._path, busy_timeout=self._busy_timeout, known=self._known)
         connections = await asyncio.to_thread(_connect, self._path, self._read_threads, self._busy_timeout)
-        self._parts = Parts(connections, self._path, self._busy_timeout, self._log_bounds, self._breakdown, self._clock)
+        self._parts = Parts(
+            connections,
+            self._path,
+            self._busy_timeout,
+            self._log_bounds,
+            self._breakdown,
+            self._clock,
+            self._observer,
+        )
         if self._kept is not None:
             self._kept.close()
             self._kept = None
@@ -178,6 +197,7 @@ class Parts:
         log_bounds: LogBounds | None,
         breakdown: Breakdown,
         clock: Callable[[], Micros],
+        observer: StoreObserver | None,
     ) -> None:
         """Take over the connections of `_connect`."""
         writing, probing, copying, guard, *reading = connections
@@ -188,6 +208,7 @@ class Parts:
             clock=clock,
             after_batch=self.checkpointer.after_batch,
             breakdown=breakdown.report,
+            observer=observer,
         )
         self.readers = Readers(reading)
         self.probe = Probe(probing, self.writer)

@@ -110,6 +110,12 @@ def count_sharings(filter: SharingFilter) -> Query[int]:
     return Query(*listing.count_statement(filter, SQLITE), listing.only_number)
 
 
+def count_part(counted: listing.Counted, after: str, limit: int) -> Query[listing.Part]:
+    """Return the query of `Reads.count_part`."""
+    parameters = listing.part_parameters(counted, after, limit)
+    return Query(listing.part_statement(counted, SQLITE), parameters, listing.only_part)
+
+
 def ending(limit: int) -> Query[Sequence[Ending]]:
     """Return the query of `Reads.ending`."""
     return Query(listing.ending_statement(SQLITE), {"rows": limit}, lambda rows: [Ending(*row) for row in rows])

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from queue import SimpleQueue
 
@@ -14,6 +15,7 @@ from backup_sharing.model import Micros
 from backup_sharing.rules.outcome import Failed, Outcome
 from backup_sharing.store.change import Change
 from backup_sharing.store.engine import system_clock
+from backup_sharing.store.observing.observer import StoreObserver
 from backup_sharing.store.sqlite.batch import carry_out
 from backup_sharing.store.sqlite.commit import Commits
 
@@ -27,6 +29,7 @@ class Writer:
     ``clock`` tells the time at which sharings end.
     ``after_batch`` is called with the connection when the outcomes of a batch are known; it must not raise.
     ``breakdown`` is called with the error after which nothing more may be written; `stop` should follow.
+    ``observer`` is told how long batches took.
     """
 
     def __init__(
@@ -37,8 +40,10 @@ class Writer:
         clock: Callable[[], Micros] = system_clock,
         after_batch: Callable[[sqlite3.Connection], None] | None = None,
         breakdown: Callable[[Exception], None] = lambda _: None,
+        observer: StoreObserver | None = None,
     ) -> None:
         self._connection = connection
+        self._observer = observer
         self._commits = Commits(connection, breakdown)
         self._busy_timeout = busy_timeout
         self._clock = clock
@@ -108,10 +113,15 @@ class Writer:
         if self._stopped:
             job.end({change: Failed(_closed()) for change in job.batch})
             return
+        began, before = time.monotonic(), self._commits.seconds
         outcomes = self._carry_out(job.batch)
+        ended = time.monotonic()
         # Count before the replies, so that a probe that begins after them does not count this batch.
         self._batches += any(map(_is_in_order, outcomes.values()))
         job.end(outcomes)
+        if self._observer is not None:
+            commit = self._commits.seconds - before
+            self._observer.batch_ended(len(job.batch), ended - began - commit, commit or None)
         if self._after_batch is not None and not self._stopped:
             self._after_batch(self._connection)
 

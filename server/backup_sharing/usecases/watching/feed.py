@@ -12,9 +12,10 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Final, Protocol
+from weakref import WeakSet
 
 from backup_sharing.errors import CursorExpired, Failure, Unavailable
-from backup_sharing.model import Event, Page
+from backup_sharing.model import Event, Micros, Page
 from backup_sharing.store.interface import EventFilter, EventLog, LogBounds, StoredEvent
 from backup_sharing.timers import Later, later
 from backup_sharing.usecases import cursor
@@ -62,6 +63,18 @@ class Waiting(Protocol):
         ...
 
 
+class Open(Protocol):
+    """An open watch."""
+
+    position: int
+    """Position up to which the watch has come."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the watch has sent everything and waits for events."""
+        ...
+
+
 class Feed:
     """The events of one log, for any number of watches on one event loop."""
 
@@ -72,6 +85,7 @@ class Feed:
         later: Later = later,
         *,
         kept: int = KEPT,
+        observe: Callable[[Micros], None] | None = None,
     ) -> None:
         """Read nothing until a watch joins.
 
@@ -80,7 +94,15 @@ class Feed:
             turn: returns the turn of a project for one read, so that watches that catch up do not delay other calls.
             later: sets timers.
             kept: number of the last events to keep.
+            observe: called with the time of each event that is read at the head; must return at once.
         """
+        self._observe = observe
+        self.watches: WeakSet[Open] = WeakSet()
+        """Open watches; measuring them keeps none alive."""
+        self.reads = 0
+        """Number of reads at the head so far."""
+        self.failures = 0
+        """Number of those that failed."""
         self._log = log
         self._turn = turn
         self._later = later
@@ -99,6 +121,11 @@ class Feed:
     def head(self) -> int:
         """Position up to which the feed has read the log."""
         return self._head
+
+    @property
+    def lag(self) -> int:
+        """Number of positions that the slowest open watch is behind the head; 0 if every watch waits for events."""
+        return max((self._head - watch.position for watch in list(self.watches) if not watch.is_waiting), default=0)
 
     @property
     def is_idle(self) -> bool:
@@ -170,10 +197,12 @@ class Feed:
         while True:
             self._news.clear()
             began = loop.time()
+            self.reads += 1
             try:
                 events = await self._log.events_after(self._head, _PAGE)
             except Exception as error:  # noqa: BLE001 -- a defect must end the watches, not leave them silent
                 failures += 1
+                self.failures += 1
                 if not isinstance(error, Failure):
                     _log.exception("reading the log of events failed because of a defect")
                 if failures >= _FAILURES:
@@ -203,6 +232,8 @@ class Feed:
 
     def _deliver(self, events: Sequence[StoredEvent]) -> None:
         for stored in events:
+            if self._observe is not None:
+                self._observe(stored.event.at)
             self._recent.append(Entry(stored))
             self._head = stored.position
             event = stored.event

@@ -55,6 +55,12 @@ class Watch:
         """Whether the client knows a cursor of this watch."""
         self._news: asyncio.Future[bool] | None = None
         """While the watch waits; true: there are events, false: it is time for a checkpoint."""
+        feed.watches.add(self)
+
+    @property
+    def is_waiting(self) -> bool:
+        """See `Open.is_waiting`."""
+        return self._news is not None
 
     async def read(self) -> Sequence[bytes]:
         """Return the next messages, at least one; wait for them.
@@ -76,6 +82,7 @@ class Watch:
 
     def close(self) -> None:
         """End the watch."""
+        self._feed.watches.discard(self)
         self._feed.forget(self)
         self._feed.leave()
 

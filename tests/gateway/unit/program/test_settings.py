@@ -32,6 +32,8 @@ def no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         (("--upstream", "127.0.0.1:50051,10.0.0.1:50051"), ["--upstream-ca"]),
         (("--upstream-certificate", "c", "--upstream-key", "k"), ["--upstream-ca"]),
         (("--upstream-name", "n"), ["--upstream-ca"]),
+        (("--admin-listen", "0.0.0.0:1"), ["--admin-allow"]),
+        (("--admin-listen", "127.0.0.1:8080"), ["--admin-listen"]),
         (("--upstream-ca", "ca", "--upstream-key", "k"), ["--upstream-certificate"]),
         (("--upstream-ca", "ca", "--upstream-certificate", "c"), ["--upstream-key"]),
         (

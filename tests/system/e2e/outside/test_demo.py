@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +62,9 @@ class Demo:
 
 def start(programs: Programs, data: Path, **addresses: str) -> Program:
     listen, grpc_listen = addresses.get("listen", free_address()), addresses.get("grpc_listen", free_address())
-    arguments = ("--listen", listen, "--grpc-listen", grpc_listen, "--data", str(data))
+    admin = ("--admin-listen", addresses.get("admin_listen", free_address()))
+    grpc_admin = ("--grpc-admin-listen", addresses.get("grpc_admin_listen", free_address()))
+    arguments = ("--listen", listen, "--grpc-listen", grpc_listen, *admin, *grpc_admin, "--data", str(data))
     return programs.start("backup_sharing.admin.cli", "demo", *arguments)
 
 
@@ -89,7 +93,7 @@ def test_the_demo_refuses_to_listen_beyond_loopback(
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("option", ["listen", "grpc_listen"])
+@pytest.mark.parametrize("option", ["listen", "grpc_listen", "admin_listen", "grpc_admin_listen"])
 def test_the_demo_names_a_port_that_is_in_use(programs: Programs, tmp_path: Path, option: str) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -112,6 +116,14 @@ def test_the_commands_of_the_banner_work_when_pasted(demo: Demo) -> None:
     assert f'id: "{shared[0]["id"]}"' in demo.paste("List over gRPC")
     assert demo.paste("Cancel all sharings of the backup") == ""
     assert json.loads(demo.paste("List what this project shares")) == {"shared": []}
+
+
+def test_the_health_pages_of_the_banner_are_there(demo: Demo) -> None:
+    pages = re.findall(r"http://\S+/readyz", demo.banner)
+    assert len(pages) == 2
+    for page in pages:
+        with urllib.request.urlopen(page, timeout=PATIENCE) as answer:  # noqa: S310 - a program that the test started
+            assert json.load(answer)["status"] == "ready"
 
 
 def test_the_documented_post_of_the_banner_is_the_contracts(demo: Demo) -> None:

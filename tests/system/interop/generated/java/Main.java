@@ -27,12 +27,12 @@ public final class Main {
     var request =
         new ShareBackupRequest().shared(new BackupRecipients().backupId(backup));
     request.getShared().setToProjectIds(new LinkedHashSet<>(List.of(recipient, variable("OTHER"))));
-    var shared = api.backupSharingServiceShareBackup(project, request, null, token).getShared();
+    var shared = api.backupSharingServiceShareBackup(project, request, null, null, token).getShared();
     var first = shared.get(0);
     expect(first.getToProjectId().equals(recipient) && first.getDeleted() == null, first);
     expect(first.getCreatedAt().length() == 26, first);
     System.out.println("shared " + shared.size());
-    failure(() -> api.backupSharingServiceShareBackup(project, request, null, token));
+    failure(() -> api.backupSharingServiceShareBackup(project, request, null, null, token));
 
     var listed =
         api.backupSharingServiceListSharings(

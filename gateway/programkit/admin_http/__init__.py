@@ -1,0 +1,1 @@
+"""The parts of the admin port: settings, access, readiness, connections and pages."""

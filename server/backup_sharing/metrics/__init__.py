@@ -1,0 +1,1 @@
+"""The server's metrics for Prometheus; only this room and `programkit.metrics` use its library."""
