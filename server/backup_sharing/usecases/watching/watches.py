@@ -68,6 +68,7 @@ class Watches:
             filter=EventFilter(project_id=project_id, backup_id=backup_id, kind=request.kind or None),
             viewer=None if policy.sees_all(principal) else project_id,
             position=position,
+            newest=bounds.newest,
             key=principal.project_id,
             checkpoint_seconds=self.checkpoint_seconds,
         )
