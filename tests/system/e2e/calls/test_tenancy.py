@@ -20,6 +20,9 @@ MOST_CALLS = 2500
 CALLS = cases(MOST_CALLS)
 
 
+PATIENCE = 120
+"""Seconds after which a watch that misses its last event fails the test."""
+
 START: tuple[int, str | None] = 0, None
 """Nothing was watched yet."""
 
@@ -119,7 +122,8 @@ class Game:
         for project, (last, _) in self._following.items():
             self._put_backup(project, last)
         for project, (_, following) in self._following.items():
-            assert await following == self._model.watched(project)
+            async with asyncio.timeout(PATIENCE):
+                assert await following == self._model.watched(project)
 
     def _put_backup(self, owner: Project, backup_id: str) -> None:
         self._system.put_backup(owner, id=backup_id)
