@@ -123,7 +123,7 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         calls = (*unaries, *watches, multiplexer.handler(), health.handler(serving, traffic))
         server = _server(settings, calls, traffic, tls)
         await server.start()
-        cleanups.push_async_callback(_ended, asyncio.create_task(Sweeper(store, settings.sweep_interval).run()))
+        cleanups.push_async_callback(_ended, asyncio.create_task(_sweeper(settings, store).run()))
         cleanups.push_async_callback(multiplexer.closed)
         cleanups.push_async_callback(watching.closed)
         cleanups.push_async_callback(_stop, server, settings, store)
@@ -196,6 +196,12 @@ def _watches(settings: Settings, store: BatchedStore, pipeline: Pipeline) -> Wat
     feed = Feed(store, pipeline.turns.reads.turn)
     store.hint_to(feed.hint)
     return WatchService(Watches(feed, WatchEncoding(), settings.watch_checkpoint))
+
+
+def _sweeper(settings: Settings, store: BatchedStore) -> Sweeper:
+    sweeper = Sweeper(store, settings.sweep_interval, system_clock)
+    store.hint_ends_to(sweeper.ends)
+    return sweeper
 
 
 def _watch_limits(settings: Settings, identity: IdentityProvider) -> tuple[WatchSlots, Rechecks]:

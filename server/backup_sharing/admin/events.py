@@ -70,14 +70,10 @@ def _start(bounds: LogBounds, after: str | None) -> int:
     """Return the position after which the export begins."""
     if after is None:
         return bounds.oldest
-    place = cursor.decode(after)
-    if place is None:
-        raise click.BadParameter(f"{after!r} is not a cursor, such as 5f1c9a0e7b3d2846:1042", param_hint="--after")
-    store_id, position = place
-    if store_id != bounds.store_id:
-        raise click.BadParameter(f"{after} is a cursor of another store than {bounds.store_id}", param_hint="--after")
-    if position > bounds.newest:
-        raise click.BadParameter(f"{after} is beyond the newest event, {bounds.newest}", param_hint="--after")
+    try:
+        position = cursor.position_in(bounds, *cursor.decode(after))
+    except cursor.BadCursor as bad:
+        raise click.BadParameter(str(bad), param_hint="--after") from None
     if position < bounds.oldest:
         oldest = cursor.encode(bounds.store_id, bounds.oldest)
         raise click.ClickException(f"the events after {after} are no longer kept; the oldest cursor is {oldest}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from backup_sharing.errors import Failure, Unavailable
-from backup_sharing.model import Backup, Page, Sharing, SharingDetail
+from backup_sharing.model import Backup, Micros, Page, Sharing, SharingDetail
 from backup_sharing.rules.commands import Cancel, CancelAll, Command, EndDue, PutBackup, RemoveBackup, Share
 from backup_sharing.store.change import Change
 from backup_sharing.store.engine import Engine, Query
@@ -43,6 +43,7 @@ class BatchedStore:
         self._writers: Sequence[asyncio.Task[None]] = ()
         self._closed = False
         self._committed: Callable[[], None] | None = None
+        self._ends: Callable[[Micros], None] | None = None
 
     @classmethod
     async def open(
@@ -80,8 +81,15 @@ class BatchedStore:
         """Call ``committed`` soon after each commit of this store; it must be quick and raise nothing."""
         self._committed = committed
 
+    def hint_ends_to(self, ends: Callable[[Micros], None]) -> None:
+        """Call ``ends`` with the end of each sharing made by this store; it must be quick and raise nothing."""
+        self._ends = ends
+
     async def share(self, command: Share) -> Sequence[Sharing]:
-        return await self._make(command)
+        shared = await self._make(command)
+        if command.expires_at is not None and self._ends is not None:
+            self._ends(command.expires_at)
+        return shared
 
     async def cancel(self, command: Cancel) -> Sequence[Sharing]:
         return await self._make(command)

@@ -117,6 +117,21 @@ async def test_a_watch_from_the_beginning_meets_the_head_without_gap(watchers: W
     assert taken == list(range(1, watchers.log.events[-1].position + 1))
 
 
+async def test_past_events_come_first_though_the_feed_is_late(watchers: Watchers) -> None:
+    early = watchers.open()
+    await first(early)
+    watchers.log.add(event(), event(to=OTHER))  # by another process: the feed reads them later
+    behind, of_another = watchers.open(RECIPIENT, 0), watchers.open(OUTSIDER, 0)
+    assert positions([await first(behind)]) == [1]
+    reported = await first(of_another)
+    assert (reported.cursor[-2:], reported.HasField("event")) == (":2", False)
+    assert watchers.feed.head == 0
+    reading = [asyncio.create_task(took(watch, 1)) for watch in (behind, early)]
+    await asyncio.sleep(0)
+    watchers.commit(event())
+    assert [positions(each) for each in await asyncio.gather(*reading)] == [[3], [1, 2, 3]]
+
+
 async def test_a_commit_while_a_page_is_read_is_sent_once(watchers: Watchers) -> None:
     watchers.log.add(event())
     watchers.log.hold = asyncio.Event()
