@@ -152,10 +152,14 @@ def _before(older_than: datetime | Span, now: Micros) -> Micros:
     return before
 
 
+def _is_at_a_terminal() -> bool:
+    return sys.stdin.isatty()
+
+
 def _confirm(yes: bool) -> None:
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not _is_at_a_terminal():
         raise click.UsageError("Nothing was deleted: without a terminal, --yes is needed.")
     click.confirm("Delete these for ever?", abort=True)
 
