@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
+from math import ceil
 from typing import Any, Final
 
 import grpc
@@ -39,6 +40,7 @@ from backup_sharing.usecases import policy
 from backup_sharing.usecases.access import Accesses
 from backup_sharing.usecases.catalog import Catalog
 from backup_sharing.usecases.history import History
+from backup_sharing.usecases.purger import Purger
 from backup_sharing.usecases.sharing import SharingLimits, Sharings
 from backup_sharing.usecases.sweeper import Sweeper
 from backup_sharing.usecases.watching.feed import Feed
@@ -124,6 +126,8 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         server = _server(settings, calls, traffic, tls)
         await server.start()
         cleanups.push_async_callback(_ended, asyncio.create_task(_sweeper(settings, store).run()))
+        if (purger := _purger(settings, store)) is not None:
+            cleanups.push_async_callback(_ended, asyncio.create_task(purger.run()))
         cleanups.push_async_callback(multiplexer.closed)
         cleanups.push_async_callback(watching.closed)
         cleanups.push_async_callback(_stop, server, settings, store)
@@ -175,6 +179,11 @@ async def _store(settings: Settings) -> BatchedStore:
         prepared_statements=settings.prepared_statements,
     )
     return await open_store(settings.database, tuning, every=settings.migrate)
+
+
+def _purger(settings: Settings, store: Store) -> Purger | None:
+    keep_events, keep_sharings = (ceil(days * _DAY) for days in (settings.keep_events, settings.keep_cancelled))
+    return Purger(store, keep_events, keep_sharings) if keep_events or keep_sharings else None
 
 
 def _pipeline(

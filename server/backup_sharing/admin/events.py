@@ -54,14 +54,21 @@ async def _export(database: str, after: str | None) -> None:
     store = await open_store(database)
     try:
         bounds = await store.log_bounds()
-        async for page in _pages(store, _start(bounds, after), bounds.newest):
+        async for page in _pages(store, bounds, _start(bounds, after)):
             click.echo("\n".join(_line(bounds.store_id, each) for each in page))
     finally:
         await store.close()
 
 
-async def _pages(store: BatchedStore, position: int, newest: int) -> AsyncIterator[Sequence[StoredEvent]]:
-    while position < newest and (page := await store.events_after(position, min(_PAGE, newest - position))):
+async def _pages(store: BatchedStore, bounds: LogBounds, position: int) -> AsyncIterator[Sequence[StoredEvent]]:
+    """Yield the events after a position, up to the newest one of ``bounds``."""
+    while position < bounds.newest:
+        page = await store.events_after(position, min(_PAGE, bounds.newest - position))
+        if not page or page[0].position > position + 1:
+            # Events may have been deleted since the page before.
+            _refuse_expired(await store.log_bounds(), position)
+        if not page:
+            return
         yield page
         position = page[-1].position
 
@@ -74,10 +81,17 @@ def _start(bounds: LogBounds, after: str | None) -> int:
         position = cursor.position_in(bounds, *cursor.decode(after))
     except cursor.BadCursor as bad:
         raise click.BadParameter(str(bad), param_hint="--after") from None
-    if position < bounds.oldest:
-        oldest = cursor.encode(bounds.store_id, bounds.oldest)
-        raise click.ClickException(f"the events after {after} are no longer kept; the oldest cursor is {oldest}")
+    _refuse_expired(bounds, position)
     return position
+
+
+def _refuse_expired(bounds: LogBounds, position: int) -> None:
+    if position < bounds.oldest:
+        after, oldest = (cursor.encode(bounds.store_id, each) for each in (position, bounds.oldest))
+        raise click.ClickException(
+            f"the events after {after} are no longer kept; the oldest cursor is {oldest}. To export all events that are"
+            f" kept, go on with --after {oldest}: {bounds.oldest - position} events are missing before it"
+        )
 
 
 def _line(store_id: str, stored: StoredEvent) -> str:

@@ -9,13 +9,25 @@ from typing import Final, TypeVar
 
 from backup_sharing.errors import Failure, Unavailable
 from backup_sharing.model import Backup, Micros, Page, Sharing, SharingDetail
-from backup_sharing.rules.commands import Cancel, CancelAll, Command, EndDue, PutBackup, RemoveBackup, Share
+from backup_sharing.rules.commands import (
+    Cancel,
+    CancelAll,
+    Command,
+    EndDue,
+    PurgeEvents,
+    PurgeSharings,
+    PutBackup,
+    RemoveBackup,
+    Share,
+)
 from backup_sharing.store.change import Change
 from backup_sharing.store.engine import Engine, Query
 from backup_sharing.store.interface import (
     CheckedAccess,
     EventFilter,
     LogBounds,
+    OldEvent,
+    OldSharing,
     SharingFilter,
     SharingQuery,
     StoredEvent,
@@ -145,6 +157,26 @@ class BatchedStore:
         self, filter: EventFilter, limit: int, offset: int, after: int | None, *, descending: bool
     ) -> Page[StoredEvent]:
         return await self._answer(self._engine.reads.list_events(filter, limit, offset, after, descending=descending))
+
+    async def time(self) -> Micros:
+        return await self._answer(self._engine.reads.time())
+
+    async def old_events(self, before: Micros, limit: int, after: int = 0) -> Sequence[OldEvent]:
+        return await self._answer(self._engine.reads.old_events(before, limit, after))
+
+    async def old_sharings(self, before: Micros, limit: int, after: OldSharing | None = None) -> Sequence[OldSharing]:
+        return await self._answer(self._engine.reads.old_sharings(before, limit, after))
+
+    async def purge_events(self, before: Micros, limit: int) -> int:
+        # A change that names the last position: whatever others have deleted since, all up to there may go.
+        if old := await self.old_events(before, limit):
+            await self._make(PurgeEvents(old[-1].position))
+        return len(old)
+
+    async def purge_sharings(self, before: Micros, limit: int) -> int:
+        if old := await self.old_sharings(before, limit):
+            await self._make(PurgeSharings([each.id for each in old]))
+        return len(old)
 
     async def ping(self) -> None:
         self._check()
