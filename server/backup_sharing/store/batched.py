@@ -99,7 +99,7 @@ class BatchedStore:
 
     async def share(self, command: Share) -> Sequence[Sharing]:
         shared = await self._make(command)
-        if command.expires_at is not None and self._ends is not None:
+        if self._ends is not None and command.expires_at is not None:
             self._ends(command.expires_at)
         return shared
 
