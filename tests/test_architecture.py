@@ -164,7 +164,7 @@ ARROWS = {
     "listening": "",
     "fair_queue": "errors",
     "rules": "model errors rules",
-    "store.interface": "model rules.commands",
+    "store.interface": "model rules.commands store.history.retention",
     "store.file_system": "store.unusable",
     "store.sqlite": f"model errors rules {BELOW_ENGINES} store.file_system store.sqlite",
     "store.postgres": f"model errors rules {BELOW_ENGINES} store.postgres",
@@ -194,6 +194,10 @@ ARROWS = {
     "admin.migrating": "store.opening store.migrations store.unusable",
     "admin.events": (
         "errors model admin.migrating store.batched store.interface store.opening store.unusable usecases.cursor"
+    ),
+    "admin.purge": (
+        "errors model admin.migrating admin.moving store.batched store.interface store.opening store.unusable"
+        " usecases.cursor usecases.purger"
     ),
     "admin.moving": "store.opening store.transfer admin.migrating store.progress store.sqlite.backup store.unusable",
 }

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack
+from math import ceil
 from typing import Any, Final
 
 import grpc
@@ -47,6 +48,7 @@ from backup_sharing.usecases.access import Accesses
 from backup_sharing.usecases.catalog import Catalog
 from backup_sharing.usecases.census import Census
 from backup_sharing.usecases.history import History
+from backup_sharing.usecases.purger import Purger
 from backup_sharing.usecases.sharing import SharingLimits, Sharings
 from backup_sharing.usecases.sweeper import Sweeper
 from backup_sharing.usecases.watching.feed import Feed
@@ -142,7 +144,9 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         if metrics is not None:
             metrics.read(pipeline, store, watching, feed, census)
             cleanups.push_async_callback(_ended, asyncio.create_task(census.run()))
-        cleanups.push_async_callback(_ended, asyncio.create_task(Sweeper(store, settings.sweep_interval).run()))
+        cleanups.push_async_callback(_ended, asyncio.create_task(_sweeper(settings, store).run()))
+        if (purger := _purger(settings, store)) is not None:
+            cleanups.push_async_callback(_ended, asyncio.create_task(purger.run()))
         cleanups.push_async_callback(multiplexer.closed)
         cleanups.push_async_callback(watching.closed)
         cleanups.push_async_callback(_stop, server, settings, store)
@@ -205,6 +209,11 @@ async def _store(settings: Settings, metrics: ServerMetrics | None) -> BatchedSt
     return await open_store(settings.database, tuning, every=settings.migrate, observer=observer)
 
 
+def _purger(settings: Settings, store: Store) -> Purger | None:
+    keep_events, keep_sharings = (ceil(days * _DAY) for days in (settings.keep_events, settings.keep_cancelled))
+    return Purger(store, keep_events, keep_sharings) if keep_events or keep_sharings else None
+
+
 def _pipeline(
     settings: Settings,
     served: Sequence[ServedMethod],
@@ -233,6 +242,12 @@ def _feed(store: BatchedStore, pipeline: Pipeline, metrics: ServerMetrics | None
 
 def _watches(settings: Settings, feed: Feed) -> WatchService:
     return WatchService(Watches(feed, WatchEncoding(), settings.watch_checkpoint))
+
+
+def _sweeper(settings: Settings, store: BatchedStore) -> Sweeper:
+    sweeper = Sweeper(store, settings.sweep_interval, system_clock)
+    store.hint_ends_to(sweeper.ends)
+    return sweeper
 
 
 def _watch_limits(settings: Settings, identity: IdentityProvider) -> tuple[WatchSlots, Rechecks]:

@@ -260,6 +260,20 @@ class Settings(ProgramSettings):
         description="maximum seconds between two looks for sharings that have ended, to record their ends and the"
         " events of these; no call shows a sharing after its time, recorded or not",
     )
+    keep_events: Days = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="days to keep events, which are the history and what watches send; older ones are deleted in the"
+        " background, and a cursor before them has expired; 0: for ever",
+    )
+    keep_cancelled: Days = Field(
+        0,
+        ge=0,
+        le=36_500,
+        description="days to keep sharings after they were cancelled or have ended, which no call shows; older ones are"
+        " deleted in the background, but not their events; 0: for ever",
+    )
     idempotency_key_lifetime: Seconds = Field(86400, gt=0, description="seconds to keep an idempotency key")
     commit_margin: Annotated[Seconds, Subject("Calls")] = Field(
         1.0,

@@ -134,6 +134,11 @@ def every_call(store: Store) -> Sequence[Awaitable[object]]:
         store.events_after(0, 1),
         store.list_events(EventFilter(), 1, 0, None, descending=True),
         store.remove_backup(RemoveBackup(BACKUP_ID, cause())),
+        store.time(),
+        store.old_events(NOW, 1),
+        store.old_sharings(NOW, 1),
+        store.purge_events(NOW, 1),
+        store.purge_sharings(NOW, 1),
         store.ping(),
     )
 

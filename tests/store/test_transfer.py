@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import pytest
 
-from backup_sharing.rules.commands import PutBackup
+from backup_sharing.rules.commands import PutBackup, RemoveBackup
 from backup_sharing.store.interface import LogBounds, StoredEvent
 from backup_sharing.store.migrations import MIGRATIONS, Migration
 from backup_sharing.store.opening import migrate, open_store, schema_status
@@ -25,7 +25,7 @@ from backup_sharing.store.transfer.sqlite_side import SqliteSide
 from backup_sharing.store.transfer.tables import BACKUPS, IDEMPOTENCY_KEYS, SHARING_EVENTS, SHARINGS, TABLES, Table
 from backup_sharing.store.transfer.transfer import Checked
 from backup_sharing.store.unusable import UnreachableDatabase, UnusableDatabase
-from tests.store.commands import BACKUP_ID, RECIPIENT, backup, backup_id, cause, given, page, share
+from tests.store.commands import BACKUP_ID, OTHER, RECIPIENT, backup, backup_id, cause, given, key, page, share
 from tests.store.odd_rows import NEVER, change, held, make, plain_rows, rows
 from tests.support.postgres.databases import drop_database, new_database
 from tests.support.postgres.proxy import TcpProxy
@@ -406,6 +406,40 @@ async def test_what_the_source_no_longer_keeps_is_deleted(pair: tuple[str, str])
     change(pair[0], remove={SHARING_EVENTS: [(each.position,) for each in events[:4]]})
     assert_same(copied(*pair)[1])
     assert [row[0] for row in held(pair[1])[SHARING_EVENTS]] == [5, 6]
+
+
+@pytest.mark.parametrize("is_complete", [True, False])
+async def test_what_the_source_purged_since_a_first_copy_is_deleted(
+    pair: tuple[str, str], is_complete: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = await open_store(pair[0])
+    for number in (1, 2):
+        await store.put_backup(PutBackup(backup(backup_id(number)), cause()))
+        await store.share(share(backup_id=backup_id(number)))
+    with monkeypatch.context() as stopped:
+        if not is_complete:
+            for side in (SqliteSide, PostgresSide):
+                # The last table is not reached.
+                stopped.setattr(side, "write", unless_keys(side.write))
+            await store.share(share(OTHER, idempotency=key(expires_at=NEVER)))
+        with nullcontext() if is_complete else pytest.raises(InterruptedError):
+            copied(*pair)
+    for number in (1, 2):
+        await store.remove_backup(RemoveBackup(backup_id(number), cause()))
+    assert await store.purge_events(NOW + 1, 100)
+    assert await store.purge_sharings(NOW + 1, 100)
+    await store.close()
+    assert_same(copied(*pair)[1])
+    assert [len(held(pair[1])[table]) for table in (SHARING_EVENTS, BACKUPS, SHARINGS)] == [0, 0, 0]
+
+
+def unless_keys(write: Callable[..., None]) -> Callable[..., None]:
+    def write_some(self: object, table: Table, batch: Batch) -> None:
+        if table == IDEMPOTENCY_KEYS:
+            raise InterruptedError
+        write(self, table, batch)
+
+    return write_some
 
 
 async def test_a_target_that_has_gone_further_is_refused(pair: tuple[str, str]) -> None:

@@ -10,7 +10,6 @@ import tempfile
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
 
 RANGE = range(10_000, 32_000)
 """Ports below the range that the system uses for outgoing connections.
@@ -49,9 +48,13 @@ def _claimed(port: int) -> bool:
 
 
 @cache
-def _locks() -> BinaryIO:
-    """Open this user's lock file. The file stays open until the process exits: closing it would release the locks."""
-    return Path(tempfile.gettempdir(), f"backup-sharing-test-ports-{os.getuid()}").open("ab")
+def _locks() -> int:
+    """Open this user's lock file. It stays open until the process exits: closing it would release the locks.
+
+    Return a file descriptor: Python would warn about a file object that nobody closes.
+    """
+    path = Path(tempfile.gettempdir(), f"backup-sharing-test-ports-{os.getuid()}")
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
 
 def _is_free(port: int) -> bool:

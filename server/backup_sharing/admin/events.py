@@ -54,14 +54,21 @@ async def _export(database: str, after: str | None) -> None:
     store = await open_store(database)
     try:
         bounds = await store.log_bounds()
-        async for page in _pages(store, _start(bounds, after), bounds.newest):
+        async for page in _pages(store, bounds, _start(bounds, after)):
             click.echo("\n".join(_line(bounds.store_id, each) for each in page))
     finally:
         await store.close()
 
 
-async def _pages(store: BatchedStore, position: int, newest: int) -> AsyncIterator[Sequence[StoredEvent]]:
-    while position < newest and (page := await store.events_after(position, min(_PAGE, newest - position))):
+async def _pages(store: BatchedStore, bounds: LogBounds, position: int) -> AsyncIterator[Sequence[StoredEvent]]:
+    """Yield the events after a position, up to the newest one of ``bounds``."""
+    while position < bounds.newest:
+        page = await store.events_after(position, min(_PAGE, bounds.newest - position))
+        if not page or page[0].position > position + 1:
+            # Events may have been deleted since the page before.
+            _refuse_expired(await store.log_bounds(), position)
+        if not page:
+            return
         yield page
         position = page[-1].position
 
@@ -70,18 +77,21 @@ def _start(bounds: LogBounds, after: str | None) -> int:
     """Return the position after which the export begins."""
     if after is None:
         return bounds.oldest
-    place = cursor.decode(after)
-    if place is None:
-        raise click.BadParameter(f"{after!r} is not a cursor, such as 5f1c9a0e7b3d2846:1042", param_hint="--after")
-    store_id, position = place
-    if store_id != bounds.store_id:
-        raise click.BadParameter(f"{after} is a cursor of another store than {bounds.store_id}", param_hint="--after")
-    if position > bounds.newest:
-        raise click.BadParameter(f"{after} is beyond the newest event, {bounds.newest}", param_hint="--after")
-    if position < bounds.oldest:
-        oldest = cursor.encode(bounds.store_id, bounds.oldest)
-        raise click.ClickException(f"the events after {after} are no longer kept; the oldest cursor is {oldest}")
+    try:
+        position = cursor.position_in(bounds, *cursor.decode(after))
+    except cursor.BadCursor as bad:
+        raise click.BadParameter(str(bad), param_hint="--after") from None
+    _refuse_expired(bounds, position)
     return position
+
+
+def _refuse_expired(bounds: LogBounds, position: int) -> None:
+    if position < bounds.oldest:
+        after, oldest = (cursor.encode(bounds.store_id, each) for each in (position, bounds.oldest))
+        raise click.ClickException(
+            f"the events after {after} are no longer kept; the oldest cursor is {oldest}. To export all events that are"
+            f" kept, go on with --after {oldest}: {bounds.oldest - position} events are missing before it"
+        )
 
 
 def _line(store_id: str, stored: StoredEvent) -> str:

@@ -41,10 +41,10 @@ def copy(source: str, target: str) -> None:
     """
     try:
         with open_transfer(source, target, time.time_ns() // 1000) as transfer:
-            transfer.refuse_other_data(_bar)
+            transfer.refuse_other_data(bar)
             with _resumable():
-                written = transfer.carry(_bar)
-                found = transfer.check(_bar)
+                written = transfer.carry(bar)
+                found = transfer.check(bar)
     except UnusableDatabase as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
@@ -68,7 +68,7 @@ def backup(database: str, target: Path, force: bool) -> None:
     if source is None:
         raise click.UsageError("this command is for SQLite files; use pg_dump for PostgreSQL")
     try:
-        size = back_up(source, target, replace=force, bar=_bar)
+        size = back_up(source, target, replace=force, bar=bar)
     except UnusableDatabase as error:
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
@@ -93,7 +93,7 @@ def _end_interrupted(message: str) -> NoReturn:
 
 
 @contextmanager
-def _bar(label: str, length: int) -> Iterator[Advance]:
+def bar(label: str, length: int) -> Iterator[Advance]:
     """Show a progress bar if standard error is a terminal."""
     if not sys.stderr.isatty():
         yield lambda _: None

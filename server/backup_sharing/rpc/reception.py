@@ -78,13 +78,9 @@ class Known:
     """Request id that the client chose; empty: none. It helps to find calls, but need not be unique."""
     client: str
     """Address of the client; empty if unknown."""
+    credentials: Credentials
     principal: Principal | None = None
     request: Message | None = None
-
-    @property
-    def credentials(self) -> Credentials:
-        """The credentials of the call."""
-        return Credentials(self.call.metadata, self.call.peer, client_of(self.client))
 
 
 class Reception:
@@ -157,14 +153,12 @@ class Reception:
 
     async def principal(self, known: Known) -> Principal:
         """Identify the caller; see `IdentityProvider.identify` for the failures."""
-        client = client_of(known.client)
-        credentials = Credentials(known.call.metadata, known.call.peer, client, self.limiter.is_suspect(client))
         began = time.perf_counter()
         try:
-            known.principal = principal = await self._identity.identify(credentials)
+            known.principal = principal = await self._identity.identify(known.credentials)
         except (TokenInvalid, ProxyRequired):
             # Count after the check: a valid credential always passes, however many invalid ones its address sent.
-            self.limiter.identity_failed(client)
+            self.limiter.identity_failed(known.credentials.client)
             raise
         finally:
             if self.observer is not None:
@@ -175,7 +169,9 @@ class Reception:
         is_by_gateway = self._gateways.includes(call.peer)
         request_id, client_request_id = self._request_ids(call, is_by_gateway=is_by_gateway)
         client = call.metadata.get(FORWARDED_FOR, "") if is_by_gateway else _host_of(call.peer.address)
-        return Known(call, request_id, client_request_id, client)
+        counted = client_of(client)
+        credentials = Credentials(call.metadata, call.peer, counted, self.limiter.is_suspect(counted))
+        return Known(call, request_id, client_request_id, client, credentials)
 
     def _request_ids(self, call: UnaryCall, *, is_by_gateway: bool) -> tuple[str, str]:
         """Return the request id, generated here or by one of our gateways, and the client's request id or ""."""

@@ -122,5 +122,22 @@ class EndDue:
     cause: Cause = NOBODY
 
 
-Command: TypeAlias = Share | Cancel | CancelAll | PutBackup | RemoveBackup | EndDue
+@dataclass(frozen=True, slots=True)
+class PurgeEvents:
+    """Delete all events up to a position."""
+
+    through: int
+    """Position of the last event to delete."""
+    cause: Cause = NOBODY
+
+
+@dataclass(frozen=True, slots=True)
+class PurgeSharings:
+    """Delete sharings whose end is recorded; other sharings stay as they are. No event tells of this."""
+
+    sharing_ids: Sequence[str]
+    cause: Cause = NOBODY
+
+
+Command: TypeAlias = Share | Cancel | CancelAll | PutBackup | RemoveBackup | EndDue | PurgeEvents | PurgeSharings
 """Any command that changes data."""

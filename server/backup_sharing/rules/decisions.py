@@ -27,6 +27,8 @@ from backup_sharing.rules.commands import (
     Command,
     EndDue,
     OnConflict,
+    PurgeEvents,
+    PurgeSharings,
     PutBackup,
     RemoveBackup,
     Share,
@@ -57,6 +59,8 @@ def needs_of(commands: Iterable[Command]) -> Needs:
             case EndDue():
                 needs.owners[command.backup_id] = None
                 needs.sharings.update(dict.fromkeys(command.sharing_ids))
+            case PurgeEvents() | PurgeSharings():
+                pass
         if isinstance(command, Share | Cancel | CancelAll) and command.idempotency is not None:
             needs.keys[key_of(command.cause, command.idempotency)] = None
     return needs
@@ -88,6 +92,8 @@ def decide(state: State, command: Command) -> Sequence[Sharing]:
             return _remove_backup(state, command)
         case EndDue():
             return _end_due(state, command)
+        case PurgeEvents() | PurgeSharings():
+            return _purge(state, command)
 
 
 def _share(state: State, command: Share) -> Sequence[Sharing]:
@@ -176,6 +182,15 @@ def _remove_backup(state: State, command: RemoveBackup) -> Sequence[Sharing]:
 def _end_due(state: State, command: EndDue) -> Sequence[Sharing]:
     wanted = frozenset(command.sharing_ids)
     return state.expire([sharing for sharing in state.due(command.backup_id) if sharing.id in wanted])
+
+
+def _purge(state: State, command: PurgeEvents | PurgeSharings) -> Sequence[Sharing]:
+    match command:
+        case PurgeEvents():
+            state.edits.purged_through = max(state.edits.purged_through, command.through)
+        case PurgeSharings():
+            state.edits.purged.update(dict.fromkeys(command.sharing_ids))
+    return ()
 
 
 def _check_end(state: State, command: Share) -> None:

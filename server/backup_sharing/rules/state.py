@@ -84,10 +84,14 @@ class Edits:
     """Latest time at which a key was added; a few of the keys that have expired by then may be deleted, too."""
     events: list[Event] = field(default_factory=list)
     """Events in the order of the changes."""
+    purged_through: int = 0
+    """Position up to which all events must be deleted."""
+    purged: dict[str, None] = field(default_factory=dict)
+    """Ids of sharings to delete, if their end is stored."""
 
     def __bool__(self) -> bool:
-        """Return whether any row must be written: every change writes an event or a key."""
-        return bool(self.events or self.keys)
+        """Return whether any row must be written or deleted: every other change writes an event or a key."""
+        return bool(self.events or self.keys or self.purged_through or self.purged)
 
 
 class State:

@@ -8,14 +8,26 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 from backup_sharing.errors import Failure, Unavailable
-from backup_sharing.model import Backup, Page, Sharing, SharingDetail
-from backup_sharing.rules.commands import Cancel, CancelAll, Command, EndDue, PutBackup, RemoveBackup, Share
+from backup_sharing.model import Backup, Micros, Page, Sharing, SharingDetail
+from backup_sharing.rules.commands import (
+    Cancel,
+    CancelAll,
+    Command,
+    EndDue,
+    PurgeEvents,
+    PurgeSharings,
+    PutBackup,
+    RemoveBackup,
+    Share,
+)
 from backup_sharing.store.change import Change
 from backup_sharing.store.engine import Engine, Query
 from backup_sharing.store.interface import (
     CheckedAccess,
     EventFilter,
     LogBounds,
+    OldEvent,
+    OldSharing,
     SharingFilter,
     SharingQuery,
     StoredEvent,
@@ -45,6 +57,7 @@ class BatchedStore:
         self._writers: Sequence[asyncio.Task[None]] = ()
         self._closed = False
         self._committed: Callable[[], None] | None = None
+        self._ends: Callable[[Micros], None] | None = None
 
     @classmethod
     async def open(
@@ -106,8 +119,15 @@ class BatchedStore:
         """Count the next ``limit`` rows after a key; an empty key: from the first row on. Raises as any read."""
         return await self._answer(self._engine.reads.count_part(counted, after, limit))
 
+    def hint_ends_to(self, ends: Callable[[Micros], None]) -> None:
+        """Call ``ends`` with the end of each sharing made by this store; it must be quick and raise nothing."""
+        self._ends = ends
+
     async def share(self, command: Share) -> Sequence[Sharing]:
-        return await self._make(command)
+        shared = await self._make(command)
+        if self._ends is not None and command.expires_at is not None:
+            self._ends(command.expires_at)
+        return shared
 
     async def cancel(self, command: Cancel) -> Sequence[Sharing]:
         return await self._make(command)
@@ -163,6 +183,26 @@ class BatchedStore:
         self, filter: EventFilter, limit: int, offset: int, after: int | None, *, descending: bool
     ) -> Page[StoredEvent]:
         return await self._answer(self._engine.reads.list_events(filter, limit, offset, after, descending=descending))
+
+    async def time(self) -> Micros:
+        return await self._answer(self._engine.reads.time())
+
+    async def old_events(self, before: Micros, limit: int, after: int = 0) -> Sequence[OldEvent]:
+        return await self._answer(self._engine.reads.old_events(before, limit, after))
+
+    async def old_sharings(self, before: Micros, limit: int, after: OldSharing | None = None) -> Sequence[OldSharing]:
+        return await self._answer(self._engine.reads.old_sharings(before, limit, after))
+
+    async def purge_events(self, before: Micros, limit: int) -> int:
+        # A change that names the last position: whatever others have deleted since, all up to there may go.
+        if old := await self.old_events(before, limit):
+            await self._make(PurgeEvents(old[-1].position))
+        return len(old)
+
+    async def purge_sharings(self, before: Micros, limit: int) -> int:
+        if old := await self.old_sharings(before, limit):
+            await self._make(PurgeSharings([each.id for each in old]))
+        return len(old)
 
     async def ping(self) -> None:
         self._check()

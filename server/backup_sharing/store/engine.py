@@ -14,6 +14,8 @@ from backup_sharing.store.interface import (
     CheckedAccess,
     EventFilter,
     LogBounds,
+    OldEvent,
+    OldSharing,
     SharingFilter,
     SharingQuery,
     StoredEvent,
@@ -101,6 +103,18 @@ class Reads(Protocol):
         self, filter: EventFilter, limit: int, offset: int, after: int | None, *, descending: bool
     ) -> Query[Page[StoredEvent]]:
         """Return the query of `EventLog.list_events`."""
+        ...
+
+    def time(self) -> Query[Micros]:
+        """Return the query of `Retention.time`."""
+        ...
+
+    def old_events(self, before: Micros, limit: int, after: int) -> Query[Sequence[OldEvent]]:
+        """Return the query of `Retention.old_events`."""
+        ...
+
+    def old_sharings(self, before: Micros, limit: int, after: OldSharing | None) -> Query[Sequence[OldSharing]]:
+        """Return the query of `Retention.old_sharings`."""
         ...
 
 

@@ -14,6 +14,9 @@ from typing import Protocol
 
 from backup_sharing.model import Backup, Event, Micros, Page, Sharing, SharingDetail
 from backup_sharing.rules.commands import Cancel, CancelAll, PutBackup, RemoveBackup, Share
+from backup_sharing.store.history.retention import OldEvent as OldEvent
+from backup_sharing.store.history.retention import OldSharing as OldSharing
+from backup_sharing.store.history.retention import Retention as Retention
 
 PAGE_BYTES = 1024 * 1024
 """Maximum bytes of the items of a page, as far as they vary: `Store.list_sharings`, `Store.list_backups`."""
@@ -178,7 +181,7 @@ class EventLog(Protocol):
         ...
 
 
-class Store(EventLog, Protocol):
+class Store(EventLog, Retention, Protocol):
     """Durable storage of backups, sharings and their history.
 
     - An acknowledged change must survive the death of the process and of the machine.

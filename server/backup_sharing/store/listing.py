@@ -10,7 +10,16 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from backup_sharing.store.interface import PAGE_BYTES, Position, SharingFilter, SharingOrder, SharingQuery, SortKey
+from backup_sharing.model import Micros
+from backup_sharing.store.interface import (
+    PAGE_BYTES,
+    OldSharing,
+    Position,
+    SharingFilter,
+    SharingOrder,
+    SharingQuery,
+    SortKey,
+)
 from backup_sharing.store.rows import BACKUP_COLUMNS, SHARING_COLUMNS, Row
 
 # ruff: noqa: S608 -- statements are put together from the constants of this program only
@@ -51,6 +60,9 @@ class Dialect:
     now: str
     """Expression for the store's time in microseconds; it may use the parameter ``now``, which the engine sets."""
 
+
+EARLIEST: Final = -(2**63)
+"""A time before all others."""
 
 ROW_BYTES: Final = 512
 """Bytes of an item besides its texts, counted for `PAGE_BYTES`: ids, times and numbers."""
@@ -97,6 +109,30 @@ def ending_statement(dialect: Dialect) -> str:
         WHERE s.deleted_at IS NULL AND s.expires_at IS NOT NULL
         ORDER BY s.expires_at, s.id LIMIT {dialect.parameter("rows")}
     """
+
+
+def time_statement(dialect: Dialect) -> str:
+    """Return the statement for the store's time."""
+    return f"SELECT {dialect.now}"
+
+
+def old_statement(dialect: Dialect, limit: int) -> str:
+    """Return the statement for the first ``limit`` sharings that ended before a time: their end and id.
+
+    It reads beyond ``after_at`` and ``after_id``. The limit is a constant, so that every engine reads by the index.
+    """
+    before, after_at, after_id = (dialect.parameter(name) for name in ("before", "after_at", "after_id"))
+    return f"""
+        SELECT s.deleted_at, s.id FROM sharings AS s
+        WHERE s.deleted_at < {before} AND (s.deleted_at, s.id) > ({after_at}, {after_id})
+        ORDER BY s.deleted_at, s.id LIMIT {limit}
+    """
+
+
+def old_parameters(before: Micros, after: OldSharing | None) -> Parameters:
+    """Return the parameters of `old_statement`."""
+    ended_at, sharing_id = after or (EARLIEST, "")
+    return {"before": before, "after_at": ended_at, "after_id": sharing_id}
 
 
 def list_statement(query: SharingQuery, dialect: Dialect, columns: str) -> tuple[str, Parameters]:

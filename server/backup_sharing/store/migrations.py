@@ -209,6 +209,17 @@ _POSTGRES_ENDS_AND_CURSORS: Final = (
     "INSERT INTO event_order (last) VALUES (0)",
 )
 
+# The history finds the events of a sharing without the sharing, which may be deleted before its events.
+_SQLITE_RETENTION: Final = (
+    "CREATE INDEX sharing_events_of_sharing ON sharing_events (sharing_id) WHERE sharing_id IS NOT NULL",
+    "CREATE INDEX sharings_ended ON sharings (deleted_at, id) WHERE deleted_at IS NOT NULL",
+)
+
+_POSTGRES_RETENTION: Final = (
+    "CREATE INDEX sharing_events_of_sharing ON sharing_events (sharing_id, position) WHERE sharing_id IS NOT NULL",
+    "CREATE INDEX sharings_ended ON sharings (deleted_at, id) WHERE deleted_at IS NOT NULL",
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Migration:
@@ -234,6 +245,11 @@ def _ends_and_cursors(database: Database) -> None:
         database.execute(statement)
 
 
+def _retention(database: Database) -> None:
+    for statement in _SQLITE_RETENTION:
+        database.execute(statement)
+
+
 MIGRATIONS: Final = (
     Migration(
         "0001_backups_and_sharings",
@@ -246,6 +262,12 @@ MIGRATIONS: Final = (
         "Sharings that end by themselves, and a cursor for each event",
         _ends_and_cursors,
         _POSTGRES_ENDS_AND_CURSORS,
+    ),
+    Migration(
+        "0003_retention",
+        "Indexes to delete old events and ended sharings by",
+        _retention,
+        _POSTGRES_RETENTION,
     ),
 )
 """Every migration known to this program, in the order of application."""

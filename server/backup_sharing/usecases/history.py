@@ -90,6 +90,9 @@ class History:
             # No event beyond the cursor of this page is in it: a watch would send it again.
             after = bounds.newest + 1
         page = await self.log.list_events(wanted, limit, offset, after, descending=descending)
+        if token is not None:
+            # Again after the page, because events may be deleted at any time before.
+            _after(token, await self.log.log_bounds(), descending=descending)
         next_token = page_token.encode(Position(page.items[-1].position, bounds.store_id), of) if page.more else ""
         viewer = None if policy.sees_all(principal) else request.project_id
         place = cursor.encode(bounds.store_id, _end_of(page, bounds, descending=descending))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from click.testing import CliRunner, Result
 
 from backup_sharing.admin.cli import main
 from backup_sharing.rules.commands import PutBackup
+from backup_sharing.store.batched import BatchedStore
+from backup_sharing.store.interface import StoredEvent
 from backup_sharing.store.opening import open_store
 from backup_sharing.store.transfer.tables import SHARING_EVENTS
 from tests.store.commands import GIVER, NOW, backup, backup_id, cause, share
@@ -65,7 +68,9 @@ def test_a_cursor_that_does_not_fit_is_refused(database: str) -> None:
     store_id, _, newest = lines(export(database))[-1]["cursor"].partition(":")
     assert "'x' is not a cursor" in export(database, "--after", "x").stderr
     assert "cursor of another store" in export(database, "--after", f"{'0' * 16}:1").stderr
-    assert "beyond the newest event, 12" in export(database, "--after", f"{store_id}:{int(newest) + 1}").stderr
+    assert (
+        f"beyond the newest event, {store_id}:12" in export(database, "--after", f"{store_id}:{int(newest) + 1}").stderr
+    )
     change(database, remove={SHARING_EVENTS: [(number,) for number in range(1, 6)]})
     expired = export(database, "--after", f"{store_id}:4")
     assert expired.exit_code == 1
@@ -78,3 +83,37 @@ def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert result.exit_code == 1
     assert "no tables of this program" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_events_deleted_meanwhile_stop_an_export_with_a_cursor(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backup_sharing.admin.events._PAGE", 5)
+    store_id = lines(export(database))[0]["cursor"].partition(":")[0]
+    read = BatchedStore.events_after
+
+    async def purge_and_read(store: BatchedStore, position: int, limit: int) -> Sequence[StoredEvent]:
+        if position == 5:
+            assert await store.purge_events(NOW + 1, 7) == 7
+        return await read(store, position, limit)
+
+    monkeypatch.setattr(BatchedStore, "events_after", purge_and_read)
+    stopped = export(database)
+    assert stopped.exit_code == 1
+    assert [json.loads(line)["cursor"] for line in stopped.stdout.splitlines()] == [
+        f"{store_id}:{number}" for number in range(1, 6)
+    ]
+    assert f"the events after {store_id}:5 are no longer kept" in stopped.stderr
+    assert f"go on with --after {store_id}:7: 2 events are missing before it" in stopped.stderr
+    assert len(lines(export(database, "--after", f"{store_id}:7"))) == 5
+
+
+def test_all_events_deleted_meanwhile_stop_an_export(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = BatchedStore.events_after
+
+    async def purge_and_read(store: BatchedStore, position: int, limit: int) -> Sequence[StoredEvent]:
+        assert await store.purge_events(NOW + 1, 100) == 12
+        return await read(store, position, limit)
+
+    monkeypatch.setattr(BatchedStore, "events_after", purge_and_read)
+    stopped = export(database)
+    assert (stopped.exit_code, stopped.stdout) == (1, "")
+    assert "12 events are missing before it" in stopped.stderr

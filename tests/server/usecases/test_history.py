@@ -161,6 +161,48 @@ async def test_a_token_older_than_what_is_kept_has_expired(
     assert raised.value.metadata == {"oldest_cursor": f"{log.bounds.store_id}:{oldest}"}
 
 
+class Purged(Bounded):
+    """A log whose events are deleted while a page is read."""
+
+    def __init__(self, store_id: str, oldest: int, newest: int) -> None:
+        super().__init__(store_id, 0, newest)
+        self._oldest_after = oldest
+
+    async def list_events(
+        self, filter: EventFilter, limit: int, offset: int, after: int | None, *, descending: bool
+    ) -> Page[StoredEvent]:
+        self.bounds = LogBounds(self.bounds.store_id, self._oldest_after, self.bounds.newest)
+        return Page([], more=False)
+
+
+@pytest.mark.parametrize(
+    ("sort_dir", "oldest", "is_expired"),
+    [("asc", 4, False), ("asc", 5, True), ("desc", 3, False), ("desc", 4, True)],
+)
+async def test_a_page_that_was_deleted_while_it_was_read_has_expired(
+    history: History, sharings: Sharings, caller: Caller, sort_dir: str, oldest: int, is_expired: bool
+) -> None:
+    await sharings.share(caller, share(*projects(5)))
+    token = await token_at(history, 4, sort_dir)
+    log = Purged((await history.log.log_bounds()).store_id, oldest, 8)
+    wanted = request(project_id="", sort_dir=sort_dir, page_token=token)
+    if not is_expired:
+        assert (await History(log).list(SERVICE, wanted)).items == []
+        return
+    with pytest.raises(CursorExpired) as raised:
+        await History(log).list(SERVICE, wanted)
+    assert raised.value.metadata == {"oldest_cursor": f"{log.bounds.store_id}:{oldest}"}
+
+
+async def test_a_page_without_token_begins_at_what_is_kept(
+    history: History, sharings: Sharings, caller: Caller, store: Store
+) -> None:
+    await sharings.share(caller, share(*projects(5)))
+    await store.purge_events(NOW + 1, 5)
+    page = await history.list(SERVICE, request(project_id="", sort_dir="asc"))
+    assert [each.position for each in page.items] == [6, 7, 8]
+
+
 @pytest.mark.parametrize("token", ["x", "", "AAAA", "0123456789abcdef:4", "WyJ4IiwxLCJ5Il0"])
 async def test_an_invented_token_is_refused(history: History, token: str) -> None:
     if not token:

@@ -160,6 +160,7 @@ class Watchers:
             filter=EventFilter(project_id=project_id, **filter),
             viewer=project_id,
             position=newest if position is None else position,
+            newest=newest,
             key=project_id or "",
             checkpoint_seconds=30.0,
         )

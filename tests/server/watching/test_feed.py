@@ -9,11 +9,12 @@ import weakref
 import pytest
 
 from backup_sharing.errors import CursorExpired, Unavailable
+from backup_sharing.store.interface import StoredEvent
 from backup_sharing.usecases.watching.feed import KEPT, PIECE, POLL_SECONDS
 from backup_sharing.usecases.watching.watch import Watch
 from backupsharing.v2 import backup_access_pb2 as pb
 from tests.server.identities import BACKUP, GIVER, OTHER, OUTSIDER, RECIPIENT, SECOND_BACKUP, projects
-from tests.server.watching.fakes import Watchers, event, failing, positions, took
+from tests.server.watching.fakes import STORE, Watchers, event, failing, positions, took
 
 
 @pytest.fixture
@@ -115,6 +116,21 @@ async def test_a_watch_from_the_beginning_meets_the_head_without_gap(watchers: W
     while taken[-1] < watchers.log.events[-1].position:
         taken += positions(await took(watch, 1))
     assert taken == list(range(1, watchers.log.events[-1].position + 1))
+
+
+async def test_past_events_come_first_though_the_feed_is_late(watchers: Watchers) -> None:
+    early = watchers.open()
+    await first(early)
+    watchers.log.add(event(), event(to=OTHER))  # by another process: the feed reads them later
+    behind, of_another = watchers.open(RECIPIENT, 0), watchers.open(OUTSIDER, 0)
+    assert positions([await first(behind)]) == [1]
+    reported = await first(of_another)
+    assert (reported.cursor[-2:], reported.HasField("event")) == (":2", False)
+    assert watchers.feed.head == 0
+    reading = [asyncio.create_task(took(watch, 1)) for watch in (behind, early)]
+    await asyncio.sleep(0)
+    watchers.commit(event())
+    assert [positions(each) for each in await asyncio.gather(*reading)] == [[3], [1, 2, 3]]
 
 
 async def test_a_commit_while_a_page_is_read_is_sent_once(watchers: Watchers) -> None:
@@ -243,3 +259,31 @@ async def test_the_feed_begins_anew_after_its_last_watch(watchers: Watchers) -> 
     watchers.commit(event(OTHER))
     assert positions(await took(watch, 1)) == [2]
     watch.close()
+
+
+async def test_events_deleted_before_the_feed_read_them_are_missed(watchers: Watchers) -> None:
+    waiting, quiet = watchers.open(), watchers.open(OUTSIDER)
+    reading = []
+    for watch in (waiting, quiet):
+        await first(watch)
+        reading.append(asyncio.create_task(watch.read()))
+    await asyncio.sleep(0)
+    watchers.log.add(event(), event())
+    watchers.log.purge(2)
+    watchers.commit(event())
+    for each in reading:
+        with pytest.raises(CursorExpired) as raised:
+            await each
+        assert raised.value.metadata == {"oldest_cursor": f"{STORE}:2"}
+    assert positions(await took(watchers.open(None, 2), 1)) == [3]
+
+
+async def test_numbers_that_were_never_given_end_no_watch(watchers: Watchers) -> None:
+    watchers.log.add(event())
+    watch = watchers.open()
+    await first(watch)
+    reading = asyncio.create_task(took(watch, 2))
+    await asyncio.sleep(0)
+    watchers.log.events += [StoredEvent(5, event()), StoredEvent(9, event())]
+    watchers.feed.hint()
+    assert positions(await reading) == [5, 9]

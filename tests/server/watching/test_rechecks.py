@@ -41,6 +41,7 @@ class Identity:
         raise AssertionError("a check goes past the cache")
 
     async def identify_again(self, credentials: Credentials) -> Principal:
+        assert not credentials.is_suspect, "the check would wait behind those of attackers"
         self.asked.append(credentials.token)
         self.was_asked.set()
         if isinstance(self.answer, Exception):
@@ -67,7 +68,7 @@ class Stage:
 
     def open(self, token: str = "a", principal: Principal = MEMBER) -> End:  # noqa: S107 - no secret
         end = End()
-        credentials = Credentials({"x-auth-token": token})
+        credentials = Credentials({"x-auth-token": token}, is_suspect=True)
         self._open.enter_context(self.rechecks.of(credentials, principal, self._confirm, end))  # type: ignore[arg-type]
         return end
 

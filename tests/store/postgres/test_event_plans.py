@@ -12,8 +12,9 @@ import pytest
 from backup_sharing.store.history.statements import after_statement, list_statement
 from backup_sharing.store.interface import EventFilter
 from backup_sharing.store.postgres import sequencer
+from backup_sharing.store.postgres.changes import PURGE_EVENTS
 from backup_sharing.store.postgres.pooling import settings_statement
-from backup_sharing.store.postgres.reads import EVENTS
+from backup_sharing.store.postgres.reads import EVENTS, old_events
 from backup_sharing.store.postgres.schema import prepare
 from tests.store.commands import GIVER
 from tests.store.postgres.test_plans import kinds, plan, probes_only
@@ -66,11 +67,9 @@ WANTED = {
     "other": ({"other_project_id": "o"}, ["sharing_events_given", "sharing_events_received"]),
     "backup": ({"backup_id": "b"}, ["sharing_events_of_backup"]),
     "backup of project": ({"project_id": "p", "backup_id": "b"}, ["sharing_events_of_backup"]),
-    "sharing": ({"sharing_id": "s"}, ["sharing_events_of_backup", *["sharings_pkey"] * 2]),
-    "sharing of project": (
-        {"project_id": "p", "sharing_id": "s"},
-        ["sharing_events_of_backup", *["sharings_pkey"] * 2],
-    ),
+    "sharing": ({"sharing_id": "s"}, ["sharing_events_of_sharing"]),
+    "sharing of project": ({"project_id": "p", "sharing_id": "s"}, ["sharing_events_of_sharing"]),
+    "sharing of backup": ({"backup_id": "b", "sharing_id": "s"}, ["sharing_events_of_sharing"]),
 }
 
 
@@ -115,3 +114,11 @@ def test_the_bounds_are_looked_up(session: psycopg.Connection[tuple[Any, ...]]) 
     nodes = plan(session, EVENTS.bounds)
     assert indexes(nodes) == ["sharing_events_in_order"]
     assert not kinds(nodes) & SORTS
+
+
+def test_old_events_are_read_and_deleted_by_position(session: psycopg.Connection[tuple[Any, ...]]) -> None:
+    for statement in (old_events(1, 10, 0).statement, PURGE_EVENTS):
+        nodes = plan(session, statement)
+        probes_only(nodes, but="store")
+        assert indexes(nodes) == ["sharing_events_in_order"]
+        assert not kinds(nodes) & {"Sort", "Incremental Sort"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -215,5 +216,35 @@ async def test_a_quiet_store_runs_no_round(database_url: str) -> None:
                 # Nobody who writes waits for a round either.
                 await store.share(share(RECIPIENT))
         assert len(await store.events_after(0, 10)) == 2
+    finally:
+        await store.close()
+
+
+@contextmanager
+def traced(connection: Connection, path: Path) -> Iterator[list[str]]:
+    """Trace the messages of a connection; the list has F or B, the direction of each group of messages, at the end."""
+    directions: list[str] = []
+    with path.open("wb") as trace:
+        connection.pgconn.trace(trace.fileno())
+        yield directions
+        connection.pgconn.untrace()
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        way = next((word for word in line.split() if word in ("F", "B")), None)
+        if way and directions[-1:] != [way]:
+            directions.append(way)
+
+
+async def test_a_page_takes_one_round_trip_and_a_round_too(database_url: str, tmp_path: Path) -> None:
+    statement = "SELECT position FROM sharing_events"
+    store = await open_postgres(database_url)
+    try:
+        await store.put_backup(PutBackup(backup(), cause()))
+        async with await Connection.connect(database_url, autocommit=True) as connection:
+            with traced(connection, tmp_path / "trace") as directions:
+                assert await sequencer.read_in_order(connection, statement, {}) == [(1,)]
+            assert directions == ["F", "B"] * 3
+            with traced(connection, tmp_path / "trace") as directions:
+                assert await sequencer.read_in_order(connection, statement, {}) == [(1,)]
+            assert directions == ["F", "B"]
     finally:
         await store.close()

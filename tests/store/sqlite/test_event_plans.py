@@ -15,12 +15,12 @@ from backup_sharing.store.interface import EventFilter
 from backup_sharing.store.listing import Parameters
 from backup_sharing.store.sqlite.connection import connect
 from backup_sharing.store.sqlite.file import prepare
-from backup_sharing.store.sqlite.reads import EVENTS, check_access
+from backup_sharing.store.sqlite.reads import EVENTS, check_access, old_events, old_sharings
 
 GIVEN = "SEARCH e USING INDEX sharing_events_given (from_project_id=? AND rowid%?)"
 RECEIVED = "SEARCH e USING INDEX sharing_events_received (to_project_id=? AND rowid%?)"
 OF_BACKUP = "SEARCH e USING INDEX sharing_events_of_backup (backup_id=? AND rowid%?)"
-SHARING = ["SCALAR SUBQUERY 1", "SEARCH s USING PRIMARY KEY (id=?)"]
+OF_SHARING = "SEARCH e USING INDEX sharing_events_of_sharing (sharing_id=? AND rowid%?)"
 SORT = "USE TEMP B-TREE FOR ORDER BY"
 # Each side stops at its limit, and then the rows of both pages are sorted.
 MERGED = [
@@ -35,8 +35,9 @@ WANTED = {
     "backup": ({"backup_id": "b"}, [OF_BACKUP]),
     "backup of project": ({"project_id": "p", "backup_id": "b"}, [OF_BACKUP]),
     "backup of both": ({"project_id": "p", "other_project_id": "o", "backup_id": "b"}, [OF_BACKUP]),
-    "sharing": ({"sharing_id": "s"}, [OF_BACKUP, *SHARING]),
-    "sharing of project": ({"project_id": "p", "sharing_id": "s"}, [OF_BACKUP, *SHARING]),
+    "sharing": ({"sharing_id": "s"}, [OF_SHARING]),
+    "sharing of project": ({"project_id": "p", "sharing_id": "s"}, [OF_SHARING]),
+    "sharing of backup": ({"backup_id": "b", "sharing_id": "s"}, [OF_SHARING]),
 }
 
 
@@ -80,3 +81,11 @@ def test_each_pair_of_a_check_is_looked_up(connection: sqlite3.Connection) -> No
     found = plan(connection, query.statement, {**query.parameters, "now": 1})
     assert "SEARCH s USING INDEX sharings_active (backup_id=? AND to_project_id=?) LEFT-JOIN" in found
     assert "SEARCH b USING INDEX sqlite_autoindex_backups_1 (id=?)" in found
+
+
+def test_old_rows_are_read_from_the_oldest(connection: sqlite3.Connection) -> None:
+    query = old_events(1, 10, 0)
+    assert plan(connection, query.statement, query.parameters) == ["SEARCH e USING INTEGER PRIMARY KEY (rowid>?)"]
+    ended = old_sharings(1, 10, None)
+    found = plan(connection, ended.statement, ended.parameters)
+    assert found == ["SEARCH s USING COVERING INDEX sharings_ended ((deleted_at,id)>(?,?) AND deleted_at<?)"]

@@ -10,7 +10,7 @@ import hashlib
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from backup_sharing.errors import Failure, IdentityUnavailable, Overloaded, TokenInvalid, Unavailable
@@ -85,7 +85,9 @@ class Rechecks:
         key = _key(credentials)
         check = self._checks.get(key)
         if check is None:
-            check = self._checks[key] = _Check(credentials, self._monotonic())
+            # Accepted credentials are checked in the same turn as others, whatever else came from the client's address.
+            again = replace(credentials, is_suspect=False)
+            check = self._checks[key] = _Check(again, self._monotonic())
             self._set_timer(check)
         check.calls[ending] = confirm
         try:

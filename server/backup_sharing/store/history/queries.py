@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import takewhile
 from typing import Any
 
-from backup_sharing.model import Event, Page
+from backup_sharing.model import Event, Micros, Page
 from backup_sharing.store.engine import Query
-from backup_sharing.store.history.statements import EventDialect, after_statement, list_statement, parameters_of
-from backup_sharing.store.interface import Access, CheckedAccess, EventFilter, LogBounds, StoredEvent
+from backup_sharing.store.history.statements import (
+    EventDialect,
+    after_statement,
+    list_statement,
+    old_statement,
+    parameters_of,
+)
+from backup_sharing.store.interface import Access, CheckedAccess, EventFilter, LogBounds, OldEvent, StoredEvent
 from backup_sharing.store.listing import Parameters
 from backup_sharing.store.rows import Row, sharing_of
 
@@ -48,6 +55,14 @@ class EventQueries:
         statement = list_statement(filter, self.dialect, descending=descending)
         parameters = parameters_of(filter, limit + 1, offset, after, descending=descending)
         return Query(statement, parameters, answer, in_order=True)
+
+    def old_events(self, before: Micros, limit: int, after: int) -> Query[Sequence[OldEvent]]:
+        """Return the query of `Retention.old_events`."""
+
+        def answer(rows: Iterable[Row]) -> Sequence[OldEvent]:
+            return list(takewhile(lambda event: event.at < before, (OldEvent(*row) for row in rows)))
+
+        return Query(old_statement(self.dialect), {"after": after, "rows": limit}, answer, in_order=True)
 
     def check_access(self, parameters: Parameters) -> Query[CheckedAccess]:
         """Return the query of `Store.check_access` with the parameters of `accesses`."""

@@ -30,8 +30,6 @@ class EventDialect:
     """Column of the position."""
     not_by_index: str
     """Prefix that prevents a column from selecting the index; may be empty."""
-    collation: str
-    """Suffix that gives a text the collation of the columns of events."""
     is_selected_by_rows: bool
     """Whether a range of an index must be selected by comparing rows: see `_range_of`."""
 
@@ -46,16 +44,25 @@ def after_statement(dialect: EventDialect) -> str:
     return f"{_all(dialect, (), descending=False)} LIMIT {dialect.parameter('rows')}"
 
 
+def old_statement(dialect: EventDialect) -> str:
+    """Return the statement for position and time of the first ``rows`` events beyond the position ``after``."""
+    position, after, rows = f"e.{dialect.position}", dialect.parameter("after"), dialect.parameter("rows")
+    return (
+        f"SELECT {position}, e.at FROM sharing_events AS e WHERE {position} > {after} ORDER BY {position} LIMIT {rows}"
+    )
+
+
 def list_statement(filter: EventFilter, dialect: EventDialect, *, descending: bool) -> str:
     """Return the statement for ``rows`` events beyond ``after``, less the first ``offset``; see `parameters_of`."""
     rows, offset, reach = (dialect.parameter(name) for name in ("rows", "offset", "reach"))
     conditions, sides = _conditions(filter, dialect), _sides(filter, dialect)
-    if filter.backup_id is not None or filter.sharing_id is not None:
-        # All events of a backup are one range.
+    about = next((column for column in ("sharing_id", "backup_id") if getattr(filter, column) is not None), None)
+    if about is not None:
+        # All events of a sharing are one range, and so are all events of a backup.
         if sides:
             is_on = (f"{dialect.not_by_index}e.{column} = {project}{more}" for column, project, more in sides)
             conditions.append(f"({' OR '.join(is_on)})")
-        page = _range_of("backup_id", _backup_of(filter, dialect), dialect, conditions, descending=descending)
+        page = _range_of(about, dialect.parameter(about), dialect, conditions, descending=descending)
     elif sides:
         # Each side is a range of its own index, and no event is on both: nobody shares a backup with its owner.
         ranges = (
@@ -105,14 +112,6 @@ def _direction(*, descending: bool) -> str:
     return "DESC" if descending else "ASC"
 
 
-def _backup_of(filter: EventFilter, dialect: EventDialect) -> str:
-    if filter.backup_id is not None:
-        return dialect.parameter("backup_id")
-    # No index has the sharing, but the index of its backup does.
-    backup_id = f"s.backup_id{dialect.collation}"
-    return f"(SELECT {backup_id} FROM sharings AS s WHERE s.id = {dialect.parameter('sharing_id')})"
-
-
 def _sides(filter: EventFilter, dialect: EventDialect) -> Sequence[tuple[str, str, str]]:
     """Return what selects the events that a project gave, and received; nothing for all projects.
 
@@ -137,9 +136,13 @@ def _sides(filter: EventFilter, dialect: EventDialect) -> Sequence[tuple[str, st
 
 def _conditions(filter: EventFilter, dialect: EventDialect) -> list[str]:
     conditions = []
-    for name in ("sharing_id", "kind"):
-        if getattr(filter, name) is not None:
-            conditions.append(f"e.{name} = {dialect.parameter(name)}")
+    if filter.sharing_id is not None:
+        # PostgreSQL takes the partial index of sharings only with its condition.
+        conditions.append("e.sharing_id IS NOT NULL")
+        if filter.backup_id is not None:
+            conditions.append(f"{dialect.not_by_index}e.backup_id = {dialect.parameter('backup_id')}")
+    if filter.kind is not None:
+        conditions.append(f"e.kind = {dialect.parameter('kind')}")
     if filter.since is not None:
         conditions.append(f"e.at >= {dialect.parameter('since')}")
     if filter.before is not None:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import psycopg
 
 from backup_sharing.model import Micros, Sharing
-from backup_sharing.rules.commands import Cancel, Command, PutBackup
+from backup_sharing.rules.commands import Cancel, Command, PurgeEvents, PurgeSharings, PutBackup
 from backup_sharing.rules.state import Edits, Needs, State
 from backup_sharing.store.postgres.connection import Connection
 from backup_sharing.store.postgres.pooling import begin
@@ -125,6 +125,13 @@ _ADD_EVENTS: Final = f"""
         %s::text[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[]
     ) WITH ORDINALITY AS new_events ({", ".join(EVENT_FIELDS)}, place) ORDER BY place
 """
+# One transaction deletes old rows at a time: another one deletes nothing, rather than wait for the rows. Nobody else
+# locks the row of the store.
+_MY_TURN: Final = "EXISTS (SELECT 1 FROM store FOR UPDATE SKIP LOCKED)"
+PURGE_EVENTS: Final = f"DELETE FROM sharing_events WHERE position <= %s::bigint AND {_MY_TURN}"
+"""Deletes all events up to a position."""
+PURGE_SHARINGS: Final = f"DELETE FROM sharings WHERE id = ANY(%s) AND deleted_at IS NOT NULL AND {_MY_TURN}"
+"""Deletes those of the given sharings whose end is recorded."""
 # Fails a transaction that has taken too long. The database's own clock measures that, whatever time it shows.
 _MARK: Final = """
     INSERT INTO batches (id) SELECT %s
@@ -160,6 +167,8 @@ class Known:
                 return self._backup_of.get(command.sharing_id) in self._busy
             case PutBackup():
                 return command.backup.id in self._busy
+            case PurgeEvents() | PurgeSharings():
+                return False
             case _:
                 return command.backup_id in self._busy
 
@@ -252,6 +261,10 @@ async def write(
             await _write_keys(connection, edits)
         if edits.events:
             await connection.execute(_ADD_EVENTS, event_columns(edits))
+        if edits.purged_through:
+            await connection.execute(PURGE_EVENTS, (edits.purged_through,))
+        if edits.purged:
+            await connection.execute(PURGE_SHARINGS, (list(edits.purged),))
         if unmarked:
             await connection.execute(UNMARK, (unmarked,))
         await connection.execute(_MARK, (marked, round(seconds * 1000)))

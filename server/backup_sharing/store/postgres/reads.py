@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from backup_sharing.errors import BackupNotFound, SharingNotFound
-from backup_sharing.model import Backup, Page, SharingDetail
+from backup_sharing.model import Backup, Micros, Page, SharingDetail
 from backup_sharing.store import listing
 from backup_sharing.store.engine import Ending, Query
 from backup_sharing.store.history.queries import EventQueries
 from backup_sharing.store.history.statements import EventDialect
-from backup_sharing.store.interface import PAGE_BYTES, CheckedAccess, SharingFilter, SharingQuery
+from backup_sharing.store.interface import PAGE_BYTES, CheckedAccess, OldSharing, SharingFilter, SharingQuery
 from backup_sharing.store.postgres.rows import store_time, stored_backup, stored_detail, text_in, text_out
 from backup_sharing.store.rows import (
     BACKUP_COLUMNS,
@@ -46,7 +46,6 @@ EVENTS: Final = EventQueries(
         parameter=lambda name: f"%({name})s",
         position="position",
         not_by_index="",
-        collation=' COLLATE "default"',
         is_selected_by_rows=True,
     ),
     # The number in `event_order` survives the deletion of all events.
@@ -74,6 +73,7 @@ EVENTS: Final = EventQueries(
 log_bounds: Final = EVENTS.log_bounds
 events_after: Final = EVENTS.events_after
 list_events: Final = EVENTS.list_events
+old_events: Final = EVENTS.old_events
 
 
 def check_access(pairs: Sequence[tuple[str, str]]) -> Query[CheckedAccess]:
@@ -126,6 +126,17 @@ def count_part(counted: listing.Counted, after: str, limit: int) -> Query[listin
 def ending(limit: int) -> Query[Sequence[Ending]]:
     """Return the query of `Reads.ending`."""
     return Query(listing.ending_statement(POSTGRES), {"rows": limit}, lambda rows: [Ending(*row) for row in rows])
+
+
+def time() -> Query[Micros]:
+    """Return the query of `Retention.time`."""
+    return Query(listing.time_statement(POSTGRES), {}, listing.only_number)
+
+
+def old_sharings(before: Micros, limit: int, after: OldSharing | None) -> Query[Sequence[OldSharing]]:
+    """Return the query of `Retention.old_sharings`."""
+    parameters = listing.old_parameters(before, after)
+    return Query(listing.old_statement(POSTGRES, limit), parameters, lambda rows: [OldSharing(*row) for row in rows])
 
 
 def get_backup(backup_id: str) -> Query[Backup]:

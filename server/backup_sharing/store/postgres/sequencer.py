@@ -82,8 +82,8 @@ async def _read(
         await connection.execute(BY_INDEX)
         without = await connection.execute(WITHOUT_POSITION)
         found = await connection.execute(statement, parameters)
-        is_complete = await without.fetchone() == (False,)
-        return is_complete, await found.fetchall()
+    # Rows that are fetched within a pipeline need a round trip of their own.
+    return await without.fetchone() == (False,), await found.fetchall()
 
 
 async def _round(connection: Connection) -> int:
@@ -95,6 +95,6 @@ async def _round(connection: Connection) -> int:
         await connection.execute(LOCK)
         placed = await connection.execute(PLACE)
         await connection.execute("COMMIT", prepare=False)
-        row = await placed.fetchone()
+    row = await placed.fetchone()
     assert row is not None  # noqa: S101 -- the table has one row
     return int(str(row[0]))

@@ -71,6 +71,10 @@ _REMEMBER: Final = """
     INSERT OR REPLACE INTO idempotency_keys (project_id, method, key, fingerprint, answer, expires_at)
     VALUES (?, ?, ?, ?, ?, ?)
 """
+_PURGE_EVENTS: Final = "DELETE FROM sharing_events WHERE seq <= ?"
+_PURGE_SHARINGS: Final = """
+    DELETE FROM sharings WHERE id IN (SELECT value FROM json_each(?)) AND deleted_at IS NOT NULL
+"""
 
 _Row = Sequence[object]
 
@@ -122,6 +126,10 @@ def _write(connection: sqlite3.Connection, edits: Edits) -> None:
         connection.executemany(_REMEMBER, [key_row(*each) for each in edits.keys.items()])
     for events in _chunks(edits.events):
         connection.execute(_insert("sharing_events", EVENT_FIELDS, len(events)), _flat(events))
+    if edits.purged_through:
+        connection.execute(_PURGE_EVENTS, (edits.purged_through,))
+    if edits.purged:
+        connection.execute(_PURGE_SHARINGS, (_json(edits.purged),))
 
 
 def _write_backups(connection: sqlite3.Connection, backups: Iterable[tuple[str, Backup | None]]) -> None:

@@ -11,12 +11,12 @@ from operator import itemgetter
 from typing import Final
 
 from backup_sharing.errors import BackupNotFound, SharingNotFound
-from backup_sharing.model import Backup, Page, SharingDetail
+from backup_sharing.model import Backup, Micros, Page, SharingDetail
 from backup_sharing.store import listing
 from backup_sharing.store.engine import Ending, Query
 from backup_sharing.store.history.queries import EventQueries
 from backup_sharing.store.history.statements import EventDialect
-from backup_sharing.store.interface import CheckedAccess, SharingFilter, SharingQuery, SortKey
+from backup_sharing.store.interface import CheckedAccess, OldSharing, SharingFilter, SharingQuery, SortKey
 from backup_sharing.store.rows import (
     BACKUP_COLUMNS,
     BACKUP_FIELDS,
@@ -44,9 +44,7 @@ _GET_BACKUP: Final = f"SELECT {BACKUP_COLUMNS} FROM backups AS b WHERE b.id = :i
 _NEWEST: Final = "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'sharing_events'), 0)"
 
 EVENTS: Final = EventQueries(
-    EventDialect(
-        parameter=lambda name: f":{name}", position="seq", not_by_index="+", collation="", is_selected_by_rows=False
-    ),
+    EventDialect(parameter=lambda name: f":{name}", position="seq", not_by_index="+", is_selected_by_rows=False),
     bounds=f"""
         SELECT id, coalesce((SELECT min(seq) - 1 FROM sharing_events), {_NEWEST}), {_NEWEST} FROM store
     """,  # noqa: S608 -- constants
@@ -64,6 +62,7 @@ EVENTS: Final = EventQueries(
 log_bounds: Final = EVENTS.log_bounds
 events_after: Final = EVENTS.events_after
 list_events: Final = EVENTS.list_events
+old_events: Final = EVENTS.old_events
 
 
 def check_access(pairs: Sequence[tuple[str, str]]) -> Query[CheckedAccess]:
@@ -119,6 +118,17 @@ def count_part(counted: listing.Counted, after: str, limit: int) -> Query[listin
 def ending(limit: int) -> Query[Sequence[Ending]]:
     """Return the query of `Reads.ending`."""
     return Query(listing.ending_statement(SQLITE), {"rows": limit}, lambda rows: [Ending(*row) for row in rows])
+
+
+def time() -> Query[Micros]:
+    """Return the query of `Retention.time`."""
+    return Query(listing.time_statement(SQLITE), {}, listing.only_number)
+
+
+def old_sharings(before: Micros, limit: int, after: OldSharing | None) -> Query[Sequence[OldSharing]]:
+    """Return the query of `Retention.old_sharings`."""
+    parameters = listing.old_parameters(before, after)
+    return Query(listing.old_statement(SQLITE, limit), parameters, lambda rows: [OldSharing(*row) for row in rows])
 
 
 def get_backup(backup_id: str) -> Query[Backup]:

@@ -3,11 +3,13 @@
 The target itself shows which rows are copied already, so an interrupted copy is simply started again:
 
 1. Both sides are read in the order of their keys and compared. A row of the target that the source does not have, and
-   never had, means that the target has other data: the copy is refused before anything is written.
+   never had, means that the target has other data: the copy is refused before anything is written. A target with the
+   id of the source's store is an earlier copy: the source has deleted since what only the target has.
 2. Existing rows that differ, or that the source has removed since, are brought up to date. This comes first, because a
    sharing that was cancelled since makes room for a new one of the same backup with the same project.
 3. Missing rows are added, one transaction per batch.
-4. The target takes over the id of the source's store and its newest position, so that cursors stay valid.
+4. The target takes over the newest position of the source's store, so that cursors stay valid. It gets the id of the
+   store before anything else.
 5. The source is read anew, and both sides are compared row by row, which shows changes made meanwhile.
 """
 
@@ -17,11 +19,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from backup_sharing.model import Micros
+from backup_sharing.store.interface import LogBounds
 from backup_sharing.store.progress import Advance, Bar
 from backup_sharing.store.rows import Row
 from backup_sharing.store.transfer.differences import PAGE, Difference, Digest, differences, read
 from backup_sharing.store.transfer.side import Batch, Side
-from backup_sharing.store.transfer.tables import BACKUPS, IDEMPOTENCY_KEYS, SHARING_EVENTS, TABLES, Key, Table
+from backup_sharing.store.transfer.tables import BACKUPS, IDEMPOTENCY_KEYS, SHARING_EVENTS, SHARINGS, TABLES, Key, Table
 from backup_sharing.store.unusable import UnusableDatabase
 
 
@@ -55,6 +58,8 @@ class Transfer:
         self._target = target
         self._now = now
         self._differs: set[Table] = set()
+        self._is_copy = False
+        """Whether the target has the id of the source's store: it is an earlier copy, perhaps an incomplete one."""
         source.place_events()
         target.place_events()
         source.hold()
@@ -65,6 +70,7 @@ class Transfer:
     def refuse_other_data(self, bar: Bar) -> None:
         """Raise UnusableDatabase if the source never had a row of the target. Writes nothing."""
         target = self._target.log()
+        self._is_copy = target.store_id == self._log.store_id
         if target.newest > self._log.newest:
             self._refuse(SHARING_EVENTS, (target.newest,))
         with bar("Reading the target", sum(self._counts[table] for table in self._filled)) as advance:
@@ -85,6 +91,7 @@ class Transfer:
 
     def carry(self, bar: Bar) -> int:
         """Bring the target up to date; return the number of rows written."""
+        self._target.continue_log(LogBounds(self._log.store_id, 0, 0))
         outdated = [table for table in TABLES if table in self._differs]
         rows = sum(self._counts[table] for table in (*outdated, *TABLES))
         written = 0
@@ -159,6 +166,8 @@ class Transfer:
     def _refuse_unless_outdated(self, table: Table, rows: list[Row]) -> None:
         """Raise UnusableDatabase unless the source had all these rows, and has dropped them since."""
         if not rows:
+            return
+        if self._is_copy and table in (BACKUPS, SHARINGS):
             return
         if table == BACKUPS:
             removed = self._source.removed([row[0] for row in rows])

@@ -210,6 +210,8 @@ class Feed:
                 await self._pause(_PAUSE_AFTER_FAILURE)
                 continue
             failures = 0
+            if events and events[0].position > self._head + 1:
+                self._leap(events[0].position - 1)
             self._deliver(events)
             if len(events) < _PAGE:
                 await self._pause(POLL_SECONDS)
@@ -229,6 +231,17 @@ class Feed:
             await self._news.wait()
         finally:
             timer.cancel()
+
+    def _leap(self, position: int) -> None:
+        """Go on after a position although the log no longer has all events before it: each watch must look by itself.
+
+        A watch reads a page of the log, which raises `CursorExpired` if events were deleted.
+        """
+        self._recent.clear()
+        self._recent_after = self._head = position
+        for watch in [watch for waiting in self._waiting.values() for watch in waiting]:
+            self.forget(watch)
+            watch.wake(watch.position)
 
     def _deliver(self, events: Sequence[StoredEvent]) -> None:
         for stored in events:

@@ -25,6 +25,7 @@ class Watch:
         filter: EventFilter,
         viewer: str | None,
         position: int,
+        newest: int,
         key: str,
         checkpoint_seconds: float,
     ) -> None:
@@ -38,12 +39,14 @@ class Watch:
             filter: events to send, by project, backup and kind.
             viewer: project that sees the events; None: a caller who sees all of them.
             position: place after which the watch begins.
+            newest: place of the newest event when the watch begins; the feed may have read less by then.
             key: project whose turn it is when this watch reads the log.
             checkpoint_seconds: seconds without an event after which a message tells how far the watch has come.
         """
         self.filter = filter
         self.position = position
         """Position up to which the watch has come."""
+        self._newest = newest
         self._feed = feed
         self._encoding = encoding
         self._later = later
@@ -72,7 +75,7 @@ class Watch:
             Unavailable: the log cannot be read.
         """
         while True:
-            if self.position < self._feed.head:
+            if self.position < max(self._feed.head, self._newest):
                 if messages := await self._events():
                     self._has_told = True
                     return messages
@@ -124,7 +127,8 @@ class Watch:
 
     async def _events(self) -> Sequence[bytes]:
         """Return the messages of the next events, possibly none, and go on behind them."""
-        entries = self._feed.recent(self.position)
+        # A feed that other watches have joined before may be behind the beginning of this watch.
+        entries = self._feed.recent(self.position) if self._feed.head >= self._newest else None
         if entries is None:
             entries = await self._page()
         else:
@@ -133,7 +137,7 @@ class Watch:
         return [entry.encoded(self._store_id, viewer, encoding) for entry in entries if self.wants(entry.stored.event)]
 
     async def _page(self) -> Sequence[Entry]:
-        head = self._feed.head
+        head = max(self._feed.head, self._newest)
         page = await self._feed.page(self.filter, self.position, self._key, self._store_id)
         if page.items:
             self.position = page.items[-1].position

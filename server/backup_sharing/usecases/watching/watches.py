@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from backup_sharing.errors import CursorExpired
@@ -9,7 +11,7 @@ from backup_sharing.model import Principal
 from backup_sharing.store.interface import EventFilter, LogBounds
 from backup_sharing.timers import Later, later
 from backup_sharing.usecases import cursor, policy
-from backup_sharing.usecases.checks import Checks, shown
+from backup_sharing.usecases.checks import Checks
 from backup_sharing.usecases.history import KINDS
 from backup_sharing.usecases.watching.entry import Encoding
 from backup_sharing.usecases.watching.feed import Feed
@@ -51,10 +53,8 @@ class Watches:
         backup_id = checks.uuid("backup_id", request.backup_id, "BACKUP") if request.backup_id else None
         if request.kind:
             checks.one_of("kind", request.kind, KINDS)
-        place = cursor.decode(request.cursor) if request.cursor else None
-        if request.cursor and place is None:
-            text = f"{shown(request.cursor)} is not a cursor, such as 5f1c9a0e7b3d2846:1042."
-            checks.violate("cursor", f"The value of cursor is incorrect: {text}")
+        with _checking(checks):
+            place = cursor.decode(request.cursor) if request.cursor else None
         checks.done()
         bounds = await self.feed.bounds()
         position = _start(bounds, place, from_beginning=request.from_beginning)
@@ -68,6 +68,7 @@ class Watches:
             filter=EventFilter(project_id=project_id, backup_id=backup_id, kind=request.kind or None),
             viewer=None if policy.sees_all(principal) else project_id,
             position=position,
+            newest=bounds.newest,
             key=principal.project_id,
             checkpoint_seconds=self.checkpoint_seconds,
         )
@@ -77,15 +78,19 @@ def _start(bounds: LogBounds, place: tuple[str, int] | None, *, from_beginning: 
     """Return the position after which a watch begins."""
     if place is None:
         return bounds.oldest if from_beginning else bounds.newest
-    store_id, position = place
     checks = Checks()
-    given = shown(cursor.encode(store_id, position))
-    if store_id != bounds.store_id:
-        checks.violate("cursor", f"The value of cursor is incorrect: {given} is a cursor of another store.")
-    elif position > bounds.newest:
-        newest = cursor.encode(bounds.store_id, bounds.newest)
-        checks.violate("cursor", f"The value of cursor is incorrect: {given} is beyond the newest event, {newest}.")
+    with _checking(checks):
+        position = cursor.position_in(bounds, *place)
     checks.done()
     if position < bounds.oldest:
         raise CursorExpired(cursor.encode(bounds.store_id, bounds.oldest))
     return position
+
+
+@contextmanager
+def _checking(checks: Checks) -> Iterator[None]:
+    """Add a violation for a bad cursor."""
+    try:
+        yield
+    except cursor.BadCursor as bad:
+        checks.violate("cursor", f"The value of cursor is incorrect: {bad}")

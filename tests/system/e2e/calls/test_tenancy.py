@@ -2,247 +2,80 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import aclosing
 
 import aiohttp
 import grpc
-from google.protobuf.json_format import MessageToDict
 
-from backupsharing.v2 import backup_access_pb2
-from backupsharing.v2 import backup_sharing_pb2 as pb
-from backupsharing.v2.backup_access_pb2_grpc import BackupAccessServiceStub
-from backupsharing.v2.backup_sharing_pb2_grpc import BackupSharingServiceStub
 from tests.support.effort import cases
 from tests.support.system import SERVICE_TOKEN, Project, System
+from tests.system.e2e.calls.tenancy_apis import Grpc, Refused, Rest
+from tests.system.e2e.calls.tenancy_model import ActiveSharing, Happened, Model, Seen, seen_of
 
 MOST_CALLS = 2500
 CALLS = cases(MOST_CALLS)
-STATUS = {
-    grpc.StatusCode.OK: 200,
-    grpc.StatusCode.PERMISSION_DENIED: 403,
-    grpc.StatusCode.NOT_FOUND: 404,
-    grpc.StatusCode.ALREADY_EXISTS: 409,
-}
 
 
-@dataclass
-class ActiveSharing:
-    """Active sharing."""
+PATIENCE = 120
+"""Seconds after which a watch that misses its last event fails the test."""
 
-    id: str
-    backup_id: str
-    giver: Project
-    recipient: Project
+START: tuple[int, str | None] = 0, None
+"""Nothing was watched yet."""
 
 
-@dataclass(frozen=True)
-class Happened:
-    """Expected event of a sharing or, without a recipient, of a backup."""
-
-    kind: str
-    backup_id: str
-    giver: Project
-    recipient: Project | None = None
-    sharing_id: str | None = None
-
-    def seen_by(self, by: Project) -> Seen:
-        """Return the event as the project must see it: only the giver sees who acted."""
-        return self.kind, self.backup_id, self.sharing_id, self.giver.id, self.to, by == self.giver
-
-    @property
-    def to(self) -> str | None:
-        return self.recipient.id if self.recipient else None
+def place(cursor: str) -> int:
+    return int(cursor.partition(":")[2])
 
 
-Seen = tuple[str, str, str | None, str, str | None, bool]
-"""Kind, backup, sharing, giver, recipient, and whether it is shown who acted."""
+async def watched(
+    api: Rest | Grpc, by: Project | str, at: Project, cursor: str | None, expected: list[Seen]
+) -> tuple[int, str]:
+    """Watch up to the newest event: exactly the expected events must come; return the status and the last cursor."""
+    status, events, cursor, is_up_to_date = await received(api, by, at, cursor, len(expected))
+    assert events == (expected if status == 200 else [])
+    if status == 200 and not is_up_to_date:
+        # A watch tells at once that it is up to date only if no event came before.
+        _, events, cursor, is_up_to_date = await received(api, by, at, cursor, 1)
+        assert (events, is_up_to_date) == ([], True)
+    return status, cursor
 
 
-def seen_of(event: dict[str, str]) -> Seen:
-    acted = {name for name in ("by_project_id", "by_user_id", "request_id") if name in event}
-    sharing_id, to = event.get("sharing_id"), event.get("to_project_id")
-    assert not acted or {"by_user_id", "request_id"} <= acted, event
-    return event["kind"], event["backup_id"], sharing_id, event["from_project_id"], to, bool(acted)
+async def received(
+    api: Rest | Grpc, by: Project | str, at: Project, cursor: str | None, most: int
+) -> tuple[int, list[Seen], str, bool]:
+    """Watch until there are ``most`` events, or one if it is 0, or a message has no event.
+
+    Return the status, the events, the last cursor, and whether the last message had no event.
+    """
+    events: list[Seen] = []
+    try:
+        async with aclosing(api.watch(by, at, cursor)) as messages:
+            async for message in messages:
+                cursor, event = message["cursor"], message.get("event")
+                if event is not None:
+                    assert event["cursor"] == cursor
+                    events.append(seen_of(event))
+                if event is None or len(events) >= max(most, 1):
+                    return 200, events, str(cursor), event is None
+    except Refused as refused:
+        return refused.status, [], "", False
+    raise AssertionError("the watch ended")
 
 
-@dataclass
-class Model:
-    """Expected sharings and events, and those visible to each project."""
-
-    owners: dict[str, Project] = field(default_factory=dict)
-    active: dict[str, ActiveSharing] = field(default_factory=dict)
-    ended: list[str] = field(default_factory=list)
-    happened: list[Happened] = field(default_factory=list)
-
-    def record(self, kind: str, sharing: ActiveSharing) -> None:
-        about = (sharing.backup_id, sharing.giver, sharing.recipient, sharing.id)
-        self.happened.append(Happened(kind, *about))
-
-    def events(self, by: Project) -> list[Seen]:
-        """Return what a project sees, the newest first."""
-        return [each.seen_by(by) for each in reversed(self.happened) if by in (each.giver, each.recipient)]
-
-    def may_read(self, project_id: str, backup_id: str) -> str | None:
-        """Return why a project may read a backup; None: it may not."""
-        owner = self.owners.get(backup_id)
-        if owner is not None and owner.id == project_id:
-            return "OWNER"
-        shared = (each for each in self.active.values() if each.recipient.id == project_id)
-        return "SHARING" if any(each.backup_id == backup_id for each in shared) else None
-
-    def told(self, by: Project, project_id: str, backup_id: str) -> str | None:
-        """Return what a project is told: only about itself and about its own backups."""
-        own = self.owners.get(backup_id) == by
-        return self.may_read(project_id, backup_id) if own or by.id == project_id else None
-
-    def given(self, by: Project) -> set[str]:
-        return {sharing.id for sharing in self.active.values() if sharing.giver == by}
-
-    def received(self, by: Project) -> set[str]:
-        return {sharing.id for sharing in self.active.values() if sharing.recipient == by}
-
-    def end(self, sharing_id: str) -> None:
-        self.record("cancelled", self.active.pop(sharing_id))
-        self.ended.append(sharing_id)
-
-    def recipients(self, backup_id: str) -> set[Project]:
-        return {sharing.recipient for sharing in self.active.values() if sharing.backup_id == backup_id}
-
-
-class Rest:
-    """Calls over REST; each returns the status and the relevant part of the response."""
-
-    def __init__(self, system: System, session: aiohttp.ClientSession) -> None:
-        self._base = f"http://{system.rest.address}"
-        self._session = session
-
-    async def _call(
-        self, method: str, by: Project, path: str, body: object = None
-    ) -> tuple[int, dict[str, object], str]:
-        headers = {"X-Auth-Token": by.token}
-        async with self._session.request(method, f"{self._base}{path}", headers=headers, json=body) as response:
-            answered = await response.json() if response.content_length else {}
-            return response.status, answered, str(answered.get("error", {}).get("message", ""))
-
-    async def share(self, by: Project, at: Project, backup_id: str, to: list[Project]) -> tuple[int, dict[str, str]]:
-        body = {"shared": {"backup_id": backup_id, "to_project_ids": [project.id for project in to]}}
-        status, answered, _ = await self._call("POST", by, at.path, body)
-        shared = answered.get("shared", [])
-        return status, {entry["to_project_id"]: entry["id"] for entry in shared}  # type: ignore[attr-defined, index]
-
-    async def get(self, by: Project, at: Project, sharing_id: str) -> tuple[int, str]:
-        status, _, message = await self._call("GET", by, f"{at.path}/{sharing_id}")
-        return status, message
-
-    async def cancel(self, by: Project, at: Project, identifier: str, *, of_backup: bool) -> tuple[int, str]:
-        query = "?is_backup_id=true" if of_backup else ""
-        status, _, message = await self._call("DELETE", by, f"{at.path}/{identifier}{query}")
-        return status, message
-
-    async def list(self, by: Project, at: Project, *, received: bool) -> tuple[int, set[str]]:
-        query = "?share_to_me=true" if received else ""
-        status, answered, _ = await self._call("GET", by, f"{at.path}/detail{query}")
-        return status, {entry["id"] for entry in answered.get("shared", [])}  # type: ignore[attr-defined]
-
-    async def count(self, by: Project, at: Project, *, received: bool) -> tuple[int, int]:
-        query = "?share_to_me=true" if received else ""
-        status, answered, _ = await self._call("GET", by, f"{at.path}/count{query}")
-        return status, int(answered.get("count", -1))  # type: ignore[call-overload]
-
-    async def events(self, by: Project, at: Project, query: dict[str, str]) -> tuple[int, list[Seen]]:
-        """Return the events of all pages."""
-        given = "&".join(f"{name}={value}" for name, value in query.items())
-        target, found, status = f"{at.path}-events?{given}", list[Seen](), 0
-        while target:
-            status, answered, _ = await self._call("GET", by, target)
-            found += [seen_of(event) for event in answered.get("events", [])]  # type: ignore[attr-defined]
-            links: list[dict[str, str]] = answered.get("shared_links", [])  # type: ignore[assignment]
-            target = links[0]["href"].removeprefix(self._base) if links else ""
-        return status, found
-
-
-class Grpc:
-    """Calls over gRPC; each returns the same as over REST."""
-
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self._stub, self._access = BackupSharingServiceStub(channel), BackupAccessServiceStub(channel)
-
-    async def _call(self, name: str, by: Project | str, request: object) -> tuple[int, object, str]:
-        stub, token = self._stub if hasattr(self._stub, name) else self._access, by if isinstance(by, str) else by.token
-        try:
-            answered = await getattr(stub, name)(request, metadata=[("x-auth-token", token)])
-        except grpc.aio.AioRpcError as error:
-            return STATUS[error.code()], None, error.details() or ""
-        return 200, answered, ""
-
-    async def share(self, by: Project, at: Project, backup_id: str, to: list[Project]) -> tuple[int, dict[str, str]]:
-        shared = pb.BackupRecipients(backup_id=backup_id, to_project_ids=[project.id for project in to])
-        status, answered, _ = await self._call(
-            "ShareBackup", by, pb.ShareBackupRequest(project_id=at.id, shared=shared)
-        )
-        return status, {sharing.to_project_id: sharing.id for sharing in getattr(answered, "shared", ())}
-
-    async def get(self, by: Project, at: Project, sharing_id: str) -> tuple[int, str]:
-        status, _, message = await self._call("GetSharing", by, pb.GetSharingRequest(project_id=at.id, id=sharing_id))
-        return status, message
-
-    async def cancel(self, by: Project, at: Project, identifier: str, *, of_backup: bool) -> tuple[int, str]:
-        request = pb.CancelSharingRequest(project_id=at.id, id=identifier, is_backup_id=of_backup)
-        status, _, message = await self._call("CancelSharing", by, request)
-        return status, message
-
-    async def list(self, by: Project, at: Project, *, received: bool) -> tuple[int, set[str]]:
-        request = pb.ListSharingsRequest(project_id=at.id, share_to_me=received)
-        status, answered, _ = await self._call("ListSharings", by, request)
-        return status, {detail.id for detail in getattr(answered, "shared", ())}
-
-    async def count(self, by: Project, at: Project, *, received: bool) -> tuple[int, int]:
-        request = pb.CountSharingsRequest(project_id=at.id, share_to_me=received)
-        status, answered, _ = await self._call("CountSharings", by, request)
-        return status, getattr(answered, "count", -1)
-
-    async def events(self, by: Project, at: Project, query: dict[str, str]) -> tuple[int, list[Seen]]:
-        """Return the events of all pages."""
-        request = backup_access_pb2.ListSharingEventsRequest(project_id=at.id)
-        for name, value in query.items():
-            setattr(request, name, int(value) if name == "limit" else value)
-        found = list[Seen]()
-        while True:
-            status, answered, _ = await self._call("ListSharingEvents", by, request)
-            page = MessageToDict(answered, preserving_proto_field_name=True) if answered else {}  # type: ignore[arg-type]
-            found += [seen_of(event) for event in page.get("events", [])]
-            request.page_token = page.get("next_page_token", "")
-            if not request.page_token:
-                return status, found
-
-    async def check(self, by: Project | str, backup_id: str, project_id: str) -> str | None:
-        """Return the basis of a project's access; None: no."""
-        request = backup_access_pb2.CheckAccessRequest(backup_id=backup_id, project_id=project_id)
-        status, answered, _ = await self._call("CheckAccess", by, request)
-        assert status == 200
-        assert isinstance(answered, backup_access_pb2.CheckAccessResponse)
-        answered.cursor = ""
-        return basis_of(answered)
-
-    async def check_all(self, by: Project | str, pairs: list[tuple[str, str]]) -> list[str | None]:
-        checks = [backup_access_pb2.CheckAccessRequest(backup_id=one, project_id=other) for one, other in pairs]
-        request = backup_access_pb2.BatchCheckAccessRequest(checks=checks)
-        status, answered, _ = await self._call("BatchCheckAccess", by, request)
-        assert status == 200
-        return [basis_of(each) for each in getattr(answered, "results", ())]
-
-
-def basis_of(answer: backup_access_pb2.CheckAccessResponse) -> str | None:
-    """Return the basis of an answer without cursor; a "no" must tell nothing else."""
-    if not answer.allowed:
-        assert answer == backup_access_pb2.CheckAccessResponse()
-        return None
-    assert answer.owner_project_id
-    assert answer.HasField("sharing_id") == (answer.basis == backup_access_pb2.ACCESS_BASIS_SHARING)
-    return backup_access_pb2.AccessBasis.Name(answer.basis).removeprefix("ACCESS_BASIS_")
+async def followed(api: Rest | Grpc, project: Project, last_backup: str) -> list[Seen]:
+    """Watch from the beginning until the first event of a backup."""
+    events: list[Seen] = []
+    async with aclosing(api.watch(project, project, None)) as messages:
+        async for message in messages:
+            if "event" in message:
+                events.append(seen_of(message["event"]))
+                if message["event"]["backup_id"] == last_backup:
+                    break
+    return events
 
 
 class Game:
@@ -257,14 +90,16 @@ class Game:
         self._model = Model()
         for project in self._projects:
             for _ in range(3):
-                backup_id = system.put_backup(project)
-                self._model.owners[backup_id] = project
-                self._model.happened.append(Happened("backup_put", backup_id, project))
+                self._put_backup(project, str(uuid.uuid4()))
+        self._watched: dict[Project, tuple[int, str | None]] = {}
+        """How many of its events a project has watched, and the cursor behind them."""
+        self._following: dict[Project, tuple[str, asyncio.Task[list[Seen]]]] = {}
+        """By project: the id of its last backup, and the watch that ends with it."""
         self.seen: dict[tuple[str, int], int] = {}
 
     async def play(self, calls: int) -> None:
         moves: list[Callable[..., object]] = [self._share, self._share, self._get, self._get, self._cancel]
-        moves += [self._cancel_all, self._list, self._count, self._events, self._check, self._check_all]
+        moves += [self._cancel_all, self._list, self._count, self._events, self._check, self._check_all, self._watch]
         for _ in range(calls):
             api, by = self._random.choice(self._apis), self._random.choice(self._projects)
             at = by if self._random.random() < 0.9 else self._random.choice(self._projects)
@@ -274,6 +109,26 @@ class Game:
             assert status == (expected if by == at or not is_of_one_project else 403), (move.__name__, by, at)
             key = (move.__name__, status)
             self.seen[key] = self.seen.get(key, 0) + 1
+
+    def follow(self) -> None:
+        """Begin a watch of each project, which goes on during the game."""
+        for number, project in enumerate(self._projects):
+            last = str(uuid.uuid4())
+            following = followed(self._apis[number % 2], project, last)
+            self._following[project] = last, asyncio.create_task(following)
+
+    async def end(self) -> None:
+        """Check what the watches since `follow` have received."""
+        for project, (last, _) in self._following.items():
+            self._put_backup(project, last)
+        for project, (_, following) in self._following.items():
+            async with asyncio.timeout(PATIENCE):
+                assert await following == self._model.watched(project)
+
+    def _put_backup(self, owner: Project, backup_id: str) -> None:
+        self._system.put_backup(owner, id=backup_id)
+        self._model.owners[backup_id] = owner
+        self._model.happened.append(Happened("backup_put", backup_id, owner))
 
     def _sharing_id(self) -> str:
         ids = [*self._model.active, *self._model.ended[-3:], str(uuid.uuid4())]
@@ -367,6 +222,19 @@ class Game:
             assert found == expected, query
         return 200, status
 
+    async def _watch(self, api: Rest | Grpc, by: Project, at: Project) -> tuple[int, int]:
+        """Watch on after the last watch, or from the beginning, up to the newest event."""
+        begin, cursor = self._watched.get(at, START) if self._random.random() < 0.8 else START
+        newest = place(await self._grpc.newest(at))
+        expected = self._model.watched(at)[begin:]
+        status, end = await watched(api, by, at, cursor, expected)
+        if status == 200:
+            assert place(end) >= newest  # tests of other projects may add events
+            self._watched[at] = begin + len(expected), end
+            of_service = self._model.watched(at, by_service=True)[begin:]
+            await watched(self._grpc, SERVICE_TOKEN, at, cursor, of_service)
+        return 200, status
+
     def _pair(self) -> tuple[str, str]:
         return self._backup_id(), self._random.choice([*self._projects, Project("f" * 32)]).id
 
@@ -406,6 +274,8 @@ EVERY = {
     ("_list", 403),
     ("_events", 200),
     ("_events", 403),
+    ("_watch", 200),
+    ("_watch", 403),
     ("told", 0),
     ("told", 1),
     ("_check_all", 200),
@@ -419,9 +289,11 @@ async def test_random_calls_of_several_projects_leak_nothing(system: System) -> 
         grpc.aio.insecure_channel(system.grpc_address) as channel,
     ):
         game = Game(system, (Rest(system, session), Grpc(channel)), seed=20261124)
+        game.follow()
         await game.play(CALLS)
         for _ in range(CALLS, MOST_CALLS, 100):
             if game.seen.keys() >= EVERY:
                 break
             await game.play(100)
+        await game.end()
     assert game.seen.keys() >= EVERY
