@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sys
 
-import uvloop
-
 from programkit import logs
 from programkit.certificates import CannotUseTls
 from programkit.lifetime import Lifetime
-from programkit.scheduling import schedule_as_batch
+from programkit.scheduling import run, schedule_as_batch
 from restmap_gateway import app, config
 from restmap_gateway.program import RESTMAP_GATEWAY, Program
 from restmap_gateway.schema.schema import SchemaError
@@ -24,7 +22,7 @@ def main(program: Program = RESTMAP_GATEWAY) -> None:
     logs.configure(settings.log_level, most_bytes=MOST_LOG_BYTES)
     schedule_as_batch()
     try:
-        uvloop.run(_serve(settings))
+        run(_serve(settings))
     except (SchemaError, CannotUseTls, app.CannotListen) as error:
         print(f"{program.name}: {error}", file=sys.stderr)  # noqa: T201 - a message for the operator
         raise SystemExit(2) from None

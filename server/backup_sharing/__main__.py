@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-import uvloop
-
 from backup_sharing import app, config, logs
 from backup_sharing.exit_status import DISK_FAILED
 from backup_sharing.identity.configured import CannotIdentify
@@ -16,7 +14,7 @@ from backup_sharing.store.unusable import UnusableDatabase
 from programkit.certificates import CannotUseTls
 from programkit.lifetime import Lifetime
 from programkit.logs import Lines
-from programkit.scheduling import schedule_as_batch
+from programkit.scheduling import run, schedule_as_batch
 
 
 def main() -> None:
@@ -28,7 +26,7 @@ def main() -> None:
     lines = logs.configure(settings.log_level)
     schedule_as_batch()
     try:
-        uvloop.run(_serve(settings, lines))
+        run(_serve(settings, lines))
     except (BadTokenFile, CannotIdentify, CannotUseTls, UnusableDatabase, CannotListen) as error:
         print(f"backup-sharing-server: {error}", file=sys.stderr)  # noqa: T201 - a message for the operator
         raise SystemExit(2) from None

@@ -45,10 +45,11 @@ from backup_sharing.usecases.watching.feed import Feed
 from backup_sharing.usecases.watching.watches import Watches
 from programkit.garbage import collect_rarely
 from programkit.lifetime import Lifetime
+from programkit.scheduling import report_refused
 from restmap.multiplexing.multiplexer import MAX_IN_FLIGHT, Multiplexer
 from restmap.multiplexing.multiplexer import SERVICE as MULTIPLEX
 from restmap.multiplexing.peer import peer_of, unnamed_peer_of
-from restmap.multiplexing.traffic import Traffic
+from restmap.multiplexing.traffic import Traffic, resident_bytes
 
 SERVICES = (sharing_service.SERVICE, catalog_service.SERVICE, access_service.SERVICE)
 
@@ -112,7 +113,7 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         tls = _tls(settings)
         store = await _store(settings)
         cleanups.push_async_callback(store.close)
-        served, gateways, traffic = methods(store, settings), GatewayPeers(settings.gateway_peer), Traffic()
+        served, gateways, traffic = methods(store, settings), GatewayPeers(settings.gateway_peer), _traffic()
         pipeline = _pipeline(settings, served, identity, gateways)
         serving = Health(store, SERVICES)
         multiplexer = _multiplexer(settings, pipeline, gateways, traffic)
@@ -175,6 +176,13 @@ async def _store(settings: Settings) -> BatchedStore:
         prepared_statements=settings.prepared_statements,
     )
     return await open_store(settings.database, tuning, every=settings.migrate)
+
+
+def _traffic() -> Traffic:
+    if not resident_bytes():
+        effect = "the memory that an arriving message takes is not limited"
+        report_refused("/proc/self/statm", "the memory of this process is not reported there", effect)
+    return Traffic()
 
 
 def _pipeline(
