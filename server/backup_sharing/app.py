@@ -45,6 +45,7 @@ from backup_sharing.usecases.watching.feed import Feed
 from backup_sharing.usecases.watching.watches import Watches
 from programkit.garbage import collect_rarely
 from programkit.lifetime import Lifetime
+from programkit.reloads import in_place
 from programkit.scheduling import report_refused
 from restmap.multiplexing.multiplexer import MAX_IN_FLIGHT, Multiplexer
 from restmap.multiplexing.multiplexer import SERVICE as MULTIPLEX
@@ -129,9 +130,13 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         cleanups.push_async_callback(watching.closed)
         cleanups.push_async_callback(_stop, server, settings, store)
         collect_rarely()
+        if tls is not None:
+            lifetime.reloads.add("certificate", in_place(tls.reload))
         log.info("serving", grpc_listen=settings.grpc_listen)
+        lifetime.serves()
         await _first(lifetime.stopping(), store.failed.wait())
         log.info("draining")
+        lifetime.drains()
         is_watched = serving.is_watched and not store.failed.is_set()
         serving.drain()
         multiplexer.drain()
