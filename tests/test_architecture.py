@@ -170,7 +170,7 @@ ARROWS = {
     "admin.demo_example": "",
     "admin.arguments": "password_advice",
     "admin.permissions": "usecases.policy",
-    "admin.tokens": "errors identity.static usecases.policy usecases.checks",
+    "admin.tokens": "errors identity.token_file usecases.policy usecases.checks",
     "admin.cli": "",
     "admin.demo": "admin.demo_example identity.static errors listening exit_status",
     "admin.backup_line": "",

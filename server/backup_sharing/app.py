@@ -15,6 +15,7 @@ import uuid_utils
 from backup_sharing.config import Settings
 from backup_sharing.identity.configured import providers
 from backup_sharing.identity.interface import GatewayPeers, IdentityProvider
+from backup_sharing.identity.token_file.watching import TokenFile
 from backup_sharing.listening import CannotListen, check_free
 from backup_sharing.rpc import access_service, catalog_service, health, reflection, sharing_service, unary
 from backup_sharing.rpc.admission.limits import Limits
@@ -110,7 +111,8 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
     """
     log = structlog.get_logger("server")
     async with AsyncExitStack() as cleanups:
-        identity = providers(settings, cleanups)
+        tokens = None if settings.tokens is None else TokenFile(settings.tokens, time.time)
+        identity = providers(settings, tokens, cleanups)
         tls = _tls(settings)
         store = await _store(settings)
         cleanups.push_async_callback(store.close)
@@ -120,18 +122,21 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         multiplexer = _multiplexer(settings, pipeline, gateways, traffic)
         peers = peer_of if settings.client_ca else unnamed_peer_of
         unaries = unary.handlers(pipeline, served, traffic, peers)
-        watching = Streams(pipeline.reception, *_watch_limits(settings, identity))
+        slots, rechecks = _watch_limits(settings, identity)
+        watching = Streams(pipeline.reception, slots, rechecks)
         watches = streams.handlers(watching, _watches(settings, store, pipeline).methods(), traffic, peers)
         calls = (*unaries, *watches, multiplexer.handler(), health.handler(serving, traffic))
         server = _server(settings, calls, traffic, tls)
         await server.start()
         cleanups.push_async_callback(_ended, asyncio.create_task(Sweeper(store, settings.sweep_interval).run()))
+        if tokens is not None:
+            tokens.start(rechecks.check_now)
+            cleanups.push_async_callback(tokens.close)
         cleanups.push_async_callback(multiplexer.closed)
         cleanups.push_async_callback(watching.closed)
         cleanups.push_async_callback(_stop, server, settings, store)
         collect_rarely()
-        if tls is not None:
-            lifetime.reloads.add("certificate", in_place(tls.reload))
+        _reload(lifetime, tls, tokens)
         log.info("serving", grpc_listen=settings.grpc_listen)
         lifetime.serves()
         await _first(lifetime.stopping(), store.failed.wait())
@@ -146,6 +151,13 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
             await _first(asyncio.sleep(settings.drain_notice), store.failed.wait())
     if store.failed.is_set():
         raise StoreFailed(store)
+
+
+def _reload(lifetime: Lifetime, tls: CertificateFiles | None, tokens: TokenFile | None) -> None:
+    if tls is not None:
+        lifetime.reloads.add("certificate", in_place(tls.reload))
+    if tokens is not None:
+        lifetime.reloads.add("tokens", tokens.reload)
 
 
 async def _stop(server: grpc.aio.Server, settings: Settings, store: Store) -> None:

@@ -128,7 +128,10 @@ class Settings(ProgramSettings):
     migrate: bool = Field(
         False, description="apply missing database migrations at start, as 'backup-sharing migrate' does"
     )
-    tokens: Path | None = Field(None, description="file of token digests; 'backup-sharing token' adds to it")
+    tokens: Path | None = Field(
+        None,
+        description="file of token digests, which 'backup-sharing token' writes; read again within seconds of a change",
+    )
     keystone_url: Url | None = Field(
         None, description="URL of the Keystone that validates the callers' tokens, such as https://iam:5000"
     )

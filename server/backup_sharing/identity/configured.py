@@ -18,7 +18,7 @@ from backup_sharing.identity.keystone_client import KeystoneClient, ServiceUser
 from backup_sharing.identity.mtls import Certificates
 from backup_sharing.identity.proxy import ProxyIdentity
 from backup_sharing.identity.roles import RoleRules
-from backup_sharing.identity.static import StaticTokens
+from backup_sharing.identity.token_file.watching import TokenFile
 from backup_sharing.identity.validation_queues import ValidationQueues, WaitingLimits
 from backup_sharing.model import Principal
 
@@ -45,16 +45,16 @@ class CannotIdentify(Exception):
     """A provider cannot be set up; the message names the setting."""
 
 
-def providers(settings: Settings, cleanups: AsyncExitStack) -> IdentityProvider:
-    """Return the configured providers as one provider; ``cleanups`` closes them.
+def providers(settings: Settings, tokens: TokenFile | None, cleanups: AsyncExitStack) -> IdentityProvider:
+    """Return the configured providers as one provider; ``cleanups`` closes them. ``tokens`` is the token file, if any.
 
     Raises:
-        BadTokenFile, CannotIdentify: a file cannot be read.
+        CannotIdentify: a file cannot be read.
     """
     found: list[IdentityProvider] = []
     gateways = GatewayPeers(settings.gateway_peer)
-    if settings.tokens is not None:
-        found.append(StaticTokens.load(settings.tokens, time.time))
+    if tokens is not None:
+        found.append(tokens.provider)
     if settings.keystone_url is not None:
         found.append(_keystone(settings, settings.keystone_url, gateways, cleanups))
     if settings.client:
