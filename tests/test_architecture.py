@@ -107,7 +107,14 @@ def test_drivers_are_imported_only_inside_the_store(name: str) -> None:
     ]
 
 
-KNOWS_ENGINES = ("store.opening", "store.sqlite", "store.postgres", "store.transfer", "admin.moving")
+KNOWS_ENGINES = (
+    "store.opening",
+    "store.sqlite",
+    "store.postgres",
+    "store.transfer",
+    "store.examination",
+    "admin.moving",
+)
 
 
 @pytest.mark.parametrize("name", SERVER)
@@ -158,6 +165,7 @@ ARROWS = {
     "store.postgres": f"model errors rules {BELOW_ENGINES} store.postgres",
     "store.transfer": f"model {BELOW_ENGINES} store.file_system store.opening store.sqlite store.postgres"
     " store.transfer",
+    "store.examination": "store",
     "store.opening": "store",
     "store": f"model errors timers rules {BELOW_ENGINES} store.queue store.readiness",
     "identity.configured": "config identity model",
@@ -173,6 +181,10 @@ ARROWS = {
     "admin.tokens": "errors identity.token_file usecases.policy usecases.checks",
     "admin.cli": "",
     "admin.demo": "admin.demo_example identity.static errors listening exit_status",
+    "admin.doctor.command": "config gateway_program admin.doctor",
+    "admin.doctor": (
+        "config admin.doctor identity.configured identity.token_file store.examination store.opening store.unusable"
+    ),
     "admin.backup_line": "",
     "admin.importing": "admin.backup_line",
     "admin.migrating": "store.opening store.migrations store.unusable",
@@ -205,6 +217,7 @@ GATEWAY_ARROWS = {
     "schema": "errors json_map schema",
     "upstream": "errors upstream",
     "config": "program schema.header_check upstream.resolver",
+    "doctor": "config upstream",
     "crossing": "errors schema upstream.reply crossing",
     "transcode": "errors json_map schema crossing upstream.reply upstream.server_stream upstream.upstream transcode",
     "http": "errors crossing transcode http",

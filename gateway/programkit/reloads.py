@@ -77,7 +77,7 @@ class LogLevel(Generic[S]):
 
         Raises CannotReload.
         """
-        settings = await asyncio.to_thread(_loaded, self._load)
+        settings = await asyncio.to_thread(loaded, self._load)
         level, now = self._level_of(settings), settings.model_dump()
         logs.change_level(level)
         changed = [name for name, value in now.items() if value != self._started_with.get(name)]
@@ -85,10 +85,18 @@ class LogLevel(Generic[S]):
         return f"{level}; restart to apply {others}" if others else level
 
 
-def _loaded(load: Callable[[], S]) -> S:
+def loaded(load: Callable[[], S]) -> S:
+    """Return settings, without printing anything and without ending the process.
+
+    Raises:
+        CannotReload: the settings are invalid; the message has what ``load`` printed.
+    """
     printed = io.StringIO()
     try:
         with redirect_stderr(printed):
             return load()
     except SystemExit:
-        raise CannotReload(" ".join(printed.getvalue().split()) or "the settings cannot be read") from None
+        text = " ".join(printed.getvalue().split())
+        usage, error, problem = text.partition(" error: ")
+        text = problem if error and usage.startswith("usage: ") else text
+        raise CannotReload(text or "the settings cannot be read") from None

@@ -66,18 +66,33 @@ def providers(settings: Settings, tokens: TokenFile | None, cleanups: AsyncExitS
     return found[0] if len(found) == 1 and found[0].challenge else Chain(found)
 
 
-def _keystone(settings: Settings, url: str, gateways: GatewayPeers, cleanups: AsyncExitStack) -> KeystoneTokens:
-    breaker = Breaker(_TRY_AFTER, _TRY_AGAIN_SECONDS, time.monotonic)
-    rules = _rules(settings, dict(text.rsplit("=", 1) for text in settings.keystone_role))
-    client = KeystoneClient(
+async def keystone_problem(settings: Settings) -> str:
+    """Return why Keystone cannot be used with these settings, which must name one; empty if it can.
+
+    Raises:
+        CannotIdentify: a file cannot be read.
+    """
+    client = _client_of_keystone(settings, settings.keystone_url or "")
+    try:
+        return await client.problem()
+    finally:
+        await client.close()
+
+
+def _client_of_keystone(settings: Settings, url: str) -> KeystoneClient:
+    return KeystoneClient(
         url,
         _service_user(settings),
-        breaker,
-        rules,
+        Breaker(_TRY_AFTER, _TRY_AGAIN_SECONDS, time.monotonic),
+        _rules(settings, dict(text.rsplit("=", 1) for text in settings.keystone_role)),
         timeout=settings.keystone_timeout,
         connections=_AT_ONCE,
         tls=None if settings.keystone_ca is None else _trusting(settings.keystone_ca),
     )
+
+
+def _keystone(settings: Settings, url: str, gateways: GatewayPeers, cleanups: AsyncExitStack) -> KeystoneTokens:
+    client = _client_of_keystone(settings, url)
     cleanups.push_async_callback(client.close)
     cache = TokenCache(
         client.validate,

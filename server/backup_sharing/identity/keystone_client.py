@@ -149,6 +149,23 @@ class KeystoneClient:
             return False
         return True
 
+    async def problem(self) -> str:
+        """Return why Keystone cannot be used, or the service user cannot log in; empty if all is well."""
+        try:
+            if self._user is None:
+                made_up = secrets.token_urlsafe(32)
+                await self._ask(made_up, made_up)
+            else:
+                async with self._login:
+                    own = await self._own_token(self._user, refused=None)
+                if not await self._is_good(own):
+                    return "refuses the token that it has just given to the service user"
+        except _Refused:
+            return ""  # a token that is made up
+        except (_Unanswered, NotUnderstood) as problem:
+            return str(problem)
+        return ""
+
     async def close(self) -> None:
         """Close the connections."""
         if self._session is not None:
