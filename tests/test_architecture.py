@@ -119,7 +119,14 @@ def test_prometheus_is_known_only_to_the_metrics(name: str) -> None:
     assert found <= ({"prometheus_client", "prometheus_client.CollectorRegistry"} if name.endswith(".app") else set())
 
 
-KNOWS_ENGINES = ("store.opening", "store.sqlite", "store.postgres", "store.transfer", "admin.moving")
+KNOWS_ENGINES = (
+    "store.opening",
+    "store.sqlite",
+    "store.postgres",
+    "store.transfer",
+    "store.examination",
+    "admin.moving",
+)
 
 
 @pytest.mark.parametrize("name", SERVER)
@@ -170,6 +177,7 @@ ARROWS = {
     "store.postgres": f"model errors rules {BELOW_ENGINES} store.postgres",
     "store.transfer": f"model {BELOW_ENGINES} store.file_system store.opening store.sqlite store.postgres"
     " store.transfer",
+    "store.examination": "store",
     "store.opening": "store",
     "store": f"model errors timers rules {BELOW_ENGINES} store.queue store.readiness",
     "metrics": "model fair_queue identity rpc store.batched store.listing store.observing usecases metrics",
@@ -185,10 +193,14 @@ ARROWS = {
     "admin.demo_example": "",
     "admin.arguments": "password_advice",
     "admin.permissions": "usecases.policy",
-    "admin.tokens": "errors identity.static usecases.policy usecases.checks",
+    "admin.tokens": "errors identity.token_file usecases.policy usecases.checks",
     "admin.cli": "",
     "admin.settings": "",
     "admin.demo": "admin.demo_example identity.static errors listening exit_status",
+    "admin.doctor.command": "config gateway_program admin.doctor",
+    "admin.doctor": (
+        "config admin.doctor identity.configured identity.token_file store.examination store.opening store.unusable"
+    ),
     "admin.backup_line": "",
     "admin.importing": "admin.backup_line",
     "admin.migrating": "store.opening store.migrations store.unusable",
@@ -201,7 +213,7 @@ ARROWS = {
     ),
     "admin.moving": "store.opening store.transfer admin.migrating store.progress store.sqlite.backup store.unusable",
 }
-"""Allowed imports of each part of the server; the first match counts. App, command line and ``__main__`` use all."""
+"""Allowed imports of each part of the server; the first match counts. App, ``running`` and ``__main__`` use all."""
 
 
 def _in_server(name: str) -> str:
@@ -212,7 +224,7 @@ def _in_server(name: str) -> str:
 def test_the_arrows_of_the_server_point_inwards(name: str) -> None:
     room = next((room for room in ARROWS if within(_in_server(name), room)), None)
     if room is None:
-        assert _in_server(name) in {"__init__", "__main__", "app", "admin"}, f"{name} has no entry"
+        assert _in_server(name) in {"__init__", "__main__", "app", "admin", "running"}, f"{name} has no entry"
         return
     ours = {_in_server(found) for found in imports(SERVER[name]) if found in SERVER}
     assert {found for found in ours if not within(found, *ARROWS[room].split())} == set()
@@ -225,13 +237,14 @@ GATEWAY_ARROWS = {
     "schema": "errors json_map schema",
     "upstream": "errors upstream",
     "config": "program schema.header_check upstream.resolver",
+    "doctor": "config upstream",
     "crossing": "errors schema upstream.reply crossing",
     "transcode": "errors json_map schema crossing upstream.reply upstream.server_stream upstream.upstream transcode",
     "http": "errors crossing transcode http",
     "metrics": "errors transcode.stream http upstream metrics",
     "openapi": "errors json_map schema crossing transcode.failures transcode.pages openapi",
 }
-"""Allowed imports of each part of the gateway. The app and ``__main__`` use all parts."""
+"""Allowed imports of each part of the gateway. The app, ``running`` and ``__main__`` use all parts."""
 
 
 def _in_gateway(name: str) -> str:
@@ -242,7 +255,7 @@ def _in_gateway(name: str) -> str:
 def test_the_arrows_of_the_gateway_point_inwards(name: str) -> None:
     room = next((room for room in GATEWAY_ARROWS if within(_in_gateway(name), room)), None)
     if room is None:
-        assert _in_gateway(name) in {"__init__", "__main__", "app"}, f"{name} has no entry"
+        assert _in_gateway(name) in {"__init__", "__main__", "app", "running"}, f"{name} has no entry"
         return
     known = {*GATEWAY, *(found.removesuffix(".__init__") for found in GATEWAY)}
     ours = {_in_gateway(found) for found in imports(GATEWAY[name]) if found in known} - {"restmap_gateway"}

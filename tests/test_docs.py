@@ -213,4 +213,4 @@ def test_units_start_our_programs_with_settings_they_take(unit: Path) -> None:
         "backup-sharing-gateway": partial(restmap_gateway.config.load, program=PROGRAM),
     }[Path(program).name]
     settings = load([argument.replace("%d", "/run/credentials") for argument in arguments])
-    assert settings.tls_key == Path(f"/run/credentials/{unit.stem.rpartition('-')[2]}.key")
+    assert settings.tls_key == Path(f"/etc/backup-sharing/{unit.stem.rpartition('-')[2]}.key")

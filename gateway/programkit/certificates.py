@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
 
-import structlog
-
-LOOK_SECONDS: Final = 5.0
-"""Interval between two checks of the files, in seconds."""
+from programkit.watched_files import WatchedFiles
 
 
 class CannotUseTls(Exception):
@@ -41,58 +36,14 @@ def load_ca(context: ssl.SSLContext, ca: Path) -> bytes:
         return ca.read_bytes()
 
 
-class CertificateWatch:
-    """Reloads files after a change."""
+class CertificateWatch(WatchedFiles):
+    """Certificates and keys that are read again after a change."""
 
     def __init__(
         self, logger: str, files: Sequence[Path], read: Callable[[], None], logged: Mapping[str, object] | None = None
     ) -> None:
-        """Store the current timestamps of the files, without reading the files.
-
-        Args:
-            logger: name of the logger for reloads and failures.
-            files: files to watch.
-            read: reads all files. Raises `CannotUseTls` and changes nothing if the files cannot be used.
-            logged: values of the log line about a reload; None: the paths of all files.
-        """
-        self._logger = logger
-        self._files = tuple(files)
-        self._read = read
-        self._logged = {"files": [str(path) for path in files]} if logged is None else logged
-        self._read_at = self._stamps()
-
-    def look(self) -> bool:
-        """Reload the files if they have changed; return whether new files are in use."""
-        stamps = self._stamps()
-        if stamps == self._read_at:
-            return False
-        log = structlog.get_logger(self._logger)
-        try:
-            self._read()
-        except CannotUseTls as error:
-            log.error("certificate", problem=str(error))  # the files may be half written: retry at the next look
-            return False
-        self._read_at = stamps
-        log.info("certificate", **self._logged)
-        return True
-
-    async def watch(self, changed: Callable[[], None]) -> None:
-        """Look every `LOOK_SECONDS` until cancelled, and call ``changed`` after each reload."""
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            if self.look():
-                changed()
-
-    def _stamps(self) -> list[tuple[int, int]]:
-        return [_stamp(path) for path in self._files]
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        found = path.stat()
-    except OSError:
-        return (0, 0)
-    return (found.st_mtime_ns, found.st_ino)
+        """Watch files; ``read`` raises `CannotUseTls` and changes nothing if they cannot be used."""
+        super().__init__(logger, "certificate", files, read, unusable=CannotUseTls, logged=logged)
 
 
 @contextmanager

@@ -105,7 +105,8 @@ def _direct(least: int, render: Render) -> type[structlog.typing.FilteringBoundL
     """
     filtering: Any = structlog.make_filtering_bound_logger(least)
     if least > logging.INFO:
-        return cast("type[structlog.typing.FilteringBoundLogger]", filtering)
+        # A class of its own, because `change_level` changes it.
+        return cast("type[structlog.typing.FilteringBoundLogger]", type("Filtered", (filtering,), {}))
 
     class Direct(filtering):  # type: ignore[misc] # the base class is created at run time
         def info(self, event: str, **values: object) -> None:
@@ -147,6 +148,17 @@ def configure(
     for name, lowest in (levels or {}).items():
         logging.getLogger(name).setLevel(lowest)
     return lines
+
+
+def change_level(level: str) -> None:
+    """Change the lowest level that this process writes, after `configure`; for libraries at least ``warning``."""
+    least, configured = logging.getLevelNamesMapping()[level.upper()], structlog.get_config()
+    used, wanted = configured["wrapper_class"], _direct(least, configured["processors"][0])
+    # Loggers that exist are instances of the class in use: they get the methods of the wanted class.
+    for name in dir(wanted):
+        if not name.startswith("_"):
+            setattr(used, name, getattr(wanted, name))
+    logging.getLogger().setLevel(max(least, logging.WARNING))
 
 
 def complaints_of(name: str) -> Complaints:

@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-
-import structlog
-import uvloop
-
-from programkit import logs
-from programkit.admin_port import CannotServeAdmin
-from programkit.certificates import CannotUseTls
-from programkit.lifetime import Lifetime
-from programkit.scheduling import schedule_as_batch
-from programkit.settings import warn_of_misspelt_variables
-from restmap_gateway import app, config
+from programkit.hangups import hold_hangups
 from restmap_gateway.program import RESTMAP_GATEWAY, Program
-from restmap_gateway.schema.schema import SchemaError
-
-MOST_LOG_BYTES = 4096
-"""Bytes of a log line; longer lines are cut."""
 
 
 def main(program: Program = RESTMAP_GATEWAY) -> None:
     """Run the gateway with the settings of the command line; exit with 2 if it cannot start."""
-    settings = config.load(sys.argv[1:], program)
-    logs.configure(settings.log_level, most_bytes=MOST_LOG_BYTES)
-    warn_of_misspelt_variables(settings, structlog.get_logger("gateway"))
-    schedule_as_batch()
-    try:
-        uvloop.run(_serve(settings))
-    except (SchemaError, CannotUseTls, CannotServeAdmin, app.CannotListen) as error:
-        print(f"{program.name}: {error}", file=sys.stderr)  # noqa: T201 - a message for the operator
-        raise SystemExit(2) from None
+    hold_hangups()  # before the imports, which take a second: without a handler SIGHUP ends the process
+    from restmap_gateway.running import run_gateway
 
-
-async def _serve(settings: config.Settings) -> None:
-    lifetime = Lifetime()
-    lifetime.watch(stdin=settings.stop_on_stdin_close)
-    await app.serve(settings, lifetime)
+    run_gateway(program)
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from programkit.garbage import collect_rarely
 from programkit.lifetime import Lifetime
 from programkit.logs import complaints_of
 from programkit.rate_limited_log import RateLimitedLog
+from programkit.reloads import Reload, in_place
 from restmap.v1 import restmap_pb2
 from restmap_gateway.config import Settings
 from restmap_gateway.crossing.outward import ResponseHeaders
@@ -89,6 +90,7 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
         cleanups.push_async_callback(upstream.close)
         if upstream_tls is not None:
             _watch(upstream_tls, upstream.reconnect, cleanups)
+            lifetime.reloads.add("upstream certificate", _reload(upstream_tls, upstream.reconnect))
         await upstream.start()
         readiness = Readiness(lambda: why_none_reached(upstream.servers))
         connections = _connections(settings)
@@ -108,14 +110,17 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
             await _listening(settings.listen, listener.start(*_host_and_port(settings.listen)))
             cleanups.callback(listener.close)
             _watch(listen_tls, lambda: None, cleanups)
+            lifetime.reloads.add("certificate", _reload(listen_tls, lambda: None))
         collect_rarely()
         log = structlog.get_logger("gateway")
         readyz.serve({"upstream": _upstream_check(upstream)})
         log.info("serving", listen=settings.listen, upstream=settings.upstream)
+        lifetime.serves()
         if descriptions is not None:
             descriptions.start()
         await lifetime.stopping()
         log.info("draining")
+        lifetime.drains()
         readiness.drain()
         readyz.drain()
         if readiness.is_watched or readyz.is_polled:
@@ -270,6 +275,15 @@ def _listen_tls(settings: Settings) -> ListenTls | None:
 def _watch(tls: ListenTls | UpstreamTls, changed: Callable[[], None], cleanups: AsyncExitStack) -> None:
     watching = asyncio.create_task(tls.watched.watch(changed))
     cleanups.callback(watching.cancel)
+
+
+def _reload(tls: ListenTls | UpstreamTls, changed: Callable[[], None]) -> Reload:
+    def reload() -> str:
+        if tls.watched.reload():
+            changed()
+        return ", ".join(str(path) for path in tls.watched.files)
+
+    return in_place(reload)
 
 
 def _cors(settings: Settings, schema: Schema) -> Cors:

@@ -18,6 +18,7 @@ from backup_sharing import readyz
 from backup_sharing.config import Settings
 from backup_sharing.identity.configured import providers
 from backup_sharing.identity.interface import GatewayPeers, IdentityProvider
+from backup_sharing.identity.token_file.watching import TokenFile
 from backup_sharing.listening import CannotListen, check_free
 from backup_sharing.metrics.server import ServerMetrics
 from backup_sharing.metrics.store import Engine
@@ -57,10 +58,12 @@ from programkit.admin_http.readyz import Readyz
 from programkit.admin_port import open_admin_port
 from programkit.garbage import collect_rarely
 from programkit.lifetime import Lifetime
+from programkit.reloads import in_place
+from programkit.scheduling import report_refused
 from restmap.multiplexing.multiplexer import MAX_IN_FLIGHT, Multiplexer
 from restmap.multiplexing.multiplexer import SERVICE as MULTIPLEX
 from restmap.multiplexing.peer import peer_of, unnamed_peer_of
-from restmap.multiplexing.traffic import Traffic
+from restmap.multiplexing.traffic import Traffic, resident_bytes
 
 SERVICES = (sharing_service.SERVICE, catalog_service.SERVICE, access_service.SERVICE)
 
@@ -124,17 +127,19 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         readiness, registry = Readyz(), CollectorRegistry()
         await open_admin_port(settings, readiness, registry, cleanups)
         metrics = None if settings.admin_listen is None else _metrics(settings, registry)
-        identity = providers(settings, cleanups, metrics)
+        tokens = None if settings.tokens is None else TokenFile(settings.tokens, time.time)
+        identity = providers(settings, tokens, cleanups, metrics)
         tls = _tls(settings)
         store = await _store(settings, metrics)
         cleanups.push_async_callback(store.close)
-        served, gateways, traffic = methods(store, settings), GatewayPeers(settings.gateway_peer), Traffic()
+        served, gateways, traffic = methods(store, settings), GatewayPeers(settings.gateway_peer), _traffic()
         pipeline = _pipeline(settings, served, identity.provider, gateways, metrics)
         serving = Health(store, SERVICES)
         multiplexer = _multiplexer(settings, pipeline, gateways, traffic)
         peers = peer_of if settings.client_ca else unnamed_peer_of
         unaries = unary.handlers(pipeline, served, traffic, peers)
-        watching = Streams(pipeline.reception, *_watch_limits(settings, identity.provider))
+        slots, rechecks = _watch_limits(settings, identity.provider)
+        watching = Streams(pipeline.reception, slots, rechecks)
         feed, census = _feed(store, pipeline, metrics), Census(store, pipeline.turns.reads.turn)
         watches = streams.handlers(watching, _watches(settings, feed).methods(), traffic, peers)
         calls = (*unaries, *watches, multiplexer.handler(), health.handler(serving, traffic))
@@ -147,14 +152,20 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         cleanups.push_async_callback(_ended, asyncio.create_task(_sweeper(settings, store).run()))
         if (purger := _purger(settings, store)) is not None:
             cleanups.push_async_callback(_ended, asyncio.create_task(purger.run()))
+        if tokens is not None:
+            tokens.start(rechecks.check_now)
+            cleanups.push_async_callback(tokens.close)
         cleanups.push_async_callback(multiplexer.closed)
         cleanups.push_async_callback(watching.closed)
         cleanups.push_async_callback(_stop, server, settings, store)
         collect_rarely()
         readiness.serve(readyz.checks(serving, store, identity.states))
+        _reload(lifetime, tls, tokens)
         log.info("serving", grpc_listen=settings.grpc_listen)
+        lifetime.serves()
         await _first(lifetime.stopping(), store.failed.wait())
         log.info("draining")
+        lifetime.drains()
         is_watched = (serving.is_watched or readiness.is_polled) and not store.failed.is_set()
         readiness.drain()
         serving.drain()
@@ -165,6 +176,13 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
             await _first(asyncio.sleep(settings.drain_notice), store.failed.wait())
     if store.failed.is_set():
         raise StoreFailed(store)
+
+
+def _reload(lifetime: Lifetime, tls: CertificateFiles | None, tokens: TokenFile | None) -> None:
+    if tls is not None:
+        lifetime.reloads.add("certificate", in_place(tls.reload))
+    if tokens is not None:
+        lifetime.reloads.add("tokens", tokens.reload)
 
 
 async def _stop(server: grpc.aio.Server, settings: Settings, store: Store) -> None:
@@ -212,6 +230,13 @@ async def _store(settings: Settings, metrics: ServerMetrics | None) -> BatchedSt
 def _purger(settings: Settings, store: Store) -> Purger | None:
     keep_events, keep_sharings = (ceil(days * _DAY) for days in (settings.keep_events, settings.keep_cancelled))
     return Purger(store, keep_events, keep_sharings) if keep_events or keep_sharings else None
+
+
+def _traffic() -> Traffic:
+    if not resident_bytes():
+        effect = "the memory that an arriving message takes is not limited"
+        report_refused("/proc/self/statm", "the memory of this process is not reported there", effect)
+    return Traffic()
 
 
 def _pipeline(

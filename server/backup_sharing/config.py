@@ -172,7 +172,8 @@ class Settings(ProgramSettings):
         " found; on needs a pooler that tracks prepared statements or pools sessions; off suits every pooler",
     )
     tokens: Annotated[Path | None, Subject("Callers")] = Field(
-        None, description="file of token digests; 'backup-sharing token' adds to it"
+        None,
+        description="file of token digests, which 'backup-sharing token' writes; read again within seconds of a change",
     )
     client: Clients = Field(
         [],

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from importlib import metadata, resources
+from typing import TYPE_CHECKING
 
 from restmap_gateway.config import settings_of
 from restmap_gateway.program import Program
+
+if TYPE_CHECKING:
+    from programkit.doctor.findings import Check
 
 
 def descriptor_set() -> bytes:
@@ -24,6 +29,19 @@ PROGRAM = Program(
 
 Settings = settings_of(PROGRAM)
 """Settings of the gateway, for the commands that print and check them."""
+
+
+def checks(arguments: Sequence[str], seconds: float) -> Mapping[str, Check]:
+    """Return the checks of the gateway with these settings, for ``backup-sharing doctor``.
+
+    Raises:
+        CannotReload: the settings are invalid.
+    """
+    # The gateway's program does not need these when it starts.
+    from programkit.reloads import loaded
+    from restmap_gateway import config, doctor
+
+    return doctor.checks(loaded(lambda: config.load(arguments, PROGRAM)), seconds)
 
 
 def main() -> None:

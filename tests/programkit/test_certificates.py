@@ -72,3 +72,31 @@ def test_what_cannot_be_used_is_looked_at_again(tmp_path: Path) -> None:
         {"event": "certificate", "problem": "half of it is missing", "log_level": "error"},
         {"event": "certificate", "certificate": "c.pem", "log_level": "info"},
     ]
+
+
+def test_a_problem_is_logged_once_however_often_it_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "c.pem"
+
+    def read() -> None:
+        raise CannotUseTls(f"{path}: half of it is missing")
+
+    watch = CertificateWatch("any", [path], read)
+    path.write_text("ha")
+    with structlog.testing.capture_logs() as logged:
+        assert [watch.look() for _ in range(3)] == [False] * 3
+    assert len(logged) == 1
+    path.write_text("half")
+    with structlog.testing.capture_logs() as logged:
+        assert not watch.look()
+    assert len(logged) == 1
+
+
+def test_a_reload_reads_files_that_have_not_changed(tmp_path: Path) -> None:
+    path, read = tmp_path / "c.pem", list[str]()
+    path.write_text("first")
+    watch = CertificateWatch("any", [path], lambda: read.append(path.read_text()))
+    assert not watch.reload()
+    path.write_text("second")
+    assert watch.reload()
+    assert not watch.look()
+    assert read == ["first", "second"]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from programkit.rate_limited_log import RateLimitedLog
+from programkit.scheduling import report_refused
 
 _MOST_BY_DEFAULT: Final = 10_000
 _RESERVE: Final = 64
@@ -34,9 +35,15 @@ class Closable(Protocol):
 
 def most_connections(wanted: int) -> int:
     """Return the wanted number of connections, 10 000 for 0, limited by the file descriptors of this process."""
-    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    room = max(descriptors - _RESERVE, descriptors // 2, 1)
-    return min(wanted or _MOST_BY_DEFAULT, room)
+    most = wanted or _MOST_BY_DEFAULT
+    try:
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    except OSError as error:
+        report_refused("RLIMIT_NOFILE", error.strerror or str(error), f"{most} connections may be too many")
+        return most
+    if descriptors == resource.RLIM_INFINITY:
+        return most
+    return min(most, max(descriptors - _RESERVE, descriptors // 2, 1))
 
 
 class Connections:

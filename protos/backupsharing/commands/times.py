@@ -51,7 +51,7 @@ def _converted(context: click.Context, option: click.Parameter, text: str | None
     if text is None:
         return None
     if _SPAN.fullmatch(text):
-        return _span(text)
+        return span(text)
     try:
         at = datetime.fromisoformat(text)
     except ValueError:
@@ -63,7 +63,10 @@ def _converted(context: click.Context, option: click.Parameter, text: str | None
     return at
 
 
-def _span(text: str) -> Span:
+def span(text: str) -> Span:
+    """Return a span such as ``7d`` or ``1d12h``; raises `click.BadParameter` for another text."""
+    if not _SPAN.fullmatch(text):
+        raise click.BadParameter(f"{text[:40]!r} is no span such as 7d, 12h or 1d12h")
     parts = re.findall(r"([0-9]+)([wdhms])", text)
     try:
         length = sum((timedelta(**{_UNITS[unit]: int(number)}) for number, unit in parts), timedelta())

@@ -53,7 +53,7 @@ def resident_bytes() -> int:
     """Return the resident memory of this process in bytes; 0 if the platform does not report it."""
     try:
         return int(_STATM.read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
+    except (OSError, ValueError, IndexError):  # a container runtime may hide the file behind an empty one
         return 0
 
 

@@ -22,7 +22,7 @@ from backup_sharing.identity.mtls import Certificates
 from backup_sharing.identity.proxy import ProxyIdentity
 from backup_sharing.identity.roles import RoleRules
 from backup_sharing.identity.state import ProviderState, StateOf
-from backup_sharing.identity.static import StaticTokens
+from backup_sharing.identity.token_file.watching import TokenFile
 from backup_sharing.identity.validation_queues import ValidationQueues, WaitingLimits
 from backup_sharing.model import Principal
 
@@ -71,18 +71,26 @@ class Identity:
     """Return the present state of each."""
 
 
-def providers(settings: Settings, cleanups: AsyncExitStack, observer: IdentityObserver | None = None) -> Identity:
-    """Return the configured providers; ``cleanups`` closes them, ``observer`` is told of them.
+def providers(
+    settings: Settings, tokens: TokenFile | None, cleanups: AsyncExitStack, observer: IdentityObserver | None = None
+) -> Identity:
+    """Return the configured providers.
+
+    Args:
+        settings: settings of the server.
+        tokens: the token file, if there is one.
+        cleanups: closes the providers.
+        observer: receives measurements.
 
     Raises:
-        BadTokenFile, CannotIdentify: a file cannot be read.
+        CannotIdentify: a file cannot be read.
     """
     found: list[IdentityProvider] = []
     states: list[StateOf] = []
     gateways = GatewayPeers(settings.gateway_peer)
-    if settings.tokens is not None:
-        found.append(StaticTokens.load(settings.tokens, time.time))
-        states.append(partial(ProviderState, "tokens"))
+    if tokens is not None:
+        found.append(tokens.provider)
+        states.append(tokens.state)
     if settings.keystone_url is not None:
         keystone, state = _keystone(settings, settings.keystone_url, gateways, cleanups, observer)
         found.append(keystone)
@@ -98,25 +106,36 @@ def providers(settings: Settings, cleanups: AsyncExitStack, observer: IdentityOb
     return Identity(found[0] if len(found) == 1 and found[0].challenge else Chain(found), states)
 
 
-def _keystone(
-    settings: Settings,
-    url: str,
-    gateways: GatewayPeers,
-    cleanups: AsyncExitStack,
-    observer: IdentityObserver | None,
-) -> tuple[KeystoneTokens, StateOf]:
-    breaker = Breaker(_TRY_AFTER, _TRY_AGAIN_SECONDS, time.monotonic)
-    rules = _rules(settings, dict(text.rsplit("=", 1) for text in settings.keystone_role))
-    client = KeystoneClient(
+async def keystone_problem(settings: Settings) -> str:
+    """Return why Keystone cannot be used with these settings, which must name one; empty if it can.
+
+    Raises:
+        CannotIdentify: a file cannot be read.
+    """
+    client = _client_of_keystone(settings, settings.keystone_url or "")
+    try:
+        return await client.check()
+    finally:
+        await client.close()
+
+
+def _client_of_keystone(settings: Settings, url: str, observer: IdentityObserver | None = None) -> KeystoneClient:
+    return KeystoneClient(
         url,
         _service_user(settings),
-        breaker,
-        rules,
+        Breaker(_TRY_AFTER, _TRY_AGAIN_SECONDS, time.monotonic),
+        _rules(settings, dict(text.rsplit("=", 1) for text in settings.keystone_role)),
         timeout=settings.keystone_timeout,
         connections=_AT_ONCE,
         tls=None if settings.keystone_ca is None else _trusting(settings.keystone_ca),
         observe=None if observer is None else observer.keystone_was_asked,
     )
+
+
+def _keystone(
+    settings: Settings, url: str, gateways: GatewayPeers, cleanups: AsyncExitStack, observer: IdentityObserver | None
+) -> tuple[KeystoneTokens, StateOf]:
+    client = _client_of_keystone(settings, url, observer)
     cleanups.push_async_callback(client.close)
     cache = TokenCache(
         client.validate,
@@ -130,14 +149,14 @@ def _keystone(
     )
     cleanups.push_async_callback(cache.close)
     if observer is not None:
-        observer.keystone_is_used(cache, breaker)
+        observer.keystone_is_used(cache, client.breaker)
     tokens = KeystoneTokens(settings.keystone_public_url or url, cache, gateways, settings.keystone_service_type)
-    return tokens, partial(_state_of_keystone, client, breaker)
+    return tokens, partial(_state_of_keystone, client)
 
 
-def _state_of_keystone(client: KeystoneClient, breaker: Breaker) -> ProviderState:
+def _state_of_keystone(client: KeystoneClient) -> ProviderState:
     problem = ""
-    if breaker.is_open:
+    if client.breaker.is_open:
         problem = f"Keystone does not work ({client.problem}); only tokens that were validated lately are accepted."
     elif client.problem:
         problem = f"The last request to Keystone failed ({client.problem})."

@@ -8,6 +8,7 @@ import secrets
 import ssl
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,7 +97,8 @@ class KeystoneClient:
         self._tokens_url = f"{base if base.endswith('/v3') else base + '/v3'}/auth/tokens?nocatalog=1"
         self._user = user
         self._timeout = aiohttp.ClientTimeout(total=timeout)
-        self._breaker = breaker
+        self.breaker = breaker
+        """Circuit breaker for Keystone."""
         self._rules = rules
         self._connections = connections
         self._tls = tls
@@ -122,14 +124,14 @@ class KeystoneClient:
             IdentityUnavailable: Keystone could not be reached, or its response is not valid.
         """
         await self._try()
-        if self._breaker.is_open:
+        if self.breaker.is_open:
             raise IdentityUnavailable()
         try:
             verdict = await self._validated(token, service_token)
         except _Unanswered as problem:
             self._problem = str(problem)
             self._log.error("keystone", problem=str(problem))
-            self._breaker.failed()
+            self.breaker.failed()
             await self._try()
         except NotUnderstood as problem:
             self._problem = str(problem)
@@ -141,24 +143,18 @@ class KeystoneClient:
 
     async def _try(self) -> None:
         """Run a trial of Keystone if one is due."""
-        if not self._breaker.takes_trial():
+        if not self.breaker.takes_trial():
             return
         answered = False
         try:
             answered = await self._answers()
         finally:
-            self._breaker.tried(answered=answered)
+            self.breaker.tried(answered=answered)
 
     async def _answers(self) -> bool:
         """Whether Keystone answers a request without any caller's data."""
         try:
-            if self._user is None:
-                made_up = secrets.token_urlsafe(32)
-                await self._ask(made_up, made_up)
-            else:
-                await self._check_login(self._user)
-        except _Refused:
-            pass
+            await self._check()
         except (_Unanswered, NotUnderstood) as problem:
             self._problem = str(problem)
             self._log.error("keystone", problem=f"left alone: {problem}")
@@ -166,12 +162,31 @@ class KeystoneClient:
         self._problem = None
         return True
 
-    async def _check_login(self, user: ServiceUser) -> None:
-        """Check that the service's own token is accepted, or that a new login gives another one."""
+    async def check(self) -> str:
+        """Return why Keystone cannot be used, or the service user cannot log in; empty if all is well."""
+        try:
+            await self._check()
+            if self._own is not None and not await self._is_good(self._own[0]):
+                return "refuses the token that it has just given to the service user"
+        except (_Unanswered, NotUnderstood) as problem:
+            return str(problem)
+        return ""
+
+    async def _check(self) -> None:
+        """Make requests without any caller's data; a service user whose own token is refused logs in again.
+
+        Raises:
+            _Unanswered, NotUnderstood: Keystone cannot be used.
+        """
+        if self._user is None:
+            made_up = secrets.token_urlsafe(32)
+            with suppress(_Refused):
+                await self._ask(made_up, made_up)
+            return
         async with self._login:
-            own = await self._own_token(user, refused=None)
+            own = await self._own_token(self._user, refused=None)
             if not await self._is_good(own):
-                await self._own_token(user, refused=own)
+                await self._own_token(self._user, refused=own)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -239,14 +254,14 @@ class KeystoneClient:
             IdentityUnavailable: the login failed. This opens the breaker, because a login has no caller's data.
         """
         async with self._login:  # waiting calls use the token of the first call, or fail with it
-            if self._breaker.is_open:
+            if self.breaker.is_open:
                 raise IdentityUnavailable()
             try:
                 return await self._own_token(user, refused)
             except (_Unanswered, NotUnderstood) as problem:
                 self._problem = str(problem)
                 self._log.error("keystone", problem=f"left alone: {problem}")
-                self._breaker.tried(answered=False)
+                self.breaker.tried(answered=False)
                 raise IdentityUnavailable() from None
 
     async def _own_token(self, user: ServiceUser, refused: str | None) -> str:

@@ -28,15 +28,31 @@ class CertificateFiles:
 
     def credentials(self) -> grpc.ServerCredentials:
         """Return the credentials for a port, which check for changed files at each handshake."""
+        given = self._configuration
+
+        def changed() -> grpc.ServerCertificateConfiguration | None:
+            # gRPC calls this in its own thread; None means: keep the current certificate.
+            nonlocal given
+            self._watch.look()
+            if given is self._configuration:
+                return None
+            given = self._configuration
+            return given
+
         return grpc.dynamic_ssl_server_credentials(
-            self._configuration,
-            self._changed,  # type: ignore[arg-type]  # gRPC documents that the function may return None
+            given,
+            changed,  # type: ignore[arg-type]  # gRPC documents that the function may return None
             require_client_authentication=self._client_ca is not None,
         )
 
-    def _changed(self) -> grpc.ServerCertificateConfiguration | None:
-        # gRPC calls this in its own thread; None means: keep the current certificate.
-        return self._configuration if self._watch.look() else None
+    def reload(self) -> str:
+        """Read the files again, changed or not; return their names. Further handshakes use them.
+
+        Raises:
+            CannotUseTls: the files cannot be used; the current ones stay in use.
+        """
+        self._watch.reload()
+        return str(self._certificate)
 
     def _read(self) -> None:
         # gRPC does not validate the files: invalid ones would make every handshake fail.

@@ -22,7 +22,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from backup_sharing import app
 from backup_sharing.config import Settings
 from backup_sharing.identity.interface import LONGEST_TOKEN
-from backup_sharing.identity.static import BadTokenFile, add_token
+from backup_sharing.identity.static import BadTokenFile, add_token, digest
+from backup_sharing.identity.token_file.changing import revoke_tokens
+from backup_sharing.identity.token_file.last_use import read_last_use
 from backup_sharing.store.unusable import UnusableDatabase
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2 import backup_sharing_pb2_grpc
@@ -189,6 +191,24 @@ async def test_a_call_goes_all_the_way_to_the_database(channel: grpc.aio.Channel
     request = pb.CountSharingsRequest(project_id=GIVER)
     answer = await stub.CountSharings(request, metadata=(("x-auth-token", "giver-token"),), timeout=PATIENCE)
     assert answer == pb.CountSharingsResponse(count=0)
+
+
+async def test_a_reload_revokes_and_adds_tokens_of_a_running_server(settings: Settings) -> None:
+    assert settings.tokens is not None
+    async with serving(settings) as served, grpc.aio.insecure_channel(served.address) as channel:
+        stub: Stub = backup_sharing_pb2_grpc.BackupSharingServiceStub(channel)
+
+        async def code_of(token: str) -> grpc.StatusCode:
+            request = pb.CountSharingsRequest(project_id=GIVER)
+            return await stub.CountSharings(request, metadata=(("x-auth-token", token),), timeout=PATIENCE).code()
+
+        assert await code_of("giver-token") is grpc.StatusCode.OK
+        revoke_tokens(settings.tokens, [digest("giver-token")])
+        add_token(settings.tokens, GIVER, ["member"], "gina", None, token="another")
+        await served.lifetime.reloads.run()
+        assert await code_of("giver-token") is grpc.StatusCode.UNAUTHENTICATED
+        assert await code_of("another") is grpc.StatusCode.OK
+    assert set(read_last_use(settings.tokens)) == {digest("another")}
 
 
 @pytest.mark.parametrize("length", [LONGEST_TOKEN, 2 * LONGEST_TOKEN])

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 
+from restmap.multiplexing import traffic as of_traffic
 from restmap.multiplexing.call_handler import ResourceExhausted
-from restmap.multiplexing.traffic import SMALL, Bounds, Traffic
+from restmap.multiplexing.traffic import SMALL, Bounds, Traffic, resident_bytes
 
 PATIENCE = 30.0
 MIB = 1024 * 1024
@@ -148,3 +150,13 @@ def test_large_messages_are_held_up_to_the_bounds() -> None:
 def test_small_messages_are_not_counted() -> None:
     traffic = Traffic(Bounds(held=0))
     assert [traffic.hold("a", SMALL) for _ in range(100)] == [0] * 100
+
+
+@pytest.mark.parametrize("content", [None, b"", b"hidden", b"1 x"])
+def test_memory_that_is_not_reported_counts_as_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None
+) -> None:
+    if content is not None:
+        (tmp_path / "statm").write_bytes(content)
+    monkeypatch.setattr(of_traffic, "_STATM", tmp_path / "statm")
+    assert resident_bytes() == 0

@@ -112,6 +112,26 @@ async def test_a_lost_token_ends_all_of_its_watches(stage: Stage, refusal: Failu
     assert refusal.message in ends[0].failures[0].message
 
 
+async def test_a_revoked_token_ends_its_watches_at_once(stage: Stage) -> None:
+    revoked, other = stage.open("a"), stage.open("b")
+    stage.identity.answer = TokenInvalid("unknown")
+    stage.rechecks.check_now(lambda credentials: credentials.token == "a")
+    await stage.identity.was_asked.wait()
+    await asyncio.sleep(0)
+    assert stage.identity.asked == ["a"]
+    assert [len(end.failures) for end in (revoked, other)] == [1, 0]
+
+
+async def test_a_check_at_once_replaces_the_timer(stage: Stage) -> None:
+    stage.open("a")
+    for _ in range(3):
+        stage.rechecks.check_now(lambda _: True)
+    await stage.identity.was_asked.wait()
+    await asyncio.sleep(0)
+    await stage.pass_(CHECK_SECONDS)
+    assert stage.identity.asked == ["a", "a"]
+
+
 async def test_a_lost_role_ends_the_watch_like_a_lost_token(stage: Stage) -> None:
     end = stage.open()
     await stage.pass_(CHECK_SECONDS)

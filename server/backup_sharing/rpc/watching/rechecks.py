@@ -98,6 +98,13 @@ class Rechecks:
                 del self._checks[key]
                 _stop(check)
 
+    def check_now(self, concerns: Callable[[Credentials], bool]) -> None:
+        """Check the callers whose credentials ``concerns`` accepts at once: these credentials may have been revoked."""
+        for check in self._checks.values():
+            if concerns(check.credentials):
+                _stop(check)
+                self._begin(check)
+
     def _too_long(self) -> Failure:
         return Unavailable(
             f"The watch has lasted {self._max_seconds:g} seconds, and its caller can be identified only by a new call;"

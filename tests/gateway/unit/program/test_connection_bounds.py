@@ -123,3 +123,18 @@ def test_connections_never_take_all_file_descriptors(
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _: (descriptors, descriptors))
     assert most_connections(wanted) == most
+
+
+def test_no_limit_of_descriptors_is_not_taken_for_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    assert most_connections(0) == 10_000
+
+
+def test_a_refused_look_at_the_limit_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int) -> tuple[int, int]:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(resource, "getrlimit", refuse)
+    with capture_logs() as logged:
+        assert most_connections(0) == 10_000
+    assert [(line["event"], line["what"]) for line in logged] == [("optimisation refused", "RLIMIT_NOFILE")]

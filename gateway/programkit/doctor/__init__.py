@@ -1,0 +1,1 @@
+"""Checks of an installation: what an operator would look at first, one finding a line."""

@@ -1,0 +1,1 @@
+"""``backup-sharing doctor``: the checks of the server, and the command."""
