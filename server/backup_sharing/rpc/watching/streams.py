@@ -102,7 +102,7 @@ class Streams:
             begin: called before the first message, once the call is accepted.
             send: sends a message.
         """
-        return await self._reception.carry_out(call, None, partial(self._stream, method, begin, send))
+        return await self._reception.carry_out(call, None, partial(self._stream, method, begin, send), may_be_slow=True)
 
     async def _stream(
         self, method: StreamMethod, begin: Callable[[], Awaitable[None]], send: Send, known: Known
