@@ -10,6 +10,7 @@ from programkit import logs
 from programkit.certificates import CannotUseTls
 from programkit.lifetime import Lifetime
 from programkit.scheduling import schedule_as_batch
+from programkit.tracing.setup import CannotTrace
 from restmap_gateway import app, config
 from restmap_gateway.program import RESTMAP_GATEWAY, Program
 from restmap_gateway.schema.schema import SchemaError
@@ -25,7 +26,7 @@ def main(program: Program = RESTMAP_GATEWAY) -> None:
     schedule_as_batch()
     try:
         uvloop.run(_serve(settings))
-    except (SchemaError, CannotUseTls, app.CannotListen) as error:
+    except (SchemaError, CannotUseTls, app.CannotListen, CannotTrace) as error:
         print(f"{program.name}: {error}", file=sys.stderr)  # noqa: T201 - a message for the operator
         raise SystemExit(2) from None
 

@@ -16,6 +16,9 @@ from programkit.garbage import collect_rarely
 from programkit.lifetime import Lifetime
 from programkit.logs import complaints_of
 from programkit.rate_limited_log import RateLimitedLog
+from programkit.tracing.setup import begin_tracing
+from programkit.tracing.spans import Tracer
+from programkit.version import version_of
 from restmap.v1 import restmap_pb2
 from restmap_gateway.config import Settings
 from restmap_gateway.crossing.outward import ResponseHeaders
@@ -65,12 +68,14 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
         look_up: resolves a name to addresses.
 
     Raises:
-        SchemaError, CannotListen, CannotUseTls: the gateway cannot start.
+        SchemaError, CannotListen, CannotUseTls, CannotTrace: the gateway cannot start.
     """
     schema = _schema(settings)
     _report(schema)
     asyncio.get_running_loop().set_exception_handler(complaints_of("gateway"))
     async with AsyncExitStack() as cleanups:
+        tracer = begin_tracing(settings.program.name, version_of("restmap-gateway"), wanted=settings.traces)
+        cleanups.push_async_callback(tracer.close)
         listen_tls, upstream_tls = _listen_tls(settings), _upstream_tls(settings)
         upstream = _upstream(settings, schema, upstream_tls, look_up)
         cleanups.push_async_callback(upstream.close)
@@ -83,7 +88,7 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
         descriptions = _descriptions(settings, schema)
         pages = {PATH: readiness.page, **(descriptions.pages if descriptions is not None else {})}
         front = descriptions.front if descriptions is not None else None
-        server = _http_server(settings, schema, upstream, readiness, connections, pages, front)
+        server = _http_server(settings, schema, upstream, readiness, connections, pages, front, tracer)
         del schema  # the files of a large set take more memory than all that is made of them
         runner = web.ServerRunner(server, shutdown_timeout=settings.drain_timeout)
         await runner.setup()
@@ -98,7 +103,13 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
             _watch(listen_tls, lambda: None, cleanups)
         collect_rarely()
         log = structlog.get_logger("gateway")
-        log.info("serving", listen=settings.listen, upstream=settings.upstream)
+        log.info(
+            "serving",
+            version=version_of("restmap-gateway"),
+            listen=settings.listen,
+            tls=listen_tls is not None,
+            upstream=settings.upstream,
+        )
         if descriptions is not None:
             descriptions.start()
         await lifetime.stopping()
@@ -106,6 +117,7 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
         readiness.drain()
         if readiness.is_watched:
             await asyncio.sleep(settings.drain_notice)
+    log.info("stopped")
 
 
 def _schema(settings: Settings) -> Schema:
@@ -165,6 +177,7 @@ def _http_server(
     connections: Connections,
     pages: Mapping[str, MakePage],
     front: MakePage | None,
+    tracer: Tracer,
 ) -> HttpServer:
     failures, cors, request_ids = Failures(schema), _cors(settings, schema), RequestIds(schema.conventions.request_id)
     stamp = _stamp(request_ids.header, settings.program.name, cors, readiness)
@@ -188,13 +201,17 @@ def _http_server(
         request_ids,
         cors,
         HttpLimits(
-            settings.max_header, Patience(settings.header_timeout, settings.idle_timeout), settings.max_in_flight
+            settings.max_header,
+            Patience(settings.header_timeout, settings.idle_timeout),
+            settings.max_in_flight,
+            settings.slow_call,
         ),
         connections,
         unwritten,
         stamp,
         on_drain=streams.drain,
         methods=schema.http_methods,
+        tracer=tracer,
     )
 
 

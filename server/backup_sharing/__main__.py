@@ -17,6 +17,7 @@ from programkit.certificates import CannotUseTls
 from programkit.lifetime import Lifetime
 from programkit.logs import Lines
 from programkit.scheduling import schedule_as_batch
+from programkit.tracing.setup import CannotTrace
 
 
 def main() -> None:
@@ -29,7 +30,7 @@ def main() -> None:
     schedule_as_batch()
     try:
         uvloop.run(_serve(settings, lines))
-    except (BadTokenFile, CannotIdentify, CannotUseTls, UnusableDatabase, CannotListen) as error:
+    except (BadTokenFile, CannotIdentify, CannotUseTls, UnusableDatabase, CannotListen, CannotTrace) as error:
         print(f"backup-sharing-server: {error}", file=sys.stderr)  # noqa: T201 - a message for the operator
         raise SystemExit(2) from None
 

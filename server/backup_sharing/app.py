@@ -13,7 +13,7 @@ import structlog
 import uuid_utils
 
 from backup_sharing.config import Settings
-from backup_sharing.identity.configured import providers
+from backup_sharing.identity.configured import names, providers
 from backup_sharing.identity.interface import GatewayPeers, IdentityProvider
 from backup_sharing.listening import CannotListen, check_free
 from backup_sharing.rpc import access_service, catalog_service, health, reflection, sharing_service, unary
@@ -45,6 +45,9 @@ from backup_sharing.usecases.watching.feed import Feed
 from backup_sharing.usecases.watching.watches import Watches
 from programkit.garbage import collect_rarely
 from programkit.lifetime import Lifetime
+from programkit.tracing.setup import begin_tracing
+from programkit.tracing.spans import Tracer
+from programkit.version import version_of
 from restmap.multiplexing.multiplexer import MAX_IN_FLIGHT, Multiplexer
 from restmap.multiplexing.multiplexer import SERVICE as MULTIPLEX
 from restmap.multiplexing.peer import peer_of, unnamed_peer_of
@@ -103,17 +106,20 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
     """Serve until ``lifetime`` requests a stop, then finish the calls in progress.
 
     Raises:
-        BadTokenFile, CannotIdentify, CannotUseTls, UnusableDatabase, CannotListen: the server cannot start.
+        BadTokenFile, CannotIdentify, CannotUseTls, UnusableDatabase, CannotListen, CannotTrace: the server
+            cannot start.
         StoreFailed: the process must end without any clean-up.
     """
     log = structlog.get_logger("server")
     async with AsyncExitStack() as cleanups:
+        tracer = begin_tracing("backup-sharing-server", version_of("backup-sharing"), wanted=settings.traces)
+        cleanups.push_async_callback(tracer.close)
         identity = providers(settings, cleanups)
         tls = _tls(settings)
         store = await _store(settings)
         cleanups.push_async_callback(store.close)
         served, gateways, traffic = methods(store, settings), GatewayPeers(settings.gateway_peer), Traffic()
-        pipeline = _pipeline(settings, served, identity, gateways)
+        pipeline = _pipeline(settings, served, identity, gateways, tracer)
         serving = Health(store, SERVICES)
         multiplexer = _multiplexer(settings, pipeline, gateways, traffic)
         peers = peer_of if settings.client_ca else unnamed_peer_of
@@ -128,7 +134,7 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         cleanups.push_async_callback(watching.closed)
         cleanups.push_async_callback(_stop, server, settings, store)
         collect_rarely()
-        log.info("serving", grpc_listen=settings.grpc_listen)
+        cleanups.push_async_callback(_ended, asyncio.create_task(_announce(settings, store)))
         await _first(lifetime.stopping(), store.failed.wait())
         log.info("draining")
         is_watched = serving.is_watched and not store.failed.is_set()
@@ -139,7 +145,25 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
             # gRPC drops calls that arrive while it stops. Watchers may send calls until they see the new status.
             await _first(asyncio.sleep(settings.drain_notice), store.failed.wait())
     if store.failed.is_set():
+        log.error("stopped", problem="the disk of the database failed")
         raise StoreFailed(store)
+    log.info("stopped")
+
+
+async def _announce(settings: Settings, store: BatchedStore) -> None:
+    """Log what this server is, once it serves calls; before that, that it does not serve any yet."""
+    log = structlog.get_logger("server")
+    started: dict[str, object] = {
+        "version": version_of("backup-sharing"),
+        "grpc_listen": settings.grpc_listen,
+        "tls": settings.tls_certificate is not None,
+        "identity": names(settings),
+    }
+    if not store.ready.is_set():
+        log.warning("not serving", **started, problem="the database is not ready")
+        await store.ready.wait()
+    engine, version = store.engine
+    log.info("serving", **started, database=engine, database_version=version)
 
 
 async def _stop(server: grpc.aio.Server, settings: Settings, store: Store) -> None:
@@ -178,7 +202,11 @@ async def _store(settings: Settings) -> BatchedStore:
 
 
 def _pipeline(
-    settings: Settings, served: Sequence[ServedMethod], identity: IdentityProvider, gateways: GatewayPeers
+    settings: Settings,
+    served: Sequence[ServedMethod],
+    identity: IdentityProvider,
+    gateways: GatewayPeers,
+    tracer: Tracer,
 ) -> Pipeline:
     return Pipeline(
         served,
@@ -189,6 +217,8 @@ def _pipeline(
         gateways,
         _turns(settings),
         settings.max_call_seconds,
+        tracer,
+        settings.slow_call,
     )
 
 

@@ -66,6 +66,17 @@ def providers(settings: Settings, cleanups: AsyncExitStack) -> IdentityProvider:
     return found[0] if len(found) == 1 and found[0].challenge else Chain(found)
 
 
+def names(settings: Settings) -> list[str]:
+    """Return the names of the configured providers, in the order in which they are asked."""
+    configured = {
+        "proxy": settings.proxy_credentials,
+        "tokens": settings.tokens,
+        "keystone": settings.keystone_url,
+        "certificates": settings.client,
+    }
+    return [name for name, setting in configured.items() if setting]
+
+
 def _keystone(settings: Settings, url: str, gateways: GatewayPeers, cleanups: AsyncExitStack) -> KeystoneTokens:
     breaker = Breaker(_TRY_AFTER, _TRY_AGAIN_SECONDS, time.monotonic)
     rules = _rules(settings, dict(text.rsplit("=", 1) for text in settings.keystone_role))
