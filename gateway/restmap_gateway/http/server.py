@@ -109,7 +109,7 @@ class HttpServer(web.Server):
         self._takes_any_method = not are_all_common(methods)
         self._in_flight = InFlight(limits.in_flight, unwritten)
         self._log = structlog.get_logger("gateway.request")
-        self._garbage = RateLimitedLog("gateway.request", burst=20, per_second=1.0)
+        self._garbage_log = RateLimitedLog("gateway.request", burst=20, per_second=1.0)
         self._rare_log = RateLimitedLog("gateway.request", burst=100, per_second=20.0)
         self._slow_log = RateLimitedLog("gateway.request", burst=20, per_second=1.0)
 
@@ -140,7 +140,7 @@ class HttpServer(web.Server):
         status, message = self._refusal(status, exc)
         request_id = self._request_ids.new()
         # Do not log the text of the exception: it quotes the invalid line, which can contain a token.
-        self._garbage.info("refused", status=status, cause=type(exc).__name__, request_id=request_id)
+        self._garbage_log.info("refused", status=status, cause=type(exc).__name__, request_id=request_id)
         failed = self._failures.of_request(RequestFailed(status, message), request_id)
         return refusal(failed.status, {**failed.headers, **self._stamp(None, request_id)}, failed.body)
 
