@@ -23,6 +23,7 @@ from bench.outcome import Outcome, Setting
 from bench.processes import BUILD, choose_cores
 from bench.progress import tell
 from bench.reads import measure_reads
+from bench.tracing import measure_tracing
 from bench.watching import measure_watching
 
 SECTIONS: Mapping[str, Callable[[Setting], Outcome]] = {
@@ -37,6 +38,7 @@ SECTIONS: Mapping[str, Callable[[Setting], Outcome]] = {
     "rows": rows.measure_rows,
     "group-commit": measure_group_commit,
     "conversion": measure_conversion,
+    "tracing": measure_tracing,
     "memory": memory.measure_memory,
 }
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from backup_sharing.identity.static import add_token
@@ -125,12 +126,17 @@ def there_are(endpoints: Iterable[Endpoint]) -> Sequence[Endpoint]:
 
 @contextmanager
 def system(
-    cores: Cores, endpoints: Iterable[Endpoint], database: Database | None = None, servers: int = 1
+    cores: Cores,
+    endpoints: Iterable[Endpoint],
+    database: Database | None = None,
+    servers: int = 1,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[System]:
     """Start what these endpoints need, on the core of what is tested, and stop it.
 
     ``database``: where sharings are kept; without one in a file with `ROWS`.
     ``servers``: how many of ours work on the database.
+    ``variables``: environment variables of the programs.
     """
     BUILD.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILD, prefix="run-") as name, ExitStack() as stack:
@@ -140,13 +146,14 @@ def system(
             for _ in range(servers):
                 address = free_address()
                 command = _server(backend, address, folder, here.database.name)
-                process = stack.enter_context(running(command, cores.tested, address))
+                process = stack.enter_context(running(command, cores.tested, address, variables=variables))
                 here.add(backend, "", address, process.pid)
         for backend, front in dict.fromkeys(
             (endpoint.backend, endpoint.front) for endpoint in endpoints if endpoint.front
         ):
             address, upstream = free_address(), here.address(Endpoint("", backend))
-            process = stack.enter_context(running(_front(front, address, upstream, folder), cores.tested, address))
+            command = _front(front, address, upstream, folder)
+            process = stack.enter_context(running(command, cores.tested, address, variables=variables))
             here.add(backend, front, address, process.pid)
         yield here
 

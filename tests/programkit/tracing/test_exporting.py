@@ -138,5 +138,35 @@ async def test_an_unsampled_parent_costs_no_more_spans(nobody: Mapping[str, str]
     assert span is not None
     assert not span.is_recording
     assert span.child("sent", Kind.CLIENT) is span
-    assert dict(span.passed_on([]))["traceparent"] == f"00-{TRACE}-{span.span_id}-00"
+    assert span.passed_on([("traceparent", "theirs")]) == [("traceparent", "theirs")]
+    await tracer.close()
+
+
+async def test_a_trace_that_is_not_sampled_is_not_sampled_behind(
+    nobody: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER_ARG", "0.5")
+    tracer = begun(True, **nobody, OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf")
+    flags = set()
+    for _ in range(200):
+        span = tracer.received("call", None, None)
+        assert span is not None
+        [(key, passed_on)] = span.passed_on([("tracestate", "a=1")])
+        assert (key, passed_on[:53]) == ("traceparent", f"00-{span.trace_id}-{span.span_id}-"[:53])
+        is_sampled = int(str(passed_on)[-2:], 16) & 1
+        assert is_sampled == span.is_recording
+        flags.add(is_sampled)
+    assert flags == {0, 1}
+    await tracer.close()
+
+
+async def test_another_sampler_may_record_what_the_caller_does_not(
+    nobody: Mapping[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_on")
+    tracer = begun(True, **nobody, OTEL_EXPORTER_OTLP_PROTOCOL="http/protobuf")
+    span = tracer.received("call", f"00-{TRACE}-{SPAN}-00", None)
+    assert span is not None
+    assert span.is_recording
     await tracer.close()
