@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Final
+from typing import Final, Self
 
 from programkit.tracing.spans import Kind, Metadata, Span, current
 
@@ -29,32 +27,26 @@ def describe(span: Span, method: str, code: int, code_name: str, *, is_server: b
         span.fail(code_name)
 
 
-class OutgoingCall:
-    """A call to a server; set its code when it ends."""
+class outgoing:  # noqa: N801 - reads like a function; a generator would cost each call 2 µs more
+    """A call of ``/package.Service/Method``, for the time of a ``with`` block, in a span inside the current one."""
 
-    __slots__ = ("_span", "code")
+    __slots__ = ("_method", "_span", "code")
 
-    def __init__(self, span: Span | None) -> None:
-        self._span = span
+    def __init__(self, method: str) -> None:
+        self._method = method
         self.code = CANCELLED
-        """Number and name of the status code."""
+        """Number and name of the status code; set it when the call ends."""
+
+    def __enter__(self) -> Self:
+        span = current()
+        self._span = span.child(name_of(self._method), Kind.CLIENT) if span is not None and span.is_recording else span
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._span is not None and self._span.is_recording:
+            describe(self._span, self._method, *self.code, is_server=False)
+            self._span.end()
 
     def passed_on(self, metadata: Metadata) -> Metadata:
         """Return the metadata of the call, with its place in the trace."""
         return metadata if self._span is None else self._span.passed_on(metadata)
-
-
-@contextmanager
-def outgoing(method: str) -> Iterator[OutgoingCall]:
-    """Make a call of ``/package.Service/Method`` in a span inside the current one."""
-    parent = current()
-    if parent is None or not parent.is_recording:
-        yield OutgoingCall(parent)
-        return
-    span = parent.child(name_of(method), Kind.CLIENT)
-    call = OutgoingCall(span)
-    try:
-        yield call
-    finally:
-        describe(span, method, *call.code, is_server=False)
-        span.end()

@@ -6,8 +6,7 @@ the parent of the next program's spans, but no tracing system would ever receive
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from enum import Enum
 from typing import Final, Protocol
@@ -146,11 +145,16 @@ def current() -> Span | None:
     return _CURRENT.get()
 
 
-@contextmanager
-def inside(span: Span | None) -> Iterator[None]:
-    """Make a span the current one."""
-    token = _CURRENT.set(span)
-    try:
-        yield
-    finally:
-        _CURRENT.reset(token)
+class inside:  # noqa: N801 - reads like a function; a generator would cost each call 2 µs more
+    """Make a span the current one for the time of a ``with`` block."""
+
+    __slots__ = ("_span", "_token")
+
+    def __init__(self, span: Span | None) -> None:
+        self._span = span
+
+    def __enter__(self) -> None:
+        self._token = _CURRENT.set(self._span)
+
+    def __exit__(self, *_: object) -> None:
+        _CURRENT.reset(self._token)
