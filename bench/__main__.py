@@ -24,6 +24,7 @@ from bench.outcome import Outcome, Setting
 from bench.processes import BUILD, choose_cores
 from bench.progress import tell
 from bench.reads import measure_reads
+from bench.tracing import measure_tracing
 from bench.watching import measure_watching
 
 SECTIONS: Mapping[str, Callable[[Setting], Outcome]] = {
@@ -39,6 +40,7 @@ SECTIONS: Mapping[str, Callable[[Setting], Outcome]] = {
     "group-commit": measure_group_commit,
     "conversion": measure_conversion,
     "metrics": measure_metrics,
+    "tracing": measure_tracing,
     "memory": memory.measure_memory,
 }
 

@@ -7,10 +7,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from tests.support.programs import PACKAGES, environment
 
@@ -96,10 +97,12 @@ def running(
     *,
     root: Path = ROOT,
     log: Path | None = None,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program until the context is left, at first until it listens on ``listen``.
 
     ``root``: the checkout that it runs in.
+    ``variables``: environment variables of the program, beside those of this process.
     ``log``: a file for what a program that listens writes to standard error.
 
     Raises:
@@ -109,7 +112,7 @@ def running(
         process = subprocess.Popen(  # noqa: S603 - programs of this checkout, and Envoy
             command,
             cwd=root,
-            env=environment(root),
+            env={**environment(root), **variables},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE if not listen else subprocess.DEVNULL,
             stderr=written if listen else None,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from backup_sharing.identity.static import add_token
@@ -141,6 +142,7 @@ def system(
     *,
     admin: bool = False,
     add_tokens: Callable[[Path], None] = lambda _: None,
+    variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[System]:
     """Start what these endpoints need, on the core of what is tested, and stop it.
 
@@ -148,6 +150,7 @@ def system(
     ``servers``: how many of ours work on the database.
     ``admin``: whether the programs have an admin port, and so metrics.
     ``add_tokens``: called with the token file before the server starts.
+    ``variables``: environment variables of the programs.
     """
     BUILD.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILD, prefix="run-") as name, ExitStack() as stack:
@@ -158,14 +161,14 @@ def system(
                 address = free_address()
                 command = _server(backend, address, folder, here.database.name, add_tokens)
                 command = [*command, *here.admin_port("server", wanted=admin)]
-                process = stack.enter_context(running(command, cores.tested, address))
+                process = stack.enter_context(running(command, cores.tested, address, variables=variables))
                 here.add(backend, "", address, process.pid)
         for backend, front in dict.fromkeys(
             (endpoint.backend, endpoint.front) for endpoint in endpoints if endpoint.front
         ):
             address, upstream = free_address(), here.address(Endpoint("", backend))
             command = [*_front(front, address, upstream, folder), *here.admin_port(front, wanted=admin)]
-            process = stack.enter_context(running(command, cores.tested, address))
+            process = stack.enter_context(running(command, cores.tested, address, variables=variables))
             here.add(backend, front, address, process.pid)
         yield here
 

@@ -119,6 +119,32 @@ def test_prometheus_is_known_only_to_the_metrics(name: str) -> None:
     assert found <= ({"prometheus_client", "prometheus_client.CollectorRegistry"} if name.endswith(".app") else set())
 
 
+TRACES = ("programkit.tracing.otel", "programkit.tracing.exporting")
+"""The only modules that import OpenTelemetry: an extra, which a program imports only when it sends traces."""
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_opentelemetry_is_imported_only_where_traces_are_sent(name: str) -> None:
+    found = [found for found in imports(ALL[name]) if within(found, "opentelemetry")]
+    assert bool(found) == (name in TRACES)
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name not in TRACES])
+def test_modules_of_traces_are_imported_only_inside_functions(name: str) -> None:
+    tree = ast.parse(ALL[name].read_bytes())
+    at_start = {one.module for one in tree.body if isinstance(one, ast.ImportFrom)}
+    assert not at_start & set(TRACES)
+
+
+RECORDS_TRACES = ("rpc", "app")
+
+
+@pytest.mark.parametrize("name", SERVER)
+def test_spans_are_begun_and_ended_only_in_rpc(name: str) -> None:
+    if not within(_in_server(name), *RECORDS_TRACES, "__main__"):
+        assert not [found for found in imports(SERVER[name]) if within(found, "programkit.tracing")]
+
+
 KNOWS_ENGINES = (
     "store.opening",
     "store.sqlite",
@@ -290,6 +316,7 @@ ALLOWED = {
     "size": "of a body",
     "request_id": "the id that a gateway gives to each request",
     "time": "of a clock",
+    "start_time": "when a span began, an argument of OpenTelemetry",
     "event": "a server-sent event, and of asyncio",
     "events": "server-sent events",
     "kind": "of a field or a failure",

@@ -12,6 +12,8 @@ from typing import Any
 import orjson
 from structlog.typing import EventDict
 
+from programkit.tracing.spans import current
+
 Render = Callable[[Any, str, EventDict], bytes]
 """A structlog processor: renders logger, level and event as a line without a line break."""
 
@@ -24,7 +26,7 @@ _MOST_ITEMS = 20
 _MOST_FRAMES = 12
 """Maximum stack frames of an exception; the innermost frames are kept."""
 
-_ALWAYS = ("event", "level", "time", "request_id")
+_ALWAYS = ("event", "level", "time", "request_id", "trace_id", "span_id")
 
 
 def renderer(most_bytes: int) -> Render:
@@ -36,6 +38,8 @@ def renderer(most_bytes: int) -> Render:
             event = _explained(event)
         event["level"] = level
         event["time"] = datetime.now(UTC)
+        if (span := current()) is not None:
+            event["trace_id"], event["span_id"] = span.trace_id, span.span_id
         try:
             line = orjson.dumps(event, default=repr, option=orjson.OPT_UTC_Z)
         except (TypeError, RecursionError):  # invalid Unicode, an integer beyond 64 bits, or a recursive value

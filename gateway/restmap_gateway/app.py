@@ -20,6 +20,9 @@ from programkit.lifetime import Lifetime
 from programkit.logs import complaints_of
 from programkit.rate_limited_log import RateLimitedLog
 from programkit.reloads import Reload, in_place
+from programkit.tracing.setup import begin_tracing
+from programkit.tracing.spans import Tracer
+from programkit.version import version_of
 from restmap.v1 import restmap_pb2
 from restmap_gateway.config import Settings
 from restmap_gateway.crossing.outward import ResponseHeaders
@@ -73,7 +76,7 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
         look_up: resolves a name to addresses.
 
     Raises:
-        SchemaError, CannotListen, CannotServeAdmin, CannotUseTls: the gateway cannot start.
+        SchemaError, CannotListen, CannotServeAdmin, CannotTrace, CannotUseTls: the gateway cannot start.
     """
     asyncio.get_running_loop().set_exception_handler(complaints_of("gateway"))
     async with AsyncExitStack() as cleanups:
@@ -81,6 +84,8 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
         await open_admin_port(settings, readyz, registry, cleanups)
         schema = _schema(settings)
         _report(schema)
+        tracer = begin_tracing(settings.program.name, version_of("restmap-gateway"), wanted=settings.traces)
+        cleanups.push_async_callback(tracer.close)
         listen_tls, upstream_tls = _listen_tls(settings), _upstream_tls(settings)
         counts = UpstreamCounts()
         upstream = _upstream(settings, schema, upstream_tls, look_up, counts)
@@ -97,7 +102,7 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
         descriptions = _descriptions(settings, schema)
         pages = {PATH: readiness.page, **(descriptions.pages if descriptions is not None else {})}
         front = descriptions.front if descriptions is not None else None
-        server = _http_server(settings, schema, upstream, readiness, connections, pages, front, metrics)
+        server = _http_server(settings, schema, upstream, readiness, connections, pages, front, metrics, tracer)
         del schema  # the files of a large set take more memory than all that is made of them
         runner = web.ServerRunner(server, shutdown_timeout=settings.drain_timeout)
         await runner.setup()
@@ -114,7 +119,13 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
         collect_rarely()
         log = structlog.get_logger("gateway")
         readyz.serve({"upstream": _upstream_check(upstream)})
-        log.info("serving", listen=settings.listen, upstream=settings.upstream)
+        log.info(
+            "serving",
+            version=version_of("restmap-gateway"),
+            listen=settings.listen,
+            tls=listen_tls is not None,
+            upstream=settings.upstream,
+        )
         lifetime.serves()
         if descriptions is not None:
             descriptions.start()
@@ -125,6 +136,7 @@ async def serve(settings: Settings, lifetime: Lifetime, look_up: LookUp = look_u
         readyz.drain()
         if readiness.is_watched or readyz.is_polled:
             await asyncio.sleep(settings.drain_notice)
+    log.info("stopped")
 
 
 def _schema(settings: Settings) -> Schema:
@@ -194,6 +206,7 @@ def _http_server(
     pages: Mapping[str, MakePage],
     front: MakePage | None,
     metrics: GatewayMetrics | None,
+    tracer: Tracer,
 ) -> HttpServer:
     failures, cors, request_ids = Failures(schema), _cors(settings, schema), RequestIds(schema.conventions.request_id)
     stamp = _stamp(request_ids.header, settings.program.name, cors, readiness)
@@ -217,7 +230,10 @@ def _http_server(
         request_ids,
         cors,
         HttpLimits(
-            settings.max_header, Patience(settings.header_timeout, settings.idle_timeout), settings.max_in_flight
+            settings.max_header,
+            Patience(settings.header_timeout, settings.idle_timeout),
+            settings.max_in_flight,
+            settings.slow_call,
         ),
         connections,
         unwritten,
@@ -225,6 +241,7 @@ def _http_server(
         on_drain=streams.drain,
         methods=schema.http_methods,
         observer=metrics,
+        tracer=tracer,
     )
     if metrics is not None:
         metrics.read_requests(server, connections, streams)

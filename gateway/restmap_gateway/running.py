@@ -14,6 +14,7 @@ from programkit.reloads import LogLevel
 from programkit.scheduling import run, schedule_as_batch
 from programkit.settings import warn_of_misspelt_variables
 from programkit.supervisor import Supervisor
+from programkit.tracing.setup import CannotTrace
 from restmap_gateway import app, config
 from restmap_gateway.program import Program
 from restmap_gateway.schema.schema import SchemaError
@@ -30,7 +31,7 @@ def run_gateway(program: Program) -> None:
     schedule_as_batch()
     try:
         run(_serve(settings, program))
-    except (SchemaError, CannotUseTls, CannotServeAdmin, app.CannotListen) as error:
+    except (SchemaError, CannotUseTls, CannotServeAdmin, app.CannotListen, CannotTrace) as error:
         print(f"{program.name}: {error}", file=sys.stderr)  # noqa: T201 - a message for the operator
         raise SystemExit(2) from None
 

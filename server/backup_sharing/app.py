@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from backup_sharing import readyz
 from backup_sharing.config import Settings
-from backup_sharing.identity.configured import providers
+from backup_sharing.identity.configured import names, providers
 from backup_sharing.identity.interface import GatewayPeers, IdentityProvider
 from backup_sharing.identity.token_file.watching import TokenFile
 from backup_sharing.listening import CannotListen, check_free
@@ -60,6 +60,9 @@ from programkit.garbage import collect_rarely
 from programkit.lifetime import Lifetime
 from programkit.reloads import in_place
 from programkit.scheduling import report_refused
+from programkit.tracing.setup import begin_tracing
+from programkit.tracing.spans import Tracer
+from programkit.version import version_of
 from restmap.multiplexing.multiplexer import MAX_IN_FLIGHT, Multiplexer
 from restmap.multiplexing.multiplexer import SERVICE as MULTIPLEX
 from restmap.multiplexing.peer import peer_of, unnamed_peer_of
@@ -118,8 +121,8 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
     """Serve until ``lifetime`` requests a stop, then finish the calls in progress.
 
     Raises:
-        BadTokenFile, CannotIdentify, CannotUseTls, UnusableDatabase, CannotListen, CannotServeAdmin: the server cannot
-            start.
+        BadTokenFile, CannotIdentify, CannotUseTls, UnusableDatabase, CannotListen, CannotServeAdmin, CannotTrace: the
+            server cannot start.
         StoreFailed: the process must end without any clean-up.
     """
     log = structlog.get_logger("server")
@@ -127,13 +130,15 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         readiness, registry = Readyz(), CollectorRegistry()
         await open_admin_port(settings, readiness, registry, cleanups)
         metrics = None if settings.admin_listen is None else _metrics(settings, registry)
+        tracer = begin_tracing("backup-sharing-server", version_of("backup-sharing"), wanted=settings.traces)
+        cleanups.push_async_callback(tracer.close)
         tokens = None if settings.tokens is None else TokenFile(settings.tokens, time.time)
         identity = providers(settings, tokens, cleanups, metrics)
         tls = _tls(settings)
         store = await _store(settings, metrics)
         cleanups.push_async_callback(store.close)
         served, gateways, traffic = methods(store, settings), GatewayPeers(settings.gateway_peer), _traffic()
-        pipeline = _pipeline(settings, served, identity.provider, gateways, metrics)
+        pipeline = _pipeline(settings, served, identity.provider, gateways, metrics, tracer)
         serving = Health(store, SERVICES)
         multiplexer = _multiplexer(settings, pipeline, gateways, traffic)
         peers = peer_of if settings.client_ca else unnamed_peer_of
@@ -161,7 +166,7 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         collect_rarely()
         readiness.serve(readyz.checks(serving, store, identity.states))
         _reload(lifetime, tls, tokens)
-        log.info("serving", grpc_listen=settings.grpc_listen)
+        cleanups.push_async_callback(_ended, asyncio.create_task(_announce(settings, store)))
         lifetime.serves()
         await _first(lifetime.stopping(), store.failed.wait())
         log.info("draining")
@@ -175,7 +180,25 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
             # gRPC drops calls that arrive while it stops. Watchers may send calls until they see the new status.
             await _first(asyncio.sleep(settings.drain_notice), store.failed.wait())
     if store.failed.is_set():
+        log.error("stopped", problem="the disk of the database failed")
         raise StoreFailed(store)
+    log.info("stopped")
+
+
+async def _announce(settings: Settings, store: BatchedStore) -> None:
+    """Log what this server is, once it serves calls; before that, that it does not serve any yet."""
+    log = structlog.get_logger("server")
+    started: dict[str, object] = {
+        "version": version_of("backup-sharing"),
+        "grpc_listen": settings.grpc_listen,
+        "tls": settings.tls_certificate is not None,
+        "identity": names(settings),
+    }
+    if not store.ready.is_set():
+        log.warning("not serving", **started, problem="the database is not ready")
+        await store.ready.wait()
+    engine, version = store.engine
+    log.info("serving", **started, database=engine, database_version=version)
 
 
 def _reload(lifetime: Lifetime, tls: CertificateFiles | None, tokens: TokenFile | None) -> None:
@@ -245,6 +268,7 @@ def _pipeline(
     identity: IdentityProvider,
     gateways: GatewayPeers,
     metrics: ServerMetrics | None,
+    tracer: Tracer,
 ) -> Pipeline:
     return Pipeline(
         served,
@@ -256,6 +280,8 @@ def _pipeline(
         _turns(settings),
         settings.max_call_seconds,
         None if metrics is None else metrics.calls,
+        tracer,
+        settings.slow_call,
     )
 
 

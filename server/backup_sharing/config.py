@@ -335,6 +335,16 @@ class Settings(ProgramSettings):
     drain_timeout: Seconds = Field(
         10.0, ge=0, description="seconds for calls in progress to finish when the server stops"
     )
+    slow_call: Seconds = Field(
+        1.0,
+        ge=0,
+        description="seconds from which a call is logged as slow, with the time of each of its stages; 0: never",
+    )
+    traces: bool = Field(
+        False,
+        description="send traces by OpenTelemetry, as the environment variables OTEL_... say; also on if"
+        " OTEL_TRACES_EXPORTER is set; needs the extra [otel]",
+    )
     stop_on_stdin_close: bool = Field(
         False, description="drain when standard input closes, so that the server does not outlive its parent"
     )

@@ -21,6 +21,17 @@ from programkit.reloads import LogLevel
 from programkit.scheduling import run, schedule_as_batch
 from programkit.settings import warn_of_misspelt_variables
 from programkit.supervisor import Supervisor
+from programkit.tracing.setup import CannotTrace
+
+_CANNOT_START = (
+    BadTokenFile,
+    CannotIdentify,
+    CannotListen,
+    CannotServeAdmin,
+    CannotTrace,
+    CannotUseTls,
+    UnusableDatabase,
+)
 
 
 def run_server() -> None:
@@ -34,7 +45,15 @@ def run_server() -> None:
     schedule_as_batch()
     try:
         run(_serve(settings, lines))
-    except (BadTokenFile, CannotIdentify, CannotUseTls, UnusableDatabase, CannotListen, CannotServeAdmin) as error:
+    except (
+        BadTokenFile,
+        CannotIdentify,
+        CannotUseTls,
+        UnusableDatabase,
+        CannotListen,
+        CannotServeAdmin,
+        CannotTrace,
+    ) as error:
         print(f"backup-sharing-server: {error}", file=sys.stderr)  # noqa: T201 - a message for the operator
         raise SystemExit(2) from None
 

@@ -57,7 +57,7 @@ async def measured(stub: KeystoneStub, tmp_path: Path) -> AsyncIterator[Measured
     metrics = ServerMetrics(registry, "sqlite", {}, (), ())
     settings = Settings(grpc_listen="127.0.0.1:1", database=str(tmp_path / "s.db"), keystone_url=stub.url)  # type: ignore[arg-type]  # validated
     async with AsyncExitStack() as cleanups:
-        yield Measured(registry, providers(settings, cleanups, metrics).provider)
+        yield Measured(registry, providers(settings, None, cleanups, metrics).provider)
 
 
 async def test_a_known_token_is_a_hit_and_a_new_one_a_miss(measured: Measured, stub: KeystoneStub) -> None:

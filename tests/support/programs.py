@@ -141,11 +141,11 @@ class Programs:
     def server(self, listen: str, folder: Path, *arguments: str, database: str = "") -> Program:
         """Start a server with ``tokens.json`` of a folder, on ``sharings.db`` of that folder or on another database.
 
-        Returns once the server serves. It stops without a drain notice unless the arguments set one.
+        Returns once the server listens. It stops without a drain notice unless the arguments set one.
         """
         files = ("--database", database or str(folder / "sharings.db"), "--tokens", str(folder / "tokens.json"))
         program = self.start("server", "--grpc-listen", listen, *files, *AT_ONCE, *arguments)
-        program.wait_for('"event":"serving"')
+        program.wait_for('serving","level":')  # or "not serving": it listens, but its database is not ready
         return program
 
     def gateway(self, listen: str, upstream: str, *arguments: str) -> Program:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp.web import BaseRequest
 
+from programkit.stages import Stages
 from restmap_gateway.errors import Overload, Overloaded
 from restmap_gateway.http.connection import Connection
 from restmap_gateway.http.unwritten import Unwritten
@@ -48,6 +49,10 @@ class InFlightRequest:
         self._was_whole = request.content.is_eof()
         self.is_for_server = False
         """Whether the request, as far as known, is one to call a server for."""
+        self.is_streamed = False
+        """Whether the response is a stream, which may take any time."""
+        self.stages = Stages()
+        """Time of ``request`` (until it is complete), ``server`` and ``response``."""
         self._is_counted = False
         if self._connection is not None:
             self._connection.begin(is_whole=self._was_whole)
@@ -61,6 +66,7 @@ class InFlightRequest:
         if not self._was_whole:  # otherwise nothing has changed since the check at the start
             self._in_flight.check()
         self.is_for_server = True
+        self.stages.end("request")
         self.count()
 
     def count(self) -> None:

@@ -12,6 +12,8 @@ import structlog
 from aiohttp import HttpVersion10, HttpVersion11, web
 
 from programkit.rate_limited_log import RateLimitedLog
+from programkit.tracing.spans import NO_TRACER, Span, Tracer, inside
+from programkit.tracing.trace_context import TRACEPARENT, TRACESTATE
 from restmap_gateway.errors import InvalidRequest, Overload, Overloaded, RequestFailed, shortened
 from restmap_gateway.http.aiohttp_handler import MOST_HEADERS, Malformed, why_malformed
 from restmap_gateway.http.connection import Connection, HeadersTooLarge, Patience
@@ -20,6 +22,7 @@ from restmap_gateway.http.cors import Cors
 from restmap_gateway.http.framing import OTHER_CODING, check_framing
 from restmap_gateway.http.in_flight import InFlight, InFlightRequest
 from restmap_gateway.http.methods import COMMON, are_all_common
+from restmap_gateway.http.readiness import PATH as PROBED
 from restmap_gateway.http.response import WholeResponse, closing, compressed, refusal, varying, whole, with_sent
 from restmap_gateway.http.unwritten import LARGE, Unwritten
 from restmap_gateway.transcode import headers
@@ -41,6 +44,9 @@ _UNKNOWN_METHOD = "unknown"
 """Value in the log for any other method than the known ones."""
 
 _LONGEST_CAUSE = 500
+
+_PROBING = frozenset({"GET", "HEAD"})
+"""HTTP methods of a load balancer's probe."""
 
 
 class RequestObserver(Protocol):
@@ -76,6 +82,8 @@ class HttpLimits:
     """Timeouts of connections."""
     in_flight: int
     """Maximum number of requests in flight; more get 503."""
+    slow_seconds: float = 0.0
+    """Seconds from which a request is logged with its stages; 0: never."""
 
 
 class HttpServer(web.Server):
@@ -94,6 +102,7 @@ class HttpServer(web.Server):
         on_drain: Callable[[], None],
         methods: Collection[str],
         observer: RequestObserver | None = None,
+        tracer: Tracer = NO_TRACER,
     ) -> None:
         """Create the server.
 
@@ -109,6 +118,7 @@ class HttpServer(web.Server):
             on_drain: called when no more requests are accepted, before the wait for those in progress.
             methods: HTTP methods of the rules; ``*`` for any.
             observer: receives measurements.
+            tracer: begins the span of each request.
         """
         super().__init__(self._handle, handler_cancellation=True)
         self._respond = respond
@@ -122,11 +132,13 @@ class HttpServer(web.Server):
         self._stamp = stamp
         self._on_drain = on_drain
         self._methods = frozenset(methods) | COMMON
+        self._tracer = tracer
         self._takes_any_method = not are_all_common(methods)
         self._in_flight = InFlight(limits.in_flight, unwritten)
         self._log = structlog.get_logger("gateway.request")
-        self._garbage = RateLimitedLog("gateway.request", burst=20, per_second=1.0)
+        self._garbage_log = RateLimitedLog("gateway.request", burst=20, per_second=1.0)
         self._rare_log = RateLimitedLog("gateway.request", burst=100, per_second=20.0)
+        self._slow_log = RateLimitedLog("gateway.request", burst=20, per_second=1.0)
 
     def __call__(self) -> Connection:
         """Create the protocol of one connection."""
@@ -162,7 +174,7 @@ class HttpServer(web.Server):
             self._observer.malformed(status)
         request_id = self._request_ids.new()
         # Do not log the text of the exception: it quotes the invalid line, which can contain a token.
-        self._garbage.info("refused", status=status, cause=type(exc).__name__, request_id=request_id)
+        self._garbage_log.info("refused", status=status, cause=type(exc).__name__, request_id=request_id)
         failed = self._failures.of_request(RequestFailed(status, message), request_id)
         return refusal(failed.status, {**failed.headers, **self._stamp(None, request_id)}, failed.body)
 
@@ -184,27 +196,39 @@ class HttpServer(web.Server):
                 return status if status == HTTPStatus.REQUEST_TIMEOUT else 400, "The request is not well-formed HTTP."
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        began = time.perf_counter()
+        span = self._tracer.received(_spans_name(request, self._methods), *_trace_of(request.headers))
+        if span is None:
+            return await self._handle_in(request, None)
+        with inside(span):
+            return await self._handle_in(request, span)
+
+    async def _handle_in(self, request: web.BaseRequest, span: Span | None) -> web.StreamResponse:
         turn = InFlightRequest(request, self._in_flight)
         request_id = self._request_ids.new()
         done = HttpResponse(_CLIENT_GONE)
         try:
             answer = await self._answer(request, request_id, turn)
+            turn.stages.end("server")
             if isinstance(answer, web.StreamResponse):
                 done = HttpResponse(answer.status)
+                turn.is_streamed = True
                 return answer
             turn.count()
             answer, response = await self._response(request, request_id, answer)
             if not _sent_at_once(request, response, len(answer.body)):
                 await self._unwritten.write(request, len(answer.body), _written(request, response))
             done = answer
+            turn.stages.end("response")
             return response
         finally:
             turn.end()
-            seconds = time.perf_counter() - began
+            ended = time.perf_counter()
             if self._observer is not None:
+                seconds = ended - turn.stages.began
                 self._observer.handled(request.method, request.get(ROUTE) or "", done.status, seconds)
-            self._log_request(request, request_id, turn, done, seconds)
+            self._log_request(request, request_id, turn, done, ended)
+            if span is not None:
+                _end(span, request, done)
 
     async def _response(
         self, request: web.BaseRequest, request_id: str, answer: HttpResponse
@@ -227,22 +251,36 @@ class HttpServer(web.Server):
         return answer, whole(request, answer.status, stamped, body)
 
     def _log_request(
-        self, request: web.BaseRequest, request_id: str, turn: InFlightRequest, answer: HttpResponse, seconds: float
+        self, request: web.BaseRequest, request_id: str, turn: InFlightRequest, answer: HttpResponse, ended: float
     ) -> None:
+        path = logged_path(request)
+        if path == PROBED and not turn.is_for_server and request.method in _PROBING:
+            return  # load balancers send several probes per second, day and night
         # Unauthenticated clients could fill the disk: such a line is several times as large as the request.
         log = self._log if turn.is_for_server and answer.status != _UNAUTHORIZED else self._rare_log
         log.info(
             "request",
             method=request.method if request.method in self._methods else _UNKNOWN_METHOD,
-            path=logged_path(request),
+            path=path,
             status=answer.status,
             reason=answer.reason or None,
             cause=shortened(answer.cause, _LONGEST_CAUSE) if answer.cause else None,
-            ms=round(seconds * 1000, 2),
+            ms=round((ended - turn.stages.began) * 1000, 2),
             request_id=answer.request_id or request_id,
             client_request_id=self._request_ids.of_client(request.headers),
             client=request.remote,
         )
+        slow = self._limits.slow_seconds
+        if slow and ended - turn.stages.began >= slow and not turn.is_streamed:
+            self._slow_log.warning(
+                "slow request",
+                method=request.method if request.method in self._methods else _UNKNOWN_METHOD,
+                path=path,
+                status=answer.status,
+                ms=round((ended - turn.stages.began) * 1000, 2),
+                stages_ms=turn.stages.milliseconds(ended),
+                request_id=answer.request_id or request_id,
+            )
 
     async def _answer(
         self, request: web.BaseRequest, request_id: str, turn: InFlightRequest
@@ -271,6 +309,35 @@ class HttpServer(web.Server):
                 raise ConnectionAbortedError from None
             message = f"An internal error occurred; the operator finds its cause under {request_id}."
             return self._failures.of_request(RequestFailed(500, message), request_id)
+
+
+def _trace_of(headers: headers.Headers) -> tuple[str | None, str | None]:
+    """Return the caller's ``traceparent`` and ``tracestate``; a repeated ``traceparent`` is invalid."""
+    given = headers.getall(TRACEPARENT, None)
+    if given is None or len(given) != 1:
+        return None, None
+    return given[0], ",".join(headers.getall(TRACESTATE, ())) or None
+
+
+def _spans_name(request: web.BaseRequest, methods: Collection[str]) -> str:
+    """Return the name of a request's span before its route is known, by the semantic conventions."""
+    return request.method if request.method in methods else "HTTP"
+
+
+def _end(span: Span, request: web.BaseRequest, answer: HttpResponse) -> None:
+    if span.is_recording:
+        span.describe(
+            {
+                "http.request.method": request.method if request.method in COMMON else "_OTHER",
+                "url.scheme": "https" if request.secure else "http",
+                "url.path": logged_path(request),
+                "http.response.status_code": answer.status,
+                "client.address": request.remote or "",
+            }
+        )
+        if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR or answer.status == _CLIENT_GONE:
+            span.fail(str(answer.status))
+    span.end()
 
 
 def _sent_at_once(request: web.BaseRequest, response: WholeResponse, size: int) -> bool:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import uuid_utils
 from aiohttp.web import BaseRequest
 
+from programkit.tracing.trace_context import TRACEPARENT, TRACESTATE, parsed
 from restmap_gateway.crossing.inward import AllowedHeaders, text_value
 from restmap_gateway.errors import InvalidRequest, Violation
 from restmap_gateway.schema.conventions import (
     CLIENT_ADDRESS,
-    TRACE_HEADERS,
     Conventions,
     CrossingHeader,
     RequestIdForm,
@@ -74,7 +74,7 @@ class RequestMetadata:
         """Compile the header names; ``proxy_identity``: a proxy in front may set the caller's identity."""
         self._ids = ids
         self._forwarded = forwarded
-        trace = (CrossingHeader(name, name) for name in TRACE_HEADERS)
+        trace = (CrossingHeader(TRACEPARENT, TRACEPARENT),)
         from_proxy = conventions.proxy_headers if proxy_identity else ()
         credentials = [one for one in conventions.request_headers if is_fixed(one)]
         self._names = tuple((one.header, one.metadata_key) for one in (*credentials, *trace, *from_proxy))
@@ -125,8 +125,8 @@ def crossing(headers: Headers, names: Sequence[tuple[str, str]]) -> list[tuple[s
         values = headers.getall(name, None)
         if values is None:
             continue
-        if name in TRACE_HEADERS:
-            metadata += _trace(name, values)
+        if name == TRACEPARENT:
+            metadata += _trace(headers)
             continue
         if len(values) > 1:
             raise InvalidRequest(Violation(name, f"the header is given {len(values)} times, expected once"))
@@ -134,8 +134,11 @@ def crossing(headers: Headers, names: Sequence[tuple[str, str]]) -> list[tuple[s
     return metadata
 
 
-def _trace(name: str, values: Sequence[str]) -> list[tuple[str, str]]:
+def _trace(headers: Headers) -> list[tuple[str, str]]:
+    """Return the caller's place in a trace; nothing if it is invalid, as ``tracestate`` means nothing without it."""
     # W3C Trace Context: several tracestate headers form one list; several traceparent headers are invalid.
-    value = ",".join(values)
-    is_well_formed = bool(value) and bool(_PRINTABLE.fullmatch(value)) and (len(values) == 1 or name == "tracestate")
-    return [(name, value)] if is_well_formed else []
+    given = headers.getall(TRACEPARENT, ())
+    if len(given) != 1 or parsed(given[0]) is None:
+        return []
+    state = ",".join(headers.getall(TRACESTATE, ()))
+    return [(TRACEPARENT, given[0]), *([(TRACESTATE, state)] if state and _PRINTABLE.fullmatch(state) else [])]

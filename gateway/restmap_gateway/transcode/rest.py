@@ -8,6 +8,7 @@ from typing import Final
 
 from aiohttp.web import BaseRequest, StreamResponse
 
+from programkit.tracing.spans import current
 from restmap_gateway.errors import RequestFailed, shortened
 from restmap_gateway.schema.router import Match, MethodNotAllowed, Router
 from restmap_gateway.schema.schema import Rule, Unserved
@@ -90,6 +91,9 @@ class Rest:
                 request[ROUTE] = endpoint.template.text
             raise RequestFailed(501, f"This gateway cannot serve {endpoint.method}: {endpoint.reason}.")
         request[ROUTE] = endpoint.rule.template.text
+        if (span := current()) is not None and span.is_recording:
+            span.rename(f"{endpoint.rule.http_method} {endpoint.rule.template.text}")
+            span.describe({"http.route": endpoint.rule.template.text})
         streaming = endpoint.method.server_streaming
         if endpoint.write_content is None:
             check_accepts_stream(request.headers) if streaming else headers.check_accepts_json(request.headers)

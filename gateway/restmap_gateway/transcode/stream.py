@@ -19,6 +19,7 @@ import structlog
 from aiohttp import web
 from google.protobuf.message import DecodeError, Message
 
+from programkit.tracing.rpc import outgoing
 from restmap_gateway.crossing.outward import ResponseHeaders, add_sent
 from restmap_gateway.errors import Overload, Overloaded, RequestFailed
 from restmap_gateway.json_map import dumps
@@ -207,14 +208,18 @@ class StreamingCalls:
         """Open the stream; it is interrupted when the gateway drains, and cancelled when the context exits."""
         method = call.endpoint.method
         request = method.request_class.SerializeToString(call.message)
-        async with self._upstream.stream(method.full_name, request, call.metadata, call.seconds) as stream:
-            self._open.add(stream)
-            if self._is_draining:
-                stream.interrupt()
-            try:
-                yield stream
-            finally:
-                self._open.discard(stream)
+        with outgoing(method.full_name) as sent:
+            metadata = sent.passed_on(call.metadata)
+            async with self._upstream.stream(method.full_name, request, metadata, call.seconds) as stream:
+                self._open.add(stream)
+                if self._is_draining:
+                    stream.interrupt()
+                try:
+                    yield stream
+                    code = await stream.code()
+                    sent.code = code.value[0], code.name
+                finally:
+                    self._open.discard(stream)
 
     async def _pass_on(
         self, call: UpstreamCall, stream: ServerStream, response: web.StreamResponse, layout: _Layout

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import grpc
 from google.protobuf.message import DecodeError
 
+from programkit.tracing.rpc import outgoing
 from restmap_gateway.crossing.outward import ResponseHeaders
 from restmap_gateway.errors import RequestFailed
 from restmap_gateway.json_map import dumps
@@ -56,17 +57,20 @@ class UnaryCalls:
         method = call.endpoint.method
         seconds = self._most_seconds if call.seconds is None else min(call.seconds, self._most_seconds)
         request = method.request_class.SerializeToString(call.message)
-        reply = await self._upstream.call(
-            method.full_name, request, call.metadata, seconds, repeatable=call.is_repeatable
-        )
+        with outgoing(method.full_name) as sent:
+            metadata = sent.passed_on(call.metadata)
+            reply = await self._upstream.call(
+                method.full_name, request, metadata, seconds, repeatable=call.is_repeatable
+            )
+            sent.code = reply.code.value[0], reply.code.name
         if reply.code is not grpc.StatusCode.OK:
             return self._failures.of_reply(reply, call.request_id, call.uncertainty)
         request_id = self._request_ids.of_server(reply.metadata, call.request_id)
         body, headers = self._content(call, reply.response)
         if method.mapping.empty_body:
             body, headers = b"", {}
-        sent = () if self._of_success is None else self._of_success.of(reply.metadata)
-        return HttpResponse(200, body, headers, request_id=request_id, sent=sent)
+        of_server = () if self._of_success is None else self._of_success.of(reply.metadata)
+        return HttpResponse(200, body, headers, request_id=request_id, sent=of_server)
 
     def _content(self, call: UpstreamCall, response: bytes) -> tuple[bytes, Mapping[str, str]]:
         """Return the body for a response message, and its headers."""

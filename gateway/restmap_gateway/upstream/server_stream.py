@@ -90,6 +90,10 @@ class ServerStream:
         """
         return await self._failure(error)
 
+    async def code(self) -> grpc.StatusCode:
+        """Return the status code of the call; CANCELLED if it has not ended, so that it will be cancelled."""
+        return await self._call.code() if self._call.done() else grpc.StatusCode.CANCELLED
+
     def interrupt(self) -> None:
         """End the current or the next read with 503: no more messages are passed on."""
         if not self._interrupted.done():

@@ -106,6 +106,17 @@ def providers(
     return Identity(found[0] if len(found) == 1 and found[0].challenge else Chain(found), states)
 
 
+def names(settings: Settings) -> list[str]:
+    """Return the names of the configured providers, in the order in which they are asked."""
+    configured = {
+        "proxy": settings.proxy_credentials,
+        "tokens": settings.tokens,
+        "keystone": settings.keystone_url,
+        "certificates": settings.client,
+    }
+    return [name for name, setting in configured.items() if setting]
+
+
 async def keystone_problem(settings: Settings) -> str:
     """Return why Keystone cannot be used with these settings, which must name one; empty if it can.
 

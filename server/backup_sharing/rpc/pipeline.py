@@ -27,6 +27,7 @@ from backup_sharing.rpc.reception import UnaryCall as UnaryCall
 from backup_sharing.timers import Timers
 from backup_sharing.usecases import policy
 from backup_sharing.usecases.sharing import Caller
+from programkit.tracing.spans import NO_TRACER, Tracer
 
 NO_LIMITS = Limits()
 
@@ -74,6 +75,8 @@ class Pipeline:
         turns: Turns | None = None,
         max_seconds: float = 30.0,
         observer: CallObserver | None = None,
+        tracer: Tracer = NO_TRACER,
+        slow_seconds: float = 0.0,
     ) -> None:
         """Check that each method has a permission in the policy.
 
@@ -87,6 +90,8 @@ class Pipeline:
             turns: queues for reads and changes; None: reads never wait.
             max_seconds: maximum seconds of a call, whatever its deadline.
             observer: receives measurements.
+            tracer: begins the span of each call.
+            slow_seconds: seconds from which a unary call is logged with its stages; 0: never.
 
         Raises:
             ValueError: a method has no entry in `policy.METHODS`.
@@ -95,7 +100,9 @@ class Pipeline:
         if unruled:
             raise ValueError(f"methods without a permission in the policy: {', '.join(unruled)}")
         self._methods = {method.name: (method, policy.METHODS[method.name]) for method in methods}
-        self.reception = Reception(identity, new_request_id, Limiter(limits, time.monotonic), gateways, observer)
+        self.reception = Reception(
+            identity, new_request_id, Limiter(limits, time.monotonic), gateways, observer, tracer, slow_seconds
+        )
         """Receives the calls; streaming calls use the same."""
         self._commit_margin = commit_margin
         self.turns = turns or turns_for(reads=2 * limits.calls, waiting_of_project=limits.calls)
@@ -131,7 +138,8 @@ class Pipeline:
                 request = known.request = parsed(method.request, call.request)
                 project_id = method.project_id(request) if method.project_id else None
                 policy.authorize(principal, permission, project_id)
-                caller = Caller(principal, known.request_id, deadline - margin, deadline - margin * _ANSWER_SHARE)
+                answer_by = deadline - margin * _ANSWER_SHARE
+                caller = Caller(principal, known.request_id, deadline - margin, answer_by, known.stages)
                 return await self._in_turn(method, caller, request, limit)
             finally:
                 limiter.leave_project(principal.project_id)
@@ -158,11 +166,16 @@ class Pipeline:
             finally:
                 if self.reception.observer is not None:
                     self.reception.observer.had_turn(time.perf_counter() - began)
+        if caller.stages is not None:
+            caller.stages.end("turn")
         try:
             if changes:
                 # From here on only the store knows whether a commit has begun, and the store keeps the deadline.
                 limit.lift()
             response = await method.handle(caller, request)
-            return response.SerializeToString()
+            serialized = response.SerializeToString()
+            if caller.stages is not None:
+                caller.stages.end("work")
+            return serialized
         finally:
             turns.leave(key, cost)

@@ -6,10 +6,11 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 
+import grpc
 import structlog
 from google.protobuf.message import DecodeError, Message
 
@@ -21,6 +22,10 @@ from backup_sharing.rpc.admission.limits import Limiter, client_of
 from backup_sharing.rpc.audit import About, outcome_of_call, shown
 from backup_sharing.rpc.status import Status
 from programkit.rate_limited_log import RateLimitedLog
+from programkit.stages import Stages
+from programkit.tracing import rpc
+from programkit.tracing.spans import NO_TRACER, Kind, Span, Tracer, inside
+from programkit.tracing.trace_context import TRACEPARENT, TRACESTATE
 from restmap.multiplexing.call_handler import Trailers
 from restmap.multiplexing.call_handler import UnaryCall as UnaryCall
 
@@ -34,6 +39,9 @@ _REQUEST_ID = re.compile(r"req-[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 FORWARDED_FOR = "x-forwarded-for"
 """Metadata key of the client's address, set by a gateway."""
+
+STAGES_OF_BATCH = frozenset({"waiting", "lock", "decision", "commit"})
+"""Stages that a change shares with the others of its batch, or in which it waits for them."""
 
 _LOOPBACK = ("127.0.0.1", "[::1]", "%5B::1%5D", "")
 
@@ -81,6 +89,8 @@ class Known:
     credentials: Credentials
     principal: Principal | None = None
     request: Message | None = None
+    stages: Stages = field(default_factory=Stages)
+    """The time that the stages of the call took."""
 
 
 class Reception:
@@ -93,6 +103,8 @@ class Reception:
         limiter: Limiter,
         gateways: GatewayPeers,
         observer: CallObserver | None = None,
+        tracer: Tracer = NO_TRACER,
+        slow_seconds: float = 0.0,
     ) -> None:
         """Create the reception of a server.
 
@@ -102,44 +114,74 @@ class Reception:
             limiter: limits beyond which calls are refused as overload.
             gateways: connections from gateways, whose metadata about clients is trusted.
             observer: receives measurements.
+            tracer: begins the span of each call.
+            slow_seconds: seconds from which a unary call is logged with its stages; 0: never.
         """
         self.observer = observer
         self.limiter = limiter
+        self._tracer = tracer
+        self._slow_seconds = slow_seconds
         self._identity = identity
         self._new_request_id = new_request_id
         self._gateways = gateways
         self._log = structlog.get_logger("server.call")
         self._log_of_strangers = RateLimitedLog("server.call", burst=100, per_second=20.0)
+        self._slow_log = RateLimitedLog("server.call", burst=20, per_second=1.0)
 
     async def carry_out(
-        self, call: UnaryCall, about: About | None, work: Callable[[Known], Awaitable[bytes]]
+        self,
+        call: UnaryCall,
+        about: About | None,
+        work: Callable[[Known], Awaitable[bytes]],
+        *,
+        may_be_slow: bool = False,
     ) -> PipelineResult:
-        """Carry out a call by ``work`` and log one line. Raises nothing except cancellation.
+        """Carry out a call by ``work`` in a span, and log one line. Raises nothing except cancellation.
 
         Args:
             call: the call.
             about: returns the objects that a request would change; None: the call is read-only.
             work: returns the response, or raises a failure.
+            may_be_slow: whether the call may take any time, such as a watch.
         """
-        began, observer = time.perf_counter(), self.observer
-        if observer is not None:
-            observer.began(call.method)
+        if self.observer is not None:
+            self.observer.began(call.method)
+        metadata = call.metadata
+        span = self._tracer.received(rpc.name_of(call.method), metadata.get(TRACEPARENT), metadata.get(TRACESTATE))
+        if span is None:
+            return await self._carry_out(call, about, work, None, may_be_slow=may_be_slow)
+        with inside(span):
+            return await self._carry_out(call, about, work, span, may_be_slow=may_be_slow)
+
+    async def _carry_out(
+        self,
+        call: UnaryCall,
+        about: About | None,
+        work: Callable[[Known], Awaitable[bytes]],
+        span: Span | None,
+        *,
+        may_be_slow: bool,
+    ) -> PipelineResult:
         known = self._known(call)
-        outcome = "CANCELLED"
+        outcome = grpc.StatusCode.CANCELLED
         failed: Status | None = None
         try:
             answer = await self._answered(known, work)
             failed = answer.status
-            outcome = failed.code.name if failed else "OK"
+            outcome = failed.code if failed else grpc.StatusCode.OK
             return answer
         finally:
             reason = failed.reason if failed else None
-            seconds = time.perf_counter() - began
-            if observer is not None:
-                observer.ended(call.method, outcome, reason or "", seconds)
-            milliseconds = round(seconds * 1000, 2)
-            audited = outcome_of_call(about, outcome, reason or "", known.request)
-            self._write(known, "call", code=outcome, reason=reason, ms=milliseconds, **audited)
+            ended = time.perf_counter()
+            seconds = ended - known.stages.began
+            if self.observer is not None:
+                self.observer.ended(call.method, outcome.name, reason or "", seconds)
+            audited = outcome_of_call(about, outcome.name, reason or "", known.request)
+            self._write(known, "call", code=outcome.name, reason=reason, ms=round(seconds * 1000, 2), **audited)
+            if self._slow_seconds and seconds >= self._slow_seconds and not may_be_slow:
+                self._log_slow(known, outcome.name, ended)
+            if span is not None:
+                _end(span, known, outcome)
 
     def refused(self, method: str, refusal: Status) -> None:
         """Count a call that was refused before it began: there is no log line of it."""
@@ -153,7 +195,6 @@ class Reception:
 
     async def principal(self, known: Known) -> Principal:
         """Identify the caller; see `IdentityProvider.identify` for the failures."""
-        began = time.perf_counter()
         try:
             known.principal = principal = await self._identity.identify(known.credentials)
         except (TokenInvalid, ProxyRequired):
@@ -161,8 +202,9 @@ class Reception:
             self.limiter.identity_failed(known.credentials.client)
             raise
         finally:
+            seconds = known.stages.end("identity")
             if self.observer is not None:
-                self.observer.identified(time.perf_counter() - began)
+                self.observer.identified(seconds)
         return principal
 
     def _known(self, call: UnaryCall) -> Known:
@@ -200,6 +242,17 @@ class Reception:
             self._log.exception("defect", method=known.call.method, request_id=request_id)
         return PipelineResult(b"", failed, [*trailers, ("grpc-status-details-bin", failed.details)])
 
+    def _log_slow(self, known: Known, code: str, ended: float) -> None:
+        self._slow_log.warning(
+            "slow call",
+            method=known.call.method,
+            code=code,
+            ms=round((ended - known.stages.began) * 1000, 2),
+            stages_ms=known.stages.milliseconds(ended),
+            batch_size=known.stages.batch.size if known.stages.batch else None,
+            request_id=known.request_id,
+        )
+
     def _write(self, known: Known, event: str, **values: object) -> None:
         call, principal = known.call, known.principal
         # A log line is several times as large as a call, so unknown callers could fill the disk.
@@ -215,6 +268,20 @@ class Reception:
             peer=call.peer.address,
             **({"client_request_id": known.client_request_id} if known.client_request_id else {}),
         )
+
+
+def _end(span: Span, known: Known, outcome: grpc.StatusCode) -> None:
+    """End the span of a call, with a span for each of its stages."""
+    if span.is_recording:
+        for stage in known.stages.all():
+            part = span.child(stage.name, Kind.INTERNAL, stage.began)
+            if known.stages.batch is not None and stage.name in STAGES_OF_BATCH:
+                number, size = known.stages.batch
+                part.describe({"batch.number": number, "batch.size": size})
+            part.end(stage.ended)
+        span.describe({"request.id": known.request_id})
+        rpc.describe(span, known.call.method, outcome.value[0], outcome.name, is_server=True)
+    span.end()
 
 
 @lru_cache(maxsize=1024)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, TypeAlias
 
 from backup_sharing.errors import Failure
 from backup_sharing.model import Backup, Micros
+from programkit.stages import Stages
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class Cause:
     answer_by: float | None = None
     """Reading of ``time.monotonic()`` by which the caller must get a result, `OutcomeUnknown` if nothing else is known;
     None: the store sets the limit."""
+    stages: Stages | None = field(default=None, compare=False, repr=False)
+    """Receives the stages of the change; None: nobody needs them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,16 @@ class BatchedStore:
         """Names of the migrations that the database lacks; None: the database could not be looked at yet."""
         return self._readiness.missing
 
+    @property
+    def engine(self) -> tuple[str, str]:
+        """Name of the engine, and its version, which is empty before it is known."""
+        return self._engine.name, self._engine.version
+
+    @property
+    def ready(self) -> asyncio.Event:
+        """Set once calls are served; until then, every call raises `Unavailable`."""
+        return self._readiness.ready
+
     def hint_to(self, committed: Callable[[], None]) -> None:
         """Call ``committed`` soon after each commit of this store; it must be quick and raise nothing."""
         self._committed = committed

@@ -127,6 +127,16 @@ class Engine(Protocol):
         ...
 
     @property
+    def name(self) -> str:
+        """Name of the engine, ``sqlite`` or ``postgresql``."""
+        ...
+
+    @property
+    def version(self) -> str:
+        """Version of the library or of the database server; empty before it is known."""
+        ...
+
+    @property
     def writers(self) -> int:
         """Maximum number of concurrent commits of batches."""
         ...

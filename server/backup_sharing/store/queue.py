@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 import time
 from collections import deque
@@ -12,9 +13,10 @@ from typing import Final
 from backup_sharing.errors import Overloaded, Unavailable
 from backup_sharing.model import Sharing
 from backup_sharing.rules.commands import Command
-from backup_sharing.store.change import Change
+from backup_sharing.store.change import BatchTimes, Change
 from backup_sharing.store.observing.observer import StoreObserver
 from backup_sharing.store.waiter import Waiters
+from programkit.stages import Batch
 
 _RETRY_AFTER: Final = (0.001, 0.05)
 """Seconds before blocked changes are retried: the first time, and the maximum."""
@@ -52,6 +54,7 @@ class ChangeQueue:
         self._changed = asyncio.Event()
         self._enough = asyncio.Event()
         """Set when the expected number of changes waits."""
+        self._numbers = itertools.count(1)
         self._stopped = False
 
     @property
@@ -78,10 +81,15 @@ class ChangeQueue:
         self._changed.set()
         if len(self._waiting) >= self._expected:
             self._enough.set()
+        stages = command.cause.stages
+        if stages is not None:
+            stages.end("checks")
         try:
             return await change.answered
         finally:
             change.leave()
+            if stages is not None and change.times is not None:
+                change.times.add_to(stages)
 
     async def take(self) -> Sequence[Change]:
         """Wait for changes and take a batch; return nothing once the queue is stopped and all begun changes are done.
@@ -98,6 +106,9 @@ class ChangeQueue:
                 if self._observer is not None:
                     now = time.monotonic()
                     self._observer.taken(now - change.since for change in batch if not change.pause)
+                times = BatchTimes(Batch(next(self._numbers), len(batch)))
+                for change in batch:
+                    change.times = times
                 return batch
             self._changed.clear()
             if not self._stopped or self._aside:

@@ -30,6 +30,8 @@ class Readiness:
         self._look = look
         self._refusal: str | None = None
         self._logged: object = None
+        self.ready = asyncio.Event()
+        """Set once the database is ready for the first time."""
         self._watching: asyncio.Task[None] | None = None
         self.missing: Sequence[str] | None = None
         """Names of the migrations that the database lacks; None: the database was not looked at yet."""
@@ -80,6 +82,8 @@ class Readiness:
     def _found(self, pending: Sequence[str]) -> None:
         self.missing = pending
         self._refusal = _NOT_MIGRATED if pending else None
+        if not pending:
+            self.ready.set()
         if pending and self._is_new(pending):
             names = ", ".join(pending)
             _log.warning("the database needs migrations; until then no call is served: %s", names)

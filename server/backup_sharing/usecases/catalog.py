@@ -80,6 +80,7 @@ class Catalog:
             self.clock(),
             caller.commit_by,
             caller.answer_by,
+            caller.stages,
         )
 
 

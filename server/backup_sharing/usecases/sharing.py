@@ -13,6 +13,7 @@ from backup_sharing.rules.ends import wrong_end
 from backup_sharing.store.interface import Position, SharingFilter, SharingOrder, SharingQuery, Slice, SortKey, Store
 from backup_sharing.usecases import page_token
 from backup_sharing.usecases.checks import ID_LENGTH, Checks
+from programkit.stages import Stages
 
 SORT_KEYS = {
     "created_at": SortKey.CREATED_AT,
@@ -60,6 +61,8 @@ class Caller:
     """Value of ``time.monotonic()`` after which no commit may begin; None: no limit."""
     answer_by: float | None = None
     """Value of ``time.monotonic()`` by which a call whose commit has begun must return; None: no limit."""
+    stages: Stages | None = field(default=None, compare=False, repr=False)
+    """Receives the stages of the call; None: nobody needs them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +238,7 @@ class Sharings:
             self.clock(),
             caller.commit_by,
             caller.answer_by,
+            caller.stages,
         )
 
     def _checked(self, request: ShareRequest, late: Violation | None) -> tuple[Recipients, str | None]:

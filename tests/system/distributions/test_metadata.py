@@ -122,6 +122,12 @@ GOOGLE = {
     "google.api": "googleapis-common-protos",
     "google.rpc": "googleapis-common-protos",
 }
+OPENTELEMETRY = {
+    "opentelemetry.sdk": "opentelemetry-sdk",
+    "opentelemetry.exporter.otlp.proto.grpc": "opentelemetry-exporter-otlp-proto-grpc",
+    "opentelemetry.exporter.otlp.proto.http": "opentelemetry-exporter-otlp-proto-http",
+}
+"""Packages in the namespace of the API, ``opentelemetry``."""
 PART_OF = {"psycopg-pool": "psycopg", "pydantic-core": "pydantic"}
 """Packages that another package installs in the matching release."""
 
@@ -140,10 +146,16 @@ def test_each_requires_what_it_imports_and_nothing_else(root: Path) -> None:
             continue
         if top == "google":
             needed.add(GOOGLE[".".join(module.split(".")[:2])])
+        elif top == "opentelemetry":
+            needed.add(
+                next((OPENTELEMETRY[one] for one in OPENTELEMETRY if module.startswith(one)), "opentelemetry-api")
+            )
         else:
             found = OURS.get(top) or installed[top][0].lower().replace("_", "-")
             needed.add(PART_OF.get(found, found))
-    assert required(root, "commands") - NOT_IMPORTED.get(name, set()) == needed - {name} - NOT_IMPORTED.get(name, set())
+    assert required(root, "commands", "otel") - NOT_IMPORTED.get(name, set()) == needed - {name} - NOT_IMPORTED.get(
+        name, set()
+    )
 
 
 def test_the_commands_that_the_service_adds_are_there() -> None:

@@ -103,7 +103,8 @@ class Streams:
             begin: called before the first message, once the call is accepted.
             send: sends a message.
         """
-        return await self.reception.carry_out(call, None, partial(self._stream, method, begin, send))
+        work = partial(self._stream, method, begin, send)
+        return await self.reception.carry_out(call, None, work, may_be_slow=True)
 
     async def _stream(
         self, method: StreamMethod, begin: Callable[[], Awaitable[None]], send: Send, known: Known

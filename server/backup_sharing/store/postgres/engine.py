@@ -60,6 +60,7 @@ class PostgresEngine:
     """A `backup_sharing.store.engine.Engine` on the database of a URL."""
 
     reads: Reads = reads
+    name: str = "postgresql"
 
     def __init__(
         self,
@@ -88,6 +89,7 @@ class PostgresEngine:
         conninfo = connection_string(url)
         self._url = url
         self._known = known
+        self.version = ""
         self._now: Callable[[], Micros | None] = clock or (lambda: None)
         self.patience = patience
         self.writers = write_connections
@@ -119,12 +121,15 @@ class PostgresEngine:
         Raises UnusableDatabase if the database cannot be used, or was made by a newer version of this program;
         UnreachableDatabase if no server responds.
         """
-        status = await asyncio.to_thread(prepare, self._url, known=self._known)
+        status = await asyncio.to_thread(prepare, self._url, known=self._known, seen=self._note_version)
         if not self._is_pool_open:
             await self._pool.open()
             self._is_pool_open = True
         # A database that was empty has all migrations by now.
         return [] if status.is_empty else status.pending
+
+    def _note_version(self, version: str) -> None:
+        self.version = version
 
     async def commit(self, batch: Sequence[Change]) -> Sequence[Change]:
         """Make changes on an idle writer, and settle them; return the changes whose backups others have locked."""

@@ -48,12 +48,21 @@ APPLIED: Final = "SELECT name FROM schema_migrations"
 _Session = psycopg.Connection[tuple[object, ...]]
 
 
-def prepare(url: str, *, known: Sequence[Migration] = MIGRATIONS) -> SchemaStatus:
+def prepare(
+    url: str, *, known: Sequence[Migration] = MIGRATIONS, seen: Callable[[str], None] | None = None
+) -> SchemaStatus:
     """Create the tables of a database without tables; older tables stay unchanged: see `migrate`.
 
+    ``seen``: called with the version of the database server.
     Raises UnusableDatabase; `UnreachableDatabase` if the cause may be temporary.
     """
-    status = look(url, known=known)
+
+    def look_at(session: _Session) -> SchemaStatus:
+        if seen is not None:
+            seen(session.info.parameter_status("server_version") or "")
+        return schema_status(_applied(session), known)
+
+    status = _worked_on(url, look_at, _LOOK_WITHIN)
     if status.unknown:
         raise _newer(url, status)
     if not status.is_empty:

@@ -18,7 +18,7 @@ from backup_sharing.model import Micros
 from backup_sharing.rules.commands import Share
 from backup_sharing.rules.decisions import decide_all, needs_of
 from backup_sharing.rules.outcome import Outcome
-from backup_sharing.store.change import Change
+from backup_sharing.store.change import Change, times_of
 from backup_sharing.store.observing.observer import StoreObserver
 from backup_sharing.store.postgres.changes import Known, write
 from backup_sharing.store.postgres.connection import Connection
@@ -117,6 +117,7 @@ class Writer:
             connection = await self._session.opened(lambda: not _all_given_up(batch))
             if connection is None:
                 return
+            times_of(batch).locked = time.perf_counter()
             try:
                 if await self._transaction(connection, wanted):
                     return
@@ -209,11 +210,14 @@ class Writer:
         """Commit a transaction that began at ``began``; return False if it is not committed and can be made again."""
         if any(change.is_given_up for change in batch) or not claim(batch):
             return False
+        times = times_of(batch)
+        times.decided = time.perf_counter()
         mark, seconds = str(uuid.uuid4()), min(change.late_at for change in batch) - began
         unmarked = self._marks if len(self._marks) >= _MARKS_KEPT else []
         begins = time.monotonic()
         try:
             committed = await self._session.is_committed(connection, lambda: write(mark, unmarked, seconds))
+            times.committed = time.perf_counter()
         except FAULTS:
             _reopen(batch)
             raise

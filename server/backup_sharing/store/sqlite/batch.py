@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from backup_sharing.errors import OutcomeUnknown, Unavailable
 from backup_sharing.model import Micros
 from backup_sharing.rules.outcome import Failed, Outcome, Succeeded
-from backup_sharing.store.change import Change
+from backup_sharing.store.change import Change, times_of
 from backup_sharing.store.sqlite.changes import make
 from backup_sharing.store.sqlite.commit import Commits, CommitUnknown
 from backup_sharing.store.sqlite.connection import failure_of, is_failed_sync, lock_to_write, log_fault
@@ -58,6 +58,7 @@ class _Batch:
         self._commits = commits
         self._clock = clock
         self._waiting = list(changes)
+        self._times = times_of(changes)
         self.outcomes: dict[Change, Outcome] = {}
 
     def run(self, give_up_at: float) -> None:
@@ -67,11 +68,14 @@ class _Batch:
         while self._keep_wanted():
             if not lock_to_write(self._connection, give_up_at):
                 continue
+            self._times.locked = time.perf_counter()
             outcomes = self._make_separately() if separately else self._make_together()
+            self._times.decided = time.perf_counter()
             if outcomes is None:
                 separately = True
             elif not any(change.is_given_up for change in outcomes) and _are_claimed(outcomes):
                 self._finish(outcomes)
+                self._times.committed = time.perf_counter()
                 return
             self._roll_back()
 

@@ -40,6 +40,8 @@ class SqliteEngine:
 
     reads: Reads = reads
     writers = 1
+    name: str = "sqlite"
+    version: str = sqlite3.sqlite_version
 
     def __init__(
         self,

@@ -67,4 +67,5 @@ async def test_streams_of_every_ending_leave_nothing_odd_in_the_log(
     gateway.signal(signal.SIGTERM)
     assert await asyncio.to_thread(gateway.wait) == 0
     lines = [json.loads(line) for line in gateway.printed.splitlines()]
-    assert {line["event"] for line in lines} == {"serving", "server", "request", "stream failed", "draining"}
+    events = {"serving", "server", "request", "stream failed", "draining", "stopped"}
+    assert {line["event"] for line in lines} == events
