@@ -136,7 +136,7 @@ def test_modules_of_traces_are_imported_only_inside_functions(name: str) -> None
     assert not at_start & set(TRACES)
 
 
-RECORDS_TRACES = ("rpc", "app")
+RECORDS_TRACES = ("rpc", "app", "running")
 
 
 @pytest.mark.parametrize("name", SERVER)

@@ -44,7 +44,7 @@ EXPANDED = {
 }
 """Fields that the code takes from elsewhere, so that they are not in the call of the log."""
 
-PASSES_ON = {"event", "values"}
+PASSES_ON = {"event", "values", "self._event"}
 """Arguments of functions that log what they are given."""
 
 
@@ -63,7 +63,11 @@ def logging_calls(path: Path) -> Iterator[Logged]:
     source = path.read_text(encoding="utf-8")
     of_library = "_log = logging.getLogger(__name__)" in source
     for node in ast.walk(ast.parse(source)):
-        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute) or not node.args:
+        if not isinstance(node, ast.Call) or not node.args:
+            continue
+        if any(keyword.arg == "unusable" for keyword in node.keywords):
+            yield from lines_of_files(node)
+        if not isinstance(node.func, ast.Attribute):
             continue
         level, owner, said = node.func.attr, ast.unparse(node.func.value), node.args[0]
         if owner == "self" and level == "_write" and len(node.args) == 2:
@@ -76,6 +80,15 @@ def logging_calls(path: Path) -> Iterator[Logged]:
             yield Logged(str(said.value), LEVELS.get(level, level), fields, is_sentence)
         else:
             assert ast.unparse(said) in PASSES_ON, f"{path}: {ast.unparse(node)}"
+
+
+def lines_of_files(node: ast.Call) -> Iterator[Logged]:
+    """Return what `programkit.watched_files.WatchedFiles` logs with the event that it is given."""
+    event = ast.literal_eval(node.args[1])
+    given = [keyword.value for keyword in node.keywords if keyword.arg == "logged"]
+    keys = {str(ast.literal_eval(key)) for one in given if isinstance(one, ast.Dict) for key in one.keys if key}
+    yield Logged(event, "info", frozenset(keys or {"files"}), is_sentence=False)
+    yield Logged(event, "error", frozenset({"problem"}), is_sentence=False)
 
 
 CODE = [

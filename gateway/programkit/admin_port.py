@@ -160,7 +160,7 @@ class AdminPort:
     def _failure(self, status: int, exc: BaseException | None) -> web.StreamResponse:
         """Return the response to a request that is not HTTP, or whose page failed."""
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            self._log.warning("admin page failed", exception=type(exc).__name__, message=str(exc)[:500])
+            self._log.warning("admin page failed", exc_info=exc)
             response = _json(500, {"error": "The page failed because of a defect; the log has the cause."})
         else:
             response = _json(400, {"error": "The request is not well-formed HTTP, or too large."})

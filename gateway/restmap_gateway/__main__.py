@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from programkit.hangups import hold_hangups
+from programkit.process.hangups import hold_hangups
 from restmap_gateway.program import RESTMAP_GATEWAY, Program
 
 

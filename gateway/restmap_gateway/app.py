@@ -15,11 +15,11 @@ from prometheus_client import CollectorRegistry
 
 from programkit.admin_http.readyz import Check, Condition, Readyz
 from programkit.admin_port import open_admin_port
-from programkit.garbage import collect_rarely
-from programkit.lifetime import Lifetime
 from programkit.logs import complaints_of
+from programkit.process.garbage import collect_rarely
+from programkit.process.lifetime import Lifetime
+from programkit.process.reloads import Reload, in_place
 from programkit.rate_limited_log import RateLimitedLog
-from programkit.reloads import Reload, in_place
 from programkit.tracing.setup import begin_tracing
 from programkit.tracing.spans import Tracer
 from programkit.version import version_of

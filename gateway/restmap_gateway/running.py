@@ -9,11 +9,11 @@ import structlog
 from programkit import logs
 from programkit.admin_port import CannotServeAdmin
 from programkit.certificates import CannotUseTls
-from programkit.lifetime import Lifetime
-from programkit.reloads import LogLevel
-from programkit.scheduling import run, schedule_as_batch
+from programkit.process.lifetime import Lifetime
+from programkit.process.reloads import LogLevel
+from programkit.process.scheduling import run, schedule_as_batch
+from programkit.process.supervisor import Supervisor
 from programkit.settings import warn_of_misspelt_variables
-from programkit.supervisor import Supervisor
 from programkit.tracing.setup import CannotTrace
 from restmap_gateway import app, config
 from restmap_gateway.program import Program

@@ -56,10 +56,10 @@ from backup_sharing.usecases.watching.feed import Feed
 from backup_sharing.usecases.watching.watches import Watches
 from programkit.admin_http.readyz import Readyz
 from programkit.admin_port import open_admin_port
-from programkit.garbage import collect_rarely
-from programkit.lifetime import Lifetime
-from programkit.reloads import in_place
-from programkit.scheduling import report_refused
+from programkit.process.garbage import collect_rarely
+from programkit.process.lifetime import Lifetime
+from programkit.process.reloads import in_place
+from programkit.process.scheduling import report_refused
 from programkit.tracing.setup import begin_tracing
 from programkit.tracing.spans import Tracer
 from programkit.version import version_of

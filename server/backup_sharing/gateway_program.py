@@ -38,7 +38,7 @@ def checks(arguments: Sequence[str], seconds: float) -> Mapping[str, Check]:
         CannotReload: the settings are invalid.
     """
     # The gateway's program does not need these when it starts.
-    from programkit.reloads import loaded
+    from programkit.process.reloads import loaded
     from restmap_gateway import config, doctor
 
     return doctor.checks(loaded(lambda: config.load(arguments, PROGRAM)), seconds)

@@ -15,12 +15,12 @@ from backup_sharing.listening import CannotListen
 from backup_sharing.store.unusable import UnusableDatabase
 from programkit.admin_port import CannotServeAdmin
 from programkit.certificates import CannotUseTls
-from programkit.lifetime import Lifetime
 from programkit.logs import Lines
-from programkit.reloads import LogLevel
-from programkit.scheduling import run, schedule_as_batch
+from programkit.process.lifetime import Lifetime
+from programkit.process.reloads import LogLevel
+from programkit.process.scheduling import run, schedule_as_batch
+from programkit.process.supervisor import Supervisor
 from programkit.settings import warn_of_misspelt_variables
-from programkit.supervisor import Supervisor
 from programkit.tracing.setup import CannotTrace
 
 _CANNOT_START = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from backup_sharing.identity.configured import Identity, providers
 from backup_sharing.identity.interface import Credentials
 from backup_sharing.identity.state import ProviderState
 from backup_sharing.identity.static import add_token
+from backup_sharing.identity.token_file.watching import TokenFile
 from tests.identity.keystone_stub import KeystoneStub, answering
 
 PROJECT = "c13f5220dc1949b0b741ea81a7cd5554"
@@ -29,7 +31,7 @@ def configured(stub: KeystoneStub, folder: Path, cleanups: AsyncExitStack) -> Id
         keystone_project="service",
         keystone_password_file=folder / "password",
     )
-    return providers(settings, cleanups)
+    return providers(settings, TokenFile(folder / "tokens.json", time.time), cleanups)
 
 
 def states(identity: Identity) -> list[ProviderState]:

@@ -12,8 +12,8 @@ import structlog
 from pydantic_settings import SettingsConfigDict
 
 from programkit import logs, settings
-from programkit.lifetime import Lifetime
-from programkit.reloads import CannotReload, LogLevel, Reloads, in_place
+from programkit.process.lifetime import Lifetime
+from programkit.process.reloads import CannotReload, LogLevel, Reloads, in_place
 
 PATIENCE = 30.0
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 import structlog
 
-from programkit.scheduling import run, schedule_as_batch
+from programkit.process.scheduling import run, schedule_as_batch
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="scheduling policies are of Linux")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from programkit.supervisor import Supervisor
+from programkit.process.supervisor import Supervisor
 
 PID = os.getpid()
 PATIENCE = 30.0

@@ -70,7 +70,7 @@ class Readyz:
             starting = Condition(ok=False, reason="The program starts.")
             return False, {"status": "starting", "checks": [starting.document("starting", verbose=verbose)]}
         checks = self._checks or {}
-        found = dict(zip(checks, await asyncio.gather(*map(self._result, checks.values())), strict=True))
+        found = dict(zip(checks, await asyncio.gather(*map(self._result, checks, checks.values())), strict=True))
         found["draining"] = Condition(ok=True)
         if self._is_draining:
             found["draining"] = Condition(ok=False, reason="The program is about to stop.")
@@ -78,12 +78,12 @@ class Readyz:
         status = "draining" if self._is_draining else "ready" if is_ready else "not ready"
         return is_ready, {"status": status, "checks": [one.document(it, verbose=verbose) for it, one in found.items()]}
 
-    async def _result(self, check: Check) -> Condition:
+    async def _result(self, name: str, check: Check) -> Condition:
         try:
             async with asyncio.timeout(_CHECK_SECONDS):
                 return await check()
         except TimeoutError:
             return Condition(ok=False, reason=f"The check had no result within {_CHECK_SECONDS:g} seconds.")
         except Exception as error:  # noqa: BLE001 - a defect of one check must not hide the others
-            self._log.warning("a check failed", exception=type(error).__name__, message=str(error)[:500])
+            self._log.warning("a check failed", check=name, exc_info=error)
             return Condition(ok=False, reason="The check failed because of a defect; the log has the cause.")

@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from programkit.process.scheduling import report_refused
 from programkit.rate_limited_log import RateLimitedLog
-from programkit.scheduling import report_refused
 
 _MOST_BY_DEFAULT: Final = 10_000
 _RESERVE: Final = 64

@@ -50,7 +50,8 @@ class CallMetrics:
         self._reasons = frozenset(reasons)
         self._methods = {name: _Method(kind, *name[1:].rsplit("/", 1)) for name, kind in methods.items()}
         for known in self._methods.values():
-            known.handled["OK", ""] = 0  # so that a rate exists before the first call
+            # So that a rate exists before the first call, and an increase from the first defect on.
+            known.handled["OK", ""] = known.handled["INTERNAL", ""] = 0
         self._unknown = _Method(UNKNOWN, UNKNOWN, UNKNOWN)
         self._identity, self._turn = Tally(), Tally()
         self.commit_wait, self.decision, self.commit = Tally(), Tally(), Tally()

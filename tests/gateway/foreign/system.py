@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import grpc
 
-from programkit.lifetime import Lifetime
+from programkit.process.lifetime import Lifetime
 from restmap_gateway import app
 from restmap_gateway.config import Settings
 from tests.support.ports import free_address

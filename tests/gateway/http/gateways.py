@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from programkit.lifetime import Lifetime
+from programkit.process.lifetime import Lifetime
 from restmap_gateway import app
 from restmap_gateway.config import Settings
 from restmap_gateway.upstream.resolver import LookUp, look_up

@@ -23,7 +23,7 @@ from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2 import backup_sharing_pb2_grpc
 from programkit.admin_http.readyz import Condition
 from programkit.admin_port import CannotServeAdmin
-from programkit.lifetime import Lifetime
+from programkit.process.lifetime import Lifetime
 from tests.server.identities import GIVER
 from tests.support.certificates import Certificates
 from tests.support.ports import free_address

@@ -28,7 +28,7 @@ from backup_sharing.identity.token_file.last_use import read_last_use
 from backup_sharing.store.unusable import UnusableDatabase
 from backupsharing.v2 import backup_sharing_pb2 as pb
 from backupsharing.v2 import backup_sharing_pb2_grpc
-from programkit.lifetime import Lifetime
+from programkit.process.lifetime import Lifetime
 from tests.server.failure_details import failure_details_of
 from tests.server.identities import GIVER
 

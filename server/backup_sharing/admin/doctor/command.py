@@ -12,7 +12,7 @@ import click
 from backup_sharing import config, gateway_program
 from backup_sharing.admin.doctor import server
 from programkit.doctor.findings import Check, Finding, State, examine, failed, worst
-from programkit.reloads import CannotReload, loaded
+from programkit.process.reloads import CannotReload, loaded
 
 
 @click.command(context_settings={"ignore_unknown_options": True})

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from programkit.scheduling import report_refused
+from programkit.process.scheduling import report_refused
 
 _SHORTEST: Final = 0.05
 """Minimum seconds between two signs of life."""

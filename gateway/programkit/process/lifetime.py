@@ -11,8 +11,8 @@ import time
 from contextlib import suppress
 from typing import Final
 
-from programkit.reloads import Reloads
-from programkit.supervisor import Supervisor
+from programkit.process.reloads import Reloads
+from programkit.process.supervisor import Supervisor
 
 RELOAD_PAUSE: Final = 1.0
 """Minimum seconds between two reloads. Signals in between cause one reload at the end of the pause."""
