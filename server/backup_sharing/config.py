@@ -335,6 +335,12 @@ class Settings(ProgramSettings):
     drain_timeout: Seconds = Field(
         10.0, ge=0, description="seconds for calls in progress to finish when the server stops"
     )
+    stop_on_stdin_close: bool = Field(
+        False, description="drain when standard input closes, so that the server does not outlive its parent"
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], Subject("Log and traces")] = Field(
+        "info", description="minimum level to log"
+    )
     slow_call: Seconds = Field(
         1.0,
         ge=0,
@@ -344,12 +350,6 @@ class Settings(ProgramSettings):
         False,
         description="send traces by OpenTelemetry, as the environment variables OTEL_... say; also on if"
         " OTEL_TRACES_EXPORTER is set; needs the extra [otel]",
-    )
-    stop_on_stdin_close: bool = Field(
-        False, description="drain when standard input closes, so that the server does not outlive its parent"
-    )
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], Subject("Log")] = Field(
-        "info", description="minimum level to log"
     )
 
     @classmethod
