@@ -22,7 +22,7 @@ from backupsharing.client import (
 )
 from backupsharing.client.calls import PAGE_SIZE
 from backupsharing.commands import documented
-from backupsharing.commands.interrupting import echo, interruptible
+from backupsharing.commands.interrupting import echo, interruptible, wait_for_reader
 from backupsharing.commands.options import Command, not_empty, with_client
 from backupsharing.commands.paging import first
 from backupsharing.commands.text import fits, flowed, moment, table, terminal_columns, visible
@@ -143,7 +143,7 @@ class _Printing:
 
     def __init__(self, shape: Literal["text", "json"], cursor: str | None) -> None:
         self.cursor = cursor
-        """Place up to which all events are printed. The watch may be one event ahead: Ctrl-C ends a blocked write."""
+        """Place up to which all events are printed. The watch may be one event ahead, if the output is blocked."""
         self._shape = shape
         self._is_lost = False
 
@@ -154,7 +154,9 @@ class _Printing:
             echo("Watching; Ctrl-C ends it.", err=True)
         async for event in watching:
             self._connected()
-            echo(documented.event(event) if self._shape == "json" else _line(event, terminal_columns()))
+            line = documented.event(event) if self._shape == "json" else _line(event, terminal_columns())
+            wait_for_reader()
+            click.echo(line)
             self.cursor = watching.cursor
 
     def checkpoint(self, cursor: str) -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import select
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -45,6 +47,21 @@ def echo(text: object, *, err: bool = False) -> None:
     """
     with _raising():
         click.echo(text, err=err)
+
+
+def wait_for_reader() -> None:
+    """Wait until standard output accepts a line: a pipe may be full. Ctrl-C ends the wait.
+
+    A line that is then written by `click.echo` is written whole, or not at all after Ctrl-C.
+
+    Raises:
+        asyncio.CancelledError, KeyboardInterrupt: as for `echo`.
+    """
+    with _raising():
+        try:
+            select.select((), (sys.stdout.fileno(),), ())
+        except (AttributeError, OSError, ValueError):
+            return  # no file, or one for which there is no waiting
 
 
 @contextmanager
