@@ -8,6 +8,7 @@ import socket
 
 import pytest
 
+from tests.support.programs import PATIENCE
 from tests.support.tcp import Serve, serving
 
 
@@ -43,5 +44,6 @@ async def test_no_connection_outlives_its_server(turns: int, serve: Serve) -> No
         for _ in range(turns):
             await asyncio.sleep(0)
     with client:
-        assert await is_closed(client)
+        async with asyncio.timeout(PATIENCE):
+            assert await is_closed(client)
     gc.collect()  # an unclosed connection is a warning, and so fails the test
