@@ -43,7 +43,7 @@ from backupsharing.v2.backup_sharing_pb2 import (
 from backupsharing.v2.sharing_pb2 import Sharing, SharingDetail
 from tests.client.streams import Streams, event, fails
 from tests.support.ports import free_address
-from tests.support.programs import PATIENCE, ROOT, environment
+from tests.support.programs import PATIENCE, ROOT, environment, obeying_ctrl_c
 from tests.support.stub_server import StubServer
 
 BACKUP, GIVER, RECIPIENT = "066b1e37-9305-4057-97e5-2e99b21fc71d", "c" * 32, "7" * 32
@@ -204,9 +204,11 @@ def watching(stub: StubServer, *arguments: str) -> Iterator[subprocess.Popen[str
     """Run the command; kill it at the end of the context if it still runs."""
     command = [sys.executable, "-m", "backupsharing.commands.program", "watch", *arguments, "--server", stub.address]
     unset = {name: value for name, value in environment().items() if not name.startswith("OS_")}
-    with subprocess.Popen(
-        command, cwd=ROOT, env=unset, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    with obeying_ctrl_c():
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=unset, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+    with process:
         try:
             yield process
         finally:

@@ -7,7 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -29,6 +30,19 @@ def environment(root: Path = ROOT) -> dict[str, str]:
     prefixes = ("BACKUP_SHARING_", "RESTMAP_GATEWAY_")
     ours = {name: value for name, value in os.environ.items() if not name.startswith(prefixes)}
     return {**ours, "PYTHONPATH": os.pathsep.join(str(root / folder) for folder in SOURCES)}
+
+
+@contextmanager
+def obeying_ctrl_c() -> Iterator[None]:
+    """Let SIGINT raise KeyboardInterrupt, in this process and in programs that are started in the context.
+
+    A shell makes its background jobs and their children ignore SIGINT.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Program:

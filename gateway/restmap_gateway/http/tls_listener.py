@@ -84,9 +84,10 @@ class TlsListener:
                 self._pause(listening)
                 return
             accepted.setblocking(False)
-            handshake = _Handshake(accepted, self._shake_hands)
+            handshake = _Handshake(accepted)
             if self._connections.opened(handshake, str(address[0])):
-                handshake.begin()
+                self._handshakes.add(handshake)
+                handshake.begin(self._shake_hands(handshake), self._ended)
             else:
                 accepted.close()
 
@@ -101,7 +102,7 @@ class TlsListener:
             asyncio.get_running_loop().add_reader(listening, self._accept, listening)
 
     async def _shake_hands(self, handshake: _Handshake) -> None:
-        self._handshakes.add(handshake)
+        handshake.has_begun = True
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: self._succeeding(handshake),
@@ -112,9 +113,16 @@ class TlsListener:
             )
         except OSError:
             handshake.socket.close()  # TLS errors and timeouts are OSErrors too
-        finally:
-            self._handshakes.discard(handshake)
-            self._connections.closed(handshake)
+        except Exception:
+            handshake.socket.close()  # asyncio does not, if there is no transport yet
+            raise
+
+    def _ended(self, handshake: _Handshake) -> None:
+        # Not in `_shake_hands`: a task that is cancelled before its first step runs no line of its coroutine.
+        if not handshake.has_begun:
+            handshake.socket.close()
+        self._handshakes.discard(handshake)
+        self._connections.closed(handshake)
 
     def _succeeding(self, handshake: _Handshake) -> Connection:
         connection = self._make_connection()
@@ -125,14 +133,16 @@ class TlsListener:
 class _Handshake:
     """A connection whose TLS handshake is not complete."""
 
-    def __init__(self, accepted: socket.socket, shake_hands: Callable[[_Handshake], Coroutine[Any, Any, None]]) -> None:
+    def __init__(self, accepted: socket.socket) -> None:
         self.socket = accepted
-        self._shake_hands = shake_hands
+        self.has_begun = False
+        """Whether asyncio has the socket, and closes it."""
         self._task: asyncio.Task[None] | None = None
 
-    def begin(self) -> None:
-        """Start the handshake."""
-        self._task = asyncio.get_running_loop().create_task(self._shake_hands(self))
+    def begin(self, shaking: Coroutine[Any, Any, None], ended: Callable[[_Handshake], None]) -> None:
+        """Start the handshake; call ``ended`` at its end, also after `abort`."""
+        self._task = asyncio.get_running_loop().create_task(shaking)
+        self._task.add_done_callback(lambda _: ended(self))
 
     def abort(self) -> None:
         """Close at once."""

@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 import click
 
-from backupsharing.client import Access, Client
+from backupsharing.client import Access, AsyncClient
 from backupsharing.commands import documented
-from backupsharing.commands.options import Command, interruptible, with_client
+from backupsharing.commands.interrupting import echo, interruptible
+from backupsharing.commands.options import Command, with_client
 from backupsharing.commands.text import moment, records
 
 NO = 1
@@ -42,7 +43,7 @@ def _failing_apart(command: Command) -> Command:
 @interruptible
 @_failing_apart
 @functools.partial(with_client, needs_project=False)
-def check(client: Client, /, backup_id: str, project_id: str, shape: Literal["text", "json"]) -> None:
+async def check(client: AsyncClient, /, backup_id: str, project_id: str, shape: Literal["text", "json"]) -> None:
     """Tell whether a project may read a backup: it owns the backup, or has an active sharing.
 
     A project may ask about itself, and about backups that it owns; for other questions the answer is "no". The
@@ -50,8 +51,8 @@ def check(client: Client, /, backup_id: str, project_id: str, shape: Literal["te
 
     The exit code is 0 for "yes", 1 for "no", and 2 if there is no answer: the arguments are invalid or the call failed.
     """
-    access = client.check_access(backup_id, project_id)
-    click.echo(documented.access(access) if shape == "json" else _described(access))
+    access = await client.check_access(backup_id, project_id)
+    echo(documented.access(access) if shape == "json" else _described(access))
     if not access:
         click.get_current_context().exit(NO)
 

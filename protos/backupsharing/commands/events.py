@@ -6,24 +6,25 @@ import functools
 import os
 from collections.abc import Sequence
 from datetime import datetime
-from itertools import islice
 from typing import Any, Literal, get_args
 
 import click
 
 from backupsharing.client import (
+    AsyncClient,
+    AsyncWatch,
     BackupSharingError,
-    Client,
     CursorExpired,
     EventFilter,
     EventKind,
     SharingEvent,
     SortDir,
-    Watch,
 )
 from backupsharing.client.calls import PAGE_SIZE
 from backupsharing.commands import documented
-from backupsharing.commands.options import Command, interruptible, not_empty, with_client
+from backupsharing.commands.interrupting import echo, interruptible, wait_for_reader
+from backupsharing.commands.options import Command, not_empty, with_client
+from backupsharing.commands.paging import first
 from backupsharing.commands.text import fits, flowed, moment, table, terminal_columns, visible
 from backupsharing.commands.times import Span, time_option
 
@@ -50,8 +51,8 @@ _KIND = click.option("--kind", type=click.Choice(get_args(EventKind)), help="Onl
 @click.option("--limit", type=click.IntRange(1, 2**31 - 2), default=1000, help="Maximum number of events.")
 @click.option("--format", "shape", type=click.Choice(("table", "json")), default="table", help="Output format.")
 @with_client
-def history(
-    client: Client,
+async def history(
+    client: AsyncClient,
     /,
     since: datetime | Span | None,
     until: datetime | Span | None,
@@ -64,15 +65,15 @@ def history(
     given: dict[str, Any] = {**which, "start_time": _time(since), "end_time": _time(until)}
     chosen: EventFilter = {name: value for name, value in given.items() if value is not None}  # type: ignore[assignment] # the names of the options are those of the filter
     found = client.history(sort_dir=sort_dir, page_size=min(limit + 1, PAGE_SIZE), **chosen)
-    events = list(islice(found, limit + 1))
+    events = await first(found, limit + 1)
     if shape == "json":
-        click.echo(documented.events(events[:limit]))
+        echo(documented.events(events[:limit]))
     elif events:
-        click.echo(_laid_out(events[:limit]))
+        echo(_laid_out(events[:limit]))
     else:
-        click.echo("No events.", err=True)
+        echo("No events.", err=True)
     if len(events) > limit:
-        click.echo(f"There are more than {limit} events; --limit shows more.", err=True)
+        echo(f"There are more than {limit} events; --limit shows more.", err=True)
 
 
 def _from_one_place(command: Command) -> Command:
@@ -98,8 +99,8 @@ def _from_one_place(command: Command) -> Command:
 @interruptible
 @_from_one_place
 @with_client
-def watch(
-    client: Client,
+async def watch(
+    client: AsyncClient,
     /,
     cursor: str | None,
     from_beginning: bool,
@@ -112,53 +113,67 @@ def watch(
     If the connection breaks, the command reconnects and goes on after the last event. A note on standard error says so;
     at the end, another note has the cursor with which a later command goes on.
     """
-    notes = _Notes()
+    printing = _Printing(shape, cursor)
     watching = client.watch(
         cursor=cursor,
         from_beginning=from_beginning,
         backup_id=backup_id,
         kind=kind,
-        on_checkpoint=lambda _: notes.connected(),
-        on_reconnect=notes.lost,
+        on_checkpoint=printing.checkpoint,
+        on_reconnect=printing.lost,
     )
     try:
-        with watching:
-            _print_all(watching, shape, notes)
+        async with watching:
+            await printing.all(watching)
     except CursorExpired as failure:
         click.echo(f"The oldest cursor that works: --cursor {visible(failure.oldest_cursor)}", err=True)
         raise
     finally:
-        if watching.cursor:
-            click.echo(f"To continue here: --cursor {visible(watching.cursor)}", err=True)
+        # Not `echo`, which writes nothing after Ctrl-C.
+        if printing.cursor:
+            click.echo(f"To continue here: --cursor {visible(printing.cursor)}", err=True)
 
 
 COMMANDS = (history, watch)
 """All commands of this module."""
 
 
-class _Notes:
-    """Notes on standard error: one when the connection is lost, and one when it is back."""
+class _Printing:
+    """Prints events; and notes on standard error, one when the connection is lost, and one when it is back."""
 
-    def __init__(self) -> None:
+    def __init__(self, shape: Literal["text", "json"], cursor: str | None) -> None:
+        self.cursor = cursor
+        """Place up to which all events are printed. The watch may be one event ahead, if the output is blocked."""
+        self._shape = shape
         self._is_lost = False
+
+    async def all(self, watching: AsyncWatch) -> None:
+        """Print the events of a watch that has begun."""
+        self.cursor = watching.cursor
+        if terminal_columns() is not None:
+            echo("Watching; Ctrl-C ends it.", err=True)
+        async for event in watching:
+            self._connected()
+            line = documented.event(event) if self._shape == "json" else _line(event, terminal_columns())
+            wait_for_reader()
+            click.echo(line)
+            self.cursor = watching.cursor
+
+    def checkpoint(self, cursor: str) -> None:
+        """Note a response without an event."""
+        self._connected()
+        self.cursor = cursor or self.cursor
 
     def lost(self, failure: BackupSharingError, _: float) -> None:
+        """Note that the connection is lost."""
         if not self._is_lost:
-            click.echo(f"Reconnecting: {visible(failure.message)}", err=True)
+            echo(f"Reconnecting: {visible(failure.message)}", err=True)
         self._is_lost = True
 
-    def connected(self) -> None:
+    def _connected(self) -> None:
         if self._is_lost:
-            click.echo("Connected again.", err=True)
+            echo("Connected again.", err=True)
         self._is_lost = False
-
-
-def _print_all(watching: Watch, shape: Literal["text", "json"], notes: _Notes) -> None:
-    if terminal_columns() is not None:
-        click.echo("Watching; Ctrl-C ends it.", err=True)
-    for event in watching:
-        notes.connected()
-        click.echo(documented.event(event) if shape == "json" else _line(event, terminal_columns()))
 
 
 def _time(at: datetime | Span | None) -> datetime | None:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import functools
 import io
 import math
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec
 
 import click
 
-from backupsharing.client import BackupSharingError, BadEndpoint, Client
+from backupsharing.client import AsyncClient, BackupSharingError, BadEndpoint
 from backupsharing.client.target import is_local
 from backupsharing.commands.login import CannotLogIn, NoCredentials, identify
 from backupsharing.commands.text import visible
-
-_INTERRUPTED = 130
-"""Exit code of a program that ends by Ctrl-C."""
 
 P = ParamSpec("P")
 Command = Callable[..., None]
@@ -87,8 +85,12 @@ def connection_options(command: Command) -> Command:
     return functools.reduce(lambda decorated, option: option(decorated), reversed(_DOOR), checked)
 
 
-def with_client(command: Callable[Concatenate[Client, P], None], *, needs_project: bool = True) -> Command:
-    """Pass a client to a command, made from options and environment. A failure becomes one line and exit code 1.
+def with_client(
+    command: Callable[Concatenate[AsyncClient, P], Awaitable[None]], *, needs_project: bool = True
+) -> Command:
+    """Run a command with a client that is made from options and environment.
+
+    A failure becomes one line and exit code 1.
 
     Without ``needs_project``, or with an option ``all_projects`` of the command, no project has to be known.
     """
@@ -113,8 +115,8 @@ def with_client(command: Callable[Concatenate[Client, P], None], *, needs_projec
                 timeout=timeout,
             )
             of = "" if of_all else known.project
-            with Client(server, project=of, token=known.token, timeout=timeout, **files) as client:
-                command(client, *args, **options)
+            client = AsyncClient(server, project=of, token=known.token, timeout=timeout, **files)
+            asyncio.run(_with(client, functools.partial(command, client, *args, **options)))
         except NoCredentials as error:
             raise click.UsageError(str(error)) from None
         except (CannotLogIn, BadEndpoint) as error:
@@ -129,17 +131,9 @@ def with_client(command: Callable[Concatenate[Client, P], None], *, needs_projec
     return connection_options(functools.reduce(lambda decorated, option: option(decorated), reversed(_CALLER), run))
 
 
-def interruptible(command: Command) -> Command:
-    """End with the exit code of a shell after Ctrl-C, without a message."""
-
-    @functools.wraps(command)
-    def run(*args: Any, **options: Any) -> None:  # noqa: ANN401 -- click checks them
-        try:
-            command(*args, **options)
-        except KeyboardInterrupt:
-            click.get_current_context().exit(_INTERRUPTED)
-
-    return run
+async def _with(client: AsyncClient, command: Callable[[], Awaitable[None]]) -> None:
+    async with client:
+        await command()
 
 
 def _refuse_bytes(given: Iterable[object]) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from itertools import islice
 from typing import Any, Literal, get_args
 
 import click
 
 from backupsharing.client import (
+    AsyncClient,
     BackupSharingError,
-    Client,
     OnConflict,
     Sharing,
     SharingDetail,
@@ -22,7 +21,9 @@ from backupsharing.client import (
 )
 from backupsharing.client.calls import PAGE_SIZE
 from backupsharing.commands import documented
+from backupsharing.commands.interrupting import echo
 from backupsharing.commands.options import Command, not_empty, with_client
+from backupsharing.commands.paging import first
 from backupsharing.commands.text import Cell, fits, moment, records, rfc3339, table, terminal_columns
 from backupsharing.commands.times import Span, time_option
 
@@ -98,8 +99,8 @@ def _has_one_end(command: Command) -> Command:
 @_format("table", "json", "id")
 @_has_one_end
 @with_client
-def share(
-    client: Client,
+async def share(
+    client: AsyncClient,
     /,
     backup_id: str,
     project_ids: tuple[str, ...],
@@ -111,7 +112,7 @@ def share(
 ) -> None:
     """Share a backup with projects: with all of them or with none."""
     try:
-        shared = client.share(
+        shared = await client.share(
             backup_id,
             project_ids,
             on_conflict=on_conflict,
@@ -121,7 +122,7 @@ def share(
         )
     except BackupSharingError as failure:
         if expires is not None and failure.idempotency_key and failure.may_be_stored:
-            click.echo(f"To repeat the command, give the same end: --expires {rfc3339(expires)}", err=True)
+            echo(f"To repeat the command, give the same end: --expires {rfc3339(expires)}", err=True)
         raise
     _show(shared, shape, dry_run)
 
@@ -146,8 +147,8 @@ def _one_or_all(command: Command) -> Command:
 @_format("table", "json", "id")
 @_one_or_all
 @with_client
-def cancel(
-    client: Client,
+async def cancel(
+    client: AsyncClient,
     /,
     sharing_id: str | None,
     backup_id: str | None,
@@ -157,10 +158,12 @@ def cancel(
 ) -> None:
     """Cancel a sharing that the project gave, or all sharings of a backup. Show the cancelled sharings."""
     if sharing_id:
-        cancelled = client.cancel(sharing_id, idempotency_key=idempotency_key, validate_only=dry_run)
+        cancelled = await client.cancel(sharing_id, idempotency_key=idempotency_key, validate_only=dry_run)
         _show([cancelled], shape, dry_run)
     elif backup_id:
-        _show(client.cancel_all(backup_id, idempotency_key=idempotency_key, validate_only=dry_run), shape, dry_run)
+        _show(
+            await client.cancel_all(backup_id, idempotency_key=idempotency_key, validate_only=dry_run), shape, dry_run
+        )
 
 
 @click.command("list")
@@ -170,8 +173,8 @@ def cancel(
 @click.option("--limit", type=click.IntRange(1, 2**31 - 1), help="Maximum number of sharings.  [default: all]")
 @_format("table", "json", "id")
 @with_client
-def list_(
-    client: Client,
+async def list_(
+    client: AsyncClient,
     /,
     sort_key: SortKey | None,
     sort_dir: SortDir | None,
@@ -183,9 +186,9 @@ def list_(
     """List the sharings that the project gave, or with --received those that it received."""
     page = min(limit or PAGE_SIZE, PAGE_SIZE)
     found = client.list(sort_key=sort_key, sort_dir=sort_dir, page_size=page, **_given(received, which))
-    sharings = list(islice(found, limit))
+    sharings = await first(found, limit)
     if shape == "json":
-        click.echo(documented.details(sharings))
+        echo(documented.details(sharings))
     else:
         _print([_row(sharing, received) for sharing in sharings], ("SHARING", *_titles(received)), shape)
 
@@ -194,20 +197,20 @@ def list_(
 @click.argument("sharing_id", metavar="SHARING")
 @_format("table", "json")
 @with_client
-def show(client: Client, /, sharing_id: str, shape: Format) -> None:
+async def show(client: AsyncClient, /, sharing_id: str, shape: Format) -> None:
     """Show a sharing that the project gave or received, with its backup."""
-    sharing = client.get(sharing_id)
-    click.echo(documented.detail(sharing) if shape == "json" else _described(sharing))
+    sharing = await client.get(sharing_id)
+    echo(documented.detail(sharing) if shape == "json" else _described(sharing))
 
 
 @click.command()
 @_filtered
 @_format("table", "json")
 @with_client
-def count(client: Client, /, shape: Format, received: bool, **which: str | None) -> None:
+async def count(client: AsyncClient, /, shape: Format, received: bool, **which: str | None) -> None:
     """Count the sharings that `list` shows with the same filters."""
-    counted = client.count(**_given(received, which))
-    click.echo(documented.count(counted) if shape == "json" else str(counted))
+    counted = await client.count(**_given(received, which))
+    echo(documented.count(counted) if shape == "json" else str(counted))
 
 
 COMMANDS = (share, cancel, list_, show, count)
@@ -224,9 +227,9 @@ def _given(received: bool, which: dict[str, str | None]) -> SharingFilter:
 
 def _show(sharings: Sequence[Sharing], shape: Format, dry_run: bool) -> None:
     if dry_run:
-        click.echo("Dry run: nothing is stored.", err=True)
+        echo("Dry run: nothing is stored.", err=True)
     if shape == "json":
-        click.echo(documented.sharings(sharings))
+        echo(documented.sharings(sharings))
         return
     rows = [
         (
@@ -241,13 +244,13 @@ def _show(sharings: Sequence[Sharing], shape: Format, dry_run: bool) -> None:
 def _print(rows: Sequence[Sequence[Cell]], titles: Sequence[str], shape: Format) -> None:
     if shape == "id":
         for row in rows:
-            click.echo(row[0])
+            echo(row[0])
     elif rows:
         # Leave out empty columns.
         used = [n for n in range(len(titles)) if any(row[n] not in (None, "") for row in rows)]
-        click.echo(_laid_out([titles[n] for n in used], [[row[n] for n in used] for row in rows]))
+        echo(_laid_out([titles[n] for n in used], [[row[n] for n in used] for row in rows]))
     else:
-        click.echo("No sharings.", err=True)
+        echo("No sharings.", err=True)
 
 
 def _laid_out(titles: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:

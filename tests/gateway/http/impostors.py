@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 
 import h2.config
 import h2.connection
 import h2.events
 
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+from tests.support.tcp import Serve, serving
 
 
 @dataclass(slots=True)
@@ -26,25 +26,14 @@ class Impostor:
 @asynccontextmanager
 async def listening(serve: Serve, address: str = "127.0.0.1:0") -> AsyncIterator[Impostor]:
     """Serve connections until the context exits."""
-    host, _, port = address.rpartition(":")
-    impostor = Impostor(address)
-    writers: list[asyncio.StreamWriter] = []
 
-    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def counted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         impostor.connections += 1
-        writers.append(writer)
-        with suppress(ConnectionError):  # the gateway closed its side first
-            await serve(reader, writer)
+        await serve(reader, writer)
 
-    server = await asyncio.start_server(connected, host, int(port))
-    impostor.address = f"{host}:{server.sockets[0].getsockname()[1]}"
-    try:
+    impostor = Impostor(address)
+    async with serving(counted, address) as impostor.address:
         yield impostor
-    finally:
-        server.close()
-        for writer in writers:
-            writer.close()
-        await server.wait_closed()
 
 
 def speaking_http1(address: str = "127.0.0.1:0") -> AbstractAsyncContextManager[Impostor]:
@@ -54,7 +43,6 @@ def speaking_http1(address: str = "127.0.0.1:0") -> AbstractAsyncContextManager[
         await reader.read(1)
         writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\nwhat")
         await writer.drain()
-        writer.close()
 
     return listening(serve, address)
 
@@ -80,8 +68,8 @@ def speaking_http2(status: int, content_type: str) -> AbstractAsyncContextManage
 def hanging_up() -> AbstractAsyncContextManager[Impostor]:
     """Accept connections and close them at once."""
 
-    async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.close()
+    async def serve(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        pass
 
     return listening(serve)
 

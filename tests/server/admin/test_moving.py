@@ -20,7 +20,7 @@ from backup_sharing.store.transfer.side import Batch
 from backup_sharing.store.transfer.tables import SHARINGS, TABLES, Table
 from tests.store.odd_rows import change, held, make, plain_rows, rows
 from tests.support.postgres.proxy import TcpProxy
-from tests.support.programs import PATIENCE, environment
+from tests.support.programs import PATIENCE, environment, obeying_ctrl_c
 
 AGAIN = "Run the same command again: the copy resumes where it stopped."
 
@@ -101,14 +101,10 @@ def test_copy_without_two_databases_says_what_is_missing(arguments: list[str]) -
 
 def started(*arguments: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "backup_sharing.admin.cli", *arguments]
-    # Restore the default of a terminal: a shell makes its background jobs and their children ignore Ctrl-C.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
+    with obeying_ctrl_c():
         return subprocess.Popen(
             command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
         )
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def wait_until_rows_are_in(database: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -12,6 +13,7 @@ from tests.gateway.http.conftest import StartGateway
 from tests.gateway.http.foreign import Weather
 from tests.gateway.http.several import READING, READINGS, Health, Named, asked, until, until_asked
 from tests.support.programs import PATIENCE
+from tests.support.tcp import serving
 from tests.support.wire import assert_failure, exchange, get, post
 
 pytestmark = pytest.mark.resilience
@@ -27,12 +29,8 @@ class Hole:
         self._target = target
         self._open = asyncio.Event()
         self._open.set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self.address = ""
-
-    async def begin(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
     def swallow(self) -> None:
         """Drop all bytes from now on. Connections are still accepted, as by a proxy without a backend."""
@@ -44,26 +42,17 @@ class Hole:
             task.cancel()
         self._open.set()
 
-    async def end(self) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._pass_on(reader, writer))
+    async def pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Forward one connection until one side ends it, or `let_through` cancels the task."""
+        task = asyncio.current_task()
+        assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, _, port = self._target.rpartition(":")
         there_reader, there_writer = await asyncio.open_connection(host, int(port))
         try:
             await asyncio.gather(self._pump(reader, there_writer), self._pump(there_reader, writer))
-        except ConnectionError:
-            pass
         finally:
-            writer.transport.abort()
             there_writer.transport.abort()
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
@@ -88,9 +77,8 @@ async def servers(weather: Weather) -> AsyncIterator[list[Named]]:
 async def hole(servers: list[Named]) -> AsyncIterator[Hole]:
     """Proxy in front of the first server."""
     hole = Hole(servers[0].address)
-    await hole.begin()
-    yield hole
-    await hole.end()
+    async with serving(hole.pass_on) as hole.address:
+        yield hole
 
 
 async def test_reads_at_a_vanished_server_move_on_and_changes_are_503(

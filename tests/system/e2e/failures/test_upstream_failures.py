@@ -20,6 +20,7 @@ from tests.support.programs import Programs
 from tests.support.rest import Rest, assert_failure, assert_success
 from tests.support.stub_server import StubServer
 from tests.support.system import System
+from tests.support.tcp import serving
 from tests.support.wire import Answer
 
 pytestmark = pytest.mark.resilience
@@ -317,12 +318,9 @@ async def http1_address() -> AsyncIterator[str]:
         await reader.read(1)
         writer.write(b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\nwhat")
         await writer.drain()
-        writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    server.close()
-    await server.wait_closed()
+    async with serving(answer) as address:
+        yield address
 
 
 async def test_502_when_what_is_behind_speaks_http_1(programs: Programs, http1_address: str) -> None:
