@@ -50,6 +50,8 @@ class Follower(ABC):
         self.seen: list[Seen] = []
         self.resumed = 0
         """How often the watch was resumed after an event."""
+        self.ended = 0
+        """How often a watch ended, or could not begin."""
         self.cursor = ""
         self._addresses, self._project = addresses, project
         self._changed = asyncio.Event()
@@ -62,8 +64,9 @@ class Follower(ABC):
             try:
                 await self._watch(self._addresses[number % len(self._addresses)])
             except Broken:
-                pass
+                self.ended += 1
             self.resumed += len(self.seen) > before
+            self._changed.set()
             number += 1
             await asyncio.sleep(_PAUSE)
 

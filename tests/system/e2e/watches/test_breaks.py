@@ -50,6 +50,13 @@ class Breaks:
         await asyncio.gather(*(follower.until_more() for follower in self.followers))
 
 
+    async def until_all_end(self) -> None:
+        """Wait until the watch of each follower has ended once more."""
+        ended = {follower: follower.ended for follower in self.followers}
+        for follower in self.followers:
+            await follower.until(lambda follower: follower.ended > ended[follower])
+
+
 @asynccontextmanager
 async def under_changes(cluster: Cluster, postgres: str = "") -> AsyncIterator[Breaks]:
     """Follow while several write; at the end compare what each follower saw with what was acknowledged and stored.
@@ -125,11 +132,11 @@ def gone(server: PostgresServer, how: str) -> Iterator[None]:
         with server.suspended():
             yield
         return
-    server.kill() if how == "killed" else server.stop()
+    server.stop() if how == "stopped" else server.kill()
     yield
 
 
-@pytest.mark.parametrize("how", ["killed", "stopped", "frozen"])
+@pytest.mark.parametrize("how", ["killed", "killed for long", "stopped", "frozen"])
 async def test_a_switched_database_costs_no_watch_an_event(
     own_postgres: PostgresServer, standby: PostgresServer, programs: Programs, tmp_path: Path, how: str
 ) -> None:
@@ -140,5 +147,7 @@ async def test_a_switched_database_costs_no_watch_an_event(
     with ExitStack() as stack:
         async with under_changes(cluster, own) as breaks:
             stack.enter_context(gone(own_postgres, how))
+            if how == "killed for long":
+                await breaks.until_all_end()
             await asyncio.to_thread(standby.promote)
             await breaks.until_all_see_more()
