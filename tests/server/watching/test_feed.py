@@ -278,20 +278,6 @@ async def test_the_feed_begins_anew_after_its_last_watch(watchers: Watchers) -> 
     watch.close()
 
 
-async def test_a_log_that_is_read_in_between_ends_no_watch(watchers: Watchers) -> None:
-    watch = watchers.open()
-    await first(watch)
-    reading = asyncio.create_task(took(watch, 1))
-    for failure in (failing(Unavailable), None) * 3:
-        watchers.log.failure = failure
-        watchers.now += UNREADABLE_SECONDS * 0.6
-        watchers.feed.hint()
-        await watchers.log.until_read()
-        await asyncio.sleep(0)
-    watchers.commit(event())
-    assert positions(await reading) == [1]
-
-
 async def test_events_deleted_before_the_feed_read_them_are_missed(watchers: Watchers) -> None:
     waiting, quiet = watchers.open(), watchers.open(OUTSIDER)
     reading = []

@@ -1,4 +1,4 @@
-"""Watches through killed gateways, killed servers and lost databases, while changes go on: each event once, in order."""
+"""Watches through killed gateways, servers and databases, while changes go on: each event once, in order."""
 
 from __future__ import annotations
 
@@ -48,7 +48,6 @@ class Breaks:
     async def until_all_see_more(self) -> None:
         """Wait until each follower has seen some more events."""
         await asyncio.gather(*(follower.until_more() for follower in self.followers))
-
 
     async def until_all_end(self) -> None:
         """Wait until the watch of each follower has ended once more."""

@@ -75,7 +75,7 @@ class Writers:
     async def _answered(
         self, method: str, path: str, headers: dict[str, str], body: dict[str, object] | None
     ) -> tuple[Answer, int]:
-        """Send a request until one gateway answers other than with 503; return the answer and the number of attempts."""
+        """Send a request until the answer is not 503 or 504; return the answer and the number of attempts."""
         token = self._cluster.giver.token
         attempts = 0
         async with asyncio.timeout(PATIENCE):
