@@ -23,6 +23,7 @@ from bench.outcome import Outcome, Setting
 from bench.processes import BUILD, choose_cores
 from bench.progress import tell
 from bench.reads import measure_reads
+from bench.watch_memory import measure_watch_memory
 from bench.watching import measure_watching
 
 SECTIONS: Mapping[str, Callable[[Setting], Outcome]] = {
@@ -33,6 +34,7 @@ SECTIONS: Mapping[str, Callable[[Setting], Outcome]] = {
     "reads": measure_reads,
     "access": measure_access,
     "watching": measure_watching,
+    "watch-memory": measure_watch_memory,
     "engines": measure_engines,
     "rows": rows.measure_rows,
     "group-commit": measure_group_commit,
