@@ -1,4 +1,4 @@
-"""Two servers on one database and two gateways in front of both, whose programs a test kills and starts again."""
+"""Two servers on one database and two gateways in front of both, whose programs a test ends and starts again."""
 
 from __future__ import annotations
 
@@ -29,25 +29,27 @@ class Cluster:
         self.backup_id = self.system.put_backup(self.giver)
         self.system.close()
 
-    async def kill_server(self, number: int) -> None:
-        """Kill a server; return once it has ended."""
-        await self._kill(self._servers[number])
+    async def end_server(self, number: int, how: signal.Signals) -> None:
+        """Kill or drain a server; return once it has ended."""
+        await _ended(self._servers[number], how)
 
     async def start_server(self, number: int) -> None:
-        """Start a killed server; return once it serves."""
+        """Start a server that has ended; return once it serves."""
         self._servers[number] = await asyncio.to_thread(self.system.start_another, self.addresses[number])
 
-    async def kill_gateway(self, number: int) -> None:
-        """Kill a gateway; return once it has ended."""
-        await self._kill(self._gateways[number])
+    async def end_gateway(self, number: int, how: signal.Signals) -> None:
+        """Kill or drain a gateway; return once it has ended."""
+        await _ended(self._gateways[number], how)
 
     async def start_gateway(self, number: int) -> None:
-        """Start a killed gateway; return once it serves."""
+        """Start a gateway that has ended; return once it serves."""
         self._gateways[number] = await asyncio.to_thread(self._gateway, number)
-
-    async def _kill(self, program: Program) -> None:
-        program.signal(signal.SIGKILL)
-        await asyncio.to_thread(program.wait)
 
     def _gateway(self, number: int) -> Program:
         return self._programs.gateway(self.gateways[number].address, ",".join(self.addresses))
+
+
+async def _ended(program: Program, how: signal.Signals) -> None:
+    program.signal(how)
+    assert await asyncio.to_thread(program.wait) == (0 if how is signal.SIGTERM else -how)
+    assert "Traceback" not in program.printed

@@ -13,7 +13,7 @@ import grpc
 from backupsharing.v2 import backup_access_pb2 as pb
 from backupsharing.v2.backup_access_pb2_grpc import BackupAccessServiceStub
 from tests.support.programs import PATIENCE
-from tests.support.system import Project
+from tests.support.system import SERVICE_TOKEN, Project
 from tests.support.watching import NotOpened, Record, watching
 from tests.system.e2e.watches.cluster import Cluster
 
@@ -44,7 +44,7 @@ class Broken(Exception):
 
 
 class Follower(ABC):
-    """Watches from the beginning; each watch is at the next of the addresses."""
+    """Watches from the beginning; each further watch is at the next address."""
 
     def __init__(self, addresses: Sequence[str], project: Project) -> None:
         self.seen: list[Seen] = []
@@ -99,8 +99,9 @@ class GrpcFollower(Follower):
     """Watches at a server."""
 
     async def _watch(self, address: str) -> None:
-        request = pb.WatchSharingsRequest(project_id=self._project.id, cursor=self.cursor, from_beginning=True)
-        metadata = [("x-auth-token", self._project.token)]
+        project_id, token = self._caller()
+        request = pb.WatchSharingsRequest(project_id=project_id, cursor=self.cursor, from_beginning=True)
+        metadata = [("x-auth-token", token)]
         async with grpc.aio.insecure_channel(address) as channel:
             try:
                 async for message in BackupAccessServiceStub(channel).WatchSharings(request, metadata=metadata):
@@ -110,6 +111,17 @@ class GrpcFollower(Follower):
                     raise
                 raise Broken from error
         raise AssertionError("the watch ended without a status")
+
+    def _caller(self) -> tuple[str, str]:
+        """Return the project to watch, and the token of the caller."""
+        return self._project.id, self._project.token
+
+
+class ServiceFollower(GrpcFollower):
+    """Watches all projects at a server."""
+
+    def _caller(self) -> tuple[str, str]:
+        return "", SERVICE_TOKEN
 
 
 class RestFollower(Follower):
@@ -165,10 +177,11 @@ class NdjsonFollower(RestFollower):
 
 @asynccontextmanager
 async def following(cluster: Cluster) -> AsyncIterator[list[Follower]]:
-    """Follow the giver over gRPC, as server-sent events and as lines, beginning at different servers and gateways."""
+    """Follow the giver, who makes all events, over gRPC, as server-sent events and as lines; nobody begins alike."""
     gateways = [gateway.address for gateway in cluster.gateways]
     followers: list[Follower] = [
-        *(GrpcFollower(addresses, cluster.giver) for addresses in (cluster.addresses, cluster.addresses[::-1])),
+        GrpcFollower(cluster.addresses, cluster.giver),
+        ServiceFollower(cluster.addresses[::-1], cluster.giver),
         *(SseFollower(addresses, cluster.giver) for addresses in (gateways, gateways[::-1])),
         *(NdjsonFollower(addresses, cluster.giver) for addresses in (gateways, gateways[::-1])),
     ]
