@@ -87,7 +87,7 @@ stubs: $(VENV)/.dev ## Generate stubs in build/stubs for every language with an 
 released: generate ## Save the protos of a release, to check that later ones are compatible
 	cp $(IMAGE) $(RELEASED)
 
-bench: $(VENV)/.bench ## Run all measurements, and write bench/RESULTS.md (twelve minutes)
+bench: $(VENV)/.bench ## Run all measurements, and write bench/RESULTS.md (fifteen minutes)
 	@$(BIN)/python -m bench $(ARGS)
 
 bench-full: $(VENV)/.bench ## Run all measurements with ten million rows and a million calls (first prints the needed time and disk)

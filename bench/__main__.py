@@ -25,6 +25,7 @@ from bench.processes import BUILD, choose_cores
 from bench.progress import tell
 from bench.reads import measure_reads
 from bench.tracing import measure_tracing
+from bench.watch_memory import measure_watch_memory
 from bench.watching import measure_watching
 
 SECTIONS: Mapping[str, Callable[[Setting], Outcome]] = {
@@ -35,6 +36,7 @@ SECTIONS: Mapping[str, Callable[[Setting], Outcome]] = {
     "reads": measure_reads,
     "access": measure_access,
     "watching": measure_watching,
+    "watch-memory": measure_watch_memory,
     "engines": measure_engines,
     "rows": rows.measure_rows,
     "group-commit": measure_group_commit,
@@ -44,7 +46,7 @@ SECTIONS: Mapping[str, Callable[[Setting], Outcome]] = {
     "memory": memory.measure_memory,
 }
 
-_MINUTES = 14
+_MINUTES = 15
 _CALLS_A_SECOND = 1500
 """Of the million, on a slow machine."""
 

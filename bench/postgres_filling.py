@@ -83,15 +83,25 @@ def _fill(connection: _Connection, source: sqlite3.Connection, rows: int) -> Non
         connection.execute(statement.encode())
     tell(f"{packed:,} of {rows:,} sharings are in")
     _copy(connection, source, "sharings", "id", packed, rows)
-    _copy(connection, source, "sharing_events", "seq", 0, rows)
+    # A history begins with giving positions to the events that have none.
+    _copy(connection, source, "sharing_events", "seq", 0, rows, "*, seq AS position")
+    connection.execute("UPDATE event_order SET last = %s", (rows,))
     connection.execute("SELECT setval(pg_get_serial_sequence('sharing_events', 'seq'), %s)", (rows,))
     connection.execute("VACUUM (FREEZE, ANALYZE)")
     connection.execute("CHECKPOINT")
 
 
-def _copy(connection: _Connection, source: sqlite3.Connection, table: str, order: str, first: int, last: int) -> None:
+def _copy(
+    connection: _Connection,
+    source: sqlite3.Connection,
+    table: str,
+    order: str,
+    first: int,
+    last: int,
+    selected: str = "*",
+) -> None:
     """Copy the rows from ``first`` to before ``last``; columns have the same names in both engines."""
-    wanted = f"SELECT * FROM {table} ORDER BY {order} LIMIT ? OFFSET ?"  # noqa: S608 - our own tables
+    wanted = f"SELECT {selected} FROM {table} ORDER BY {order} LIMIT ? OFFSET ?"  # noqa: S608 - our own tables
     rows = source.execute(wanted, (last - first, first))
     columns = SQL(", ").join(Identifier(column[0]) for column in rows.description)
     with connection.cursor().copy(SQL("COPY {} ({}) FROM STDIN").format(Identifier(table), columns)) as copy:

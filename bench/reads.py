@@ -18,6 +18,9 @@ from bench.system import Endpoint, System, system, there_are
 CALLS = {"list": f"first page of {PAGE}", "next page": f"next page of {PAGE}", "get": "get", "count": "count"}
 """The reads, with their names in the tables."""
 
+HISTORY = "history"
+"""The first page of events, which is measured over gRPC only."""
+
 _CALLERS = 16
 _GETS = 100
 
@@ -48,12 +51,14 @@ def measure_reads(setting: Setting) -> Outcome:
 
 
 def read_job(here: System, endpoint: Endpoint, call: str, token: str, *, callers: int, seconds: float) -> Job:
-    """A measurement of one of the `CALLS`."""
+    """A measurement of one of the `CALLS`, or of the `HISTORY`."""
     values: list[str] = []
     if call == "get":
         values = here.database.listed_ids(_GETS)
     elif call == "next page" and endpoint.protocol == "grpc":
         values = [token]
+    elif call == HISTORY:
+        values = [LISTED]
     return here.job(endpoint, call, callers=callers, seconds=seconds, values=values)
 
 

@@ -6,14 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 
 from bench import system as endpoints
-from bench.calls import LISTED_SHARINGS
+from bench.calls import LISTED_SHARINGS, PAGE
 from bench.databases import Database
 from bench.job import Job
 from bench.load import Rounds, in_turn, load_generator, ratio
 from bench.outcome import Outcome, Setting, Table, number
 from bench.postgres_database import postgres_database
 from bench.postgres_server import postgres_server, why_there_is_none
-from bench.reads import CALLS, page_token, read_job
+from bench.reads import CALLS, HISTORY, page_token, read_job
 from bench.sqlite_database import sqlite_database
 from bench.system import System, system
 
@@ -21,6 +21,8 @@ SIZES = (10_000, 1_000_000)
 FULL_SIZES = (*SIZES, 10_000_000)
 _SHARE = "share"
 _CALLERS = 64
+_NAMES = {**CALLS, HISTORY: f"first page of {PAGE} events"}
+"""The reads, with their names in the tables."""
 
 _Found = Mapping[str, Mapping[str, Rounds]]
 """By call, and then by variant."""
@@ -35,7 +37,7 @@ def measure_rows(setting: Setting) -> Outcome:
         systems = [stack.enter_context(system(setting.cores, [endpoints.GRPC], database)) for database in databases]
         load = stack.enter_context(load_generator(setting.cores))
         tokens = [page_token(here) for here in systems]
-        for call in (*CALLS, _SHARE):
+        for call in (*_NAMES, _SHARE):
             variants = {
                 _variant(here.database.engine, call, here.database.rows): _job(here, call, token)
                 for here, token in zip(systems, tokens, strict=True)
@@ -50,7 +52,8 @@ def measure_rows(setting: Setting) -> Outcome:
         "rows",
         "Rows in the database",
         f"Over gRPC, one caller for the reads of a project that has {LISTED_SHARINGS} of all sharings, {_CALLERS} for"
-        " the shares, which go to backups all over the database and are taken away after each round. The files have"
+        " the shares, which go to backups all over the database and are taken away after each round. Each sharing has"
+        " an event, and the page of events has the newest of the same project. The files have"
         " been read once before, so that what the system's memory holds is there. Both engines have the same rows.",
         [_table(found, engine, sizes) for engine in engines],
         [*([f"PostgreSQL was not measured: {why}."] if why else []), *verified],
@@ -74,7 +77,7 @@ def _databases(setting: Setting, sizes: Sequence[int], stack: ExitStack) -> Iter
 
 
 def _variant(engine: str, call: str, rows: int) -> str:
-    return f"{engine}: {CALLS.get(call, call)}, {rows:,} rows"
+    return f"{engine}: {_NAMES.get(call, call)}, {rows:,} rows"
 
 
 def _job(here: System, call: str, token: str) -> Callable[[], Job]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench import access, engines, metrics, tracing, watching
+from bench import access, engines, metrics, tracing, watch_memory, watching
 from bench import system as endpoints
 from bench.memory import FULL_CALLS, is_flat
 from bench.outcome import Table, number
+from bench.reads import HISTORY
 from bench.rows import growth
 
 
@@ -74,8 +75,10 @@ TARGETS = (
     Target("first page of 100, 10⁷ rows to 10⁴", 0.7, 0.9, growth("SQLite", "list", 10**7)),
     Target("shares/s, one server with PostgreSQL to one with SQLite", 0.4, 0.6, engines.POSTGRES_TO_SQLITE),
     Target("shares: servers that a core of PostgreSQL feeds", 1.5, 3, engines.FED),
+    Target("first page of history, 10⁷ events to 10⁴", 0.7, 0.9, growth("SQLite", HISTORY, 10**7)),
     Target("PostgreSQL: shares/s with 10⁶ rows to 10⁴", 0.3, 0.6, growth("PostgreSQL", "share", 10**6)),
     Target("PostgreSQL: first page of 100, 10⁶ rows to 10⁴", 0.7, 0.9, growth("PostgreSQL", "list", 10**6)),
+    Target("PostgreSQL: first page of history, 10⁶ events to 10⁴", 0.7, 0.9, growth("PostgreSQL", HISTORY, 10**6)),
     Target("REST shares/s per core to the 65 of Glance (quoted)", 30, 60, "times Glance", digits=0),
     _memory("server"),
     _memory("gateway"),
@@ -88,6 +91,7 @@ TARGETS = (
     Target("p99 of the lag of 1 020 watchers at 100 shares/s, ms", 250, 100, watching.LAG, digits=1),
     Target("p99 from commit to a watcher, same server, ms", 20, 10, watching.SAME_PROCESS, digits=1),
     Target("p99 from commit to a watcher, other server, ms", 250, 100, watching.OTHER_PROCESS, digits=1),
+    Target("server RSS: second 5 000 watches opened and dropped, to the first", 1.03, 1.01, watch_memory.GROWTH),
 )
 
 

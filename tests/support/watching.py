@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from tests.support.wire import Connection, Json, connected, get
+from tests.support.wire import Connection, Head, Json, connected, get
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +23,14 @@ class Record:
     def event(self) -> Json:
         """The event; None: a checkpoint."""
         return self.body.get("event")
+
+
+class NotOpened(AssertionError):
+    """The gateway answered with a failure instead of a stream."""
+
+    def __init__(self, head: Head) -> None:
+        super().__init__(head)
+        self.status = head.status
 
 
 class Watching:
@@ -71,5 +79,7 @@ async def watching(
     async with connected(address) as connection:
         connection.send(get(f"{path}-events/watch?{query}", *(f"{name}: {value}" for name, value in given.items())))
         head = await connection.head()
-        assert (head.status, head.headers["Content-Type"]) == (200, accept)
+        if head.status != 200:
+            raise NotOpened(head)
+        assert head.headers["Content-Type"] == accept
         yield Watching(connection, is_sse=sse)

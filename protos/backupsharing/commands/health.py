@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from pathlib import Path
@@ -13,7 +14,8 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from backupsharing.client import BadEndpoint
 from backupsharing.client.connecting import explained
 from backupsharing.client.endpoint import Endpoint
-from backupsharing.commands.options import interruptible, not_empty, number
+from backupsharing.commands.interrupting import interruptible
+from backupsharing.commands.options import not_empty, number
 from backupsharing.commands.text import visible
 
 NOT_SERVING = 1
@@ -86,26 +88,34 @@ def health(
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         # Plain text is allowed to any machine: nothing secret is sent.
-        channel = Endpoint(target, ca, certificate, key, insecure=True).channel()
+        endpoint = Endpoint(target, ca, certificate, key, insecure=True)
+        problem = asyncio.run(_problem_after(wait, endpoint, service, timeout, target))
     except (BadEndpoint, UnicodeEncodeError) as error:
         raise click.UsageError(visible(str(error))) from None
-    until = time.monotonic() + wait
-    with channel:
-        while (problem := _problem(channel, service, timeout, target)) and time.monotonic() + _AGAIN_SECONDS < until:
-            time.sleep(_AGAIN_SECONDS)
     if problem:
         click.echo(visible(problem if target in problem else f"{target}: {problem}"), err=True)
         click.get_current_context().exit(NOT_SERVING)
     click.echo("SERVING")
 
 
-def _problem(channel: grpc.Channel, service: str, timeout: float, target: str) -> str | None:
+async def _problem_after(wait: float, endpoint: Endpoint, service: str, seconds: float, target: str) -> str | None:
+    """Return why the server accepts no calls, None if it does; ask again for up to ``wait`` seconds."""
+    until = time.monotonic() + wait
+    async with endpoint.aio_channel() as channel:
+        while problem := await _problem(channel, service, seconds, target):
+            if time.monotonic() + _AGAIN_SECONDS >= until:
+                break
+            await asyncio.sleep(_AGAIN_SECONDS)
+    return problem
+
+
+async def _problem(channel: grpc.aio.Channel, service: str, seconds: float, target: str) -> str | None:
     """Return why the server accepts no calls, None if it does."""
-    check: grpc.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = channel.unary_unary(
+    check: grpc.aio.UnaryUnaryMultiCallable[HealthCheckRequest, HealthCheckResponse] = channel.unary_unary(
         _CHECK, HealthCheckRequest.SerializeToString, HealthCheckResponse.FromString
     )
     try:
-        status = check(HealthCheckRequest(service=service), timeout=timeout).status
+        status = (await check(HealthCheckRequest(service=service), timeout=seconds)).status
     except grpc.RpcError as error:
         return _described(error.code(), (error.details() or "")[:_SHOWN], service, target)
     if status == HealthCheckResponse.SERVING:

@@ -144,10 +144,12 @@ class Watchers:
     timers: ManualTimers = field(default_factory=ManualTimers)
     encoding: CountingEncoding = field(default_factory=CountingEncoding)
     kept: int = 2048
+    now: float = 0.0
+    """What the feed's clock shows, in seconds."""
     feed: Feed = field(init=False)
 
     def __post_init__(self) -> None:
-        self.feed = Feed(self.log, turn(), self.timers, kept=self.kept)
+        self.feed = Feed(self.log, turn(), self.timers, lambda: self.now, kept=self.kept)
 
     def open(self, project_id: str | None = None, position: int | None = None, **filter: str) -> Watch:
         newest = self.log.events[-1].position if self.log.events else self.log.oldest

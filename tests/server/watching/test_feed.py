@@ -10,7 +10,7 @@ import pytest
 
 from backup_sharing.errors import CursorExpired, Unavailable
 from backup_sharing.store.interface import StoredEvent
-from backup_sharing.usecases.watching.feed import KEPT, PIECE, POLL_SECONDS
+from backup_sharing.usecases.watching.feed import KEPT, PIECE, POLL_SECONDS, UNREADABLE_SECONDS
 from backup_sharing.usecases.watching.watch import Watch
 from backupsharing.v2 import backup_access_pb2 as pb
 from tests.server.identities import BACKUP, GIVER, OTHER, OUTSIDER, RECIPIENT, SECOND_BACKUP, projects
@@ -210,12 +210,29 @@ async def test_a_log_that_stays_unreadable_ends_the_watches(watchers: Watchers, 
     await first(watch)
     reading = asyncio.create_task(watch.read())
     watchers.log.failure = failure
-    while not reading.done():
+    for _ in range(20):  # however often it is read
         await watchers.log.until_read()
         await asyncio.sleep(0)
         watchers.feed.hint()
+    assert not reading.done()
+    watchers.now += UNREADABLE_SECONDS
+    watchers.feed.hint()
     with pytest.raises(Unavailable, match="continue with the last cursor"):
         await reading
+
+
+async def test_a_log_that_is_read_in_between_ends_no_watch(watchers: Watchers) -> None:
+    watch = watchers.open()
+    await first(watch)
+    reading = asyncio.create_task(took(watch, 1))
+    for failure in (failing(Unavailable), None) * 3:
+        watchers.log.failure = failure
+        watchers.now += UNREADABLE_SECONDS * 0.6
+        watchers.feed.hint()
+        await watchers.log.until_read()
+        await asyncio.sleep(0)
+    watchers.commit(event())
+    assert positions(await reading) == [1]
 
 
 async def test_events_deleted_before_they_are_read_end_the_watch(watchers: Watchers) -> None:

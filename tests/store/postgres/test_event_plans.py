@@ -61,37 +61,35 @@ def with_others(**members: str) -> Iterator[EventFilter]:
         yield EventFilter(**members, kind=kind and "shared", since=since, before=before)  # type: ignore[arg-type]
 
 
-WANTED = {
-    "all": ({}, ["sharing_events_in_order"]),
-    "project": ({"project_id": "p"}, ["sharing_events_given", "sharing_events_received"]),
-    "other": ({"other_project_id": "o"}, ["sharing_events_given", "sharing_events_received"]),
-    "backup": ({"backup_id": "b"}, ["sharing_events_of_backup"]),
-    "backup of project": ({"project_id": "p", "backup_id": "b"}, ["sharing_events_of_backup"]),
-    "sharing": ({"sharing_id": "s"}, ["sharing_events_of_sharing"]),
-    "sharing of project": ({"project_id": "p", "sharing_id": "s"}, ["sharing_events_of_sharing"]),
-    "sharing of backup": ({"backup_id": "b", "sharing_id": "s"}, ["sharing_events_of_sharing"]),
-}
+MEMBERS = ("project_id", "other_project_id", "backup_id", "sharing_id")
+COMBINATIONS = [
+    {name: "x" for name, is_given in zip(MEMBERS, given, strict=True) if is_given}
+    for given in product([False, True], repeat=len(MEMBERS))
+]
+
+
+def indexes_of(members: dict[str, str]) -> list[str]:
+    """Return the indexes that a page with these filters is read from."""
+    if "sharing_id" in members:
+        return ["sharing_events_of_sharing"]
+    if "backup_id" in members:
+        return ["sharing_events_of_backup"]
+    return ["sharing_events_given", "sharing_events_received"] if members else ["sharing_events_in_order"]
 
 
 @pytest.mark.parametrize("descending", [False, True])
-@pytest.mark.parametrize("name", WANTED)
+@pytest.mark.parametrize("members", COMBINATIONS, ids=" ".join)
 def test_a_page_of_history_is_read_from_its_index_in_its_order(
-    session: psycopg.Connection[tuple[Any, ...]], name: str, descending: bool
+    session: psycopg.Connection[tuple[Any, ...]], members: dict[str, str], descending: bool
 ) -> None:
-    members, wanted = WANTED[name]
+    wanted = indexes_of(members)
+    # Two ranges are sorted after the limit of each.
+    sorts = SORTS - {"Sort"} if len(wanted) == 2 else SORTS
     for wanted_events in with_others(**members):
         nodes = plan(session, list_statement(wanted_events, EVENTS.dialect, descending=descending))
         probes_only(nodes)
-        # Two ranges are sorted after the limit of each.
-        assert not kinds(nodes) & (SORTS - {"Sort"} if name in ("project", "other") else SORTS)
+        assert not kinds(nodes) & sorts
         assert sorted(indexes(nodes)) == wanted
-
-
-def test_the_history_between_two_projects_is_read_in_order(session: psycopg.Connection[tuple[Any, ...]]) -> None:
-    for wanted_events in with_others(project_id="p", other_project_id="o"):
-        nodes = plan(session, list_statement(wanted_events, EVENTS.dialect, descending=True))
-        probes_only(nodes)
-        assert sorted(indexes(nodes)) == ["sharing_events_given", "sharing_events_received"]
 
 
 def test_events_after_a_position_are_read_from_there(session: psycopg.Connection[tuple[Any, ...]]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -25,8 +26,8 @@ POLL_SECONDS: Final = 0.1
 """Seconds between two reads of the log for changes by other processes, while somebody watches."""
 
 _PAUSE_AFTER_FAILURE: Final = 0.5
-_FAILURES: Final = 10
-"""Failed reads in a row after which the waiting watches end: about 5 seconds and the store's own patience."""
+UNREADABLE_SECONDS: Final = 10.0
+"""Seconds without a successful read after which the waiting watches end."""
 
 _SPACING: Final = 0.005
 """Minimum seconds between two reads, so that a busy store is not read after each of its commits."""
@@ -83,6 +84,7 @@ class Feed:
         log: EventLog,
         turn: Callable[[str], AbstractAsyncContextManager[None]],
         later: Later = later,
+        monotonic: Callable[[], float] = time.monotonic,
         *,
         kept: int = KEPT,
         observe: Callable[[Micros], None] | None = None,
@@ -93,6 +95,7 @@ class Feed:
             log: the log of events.
             turn: returns the turn of a project for one read, so that watches that catch up do not delay other calls.
             later: sets timers.
+            monotonic: monotonic clock in seconds.
             kept: number of the last events to keep.
             observe: called with the time of each event that is read at the head; must return at once.
         """
@@ -106,6 +109,7 @@ class Feed:
         self._log = log
         self._turn = turn
         self._later = later
+        self._monotonic = monotonic
         self._kept = kept
         self._members = 0
         self._reader: asyncio.Task[None] | None = None
@@ -192,30 +196,29 @@ class Feed:
 
     async def _follow(self) -> None:
         """Read the log until nobody watches."""
-        loop = asyncio.get_running_loop()
-        failures = 0
+        failing_since: float | None = None
         while True:
             self._news.clear()
-            began = loop.time()
+            began = self._monotonic()
             self.reads += 1
             try:
                 events = await self._log.events_after(self._head, _PAGE)
             except Exception as error:  # noqa: BLE001 -- a defect must end the watches, not leave them silent
-                failures += 1
+                failing_since = began if failing_since is None else failing_since
                 self.failures += 1
                 if not isinstance(error, Failure):
                     _log.exception("reading the log of events failed because of a defect")
-                if failures >= _FAILURES:
+                if self._monotonic() - failing_since >= UNREADABLE_SECONDS:
                     self._end_all()
                 await self._pause(_PAUSE_AFTER_FAILURE)
                 continue
-            failures = 0
+            failing_since = None
             if events and events[0].position > self._head + 1:
                 self._leap(events[0].position - 1)
             self._deliver(events)
             if len(events) < _PAGE:
                 await self._pause(POLL_SECONDS)
-                if (soon := began + _SPACING - loop.time()) > 0:
+                if (soon := began + _SPACING - self._monotonic()) > 0:
                     await asyncio.sleep(soon)
 
     def _end_all(self) -> None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 
 import grpc
 import psutil
@@ -15,8 +12,6 @@ import pytest
 from backupsharing.v2 import backup_access_pb2 as pb
 from backupsharing.v2.backup_access_pb2_grpc import BackupAccessServiceStub
 from tests.support.ports import free_address
-from tests.support.postgres.databases import new_database
-from tests.support.postgres.server import PostgresServer
 from tests.support.programs import PATIENCE, Programs
 from tests.support.rest import Rest
 from tests.support.system import SERVICE_TOKEN, Project, System
@@ -90,84 +85,6 @@ async def test_a_drained_gateway_ends_its_watches(own_system: System, giver: Pro
         assert await stream.record() is not None
         own_system.gateway.signal(signal.SIGTERM)
         await ended(stream)
-
-
-class Follower:
-    """A client that watches all events, and resumes by its last cursor whenever its watch ends."""
-
-    def __init__(self, address: str) -> None:
-        self._address = address
-        self.seen: list[pb.SharingEvent] = []
-        self.resumed = 0
-        self._cursor = ""
-        self.changed = asyncio.Event()
-
-    async def run(self) -> None:
-        while True:
-            async with grpc.aio.insecure_channel(self._address) as channel:
-                try:
-                    await self._follow(BackupAccessServiceStub(channel))
-                except grpc.aio.AioRpcError as error:
-                    if error.code() is not grpc.StatusCode.UNAVAILABLE:
-                        raise
-                    self.resumed += 1
-            await asyncio.sleep(0.1)
-
-    async def _follow(self, stub: BackupAccessServiceStub) -> None:
-        request = pb.WatchSharingsRequest(cursor=self._cursor, from_beginning=True)
-        async for message in stub.WatchSharings(request, metadata=SERVICE, wait_for_ready=True):
-            self._cursor = message.cursor
-            if message.HasField("event"):
-                self.seen.append(message.event)
-            self.changed.set()
-
-    async def until(self, to_project_id: str) -> None:
-        async with asyncio.timeout(PATIENCE):
-            while to_project_id not in [event.to_project_id for event in self.seen]:
-                self.changed.clear()
-                await self.changed.wait()
-
-
-@asynccontextmanager
-async def following(address: str) -> AsyncIterator[Follower]:
-    follower = Follower(address)
-    task = asyncio.create_task(follower.run())
-    try:
-        yield follower
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
-@pytest.fixture
-def system_on_postgres(own_postgres: PostgresServer, programs: Programs, tmp_path: Path) -> Iterator[System]:
-    system = System(tmp_path, programs, 2, postgres=new_database(own_postgres.url))
-    yield system
-    system.close()
-
-
-async def test_a_restarted_database_costs_a_follower_no_event(
-    system_on_postgres: System, own_postgres: PostgresServer
-) -> None:
-    system = system_on_postgres
-    giver = system.new_project()
-    backup_id = system.put_backup(giver)
-    async with following(system.grpc_address) as follower:
-        for number in range(3):
-            while (await system.share(giver, backup_id, f"before-{number}")).status not in (200, 409):
-                pass
-            await follower.until(f"before-{number}")
-            await asyncio.to_thread(own_postgres.kill)
-            await asyncio.to_thread(own_postgres.start)
-        while (await system.share(giver, backup_id, "last")).status not in (200, 409):
-            pass
-        await follower.until("last")
-    positions = [int(event.cursor.partition(":")[2]) for event in follower.seen]
-    assert positions == list(range(1, len(positions) + 1))
-    assert [event.to_project_id for event in follower.seen if event.kind == "shared"] == [
-        *(f"before-{number}" for number in range(3)),
-        "last",
-    ]
 
 
 WARM_ROUNDS, ROUNDS, AT_ONCE = 4, 20, 90
