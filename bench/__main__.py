@@ -23,6 +23,7 @@ from bench.metrics import measure_metrics
 from bench.outcome import Outcome, Setting
 from bench.processes import BUILD, choose_cores
 from bench.progress import tell
+from bench.protections import measure_protections
 from bench.reads import measure_reads
 from bench.tracing import measure_tracing
 from bench.watch_memory import measure_watch_memory
@@ -43,10 +44,11 @@ SECTIONS: Mapping[str, Callable[[Setting], Outcome]] = {
     "conversion": measure_conversion,
     "metrics": measure_metrics,
     "tracing": measure_tracing,
+    "protections": measure_protections,
     "memory": memory.measure_memory,
 }
 
-_MINUTES = 15
+_MINUTES = 16
 _CALLS_A_SECOND = 1500
 """Of the million, on a slow machine."""
 

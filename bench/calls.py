@@ -21,6 +21,8 @@ BATCH = 100
 ECHO = "/bench.Echo/Echo"
 _REST = f"/v2/{OWNER}/os-vendor-backup-sharing"
 _REST_LISTED = f"/v2/{LISTED}/os-vendor-backup-sharing"
+_KEY = "k" * 32
+"""In place of an idempotency key, which is as long as the recipient that takes its place."""
 _SCATTER = 0x9E3779B97F4A7C15F39CC0605CEDC835
 
 
@@ -51,6 +53,7 @@ class Shares:
         self._backups = [backup_id(owned_backup(number)).encode() for number in range(job.backups)]
         self._start = secrets.randbits(96) << 32
         self._fixed = STUB_RECIPIENT.encode() if job.fixed else b""
+        self._is_keyed = job.keyed
         self.acknowledged: list[str] = []
 
     def recipient(self, number: int) -> bytes:
@@ -73,7 +76,9 @@ class RestShare(Shares):
         super().__init__(job)
         body = len(b"".join(self._parts(0)))
         headers = {"Content-Type": "application/json", "Content-Length": str(body)}
-        self._head = http_head(job, "POST", _REST, headers)
+        if job.keyed:
+            headers["Idempotency-Key"] = _KEY
+        self._head, _, self._behind_key = http_head(job, "POST", _REST, headers).partition(_KEY.encode())
 
     def _parts(self, number: int) -> tuple[bytes, ...]:
         backup = self.backup(number)
@@ -81,7 +86,8 @@ class RestShare(Shares):
 
     def request(self, number: int) -> bytes:
         """Do what `Call.request` promises."""
-        return b"".join((self._head, *self._parts(number)))
+        key = self.recipient(number) if self._is_keyed else b""
+        return b"".join((self._head, key, self._behind_key, *self._parts(number)))
 
     def check(self, number: int, answer: bytes) -> None:
         """Do what `Call.check` promises."""
@@ -101,13 +107,18 @@ class GrpcShare(Shares):
         super().__init__(job)
         recipient, backup = "r" * 32, "b" * 36
         shared = pb.BackupRecipients(to_project_ids=[recipient], backup_id=backup)
-        whole = pb.ShareBackupRequest(project_id=OWNER, shared=shared).SerializeToString()
-        self._head, _, rest = whole.partition(recipient.encode())
-        self._middle, _, self._tail = rest.partition(backup.encode())
+        whole = pb.ShareBackupRequest(project_id=OWNER, shared=shared)
+        if job.keyed:
+            whole.idempotency_key = _KEY
+        self._head, _, rest = whole.SerializeToString().partition(recipient.encode())
+        self._middle, _, rest = rest.partition(backup.encode())
+        self._tail, _, self._behind_key = rest.partition(_KEY.encode())
 
     def request(self, number: int) -> bytes:
         """Do what `Call.request` promises."""
-        return b"".join((self._head, self.recipient(number), self._middle, self.backup(number), self._tail))
+        recipient = self.recipient(number)
+        key = recipient if self._is_keyed else b""
+        return b"".join((self._head, recipient, self._middle, self.backup(number), self._tail, key, self._behind_key))
 
     def check(self, number: int, answer: bytes) -> None:
         """Do what `Call.check` promises."""

@@ -1,7 +1,8 @@
 """Databases with any number of sharings, the same in every engine: what is in them, and what is asked of each.
 
-``rows`` sharings of ``rows / 10`` backups over a year. One backup in ten is `OWNER`'s; `LISTED` has 50 backups and
-500 sharings whatever the size, spread over the whole year; the rest belongs to one project for each 20 backups.
+``rows`` sharings of ``rows / 10`` backups over a year, and at least `BACKUPS` backups. One backup in ten is `OWNER`'s;
+`LISTED` has 50 backups and 500 sharings whatever the size, spread over the whole year; the rest belongs to one project
+for each 20 backups.
 Each is made once, and kept.
 """
 
@@ -17,6 +18,8 @@ COPIED_UP_TO = 100_000
 """Rows up to which a measurement has a copy of its own; it brings a larger one back to what it was."""
 
 SHARINGS_A_BACKUP = 10
+BACKUPS = 50_000
+"""Backups at least: enough that no load brings one of them to the limit of active sharings."""
 LISTED_BACKUPS = LISTED_SHARINGS // SHARINGS_A_BACKUP
 
 PACKED = 0.6
@@ -69,7 +72,7 @@ class Database(Protocol):
 
 def backups_of_owner(rows: int) -> int:
     """How many backups the owner can share in a database with this many sharings."""
-    return rows // SHARINGS_A_BACKUP // 10
+    return max(rows // SHARINGS_A_BACKUP, BACKUPS) // 10
 
 
 def fingerprint(*makers: str) -> str:

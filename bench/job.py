@@ -42,6 +42,8 @@ class Job:
     """REST: a connection for each call."""
     fixed: bool = False
     """The stub answers: what it says is the same for every call."""
+    keyed: bool = False
+    """Shares: each has an idempotency key of its own."""
     backups: int = 100
     """How many backups of `OWNER` are shared in turn."""
     values: Sequence[str] = ()

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from backup_sharing.store.sqlite.file import prepare
-from bench.databases import FIRST_AT, LISTED_BACKUPS, PACKED, SHARINGS_A_BACKUP, YEAR, fingerprint
+from bench.databases import BACKUPS, FIRST_AT, LISTED_BACKUPS, PACKED, SHARINGS_A_BACKUP, YEAR, fingerprint
 from bench.job import LISTED, OWNER, backup_id
 from bench.processes import BUILD
 from bench.progress import tell
@@ -19,11 +19,12 @@ SECONDS_A_MILLION = 45
 """Rounded up, for the estimate that is printed before a large one is built."""
 
 _FILL_BACKUPS = """
-    WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :backups)
+    WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :all_backups)
     INSERT INTO backups (id, project_id, status, name, name_folded, volume_id, availability_zone, size, object_count,
         container, description, is_incremental, has_dependent_backups, created_at, data_timestamp, updated_at)
     SELECT backup_id(i),
-        CASE WHEN i % :listed_every = 0 THEN :listed WHEN i % 10 = 1 THEN :owner ELSE printf('%032x', i / 20) END,
+        CASE WHEN i < :backups AND i % :listed_every = 0 THEN :listed
+            WHEN i % 10 = 1 THEN :owner ELSE printf('%032x', i / 20) END,
         'available', 'backup-' || i, 'backup-' || i, backup_id(-i - 1), 'eu-de-0' || (1 + i % 3), 1 + i % 500,
         i % 100, 'backups', 'made by the bench', i % 2, 0, :first_at, :first_at, :first_at
     FROM n ORDER BY i
@@ -80,6 +81,7 @@ def _fill(connection: sqlite3.Connection, rows: int) -> None:
     common: dict[str, str | int] = {"backups": backups, "first_at": FIRST_AT, "step": YEAR // rows}
     connection.execute("BEGIN")
     owners = {"listed": LISTED, "owner": OWNER, "listed_every": backups // LISTED_BACKUPS}
+    owners["all_backups"] = max(backups, BACKUPS)
     connection.execute(_FILL_BACKUPS, {**common, **owners})
     indexes = connection.execute(_INDEXES).fetchall()
     for name, _ in indexes:

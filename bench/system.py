@@ -21,6 +21,10 @@ ROWS = 10_000
 """Sharings in the database where nothing else is said."""
 
 
+ALL_WATCHES_OF_ONE = ("--max-project-watches", "0")
+"""Arguments of a server whose watches all have the same caller, as those of measurements have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """A way to call a server."""
@@ -95,10 +99,9 @@ class System:
             addresses=self._addresses[endpoint.backend, endpoint.front],
             call=call,
             fixed=endpoint.backend == "stub",
-            backups=backups_of_owner(self.database.rows),
             pids=self.pids(endpoint),
             acknowledged="" if endpoint.backend == "stub" else str(self.acknowledged),
-            **wanted,
+            **{"backups": backups_of_owner(self.database.rows), **wanted},
         )
 
     def verify(self) -> None:
@@ -143,6 +146,7 @@ def system(
     admin: bool = False,
     add_tokens: Callable[[Path], None] = lambda _: None,
     variables: Mapping[str, str] = MappingProxyType({}),
+    arguments: Sequence[str] = (),
 ) -> Iterator[System]:
     """Start what these endpoints need, on the core of what is tested, and stop it.
 
@@ -151,6 +155,7 @@ def system(
     ``admin``: whether the programs have an admin port, and so metrics.
     ``add_tokens``: called with the token file before the server starts.
     ``variables``: environment variables of the programs.
+    ``arguments``: more arguments of our servers, which otherwise have the default settings.
     """
     BUILD.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=BUILD, prefix="run-") as name, ExitStack() as stack:
@@ -160,7 +165,8 @@ def system(
             for _ in range(servers):
                 address = free_address()
                 command = _server(backend, address, folder, here.database.name, add_tokens)
-                command = [*command, *here.admin_port("server", wanted=admin)]
+                if backend == "server":
+                    command = [*command, *here.admin_port("server", wanted=admin), *arguments]
                 process = stack.enter_context(running(command, cores.tested, address, variables=variables))
                 here.add(backend, "", address, process.pid)
         for backend, front in dict.fromkeys(
@@ -184,7 +190,7 @@ def _server(
         add_tokens(tokens)
     return python(
         *("server", "--grpc-listen", address, "--database", database, "--tokens", str(tokens)),
-        *("--max-active-sharings", "0", "--max-project-watches", "0", "--stop-on-stdin-close"),
+        "--stop-on-stdin-close",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench import access, engines, metrics, tracing, watch_memory, watching
+from bench import access, engines, metrics, protections, tracing, watch_memory, watching
 from bench import system as endpoints
 from bench.memory import FULL_CALLS, is_flat
 from bench.outcome import Table, number
@@ -84,6 +84,7 @@ TARGETS = (
     _memory("gateway"),
     Target("shares/s traced at 1 %, gRPC, to those without traces", 0.95, 0.97, tracing.traced_to_untraced("gRPC")),
     Target("shares/s traced at 1 %, REST, to those without traces", 0.95, 0.97, tracing.traced_to_untraced("REST")),
+    Target("shares/s, backups with 1 000 active sharings to few", 0.7, 0.95, protections.CROWDED_TO_FEW),
     Target("`CheckAccess` to `GetSharing`", 1.0, 1.3, access.CHECK_TO_GET),
     Target("checks/s in batches of 100 to single ones", 10, 20, access.BATCH_TO_CHECK, digits=1),
     Target("shares/s with metrics to without", 0.97, 0.99, metrics.WITH_TO_WITHOUT),

@@ -10,7 +10,7 @@ from bench.memory import is_flat
 from bench.outcome import Outcome, Setting, Table, number
 from bench.processes import python, running
 from bench.progress import tell
-from bench.system import system
+from bench.system import ALL_WATCHES_OF_ONE, system
 from bench.usage import rss_mb
 
 AT_ONCE, ROUNDS = 1040, 10
@@ -24,7 +24,7 @@ _SETTLED = 0.5
 
 def measure_watch_memory(setting: Setting) -> Outcome:
     """RSS with and without open watches."""
-    with system(setting.cores, [endpoints.GRPC]) as here:
+    with system(setting.cores, [endpoints.GRPC], arguments=ALL_WATCHES_OF_ONE) as here:
         (pid,) = here.pids(endpoints.GRPC)["server"]
         before = rss_mb(pid)
         if before is None:

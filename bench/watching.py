@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from bench import system as endpoints
 from bench.outcome import Outcome, Setting, Table, number
 from bench.processes import python, running
-from bench.system import System, system
+from bench.system import ALL_WATCHES_OF_ONE, System, system
 
 PROJECTS, SERVICES, RATE = 1000, 20, 100
 """Watchers of a project each, watchers of everything, and shares a second."""
@@ -23,7 +23,7 @@ _SECONDS = 5
 
 def measure_watching(setting: Setting) -> Outcome:
     """Lag of watchers, with many of them, and with one at the server that shares and at another one."""
-    with system(setting.cores, [endpoints.GRPC], servers=2) as here:
+    with system(setting.cores, [endpoints.GRPC], servers=2, arguments=ALL_WATCHES_OF_ONE) as here:
         many = _watched(setting, here, PROJECTS, SERVICES, RATE, same=True)
         same = _watched(setting, here, 0, 1, RATE // 5, same=True)
         other = _watched(setting, here, 0, 1, RATE // 5, same=False)
