@@ -204,13 +204,17 @@ def test_each_way_of_being_refused_has_its_test() -> None:
 
 
 @pytest.mark.parametrize("unit", sorted((DOCS / "systemd").glob("*.service")), ids=lambda unit: unit.stem)
-def test_units_start_our_programs_with_settings_they_take(unit: Path) -> None:
-    text = unit.read_text(encoding="utf-8").replace("\\\n", " ")
+def test_units_start_our_programs_with_settings_they_take(unit: Path, tmp_path: Path) -> None:
+    text = unit.read_text(encoding="utf-8")
     (command,) = re.findall(r"^ExecStart=(.*)$", text, re.MULTILINE)
-    program, *arguments = shlex.split(command)
+    program, option, config = shlex.split(command)
+    assert (option, config) == ("--config", "/etc/backup-sharing/backup-sharing.toml")
+    written = re.search(rf"^cat > {config} <<'END'\n(.*?)^END$", text_of("docs/operation/index.md"), re.M | re.S)
+    assert written
+    (tmp_path / "backup-sharing.toml").write_text(written[1], encoding="utf-8")
     load = {
         "backup-sharing-server": backup_sharing.config.load,
         "backup-sharing-gateway": partial(restmap_gateway.config.load, program=PROGRAM),
     }[Path(program).name]
-    settings = load([argument.replace("%d", "/run/credentials") for argument in arguments])
+    settings = load([option, str(tmp_path / "backup-sharing.toml")])
     assert settings.tls_key == Path(f"/etc/backup-sharing/{unit.stem.rpartition('-')[2]}.key")

@@ -81,3 +81,11 @@ def test_links_to_other_hosts_are_those_that_are_listed(site: Path) -> None:
         page.feed(path.read_text(encoding="utf-8"))
         found |= {address for address in page.linked if is_elsewhere(address)}
     assert found <= EXTERNAL
+
+
+def test_alerts_link_to_sections_of_the_site(site: Path) -> None:
+    rules = (ROOT / "docs" / "operation" / "alerts.yml").read_text(encoding="utf-8")
+    links = re.findall(r"runbook_url: https://[^/]+/(\S+)#(\S+)", rules)
+    assert len(links) == rules.count("- alert: ") > 0
+    for page, section in links:
+        assert f'id="{section}"' in (site / page).read_text(encoding="utf-8")

@@ -31,7 +31,9 @@ pytestmark = pytest.mark.outside
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("*/README.md"))]
 DIRECTIVES = ("not run", "fails", "keeps running", "setup")
 _BLOCK = re.compile(r"((?:^<!-- [^\n]* -->\n)*)^```(sh|python)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_ADDRESS = re.compile(r"\b(?:127\.0\.0\.1|0\.0\.0\.0|localhost):(8080|8081|50051|50052|8443)\b")
+_ADDRESS = re.compile(r"\b(?:127\.0\.0\.1|0\.0\.0\.0|localhost):(8080|8081|9151|9152|50051|50052|8443)\b")
+_FOLDER = re.compile(r"/(?:etc|var/lib)/backup-sharing\b")
+_INSTALLED = re.compile(r"/opt/backup-sharing/bin/(?=backup-sharing)")
 READY = ('"event":"serving"', "Ctrl-C stops it")
 """Output of our programs once they accept calls."""
 
@@ -87,9 +89,10 @@ class Reader:
         return self.addresses.setdefault(port, free_address())
 
     def here(self, text: str) -> str:
-        """Return the text with free addresses and without commands that reinstall the packages."""
+        """Return the text with free addresses, folders in ours, and the installed programs of the tests."""
         demo = f"backup-sharing demo --listen {self.address('8080')} --grpc-listen {self.address('50051')}"
         demo += f" --admin-listen {self.address('8081')} --grpc-admin-listen {self.address('50052')}"
+        text = _FOLDER.sub(lambda found: f"{self.folder}{found[0]}", _INSTALLED.sub("", text))
         text = re.sub(r"^(?:make run|backup-sharing demo)$", demo, text, flags=re.MULTILINE)
         return _ADDRESS.sub(lambda match: self._same_host(match[0], match[1]), text)
 

@@ -45,6 +45,12 @@ def test_a_unit_sets_the_policy_that_its_program_may_not_set(unit: Path) -> None
     assert "CPUSchedulingPolicy=batch" in lines(unit)
 
 
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.stem)
+def test_a_unit_leaves_what_metrics_of_the_process_read(unit: Path) -> None:
+    """They need /proc/stat for the time of the start, and all are missing without it."""
+    assert not any(line.startswith("ProcSubset=") for line in lines(unit))
+
+
 async def served(programs: Programs, folder: Path, *restrictions: str) -> list[Program]:
     """Start a restricted server and gateway; make a call; return both."""
     write_tokens(folder, [Project(DOCUMENTED_GIVER)])

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Self
 from urllib.error import HTTPError, URLError
@@ -71,8 +72,11 @@ class Prometheus:
         try:
             with urlopen(url, timeout=PATIENCE) as answer:
                 found: Sequence[Mapping[str, Any]] = json.load(answer)["data"]["result"]
-        except HTTPError:
-            raise
+        except HTTPError as error:
+            error.close()
+            if error.code != HTTPStatus.SERVICE_UNAVAILABLE:  # Prometheus reads its data and rules
+                raise
+            return ()
         except URLError:
             if self._process.poll() is not None:
                 raise

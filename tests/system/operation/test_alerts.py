@@ -141,5 +141,5 @@ def test_each_alert_has_a_section_that_says_what_to_do() -> None:
     sections = dict(re.findall(r"^### (\w+)\n\n(.+?)(?=\n#|\Z)", page, re.MULTILINE | re.DOTALL))
     assert list(sections) == [rule["alert"] for rule in alert_rules()]
     for rule in alert_rules():
-        assert rule["annotations"]["runbook_url"].endswith(f"/operation/alerts/#{rule['alert'].lower()}")
+        assert rule["annotations"]["runbook_url"].endswith(f"/operation/alerts.html#{rule['alert'].lower()}")
         assert rule["labels"]["severity"] in ("page", "ticket")
