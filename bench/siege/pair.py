@@ -75,7 +75,7 @@ def pair(place: Place, cores: Cores, database: str = "", root: Path = ROOT) -> I
         logs = {program: folder / f"{program}.log" for program in ("server", "gateway")}
         arguments = [
             *("--grpc-listen", target.grpc, "--database", database or str(folder / "sharings.db")),
-            *("--tokens", str(folder / "tokens.json"), "--max-active-sharings", "0"),
+            *("--tokens", str(folder / "tokens.json"), "--max-active-sharings", "1000000"),
         ]
         if place.keystone:
             keystone = free_address()
