@@ -1,6 +1,7 @@
 """The domain model. This module imports none of our packages, so every package may import it.
 
-Times are whole microseconds since 1970-01-01 UTC; identifiers are in canonical form.
+Backups, sharings and events are named tuples: a page makes hundreds of them, each in a third of the time of a frozen
+dataclass. Times are whole microseconds since 1970-01-01 UTC; identifiers are in canonical form.
 """
 
 from __future__ import annotations
@@ -27,8 +28,7 @@ AVAILABLE = "available"
 """The one ``Backup.status`` in which a backup can be shared."""
 
 
-@dataclass(frozen=True, slots=True)
-class Backup:
+class Backup(NamedTuple):
     """A volume backup as described by the backup service; None: not given."""
 
     id: str
@@ -53,8 +53,7 @@ class Backup:
     updated_at: Micros | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Sharing:
+class Sharing(NamedTuple):
     """A backup shared with one project. A sharing is active until cancelled or expired, and then kept as history."""
 
     id: str
@@ -85,8 +84,7 @@ class Event(NamedTuple):
     to_project_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class SharingDetail:
+class SharingDetail(NamedTuple):
     """An active sharing with its backup."""
 
     sharing: Sharing

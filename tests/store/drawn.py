@@ -79,7 +79,7 @@ def _command(number: int, drawn: tuple[object, ...] | str) -> Command:
             idempotency = commands.key(key, backup_id.encode(), "Cancel") if key else None
             return commands.cancel_all(backup_id, project, _because(because, project), idempotency)
         case (backup, str() as name, str() as project):
-            return PutBackup(replace(backup, name=name, project_id=project), because)  # type: ignore[type-var]  # it is a Backup
+            return PutBackup(backup._replace(name=name, project_id=project), because)
     return RemoveBackup(str(drawn), because)
 
 

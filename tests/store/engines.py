@@ -60,7 +60,7 @@ class Engine(ABC):
 
     def history(self) -> list[Sharing]:
         """Return all sharings by id, including cancelled ones."""
-        columns = ", ".join(Sharing.__slots__)
+        columns = ", ".join(Sharing._fields)
         return [Sharing(*row) for row in self._rows(f"SELECT {columns} FROM sharings ORDER BY id")]  # noqa: S608 -- constants
 
     @property

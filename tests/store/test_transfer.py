@@ -122,7 +122,7 @@ async def test_a_store_on_the_target_goes_on_with_what_the_other_had(pair: tuple
     assert (await store.get_sharing(RECIPIENT, sharing.id)).sharing == sharing
     assert [each.sharing for each in (await store.list_sharings(page(given(name="STRASSE\x00")))).items] == [sharing]
     before = held(pair[1])[SHARING_EVENTS]
-    await store.put_backup(PutBackup(replace(odd, status="error"), cause()))
+    await store.put_backup(PutBackup(odd._replace(status="error"), cause()))
     await store.close()
     numbers = [row[0] for row in held(pair[1])[SHARING_EVENTS]]
     assert numbers[:-1] == [row[0] for row in before]

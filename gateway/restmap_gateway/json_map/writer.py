@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -11,13 +10,11 @@ from google.protobuf.message import Message
 
 from restmap_gateway.json_map.enums import NULL_VALUE
 from restmap_gateway.json_map.fields import has_utc_micros, map_entry, message_mapping, shown_fields
+from restmap_gateway.json_map.object_form import ObjectForm, WriteFrom, list_writer
 from restmap_gateway.json_map.scalars import WRAPPERS, scalar_to_json
 from restmap_gateway.json_map.well_known.any import ANY, any_writer
 from restmap_gateway.json_map.well_known.free_form import free_form_writer
 from restmap_gateway.json_map.well_known.text_forms import text_form
-
-WriteFrom = Callable[[Any], object]
-"""Returns the JSON of one value of a field: a message, a scalar, or all entries of a repeated field or map."""
 
 
 class WriterCompiler:
@@ -26,7 +23,7 @@ class WriterCompiler:
     def __init__(self, *, enums_as_numbers: bool = False) -> None:
         """Create the compiler; ``enums_as_numbers``: write the numbers of enums in the place of names."""
         self._enums_as_numbers = enums_as_numbers
-        self._objects: dict[Descriptor, WriteFrom] = {}
+        self._objects: dict[Descriptor, tuple[ObjectForm, WriteFrom]] = {}
 
     def message(self, descriptor: Descriptor, *, utc_micros: bool = False) -> WriteFrom:
         """Return a writer for a whole message; `utc_micros`: its timestamps are UTC text without zone."""
@@ -40,7 +37,7 @@ class WriterCompiler:
             return any_writer(descriptor.file.pool, self.message)
         if descriptor.full_name in WRAPPERS:
             return _wrapper_writer(scalar_to_json(descriptor.fields_by_name["value"]))
-        return self._object(descriptor)
+        return self._object(descriptor)[1]
 
     def field(self, field: FieldDescriptor) -> WriteFrom:
         """Return a writer for one field of a message: it writes default values too, and null for an unset field."""
@@ -54,7 +51,8 @@ class WriterCompiler:
 
         return write_field
 
-    def _object(self, descriptor: Descriptor) -> WriteFrom:
+    def _object(self, descriptor: Descriptor) -> tuple[ObjectForm, WriteFrom]:
+        """Return the form of messages that are objects, and its writer."""
         known = self._objects.get(descriptor)
         if known is not None:
             return known
@@ -63,12 +61,12 @@ class WriterCompiler:
         always = message_mapping(descriptor).absent_as_null
         # ListFields sorts by number. If all members are always present, `absent` sets the order.
         absent = {field.name: self._absent(field) for field in fields} if always else {}
-        write = _object_writer(members, absent)
-        if not always and [field.number for field in fields] != sorted(field.number for field in fields):
-            write = partial(_in_order, tuple(field.name for field in fields), write)
-        self._objects[descriptor] = write  # before the fields: a field may have this type
+        is_sorted = [field.number for field in fields] == sorted(field.number for field in fields)
+        order = () if always or is_sorted else tuple(field.name for field in fields)
+        form = ObjectForm(members, absent, order, tuple(filter(_is_large, fields)))
+        made = self._objects[descriptor] = form, form.writer()  # before the fields: a field may have this type
         members.update({field: (field.name, self._whole(field)) for field in fields})
-        return write
+        return made
 
     def _whole(self, field: FieldDescriptor) -> WriteFrom | None:
         """Return a writer for the whole value of a field; None if the value stays unchanged."""
@@ -79,7 +77,9 @@ class WriterCompiler:
         write = self._value(field, field)
         if not field.is_repeated:
             return write
-        return list if write is None else _list_writer(write)
+        if field.message_type in self._objects:
+            return self._objects[field.message_type][0].list_writer()
+        return list if write is None else list_writer(write)
 
     def _value(self, field: FieldDescriptor, owner: FieldDescriptor) -> WriteFrom | None:
         """Return a writer for one value, None if it stays unchanged; `owner` is the field shown to clients."""
@@ -102,33 +102,12 @@ class WriterCompiler:
         return field.default_value if write is None else write(field.default_value)
 
 
-def _object_writer(
-    members: Mapping[FieldDescriptor, tuple[str, WriteFrom | None]], absent: Mapping[str, object]
-) -> Callable[[Message], dict[str, object]]:
-    def write(message: Message) -> dict[str, object]:
-        written = dict(absent)
-        for field, value in type(message).ListFields(message):
-            member = members.get(field)  # None for an extension or a field that REST does not show
-            if member is not None:
-                name, write_value = member
-                written[name] = value if write_value is None else write_value(value)
-        return written
-
-    return write
-
-
-def _in_order(
-    names: tuple[str, ...], write: Callable[[Message], dict[str, object]], message: Message
-) -> dict[str, object]:
-    written = write(message)
-    return {name: written[name] for name in names if name in written}
-
-
-def _list_writer(write: WriteFrom) -> WriteFrom:
-    def write_list(values: Any) -> list[object]:  # noqa: ANN401 - made from a descriptor
-        return [write(value) for value in values]
-
-    return write_list
+def _is_large(field: FieldDescriptor) -> bool:
+    """Return whether a field is one message whose conversion takes longer than a search for an equal one."""
+    inner = field.message_type
+    if inner is None or field.is_repeated or inner.full_name in WRAPPERS:
+        return False
+    return text_form(inner.full_name, utc_micros=False) is None
 
 
 def _map_writer(key_field: FieldDescriptor, write: WriteFrom | None) -> WriteFrom:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import fields
 from typing import Any, TypeVar
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from backup_sharing.errors import InvalidArgument, Violation
 from backup_sharing.model import Backup, Micros, Sharing, SharingDetail
-from backupsharing.v2 import backup_pb2, sharing_pb2
+from backupsharing.v2 import backup_pb2, backup_sharing_pb2, sharing_pb2
 
 _TIMES = ("created_at", "data_timestamp", "updated_at")
-_PLAIN = tuple(field.name for field in fields(Backup) if field.name not in _TIMES)
+_PLAIN = tuple(name for name in Backup._fields if name not in _TIMES)
 
 _AT_ONCE = 100
 """Items of a response that are converted before other tasks may run."""
@@ -84,42 +83,55 @@ def sharings(values: Iterable[Sharing]) -> list[sharing_pb2.Sharing]:
     return [sharing(value) for value in values]
 
 
-def details(values: Iterable[SharingDetail]) -> list[sharing_pb2.SharingDetail]:
-    """Convert the sharings of one page with their backups, in the same order; convert each backup once."""
-    backups: dict[str, backup_pb2.Backup] = {}
-    written = []
-    for value in values:
-        known = backups.get(value.backup.id)
-        if known is None:
-            known = backups[value.backup.id] = backup(value.backup)
-        written.append(_detail(value.sharing, known))
-    return written
+class DetailMapper:
+    """Converts the sharings of one page; converts each backup once."""
+
+    def __init__(self) -> None:
+        self._backups: dict[str, backup_pb2.Backup] = {}
+
+    def add(self, values: Iterable[SharingDetail], response: backup_sharing_pb2.ListSharingsResponse) -> None:
+        """Convert sharings with their backups and add them to the response, in the same order.
+
+        They are made in their place: a repeated field copies messages that are appended, with the backup inside.
+        """
+        for sharing, of in values:
+            message = response.shared.add()
+            known = self._backups.get(of.id)
+            if known is None:
+                known = self._backups[of.id] = backup(of)
+            message.backup.CopyFrom(known)
+            _set_detail(message, sharing)
 
 
 def detail(value: SharingDetail) -> sharing_pb2.SharingDetail:
     """Convert a sharing with its backup to the message in the responses of list and get."""
-    return _detail(value.sharing, backup(value.backup))
+    message = sharing_pb2.SharingDetail()
+    _set_backup(message.backup, value.backup)
+    _set_detail(message, value.sharing)
+    return message
 
 
-def _detail(given: Sharing, of: backup_pb2.Backup) -> sharing_pb2.SharingDetail:
-    message = sharing_pb2.SharingDetail(
-        backup=of,
-        id=given.id,
-        backup_id=given.backup_id,
-        from_project_id=given.from_project_id,
-        to_project_id=given.to_project_id,
-    )
+def _set_detail(message: sharing_pb2.SharingDetail, given: Sharing) -> None:
+    message.id = given.id
+    message.backup_id = given.backup_id
+    message.from_project_id = given.from_project_id
+    message.to_project_id = given.to_project_id
     _set_time(message.created_at, given.created_at)
     if given.updated_at is not None:
         _set_time(message.updated_at, given.updated_at)
     if given.expires_at is not None:
         _set_time(message.expire_time, given.expires_at)
-    return message
 
 
 def backup(value: Backup) -> backup_pb2.Backup:
     """Convert a backup to a message; fields that are None stay unset."""
     message = backup_pb2.Backup()
+    _set_backup(message, value)
+    return message
+
+
+def _set_backup(message: backup_pb2.Backup, value: Backup) -> None:
+    message.SetInParent()  # an empty backup is a backup too
     for name in _PLAIN:
         known = getattr(value, name)
         if known is not None:
@@ -128,7 +140,6 @@ def backup(value: Backup) -> backup_pb2.Backup:
         at = getattr(value, name)
         if at is not None:
             _set_time(getattr(message, name), at)
-    return message
 
 
 def to_backup(message: backup_pb2.Backup) -> tuple[Backup, Sequence[Violation]]:

@@ -119,8 +119,9 @@ class SharingService:
             )
         )
         response = pb.ListSharingsResponse(next_page_token=token)
+        details = mapping.DetailMapper()
         async for part in mapping.in_parts(page.items):
-            response.shared.extend(mapping.details(part))
+            details.add(part, response)
         return response
 
     async def count(self, _: Caller, request: pb.CountSharingsRequest) -> pb.CountSharingsResponse:

@@ -210,7 +210,7 @@ class State:
         for sharing in sharings:
             del self._due[sharing.backup_id][sharing.id]
             end = sharing.expires_at or 0  # a due sharing has an end
-            ended.append(replace(sharing, updated_at=end, deleted_at=end))
+            ended.append(sharing._replace(updated_at=end, deleted_at=end))
             self._set_ended(ended[-1])
             self._add_event("expired", sharing.backup_id, sharing.from_project_id, replace(NOBODY, at=end), sharing)
         return ended
@@ -262,7 +262,7 @@ class State:
 
 def cancelled(sharings: Iterable[Sharing], at: Micros) -> list[Sharing]:
     """Return active sharings as they are after a cancellation."""
-    return [replace(sharing, updated_at=at, deleted_at=at) for sharing in sharings]
+    return [sharing._replace(updated_at=at, deleted_at=at) for sharing in sharings]
 
 
 def _end_of(sharing: Sharing) -> tuple[Micros, str]:

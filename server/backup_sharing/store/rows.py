@@ -59,7 +59,7 @@ Row = tuple[Any, ...]
 
 def sharing_of(row: Row) -> Sharing:
     """Return the sharing of a row of `SHARING_COLUMNS`."""
-    return Sharing(*row)
+    return Sharing._make(row)
 
 
 def backup_of(row: Row) -> Backup:
@@ -68,7 +68,7 @@ def backup_of(row: Row) -> Backup:
     for place in _BOOLEANS:
         if values[place] is not None:
             values[place] = bool(values[place])
-    return Backup(*values)
+    return Backup._make(values)
 
 
 def detail_of(row: Row) -> SharingDetail:
@@ -86,10 +86,11 @@ def details_of(rows: Iterable[Row], backup: Callable[[Row], Backup] = backup_of)
     known: dict[str, Backup] = {}
     details = []
     for row in rows:
-        of = known.get(row[split])
+        sharing = Sharing._make(row[:split])
+        of = known.get(sharing.backup_id)
         if of is None:
-            of = known[row[split]] = backup(row[split:])
-        details.append(SharingDetail(sharing_of(row[:split]), of))
+            of = known[sharing.backup_id] = backup(row[split:])
+        details.append(SharingDetail(sharing, of))
     return details
 
 

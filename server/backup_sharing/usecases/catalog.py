@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 from backup_sharing.errors import Violation
 from backup_sharing.model import Backup, Micros, Page, Sharing
@@ -88,14 +88,13 @@ def _checked(checks: Checks, backup: Backup) -> Backup:
     identifier = checks.uuid("backup.id", backup.id, "BACKUP")
     checks.project_id("backup.project_id", backup.project_id)
     checks.text("backup.status", backup.status, ID_LENGTH, required=True)
-    for field in fields(backup):
-        value = getattr(backup, field.name)
-        if isinstance(value, str) and field.name not in ("id", "project_id", "status"):
-            checks.text(f"backup.{field.name}", value, TEXT_LENGTHS.get(field.name, TEXT_LENGTH))
-        elif field.name in ("size", "object_count") and value is not None:
-            checks.number(f"backup.{field.name}", value, 0)
+    for name, value in backup._asdict().items():
+        if isinstance(value, str) and name not in ("id", "project_id", "status"):
+            checks.text(f"backup.{name}", value, TEXT_LENGTHS.get(name, TEXT_LENGTH))
+        elif name in ("size", "object_count") and value is not None:
+            checks.number(f"backup.{name}", value, 0)
     _check_metadata(checks, backup.service_metadata or "")
-    return replace(backup, id=identifier)
+    return backup._replace(id=identifier)
 
 
 def _check_metadata(checks: Checks, metadata: str) -> None:

@@ -155,7 +155,7 @@ async def test_a_cancel_that_only_checks_stores_nothing(sharings: Sharings, call
     (given,) = await sharings.share(caller, share())
     request = cancel(BACKUP if is_backup_id else given.id, is_backup_id=is_backup_id)
     (ended,) = await sharings.cancel(caller, replace(request, validate_only=True))
-    assert ended == replace(given, updated_at=NOW, deleted_at=NOW)
+    assert ended == given._replace(updated_at=NOW, deleted_at=NOW)
     assert await sharings.count(filtered()) == 1
     with pytest.raises((SharingNotFound, BackupNotFound)):
         await sharings.cancel(caller, replace(request, id=UNKNOWN, validate_only=True))

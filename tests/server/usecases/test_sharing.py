@@ -218,7 +218,7 @@ async def test_cancelling_sets_both_times_to_one_instant(sharings: Sharings, cal
     [given] = await sharings.share(caller, share())
     clock.pass_(5)
     [ended] = await sharings.cancel(caller, cancel(given.id.upper()))
-    assert ended == replace(given, updated_at=clock.now, deleted_at=clock.now)
+    assert ended == given._replace(updated_at=clock.now, deleted_at=clock.now)
 
 
 async def test_cancelling_by_backup_ends_its_sharings_and_no_others(sharings: Sharings, caller: Caller) -> None:

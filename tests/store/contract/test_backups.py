@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from backup_sharing.errors import BackupNotFound, BackupOwnerFixed, SharingNotFound
@@ -81,7 +79,7 @@ async def test_put_backup_of_another_project_must_raise_owner_fixed(store: Store
 async def test_putting_what_is_there_must_change_nothing_and_no_event(store: Store, engine: Engine) -> None:
     await store.put_backup(PutBackup(WHOLE, cause()))
     before = engine.events()
-    assert await store.put_backup(PutBackup(replace(WHOLE), cause())) == WHOLE
+    assert await store.put_backup(PutBackup(WHOLE._replace(), cause())) == WHOLE
     assert engine.events() == before
 
 
@@ -105,7 +103,7 @@ async def test_remove_backup_cancels_and_answers_its_sharings_at_once(store: Sto
     shared = await store.share(share(RECIPIENT, OTHER, sharing_ids=["2", "1"]))
     at = NOW + SECOND
     removed = await store.remove_backup(RemoveBackup(BACKUP_ID, cause(at)))
-    assert list(removed) == [replace(sharing, updated_at=at, deleted_at=at) for sharing in reversed(shared)]
+    assert list(removed) == [sharing._replace(updated_at=at, deleted_at=at) for sharing in reversed(shared)]
     assert engine.history() == list(removed)
     assert await store.count_sharings(given()) == 0
     with pytest.raises(SharingNotFound):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from backup_sharing.errors import BackupNotFound, IdempotencyKeyReused, NotTheGiver, SharingNotFound
@@ -34,7 +32,7 @@ LATER = NOW + SECOND
 async def test_cancel_must_set_deleted_at_and_updated_at_to_its_time(store: Store) -> None:
     (sharing,) = await store.share(share())
     ended = await store.cancel(cancel(sharing.id, because=cause(LATER)))
-    assert list(ended) == [replace(sharing, updated_at=LATER, deleted_at=LATER)]
+    assert list(ended) == [sharing._replace(updated_at=LATER, deleted_at=LATER)]
 
 
 async def test_cancel_ends_one_sharing_and_leaves_the_others(store: Store) -> None:
@@ -73,7 +71,7 @@ async def test_cancel_by_the_recipient_must_raise_not_the_giver(store: Store) ->
 async def test_a_cancelled_row_must_stay_as_history(store: Store, engine: Engine) -> None:
     (sharing,) = await store.share(share())
     await store.cancel(cancel(sharing.id, because=cause(LATER)))
-    assert engine.history() == [replace(sharing, updated_at=LATER, deleted_at=LATER)]
+    assert engine.history() == [sharing._replace(updated_at=LATER, deleted_at=LATER)]
 
 
 async def test_cancel_with_a_stored_answer_must_win_over_not_found(store: Store) -> None:
@@ -101,8 +99,8 @@ async def test_cancel_all_answers_every_active_sharing_by_id(store: Store) -> No
     await store.cancel(cancel("2"))
     ended = await store.cancel_all(cancel_all(because=cause(LATER)))
     assert list(ended) == [
-        replace(shared[1], updated_at=LATER, deleted_at=LATER),
-        replace(shared[0], updated_at=LATER, deleted_at=LATER),
+        shared[1]._replace(updated_at=LATER, deleted_at=LATER),
+        shared[0]._replace(updated_at=LATER, deleted_at=LATER),
     ]
     assert await store.get_sharing(GIVER, elsewhere.id)
 

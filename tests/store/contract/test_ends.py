@@ -65,7 +65,7 @@ def event(kind: str, sharing_id: str, to: str) -> Event:
 
 
 def ended(sharing: Sharing) -> Sharing:
-    return replace(sharing, updated_at=sharing.expires_at, deleted_at=sharing.expires_at)
+    return sharing._replace(updated_at=sharing.expires_at, deleted_at=sharing.expires_at)
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ async def test_cancel_of_a_due_sharing_must_raise_not_found(store: Store, engine
 async def test_cancel_all_must_record_due_ends_not_return_them(store: Store, engine: Engine, sharing: Sharing) -> None:
     (other,) = await store.share(share(OTHER, sharing_ids=["other"]))
     engine.now = LATER
-    cancelled = replace(other, updated_at=LATER, deleted_at=LATER)
+    cancelled = other._replace(updated_at=LATER, deleted_at=LATER)
     assert list(await store.cancel_all(cancel_all(because=LATE))) == [cancelled]
     assert engine.history() == [ended(sharing), cancelled]
     assert engine.events()[3:] == [expired("ends"), event("cancelled", "other", OTHER)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from dataclasses import replace
 
 import pytest
 
@@ -57,7 +56,7 @@ async def many(empty_store: Store) -> Store:
         for n in range(len(backups))
     ]
     await asyncio.gather(
-        *(empty_store.put_backup(PutBackup(replace(each, status="available"), cause())) for each in backups)
+        *(empty_store.put_backup(PutBackup(each._replace(status="available"), cause())) for each in backups)
     )
     await asyncio.gather(*(empty_store.share(each) for each in shares))
     await asyncio.gather(*(empty_store.put_backup(PutBackup(each, cause())) for each in backups))

@@ -105,7 +105,7 @@ async def test_cancel_answers_the_sharing_as_it_would_be(shared: Store) -> None:
     before = (await shared.get_sharing(GIVER, "first")).sharing
     at = NOW + SECOND
     answer = await shared.cancel(cancel("first", validate_only=True, idempotency=key()))
-    assert list(answer) == [replace(before, updated_at=at, deleted_at=at)]
+    assert list(answer) == [before._replace(updated_at=at, deleted_at=at)]
 
 
 CANCELS: list[tuple[Cancel, type[Failure]]] = [

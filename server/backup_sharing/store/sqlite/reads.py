@@ -85,7 +85,7 @@ def list_sharings(query: SharingQuery) -> Query[Page[SharingDetail]]:
     """Return the query of `Store.list_sharings`."""
 
     def answer(rows: Iterable[Row]) -> Page[SharingDetail]:
-        page, more = listing.cut(rows, query.part.limit, _SIZE_OF_DETAIL)
+        page, more = listing.cut(rows, query.part.limit, _size_of_details())
         return Page(details_of(page), more)
 
     return Query(*list_statement(query), answer)
@@ -157,6 +157,21 @@ def _size_from(start: int) -> Callable[[Row], int]:
     """Return a function that returns the bytes of a row in which a backup begins at column ``start``."""
     texts = itemgetter(*(start + BACKUP_FIELDS.index(name) for name in listing.TEXTS))
     return lambda row: listing.ROW_BYTES + len("".join(filter(None, texts(row))).encode())
+
+
+def _size_of_details() -> Callable[[Row], int]:
+    """Return a function that returns the bytes of a sharing with its backup; rows of one page share their backups."""
+    place = SHARING_FIELDS.index("backup_id")
+    known: dict[str, int] = {}
+
+    def size_of(row: Row) -> int:
+        backup_id = row[place]
+        size = known.get(backup_id)
+        if size is None:
+            size = known[backup_id] = _SIZE_OF_DETAIL(row)
+        return size
+
+    return size_of
 
 
 _SIZE_OF_BACKUP: Final = _size_from(0)
