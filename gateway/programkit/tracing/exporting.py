@@ -37,8 +37,8 @@ class Export:
             CannotTrace: the exporter is unknown, or its settings are invalid.
         """
         try:
-            made = _exporter(exporter, environment)
-            self.processor = BatchSpanProcessor(made)
+            self._exporter = _exporter(exporter, environment)
+            self.processor = BatchSpanProcessor(self._exporter)
         except (ValueError, OSError) as error:
             raise CannotTrace(f"OTEL_EXPORTER_OTLP_... or OTEL_BSP_...: {redacted(str(error))}") from None
         logger, self._complaints = logging.getLogger("opentelemetry"), Complaints()
@@ -62,6 +62,8 @@ class Export:
                 await closed.wait()
         except TimeoutError:
             structlog.get_logger("traces").warning("traces", problem="the last spans could not be sent in time")
+            # Otherwise the library's thread would go on trying.
+            threading.Thread(target=self._exporter.shutdown, name="end-of-exporter", daemon=True).start()
         # What the library still says, in its own threads, must not follow the last line of the log.
         self._complaints.setLevel(logging.CRITICAL + 1)
 

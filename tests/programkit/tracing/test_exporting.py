@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 
 import pytest
@@ -14,6 +15,7 @@ pytest.importorskip("opentelemetry.sdk")
 
 from programkit.tracing.setup import CannotTrace, begin_tracing
 from programkit.tracing.spans import NO_TRACER, Kind, Tracer
+from tests.support.programs import PATIENCE
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PARENT = f"00-{TRACE}-{SPAN}-01"
@@ -21,6 +23,16 @@ PARENT = f"00-{TRACE}-{SPAN}-01"
 
 def begun(wanted: bool, **environment: str) -> Tracer:
     return begin_tracing("program", "1", wanted=wanted, environment=environment)
+
+
+@pytest.fixture(autouse=True)
+def no_thread_stays() -> Iterator[None]:
+    """Wait for the library's threads: one that still tries to send would disturb later tests."""
+    yield
+    for thread in threading.enumerate():
+        if thread.name.startswith(("end-of-", "Otel")):
+            thread.join(PATIENCE)
+            assert not thread.is_alive(), thread.name
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ def serving(installed: Installed, name: str, *arguments: str, until: str) -> Ite
 
 def test_the_client_shares_and_brings_nothing_else(wheels: Sequence[Path], tmp_path: Path) -> None:
     installed = Installed(tmp_path / "client", wheels[:2])
-    needed = {"grpcio", "protobuf", "googleapis-common-protos", "click", "restmap"}
+    needed = {"grpcio", "grpcio-health-checking", "protobuf", "googleapis-common-protos", "click", "restmap"}
     of_grpcio = {"typing-extensions"}
     assert installed.distributions - {"pip", "setuptools"} == {"backupsharing-client", *needed, *of_grpcio}
     assert "demo" not in installed.run("backup-sharing", "--help")

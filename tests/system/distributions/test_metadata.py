@@ -64,8 +64,9 @@ def test_each_has_the_license_and_a_short_readme(root: Path) -> None:
     assert (root / "README.md").is_file()
 
 
-def test_the_client_needs_five_distributions() -> None:
-    assert required(ROOT / "protos") == {"grpcio", "protobuf", "googleapis-common-protos", "click", "restmap"}
+def test_the_client_needs_six_distributions() -> None:
+    of_grpc = {"grpcio", "grpcio-health-checking", "protobuf", "googleapis-common-protos"}
+    assert required(ROOT / "protos") == {*of_grpc, "click", "restmap"}
 
 
 def test_the_client_has_everything_else_as_extras(tmp_path: Path) -> None:
