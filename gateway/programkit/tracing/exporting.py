@@ -57,15 +57,17 @@ class Export:
 
         # A daemon thread, unlike those of asyncio.to_thread, for which the end of the event loop would wait.
         threading.Thread(target=close, name="end-of-traces", daemon=True).start()
+        is_late = False
         try:
             async with asyncio.timeout(_CLOSE_SECONDS):
                 await closed.wait()
         except TimeoutError:
             structlog.get_logger("traces").warning("traces", problem="the last spans could not be sent in time")
-            # Otherwise the library's thread would go on trying.
-            threading.Thread(target=self._exporter.shutdown, name="end-of-exporter", daemon=True).start()
+            is_late = True
         # What the library still says, in its own threads, must not follow the last line of the log.
         self._complaints.setLevel(logging.CRITICAL + 1)
+        if is_late:  # otherwise the library's thread would go on trying
+            threading.Thread(target=self._exporter.shutdown, name="end-of-exporter", daemon=True).start()
 
 
 class Complaints(logging.Handler):
