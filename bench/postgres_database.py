@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 
+from backup_sharing.store.transfer.counters import RECOUNT
 from bench.databases import COPIED_UP_TO, LAST_AT, keep_in_memory
 from bench.job import LISTED, OWNER
 from bench.postgres_filling import create, drop, kept_database
@@ -71,6 +72,7 @@ class PostgresDatabase:
             if not added.rowcount:
                 return
             connection.execute("DELETE FROM sharing_events WHERE seq > %s", (self.rows,))
+            connection.execute(RECOUNT)
             connection.execute(_CLEAN)
 
     def missing(self, acknowledged: Path) -> tuple[int, int]:

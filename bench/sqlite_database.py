@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from backup_sharing.store.transfer.counters import RECOUNT
 from bench.databases import COPIED_UP_TO, LAST_AT, keep_in_memory
 from bench.job import LISTED, OWNER
 from bench.processes import BUILD
@@ -54,6 +55,7 @@ class SqliteDatabase:
             )
             if added.rowcount:
                 connection.execute("DELETE FROM sharing_events WHERE seq > ?", (self.rows,))
+                connection.execute(RECOUNT)
             connection.execute("COMMIT")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 

@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 from backup_sharing.store.sqlite.file import prepare
+from backup_sharing.store.transfer.counters import RECOUNT
 from bench.databases import BACKUPS, FIRST_AT, LISTED_BACKUPS, PACKED, SHARINGS_A_BACKUP, YEAR, fingerprint
 from bench.job import LISTED, OWNER, backup_id
 from bench.processes import BUILD
@@ -92,6 +93,7 @@ def _fill(connection: sqlite3.Connection, rows: int) -> None:
         connection.execute(sql)
     tell(f"{packed:,} of {rows:,} sharings are in")
     connection.execute(_FILL_SHARINGS, {**common, "from": packed, "to": rows})
+    connection.execute(RECOUNT)
     connection.execute(_FILL_EVENTS)
     connection.execute("COMMIT")
     connection.execute("PRAGMA journal_mode = WAL").fetchall()

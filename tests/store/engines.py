@@ -20,6 +20,12 @@ from tests.store.opened import open_postgres, open_sqlite
 from tests.support.postgres.pgbouncer import PgBouncer
 from tests.support.postgres.server import PostgresServer
 
+_WRONG_COUNTERS = """
+    SELECT id, active_sharings, coalesce(number, 0) FROM backups LEFT JOIN
+    (SELECT backup_id, count(*) AS number FROM sharings WHERE deleted_at IS NULL GROUP BY backup_id) AS counted
+    ON backup_id = id WHERE active_sharings <> coalesce(number, 0)
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -62,6 +68,10 @@ class Engine(ABC):
         """Return all sharings by id, including cancelled ones."""
         columns = ", ".join(Sharing._fields)
         return [Sharing(*row) for row in self._rows(f"SELECT {columns} FROM sharings ORDER BY id")]  # noqa: S608 -- constants
+
+    def wrong_counters(self) -> list[tuple[str, int, int]]:
+        """Return the backups whose counter is wrong: id, counter, and number of sharings without a recorded end."""
+        return [tuple(row) for row in self._rows(_WRONG_COUNTERS)]
 
     @property
     def is_sqlite(self) -> bool:

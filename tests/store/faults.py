@@ -69,6 +69,7 @@ def stored_once(url: str, acknowledged: Iterable[Sharing]) -> None:
     expected = Counter(("shared", shared) for shared in history)
     expected.update(("cancelled", sharing.id) for sharing in history.values() if sharing.deleted_at is not None)
     assert reported == expected
+    assert engine.wrong_counters() == []
 
 
 def sessions(url: str) -> int:

@@ -25,7 +25,19 @@ from backup_sharing.store.transfer.sqlite_side import SqliteSide
 from backup_sharing.store.transfer.tables import BACKUPS, IDEMPOTENCY_KEYS, SHARING_EVENTS, SHARINGS, TABLES, Table
 from backup_sharing.store.transfer.transfer import Checked
 from backup_sharing.store.unusable import UnreachableDatabase, UnusableDatabase
-from tests.store.commands import BACKUP_ID, OTHER, RECIPIENT, backup, backup_id, cause, given, key, page, share
+from tests.store.commands import (
+    BACKUP_ID,
+    OTHER,
+    RECIPIENT,
+    backup,
+    backup_id,
+    cancel_all,
+    cause,
+    given,
+    key,
+    page,
+    share,
+)
 from tests.store.odd_rows import NEVER, change, held, make, plain_rows, rows
 from tests.support.postgres.databases import drop_database, new_database
 from tests.support.postgres.proxy import TcpProxy
@@ -129,6 +141,52 @@ async def test_a_store_on_the_target_goes_on_with_what_the_other_had(pair: tuple
     assert numbers[-1] > before[-1][0]
 
 
+async def counted(pair: tuple[str, str], wrong: int | None = None) -> tuple[str, str]:
+    """Share two backups in the source, and give both the same wrong counter; return the pair."""
+    store = await open_store(pair[0])
+    for number in (1, 2):
+        await store.put_backup(PutBackup(backup(backup_id(number)), cause()))
+        await store.share(share(RECIPIENT, OTHER, backup_id=backup_id(number)))
+    await store.cancel_all(cancel_all(backup_id(2)))
+    await store.close()
+    if wrong is not None:
+        set_counters(pair[0], wrong)
+    return pair
+
+
+def set_counters(database: str, number: int) -> None:
+    change(database, replace={BACKUPS: [(*row[:-1], number) for row in held(database)[BACKUPS]]})
+
+
+def counters(database: str) -> list[object]:
+    return [row[-1] for row in held(database)[BACKUPS]]
+
+
+@pytest.mark.parametrize("wrong", [None, 7])
+async def test_a_copy_has_right_counters_whatever_the_source_has(pair: tuple[str, str], wrong: int | None) -> None:
+    assert_same(copied(*await counted(pair, wrong))[1])
+    assert counters(pair[1]) == [2, 0]
+
+
+async def test_a_wrong_counter_in_the_target_is_found(pair: tuple[str, str]) -> None:
+    await counted(pair)
+    with open_transfer(*pair, NOW) as transfer:
+        transfer.carry(bar)
+        set_counters(pair[1], 1)
+        found = {each.table: each for each in transfer.check(bar)}
+    assert found["backups"].first == f"backups id {backup_id(1)!r} differs in active_sharings"
+    assert found["backups"].differences == 2
+
+
+async def test_a_wrong_counter_in_the_target_is_corrected_by_a_copy(pair: tuple[str, str]) -> None:
+    copied(*await counted(pair))
+    set_counters(pair[1], 1)
+    written, found = copied(*pair)
+    assert written == 2
+    assert_same(found)
+    assert counters(pair[1]) == [2, 0]
+
+
 @pytest.mark.usefixtures("small_pages")
 def test_what_is_there_already_is_not_written_again(pair: tuple[str, str]) -> None:
     make(pair[0], rows(200))
@@ -225,7 +283,7 @@ def test_writes_to_the_source_meanwhile_are_found_and_repaired(pair: tuple[str, 
 KEY = ("p", "m", "k", b"", "[]", NEVER)
 EVENT = (1, "backup_put", 1, "p", "u", "r", BACKUP_ID, "p", None, None)
 OTHER_DATA = {
-    "backup": (BACKUPS, (BACKUP_ID, "p", "available", *[None] * 16)),
+    "backup": (BACKUPS, (BACKUP_ID, "p", "available", *[None] * 16, 0)),
     "sharing": (SHARINGS, ("s", "b", "p", "q", 1, None, None, 9)),
     "key that is good": (IDEMPOTENCY_KEYS, KEY),
     "event": (SHARING_EVENTS, (1000, *EVENT[1:])),

@@ -47,8 +47,6 @@ def needs_of(commands: Iterable[Command]) -> Needs:
                 needs.owners[command.backup_id] = None
                 needs.pairs.update(dict.fromkeys((command.backup_id, to) for to in command.to_project_ids))
                 needs.due[command.backup_id] = None
-                if command.max_active:
-                    needs.counted[command.backup_id] = None
             case Cancel():
                 needs.sharings[command.sharing_id] = None
             case CancelAll() | RemoveBackup():

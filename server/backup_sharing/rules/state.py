@@ -24,7 +24,7 @@ class Needs:
     """Stored data needed to decide changes; each member is a set in the order of the requests."""
 
     owners: dict[str, None] = field(default_factory=dict)
-    """Ids of backups whose owner and status are needed."""
+    """Ids of backups whose owner, status and number of active sharings are needed."""
     backups: dict[str, None] = field(default_factory=dict)
     """Ids of backups whose columns are all needed."""
     pairs: dict[tuple[str, str], None] = field(default_factory=dict)
@@ -35,8 +35,6 @@ class Needs:
     """Ids of backups whose active sharings are all needed."""
     due: dict[str, None] = field(default_factory=dict)
     """Ids of backups whose due sharings are all needed; each backup is also in ``pairs``."""
-    counted: dict[str, None] = field(default_factory=dict)
-    """Ids of backups whose sharings without a recorded end must be counted."""
     keys: dict[Key, None] = field(default_factory=dict)
     """Idempotency keys."""
 
@@ -78,6 +76,8 @@ class Edits:
     """New sharings by id; some may already be cancelled."""
     backups: dict[str, Backup | None] = field(default_factory=dict)
     """Backups to insert or replace, by id; None: remove the backup."""
+    counts: dict[str, int] = field(default_factory=dict)
+    """Number to add to the counter of each backup, see `State.know_owners`; a removed backup has none."""
     keys: dict[Key, StoredKey] = field(default_factory=dict)
     """Idempotency keys to store; an existing row with such a key has expired and must be replaced."""
     expired_at: Micros | None = None
@@ -106,22 +106,26 @@ class State:
         self.now = now
         """The store's time; None: not known, and no sharing is due."""
         self._owners: dict[str, tuple[str, str]] = {}
+        self._counts: dict[str, int] = {}
+        """Stored counters of backups; the edits have what has changed since."""
         self._backups: dict[str, Backup] = {}
         self._active: dict[str, dict[str, Sharing]] = {}
         """Active sharings by backup id, then by recipient."""
         self._by_id: dict[str, Sharing] = {}
         self._due: dict[str, dict[str, Sharing]] = {}
         """Due sharings by backup id, then by id."""
-        self._counts: dict[str, int] = {}
-        """Sharings without a recorded end, by backup id."""
         self._keys: dict[Key, StoredKey] = {}
         self._stored: set[str] = set()
         """Ids of backups that were stored before the first change."""
 
-    def know_owners(self, rows: Iterable[Sequence[str]]) -> None:
-        """Record stored backups: id, owner and status of each."""
-        for backup_id, owner, status in rows:
+    def know_owners(self, rows: Iterable[tuple[str, str, str, int]]) -> None:
+        """Record stored backups: id, owner, status and counter of each.
+
+        The counter is the number of the backup's sharings without a recorded end, due ones included.
+        """
+        for backup_id, owner, status, count in rows:
             self._owners[backup_id] = owner, status
+            self._counts[backup_id] = count
             self._stored.add(backup_id)
 
     def know_backups(self, backups: Iterable[Backup]) -> None:
@@ -134,10 +138,6 @@ class State:
         """Record stored sharings without a recorded end; some may be due."""
         for sharing in sharings:
             self._set_active(sharing)
-
-    def know_counts(self, rows: Iterable[tuple[str, int]]) -> None:
-        """Record the number of sharings without a recorded end of each backup; its due ones must be known."""
-        self._counts.update(rows)
 
     def know_key(self, key: Key, stored: StoredKey) -> None:
         """Record a stored idempotency key, which may have expired."""
@@ -169,8 +169,9 @@ class State:
         return self._by_id.get(sharing_id)
 
     def count(self, backup_id: str) -> int:
-        """Return the number of active sharings of a backup."""
-        return self._counts.get(backup_id, 0) - len(self._due.get(backup_id, ()))
+        """Return the number of active sharings of a backup, whose owner and due sharings must be known."""
+        stored, change = self._counts.get(backup_id, 0), self.edits.counts.get(backup_id, 0)
+        return stored + change - len(self._due.get(backup_id, ()))
 
     def due(self, backup_id: str) -> list[Sharing]:
         """Return the known due sharings of a backup, ordered by their end, then by id."""
@@ -191,8 +192,8 @@ class State:
             self._set_active(sharing)
             self.edits.added[sharing.id] = sharing
             self._add_event("shared", sharing.backup_id, sharing.from_project_id, cause, sharing)
-        if sharings and sharings[0].backup_id in self._counts:
-            self._counts[sharings[0].backup_id] += len(sharings)
+        if sharings:
+            self._add_to_count(sharings[0].backup_id, len(sharings))
 
     def end(self, sharings: Iterable[Sharing], cause: Cause) -> list[Sharing]:
         """Cancel active sharings; return them in their new state."""
@@ -249,10 +250,12 @@ class State:
         self._by_id[sharing.id] = sharing
 
     def _set_ended(self, sharing: Sharing) -> None:
-        if sharing.backup_id in self._counts:
-            self._counts[sharing.backup_id] -= 1
+        self._add_to_count(sharing.backup_id, -1)
         rows = self.edits.added if sharing.id in self.edits.added else self.edits.ended
         rows[sharing.id] = sharing
+
+    def _add_to_count(self, backup_id: str, number: int) -> None:
+        self.edits.counts[backup_id] = self.edits.counts.get(backup_id, 0) + number
 
     def _add_event(self, kind: str, backup_id: str, owner: str, cause: Cause, about: Sharing | None = None) -> None:
         of = (about.id, about.to_project_id) if about else (None, None)

@@ -36,7 +36,8 @@ _SQLITE_BACKUPS: Final = (
         created_at INTEGER,
         data_timestamp INTEGER,
         updated_at INTEGER,
-        name_folded TEXT -- casefold of name: SQLite folds ASCII only
+        name_folded TEXT, -- casefold of name: SQLite folds ASCII only
+        active_sharings INTEGER NOT NULL DEFAULT 0 -- number of its sharings whose deleted_at is NULL
     ) STRICT
     """,
     "CREATE INDEX backups_of_project ON backups (project_id, id)",
@@ -115,7 +116,8 @@ _POSTGRES: Final = (
         created_at BIGINT,
         data_timestamp BIGINT,
         updated_at BIGINT,
-        name_folded BYTEA -- UTF-8 of the casefold of name
+        name_folded BYTEA, -- UTF-8 of the casefold of name
+        active_sharings BIGINT NOT NULL DEFAULT 0 -- number of its sharings whose deleted_at is NULL
     )
     """,
     "CREATE INDEX backups_of_project ON backups (project_id, id)",

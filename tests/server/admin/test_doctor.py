@@ -116,11 +116,22 @@ def test_a_damaged_database_fails(folder: Path) -> None:
     assert "failed" in states["database"]
 
 
+def test_a_counter_that_disagrees_with_the_sharings_fails(folder: Path) -> None:
+    with closing(sqlite3.connect(folder / "s.db")) as connection:
+        connection.execute(
+            "INSERT INTO backups (id, project_id, status, active_sharings) VALUES ('b', 'p', 'error', 3)"
+        )
+        connection.commit()
+    result = run("--database", str(folder / "s.db"), "--tokens", str(folder / "tokens.json"))
+    assert result.exit_code == 2
+    assert "backups whose counter of active sharings disagrees with their sharings: 1" in result.stdout
+
+
 def test_a_good_installation_has_nothing_to_do(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(of_database, "LITTLE_ROOM", 0)  # of the machine that runs the tests
     code, states = examined(folder, "--max-connections", "1")
     assert code == 0
-    assert states == {"database": ["ok"] * 4, "tokens": ["ok"], "open files": ["ok"]}
+    assert states == {"database": ["ok"] * 5, "tokens": ["ok"], "open files": ["ok"]}
 
 
 def test_a_text_has_a_line_for_each_finding(folder: Path) -> None:
@@ -147,7 +158,8 @@ def test_a_keystone_that_is_not_there_fails(folder: Path) -> None:
 
 def facts(**changed: Any) -> Facts:  # noqa: ANN401 - values of different types
     whole: dict[str, Any] = {
-        "damage": "", "is_whole_seen": True, "size": 0, "free": None, "log": None, "clock_ahead": None, **changed,
+        "damage": "", "is_whole_seen": True, "size": 0, "free": None, "log": None, "wrong_counters": 0,
+        "clock_ahead": None, **changed,
     }  # fmt: skip
     return Facts(**whole)
 
@@ -157,6 +169,8 @@ def facts(**changed: Any) -> Facts:  # noqa: ANN401 - values of different types
     [
         ({"damage": "row 7 missing from index"}, State.FAILED),
         ({"is_whole_seen": False}, State.OK),
+        ({"wrong_counters": None}, State.OK),
+        ({"wrong_counters": 1}, State.FAILED),
         ({"free": 63 * MIB}, State.FAILED),
         ({"free": 64 * MIB}, State.WARNING),
         ({"free": 1024 * MIB}, State.OK),

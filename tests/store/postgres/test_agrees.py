@@ -69,6 +69,7 @@ def test_simultaneous_changes_come_to_the_same_on_both_engines(both: Both, wante
     assert both.engines[1].history() == both.engines[0].history()
     assert both.engines[1].events() == both.engines[0].events()
     assert both.keys()[1] == both.keys()[0]
+    assert [engine.wrong_counters() for engine in both.engines] == [[], []]
 
 
 # Few letters, so that names share parts; most of them have a different stored or folded form.

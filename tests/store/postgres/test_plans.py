@@ -190,9 +190,7 @@ def test_what_a_change_asks_for_is_looked_up(session: psycopg.Connection[tuple[A
     probes_only(plan(session, CHANGES[name]), but="store")
 
 
-@pytest.mark.parametrize(
-    "name", ["_ACTIVE_PAIRS", "_ACTIVE_BY_ID", "_BACKUPS", "_COUNTS", "_DUE_OF", "_CHECK", "_KEYS"]
-)
+@pytest.mark.parametrize("name", ["_ACTIVE_PAIRS", "_ACTIVE_BY_ID", "_BACKUPS", "_DUE_OF", "_CHECK", "_KEYS"])
 def test_what_a_change_asks_for_is_looked_up_row_by_row(
     session: psycopg.Connection[tuple[Any, ...]], name: str
 ) -> None:

@@ -5,59 +5,20 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from uuid import uuid4
 
 import psycopg
 
-from backup_sharing.errors import (
-    AlreadyShared,
-    BackupNotFound,
-    IdempotencyKeyReused,
-    NotTheGiver,
-    QuotaUsedUp,
-    SharingNotFound,
-    Unavailable,
-)
-from backup_sharing.model import Sharing
-from backup_sharing.rules.commands import PutBackup, RemoveBackup
-from backup_sharing.store.interface import Store
-from tests.store.commands import BACKUP_ID, NOW, backup, backup_id, cancel, cancel_all, cause, key, project_id, share
+from backup_sharing.errors import AlreadyShared, IdempotencyKeyReused, Unavailable
+from backup_sharing.rules.commands import PutBackup
+from tests.store.commands import BACKUP_ID, backup, backup_id, cause, key, project_id, share
 from tests.store.engines import PostgresEngine
 from tests.store.faults import SLACK, opened, stored_once
+from tests.store.hammering import BACKUPS, hammer
 from tests.store.opened import open_postgres
 from tests.support.postgres.server import PostgresServer
 from tests.support.programs import PATIENCE
-
-REFUSALS = (AlreadyShared, BackupNotFound, SharingNotFound, NotTheGiver, IdempotencyKeyReused, QuotaUsedUp)
-BACKUPS = [backup_id(number) for number in range(1, 4)]
-
-
-async def hammer(store: Store, random: random.Random, changes: int) -> list[Sharing]:
-    """Make random changes of a few backups; return the acknowledged sharings, as they were at that time."""
-    acknowledged: list[Sharing] = []
-    for number in range(changes):
-        about, at = random.choice(BACKUPS), cause(NOW + number)
-        with_key = key(f"key-{random.randrange(20)}", about.encode()) if random.random() < 0.3 else None
-        known = [sharing.id for sharing in acknowledged if sharing.deleted_at is None] or ["none"]
-        match random.randrange(20):
-            case 0:
-                call = store.cancel_all(cancel_all(about, because=at))
-            case 1:
-                call = store.remove_backup(RemoveBackup(about, at))
-            case 2 | 3:
-                await store.put_backup(PutBackup(backup(about, name=str(number)), at))
-                continue
-            case 4 | 5 | 6 | 7:
-                call = store.cancel(cancel(random.choice(known), because=at))
-            case _:
-                to = random.sample([project_id(n) for n in range(12)], random.randrange(1, 4))
-                call = store.share(
-                    share(*to, backup_id=about, because=at, idempotency=with_key, max_active=10 * random.randrange(2))
-                )
-        with suppress(*REFUSALS):
-            acknowledged += await call
-    return acknowledged
 
 
 def explained_by_events(url: str) -> None:
@@ -87,6 +48,7 @@ def explained_by_events(url: str) -> None:
     assert {s.id: (s.backup_id, s.to_project_id) for s in history if s.deleted_at is None} == active
     assert {s.id for s in history if s.deleted_at is not None} == ended
     assert {stored for (stored,) in engine._rows("SELECT id FROM backups")} == there
+    assert engine.wrong_counters() == []
 
 
 async def test_changes_of_one_backup_by_several_stores_come_in_turn(

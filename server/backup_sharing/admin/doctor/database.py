@@ -52,12 +52,25 @@ def findings_of(facts: Facts, seconds: float) -> Iterator[Finding]:
     else:
         seen = "no damage" if facts.is_whole_seen else f"no damage in the part that {seconds:g} seconds were enough for"
         yield ok(f"{_written(facts.size)}; {seen}")
+    if not facts.damage:
+        yield _counters(facts.wrong_counters, seconds)
     if facts.free is not None:
         yield _room(facts.free)
     if facts.log is not None:
         yield _log(facts.log)
     if facts.clock_ahead is not None:
         yield _clock(facts.clock_ahead)
+
+
+def _counters(wrong: int | None, seconds: float) -> Finding:
+    if wrong is None:
+        return ok(f"{seconds:g} seconds were not enough to compare the counters of active sharings")
+    if not wrong:
+        return ok("the counters of active sharings agree with the sharings")
+    return failed(
+        f"backups whose counter of active sharings disagrees with their sharings: {wrong}",
+        "stop the servers, and copy the database with backup-sharing copy, which counts anew; report the defect",
+    )
 
 
 def _room(free: int) -> Finding:

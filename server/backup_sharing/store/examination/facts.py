@@ -19,5 +19,8 @@ class Facts:
     """Bytes that are free on its disk, for this user."""
     log: int | None
     """Bytes of changes that are not yet copied into the database."""
+    wrong_counters: int | None
+    """Number of backups whose counter of active sharings disagrees with their sharings; None: the given time was too
+    short to compare them."""
     clock_ahead: float | None
     """Seconds by which the database's clock is ahead of this machine's."""

@@ -44,10 +44,11 @@ _LOCK: Final = f"""
     ),
     locked AS (
         SELECT b.* FROM wanted AS w CROSS JOIN LATERAL (
-            SELECT id, project_id, status FROM backups WHERE id = w.id FOR UPDATE SKIP LOCKED
+            SELECT id, project_id, status, active_sharings FROM backups WHERE id = w.id FOR UPDATE SKIP LOCKED
         ) AS b
     )
-    SELECT w.id, l.project_id, l.status, {store_time("%s")} FROM wanted AS w LEFT JOIN locked AS l ON l.id = w.id
+    SELECT w.id, l.project_id, l.status, l.active_sharings, {store_time("%s")}
+    FROM wanted AS w LEFT JOIN locked AS l ON l.id = w.id
     WHERE l.id IS NOT NULL OR (SELECT TRUE FROM backups AS b WHERE b.id = w.id)
 """
 _BACKUPS: Final = f"""
@@ -74,10 +75,6 @@ _DUE_OF: Final = f"""
     ) AS s
 """
 _ACTIVE_OF: Final = f"SELECT {SHARING_COLUMNS} FROM sharings AS s WHERE backup_id = ANY(%s) AND deleted_at IS NULL"
-_COUNTS: Final = """
-    SELECT wanted.id, (SELECT count(*) FROM sharings AS s WHERE s.backup_id = wanted.id AND s.deleted_at IS NULL)
-    FROM unnest(%s::text[]) AS wanted (id)
-"""
 _KEYS: Final = """
     SELECT k.* FROM unnest(%s::text[], %s::text[], %s::text[]) AS wanted (project_id, method, key) CROSS JOIN LATERAL (
         SELECT k.project_id, k.method, k.key, k.fingerprint, k.answer, k.expires_at FROM idempotency_keys AS k
@@ -102,6 +99,11 @@ _PUT_BACKUP: Final = f"""
 _REPLACE_BACKUP: Final = f"""
     UPDATE backups SET {", ".join(f"{name} = %s" for name in BACKUP_PARAMETERS)} WHERE id = %s
 """
+COUNT: Final = """
+    UPDATE backups SET active_sharings = active_sharings + changed.number
+    FROM unnest(%s::text[], %s::bigint[]) AS changed (id, number) WHERE backups.id = changed.id
+"""
+"""Adds to the counters of backups."""
 _PURGE: Final = """
     DELETE FROM idempotency_keys WHERE (project_id, method, key) IN (
         SELECT project_id, method, key FROM idempotency_keys
@@ -192,7 +194,7 @@ class Known:
                 take(await cursor.fetchall())
 
     async def _ask(self, needs: Needs, now: Micros | None, ask: Callable[..., Awaitable[None]]) -> None:
-        ids, sharings, state = list({**needs.owners, **needs.backups}), list(needs.sharings), self.state
+        ids, sharings = list({**needs.owners, **needs.backups}), list(needs.sharings)
         await ask(_LOCK, (ids, sharings, now), self._take_locked)
         if needs.backups:
             await ask(_BACKUPS, (list(needs.backups),), self._take_backups)
@@ -204,19 +206,17 @@ class Known:
             await ask(_ACTIVE_OF, (list(needs.all_of),), self._take_active)
         if needs.due:
             await ask(_DUE_OF, (list(needs.due), now), self._take_active)
-        if needs.counted:
-            await ask(_COUNTS, (list(needs.counted),), state.know_counts)
         if needs.keys:
             await ask(_KEYS, columns_of(needs.keys, 3), self._take_keys)
 
     def _take_locked(self, rows: Iterable[Any]) -> None:
-        for backup_id, owner, status, now in rows:
+        for backup_id, owner, status, count, now in rows:
             self.state.now = now
             if owner is None:
                 self._busy.add(backup_id)
             else:
                 self._locked.add(backup_id)
-                self.state.know_owners([(backup_id, owner, status)])
+                self.state.know_owners([(backup_id, owner, status, count)])
 
     def _take_backups(self, rows: Iterable[Any]) -> None:
         backups = [stored_backup(row) for row in rows]
@@ -257,6 +257,8 @@ async def write(
         if edits.added:
             await connection.execute(_ADD, sharing_columns(edits))
         await _write_backups(connection, edits, known)
+        if edits.counts:
+            await connection.execute(COUNT, count_columns(edits))
         if edits.keys:
             await _write_keys(connection, edits)
         if edits.events:
@@ -301,6 +303,11 @@ def sharing_columns(edits: Edits) -> Sequence[object]:
     """Return the columns of the sharings to insert."""
     added = ([getattr(sharing, name) for name in SHARING_FIELDS] for sharing in edits.added.values())
     return columns_of(added, len(SHARING_FIELDS))
+
+
+def count_columns(edits: Edits) -> Sequence[object]:
+    """Return the columns of the parameters of `COUNT`."""
+    return columns_of(edits.counts.items(), 2)
 
 
 def event_columns(edits: Edits) -> Sequence[object]:

@@ -19,8 +19,10 @@ from backup_sharing.rules.decisions import decide_all
 from backup_sharing.rules.outcome import Outcome, Succeeded
 from backup_sharing.rules.state import Edits, State
 from backup_sharing.store.postgres.changes import (
+    COUNT,
     REMEMBER,
     UNMARK,
+    count_columns,
     event_columns,
     key_columns,
     purge,
@@ -63,8 +65,7 @@ _CHECK: Final = f"""
         WHEN clock_timestamp() - now() > %s * INTERVAL '1 millisecond' THEN 0
         WHEN EXISTS (
             SELECT 1 FROM unnest(%s::text[], %s::bigint[]) AS bound (backup_id, most)
-            WHERE (SELECT count(*) FROM sharings AS s
-                   WHERE s.backup_id = bound.backup_id AND s.deleted_at IS NULL) > bound.most
+            WHERE (SELECT b.active_sharings FROM backups AS b WHERE b.id = bound.backup_id) > bound.most
         ) THEN 0
         WHEN EXISTS (
             SELECT 1 FROM unnest(%s::text[]) AS assumed (id) CROSS JOIN LATERAL (
@@ -88,13 +89,12 @@ class Assumed:
         self._now = now
         state = State()
         self._givers = {share.backup_id: share.from_project_id for share in shares}
-        state.know_owners((backup_id, giver, AVAILABLE) for backup_id, giver in self._givers.items())
+        state.know_owners((backup_id, giver, AVAILABLE, 0) for backup_id, giver in self._givers.items())
         self._bounds: dict[str, int] = {}
         for share in shares:
             if share.max_active:
                 bound = self._bounds.get(share.backup_id, share.max_active)
                 self._bounds[share.backup_id] = min(bound, share.max_active)
-        state.know_counts((backup_id, 0) for backup_id in self._bounds)
         self.outcomes: Sequence[Outcome] = decide_all(state, shares)
         """Outcome of each share, if all assumptions are true."""
         self._edits: Edits = state.edits
@@ -115,6 +115,7 @@ class Assumed:
             await connection.execute(_LOCK_AS_ASSUMED, (backups, list(self._givers.values()), len(backups)))
             added, events = sharing_columns(edits), event_columns(edits)
             await connection.execute(_ADD, (*added, marked, *events))
+            await connection.execute(COUNT, count_columns(edits))
             if edits.keys:
                 await purge(connection, edits)
                 await connection.execute(REMEMBER, key_columns(edits))

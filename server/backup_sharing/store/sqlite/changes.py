@@ -42,7 +42,9 @@ _PURGED_AT_ONCE: Final = 16
 """Maximum expired keys deleted at once, or twice the number of new keys if that is more: deletion outpaces insertion,
 and no call pays for many."""
 
-_OWNERS: Final = "SELECT id, project_id, status FROM backups WHERE id IN (SELECT value FROM json_each(?))"
+_OWNERS: Final = """
+    SELECT id, project_id, status, active_sharings FROM backups WHERE id IN (SELECT value FROM json_each(?))
+"""
 _BACKUPS: Final = f"SELECT {BACKUP_COLUMNS} FROM backups AS b WHERE id IN (SELECT value FROM json_each(?))"
 _ACTIVE: Final = f"""
     SELECT json_group_array(json_array({SHARING_COLUMNS})) FROM json_each(?) AS wanted
@@ -95,9 +97,6 @@ def _known(connection: sqlite3.Connection, needs: Needs, now: Micros) -> State:
         state.know_owners(orjson.loads(owners))
         for found in sharings:
             state.know_active(Sharing(*values) for values in orjson.loads(found))
-    for ids in _chunks([(backup_id,) for backup_id in needs.counted]):
-        (counts,) = connection.execute(_count_active(len(ids)), _flat(ids)).fetchone()
-        state.know_counts(orjson.loads(counts))
     seen = {backup_id for backup_id, _ in needs.pairs}
     if rest := [backup_id for backup_id in needs.owners if backup_id not in seen]:
         state.know_owners(connection.execute(_OWNERS, (_json(rest),)).fetchall())
@@ -121,6 +120,8 @@ def _write(connection: sqlite3.Connection, edits: Edits) -> None:
         connection.execute(_insert("sharings", SHARING_FIELDS, len(sharings)), _flat(sharings))
     if edits.backups:
         _write_backups(connection, edits.backups.items())
+    for counts in _chunks([each for each in edits.counts.items() if each[1]]):
+        connection.execute(_count(len(counts)), _flat(counts))
     if edits.keys:
         connection.execute(_PURGE, (edits.expired_at, max(_PURGED_AT_ONCE, 2 * len(edits.keys))))
         connection.executemany(_REMEMBER, [key_row(*each) for each in edits.keys.items()])
@@ -177,7 +178,7 @@ def _look_up(rows: int) -> str:
     return f"""
         WITH wanted (backup_id, to_project_id) AS ({_values(rows, 2)})
         SELECT
-            (SELECT json_group_array(json_array(b.id, b.project_id, b.status))
+            (SELECT json_group_array(json_array(b.id, b.project_id, b.status, b.active_sharings))
              FROM backups AS b WHERE b.id IN (SELECT backup_id FROM wanted)),
             (SELECT json_group_array(json_array({SHARING_COLUMNS}))
              FROM wanted CROSS JOIN sharings AS s
@@ -189,12 +190,11 @@ def _look_up(rows: int) -> str:
 
 
 @lru_cache(maxsize=_MOST_ROWS)
-def _count_active(rows: int) -> str:
-    """Return the statement for one row: a JSON list of the id and the number of active sharings of each backup."""
+def _count(rows: int) -> str:
+    """Return the statement that adds to the counters of backups: rows of the id and the number to add."""
     return f"""
-        SELECT json_group_array(json_array(wanted.column1,
-            (SELECT count(*) FROM sharings WHERE backup_id = wanted.column1 AND deleted_at IS NULL)))
-        FROM ({_values(rows, 1)}) AS wanted WHERE wanted.column1 IS NOT NULL
+        UPDATE backups SET active_sharings = active_sharings + changed.column2
+        FROM ({_values(rows, 2)}) AS changed WHERE backups.id = changed.column1
     """
 
 

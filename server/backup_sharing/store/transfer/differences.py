@@ -40,14 +40,14 @@ class Digest:
         return self._hash.hexdigest()
 
 
-def read(side: Side, table: Table, seen: Callable[[Sequence[Row]], object]) -> Iterator[Row]:
+def read(side: Side, table: Table, seen: Callable[[Sequence[Row]], object], *, derived: bool) -> Iterator[Row]:
     """Yield all rows in key order; call ``seen`` with each page before its rows.
 
-    Rows that are added meanwhile, up to the last key, are not read.
+    ``derived``: see `Side.page`. Rows that are added meanwhile, up to the last key, are not read.
     """
     after: Key | None = None
     while True:
-        page = side.page(table, after, PAGE)
+        page = side.page(table, after, PAGE, derived=derived)
         seen(page)
         yield from page
         if len(page) < PAGE:

@@ -123,11 +123,12 @@ class PostgresSide:
             ((count,),) = self._connection.execute(f"SELECT count(*) FROM {table.name}").fetchall()
         return int(count)
 
-    def page(self, table: Table, after: Key | None, limit: int) -> Sequence[Row]:
+    def page(self, table: Table, after: Key | None, limit: int, *, derived: bool) -> Sequence[Row]:
         key = ", ".join(table.key_columns)
         # Without a position: written since `place_events`, and so not part of this copy.
         behind = f"WHERE ({key}) > ({_marks(table.key_width)})" if after else f"WHERE {table.columns[0]} IS NOT NULL"
-        statement = f"SELECT {', '.join(table.columns)} FROM {table.name} {behind} ORDER BY {key} LIMIT %s"
+        columns = table.selected(table.columns, derived=derived)
+        statement = f"SELECT {columns} FROM {table.name} {behind} ORDER BY {key} LIMIT %s"
         parameters = (*_stored_key(table, after or ()), limit)
         with self._transaction():
             rows = self._connection.execute(statement, parameters, binary=True).fetchall()

@@ -58,8 +58,11 @@ class Side(Protocol):
         """Return the number of rows."""
         ...
 
-    def page(self, table: Table, after: Key | None, limit: int) -> Sequence[Row]:
-        """Return up to ``limit`` rows after a key, in key order."""
+    def page(self, table: Table, after: Key | None, limit: int, *, derived: bool) -> Sequence[Row]:
+        """Return up to ``limit`` rows after a key, in key order.
+
+        ``derived``: compute the columns that follow from other rows, instead of reading them.
+        """
         ...
 
     def removed(self, backup_ids: Collection[str]) -> set[str]:

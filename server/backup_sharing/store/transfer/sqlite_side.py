@@ -85,10 +85,11 @@ class SqliteSide:
         ((count,),) = self._rows(f"SELECT count(*) FROM {table.name}")
         return int(count)
 
-    def page(self, table: Table, after: Key | None, limit: int) -> Sequence[Row]:
+    def page(self, table: Table, after: Key | None, limit: int, *, derived: bool) -> Sequence[Row]:
         key = ", ".join(_columns(table)[: table.key_width])
         behind = f"WHERE ({key}) > ({_marks(table.key_width)})" if after else ""
-        statement = f"SELECT {', '.join(_columns(table))} FROM {table.name} {behind} ORDER BY {key} LIMIT ?"
+        columns = table.selected(_columns(table), derived=derived)
+        statement = f"SELECT {columns} FROM {table.name} {behind} ORDER BY {key} LIMIT ?"
         return self._rows(statement, (*(after or ()), limit))
 
     def removed(self, backup_ids: Collection[str]) -> set[str]:

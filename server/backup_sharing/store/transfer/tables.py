@@ -7,12 +7,17 @@ were committed. The id of the store and its newest position, in tables of other 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from backup_sharing.store.rows import BACKUP_FIELDS, EVENT_FIELDS, SHARING_FIELDS, Row
+from backup_sharing.store.transfer.counters import COUNTED
 
 Key = tuple[str | int, ...]
+
+_DERIVED: Final = {"active_sharings": COUNTED}
+"""Expressions for the columns that follow from other rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +34,17 @@ class Table:
         """Return the primary key of a row; keys compare in the order of the engines, by code point."""
         return row[: self.key_width]
 
+    def selected(self, columns: Sequence[str], *, derived: bool) -> str:
+        """Return ``columns`` as a statement selects them: as stored, or ``derived`` from other rows where possible."""
+        return ", ".join(_DERIVED.get(name, name) if derived else name for name in columns)
+
     @property
     def key_columns(self) -> tuple[str, ...]:
         """Names of the columns of the primary key."""
         return self.columns[: self.key_width]
 
 
-BACKUPS: Final = Table("backups", (*BACKUP_FIELDS, "name_folded"))
+BACKUPS: Final = Table("backups", (*BACKUP_FIELDS, "name_folded", "active_sharings"))
 SHARINGS: Final = Table("sharings", SHARING_FIELDS)
 IDEMPOTENCY_KEYS: Final = Table(
     "idempotency_keys", ("project_id", "method", "key", "fingerprint", "answer", "expires_at"), key_width=3

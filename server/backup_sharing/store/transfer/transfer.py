@@ -11,6 +11,9 @@ The target itself shows which rows are copied already, so an interrupted copy is
 4. The target takes over the newest position of the source's store, so that cursors stay valid. It gets the id of the
    store before anything else.
 5. The source is read anew, and both sides are compared row by row, which shows changes made meanwhile.
+
+The counters of active sharings are never read from the source: they are counted there from the sharings. So a copy has
+right counters, and the comparison checks them.
 """
 
 from __future__ import annotations
@@ -65,7 +68,7 @@ class Transfer:
         source.hold()
         self._log = source.log()
         self._counts = {table: source.count(table) for table in TABLES}
-        self._filled = [table for table in TABLES if target.page(table, None, 1)]
+        self._filled = [table for table in TABLES if target.page(table, None, 1, derived=False)]
 
     def refuse_other_data(self, bar: Bar) -> None:
         """Raise UnusableDatabase if the source never had a row of the target. Writes nothing."""
@@ -147,7 +150,7 @@ class Transfer:
             advance(len(page))
 
         count, first = 0, ""
-        both = read(self._source, table, seen), read(self._target, table, theirs.add)
+        both = read(self._source, table, seen, derived=True), read(self._target, table, theirs.add, derived=False)
         for difference in differences(table, *both):
             first = first or _description_of(table, difference)
             count += 1
@@ -160,8 +163,8 @@ class Transfer:
         return Checked("store", 1, 1, source, target, int(source != target), first)
 
     def _differences(self, table: Table, advance: Advance) -> Iterator[Difference]:
-        source = read(self._source, table, lambda page: advance(len(page)))
-        return differences(table, source, read(self._target, table, lambda _: None))
+        source = read(self._source, table, lambda page: advance(len(page)), derived=True)
+        return differences(table, source, read(self._target, table, lambda _: None, derived=False))
 
     def _refuse_unless_outdated(self, table: Table, rows: list[Row]) -> None:
         """Raise UnusableDatabase unless the source had all these rows, and has dropped them since."""
