@@ -237,7 +237,10 @@ class Settings(ProgramSettings):
         60.0, gt=0, description="seconds to cache a valid Keystone token; a revoked token is accepted until then"
     )
     token_cache_size: int = Field(
-        10_000, ge=1, description="maximum number of cached valid tokens, and of cached refused tokens"
+        100_000,
+        ge=1,
+        description="maximum number of cached valid tokens, and of cached refused tokens; 100000 of both take about"
+        " 110 MB",
     )
     max_recipients: Annotated[int, Subject("Sharings")] = Field(
         1000, ge=1, description="maximum number of recipients in one call"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -38,7 +40,7 @@ def test_a_joiner_that_joins_nothing_is_escaped(text: str) -> None:
 
 
 def test_without_the_extra_columns_are_counted_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("backupsharing.commands.text.wcwidth", None)
+    monkeypatch.setitem(sys.modules, "wcwidth", None)
     assert table(("NAME", "GIB"), [("\u5099\u4efd", 5)]).splitlines() == ["NAME  GIB", "\u5099\u4efd    5"]
 
 
@@ -64,3 +66,24 @@ def test_a_narrow_terminal_gets_a_line_for_each_value() -> None:
 def test_a_time_is_shown_to_the_second() -> None:
     assert moment(datetime(2017, 8, 8, 4, 3, 27, 999999, UTC)) == "2017-08-08 04:03:27"
     assert moment(None) == ""
+
+
+HEAVY = [
+    *("aiohttp", "keystoneauth1", "openstack", "orjson", "psycopg", "pydantic", "sqlite_utils", "structlog"),
+    "wcwidth",
+]
+"""Packages of the service, and those that few calls need: each takes a tenth of a second to import, or more."""
+
+LISTED = f"""
+import contextlib, sys
+from backupsharing.commands.program import main
+with contextlib.suppress(SystemExit):
+    main(["list", "--help"])
+sys.exit([name for name in {HEAVY} if name in sys.modules] or None)
+"""
+
+
+def test_a_command_for_people_imports_nothing_it_does_not_need() -> None:
+    done = subprocess.run([sys.executable, "-c", LISTED], capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "List the sharings" in done.stdout

@@ -28,3 +28,8 @@ def test_an_admin_of_a_project_that_is_not_named_is_a_member() -> None:
 
 def test_roles_of_no_meaning_here_keep_their_names() -> None:
     assert RoleRules().roles("shop", ["heat_stack_owner"]) == {"heat_stack_owner"}
+
+
+def test_equal_roles_of_many_tokens_are_one_set() -> None:
+    rules = RoleRules()
+    assert rules.roles("shop", ["member", "reader"]) is rules.roles("ops", ["reader", "member"])

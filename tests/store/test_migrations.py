@@ -162,7 +162,7 @@ async def test_both_engines_have_the_same_tables_and_columns(database_url: str, 
     # The position of an event is the column `seq` in SQLite.
     assert found.pop("event_order")
     found["sharing_events"].remove("position")
-    assert wanted.pop(sqlite_file.Migrations.migrations_table)
+    assert wanted.pop(sqlite_file.MIGRATIONS_TABLE)
     assert found == {name: of for name, of in wanted.items() if not name.startswith("sqlite_")}
 
 

@@ -9,11 +9,6 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
-try:
-    import wcwidth
-except ImportError:  # the extra `commands` is not installed
-    wcwidth = None  # type: ignore[assignment]
-
 Cell = str | int | None
 
 
@@ -109,9 +104,13 @@ def _width(text: str) -> int:
     """Return the columns of a text in a terminal."""
     if text.isascii():
         return len(text)
-    if wcwidth is not None and (columns := wcwidth.wcswidth(text)) >= 0:
-        return int(columns)
-    return sum(_columns(one) for one in text)
+    try:
+        from wcwidth import wcswidth  # takes a tenth of the start, and most names are ASCII
+    except ImportError:  # the extra `commands` is not installed
+        columns = -1
+    else:
+        columns = int(wcswidth(text))
+    return columns if columns >= 0 else sum(_columns(one) for one in text)
 
 
 def _columns(one: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 _SERVICE, _ADMIN, _MEMBER = "service", "admin", "member"
 
@@ -37,10 +38,15 @@ class RoleRules:
         return is_listed and not set(given).isdisjoint(self.service_token_roles)
 
     def roles(self, project_id: str, given: Iterable[str]) -> frozenset[str]:
-        """Return our roles for a caller of this project."""
+        """Return our roles for a caller of this project; equal sets are one object, as caches keep many of them."""
         roles = {self.names.get(name, name) for name in given}
         if project_id not in self.service_projects:
             roles.discard(_SERVICE)
         if _ADMIN in roles and self.admin_projects and project_id not in self.admin_projects:
             roles = (roles - {_ADMIN}) | {_MEMBER}
-        return frozenset(roles)
+        return _only(frozenset(roles))
+
+
+@lru_cache(maxsize=256)
+def _only(roles: frozenset[str]) -> frozenset[str]:
+    return roles

@@ -9,10 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
-from typing import Final
-
-from sqlite_utils import Database
-from sqlite_utils.migrations import Migrations
+from typing import TYPE_CHECKING, Final
 
 from backup_sharing.store.file_system import FULL, READ_ONLY, cause_of, is_there
 from backup_sharing.store.migrations import MIGRATIONS, Migration, SchemaStatus, status_of
@@ -29,8 +26,15 @@ from backup_sharing.store.sqlite.log import log_path, log_use
 from backup_sharing.store.sqlite.start import settle
 from backup_sharing.store.unusable import FailingDatabase, UnusableDatabase
 
+# sqlite_utils takes a tenth of the start, and only a database with pending migrations needs it.
+if TYPE_CHECKING:
+    from sqlite_utils.migrations import Migrations
+
 MIGRATION_SET: Final = "backup-sharing"
 """Name under which a database records its applied migrations."""
+
+MIGRATIONS_TABLE: Final = "_sqlite_migrations"
+"""Table of sqlite_utils with the applied migrations of each set."""
 
 OLDEST_SQLITE: Final = (3, 38, 0)
 """First version with STRICT tables, RETURNING and the JSON operators."""
@@ -74,6 +78,8 @@ def look(path: Path, *, busy_timeout: float, known: Sequence[Migration] = MIGRAT
 
 def statements(known: Sequence[Migration] = MIGRATIONS) -> Mapping[str, Sequence[str]]:
     """Return the statements of each migration, by name, on a database with the migrations before it."""
+    from sqlite_utils import Database
+
     database = Database(sqlite3.connect(":memory:", isolation_level=None), execute_plugins=False)
     executed: dict[str, list[str]] = {}
     for migration in known:
@@ -133,14 +139,13 @@ def _make_ready(path: Path, known: Sequence[Migration], *, every: bool) -> Schem
                 raise UnusableDatabase(path, READ_ONLY) from error
             raise FailingDatabase(path, f"its write-ahead log cannot be settled: {error}", connection) from error
         connection.execute("BEGIN IMMEDIATE")
-        database = Database(connection, execute_plugins=False)
-        status = _status(database, known)
+        status = _status(connection, known)
         if status.unknown:
             raise UnusableDatabase(
                 path, f"it was made by a newer version of this program ({', '.join(status.unknown)})"
             )
         if every or status.is_empty:
-            _migrations(known).apply(database)
+            _apply(connection, known)
         # Refuse a read-only file now: BEGIN IMMEDIATE alone does not need write access.
         connection.execute("DELETE FROM backups WHERE FALSE")
         connection.execute("COMMIT")
@@ -149,17 +154,26 @@ def _make_ready(path: Path, known: Sequence[Migration], *, every: bool) -> Schem
 
 def _look(path: Path, known: Sequence[Migration]) -> SchemaStatus:
     with closing(connect(path, busy_timeout=0, query_only=True)) as connection:
-        return _status(Database(connection, execute_plugins=False), known)
+        return _status(connection, known)
 
 
-def _status(database: Database, known: Sequence[Migration]) -> SchemaStatus:
-    has_table = database.table(Migrations.migrations_table).exists()
-    # Without the table nothing is applied; `Migrations.applied` would create it.
-    applied = Migrations(MIGRATION_SET).applied(database) if has_table else []
-    return status_of((migration.name for migration in applied), known)
+def _status(connection: sqlite3.Connection, known: Sequence[Migration]) -> SchemaStatus:
+    has_table = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    if connection.execute(has_table, (MIGRATIONS_TABLE,)).fetchone() is None:
+        return status_of((), known)
+    applied = f"SELECT name FROM {MIGRATIONS_TABLE} WHERE migration_set = ?"  # noqa: S608 -- a constant
+    return status_of((name for (name,) in connection.execute(applied, (MIGRATION_SET,))), known)
+
+
+def _apply(connection: sqlite3.Connection, known: Sequence[Migration]) -> None:
+    from sqlite_utils import Database
+
+    _migrations(known).apply(Database(connection, execute_plugins=False))
 
 
 def _migrations(known: Sequence[Migration]) -> Migrations:
+    from sqlite_utils.migrations import Migrations
+
     migrations = Migrations(MIGRATION_SET)
     for migration in known:
         migrations(name=migration.name)(migration.sqlite)
