@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from backup_sharing.errors import DeadlineTooClose, OutcomeUnknown, Unavailable
+from backup_sharing.rules.assumed import Assumptions
 from backup_sharing.rules.outcome import Succeeded
 from backup_sharing.store.change import Change
 from backup_sharing.store.engine import system_clock
@@ -94,7 +95,9 @@ async def kinds(
 ) -> list[type | None]:
     """Carry out the changes; return Succeeded, the type of the caller's failure, or None for a caller that has gone."""
     batch = [each if isinstance(each, Change) else change(each) for each in changes]
-    outcomes = carry_out(connection, batch, busy_timeout, Commits(connection, lambda _: None), system_clock)
+    outcomes = carry_out(
+        connection, batch, busy_timeout, Commits(connection, lambda _: None), system_clock, Assumptions()
+    )
     for each, outcome in outcomes.items():
         each.settle(outcome)
     reported = await asyncio.gather(*(each.answered for each in batch), return_exceptions=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import product
 from pathlib import Path
@@ -12,10 +13,11 @@ import pytest
 
 from backup_sharing.store import listing
 from backup_sharing.store.interface import Position, SharingFilter, SortKey
-from backup_sharing.store.sqlite.changes import _look_up
+from backup_sharing.store.sqlite.changes import _count, _look_up
 from backup_sharing.store.sqlite.connection import connect
 from backup_sharing.store.sqlite.file import prepare
 from backup_sharing.store.sqlite.reads import SQLITE, ending, list_statement
+from backup_sharing.store.sqlite.shares import _count_as_assumed
 from tests.store.commands import GIVER, NOW, given, page
 
 RECEIVED = SharingFilter(GIVER, received=True)
@@ -120,6 +122,19 @@ def test_a_change_finds_due_sharings_by_their_backup(connection: sqlite3.Connect
     found = connection.execute(f"EXPLAIN QUERY PLAN {_look_up(1)}", [None] * 3).fetchall()
     steps = {row[3] for row in found}
     assert "SEARCH s USING INDEX sharings_ending_of_backup (backup_id=? AND expires_at<?)" in steps
+    assert not [step for step in steps if step.startswith("SCAN s")]
+
+
+@pytest.mark.parametrize("rows", [1, 64])
+@pytest.mark.parametrize("statement", [_count, _count_as_assumed])
+def test_a_change_finds_the_counters_by_their_backups(
+    connection: sqlite3.Connection, statement: Callable[[int], str], rows: int
+) -> None:
+    sql = statement(rows)
+    found = connection.execute(f"EXPLAIN QUERY PLAN {sql}", [None] * sql.count("?")).fetchall()
+    steps = [row[3] for row in found]
+    (search,) = (step for step in steps if "backups" in step)
+    assert re.fullmatch(r"SEARCH backups USING INDEX \w+ \((project_id=\? AND )?id=\?\)", search)
     assert not [step for step in steps if step.startswith("SCAN s")]
 
 

@@ -1,23 +1,20 @@
 """Shares in one round trip: decided on assumptions, which the database checks before it commits.
 
-Most shares meet no obstacle. So they are decided before anything is read, on these assumptions: each backup exists,
-belongs to the giver, is available and not locked; no recipient has it already; no idempotency key is used; the limit on
-active sharings is far; no sharing of the backup is due, nor will a new one be at once. A wrong assumption fails the
-transaction, and the batch is made again by `backup_sharing.store.postgres.changes`, which reads first.
+Besides the assumptions of `backup_sharing.rules.assumed`, no backup is locked by others, and no new sharing is due at
+once. A wrong assumption fails the transaction, and the batch is made again by `backup_sharing.store.postgres.changes`,
+which reads first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import psycopg
 
 from backup_sharing.model import AVAILABLE, Micros
-from backup_sharing.rules.commands import Command, OnConflict, Share
-from backup_sharing.rules.decisions import decide_all
-from backup_sharing.rules.outcome import Outcome, Succeeded
-from backup_sharing.rules.state import Edits, State
+from backup_sharing.rules.assumed import AssumedShares
+from backup_sharing.rules.commands import Share
 from backup_sharing.store.postgres.changes import (
     COUNT,
     REMEMBER,
@@ -78,41 +75,26 @@ _CHECK: Final = f"""
 """
 
 
-class Assumed:
-    """A batch of shares, decided on assumptions before anything is read."""
+class Assumed(AssumedShares):
+    """A batch of shares that one transaction checks and writes."""
 
     def __init__(self, shares: Sequence[Share], now: Micros | None) -> None:
-        """Decide the shares, for which `can_be_assumed` must be true.
+        """Decide the shares.
 
         ``now``: time at which sharings end; None: the time of the database.
         """
+        super().__init__(shares, now)
         self._now = now
-        state = State()
-        self._givers = {share.backup_id: share.from_project_id for share in shares}
-        state.know_owners((backup_id, giver, AVAILABLE, 0) for backup_id, giver in self._givers.items())
-        self._bounds: dict[str, int] = {}
-        for share in shares:
-            if share.max_active:
-                bound = self._bounds.get(share.backup_id, share.max_active)
-                self._bounds[share.backup_id] = min(bound, share.max_active)
-        self.outcomes: Sequence[Outcome] = decide_all(state, shares)
-        """Outcome of each share, if all assumptions are true."""
-        self._edits: Edits = state.edits
-
-    @property
-    def have_succeeded(self) -> bool:
-        """Whether every outcome is certain if all assumptions are true: a failure may have causes beyond them."""
-        return all(isinstance(outcome, Succeeded) for outcome in self.outcomes)
 
     async def write(self, connection: Connection, marked: str, unmarked: Sequence[str], seconds: float) -> None:
         """Check the assumptions and store everything in one transaction that commits within ``seconds``, or not at all.
 
         Raises psycopg.Error; `is_not_as_assumed` shows whether reading first can help.
         """
-        edits, backups = self._edits, list(self._givers)
+        edits, backups = self.edits, list(self.givers)
         async with connection.pipeline():
             await begin(connection)
-            await connection.execute(_LOCK_AS_ASSUMED, (backups, list(self._givers.values()), len(backups)))
+            await connection.execute(_LOCK_AS_ASSUMED, (backups, list(self.givers.values()), len(backups)))
             added, events = sharing_columns(edits), event_columns(edits)
             await connection.execute(_ADD, (*added, marked, *events))
             await connection.execute(COUNT, count_columns(edits))
@@ -121,20 +103,9 @@ class Assumed:
                 await connection.execute(REMEMBER, key_columns(edits))
             if unmarked:
                 await connection.execute(UNMARK, (unmarked,))
-            bounds = (list(self._bounds), list(self._bounds.values()))
+            bounds = (list(self.bounds), list(self.bounds.values()))
             await connection.execute(_CHECK, (round(seconds * 1000), *bounds, backups, self._now))
             await connection.execute("COMMIT", prepare=False)
-
-
-def can_be_assumed(commands: Iterable[Command]) -> bool:
-    """Return whether these commands are shares that can be decided before anything is read."""
-    givers: dict[str, str] = {}
-    for command in commands:
-        if not isinstance(command, Share) or command.on_conflict is not OnConflict.REFUSE or command.validate_only:
-            return False
-        if givers.setdefault(command.backup_id, command.from_project_id) != command.from_project_id:
-            return False
-    return True
 
 
 def is_not_as_assumed(error: BaseException) -> bool:

@@ -15,6 +15,7 @@ from typing import Final, cast
 import psycopg
 
 from backup_sharing.model import Micros
+from backup_sharing.rules.assumed import Assumptions, can_be_assumed
 from backup_sharing.rules.commands import Share
 from backup_sharing.rules.decisions import decide_all, needs_of
 from backup_sharing.rules.outcome import Outcome
@@ -32,7 +33,7 @@ from backup_sharing.store.postgres.faults import (
     log_fault,
 )
 from backup_sharing.store.postgres.session import Session
-from backup_sharing.store.postgres.shares import Assumed, can_be_assumed, is_not_as_assumed
+from backup_sharing.store.postgres.shares import Assumed, is_not_as_assumed
 from backup_sharing.store.waiter import claim
 
 _RETRY_AFTER: Final = 0.001
@@ -43,8 +44,6 @@ _TRIES_TOGETHER: Final = 2
 """Maximum attempts of a conflicting batch; then each of its changes is tried alone."""
 _MOST_TRIES: Final = 20
 """Maximum attempts of one change; a conflict that remains then has another cause."""
-_READ_FIRST: Final = 8
-"""Number of transactions that read first after a wrong assumption."""
 
 _MARKS_KEPT: Final = 32
 """Number of obsolete marks that are deleted together."""
@@ -76,8 +75,7 @@ class Writer:
         self._stopped = False
         self._marks: list[str] = []
         """Marks of transactions that nobody will look up any more."""
-        self._to_read_first = 0
-        """Number of next transactions that read first."""
+        self._assumptions = Assumptions()
 
     async def commit(self, batch: Sequence[Change]) -> Sequence[Change]:
         """Make or fail all wanted changes; return the blocked changes, for a retry."""
@@ -157,11 +155,12 @@ class Writer:
 
     async def _transaction(self, connection: Connection, batch: Sequence[Change]) -> bool:
         """Make a batch in one transaction; return False for a retry. Raises psycopg.Error: nothing is made."""
-        if not self._to_read_first and can_be_assumed(change.command for change in batch) and not batch[0].pause:
+        are_likely = self._assumptions.are_likely and not batch[0].pause
+        if are_likely and can_be_assumed(change.command for change in batch):
             assumed = Assumed([cast("Share", change.command) for change in batch], self._now())
             if assumed.have_succeeded:
                 return await self._assume(connection, batch, assumed)
-        self._to_read_first = max(self._to_read_first - 1, 0)
+        self._assumptions.were_not_made()
         return await self._read_first(connection, batch)
 
     async def _assume(self, connection: Connection, batch: Sequence[Change], assumed: Assumed) -> bool:
@@ -177,8 +176,7 @@ class Writer:
             if not is_not_as_assumed(error):
                 raise
             await self._session.roll_back()
-            # One wrong assumption makes others likely.
-            self._to_read_first = _READ_FIRST
+            self._assumptions.were_wrong()
             return False
         if made:
             _deliver(batch, assumed.outcomes)

@@ -1,7 +1,8 @@
 """Many changes in one transaction, so that they share one commit to the disk.
 
-First all changes are made as if none could fail. If one fails, everything is rolled back and made again with a
-savepoint before each change: a failing change never affects the others.
+Shares are first made on assumptions. If one is wrong, or for other changes, all are made as if none could fail. If one
+fails, everything is rolled back and made again with a savepoint before each change: a failing change never affects the
+others.
 """
 
 from __future__ import annotations
@@ -9,15 +10,19 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import cast
 
 from backup_sharing.errors import OutcomeUnknown, Unavailable
 from backup_sharing.model import Micros
+from backup_sharing.rules.assumed import Assumptions, can_be_assumed
+from backup_sharing.rules.commands import Share
 from backup_sharing.rules.outcome import Failed, Outcome, Succeeded
 from backup_sharing.store.change import Change, times_of
 from backup_sharing.store.sqlite.changes import make
 from backup_sharing.store.sqlite.commit import Commits, CommitUnknown
 from backup_sharing.store.sqlite.connection import failure_of, is_failed_sync, lock_to_write, log_fault
+from backup_sharing.store.sqlite.shares import make_on_assumptions
 from backup_sharing.store.waiter import claim
 
 _log = logging.getLogger(__name__)
@@ -29,14 +34,15 @@ def carry_out(
     busy_timeout: float,
     commits: Commits,
     clock: Callable[[], Micros],
+    assumptions: Assumptions,
 ) -> Mapping[Change, Outcome]:
     """Make the changes in order in one transaction; return when it is on the disk.
 
-    ``clock`` decides which sharings are due. Waits up to ``busy_timeout`` seconds for the write lock. Returns the
+    ``clock`` decides which sharings are due, ``assumptions`` how shares are made. Waits up to ``busy_timeout`` seconds for the write lock. Returns the
     outcome of each change, except for changes that were given up before the commit or were late for it. Raises no
     error of SQLite.
     """
-    batch = _Batch(connection, changes, commits, clock)
+    batch = _Batch(connection, changes, commits, clock, assumptions)
     try:
         batch.run(time.monotonic() + busy_timeout)
     except sqlite3.Error as error:
@@ -53,10 +59,12 @@ class _Batch:
         changes: Sequence[Change],
         commits: Commits,
         clock: Callable[[], Micros],
+        assumptions: Assumptions,
     ) -> None:
         self._connection = connection
         self._commits = commits
         self._clock = clock
+        self._assumptions = assumptions
         self._waiting = list(changes)
         self._times = times_of(changes)
         self.outcomes: dict[Change, Outcome] = {}
@@ -64,15 +72,16 @@ class _Batch:
     def run(self, give_up_at: float) -> None:
         """Retry until the changes are committed or none is left; raises sqlite3.Error if that is impossible."""
         self._roll_back()
-        separately = False
+        ways = self._ways()
+        make_all = next(ways)
         while self._keep_wanted():
             if not lock_to_write(self._connection, give_up_at):
                 continue
             self._times.locked = time.perf_counter()
-            outcomes = self._make_separately() if separately else self._make_together()
+            outcomes = make_all()
             self._times.decided = time.perf_counter()
             if outcomes is None:
-                separately = True
+                make_all = next(ways)
             elif not any(change.is_given_up for change in outcomes) and _are_claimed(outcomes):
                 self._finish(outcomes)
                 self._times.committed = time.perf_counter()
@@ -93,6 +102,28 @@ class _Batch:
         """Drop changes that were given up or are late; return whether any change is left."""
         self._waiting = _wanted(self._waiting)
         return bool(self._waiting)
+
+    def _ways(self) -> Iterator[Callable[[], Mapping[Change, Outcome] | None]]:
+        """Yield how to make the changes; the next way is for changes for which the one before returned None."""
+        if self._assumptions.are_likely and can_be_assumed(change.command for change in self._waiting):
+            yield self._make_on_assumptions
+            self._assumptions.were_wrong()
+        else:
+            self._assumptions.were_not_made()
+        yield self._make_together
+        yield self._make_separately
+
+    def _make_on_assumptions(self) -> Mapping[Change, Outcome] | None:
+        """Make all shares without reading first; return None if that is impossible."""
+        wanted = _wanted(self._waiting)
+        shares = [cast("Share", change.command) for change in wanted]
+        try:
+            outcomes = make_on_assumptions(self._connection, shares, self._clock())
+        except Exception as error:
+            if isinstance(error, sqlite3.Error) and is_failed_sync(error):
+                raise
+            return None
+        return None if outcomes is None else dict(zip(wanted, outcomes, strict=True))
 
     def _make_together(self) -> Mapping[Change, Outcome] | None:
         """Make all changes; return None if one of several failed."""

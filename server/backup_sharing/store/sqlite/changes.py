@@ -35,7 +35,7 @@ from backup_sharing.store.rows import (
 
 # ruff: noqa: S608 -- statements are put together from the constants of this program only
 
-_MOST_ROWS: Final = 256
+MOST_ROWS: Final = 256
 """Maximum rows per statement; the number is padded to a power of two, so that few statements are ever prepared."""
 
 _PURGED_AT_ONCE: Final = 16
@@ -69,8 +69,9 @@ _PURGE: Final = """
     DELETE FROM idempotency_keys WHERE rowid IN
     (SELECT rowid FROM idempotency_keys WHERE expires_at <= ? ORDER BY expires_at LIMIT ?)
 """
+_FORGET: Final = "DELETE FROM idempotency_keys WHERE project_id = ? AND method = ? AND key = ?"
 _REMEMBER: Final = """
-    INSERT OR REPLACE INTO idempotency_keys (project_id, method, key, fingerprint, answer, expires_at)
+    INSERT INTO idempotency_keys (project_id, method, key, fingerprint, answer, expires_at)
     VALUES (?, ?, ?, ?, ?, ?)
 """
 _PURGE_EVENTS: Final = "DELETE FROM sharing_events WHERE seq <= ?"
@@ -92,8 +93,8 @@ def make(connection: sqlite3.Connection, commands: Sequence[Command], now: Micro
 
 def _known(connection: sqlite3.Connection, needs: Needs, now: Micros) -> State:
     state = State(now)
-    for pairs in _chunks(list(needs.pairs)):
-        owners, *sharings = connection.execute(_look_up(len(pairs)), [*_flat(pairs), now]).fetchone()
+    for pairs in chunks(list(needs.pairs)):
+        owners, *sharings = connection.execute(_look_up(len(pairs)), [*flat(pairs), now]).fetchone()
         state.know_owners(orjson.loads(owners))
         for found in sharings:
             state.know_active(Sharing(*values) for values in orjson.loads(found))
@@ -116,21 +117,37 @@ def _write(connection: sqlite3.Connection, edits: Edits) -> None:
     if edits.ended:
         ended = [(sharing.id, sharing.deleted_at) for sharing in edits.ended.values()]
         connection.execute(_END, (_json(ended),))
-    for sharings in _chunks([_values_of(sharing) for sharing in edits.added.values()]):
-        connection.execute(_insert("sharings", SHARING_FIELDS, len(sharings)), _flat(sharings))
+    add_rows(connection, edits)
     if edits.backups:
         _write_backups(connection, edits.backups.items())
-    for counts in _chunks([each for each in edits.counts.items() if each[1]]):
-        connection.execute(_count(len(counts)), _flat(counts))
+    for counts in chunks([each for each in edits.counts.items() if each[1]]):
+        connection.execute(_count(len(counts)), flat(counts))
     if edits.keys:
-        connection.execute(_PURGE, (edits.expired_at, max(_PURGED_AT_ONCE, 2 * len(edits.keys))))
-        connection.executemany(_REMEMBER, [key_row(*each) for each in edits.keys.items()])
-    for events in _chunks(edits.events):
-        connection.execute(_insert("sharing_events", EVENT_FIELDS, len(events)), _flat(events))
+        purge_keys(connection, edits)
+        connection.executemany(_FORGET, edits.keys)
+        add_keys(connection, edits)
     if edits.purged_through:
         connection.execute(_PURGE_EVENTS, (edits.purged_through,))
     if edits.purged:
         connection.execute(_PURGE_SHARINGS, (_json(edits.purged),))
+
+
+def add_rows(connection: sqlite3.Connection, edits: Edits) -> None:
+    """Insert new sharings, and all events."""
+    for sharings in chunks([_values_of(sharing) for sharing in edits.added.values()]):
+        connection.execute(_insert("sharings", SHARING_FIELDS, len(sharings)), flat(sharings))
+    for events in chunks(edits.events):
+        connection.execute(_insert("sharing_events", EVENT_FIELDS, len(events)), flat(events))
+
+
+def purge_keys(connection: sqlite3.Connection, edits: Edits) -> None:
+    """Delete some of the expired idempotency keys, more than new ones are added."""
+    connection.execute(_PURGE, (edits.expired_at, max(_PURGED_AT_ONCE, 2 * len(edits.keys))))
+
+
+def add_keys(connection: sqlite3.Connection, edits: Edits) -> None:
+    """Insert idempotency keys."""
+    connection.executemany(_REMEMBER, [key_row(*each) for each in edits.keys.items()])
 
 
 def _write_backups(connection: sqlite3.Connection, backups: Iterable[tuple[str, Backup | None]]) -> None:
@@ -149,11 +166,12 @@ def _json(rows: Iterable[object]) -> str:
     return orjson.dumps(list(rows)).decode()
 
 
-def _chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    return (rows[first : first + _MOST_ROWS] for first in range(0, len(rows), _MOST_ROWS))
+def chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Return the rows in lists of at most `MOST_ROWS`."""
+    return (rows[first : first + MOST_ROWS] for first in range(0, len(rows), MOST_ROWS))
 
 
-def _flat(rows: Sequence[_Row]) -> list[object]:
+def flat(rows: Sequence[_Row]) -> list[object]:
     """Return the parameters of a statement for these rows, padded with NULL."""
     parameters = [value for row in rows for value in row]
     return parameters + [None] * (_padded(len(rows)) * len(rows[0]) - len(parameters))
@@ -163,12 +181,13 @@ def _padded(rows: int) -> int:
     return 1 << (rows - 1).bit_length()
 
 
-def _values(rows: int, columns: int) -> str:
+def values(rows: int, columns: int) -> str:
+    """Return ``VALUES`` with placeholders for rows, see `flat`."""
     row = f"({', '.join('?' * columns)})"
     return f"VALUES {', '.join([row] * _padded(rows))}"
 
 
-@lru_cache(maxsize=_MOST_ROWS)
+@lru_cache(maxsize=MOST_ROWS)
 def _look_up(rows: int) -> str:
     """Return the statement for one row of three JSON lists of lists.
 
@@ -176,7 +195,7 @@ def _look_up(rows: int) -> str:
     due at the time of the last parameter.
     """
     return f"""
-        WITH wanted (backup_id, to_project_id) AS ({_values(rows, 2)})
+        WITH wanted (backup_id, to_project_id) AS ({values(rows, 2)})
         SELECT
             (SELECT json_group_array(json_array(b.id, b.project_id, b.status, b.active_sharings))
              FROM backups AS b WHERE b.id IN (SELECT backup_id FROM wanted)),
@@ -189,17 +208,17 @@ def _look_up(rows: int) -> str:
     """
 
 
-@lru_cache(maxsize=_MOST_ROWS)
+@lru_cache(maxsize=MOST_ROWS)
 def _count(rows: int) -> str:
     """Return the statement that adds to the counters of backups: rows of the id and the number to add."""
     return f"""
         UPDATE backups SET active_sharings = active_sharings + changed.column2
-        FROM ({_values(rows, 2)}) AS changed WHERE backups.id = changed.column1
+        FROM ({values(rows, 2)}) AS changed WHERE backups.id = changed.column1
     """
 
 
-@lru_cache(maxsize=2 * _MOST_ROWS)
+@lru_cache(maxsize=2 * MOST_ROWS)
 def _insert(table: str, columns: Sequence[str], rows: int) -> str:
-    values = _values(rows, len(columns))
-    rows_to_insert = values if _padded(rows) == rows else f"SELECT * FROM ({values}) WHERE column1 IS NOT NULL"
+    padded = values(rows, len(columns))
+    rows_to_insert = padded if _padded(rows) == rows else f"SELECT * FROM ({padded}) WHERE column1 IS NOT NULL"
     return f"INSERT INTO {table} ({', '.join(columns)}) {rows_to_insert}"

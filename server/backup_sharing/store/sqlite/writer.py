@@ -12,6 +12,7 @@ from queue import SimpleQueue
 
 from backup_sharing.errors import OutcomeUnknown, Unavailable
 from backup_sharing.model import Micros
+from backup_sharing.rules.assumed import Assumptions
 from backup_sharing.rules.outcome import Failed, Outcome
 from backup_sharing.store.change import Change
 from backup_sharing.store.engine import system_clock
@@ -45,6 +46,7 @@ class Writer:
         self._connection = connection
         self._observer = observer
         self._commits = Commits(connection, breakdown)
+        self._assumptions = Assumptions()
         self._busy_timeout = busy_timeout
         self._clock = clock
         self._after_batch = after_batch
@@ -127,7 +129,7 @@ class Writer:
 
     def _carry_out(self, batch: Sequence[Change]) -> Mapping[Change, Outcome]:
         try:
-            return carry_out(self._connection, batch, self._busy_timeout, self._commits, self._clock)
+            return carry_out(self._connection, batch, self._busy_timeout, self._commits, self._clock, self._assumptions)
         except Exception as error:  # noqa: BLE001 -- a defect must reach the callers, not end the thread
             _log.exception("a batch of changes failed because of a defect")
             return {change: Failed(error) for change in batch}
