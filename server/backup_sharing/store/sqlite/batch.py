@@ -38,9 +38,9 @@ def carry_out(
 ) -> Mapping[Change, Outcome]:
     """Make the changes in order in one transaction; return when it is on the disk.
 
-    ``clock`` decides which sharings are due, ``assumptions`` how shares are made. Waits up to ``busy_timeout`` seconds for the write lock. Returns the
-    outcome of each change, except for changes that were given up before the commit or were late for it. Raises no
-    error of SQLite.
+    ``clock`` decides which sharings are due, ``assumptions`` how shares are made. Waits up to ``busy_timeout`` seconds
+    for the write lock. Returns the outcome of each change, except for changes that were given up before the commit or
+    were late for it. Raises no error of SQLite.
     """
     batch = _Batch(connection, changes, commits, clock, assumptions)
     try:
