@@ -1,9 +1,9 @@
 """Shares decided on assumptions, before anything is read: an engine checks the assumptions while it writes.
 
 Most shares meet no obstacle. The assumptions: each backup exists, belongs to the giver and is available; no recipient
-has it already; no idempotency key is used; no sharing of the backup is due; the limit on active sharings is not reached.
-Where one of them is wrong, nothing may be stored, and the shares must be made again after reading. So the result is
-always that of the rules.
+has it already; no idempotency key is used; no sharing of the backup is due; its limit on active sharings is not
+reached. If one of them is wrong, nothing may be stored, and the shares must be made again after reading. So the result
+is always that of the rules.
 """
 
 from __future__ import annotations

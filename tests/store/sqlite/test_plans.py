@@ -13,11 +13,10 @@ import pytest
 
 from backup_sharing.store import listing
 from backup_sharing.store.interface import Position, SharingFilter, SortKey
-from backup_sharing.store.sqlite.changes import _count, _look_up
+from backup_sharing.store.sqlite.changes import _count, _count_as_assumed, _look_up
 from backup_sharing.store.sqlite.connection import connect
 from backup_sharing.store.sqlite.file import prepare
 from backup_sharing.store.sqlite.reads import SQLITE, ending, list_statement
-from backup_sharing.store.sqlite.shares import _count_as_assumed
 from tests.store.commands import GIVER, NOW, given, page
 
 RECEIVED = SharingFilter(GIVER, received=True)

@@ -19,10 +19,9 @@ from backup_sharing.rules.assumed import Assumptions, can_be_assumed
 from backup_sharing.rules.commands import Share
 from backup_sharing.rules.outcome import Failed, Outcome, Succeeded
 from backup_sharing.store.change import Change, times_of
-from backup_sharing.store.sqlite.changes import make
+from backup_sharing.store.sqlite.changes import make, make_on_assumptions
 from backup_sharing.store.sqlite.commit import Commits, CommitUnknown
 from backup_sharing.store.sqlite.connection import failure_of, is_failed_sync, lock_to_write, log_fault
-from backup_sharing.store.sqlite.shares import make_on_assumptions
 from backup_sharing.store.waiter import claim
 
 _log = logging.getLogger(__name__)
@@ -38,9 +37,9 @@ def carry_out(
 ) -> Mapping[Change, Outcome]:
     """Make the changes in order in one transaction; return when it is on the disk.
 
-    ``clock`` decides which sharings are due, ``assumptions`` how shares are made. Waits up to ``busy_timeout`` seconds for the write lock. Returns the
-    outcome of each change, except for changes that were given up before the commit or were late for it. Raises no
-    error of SQLite.
+    ``clock`` decides which sharings are due, ``assumptions`` how shares are made. Waits up to ``busy_timeout`` seconds
+    for the write lock. Returns the outcome of each change, except for changes that were given up before the commit or
+    were late for it. Raises no error of SQLite.
     """
     batch = _Batch(connection, changes, commits, clock, assumptions)
     try:

@@ -1,8 +1,9 @@
 """All waiting changes at once: read the data they need, decide them in their order, write the edits.
 
 A statement releases the interpreter's lock and must get it back from a busy event loop, which costs more than the
-statement itself. So a batch of shares takes three statements, not seven per share, and lists of rows are passed as one
-JSON value.
+statement itself. So a batch of shares takes four statements, not seven per share, and lists of rows are passed as one
+JSON value. Shares on assumptions take three: one counts the new sharings and checks their backups, the others insert;
+unique indexes check that no recipient has the backup already, and that no idempotency key is used.
 
 The caller begins a transaction with the write lock, commits it afterwards, and rolls it back if this raises.
 """
@@ -16,8 +17,9 @@ from typing import Any, Final
 
 import orjson
 
-from backup_sharing.model import Backup, Micros, Sharing
-from backup_sharing.rules.commands import Command
+from backup_sharing.model import AVAILABLE, Backup, Micros, Sharing
+from backup_sharing.rules.assumed import AssumedShares
+from backup_sharing.rules.commands import Command, Share
 from backup_sharing.rules.decisions import decide_all, needs_of
 from backup_sharing.rules.outcome import Outcome
 from backup_sharing.rules.state import Edits, Needs, State
@@ -35,7 +37,9 @@ from backup_sharing.store.rows import (
 
 # ruff: noqa: S608 -- statements are put together from the constants of this program only
 
-MOST_ROWS: Final = 256
+_NO_LIMIT: Final = 2**62
+
+_MOST_ROWS: Final = 256
 """Maximum rows per statement; the number is padded to a power of two, so that few statements are ever prepared."""
 
 _PURGED_AT_ONCE: Final = 16
@@ -91,10 +95,35 @@ def make(connection: sqlite3.Connection, commands: Sequence[Command], now: Micro
     return outcomes
 
 
+def make_on_assumptions(
+    connection: sqlite3.Connection, shares: Sequence[Share], now: Micros
+) -> Sequence[Outcome] | None:
+    """Make shares at the time ``now``; return their outcomes, or None: an assumption is wrong, and all is to be undone.
+
+    Raises sqlite3.IntegrityError if a row is there already: all is to be undone, too.
+    """
+    assumed = AssumedShares(shares, now)
+    if not assumed.have_succeeded:
+        return None
+    edits = assumed.edits
+    wanted = [
+        (backup_id, giver, edits.counts.get(backup_id, 0), assumed.bounds.get(backup_id, _NO_LIMIT))
+        for backup_id, giver in assumed.givers.items()
+    ]
+    for rows in _chunks(wanted):
+        if connection.execute(_count_as_assumed(len(rows)), [*_flat(rows), now]).rowcount != len(rows):
+            return None
+    _add_rows(connection, edits)
+    if edits.keys:
+        _purge_keys(connection, edits)
+        _add_keys(connection, edits)
+    return assumed.outcomes
+
+
 def _known(connection: sqlite3.Connection, needs: Needs, now: Micros) -> State:
     state = State(now)
-    for pairs in chunks(list(needs.pairs)):
-        owners, *sharings = connection.execute(_look_up(len(pairs)), [*flat(pairs), now]).fetchone()
+    for pairs in _chunks(list(needs.pairs)):
+        owners, *sharings = connection.execute(_look_up(len(pairs)), [*_flat(pairs), now]).fetchone()
         state.know_owners(orjson.loads(owners))
         for found in sharings:
             state.know_active(Sharing(*values) for values in orjson.loads(found))
@@ -117,35 +146,35 @@ def _write(connection: sqlite3.Connection, edits: Edits) -> None:
     if edits.ended:
         ended = [(sharing.id, sharing.deleted_at) for sharing in edits.ended.values()]
         connection.execute(_END, (_json(ended),))
-    add_rows(connection, edits)
+    _add_rows(connection, edits)
     if edits.backups:
         _write_backups(connection, edits.backups.items())
-    for counts in chunks([each for each in edits.counts.items() if each[1]]):
-        connection.execute(_count(len(counts)), flat(counts))
+    for counts in _chunks([each for each in edits.counts.items() if each[1]]):
+        connection.execute(_count(len(counts)), _flat(counts))
     if edits.keys:
-        purge_keys(connection, edits)
+        _purge_keys(connection, edits)
         connection.executemany(_FORGET, edits.keys)
-        add_keys(connection, edits)
+        _add_keys(connection, edits)
     if edits.purged_through:
         connection.execute(_PURGE_EVENTS, (edits.purged_through,))
     if edits.purged:
         connection.execute(_PURGE_SHARINGS, (_json(edits.purged),))
 
 
-def add_rows(connection: sqlite3.Connection, edits: Edits) -> None:
+def _add_rows(connection: sqlite3.Connection, edits: Edits) -> None:
     """Insert new sharings, and all events."""
-    for sharings in chunks([_values_of(sharing) for sharing in edits.added.values()]):
-        connection.execute(_insert("sharings", SHARING_FIELDS, len(sharings)), flat(sharings))
-    for events in chunks(edits.events):
-        connection.execute(_insert("sharing_events", EVENT_FIELDS, len(events)), flat(events))
+    for sharings in _chunks([_values_of(sharing) for sharing in edits.added.values()]):
+        connection.execute(_insert("sharings", SHARING_FIELDS, len(sharings)), _flat(sharings))
+    for events in _chunks(edits.events):
+        connection.execute(_insert("sharing_events", EVENT_FIELDS, len(events)), _flat(events))
 
 
-def purge_keys(connection: sqlite3.Connection, edits: Edits) -> None:
+def _purge_keys(connection: sqlite3.Connection, edits: Edits) -> None:
     """Delete some of the expired idempotency keys, more than new ones are added."""
     connection.execute(_PURGE, (edits.expired_at, max(_PURGED_AT_ONCE, 2 * len(edits.keys))))
 
 
-def add_keys(connection: sqlite3.Connection, edits: Edits) -> None:
+def _add_keys(connection: sqlite3.Connection, edits: Edits) -> None:
     """Insert idempotency keys."""
     connection.executemany(_REMEMBER, [key_row(*each) for each in edits.keys.items()])
 
@@ -166,12 +195,12 @@ def _json(rows: Iterable[object]) -> str:
     return orjson.dumps(list(rows)).decode()
 
 
-def chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
-    """Return the rows in lists of at most `MOST_ROWS`."""
-    return (rows[first : first + MOST_ROWS] for first in range(0, len(rows), MOST_ROWS))
+def _chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Return the rows in lists of at most `_MOST_ROWS`."""
+    return (rows[first : first + _MOST_ROWS] for first in range(0, len(rows), _MOST_ROWS))
 
 
-def flat(rows: Sequence[_Row]) -> list[object]:
+def _flat(rows: Sequence[_Row]) -> list[object]:
     """Return the parameters of a statement for these rows, padded with NULL."""
     parameters = [value for row in rows for value in row]
     return parameters + [None] * (_padded(len(rows)) * len(rows[0]) - len(parameters))
@@ -181,13 +210,13 @@ def _padded(rows: int) -> int:
     return 1 << (rows - 1).bit_length()
 
 
-def values(rows: int, columns: int) -> str:
+def _values(rows: int, columns: int) -> str:
     """Return ``VALUES`` with placeholders for rows, see `flat`."""
     row = f"({', '.join('?' * columns)})"
     return f"VALUES {', '.join([row] * _padded(rows))}"
 
 
-@lru_cache(maxsize=MOST_ROWS)
+@lru_cache(maxsize=_MOST_ROWS)
 def _look_up(rows: int) -> str:
     """Return the statement for one row of three JSON lists of lists.
 
@@ -195,7 +224,7 @@ def _look_up(rows: int) -> str:
     due at the time of the last parameter.
     """
     return f"""
-        WITH wanted (backup_id, to_project_id) AS ({values(rows, 2)})
+        WITH wanted (backup_id, to_project_id) AS ({_values(rows, 2)})
         SELECT
             (SELECT json_group_array(json_array(b.id, b.project_id, b.status, b.active_sharings))
              FROM backups AS b WHERE b.id IN (SELECT backup_id FROM wanted)),
@@ -208,17 +237,34 @@ def _look_up(rows: int) -> str:
     """
 
 
-@lru_cache(maxsize=MOST_ROWS)
+@lru_cache(maxsize=_MOST_ROWS)
 def _count(rows: int) -> str:
     """Return the statement that adds to the counters of backups: rows of the id and the number to add."""
     return f"""
         UPDATE backups SET active_sharings = active_sharings + changed.column2
-        FROM ({values(rows, 2)}) AS changed WHERE backups.id = changed.column1
+        FROM ({_values(rows, 2)}) AS changed WHERE backups.id = changed.column1
     """
 
 
-@lru_cache(maxsize=2 * MOST_ROWS)
+@lru_cache(maxsize=2 * _MOST_ROWS)
 def _insert(table: str, columns: Sequence[str], rows: int) -> str:
-    padded = values(rows, len(columns))
+    padded = _values(rows, len(columns))
     rows_to_insert = padded if _padded(rows) == rows else f"SELECT * FROM ({padded}) WHERE column1 IS NOT NULL"
     return f"INSERT INTO {table} ({', '.join(columns)}) {rows_to_insert}"
+
+
+@lru_cache(maxsize=_MOST_ROWS)
+def _count_as_assumed(rows: int) -> str:
+    """Return the statement that adds to the counters of backups that are as assumed, and of no others.
+
+    The parameters are rows of id, owner, number to add and maximum; then the time at which sharings end.
+    """
+    return f"""
+        UPDATE backups SET active_sharings = active_sharings + assumed.column3
+        FROM ({_values(rows, 4)}) AS assumed
+        WHERE backups.id = assumed.column1 AND project_id = assumed.column2 AND status = '{AVAILABLE}'
+        AND active_sharings + assumed.column3 <= assumed.column4 AND NOT EXISTS (
+            SELECT 1 FROM sharings AS s INDEXED BY sharings_ending_of_backup
+            WHERE s.backup_id = assumed.column1 AND s.deleted_at IS NULL AND s.expires_at <= ?
+        )
+    """
