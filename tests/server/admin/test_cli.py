@@ -14,6 +14,7 @@ from backup_sharing.identity.interface import Credentials
 from backup_sharing.identity.static import StaticTokens
 from backup_sharing.model import Principal
 from tests.server.identities import GIVER
+from tests.support.ports import free_address
 
 DAY = 86_400.0
 
@@ -115,7 +116,9 @@ def test_the_demo_refuses_to_listen_beyond_loopback(tmp_path: Path, option: str,
 
 def test_the_demo_names_a_folder_that_it_cannot_use(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
-    result = run("demo", "--data", str(tmp_path / "data"))
+    names = ("--listen", "--grpc-listen", "--admin-listen", "--grpc-admin-listen")
+    addresses = [text for name in names for text in (name, free_address())]
+    result = run("demo", *addresses, "--data", str(tmp_path / "data"))
     assert result.exit_code == 1
     assert f"{tmp_path / 'data'}: cannot be used" in result.stderr
 

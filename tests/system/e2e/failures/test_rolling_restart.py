@@ -236,6 +236,8 @@ def drained(system: System, *, watched: bool) -> tuple[bool, float]:
 def test_a_server_that_stops_takes_calls_only_while_watched(programs: Programs, tmp_path: Path, watched: bool) -> None:
     # An hour that is not skipped would be longer than the patience of the test.
     system = System(tmp_path, programs, 1, "--drain-notice", "5" if watched else "3600")
+    if not watched:  # the gateway watches its server
+        system.gateway.end()
     answered, seconds = drained(system, watched=watched)
     system.close()
     assert answered or not watched  # gRPC takes a moment to stop accepting calls
