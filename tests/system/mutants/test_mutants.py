@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.mutants.__main__ import TESTS, chosen_mutants, nearest_first
+from tests.system.mutants.__main__ import EQUIVALENT, TESTS, chosen_mutants, nearest_first
 from tests.system.mutants.mutations import Mutant, mutants
 from tests.system.mutants.trial import ROOT, Outcome, Trial
 
@@ -60,6 +60,14 @@ def test_each_folder_of_code_has_mutants_and_tests() -> None:
     assert all(any((ROOT / folder).rglob("test_*.py")) for folders in TESTS.values() for folder in folders)
 
 
+def test_each_equivalent_mutant_still_exists() -> None:
+    lines = [line for line in EQUIVALENT.read_text("utf-8").splitlines() if line and not line.startswith("#")]
+    names = {line.partition(":")[0] for line in lines}
+    found = (mutant for mutant in chosen_mutants("*") if mutant.name in names)
+    there = {f"{mutant.name}: {' '.join(mutant.difference)}" for mutant in found}
+    assert [line for line in lines if line not in there] == []
+
+
 def test_a_pattern_selects_mutants_by_name() -> None:
     assert {mutant.module for mutant in chosen_mutants(f"{POLICY}*")} == {POLICY}
 
@@ -75,11 +83,11 @@ def of_policy(old: bytes, new: bytes) -> Mutant:
     return Mutant(POLICY, "", source, start, start + len(old), new)
 
 
-def started(mutant: Mutant | None, directory: Path, test: str) -> Trial:
+def started(mutant: Mutant | None, directory: Path, test: str, silence: float = 3600) -> Trial:
     """Start a trial with tests that are not in this repository."""
     (directory / "conftest.py").write_text("import hypothesis\nhypothesis.settings.register_profile('fast')\n")
     (directory / "test_one.py").write_text(test)
-    return Trial(mutant, [str(directory)], directory, seconds=3600)
+    return Trial(mutant, [str(directory)], directory, silence)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +104,7 @@ def test_a_mutant_survives_unless_a_test_fails(tmp_path: Path, test: str, expect
     assert trial.outcome() is expected, trial.log.read_text()
 
 
-def test_tests_end_with_their_programs_when_time_is_over(tmp_path: Path) -> None:
+def test_endless_tests_end_with_their_programs(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "alive")
     program = f"import time; alive = open({str(tmp_path / 'alive')!r}, 'w'); print('ready', file=alive, flush=True)"
     program += "; time.sleep(3600)"
@@ -107,3 +115,8 @@ def test_tests_end_with_their_programs_when_time_is_over(tmp_path: Path) -> None
         assert trial.outcome() is None
         trial.stop()
         assert alive.read() == ""  # the program has ended
+
+
+def test_a_mutant_without_a_word_from_its_tests_times_out(tmp_path: Path) -> None:
+    trial = started(None, tmp_path, "import time\n\ndef test_one(): time.sleep(3600)", silence=0)
+    assert trial.outcome() is Outcome.TIMED_OUT

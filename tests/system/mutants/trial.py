@@ -13,6 +13,7 @@ from enum import Enum
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
+from io import TextIOWrapper
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -23,7 +24,19 @@ from tests.system.mutants.mutations import Mutant
 
 ROOT = Path(__file__).parents[3]
 ROOTS = [ROOT / name for name in ("", "protos", "server", "gateway")]
-_PRELOADED = ["pytest", "grpc.aio", "aiohttp", "sqlite3", "structlog", "google.protobuf.descriptor_pool"]
+_PRELOADED = [
+    "aiohttp",
+    "anyio",
+    "google.protobuf.descriptor_pool",
+    "grpc.aio",
+    "hypothesis",
+    "psutil",
+    "psycopg_pool",
+    "pytest",
+    "sqlite3",
+    "sqlite_utils",
+    "structlog",
+]
 """Slow imports, done once for all trials. Nothing of ours: a trial must import the mutant."""
 _NOT_IMPORTED = 77
 """Exit status of a trial whose tests pass and do not import the mutated module."""
@@ -41,14 +54,17 @@ class Outcome(Enum):
 class Trial:
     """Tests that run with one mutant, or with the unchanged code, in a process group of their own."""
 
-    def __init__(self, mutant: Mutant | None, tests: Sequence[str], directory: Path, seconds: float) -> None:
+    def __init__(self, mutant: Mutant | None, tests: Sequence[str], directory: Path, silence: float) -> None:
         """Start the tests, which run in this order until one fails.
 
-        They write their files into ``directory``/tmp and their output into ``directory``/log.
+        They write their files into ``directory``/tmp and their output into ``directory``/log. They are stopped if no
+        test ends for ``silence`` seconds.
         """
         self.mutant = mutant
         self.log = directory / "log"
-        self._expires = time.monotonic() + seconds
+        self._silence = silence
+        self._heard = (0, time.monotonic())
+        self.log.write_bytes(b"")
         self._process: ForkServerProcess = _context().Process(
             target=_run, args=(mutant, tuple(tests), str(directory / "tmp"), str(self.log))
         )
@@ -62,14 +78,21 @@ class Trial:
         return self._process.sentinel
 
     def outcome(self) -> Outcome | None:
-        """Return the outcome, or None while the tests run; stop the tests once their time is over."""
+        """Return the outcome, or None while the tests run; stop the tests after too long a silence."""
         code = self._process.exitcode
-        if code is None and time.monotonic() < self._expires:
+        if code is None and not self._is_silent():
             return None
         self.stop()
         if code is None:
             return Outcome.TIMED_OUT
         return {0: Outcome.SURVIVED, _NOT_IMPORTED: Outcome.NOT_IMPORTED}.get(code, Outcome.NOTICED)
+
+    def _is_silent(self) -> bool:
+        """Return whether the log, which grows with each test, has not grown for too long."""
+        size, since = self.log.stat().st_size, time.monotonic()
+        if size != self._heard[0]:
+            self._heard = size, since
+        return since - self._heard[1] >= self._silence
 
     def stop(self) -> None:
         """Kill the tests and every process that they started."""
@@ -90,6 +113,8 @@ def _run(mutant: Mutant | None, tests: Sequence[str], temporary: str, log: str) 
     output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.dup2(output, 1)
     os.dup2(output, 2)
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(write_through=True)  # so that the log grows with each test
     sys.path[:0] = [str(root) for root in ROOTS]
     if mutant is not None:
         sys.meta_path.insert(0, _InPlaceOfTheFile(mutant))
@@ -105,6 +130,7 @@ def _run(mutant: Mutant | None, tests: Sequence[str], temporary: str, log: str) 
 
 _OPTIONS = (
     *("-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--hypothesis-profile=fast"),
+    *("-W", "ignore::pytest.PytestAssertRewriteWarning"),  # a plugin is preloaded: its asserts are not rewritten
     *("-k", "not postgres", "-m", "not resilience and not outside"),
 )
 
