@@ -102,7 +102,7 @@ fuzz: $(VENV)/.dev ## Send hostile requests for a minute (FUZZ_SECONDS=…, FUZZ
 chaos: $(VENV)/.dev ## Kill servers, gateways and the database for a minute (CHAOS_SECONDS=…, CHAOS_SEED=…)
 	$(BIN)/python -m tests.system.chaos
 
-mutants: $(VENV)/.mutants ## Change the code at random, and print changes that no test detects (MUTANTS_MINUTES=…, MUTANTS_SEED=…)
+mutants: $(VENV)/.dev ## Change the code at random, and print changes that no test detects (MUTANTS_MINUTES=…, MUTANTS_SEED=…)
 	$(BIN)/python -m tests.system.mutants
 
 interop: $(VENV)/.dev build/keystone/.installed plugins ## Build and run every client in every language (ARGS='--only Go')
@@ -113,7 +113,7 @@ interop-broken: interop ## Run make interop again with one fault at a time, whic
 		$(BIN)/python -m tests.system.interop --break $$spoilt $(ARGS) || exit 1; done
 
 clean: ## Remove all installed and built files
-	rm -rf $(VENV) build dist mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	rm -rf $(addprefix examples/typescript/,node_modules stubs dist)
 
 $(VENV)/bin/python:
@@ -129,10 +129,6 @@ $(VENV)/.run: $(VENV)/bin/python $(DISTRIBUTIONS:%=%/pyproject.toml) constraints
 
 $(VENV)/.dev: $(VENV)/.run pyproject.toml
 	$(PIP_INSTALL) -e '.[dev]'
-	@touch $@
-
-$(VENV)/.mutants: $(VENV)/.dev
-	$(PIP_INSTALL) -e '.[mutants]'
 	@touch $@
 
 $(VENV)/.bench: $(VENV)/.run pyproject.toml

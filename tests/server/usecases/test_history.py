@@ -235,23 +235,40 @@ async def test_filters_select_by_kind_time_and_partner(
 
 
 @pytest.mark.parametrize(
-    ("members", "text"),
+    ("field", "members", "text"),
     [
-        ({"since": NOW, "before": NOW}, r"end_time is incorrect: 2023-11-14T22:13:20.000000Z is not later than start_"),
-        ({"since": NOW + 1, "before": NOW}, r"is not later than start_time, 2023-11-14T22:13:20.000001Z\.$"),
-        ({"given": {"kind": "gone"}}, "kind is incorrect: 'gone' is not one of shared, cancelled, expired, backup_put"),
-        ({"given": {"backup_id": "x"}}, "backup_id in the request is incorrect: 'x' is not a UUID"),
-        ({"given": {"sharing_id": "x"}}, "sharing_id in the request is incorrect: 'x' is not a UUID"),
-        ({"given": {"other_project_id": "a b"}}, "other_project_id is incorrect: 'a b' is not 1 to 64"),
-        ({"project_id": "a b"}, "project_id is incorrect: 'a b' is not 1 to 64"),
-        ({"limit": 0}, "limit is incorrect: 0 is less than 1"),
-        ({"offset": -1}, "offset is incorrect: -1 is less than 0"),
-        ({"sort_dir": "up"}, "sort_dir is incorrect: 'up' is not one of asc, desc"),
+        (
+            "end_time",
+            {"since": NOW, "before": NOW},
+            r"end_time is incorrect: 2023-11-14T22:13:20.000000Z is not later than start_",
+        ),
+        (
+            "end_time",
+            {"since": NOW + 1, "before": NOW},
+            r"is not later than start_time, 2023-11-14T22:13:20.000001Z\.$",
+        ),
+        (
+            "kind",
+            {"given": {"kind": "gone"}},
+            "kind is incorrect: 'gone' is not one of shared, cancelled, expired, backup_put",
+        ),
+        ("backup_id", {"given": {"backup_id": "x"}}, "backup_id in the request is incorrect: 'x' is not a UUID"),
+        ("sharing_id", {"given": {"sharing_id": "x"}}, "sharing_id in the request is incorrect: 'x' is not a UUID"),
+        (
+            "other_project_id",
+            {"given": {"other_project_id": "a b"}},
+            "other_project_id is incorrect: 'a b' is not 1 to 64",
+        ),
+        ("project_id", {"project_id": "a b"}, "project_id is incorrect: 'a b' is not 1 to 64"),
+        ("limit", {"limit": 0}, "limit is incorrect: 0 is less than 1"),
+        ("offset", {"offset": -1}, "offset is incorrect: -1 is less than 0"),
+        ("sort_dir", {"sort_dir": "up"}, "sort_dir is incorrect: 'up' is not one of asc, desc"),
     ],
 )
-async def test_a_bad_value_is_named(history: History, members: dict[str, object], text: str) -> None:
-    with pytest.raises(InvalidArgument, match=text):
+async def test_a_bad_value_is_named(history: History, field: str, members: dict[str, object], text: str) -> None:
+    with pytest.raises(InvalidArgument, match=text) as refused:
         await history.list(SERVICE, request(**members))
+    assert [violation.field for violation in refused.value.violations] == [field]
 
 
 async def test_a_service_reads_the_events_of_all_projects(history: History) -> None:

@@ -125,6 +125,16 @@ async def test_a_key_is_good_until_its_time_is_over(sharings: Sharings, caller: 
     assert await sharings.share(caller, share(key="k")) == first
 
 
+async def test_without_settings_a_key_is_good_for_a_day(sharings: Sharings, caller: Caller, clock: Clock) -> None:
+    sharings = replace(sharings, limits=SharingLimits())
+    first = await sharings.share(caller, share(key="k"))
+    clock.pass_(86_399.999999)
+    assert await sharings.share(caller, share(key="k")) == first
+    clock.pass_(0.000001)
+    with pytest.raises(AlreadyShared):
+        await sharings.share(caller, share(key="k"))
+
+
 async def test_a_failure_does_not_use_up_the_key(sharings: Sharings, caller: Caller, set_status: SetStatus) -> None:
     await set_status(BACKUP, "creating")
     with pytest.raises(BackupNotAvailable):

@@ -1,135 +1,165 @@
-"""Make random small changes to the code, one at a time, and report changes that no test noticed: ``make mutants``.
+"""Make random small changes to the code, one at a time, and print the changes that no test notices: ``make mutants``.
 
-Runs for MUTANTS_MINUTES (20). MUTANTS_SEED determines the mutants; the default is the date, so that each night tries
-others. MUTANTS_ONLY selects mutants by pattern, such as ``backup_sharing.usecases.sharing.*``. mutmut creates the
-mutants in ``mutants/`` and runs the tests that cover each of them; its configuration is in pyproject.toml. mutmut keeps
-the results until the code changes.
+Runs for MUTANTS_MINUTES (20). MUTANTS_SEED determines the order of the mutants; the default is the date, so that each
+night tries others. MUTANTS_ONLY selects mutants by a pattern of names, such as ``backup_sharing.usecases.sharing.*``.
+The tests of a mutant are those of its folder (`TESTS`), and must pass without a mutant first. Surviving mutants do not
+change the exit status: 0, or 1 if the tests fail without a mutant, or if no mutant was tried.
 """
 
 from __future__ import annotations
 
 import datetime
 import fnmatch
-import json
 import os
 import signal
-import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from multiprocessing.connection import wait
 from pathlib import Path
 from random import Random
 
-ROOT = Path(__file__).parents[3]
-MADE = ROOT / "mutants"
-_SOURCE = ROOT / "src"
-_LOG = ROOT / "build" / "mutmut.log"
-EQUIVALENT = Path(__file__).with_name("equivalent.txt")
+from tests.system.mutants.mutations import Mutant, mutants
+from tests.system.mutants.trial import ROOT, Outcome, Trial
 
-_FIRST = "backup_sharing.usecases.policy.*"
-"""Few mutants with fast tests: this first run makes mutmut create all mutants and record the coverage of tests."""
-_AT_ONCE = 60
-"""Mutants per run of mutmut, which tries those with fast tests first."""
-_OUTCOMES = {0: "survived", 5: "not reached", 33: "not reached", 36: "timed out", 24: "timed out", -24: "timed out"}
-"""Outcome by exit code; every other exit code means that the tests noticed the mutant."""
-_UNNOTICED = (0, 5, 33)
+TESTS = {
+    "rules": ("tests/store/contract", "tests/server/usecases"),
+    "usecases": ("tests/server/usecases", "tests/server/watching"),
+    "identity": ("tests/identity",),
+    "rpc": ("tests/server/rpc", "tests/server/watching"),
+    "store": ("tests/store",),
+}
+"""Folders of tests by folder of ``server/backup_sharing``. Without ``store/postgres``: its tests take minutes."""
+EQUIVALENT = Path(__file__).with_name("equivalent.txt")
+_SILENCE = 30.0
+"""Seconds after which a test with a mutant counts as endless; without a mutant, a test takes less than a second."""
 
 
 def main() -> int:
-    """Try mutants until the time is over; return the exit code, 1 if the tests fail without a mutant."""
-    until = time.monotonic() + 60 * float(os.environ.get("MUTANTS_MINUTES", "20"))
+    """Try mutants until the time is over; return the exit status."""
+    start = time.monotonic()
+    until = start + 60 * float(os.environ.get("MUTANTS_MINUTES", "20"))
     seed = os.environ.get("MUTANTS_SEED") or datetime.datetime.now(datetime.UTC).date().isoformat()
-    only = os.environ.get("MUTANTS_ONLY", "*")
     _say(f"MUTANTS_SEED={seed}")
-    with _source_as_mutmut_expects_it():
-        return _try(until, seed, only)
+    chosen = chosen_mutants(os.environ.get("MUTANTS_ONLY", "*"))
+    Random(seed).shuffle(chosen)  # noqa: S311 - chooses tests
+    with _temporary_directory() as directory, Trials(directory, until) as trials:
+        if not trials.pass_without_a_mutant({tests for mutant in chosen for tests in _tests(mutant)}):
+            return 1
+        outcomes = dict(trials.run(chosen))
+    _report(outcomes, len(chosen), time.monotonic() - start)
+    return 0 if outcomes else 1
+
+
+def chosen_mutants(pattern: str) -> list[Mutant]:
+    """Return the mutants of all folders in `TESTS` with a name that matches the pattern."""
+    server = ROOT / "server"
+    files = [file for folder in TESTS for file in sorted((server / "backup_sharing" / folder).rglob("*.py"))]
+    files = [file for file in files if "postgres" not in file.parts and file.name != "__init__.py"]
+    names = {file: file.relative_to(server).with_suffix("").as_posix().replace("/", ".") for file in files}
+    found = (mutant for file, name in names.items() for mutant in mutants(name, file.read_bytes()))
+    return [mutant for mutant in found if fnmatch.fnmatchcase(mutant.name, pattern)]
+
+
+def _tests(mutant: Mutant) -> Sequence[str]:
+    return TESTS[mutant.module.split(".")[1]]
 
 
 @contextmanager
-def _source_as_mutmut_expects_it() -> Iterator[None]:
-    """Link ``src`` to the folder of the server's package while mutmut runs: it finds packages only there."""
-    _SOURCE.unlink(missing_ok=True)
-    _SOURCE.symlink_to("server")
-    try:
-        yield
-    finally:
-        _SOURCE.unlink()
+def _temporary_directory() -> Iterator[Path]:
+    """Create a directory in memory if there is one: tests with SQLite on a disk take four times as long."""
+    memory = Path("/dev/shm")  # noqa: S108 - the directory in it is made safely
+    with tempfile.TemporaryDirectory(dir=memory if os.access(memory, os.W_OK) else None) as directory:
+        yield Path(directory)
 
 
-def _try(until: float, seed: str, only: str) -> int:
-    _mutmut(["run", "--max-children", "1", _FIRST], until)
-    if not any(code is not None for code in _outcomes().values()):
-        _say(f"no mutant was tried; check that the tests pass in time without a mutant: {_LOG}")
-        return 1
-    names = [name for name in _outcomes() if fnmatch.fnmatch(name, only)]
-    Random(seed).shuffle(names)  # noqa: S311 - chooses tests
-    tried: list[str] = []
-    while names and time.monotonic() < until:
-        some, names = names[:_AT_ONCE], names[_AT_ONCE:]
-        _mutmut(["run", "--max-children", "1", *some], until)
-        tried += some
-    _report(tried)
-    return 0
+class Trials:
+    """Runs one trial per core until the time is over; leaving the context stops the running ones."""
+
+    def __init__(self, directory: Path, until: float) -> None:
+        self._directory = directory
+        self._until = until
+        self._free = [directory / str(number) for number in range(os.cpu_count() or 1)]
+        self._places: dict[Trial, Path] = {}
+
+    def __enter__(self) -> Trials:
+        """Return these trials."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop all running trials."""
+        for trial in self._places:
+            trial.stop()
+
+    def pass_without_a_mutant(self, folders: set[str]) -> bool:
+        """Return whether the tests of these folders pass without a mutant; print failures."""
+        pending, folder_of, passed = sorted(folders), dict[Trial, str](), set[str]()
+        while (pending or self._places) and time.monotonic() < self._until:
+            while pending and self._free:
+                folder = pending.pop()
+                folder_of[self._start(None, [folder], float("inf"))] = folder
+            for trial, outcome in self._ended():
+                if outcome is not Outcome.SURVIVED:
+                    _say(f"tests fail without a mutant: {folder_of[trial]}\n{trial.log.read_text(errors='replace')}")
+                    return False
+                passed.add(folder_of[trial])
+        if passed != folders:
+            _say("the time is over before the tests without a mutant have ended; raise MUTANTS_MINUTES")
+        return passed == folders
+
+    def run(self, chosen: Sequence[Mutant]) -> Iterator[tuple[Mutant, Outcome]]:
+        """Yield mutants with their outcome, in the order of their ends."""
+        pending = list(reversed(chosen))
+        while (pending or self._places) and time.monotonic() < self._until:
+            while pending and self._free:
+                mutant = pending.pop()
+                self._start(mutant, nearest_first(mutant, _tests(mutant)), _SILENCE)
+            for trial, outcome in self._ended():
+                assert trial.mutant is not None
+                yield trial.mutant, outcome
+
+    def _start(self, mutant: Mutant | None, tests: Sequence[str], silence: float) -> Trial:
+        place = self._free.pop()
+        place.mkdir(exist_ok=True)
+        trial = Trial(mutant, tests, place, silence)
+        self._places[trial] = place
+        return trial
+
+    def _ended(self) -> Iterator[tuple[Trial, Outcome]]:
+        """Wait up to a second for the end of a trial; yield the ended ones."""
+        wait([trial.sentinel for trial in self._places], timeout=1)
+        for trial in list(self._places):
+            outcome = trial.outcome()
+            if outcome is not None:
+                self._free.append(self._places.pop(trial))
+                yield trial, outcome
 
 
-def _mutmut(arguments: Sequence[str], until: float) -> None:
-    """Run mutmut, at most until this monotonic time."""
-    command = (str(Path(sys.executable).with_name("mutmut")), *arguments)
-    _LOG.parent.mkdir(exist_ok=True)
-    with _LOG.open("ab") as log:
-        process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-        try:
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(max(until - time.monotonic(), 1))
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)  # the process group of mutmut and its tests
-                process.wait()
+def nearest_first(mutant: Mutant, folders: Sequence[str]) -> list[str]:
+    """Return these folders after the file of tests with the module's name, if there is one: it fails soonest."""
+    name = f"test_{mutant.module.rpartition('.')[2]}.py"
+    near = [str(file.relative_to(ROOT)) for folder in folders for file in (ROOT / folder).rglob(name)]
+    return [*near, *folders]
 
 
-def _outcomes() -> dict[str, int | None]:
-    """Return the tests' exit code by mutant; None for untried mutants."""
-    found: dict[str, int | None] = {}
-    for file in sorted(MADE.rglob("*.meta")):
-        found |= json.loads(file.read_text(encoding="utf-8"))["exit_code_by_key"]
-    return found
-
-
-def _report(tried: Sequence[str]) -> None:
-    """Print the number of mutants by outcome, and the mutants that no test noticed."""
-    outcomes = _outcomes()
-    done = [name for name in tried if outcomes.get(name) is not None]
-    kinds = Counter(_OUTCOMES.get(outcomes[name] or 0, "noticed") for name in done)
-    counted = ", ".join(f"{kind} {times}" for kind, times in kinds.items())
-    _say(f"{len(done)} of {len(outcomes)} mutants: {counted}")
-    known = [line for line in EQUIVALENT.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+def _report(outcomes: dict[Mutant, Outcome], known: int, seconds: float) -> None:
+    """Print the mutants that no test noticed, except equivalent ones, and the number of mutants by outcome."""
+    lines = EQUIVALENT.read_text(encoding="utf-8").splitlines()
     equivalent = 0
-    for name in sorted(name for name in done if outcomes[name] in _UNNOTICED):
-        difference = _difference(name)
-        if any(line in known for line in (_place(name, changed) for changed in difference)):
+    for mutant in sorted(outcomes, key=lambda mutant: (mutant.module, mutant.start)):
+        if outcomes[mutant] in (Outcome.NOTICED, Outcome.TIMED_OUT):
+            continue
+        if f"{mutant.name}: {' '.join(mutant.difference)}" in lines:
             equivalent += 1
-        else:
-            _say("\n  ".join((f"\n{name}", *difference)))
-    _say(f"\n{equivalent} surviving mutants are equivalent to the code: {EQUIVALENT.relative_to(ROOT)}")
-
-
-def _difference(name: str) -> Sequence[str]:
-    shown = subprocess.run(
-        (str(Path(sys.executable).with_name("mutmut")), "show", name),
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    changed = (line for line in shown.stdout.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---"))
-    return [f"{line[0]} {line[1:].strip()}" for line in changed]
-
-
-def _place(name: str, changed: str) -> str:
-    """Return the function and the changed line in the format of `EQUIVALENT`."""
-    return f"{name.rpartition('__mutmut_')[0]}: {changed.removeprefix('+ ')}"
+            continue
+        _say("\n  ".join((f"\n{mutant.name}: {outcomes[mutant].value}", *mutant.difference)))
+    counts = Counter(outcomes.values())
+    counted = ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Outcome)
+    _say(f"\n{len(outcomes)} of {known} mutants tried in {seconds:.0f} s: {counted}")
+    _say(f"{equivalent} survivors are equivalent to the code: {EQUIVALENT.relative_to(ROOT)}")
 
 
 def _say(text: str) -> None:
