@@ -1,10 +1,10 @@
 """Make random small changes to the code, one at a time, and print the changes that no test notices: ``make mutants``.
 
-Runs for MUTANTS_MINUTES (20); SIGINT and SIGTERM end the run as if the time were over. MUTANTS_SEED determines the order
-of the mutants; the default is the date, so that each night tries others. MUTANTS_ONLY selects mutants by a pattern of
-names, such as ``backup_sharing.usecases.sharing.*``. The tests of a mutant are those of its folder (`TESTS`), and must
-pass without a mutant first. Surviving mutants do not change the exit status: 0, or 1 if the tests fail without a mutant,
-or if no mutant was tried.
+Runs for MUTANTS_MINUTES (20); SIGINT and SIGTERM end the run as if the time were over. MUTANTS_SEED determines the
+order of the mutants; the default is the date, so that each night tries others. MUTANTS_ONLY selects mutants by a
+pattern of names, such as ``backup_sharing.usecases.sharing.*``. The tests of a mutant are those of its folder
+(`TESTS`), and must pass without a mutant first. Surviving mutants do not change the exit status: 0, or 1 if the tests
+fail without a mutant, or if no mutant was tried.
 """
 
 from __future__ import annotations
