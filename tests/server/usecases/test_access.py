@@ -90,8 +90,11 @@ async def test_ids_are_compared_in_canonical_form(accesses: Accesses) -> None:
 
 @pytest.mark.parametrize("number", [0, 1001])
 async def test_a_batch_of_too_many_names_the_member(accesses: Accesses, number: int) -> None:
-    with pytest.raises(InvalidArgument, match=rf"^The value of checks has {number} entries; 1 to 1000 are expected.$"):
+    with pytest.raises(
+        InvalidArgument, match=rf"^The value of checks has {number} entries; 1 to 1000 are expected.$"
+    ) as raised:
         await accesses.check_all(TOKENS["service-token"], [Question(BACKUP, GIVER)] * number)
+    assert [violation.field for violation in raised.value.violations] == ["checks"]
 
 
 async def test_a_batch_of_a_thousand_is_answered(accesses: Accesses) -> None:

@@ -65,6 +65,17 @@ async def test_a_share_of_nothing_names_what_is_missing(sharings: Sharings, call
     assert refused.value.message == "The value of shared is missing; an object is expected."
 
 
+@pytest.mark.parametrize(("backup_id", "reason"), [("", "BACKUP_ID_MISSING"), ("abc", "BACKUP_ID_MALFORMED")])
+async def test_a_bad_backup_id_has_its_own_reason(
+    sharings: Sharings, caller: Caller, backup_id: str, reason: str
+) -> None:
+    with pytest.raises(InvalidArgument) as by_share:
+        await sharings.share(caller, share(of=backup_id))
+    with pytest.raises(InvalidArgument) as by_cancel:
+        await sharings.cancel(caller, cancel(backup_id, is_backup_id=True))
+    assert by_share.value.specific_reason == by_cancel.value.specific_reason == reason
+
+
 async def test_a_backup_is_not_shared_with_its_giver(sharings: Sharings, caller: Caller) -> None:
     with pytest.raises(InvalidArgument) as refused:
         await sharings.share(caller, share(RECIPIENT, GIVER))

@@ -1,9 +1,10 @@
 """Make random small changes to the code, one at a time, and print the changes that no test notices: ``make mutants``.
 
-Runs for MUTANTS_MINUTES (20). MUTANTS_SEED determines the order of the mutants; the default is the date, so that each
-night tries others. MUTANTS_ONLY selects mutants by a pattern of names, such as ``backup_sharing.usecases.sharing.*``.
-The tests of a mutant are those of its folder (`TESTS`), and must pass without a mutant first. Surviving mutants do not
-change the exit status: 0, or 1 if the tests fail without a mutant, or if no mutant was tried.
+Runs for MUTANTS_MINUTES (20); SIGINT and SIGTERM end the run as if the time were over. MUTANTS_SEED determines the
+order of the mutants; the default is the date, so that each night tries others. MUTANTS_ONLY selects mutants by a
+pattern of names, such as ``backup_sharing.usecases.sharing.*``. The tests of a mutant are those of its folder
+(`TESTS`), and must pass without a mutant first. Surviving mutants do not change the exit status: 0, or 1 if the tests
+fail without a mutant, or if no mutant was tried.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -34,6 +35,8 @@ TESTS = {
 }
 """Folders of tests by folder of ``server/backup_sharing``. Without ``store/postgres``: its tests take minutes."""
 EQUIVALENT = Path(__file__).with_name("equivalent.txt")
+_SAME = "equivalent"
+"""Outcome of a mutant that survived and is in `EQUIVALENT`."""
 _SILENCE = 30.0
 """Seconds after which a test with a mutant counts as endless; without a mutant, a test takes less than a second."""
 
@@ -47,11 +50,14 @@ def main() -> int:
     chosen = chosen_mutants(os.environ.get("MUTANTS_ONLY", "*"))
     Random(seed).shuffle(chosen)  # noqa: S311 - chooses tests
     with _temporary_directory() as directory, Trials(directory, until) as trials:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: trials.end())
         if not trials.pass_without_a_mutant({tests for mutant in chosen for tests in _tests(mutant)}):
             return 1
-        outcomes = dict(trials.run(chosen))
-    _report(outcomes, len(chosen), time.monotonic() - start)
-    return 0 if outcomes else 1
+        counts = _counted(trials.run(chosen))
+    counted = ", ".join(f"{counts[outcome]} {outcome}" for outcome in (*(one.value for one in Outcome), _SAME))
+    _say(f"\n{counts.total()} of {len(chosen)} mutants tried in {time.monotonic() - start:.0f} s: {counted}")
+    return 0 if counts else 1
 
 
 def chosen_mutants(pattern: str) -> list[Mutant]:
@@ -88,6 +94,10 @@ class Trials:
     def __enter__(self) -> Trials:
         """Return these trials."""
         return self
+
+    def end(self) -> None:
+        """Behave from now on as if the time were over."""
+        self._until = 0
 
     def __exit__(self, *_: object) -> None:
         """Stop all running trials."""
@@ -145,21 +155,19 @@ def nearest_first(mutant: Mutant, folders: Sequence[str]) -> list[str]:
     return [*near, *folders]
 
 
-def _report(outcomes: dict[Mutant, Outcome], known: int, seconds: float) -> None:
-    """Print the mutants that no test noticed, except equivalent ones, and the number of mutants by outcome."""
-    lines = EQUIVALENT.read_text(encoding="utf-8").splitlines()
-    equivalent = 0
-    for mutant in sorted(outcomes, key=lambda mutant: (mutant.module, mutant.start)):
-        if outcomes[mutant] in (Outcome.NOTICED, Outcome.TIMED_OUT):
-            continue
-        if f"{mutant.name}: {' '.join(mutant.difference)}" in lines:
-            equivalent += 1
-            continue
-        _say("\n  ".join((f"\n{mutant.name}: {outcomes[mutant].value}", *mutant.difference)))
-    counts = Counter(outcomes.values())
-    counted = ", ".join(f"{counts[outcome]} {outcome.value}" for outcome in Outcome)
-    _say(f"\n{len(outcomes)} of {known} mutants tried in {seconds:.0f} s: {counted}")
-    _say(f"{equivalent} survivors are equivalent to the code: {EQUIVALENT.relative_to(ROOT)}")
+def _counted(ended: Iterable[tuple[Mutant, Outcome]]) -> Counter[str]:
+    """Return the number of mutants by outcome; print those that no test noticed, except equivalent ones."""
+    equivalent = EQUIVALENT.read_text(encoding="utf-8").splitlines()
+    counts: Counter[str] = Counter()
+    for mutant, outcome in ended:
+        if outcome in (Outcome.NOTICED, Outcome.TIMED_OUT):
+            counts[outcome.value] += 1
+        elif f"{mutant.name}: {' '.join(mutant.difference)}" in equivalent:
+            counts[_SAME] += 1
+        else:
+            counts[outcome.value] += 1
+            _say("\n  ".join((f"\n{mutant.name}: {outcome.value}", *mutant.difference)))
+    return counts
 
 
 def _say(text: str) -> None:
@@ -168,5 +176,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that started processes are stopped
     sys.exit(main())
