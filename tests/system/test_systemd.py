@@ -61,6 +61,7 @@ async def served(programs: Programs, folder: Path, *restrictions: str) -> list[P
     started = [programs.start("tests.support.sandbox", *restrictions, *one, *AT_ONCE) for one in (server, gateway)]
     for program in started:
         program.wait_for('"event":"serving"')
+    started[1].wait_for('"state":"serving"')  # of the server, which it may have looked at too early
     project = Project(DOCUMENTED_GIVER)
     answer = await rest.call("GET", f"{project.path}/count", token=project.token)
     assert (answer.status, answer.json) == (200, {"count": 0})
