@@ -14,10 +14,11 @@ from aiohttp import HttpVersion11, web
 from prometheus_client import CollectorRegistry
 
 from programkit.admin_http.access import Access, host_of
-from programkit.admin_http.connection import AdminLimits, Connection, Connections, peer_of
+from programkit.admin_http.connection import AdminLimits, Connection, Connections
 from programkit.admin_http.exposition import metrics
 from programkit.admin_http.options import AdminSettings
 from programkit.admin_http.readyz import Readyz
+from programkit.peer import peer_of
 from programkit.rate_limited_log import RateLimitedLog
 
 _METHODS: Final = ("GET", "HEAD")

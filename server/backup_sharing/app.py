@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 
 from backup_sharing import readyz
 from backup_sharing.config import Settings
-from backup_sharing.identity.configured import names, providers
+from backup_sharing.identity.configured import Identity, providers
 from backup_sharing.identity.interface import GatewayPeers, IdentityProvider
 from backup_sharing.identity.token_file.watching import TokenFile
 from backup_sharing.listening import CannotListen, check_free
@@ -166,7 +166,7 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
         collect_rarely()
         readiness.serve(readyz.checks(serving, store, identity.states))
         _reload(lifetime, tls, tokens)
-        cleanups.push_async_callback(_ended, asyncio.create_task(_announce(settings, store)))
+        cleanups.push_async_callback(_ended, asyncio.create_task(_announce(settings, store, identity)))
         lifetime.serves()
         await _first(lifetime.stopping(), store.failed.wait())
         log.info("draining")
@@ -185,14 +185,14 @@ async def serve(settings: Settings, lifetime: Lifetime) -> None:
     log.info("stopped")
 
 
-async def _announce(settings: Settings, store: BatchedStore) -> None:
+async def _announce(settings: Settings, store: BatchedStore, identity: Identity) -> None:
     """Log what this server is, once it serves calls; before that, that it does not serve any yet."""
     log = structlog.get_logger("server")
     started: dict[str, object] = {
         "version": version_of("backup-sharing"),
         "grpc_listen": settings.grpc_listen,
         "tls": settings.tls_certificate is not None,
-        "identity": names(settings),
+        "identity": [state().name for state in identity.states],
     }
     if not store.ready.is_set():
         log.warning("not serving", **started, problem="the database is not ready")

@@ -22,11 +22,13 @@ from programkit.settings import (
     SPLIT,
     Days,
     Metavar,
+    MinimumLevel,
     Name,
     Names,
     ProgramSettings,
     Seconds,
     Subject,
+    Traces,
     Url,
     is_host_and_port,
     is_on,
@@ -341,19 +343,13 @@ class Settings(ProgramSettings):
     stop_on_stdin_close: bool = Field(
         False, description="drain when standard input closes, so that the server does not outlive its parent"
     )
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], Subject("Log and traces")] = Field(
-        "info", description="minimum level to log"
-    )
+    log_level: MinimumLevel = Field("info")
     slow_call: Seconds = Field(
         1.0,
         ge=0,
         description="seconds from which a call is logged as slow, with the time of each of its stages; 0: never",
     )
-    traces: bool = Field(
-        False,
-        description="send traces by OpenTelemetry, as the environment variables OTEL_... say; also on if"
-        " OTEL_TRACES_EXPORTER is set; needs the extra [otel]",
-    )
+    traces: Traces = Field(False)
 
     @classmethod
     def incomplete(cls, given: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,8 @@ from typing import cast
 
 from aiohttp import web
 
+from programkit.peer import peer_of
+
 
 @dataclass(frozen=True, slots=True)
 class AdminLimits:
@@ -123,9 +125,3 @@ class Connection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("the response has begun already")
         return self._refuse(status, exc)
-
-
-def peer_of(transport: asyncio.BaseTransport | None) -> str:
-    """Return the IP address of the peer; empty if it is gone."""
-    address = None if transport is None else transport.get_extra_info("peername")
-    return str(address[0]) if isinstance(address, tuple) else ""

@@ -1,4 +1,4 @@
-"""What a reader wants to know of each setting, taken from its declaration."""
+"""Descriptions of all settings, taken from their declarations."""
 
 from __future__ import annotations
 

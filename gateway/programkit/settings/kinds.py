@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import NoDecode
 
 LOOPBACK: Final = ("localhost", "127.0.0.1", "[::1]")
@@ -42,6 +42,22 @@ Name = Annotated[str, Metavar("NAME")]
 Seconds = Annotated[float, Metavar("SECONDS")]
 Days = Annotated[float, Metavar("DAYS")]
 Bytes = Annotated[int, Metavar("BYTES")]
+
+MinimumLevel = Annotated[
+    Literal["debug", "info", "warning", "error"],
+    Subject("Log and traces"),
+    Field(description="minimum level to log"),
+]
+"""Type of the setting ``log_level``."""
+
+Traces = Annotated[
+    bool,
+    Field(
+        description="send traces by OpenTelemetry, as the environment variables OTEL_... say; also on if"
+        " OTEL_TRACES_EXPORTER is set; needs the extra [otel]"
+    ),
+]
+"""Type of the setting ``traces``."""
 
 
 def _url(value: str) -> str:

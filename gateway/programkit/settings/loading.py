@@ -109,7 +109,7 @@ class Given:
     environment: Mapping[str, Any]
     file: SettingsFile | None
     problems: tuple[str, ...]
-    """What is wrong with the sources themselves: unknown flags and sections."""
+    """Problems of the sources themselves: unknown flags and sections."""
 
     @classmethod
     def read(cls, model: type[ProgramSettings], arguments: Sequence[str]) -> Given:

@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.streams import StreamReader
 
+from programkit.peer import peer_of
 from restmap_gateway.http.aiohttp_handler import AT_ONCE_BYTES, AiohttpHandler
 from restmap_gateway.http.connections import Closable, Connections
 from restmap_gateway.http.half_closed import Early, HalfClosed
@@ -95,7 +96,7 @@ class Connection(AiohttpHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the timeout for the first request."""
         socket = cast("asyncio.Transport", transport)
-        if not self._connections.opened(self, _client(socket), self.handshake):
+        if not self._connections.opened(self, peer_of(socket), self.handshake):
             socket.write(self._full())
             socket.close()
             return
@@ -273,9 +274,3 @@ class Connection(AiohttpHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("the response has begun already")
         return self._refuse(status, exc)
-
-
-def _client(transport: asyncio.BaseTransport) -> str:
-    """Return the address of the peer; empty for Unix sockets."""
-    address = transport.get_extra_info("peername")
-    return str(address[0]) if isinstance(address, tuple) else ""

@@ -68,7 +68,7 @@ class Identity:
     provider: IdentityProvider
     """The providers as one."""
     states: Sequence[StateOf]
-    """Return the present state of each."""
+    """Return the present state of each, in the order in which they are asked."""
 
 
 def providers(
@@ -102,19 +102,8 @@ def providers(
         known = _secret("--proxy-credentials", settings.proxy_credentials).split()
         # First in the chain, so that a call through the proxy always has the identity that the proxy names.
         found.insert(0, ProxyIdentity(known, gateways, _rules(settings, {}), only=not found))
-        states.append(partial(ProviderState, "proxy"))
+        states.insert(0, partial(ProviderState, "proxy"))
     return Identity(found[0] if len(found) == 1 and found[0].challenge else Chain(found), states)
-
-
-def names(settings: Settings) -> list[str]:
-    """Return the names of the configured providers, in the order in which they are asked."""
-    configured = {
-        "proxy": settings.proxy_credentials,
-        "tokens": settings.tokens,
-        "keystone": settings.keystone_url,
-        "certificates": settings.client,
-    }
-    return [name for name, setting in configured.items() if setting]
 
 
 async def keystone_problem(settings: Settings) -> str:
