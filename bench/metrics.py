@@ -1,4 +1,4 @@
-"""What metrics cost: shares a second with them and without, the time of a scrape, and of what a call updates."""
+"""The cost of metrics: shares a second with them and without, the time of a scrape, and of what a call updates."""
 
 from __future__ import annotations
 

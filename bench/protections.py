@@ -1,4 +1,4 @@
-"""What each protection of a share costs: the same load with the default settings, and with one of them changed."""
+"""The cost of each protection of a share: the same load with the default settings, and with one of them changed."""
 
 from __future__ import annotations
 

@@ -65,7 +65,7 @@ class System:
         self._addresses: dict[tuple[str, str], list[str]] = {}
         self._pids: dict[tuple[str, str], list[int]] = {}
         self.admin: dict[str, str] = {}
-        """Where the admin ports are, by ``server`` and the kind of gateway."""
+        """Addresses of the admin ports, by ``server`` and the kind of gateway."""
 
     def add(self, backend: str, front: str, address: str, pid: int) -> None:
         """Remember where something listens."""

@@ -1,4 +1,4 @@
-"""What traces cost: shares a second with one call in a hundred traced, to those without traces."""
+"""The cost of traces: shares a second with one call in a hundred traced, to those without traces."""
 
 from __future__ import annotations
 

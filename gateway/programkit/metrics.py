@@ -39,7 +39,7 @@ class Family:
     kind: Kind
     labels: Sequence[str]
     meaning: str
-    """What it says, in one sentence, for an operator."""
+    """Meaning in one sentence, for an operator."""
 
     @property
     def unit(self) -> str:

@@ -1,4 +1,4 @@
-"""What ``backup-sharing doctor`` learns from Keystone."""
+"""The check of Keystone by ``backup-sharing doctor``."""
 
 from __future__ import annotations
 

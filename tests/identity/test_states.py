@@ -1,4 +1,4 @@
-"""What operators see of the identity providers, without a request to any of them."""
+"""States of the identity providers for operators, without a request to any of them."""
 
 from __future__ import annotations
 

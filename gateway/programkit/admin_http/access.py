@@ -1,4 +1,4 @@
-"""Who may use an admin port: networks of peers, and host names that requests may carry."""
+"""Access to an admin port: networks of peers, and host names that requests may carry."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from enum import IntEnum
 
 
 class State(IntEnum):
-    """How bad a finding is; the worst one is the exit code."""
+    """Severity of a finding; the worst one is the exit code."""
 
     OK = 0
     WARNING = 1
@@ -19,13 +19,13 @@ class State(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a check has found."""
+    """Result of a check."""
 
     state: State
     text: str
-    """What was looked at, and what was found; never a secret."""
+    """Subject and result in one text; never a secret."""
     advice: str = ""
-    """What to do about it; empty if nothing is to be done."""
+    """Advice; empty if nothing is to be done."""
 
 
 Check = Callable[[], Iterable[Finding]]

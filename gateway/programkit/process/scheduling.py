@@ -1,4 +1,4 @@
-"""How this process is scheduled, and its event loop: optimisations that the system may refuse."""
+"""Scheduling of this process, and its event loop: optimisations that the system may refuse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the connections to all servers have done so far."""
+"""Counters of the connections to all servers."""
 
 from __future__ import annotations
 

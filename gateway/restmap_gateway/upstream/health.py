@@ -38,7 +38,7 @@ class ServerState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class ServerHealth:
-    """What is known of a server without asking it."""
+    """State of a server, as known without asking it."""
 
     address: str
     """Address of the server, as gRPC's target."""

@@ -90,7 +90,7 @@ class ConnectionSettings:
     initial_metadata: bool = False
     """Whether the reply to a successful call has the initial metadata too; those of a failed call are always there."""
     counts: UpstreamCounts = field(default_factory=UpstreamCounts)
-    """Where everything is counted that is sent over these connections."""
+    """Counters of everything that is sent over these connections."""
 
 
 class Upstream:

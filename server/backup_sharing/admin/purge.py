@@ -43,7 +43,7 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """What a purge deletes of one kind."""
+    """The part of a purge that deletes one kind of rows."""
 
     name: str
     rows: int

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ProviderState:
-    """What is known of a provider without asking it."""
+    """State of a provider, as known without asking it."""
 
     name: str
     """Name of the provider: ``tokens``, ``keystone``, ``certificates`` or ``proxy``."""

@@ -20,7 +20,7 @@ def code_label(name: str) -> str:
 
 
 class _Method:
-    """What is counted of one method."""
+    """Counters of one method."""
 
     __slots__ = ("handled", "handling", "labels", "started")
 

@@ -28,7 +28,7 @@ Parameters = dict[str, str | int | bytes | Sequence[str] | None]
 
 
 class Counted(Enum):
-    """What is counted part by part, each in the order of a unique index. A key of the index is a text."""
+    """Rows that are counted part by part, each in the order of a unique index. A key of the index is a text."""
 
     BACKUPS = "backups"
     """All backups, by id."""

@@ -18,7 +18,7 @@ Changed = Callable[[], object]
 
 @pytest.fixture
 def ports(monkeypatch: pytest.MonkeyPatch) -> list[Changed]:
-    """What gRPC asks at each handshake, for each port."""
+    """Calls by gRPC at each handshake, for each port."""
     asked: list[Changed] = []
 
     def credentials(first: object, changed: Changed, **_: Any) -> object:  # noqa: ANN401 - gRPC has no types

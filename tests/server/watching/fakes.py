@@ -145,7 +145,7 @@ class Watchers:
     encoding: CountingEncoding = field(default_factory=CountingEncoding)
     kept: int = 2048
     now: float = 0.0
-    """What the feed's clock shows, in seconds."""
+    """Reading of the feed's clock, in seconds."""
     feed: Feed = field(init=False)
 
     def __post_init__(self) -> None:

@@ -43,7 +43,7 @@ _NOT_IMPORTED = 77
 
 
 class Outcome(Enum):
-    """What the tests said about a mutant."""
+    """Verdict of the tests about a mutant."""
 
     NOTICED = "noticed"
     TIMED_OUT = "timed out"

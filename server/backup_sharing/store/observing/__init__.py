@@ -1,1 +1,1 @@
-"""What a store tells about its own work."""
+"""Measurements that a store reports about its own work."""

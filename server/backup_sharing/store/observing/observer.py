@@ -1,4 +1,4 @@
-"""What a store reports to whoever measures it, and what can be read from it at any time."""
+"""Measurements that a store reports to an observer, and its state, which can be read at any time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What projects may see: a model of sharings and events."""
+"""A model of sharings and events, and of the projects that may see them."""
 
 from __future__ import annotations
 

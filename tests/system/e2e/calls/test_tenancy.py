@@ -92,7 +92,7 @@ class Game:
             for _ in range(3):
                 self._put_backup(project, str(uuid.uuid4()))
         self._watched: dict[Project, tuple[int, str | None]] = {}
-        """How many of its events a project has watched, and the cursor behind them."""
+        """Number of its events that a project has watched, and the cursor behind them."""
         self._following: dict[Project, tuple[str, asyncio.Task[list[Seen]]]] = {}
         """By project: the id of its last backup, and the watch that ends with it."""
         self.seen: dict[tuple[str, int], int] = {}

@@ -26,7 +26,7 @@ _RESUMABLE = "VolumeBackup.0900"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a follower keeps of an event, and what the database has of it."""
+    """Values of an event, as a follower keeps them and the database has them."""
 
     position: int
     kind: str
@@ -49,9 +49,9 @@ class Follower(ABC):
     def __init__(self, addresses: Sequence[str], project: Project) -> None:
         self.seen: list[Seen] = []
         self.resumed = 0
-        """How often the watch was resumed after an event."""
+        """Number of times that the watch was resumed after an event."""
         self.ended = 0
-        """How often a watch ended, or could not begin."""
+        """Number of times that a watch ended, or could not begin."""
         self.cursor = ""
         self._addresses, self._project = addresses, project
         self._changed = asyncio.Event()

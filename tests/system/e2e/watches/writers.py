@@ -18,7 +18,7 @@ _PAUSE = 0.02
 
 
 class Writers:
-    """What the writers have changed."""
+    """Changes that the writers have made."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
